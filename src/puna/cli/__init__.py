@@ -1,0 +1,24 @@
+"""The command `puna`: one file per command; a command's own modules are imported only when it runs."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; a user's error is one sentence on stderr and exit code 2."""
+    from puna.cli.app import app
+    from puna.core.errors import EXIT_CODE, UserError
+
+    try:
+        app()
+    except UserError as error:
+        from puna.core.console import console
+
+        console().print("error:", style="bold red", end=" ")
+        console().print(str(error), markup=False)
+        sys.exit(EXIT_CODE)
+    except BrokenPipeError:
+        # The reader of stdout has gone (`puna generate … | head`): nobody is left to tell.
+        sys.stderr.close()
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,40 @@
+"""All commands, in the order of the road."""
+
+import typer
+
+from puna.cli import data, export, generate, recipes, report, run, tokenizer, train
+
+app = typer.Typer(
+    name="puna",
+    help="LLaMA as one system: raw text to a trained, exported, talking model.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from puna import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def puna(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """LLaMA as one system: raw text to a trained, exported, talking model."""
+
+
+app.command("recipes")(recipes.recipes)
+app.add_typer(data.app, name="data")
+app.add_typer(tokenizer.app, name="tokenizer")
+app.command("train")(train.train)
+app.command("export")(export.export)
+app.command("generate")(generate.generate)
+app.command("report")(report.report)
+app.command("run")(run.run)

@@ -1,0 +1,37 @@
+"""`puna generate`: the model continues a prompt."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from puna.cli.arguments import RunOrModel
+
+
+def generate(
+    run: RunOrModel,
+    prompt: Annotated[str, typer.Argument(help="The text to continue; `-` reads it from standard input.")],
+    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens to write at most.")] = 128,
+    temperature: Annotated[float, typer.Option(min=0, help="0 takes the most likely token each time.")] = 0.8,
+    top_p: Annotated[float, typer.Option(min=1e-6, max=1, help="Nucleus sampling.")] = 0.95,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed writes the same text.")] = 0,
+) -> None:
+    """Continue a prompt; the text goes to standard output as it is written."""
+    from puna.core.console import say
+    from puna.infer.generate import generate as stream
+    from puna.model.files import load_model, resolve_model
+    from puna.tokenizer.tokenizer import Tokenizer
+
+    text = sys.stdin.read() if prompt == "-" else prompt
+    directory = resolve_model(run)
+    model, _ = load_model(directory)
+    tokenizer = Tokenizer.load(directory)
+    pieces = stream(
+        model, tokenizer, text, max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, on_stop=say
+    )
+    first = next(pieces, "")  # a prompt that the model refuses shows nothing on stdout
+    print(text, end="")
+    print(first, end="", flush=True)
+    for piece in pieces:
+        print(piece, end="", flush=True)
+    print()

@@ -1,0 +1,23 @@
+"""`puna tokenizer`: SentencePiece BPE on a recipe's own text."""
+
+import typer
+
+from puna.cli.arguments import DataPath, Force, Overrides, RecipeName, Show, data_dir, resolve
+
+app = typer.Typer(help="Train the tokenizer of a recipe.", no_args_is_help=True)
+
+
+@app.callback()
+def tokenizer() -> None:
+    """Train the tokenizer of a recipe."""
+
+
+@app.command()
+def train(
+    recipe: RecipeName, overrides: Overrides = None, out: DataPath = None, show: Show = False, force: Force = False
+) -> None:
+    """Train the tokenizer on the training documents, which are built first where they are missing."""
+    resolved = resolve(recipe, overrides, show)
+    from puna.cli.stages import train_tokenizer
+
+    train_tokenizer(resolved, data_dir(out, resolved), force=force)

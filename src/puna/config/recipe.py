@@ -1,0 +1,281 @@
+"""Every section and field of a recipe, with its unit, its default and where the default comes from.
+
+A recipe is one TOML file for the whole road. Sections are frozen: a changed recipe is a new one.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
+
+from puna.core.units import parse_count
+
+
+class Section(BaseModel):
+    """One table of a recipe: unknown keys are errors and values keep their TOML type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+def _count(value: Any) -> Any:
+    return parse_count(value) if isinstance(value, str) else value
+
+
+Count = Annotated[
+    int,
+    BeforeValidator(_count),
+    Field(gt=0),
+    WithJsonSchema({"anyOf": [{"type": "integer", "exclusiveMinimum": 0}, {"type": "string"}]}),
+]
+"""A positive whole number that may be written as `20k`, `1.5M` or `1.2T`."""
+
+
+class Source(Section):
+    """One source of documents: text files found by a pattern below a directory, a package or Python's own library."""
+
+    kind: Literal["package", "python-stdlib", "files"]
+    """Where the files lie: in an installed Python package, in Python's standard library, or in a directory."""
+    package: str = ""
+    """kind = "package": the name of the package; it is read, never imported."""
+    path: str = ""
+    """kind = "files": the directory."""
+    include: list[str] = Field(min_length=1)
+    """Glob patterns, relative to the root of the source, of the files to read; each file is one document."""
+    exclude: list[str] = []
+    """Glob patterns of files to leave out."""
+    licence: str = ""
+    """The licence of the text, as it will stand on the data card."""
+    heldout_pattern: str = ""
+    """Regular expression: documents whose id it finds are held out for validation."""
+    heldout_fraction: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the documents to hold out, chosen by a hash of the id."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Source":
+        for kind, field in (("package", "package"), ("files", "path")):
+            if (self.kind == kind) != bool(getattr(self, field)):
+                verb = "needs" if self.kind == kind else "takes no"
+                raise ValueError(f"kind = {self.kind!r} {verb} {field!r}")
+        if bool(self.heldout_pattern) == bool(self.heldout_fraction):
+            raise ValueError("give either heldout_pattern or heldout_fraction, so that something validates the model")
+        return self
+
+    @field_validator("heldout_pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"is no regular expression: {error}") from None
+        return pattern
+
+
+class DataConfig(Section):
+    """What text there is. How much of each the model sees is the mixture's matter."""
+
+    sources: dict[str, Source] = {}
+    """The sources by name."""
+    shard_tokens: Count = 100_000_000
+    """Tokens after which a token shard is closed and the next one begun: about 200 MB of 16-bit ids."""
+
+
+class TokenizerConfig(Section):
+    """How the SentencePiece BPE tokenizer is trained (LLaMA, section 2.1: digits split, byte fallback)."""
+
+    character_coverage: float = Field(default=0.99995, gt=0.9, le=1.0)
+    """Share of the text's characters that get a piece; the others are written as bytes. LLaMA's own value,
+    as its released tokenizer.model records it."""
+    train_bytes: Count = 1_000_000_000
+    """Bytes of text to train on at most, taken from the sources by their mixture shares; they are held in memory."""
+
+
+class ModelConfig(Section):
+    """The shape of the decoder. Defaults are LLaMA 7B's (Touvron et al. 2023, table 2; its released params.json)."""
+
+    dim: int = Field(default=4096, gt=0)
+    """Width of the residual stream (D)."""
+    n_layers: int = Field(default=32, gt=0)
+    """Number of blocks."""
+    n_heads: int = Field(default=32, gt=0)
+    """Query heads (N)."""
+    n_kv_heads: int = Field(default=32, gt=0)
+    """Key and value heads (K); fewer than n_heads is grouped-query attention (Ainslie et al. 2023)."""
+    ffn_dim: int = Field(default=11008, gt=0)
+    """Hidden width of the feed-forward network (F): 2/3 of 4 D, rounded up to a multiple of 256."""
+    vocab_size: int = Field(default=32000, gt=259)
+    """Tokens in the vocabulary (V), and so of the tokenizer: 3 control tokens, 256 bytes and the pieces."""
+    context: int = Field(default=2048, gt=1)
+    """Positions that the model is trained on (T)."""
+    rope_theta: float = Field(default=10_000.0, gt=0)
+    """Base of the rotary frequencies (Su et al. 2021)."""
+    norm_eps: float = Field(default=1e-6, gt=0)
+    """Added to the mean square inside RMSNorm; 1e-5 in LLaMA 65B."""
+    tie_embeddings: bool = False
+    """Whether the output layer is the embedding's transpose; LLaMA keeps them apart."""
+    init_std: float = Field(default=0.02, gt=0)
+    """Standard deviation of the initial weights; those that write to the residual stream get it divided by
+    sqrt(2 n_layers) (Radford et al. 2019, section 2.3). The LLaMA paper gives no initialisation."""
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one head (H)."""
+        return self.dim // self.n_heads
+
+    @model_validator(mode="after")
+    def _divisible(self) -> "ModelConfig":
+        if self.dim % self.n_heads:
+            raise ValueError(f"dim = {self.dim} is not a multiple of n_heads = {self.n_heads}")
+        if self.n_heads % self.n_kv_heads:
+            raise ValueError(f"n_heads = {self.n_heads} is not a multiple of n_kv_heads = {self.n_kv_heads}")
+        if self.head_dim % 2:
+            raise ValueError(f"dim / n_heads = {self.head_dim} is odd; rotary embeddings turn pairs")
+        return self
+
+
+class TrainConfig(Section):
+    """How long and in which portions the model is trained."""
+
+    tokens: Count = 1_000_000_000_000
+    """Tokens to train on in all: 1.0T for LLaMA 7B and 13B, 1.4T for 33B and 65B (table 2)."""
+    batch_tokens: Count = 4_194_304
+    """Tokens per optimizer step: 4M (table 2), as 2048 sequences of 2048."""
+    micro_batch_tokens: Count = 16_384
+    """Tokens per forward and backward pass; gradients of a batch's passes are added up."""
+    loss_chunk_tokens: Count = 256
+    """Tokens whose logits exist at one time; the whole batch's never do. Measured in bench/results."""
+    compile: bool = True
+    """Whether each block of the model runs through torch.compile."""
+    precision: Literal["fp32", "bf16"] = "bf16"
+    """fp32 throughout, or matrix products in bfloat16 with fp32 weights, gradients and optimizer state."""
+    log_every: int = Field(default=10, gt=0)
+    """Optimizer steps between two lines of metrics."""
+
+
+class OptimConfig(Section):
+    """AdamW with warm-up and cosine (LLaMA, section 2.3)."""
+
+    lr: float = Field(default=3e-4, gt=0)
+    """Peak learning rate: 3.0e-4 for 7B and 13B, 1.5e-4 for 33B and 65B (table 2)."""
+    final_lr_ratio: float = Field(default=0.1, ge=0, le=1)
+    """The cosine ends at this share of the peak."""
+    warmup_steps: int = Field(default=2000, ge=0)
+    """Steps over which the learning rate rises linearly from zero."""
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    """Decay of the first moment."""
+    beta2: float = Field(default=0.95, ge=0, lt=1)
+    """Decay of the second moment."""
+    eps: float = Field(default=1e-8, gt=0)
+    """Added to the root of the second moment (Kingma and Ba 2015; the LLaMA paper gives none)."""
+    weight_decay: float = Field(default=0.1, ge=0)
+    """Decoupled decay of matrices and embeddings; the gains of norms are left alone."""
+    clip_norm: float = Field(default=1.0, gt=0)
+    """The gradient's global norm is scaled down to this."""
+
+
+class ValidationConfig(Section):
+    """Loss and bits per byte on the held-out documents, per source."""
+
+    every_steps: int = Field(default=1000, gt=0)
+    """Optimizer steps between two validations; there is one more at the end, on all held-out text."""
+    tokens: Count = 1_000_000
+    """Held-out tokens per source at most, spread evenly over the documents, while training."""
+
+
+class SamplesConfig(Section):
+    """Text that the model writes while it is trained."""
+
+    every_steps: int = Field(default=1000, gt=0)
+    """Optimizer steps between two rounds of samples; there is one more at the end."""
+    prompts: list[str] = []
+    """One sample is written for each prompt; none without prompts."""
+    max_tokens: int = Field(default=64, gt=0)
+    """Tokens per sample."""
+    temperature: float = Field(default=0.8, ge=0)
+    """0 takes the most likely token each time."""
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    """Nucleus sampling (Holtzman et al. 2020)."""
+
+
+class CheckpointConfig(Section):
+    """When the training state is saved, and how many states are kept."""
+
+    every_steps: int = Field(default=1000, gt=0)
+    """Optimizer steps between two checkpoints."""
+    keep: int = Field(default=2, gt=0)
+    """The newest checkpoints that stay; two, so that a damaged one is not the end."""
+
+
+class EnergyConfig(Section):
+    """The paper's estimate of energy and carbon (LLaMA, section 6): hours x watts x PUE x intensity."""
+
+    device_watts: float | None = Field(default=None, gt=0)
+    """Power of the device under load, in watts. Unset: the datasheet's for a known GPU (400 W for the paper's
+    A100-80GB), 3.5 W per core for a CPU (Cloud Carbon Footprint's figure for a busy virtual core)."""
+    pue: float = Field(default=1.1, ge=1)
+    """Power usage effectiveness of the data center (section 6)."""
+    carbon_intensity: float = Field(default=0.385, ge=0)
+    """kg CO2eq per kWh: the US national average that the paper uses (section 6)."""
+
+
+class Recipe(Section):
+    """The whole road, from sources to the final model."""
+
+    name: str = Field(pattern=r"[a-z0-9][a-z0-9._-]*")
+    """What the data build and the run are called."""
+    description: str = ""
+    """One line for `puna recipes`."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Decides the initial weights, the order of the data and the samples."""
+    data: DataConfig = DataConfig()
+    """The sources."""
+    mixture: dict[str, Annotated[float, Field(gt=0)]] = {}
+    """Share of the training tokens from each source, in any unit; they are scaled to a sum of one."""
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    """The tokenizer's training."""
+    model: ModelConfig = ModelConfig()
+    """The decoder."""
+    train: TrainConfig = TrainConfig()
+    """Length and portions."""
+    optim: OptimConfig = OptimConfig()
+    """Optimizer and schedule."""
+    validation: ValidationConfig = ValidationConfig()
+    """Held-out loss."""
+    samples: SamplesConfig = SamplesConfig()
+    """Text while training."""
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    """Saved states."""
+    energy: EnergyConfig = EnergyConfig()
+    """The carbon estimate."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Recipe":
+        if set(self.mixture) != set(self.data.sources):
+            raise ValueError(
+                f"mixture names {_names(self.mixture)} but data.sources are {_names(self.data.sources)}; "
+                "each source needs its share"
+            )
+        train, context = self.train, self.model.context
+        if train.micro_batch_tokens % context:
+            raise ValueError(
+                f"train.micro_batch_tokens = {train.micro_batch_tokens} is not a multiple of model.context = {context}"
+            )
+        if train.batch_tokens % train.micro_batch_tokens:
+            raise ValueError(
+                f"train.batch_tokens = {train.batch_tokens} is not a multiple of "
+                f"train.micro_batch_tokens = {train.micro_batch_tokens}"
+            )
+        if self.total_steps <= self.optim.warmup_steps:
+            raise ValueError(
+                f"train.tokens = {train.tokens} makes {self.total_steps} steps of {train.batch_tokens} tokens, "
+                f"not more than optim.warmup_steps = {self.optim.warmup_steps}"
+            )
+        return self
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the run."""
+        return self.train.tokens // self.train.batch_tokens
+
+
+def _names(table: dict[str, Any]) -> str:
+    return ", ".join(table) if table else "none"

@@ -1,0 +1,85 @@
+"""What people read while a command works: messages and progress on stderr; stdout stays free for data."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import TYPE_CHECKING
+
+from puna.core.units import format_count, format_duration
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_QUIET_INTERVAL_S = 10.0
+"""Seconds between progress lines where stderr is a file and a bar would not be seen."""
+
+
+@cache
+def console() -> "Console":
+    """The one console, on stderr."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(message: str) -> None:
+    """Print one line for the user on stderr."""
+    console().print(message, markup=False)
+
+
+def warn(message: str) -> None:
+    """Print a warning on stderr: something worked, but not as the user may think."""
+    console().print(f"warning: {message}", style="yellow", markup=False)
+
+
+@contextlib.contextmanager
+def progress(label: str, total: float | None, unit: str) -> Iterator[Callable[[float], None]]:
+    """Show rate and time left of a piece of work; yields a function to call with each amount done.
+
+    On a terminal it is a bar; where stderr is a file it is a line every ten seconds.
+
+    Args:
+        label: What is being done: `tokenize prose`.
+        total: How much there is in all, in `unit`; None where nobody knows.
+        unit: What is counted: `documents`, `bytes`, `tokens`.
+    """
+    if not sys.stderr.isatty():
+        yield _quiet_progress(label, total, unit)
+        return
+    from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: object) -> Text:
+            speed = getattr(task, "finished_speed", None) or getattr(task, "speed", None)
+            return Text(f"{format_count(speed)} {unit}/s" if speed else "")
+
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), Rate(),
+        TimeRemainingColumn(), console=console(), transient=True,
+    )  # fmt: skip
+    with bar:
+        task = bar.add_task(label, total=total)
+        yield lambda amount: bar.update(task, advance=amount)
+
+
+def _quiet_progress(label: str, total: float | None, unit: str) -> Callable[[float], None]:
+    started = last = time.monotonic()
+    done = 0.0
+
+    def advance(amount: float) -> None:
+        nonlocal done, last
+        done += amount
+        now = time.monotonic()
+        if now - last < _QUIET_INTERVAL_S:
+            return
+        last = now
+        rate = done / (now - started)
+        line = f"{label}: {format_count(done)} {unit}, {format_count(rate)} {unit}/s"
+        if total and rate:
+            line += f", {format_duration(max(0.0, total - done) / rate)} left"
+        say(line)
+
+    return advance

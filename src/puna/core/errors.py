@@ -1,0 +1,72 @@
+"""The errors that a user can cause, and so can mend.
+
+```
+UserError                 one clear sentence, exit code 2, never a traceback
+├── ConfigError           a recipe or an override is wrong; holds every problem at once
+├── DataError             a source, document or token shard is missing or damaged
+├── TokenizerError        a tokenizer cannot be trained, read or used
+├── CheckpointError       a checkpoint or model directory is missing, damaged or of another run
+├── TrainError            training cannot start or go on with these settings
+├── ExportError           an export was refused or its proof failed
+├── GenerateError         a prompt that the model cannot take
+└── StorageError          the disk is full or a path cannot be written
+```
+
+Anything else that escapes is a defect of Puna and shows its traceback.
+"""
+
+EXIT_CODE = 2
+"""What the process returns after a `UserError`."""
+
+
+class UserError(Exception):
+    """What is wrong, in one sentence, and what to do about it.
+
+    Args:
+        message: Names the file, field or record, what was expected and what was found.
+        hint: What the user can do, shown on a line of its own.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+
+
+class ConfigError(UserError):
+    """Every problem found in a recipe, one per line."""
+
+    def __init__(self, problems: list[str], *, hint: str = "") -> None:
+        super().__init__("\n".join(problems), hint=hint)
+        self.problems = problems
+
+
+class DataError(UserError):
+    """A source, document or token shard is missing, damaged or of another kind than expected."""
+
+
+class TokenizerError(UserError):
+    """A tokenizer cannot be trained on this text, read from this file or used with this model."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint or model directory is missing, damaged or belongs to another run."""
+
+
+class TrainError(UserError):
+    """Training cannot start or go on with these settings."""
+
+
+class ExportError(UserError):
+    """An export was refused, or what was written does not equal what it was made from."""
+
+
+class GenerateError(UserError):
+    """The model cannot continue this prompt."""
+
+
+class StorageError(UserError):
+    """Nothing could be written: the disk is full, or the path is not writable."""

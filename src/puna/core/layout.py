@@ -1,0 +1,114 @@
+"""Where the stages find each other's files.
+
+```
+data/demo/                    one data build (DataDir)
+  config.toml                 the resolved recipe that reproduces it
+  documents/                  cleaned documents, one JSON-lines file per source and split, and what was dropped
+  tokenizer/                  tokenizer.model, tokenizer.json, record.json
+  shards/<source>/<split>/    token ids, index, origins, manifest.json
+  card.json  card.md          the data card
+  record.json                 how the build came to be
+
+runs/demo/                    one training run (RunDir): the unit that people move, inspect and delete
+  config.toml  record.json    the resolved recipe; how the run came to be
+  data_card.json              a copy of the card of its data
+  metrics.jsonl               one JSON object per logged step, validation or sample
+  tensorboard/                the same numbers for TensorBoard
+  checkpoints/step-00000100/  the training state that only `train` reads
+  model/                      the plain model: model.safetensors, model.toml, tokenizer.model, record.json
+  exports/hf/                 one directory per format, each with equivalence.json
+  report.html
+```
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class DataDir:
+    """The paths of one data build."""
+
+    root: Path
+
+    @property
+    def documents(self) -> Path:
+        """Cleaned documents and the list of what was dropped."""
+        return self.root / "documents"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The tokenizer's directory."""
+        return self.root / "tokenizer"
+
+    @property
+    def shards(self) -> Path:
+        """Token shards: one directory per source, one below it per split."""
+        return self.root / "shards"
+
+    @property
+    def card(self) -> Path:
+        """The data card as JSON; `card.md` lies beside it."""
+        return self.root / "card.json"
+
+    @property
+    def config(self) -> Path:
+        """The resolved recipe."""
+        return self.root / "config.toml"
+
+    @property
+    def record(self) -> Path:
+        """The record of the whole build."""
+        return self.root / "record.json"
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """The paths of one training run."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved recipe."""
+        return self.root / "config.toml"
+
+    @property
+    def record(self) -> Path:
+        """The record of the training run."""
+        return self.root / "record.json"
+
+    @property
+    def metrics(self) -> Path:
+        """Metrics, validations and samples as JSON lines."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's event files."""
+        return self.root / "tensorboard"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Training states by step."""
+        return self.root / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        """The plain model."""
+        return self.root / "model"
+
+    @property
+    def data_card(self) -> Path:
+        """A copy of the card of the data that the run was trained on."""
+        return self.root / "data_card.json"
+
+    @property
+    def exports(self) -> Path:
+        """One directory per export format."""
+        return self.root / "exports"
+
+    @property
+    def report(self) -> Path:
+        """The report page."""
+        return self.root / "report.html"

@@ -1,0 +1,154 @@
+"""How a result came to be: versions, commit, machine, command, inputs, durations.
+
+Every stage writes `record.json` beside its output, last of all, so its presence says that the stage is finished:
+
+```json
+{"schema": 1, "stage": "tokenizer", "command": "puna run demo", "started": "2026-01-31T12:00:00+00:00",
+ "seconds": 12.3, "puna": "0.1.0", "commit": "abc…", "machine": {…}, "packages": {…},
+ "config": {"vocab_size": 4096},            what decided the result: the stage is current while this is the recipe's
+ "inputs": {"documents": "sha256…"},        what it was made from
+ "outputs": {"tokenizer.model": "sha256…"}, what it made
+ "results": {…}}                            its figures, by stage
+```
+"""
+
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from puna import __version__
+from puna.core.errors import DataError
+from puna.core.files import write_json
+
+SCHEMA = 1
+"""Version of the record format; a reader refuses another one."""
+
+_PACKAGES = ("numpy", "pydantic", "safetensors", "sentencepiece", "tokenizers", "torch", "transformers")
+
+
+@dataclass
+class Record:
+    """One stage's account of itself; begin it before the work, `write` it after."""
+
+    stage: str
+    config: dict[str, Any] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    results: dict[str, Any] = field(default_factory=dict)
+    _started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _clock: float = field(default_factory=time.monotonic)
+
+    def write(self, path: Path) -> None:
+        """Write the record; from now on the stage counts as finished."""
+        write_json(path, self.as_dict())
+
+    def as_dict(self) -> dict[str, Any]:
+        """The record as it is written, with the time that passed until now."""
+        return {
+            "schema": SCHEMA,
+            "stage": self.stage,
+            "command": command_line(),
+            "started": self._started.isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - self._clock, 3),
+            "puna": __version__,
+            "commit": commit(),
+            "machine": machine(),
+            "packages": packages(),
+            "config": self.config,
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "results": self.results,
+        }
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """The record at `path`, or None where the stage has not finished.
+
+    Raises:
+        DataError: The file is damaged or was written by another version of the format.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        record = json.loads(text)
+        schema = record["schema"]
+    except (ValueError, TypeError, KeyError):
+        hint = f"delete {path.parent} and run the stage again"
+        raise DataError(f"{path}: is no record of a stage", hint=hint) from None
+    if schema != SCHEMA:
+        raise DataError(f"{path}: record format {schema}, this version of Puna reads {SCHEMA}")
+    return record
+
+
+def command_line() -> str:
+    """The command as the user typed it."""
+    name = Path(sys.argv[0]).name
+    return shlex.join(["puna" if name in {"__main__.py", "puna"} else name, *sys.argv[1:]])
+
+
+def commit() -> str | None:
+    """The git commit of the source tree that runs, with `+` if it has changes; None for an installed package."""
+    root = Path(__file__).resolve().parents[3]
+    if not (root / ".git").exists():
+        return None
+    try:
+        head = _git(root, "rev-parse", "HEAD")
+        return head + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+
+def machine() -> dict[str, Any]:
+    """What ran it: system, processor, cores that may be used, memory in bytes."""
+    return {
+        "system": platform.system(),
+        "release": platform.release(),
+        "python": platform.python_version(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": _memory_bytes(),
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def packages() -> dict[str, str]:
+    """Versions of the installed packages that can change a result."""
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

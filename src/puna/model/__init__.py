@@ -1,0 +1,1 @@
+"""The decoder, its initial weights, its cache, its counts and its files."""

@@ -1,0 +1,1 @@
+"""Kernels, each beside a slow obvious reference."""

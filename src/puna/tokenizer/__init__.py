@@ -1,0 +1,1 @@
+"""SentencePiece BPE: training, encoding, and its equal in other forms."""

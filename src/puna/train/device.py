@@ -1,0 +1,103 @@
+"""The device that trains: its name, its peak rate of arithmetic and its power.
+
+A GPU's peak and power are its datasheet's; a CPU's peak is the rate of fp32 matrix products measured here, because
+no datasheet states what this number of these cores sustains.
+"""
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+
+from puna.config.recipe import EnergyConfig
+from puna.core.records import machine
+
+_MEASURED_SIZE = 2048
+_MEASURED_RUNS = 7
+
+_GPUS = {
+    # name in the driver: (dense bf16 FLOP/s, fp32 FLOP/s, watts); NVIDIA's datasheets, SXM forms
+    "A100": (312e12, 19.5e12, 400.0),
+    "H100": (989e12, 66.9e12, 700.0),
+    "H200": (989e12, 66.9e12, 700.0),
+}
+
+_WATTS_PER_CORE = 3.5
+"""Cloud Carbon Footprint's figure for a fully used virtual core (methodology, AWS maximum)."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where the model is trained."""
+
+    torch_device: torch.device
+    name: str
+    """For people: `AMD EPYC, 2 cores`."""
+    peak_flops: float
+    """FLOP/s that count as 100 %."""
+    peak_source: str
+    """Where `peak_flops` comes from: `datasheet` or `measured sgemm`."""
+    watts: float
+    """Power under load."""
+    watts_source: str
+    """Where `watts` comes from."""
+
+    def peak_memory_bytes(self) -> int:
+        """The most memory held so far: the device's allocations on a GPU, the process's on a CPU."""
+        if self.torch_device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.torch_device)
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    def synchronize(self) -> None:
+        """Wait until the device has done what it was asked to."""
+        if self.torch_device.type == "cuda":
+            torch.cuda.synchronize(self.torch_device)
+
+
+def find_device(precision: str, energy: EnergyConfig) -> Device:
+    """The first GPU where there is one, otherwise the CPU, with its peak for `precision`."""
+    if torch.cuda.is_available():
+        return _gpu(precision, energy)
+    cores = torch.get_num_threads()
+    watts, source = _WATTS_PER_CORE * cores, f"{_WATTS_PER_CORE} W for each of {cores} cores, Cloud Carbon Footprint"
+    return Device(
+        torch.device("cpu"),
+        name=f"{machine()['processor']}, {cores} cores",
+        peak_flops=matmul_rate(),
+        peak_source="measured sgemm",
+        watts=energy.device_watts or watts,
+        watts_source="energy.device_watts" if energy.device_watts else source,
+    )
+
+
+def _gpu(precision: str, energy: EnergyConfig) -> Device:
+    name = torch.cuda.get_device_name(0)
+    known = next((figures for key, figures in _GPUS.items() if key in name), None)
+    bf16, fp32, watts = known or (0.0, 0.0, 0.0)
+    peak = bf16 if precision == "bf16" else fp32
+    return Device(
+        torch.device("cuda", 0),
+        name=name,
+        peak_flops=peak or matmul_rate(torch.device("cuda", 0), torch.bfloat16 if precision == "bf16" else torch.float32),
+        peak_source="datasheet" if known else "measured matrix product",
+        watts=energy.device_watts or watts or 300.0,
+        watts_source="energy.device_watts" if energy.device_watts else "datasheet" if known else "a guess of 300 W",
+    )
+
+
+def matmul_rate(device: torch.device | None = None, dtype: torch.dtype = torch.float32) -> float:
+    """FLOP/s of a square matrix product of 2,048, the median of seven."""
+    device = device or torch.device("cpu")
+    left = torch.randn(_MEASURED_SIZE, _MEASURED_SIZE, device=device, dtype=dtype)
+    right = torch.randn(_MEASURED_SIZE, _MEASURED_SIZE, device=device, dtype=dtype)
+    durations = []
+    for _ in range(_MEASURED_RUNS + 2):
+        started = time.perf_counter()
+        left @ right
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        durations.append(time.perf_counter() - started)
+    return 2 * _MEASURED_SIZE**3 / statistics.median(durations[2:])

