@@ -16,7 +16,7 @@ def data() -> None:
 def build(
     recipe: RecipeName, overrides: Overrides = None, out: DataPath = None, show: Show = False, force: Force = False
 ) -> None:
-    """Read the sources, drop what is empty, damaged or duplicate, train the tokenizer, write token shards and a card."""
+    """Read the sources, drop what is no text or is there twice, train the tokenizer, write token shards and a card."""
     resolved = resolve(recipe, overrides, show)
     from puna.cli.stages import build_data
 

@@ -4,6 +4,7 @@ A stage is finished when its record is there and says that it was made with the 
 finished stage is skipped; one that was made with other values is refused, unless it may be replaced.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from puna.config.load import save_recipe
 from puna.config.recipe import Recipe
 from puna.core.console import say, warn
 from puna.core.errors import DataError
-from puna.core.files import remove
+from puna.core.files import remove, sha256_json
 from puna.core.layout import DataDir, RunDir
 from puna.core.records import read_record
 
@@ -28,7 +29,7 @@ def build_data(recipe: Recipe, out: DataDir, *, force: bool) -> None:
         say(f"{out.root}: token shards built already")
         return
     tokenizer = Tokenizer.load(out.tokenizer)
-    tokenize_documents(recipe, out, tokenizer)
+    tokenize_documents(recipe, out, tokenizer, threads=_cores())
     finish_build(recipe, out)
     save_recipe(recipe, out.config)
 
@@ -52,6 +53,7 @@ def train_tokenizer(recipe: Recipe, out: DataDir, *, force: bool) -> None:
         vocab_size=recipe.model.vocab_size,
         character_coverage=recipe.tokenizer.character_coverage,
         config=config,
+        inputs={"documents": sha256_json((read_record(out.documents / "record.json") or {})["outputs"])},
         out=out.tokenizer,
     )
 
@@ -59,7 +61,9 @@ def train_tokenizer(recipe: Recipe, out: DataDir, *, force: bool) -> None:
 def train_model(recipe: Recipe, data: DataDir, run: RunDir, *, resume: bool, force: bool) -> None:
     """The model, trained on the data build."""
     if recipe.mixture and read_record(data.record) is None:
-        raise DataError(f"{data.root}: no finished data build is here", hint=f"`puna data build {recipe.name}` makes it")
+        raise DataError(
+            f"{data.root}: no finished data build is here", hint=f"`puna data build {recipe.name}` makes it"
+        )
     from puna.infer.generate import generate_text
     from puna.model.llama import Llama
     from puna.tokenizer.tokenizer import Tokenizer
@@ -99,12 +103,16 @@ def walk(recipe: Recipe, data: DataDir, run: RunDir) -> None:
     build_data(recipe, data, force=False)
     train_model(recipe, data, run, resume=True, force=False)
     exported = run.exports / "hf"
-    if _made_from(exported / "equivalence.json", run):
+    if _exported_from(run, exported):
         say(f"{exported}: exported already")
     else:
         export_model(run.root, "hf", None, force=True)
     write_report(run)
     say(f'try: puna generate {run.root} "{(recipe.samples.prompts or ["Once"])[0]}"')
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _documents_config(recipe: Recipe) -> dict[str, Any]:
@@ -135,3 +143,10 @@ def _finished(record_path: Path, config: dict[str, Any], what: Path, force: bool
     warn(f"{what}: built with other values ({'; '.join(changed)}); building it again")
     remove(what if what.name in {"documents", "tokenizer"} else record_path)
     return False
+
+
+def _exported_from(run: RunDir, exported: Path) -> bool:
+    """Whether an export is there and was made from the model that the run has now."""
+    proof = read_record(exported / "equivalence.json")
+    model = read_record(run.model / "record.json")
+    return proof is not None and model is not None and proof["inputs"] == model["outputs"]

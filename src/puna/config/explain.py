@@ -4,40 +4,46 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import tomli_w
-
 from puna.config.load import DEFAULT, Loaded
 from puna.config.recipe import Recipe
+from puna.config.toml import inline
 
-_ORIGIN_COLUMN = 60
+_LONGEST_ALIGNED = 60
+"""Characters; a longer value has its origin further right than the others."""
 
 
 def show(loaded: Loaded) -> str:
-    """The resolved recipe as TOML lines, each with the origin of its value behind it."""
-    lines = []
-    for key, value in flatten(loaded.recipe.model_dump(exclude_none=True)):
-        text = f"{key} = {_toml(value)}"
-        lines.append(f"{text:<{_ORIGIN_COLUMN}}  # {loaded.origins.get(key, DEFAULT)}")
-    return "\n".join(lines)
+    """The resolved recipe as TOML: one line per value, each with the origin of its value behind it."""
+    values = list(flatten(loaded.recipe.model_dump(exclude_none=True)))
+    texts = [f"{key} = {inline(value)}" for key, value in values]
+    column = max(len(text) for text in texts if len(text) <= _LONGEST_ALIGNED)
+    return "\n".join(
+        f"{text:<{column}}  # {loaded.origins.get(key, DEFAULT)}" for (key, _), text in zip(values, texts, strict=True)
+    )
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a recipe file, `extends` included; editors complete and check TOML with it."""
+    """The JSON Schema of a recipe file, `extends` included; editors complete and check TOML with it.
+
+    No key is required in it, because a recipe that extends another gives only what differs.
+    """
     schema = Recipe.model_json_schema()
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["title"] = "Puna recipe"
-    schema["properties"]["extends"] = {
+    for table in [schema, *schema["$defs"].values()]:
+        table.pop("required", None)
+        for field in table["properties"].values():
+            field["description"] = " ".join(field["description"].split())
+    extends = {
         "type": "string",
         "description": "The shipped recipe, or the TOML file beside this one, that this recipe changes.",
     }
-    schema["required"] = []
-    return schema
+    schema["properties"] = {"extends": extends} | schema["properties"]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema | {"title": "Puna recipe"}
 
 
 def flatten(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of a nested table, in order."""
+    """Dotted keys and values of a nested table, in order; a table without entries is a value."""
     for key, value in table.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
@@ -45,10 +51,6 @@ def flatten(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """The dotted keys whose values differ, each with both values: `optim.lr: 0.001 -> 0.002`."""
-    before, after = dict(flatten(old)), dict(flatten(new))
+    before, after = ({key: value for key, value in flatten(table) if value != {}} for table in (old, new))
     changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
     return [f"{key}: {json.dumps(before.get(key))} -> {json.dumps(after.get(key))}" for key in changed]
-
-
-def _toml(value: Any) -> str:
-    return tomli_w.dumps({"v": value}).strip().removeprefix("v = ")

@@ -1,27 +1,30 @@
 """Read a recipe: TOML, one `extends`, `key=value` overrides; every value remembers where it came from.
 
 The order of precedence, later over earlier: the field's default, the recipe named by `extends`, the recipe itself,
-the overrides of the command line. All problems are reported at once, each with its source, its key, what was
-expected, what was found and the nearest name.
+the overrides of the command line. Tables merge key by key, whatever else replaces the older value; so a recipe adds
+sources to those of the one that it extends and changes them, but cannot take one away.
+
+The problems of all values are reported at once, each with its source, its key, what was expected, what was found and
+the nearest name. How values fit together is checked once each of them is right by itself.
 """
 
-import difflib
 import re
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import tomli_w
 from pydantic import ValidationError
 
+from puna.config.problems import DEFAULT, describe, nearest
 from puna.config.recipe import Recipe
+from puna.config.toml import read_toml
 from puna.core.errors import ConfigError
 from puna.core.files import write_text
 
-DEFAULT = "default"
-"""The origin of a value that nobody set."""
+__all__ = ["DEFAULT", "Loaded", "load_recipe", "parse_override", "save_recipe", "shipped_recipes"]
 
 _COMMAND_LINE = "command line"
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
@@ -33,7 +36,7 @@ class Loaded:
 
     recipe: Recipe
     origins: dict[str, str]
-    """Dotted key to `command line`, a file's name or a shipped recipe's; keys that are not here are defaults."""
+    """Dotted key to `command line` or the name of a recipe's file; keys that are not here are defaults."""
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -52,30 +55,27 @@ def load_recipe(name: str, overrides: list[str] | None = None) -> Loaded:
     Raises:
         ConfigError: No such recipe, no valid TOML, or problems in the values: all of them.
     """
+    path = _find(name)
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    for path in _lineage(_find(name)):
-        table = _read_toml(path)
-        table.pop("extends", None)
-        _merge(values, table, origins, origin=path.name)
-    problems = []
-    for override in overrides or []:
-        try:
-            key, value = parse_override(override)
-            nested: Any = value
-            for part in reversed(key.split(".")):
-                nested = {part: nested}
-            _merge(values, nested, origins, origin=_COMMAND_LINE)
-        except ConfigError as error:
-            problems += error.problems
+    problems: list[str] = []
     try:
-        loaded = Loaded(Recipe.model_validate(values), origins)
+        for origin, table in _lineage(path):
+            _merge(values, table, origins, origin)
+        for override in overrides or []:
+            try:
+                key, value = parse_override(override)
+                _merge(values, _nested(key, value), origins, _COMMAND_LINE)
+            except ConfigError as error:
+                problems += error.problems
+        recipe = Recipe.model_validate(values)
     except ValidationError as error:
-        problems += [_describe(problem, origins) for problem in error.errors(include_url=False)]
-        raise ConfigError(problems) from None
+        raise ConfigError(problems + describe(error, origins, source=path.name)) from None
+    except RecursionError:
+        raise ConfigError([f"{name}: tables or lists are nested too deeply for a recipe"]) from None
     if problems:
         raise ConfigError(problems)
-    return loaded
+    return Loaded(recipe, origins)
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -89,9 +89,10 @@ def parse_override(text: str) -> tuple[str, Any]:
     if not equals or not _BARE_KEY.fullmatch(key):
         raise ConfigError([f"{_COMMAND_LINE}: {text!r} is no override; write key=value, such as optim.lr=2e-4"])
     try:
-        return key, tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
+        table = tomllib.loads(f"value = {raw}")
+    except (ValueError, RecursionError):  # ValueError: no TOML, or an integer of thousands of digits
         return key, raw.strip()
+    return key, table["value"] if len(table) == 1 else raw.strip()
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:
@@ -100,103 +101,56 @@ def save_recipe(recipe: Recipe, path: Path) -> None:
 
 
 def _find(name: str) -> Path:
+    if name.endswith(".toml"):
+        return Path(name)
     shipped = shipped_recipes()
-    if name in shipped:
-        return shipped[name]
-    path = Path(name)
-    if path.suffix == ".toml":
-        if path.is_file():
-            return path
-        raise ConfigError([f"{path}: no such recipe file"])
-    raise ConfigError(
-        [f"no recipe is called {name!r}{_nearest(name, shipped)}"],
-        hint="`puna recipes` lists those that ship; a path must end in .toml",
-    )
+    if name not in shipped:
+        raise ConfigError(
+            [f"no recipe is called {name!r}{nearest(name, shipped)}"],
+            hint="`puna recipes` lists those that ship; a path must end in .toml",
+        )
+    return shipped[name]
 
 
-def _lineage(path: Path) -> list[Path]:
-    """The file and, before it, the one that it extends; a recipe that is extended extends nothing itself."""
-    base = _read_toml(path).get("extends")
+def _lineage(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """The recipe's name and table and, before them, those of the one that it extends, which extends nothing itself."""
+    table = read_toml(path)
+    base = table.pop("extends", None)
     if base is None:
-        return [path]
+        return [(path.name, table)]
     if not isinstance(base, str):
-        raise ConfigError([f"{path.name}: extends: expected the name of a recipe, got {base!r}"])
-    beside = path.parent / base
-    base_path = beside if beside.suffix == ".toml" and beside.is_file() else _find(base)
-    if "extends" in _read_toml(base_path):
-        raise ConfigError([f"{path.name}: extends {base!r}, which itself extends another; one step is all there is"])
-    return [base_path, path]
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
+        raise ConfigError([f"{path.name}: 'extends' expects the name of a recipe, got {base!r:.60}"])
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{path}: is no valid TOML: {error}"]) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError([f"{path}: is no UTF-8 text: {error.reason} at byte {error.start}"]) from None
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+        base_path = path.parent / base if base.endswith(".toml") else _find(base)
+        base_table = read_toml(base_path)
+    except ConfigError as error:
+        raise ConfigError([f"{path.name}: extends {base!r}: {error.message}"], hint=error.hint) from None
+    if "extends" in base_table:
+        raise ConfigError([f"{path.name}: extends {base!r}, which itself extends another; one step is all there is"])
+    return [(base_path.name, base_table), (path.name, table)]
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
 
 
 def _merge(
     target: dict[str, Any], table: dict[str, Any], origins: dict[str, str], origin: str, prefix: str = ""
 ) -> None:
+    """Put `table` over `target`; the origins of what it replaces go with it."""
     for key, value in table.items():
         path = f"{prefix}{key}"
-        if isinstance(value, dict) and isinstance(target.get(key, {}), dict):
-            _merge(target.setdefault(key, {}), value, origins, origin, prefix=f"{path}.")
-        else:
+        older = target.get(key)
+        if not (isinstance(value, dict) and isinstance(older, dict)):
+            for replaced in [k for k in origins if k == path or k.startswith(f"{path}.")]:
+                del origins[replaced]
+        if isinstance(value, dict) and value:
+            if not isinstance(older, dict):
+                target[key] = {}
+            origins.pop(path, None)
+            _merge(target[key], value, origins, origin, prefix=f"{path}.")
+        elif not (value == {} and isinstance(older, dict)):
             target[key] = value
             origins[path] = origin
-
-
-def _describe(problem: Any, origins: dict[str, str]) -> str:
-    location = [str(part) for part in problem["loc"]]
-    key = ".".join(location)
-    where = origins.get(key) or next((o for k, o in origins.items() if k.startswith(f"{key}.") or not key), "recipe")
-    kind, found, context = problem["type"], problem["input"], problem.get("ctx", {})
-    if kind == "extra_forbidden":
-        return f"{where}: unknown key {key!r}{_nearest(location[-1], _fields_at(location[:-1]), prefix=location[:-1])}"
-    if kind == "missing":
-        parent = ".".join(location[:-1])
-        where = next((o for k, o in origins.items() if k.startswith(f"{parent}.")), where)
-        return f"{where}: {key!r} is missing"
-    if kind == "value_error":
-        label = f"{key}: " if key else ""
-        return f"{where}: {label}{context.get('error', problem['msg'])}"
-    return f"{where}: {key!r} expects {_expectation(problem)}, got {found!r}"
-
-
-def _expectation(problem: Any) -> str:
-    context = problem.get("ctx", {})
-    names = {
-        "int_type": "a whole number", "int_from_float": "a whole number", "int_parsing": "a whole number",
-        "float_type": "a number", "float_parsing": "a number", "string_type": "a string", "bool_type": "true or false",
-        "list_type": "a list", "dict_type": "a table", "model_type": "a table", "finite_number": "a finite number",
-        "greater_than": f"more than {context.get('gt')}", "greater_than_equal": f"at least {context.get('ge')}",
-        "less_than": f"less than {context.get('lt')}", "less_than_equal": f"at most {context.get('le')}",
-        "literal_error": f"{context.get('expected')}", "too_short": f"at least {context.get('min_length')} entries",
-        "string_pattern_mismatch": f"a name that matches {context.get('pattern')}",
-    }  # fmt: skip
-    return names.get(problem["type"], problem["msg"])
-
-
-def _fields_at(location: list[str]) -> list[str]:
-    """The keys that a recipe knows at a dotted place; none where users choose the keys."""
-    kind: Any = Recipe
-    for part in location:
-        if get_origin(kind) is dict:
-            kind = get_args(kind)[1]
-        elif hasattr(kind, "model_fields") and part in kind.model_fields:
-            kind = kind.model_fields[part].annotation
-        else:
-            return []
-    return list(kind.model_fields) if hasattr(kind, "model_fields") else []
-
-
-def _nearest(name: str, known: Any, prefix: list[str] | None = None) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean {'.'.join([*(prefix or []), close[0]])!r}?"
-    return f"; known here: {', '.join(known)}" if known else ""

@@ -4,30 +4,12 @@ A recipe is one TOML file for the whole road. Sections are frozen: a changed rec
 """
 
 import re
+import warnings
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from puna.core.units import parse_count
-
-
-class Section(BaseModel):
-    """One table of a recipe: unknown keys are errors and values keep their TOML type."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
-
-
-def _count(value: Any) -> Any:
-    return parse_count(value) if isinstance(value, str) else value
-
-
-Count = Annotated[
-    int,
-    BeforeValidator(_count),
-    Field(gt=0),
-    WithJsonSchema({"anyOf": [{"type": "integer", "exclusiveMinimum": 0}, {"type": "string"}]}),
-]
-"""A positive whole number that may be written as `20k`, `1.5M` or `1.2T`."""
+from puna.config.section import ConflictError, Count, Glob, Positive, Section, SourceName
 
 
 class Source(Section):
@@ -35,13 +17,13 @@ class Source(Section):
 
     kind: Literal["package", "python-stdlib", "files"]
     """Where the files lie: in an installed Python package, in Python's standard library, or in a directory."""
-    package: str = ""
-    """kind = "package": the name of the package; it is read, never imported."""
-    path: str = ""
+    package: str = Field(default="", pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")
+    """kind = "package": the name by which Python would import it; it is read, never imported."""
+    path: str = Field(default="", pattern=r"^[^\x00]*$")
     """kind = "files": the directory."""
-    include: list[str] = Field(min_length=1)
+    include: list[Glob] = Field(min_length=1)
     """Glob patterns, relative to the root of the source, of the files to read; each file is one document."""
-    exclude: list[str] = []
+    exclude: list[Glob] = Field(default=[])
     """Glob patterns of files to leave out."""
     licence: str = ""
     """The licence of the text, as it will stand on the data card."""
@@ -52,20 +34,25 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Source":
+        conflicts = []
         for kind, field in (("package", "package"), ("files", "path")):
             if (self.kind == kind) != bool(getattr(self, field)):
                 verb = "needs" if self.kind == kind else "takes no"
-                raise ValueError(f"kind = {self.kind!r} {verb} {field!r}")
+                conflicts.append((f"kind = {self.kind!r} {verb} {field!r}", ["kind", field]))
         if bool(self.heldout_pattern) == bool(self.heldout_fraction):
-            raise ValueError("give either heldout_pattern or heldout_fraction, so that something validates the model")
+            sentence = "give either heldout_pattern or heldout_fraction, so that something validates the model"
+            conflicts.append((sentence, ["heldout_pattern", "heldout_fraction"]))
+        if conflicts:
+            raise ConflictError(conflicts)
         return self
 
     @field_validator("heldout_pattern")
     @classmethod
     def _compiles(cls, pattern: str) -> str:
         try:
-            re.compile(pattern)
-        except re.error as error:
+            with warnings.catch_warnings(action="ignore"):
+                re.compile(pattern)
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"is no regular expression: {error}") from None
         return pattern
 
@@ -73,7 +60,7 @@ class Source(Section):
 class DataConfig(Section):
     """What text there is. How much of each the model sees is the mixture's matter."""
 
-    sources: dict[str, Source] = {}
+    sources: dict[SourceName, Source] = Field(default={})
     """The sources by name."""
     shard_tokens: Count = 100_000_000
     """Tokens after which a token shard is closed and the next one begun: about 200 MB of 16-bit ids."""
@@ -92,19 +79,19 @@ class TokenizerConfig(Section):
 class ModelConfig(Section):
     """The shape of the decoder. Defaults are LLaMA 7B's (Touvron et al. 2023, table 2; its released params.json)."""
 
-    dim: int = Field(default=4096, gt=0)
+    dim: Positive = 4096
     """Width of the residual stream (D)."""
-    n_layers: int = Field(default=32, gt=0)
+    n_layers: Positive = 32
     """Number of blocks."""
-    n_heads: int = Field(default=32, gt=0)
+    n_heads: Positive = 32
     """Query heads (N)."""
-    n_kv_heads: int = Field(default=32, gt=0)
+    n_kv_heads: Positive = 32
     """Key and value heads (K); fewer than n_heads is grouped-query attention (Ainslie et al. 2023)."""
-    ffn_dim: int = Field(default=11008, gt=0)
+    ffn_dim: Positive = 11008
     """Hidden width of the feed-forward network (F): 2/3 of 4 D, rounded up to a multiple of 256."""
-    vocab_size: int = Field(default=32000, gt=259)
+    vocab_size: int = Field(default=32000, gt=259, lt=2**31)
     """Tokens in the vocabulary (V), and so of the tokenizer: 3 control tokens, 256 bytes and the pieces."""
-    context: int = Field(default=2048, gt=1)
+    context: int = Field(default=2048, gt=1, lt=2**31)
     """Positions that the model is trained on (T)."""
     rope_theta: float = Field(default=10_000.0, gt=0)
     """Base of the rotary frequencies (Su et al. 2021)."""
@@ -123,12 +110,18 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _divisible(self) -> "ModelConfig":
+        conflicts = []
         if self.dim % self.n_heads:
-            raise ValueError(f"dim = {self.dim} is not a multiple of n_heads = {self.n_heads}")
+            sentence = f"dim = {self.dim} is not a multiple of n_heads = {self.n_heads}"
+            conflicts.append((sentence, ["dim", "n_heads"]))
+        elif self.head_dim % 2:
+            sentence = f"dim / n_heads = {self.head_dim} is odd; rotary embeddings turn pairs"
+            conflicts.append((sentence, ["dim", "n_heads"]))
         if self.n_heads % self.n_kv_heads:
-            raise ValueError(f"n_heads = {self.n_heads} is not a multiple of n_kv_heads = {self.n_kv_heads}")
-        if self.head_dim % 2:
-            raise ValueError(f"dim / n_heads = {self.head_dim} is odd; rotary embeddings turn pairs")
+            sentence = f"n_heads = {self.n_heads} is not a multiple of n_kv_heads = {self.n_kv_heads}"
+            conflicts.append((sentence, ["n_heads", "n_kv_heads"]))
+        if conflicts:
+            raise ConflictError(conflicts)
         return self
 
 
@@ -147,7 +140,7 @@ class TrainConfig(Section):
     """Whether each block of the model runs through torch.compile."""
     precision: Literal["fp32", "bf16"] = "bf16"
     """fp32 throughout, or matrix products in bfloat16 with fp32 weights, gradients and optimizer state."""
-    log_every: int = Field(default=10, gt=0)
+    log_every: Positive = 10
     """Optimizer steps between two lines of metrics."""
 
 
@@ -158,7 +151,7 @@ class OptimConfig(Section):
     """Peak learning rate: 3.0e-4 for 7B and 13B, 1.5e-4 for 33B and 65B (table 2)."""
     final_lr_ratio: float = Field(default=0.1, ge=0, le=1)
     """The cosine ends at this share of the peak."""
-    warmup_steps: int = Field(default=2000, ge=0)
+    warmup_steps: int = Field(default=2000, ge=0, lt=2**31)
     """Steps over which the learning rate rises linearly from zero."""
     beta1: float = Field(default=0.9, ge=0, lt=1)
     """Decay of the first moment."""
@@ -175,7 +168,7 @@ class OptimConfig(Section):
 class ValidationConfig(Section):
     """Loss and bits per byte on the held-out documents, per source."""
 
-    every_steps: int = Field(default=1000, gt=0)
+    every_steps: Positive = 1000
     """Optimizer steps between two validations; there is one more at the end, on all held-out text."""
     tokens: Count = 1_000_000
     """Held-out tokens per source at most, spread evenly over the documents, while training."""
@@ -184,11 +177,11 @@ class ValidationConfig(Section):
 class SamplesConfig(Section):
     """Text that the model writes while it is trained."""
 
-    every_steps: int = Field(default=1000, gt=0)
+    every_steps: Positive = 1000
     """Optimizer steps between two rounds of samples; there is one more at the end."""
-    prompts: list[str] = []
+    prompts: list[str] = Field(default=[])
     """One sample is written for each prompt; none without prompts."""
-    max_tokens: int = Field(default=64, gt=0)
+    max_tokens: Positive = 64
     """Tokens per sample."""
     temperature: float = Field(default=0.8, ge=0)
     """0 takes the most likely token each time."""
@@ -199,9 +192,9 @@ class SamplesConfig(Section):
 class CheckpointConfig(Section):
     """When the training state is saved, and how many states are kept."""
 
-    every_steps: int = Field(default=1000, gt=0)
+    every_steps: Positive = 1000
     """Optimizer steps between two checkpoints."""
-    keep: int = Field(default=2, gt=0)
+    keep: Positive = 2
     """The newest checkpoints that stay; two, so that a damaged one is not the end."""
 
 
@@ -220,7 +213,7 @@ class EnergyConfig(Section):
 class Recipe(Section):
     """The whole road, from sources to the final model."""
 
-    name: str = Field(pattern=r"[a-z0-9][a-z0-9._-]*")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     """What the data build and the run are called."""
     description: str = ""
     """One line for `puna recipes`."""
@@ -228,7 +221,7 @@ class Recipe(Section):
     """Decides the initial weights, the order of the data and the samples."""
     data: DataConfig = DataConfig()
     """The sources."""
-    mixture: dict[str, Annotated[float, Field(gt=0)]] = {}
+    mixture: dict[str, Annotated[float, Field(gt=0, le=1e18)]] = Field(default={})
     """Share of the training tokens from each source, in any unit; they are scaled to a sum of one."""
     tokenizer: TokenizerConfig = TokenizerConfig()
     """The tokenizer's training."""
@@ -249,26 +242,29 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
+        conflicts = []
         if set(self.mixture) != set(self.data.sources):
-            raise ValueError(
+            sentence = (
                 f"mixture names {_names(self.mixture)} but data.sources are {_names(self.data.sources)}; "
                 "each source needs its share"
             )
+            conflicts.append((sentence, ["mixture", "data.sources"]))
         train, context = self.train, self.model.context
-        if train.micro_batch_tokens % context:
-            raise ValueError(
-                f"train.micro_batch_tokens = {train.micro_batch_tokens} is not a multiple of model.context = {context}"
+        micro, batch, warmup = train.micro_batch_tokens, train.batch_tokens, self.optim.warmup_steps
+        if micro % context:
+            sentence = f"train.micro_batch_tokens = {micro} is not a multiple of model.context = {context}"
+            conflicts.append((sentence, ["train.micro_batch_tokens", "model.context"]))
+        if batch % micro:
+            sentence = f"train.batch_tokens = {batch} is not a multiple of train.micro_batch_tokens = {micro}"
+            conflicts.append((sentence, ["train.batch_tokens", "train.micro_batch_tokens"]))
+        if self.total_steps <= warmup:
+            sentence = (
+                f"train.tokens = {train.tokens} makes {self.total_steps} steps of train.batch_tokens = {batch}, "
+                f"not more than optim.warmup_steps = {warmup}"
             )
-        if train.batch_tokens % train.micro_batch_tokens:
-            raise ValueError(
-                f"train.batch_tokens = {train.batch_tokens} is not a multiple of "
-                f"train.micro_batch_tokens = {train.micro_batch_tokens}"
-            )
-        if self.total_steps <= self.optim.warmup_steps:
-            raise ValueError(
-                f"train.tokens = {train.tokens} makes {self.total_steps} steps of {train.batch_tokens} tokens, "
-                f"not more than optim.warmup_steps = {self.optim.warmup_steps}"
-            )
+            conflicts.append((sentence, ["train.tokens", "train.batch_tokens", "optim.warmup_steps"]))
+        if conflicts:
+            raise ConflictError(conflicts)
         return self
 
     @property

@@ -18,10 +18,10 @@ _QUIET_INTERVAL_S = 10.0
 
 @cache
 def console() -> "Console":
-    """The one console, on stderr."""
+    """The one console, on stderr. It shows text as it is: no colon in a file's name becomes an emoji."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def say(message: str) -> None:
@@ -48,17 +48,21 @@ def progress(label: str, total: float | None, unit: str) -> Iterator[Callable[[f
     if not sys.stderr.isatty():
         yield _quiet_progress(label, total, unit)
         return
-    from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
     from rich.text import Text
 
+    class Amount(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.percentage:>3.0f}%" if task.total else f"{format_count(task.completed)} {unit}")
+
     class Rate(ProgressColumn):
-        def render(self, task: object) -> Text:
-            speed = getattr(task, "finished_speed", None) or getattr(task, "speed", None)
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
             return Text(f"{format_count(speed)} {unit}/s" if speed else "")
 
     bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), Rate(),
-        TimeRemainingColumn(), console=console(), transient=True,
+        TextColumn("{task.description}", markup=False), BarColumn(), Amount(), Rate(), TimeRemainingColumn(),
+        console=console(), transient=True,
     )  # fmt: skip
     with bar:
         task = bar.add_task(label, total=total)

@@ -1,15 +1,20 @@
 """Files that appear whole or not at all, and the hashes that prove them.
 
 Every file and directory of Puna is written under a temporary name beside its final one, flushed to the disk and
-then renamed, so a crash at any moment leaves either the old state or the new one. A temporary name starts with
-`.tmp-`; what a killed process left behind is removed by the next writer of the same name.
+then renamed, so a crash at any moment leaves either the old state or the new one. A temporary name is
+`.tmp-<host>-<process>-<number>-<name>`: two writers never share one, the last to finish wins, and what a process of
+this host left behind when it was killed is removed by the next writer of the same name.
 """
 
 import contextlib
+import ctypes
 import errno
 import hashlib
+import itertools
 import json
 import os
+import platform
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +23,12 @@ from typing import Any
 from puna.core.errors import StorageError
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
+_NOT_WRITABLE = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY,
+    errno.ENAMETOOLONG, errno.ELOOP, errno.EIO,
+}  # fmt: skip
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+_numbers = itertools.count()
 
 
 @contextlib.contextmanager
@@ -33,13 +43,15 @@ def storage_errors(target: Path) -> Iterator[None]:
                 hint=f"free space on the disk that holds {target.parent}, or choose another directory, and run again",
             ) from error
         if error.errno in _NOT_WRITABLE:
-            raise StorageError(f"{target}: cannot be written ({os.strerror(error.errno or 0)})") from error
+            other = str(error.filename or target)
+            culprit = "" if other == str(target) or "/.tmp-" in other else f": {other}"
+            raise StorageError(f"{target}: cannot be written ({os.strerror(error.errno)}{culprit})") from error
         raise
 
 
 def temporary_sibling(final: Path) -> Path:
-    """The one temporary name of `final`, in the same directory so that a rename is atomic."""
-    return final.with_name(f".tmp-{final.name}")
+    """A new temporary name for `final`, in the same directory so that a rename is atomic."""
+    return final.with_name(f".tmp-{platform.node()}-{os.getpid()}-{next(_numbers)}-{final.name}")
 
 
 @contextlib.contextmanager
@@ -53,12 +65,14 @@ def atomic_file(final: Path) -> Iterator[Path]:
     try:
         with storage_errors(final):
             final.parent.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned(final)
             yield temporary
             sync(temporary)
             os.replace(temporary, final)
             sync(final.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -67,7 +81,9 @@ def atomic_directory(final: Path, *, replace: bool = False) -> Iterator[Path]:
 
     Args:
         final: The directory to make.
-        replace: Whether an existing `final` gives way. It stays in place until the new one is complete.
+        replace: Whether an existing `final` gives way. It stays in place until the new one is complete. On Linux the
+            two are exchanged in one step; where the system cannot do that there are two renames, and a crash just
+            between them leaves nothing under the final name.
 
     Raises:
         StorageError: `final` exists and `replace` is false, the disk is full, or the path is not writable.
@@ -75,25 +91,69 @@ def atomic_directory(final: Path, *, replace: bool = False) -> Iterator[Path]:
     temporary = temporary_sibling(final)
     try:
         with storage_errors(final):
-            if final.exists() and not replace:
-                raise StorageError(f"{final}: exists already", hint="choose another directory, or pass --force")
-            remove(temporary)
-            temporary.mkdir(parents=True)
+            if not replace:
+                _refuse_existing(final)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned(final)
+            temporary.mkdir()
             yield temporary
             for path in sorted(temporary.rglob("*")):
                 sync(path)
             sync(temporary)
-            if final.exists():
-                outgoing = final.with_name(f".tmp-old-{final.name}")
-                remove(outgoing)
-                os.replace(final, outgoing)
-                os.replace(temporary, final)
-                remove(outgoing)
+            if replace and os.path.lexists(final):
+                _replace_directory(temporary, final)
             else:
+                _refuse_existing(final)
                 os.replace(temporary, final)
             sync(final.parent)
     finally:
-        remove(temporary)
+        with contextlib.suppress(OSError):
+            remove(temporary)
+
+
+def _refuse_existing(final: Path) -> None:
+    if os.path.lexists(final):
+        raise StorageError(f"{final}: exists already", hint="choose another directory, or pass --force")
+
+
+def _replace_directory(temporary: Path, final: Path) -> None:
+    """Give `temporary` its final name; what had that name before is deleted only after that."""
+    if _exchange(temporary, final):
+        outgoing = temporary
+    else:
+        outgoing = temporary_sibling(final)
+        os.replace(final, outgoing)
+        os.replace(temporary, final)
+    remove(outgoing)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Whether the kernel has swapped the two names in one step: Linux's renameat2(2), on most file systems."""
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    return renameat2(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0
+
+
+def _remove_abandoned(final: Path) -> None:
+    """Delete the temporaries of `final` whose processes have died on this host."""
+    pattern = re.compile(rf"\.tmp-{re.escape(platform.node())}-(\d+)-\d+-{re.escape(final.name)}")
+    for path in final.parent.iterdir():
+        match = pattern.fullmatch(path.name)
+        if match and not _is_running(int(match[1])):
+            with contextlib.suppress(OSError):  # another writer may be deleting it at this moment
+                remove(path)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True  # it runs, as another user
+    return True
 
 
 def remove(path: Path) -> None:
@@ -109,6 +169,9 @@ def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL or not path.is_dir():
+            raise  # else: a network file system that keeps directories in step by itself
     finally:
         os.close(descriptor)
 

@@ -32,6 +32,7 @@ from puna.core.files import write_json
 SCHEMA = 1
 """Version of the record format; a reader refuses another one."""
 
+_REQUIRED = {"stage": str, "config": dict, "inputs": dict, "outputs": dict, "results": dict}
 _PACKAGES = ("numpy", "pydantic", "safetensors", "sentencepiece", "tokenizers", "torch", "transformers")
 
 
@@ -44,8 +45,8 @@ class Record:
     inputs: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
-    _started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    _clock: float = field(default_factory=time.monotonic)
+    _started: datetime = field(default_factory=lambda: datetime.now(UTC), init=False)
+    _clock: float = field(default_factory=time.monotonic, init=False)
 
     def write(self, path: Path) -> None:
         """Write the record; from now on the stage counts as finished."""
@@ -77,17 +78,22 @@ def read_record(path: Path) -> dict[str, Any] | None:
         DataError: The file is damaged or was written by another version of the format.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    hint = f"delete {path.parent} and run the stage again"
     try:
         record = json.loads(text)
         schema = record["schema"]
-    except (ValueError, TypeError, KeyError):
-        hint = f"delete {path.parent} and run the stage again"
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise DataError(f"{path}: is no record of a stage", hint=hint) from None
     if schema != SCHEMA:
-        raise DataError(f"{path}: record format {schema}, this version of Puna reads {SCHEMA}")
+        raise DataError(f"{path}: is record format {schema}, this version of Puna reads {SCHEMA}", hint=hint)
+    for name, kind in _REQUIRED.items():
+        if not isinstance(record.get(name), kind):
+            raise DataError(f"{path}: the record has no {name!r} or a damaged one", hint=hint)
     return record
 
 

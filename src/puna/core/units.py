@@ -2,8 +2,13 @@
 
 import re
 
-_COUNT = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?)\s*([kMGBT]?)")
-_COUNT_SCALE = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "B": 10**9, "T": 10**12}
+COUNT_PATTERN = r"^[0-9]+(_[0-9]+)*(\.[0-9]+)?\s*[kMGBT]?$"
+"""What `parse_count` reads, as a regular expression for JSON Schema; fractions must still come out whole."""
+
+_COUNT = re.compile(COUNT_PATTERN)
+_COUNT_SCALE = {"k": 10**3, "M": 10**6, "G": 10**9, "B": 10**9, "T": 10**12}
+_LONGEST_COUNT = 40
+"""Characters; Python refuses to read numbers of thousands of digits, with a sentence that explains nothing here."""
 
 
 def parse_count(text: str) -> int:
@@ -12,12 +17,12 @@ def parse_count(text: str) -> int:
     Raises:
         ValueError: It is no such number, or no whole one.
     """
-    match = _COUNT.fullmatch(text.strip())
-    if not match:
-        raise ValueError(f"{text!r} is no count; write a whole number such as 4096, 20k, 1.5M, 7B or 1.2T")
-    digits, suffix = match[1].replace("_", ""), match[2]
+    text = text.strip()
+    if not _COUNT.fullmatch(text) or not text.isascii() or len(text) > _LONGEST_COUNT:
+        raise ValueError(f"{text!r:.60} is no count; write a whole number such as 4096, 20k, 1.5M, 7B or 1.2T")
+    scale = _COUNT_SCALE.get(text[-1], 1)
+    digits = text.rstrip("kMGBT").rstrip().replace("_", "")
     whole, _, fraction = digits.partition(".")
-    scale = _COUNT_SCALE[suffix]
     number, rest = divmod(int(whole + fraction) * scale, 10 ** len(fraction))
     if rest:
         raise ValueError(f"{text!r} is no whole number")
@@ -28,17 +33,19 @@ def format_count(number: float) -> str:
     """`number` with three significant digits and k, M, B or T: 6738415616 is `6.74B`."""
     for suffix, scale in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
         if abs(number) >= scale * 0.9995:
-            return f"{number / scale:.3g}{suffix}"
+            return f"{_three_digits(number / scale)}{suffix}"
     return f"{number:.3g}" if number != int(number) else f"{int(number)}"
 
 
 def format_bytes(size: float) -> str:
     """`size` bytes with a binary unit: 3650722201 is `3.4 GiB`."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(size) < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+    if abs(size) < 1023.5:
+        return f"{size:.0f} B"
+    for unit in ("KiB", "MiB", "GiB"):
         size /= 1024
-    return f"{size:.1f} TiB"
+        if abs(size) < 1023.95:
+            return f"{size:.1f} {unit}"
+    return f"{size / 1024:.1f} TiB"
 
 
 def format_duration(seconds: float) -> str:
@@ -57,13 +64,18 @@ def format_duration(seconds: float) -> str:
 
 def format_energy(kilowatt_hours: float) -> str:
     """Energy in Wh, kWh or MWh, whichever reads best."""
-    if kilowatt_hours < 1:
+    if kilowatt_hours < 0.9995:
         return f"{kilowatt_hours * 1000:.3g} Wh"
-    return f"{kilowatt_hours:.3g} kWh" if kilowatt_hours < 1000 else f"{kilowatt_hours / 1000:.3g} MWh"
+    return f"{kilowatt_hours:.3g} kWh" if kilowatt_hours < 999.5 else f"{_three_digits(kilowatt_hours / 1000)} MWh"
 
 
 def format_carbon(kilograms: float) -> str:
     """Mass of CO2 equivalent in g, kg or t."""
-    if kilograms < 1:
+    if kilograms < 0.9995:
         return f"{kilograms * 1000:.3g} gCO2eq"
-    return f"{kilograms:.3g} kgCO2eq" if kilograms < 1000 else f"{kilograms / 1000:.3g} tCO2eq"
+    return f"{kilograms:.3g} kgCO2eq" if kilograms < 999.5 else f"{_three_digits(kilograms / 1000)} tCO2eq"
+
+
+def _three_digits(number: float) -> str:
+    """Three significant digits, and never an exponent for what is large."""
+    return f"{number:.3g}" if abs(number) < 999.5 else f"{number:.0f}"

@@ -1,7 +1,4 @@
-"""Keys and values of the tokens seen so far, so that decoding computes each position once.
-
-One pair of tensors (B, K, C, H) per layer, allocated whole for the capacity C; nothing is copied as it fills.
-"""
+"""Keys and values of the positions that were computed already, so that each new token costs one position."""
 
 import torch
 from torch import Tensor
@@ -9,48 +6,33 @@ from torch import Tensor
 from puna.config.recipe import ModelConfig
 
 
-class LayerCache:
-    """One layer's keys and values."""
-
-    def __init__(self, shape: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device) -> None:
-        self.keys_BKCH = torch.zeros(shape, dtype=dtype, device=device)
-        self.values_BKCH = torch.zeros(shape, dtype=dtype, device=device)
-        self.length = 0
-        """Tokens held."""
-
-    def append(self, k_BKTH: Tensor, v_BKTH: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values (B, K, S, H) of all tokens held, after these have been added.
-
-        Raises:
-            ValueError: The capacity is exceeded.
-        """
-        start, end = self.length, self.length + k_BKTH.shape[2]
-        if end > self.keys_BKCH.shape[2]:
-            raise ValueError(f"the cache holds {self.keys_BKCH.shape[2]} tokens, {end} were fed")
-        self.keys_BKCH[:, :, start:end] = k_BKTH
-        self.values_BKCH[:, :, start:end] = v_BKTH
-        self.length = end
-        return self.keys_BKCH[:, :, :end], self.values_BKCH[:, :, :end]
-
-
 class KVCache:
-    """The whole decoder's keys and values.
+    """Room for the keys and values of one layer, allocated once.
 
     Args:
-        config: The decoder's shape.
-        batch: Sequences that are decoded side by side (B).
-        capacity: Tokens of each that it can hold (C).
-        dtype: The dtype of keys and values: that of the weights, or autocast's.
-        device: Where the model is.
+        batch: Sequences (B).
+        length: Positions at most.
+        config: Heads and their width.
+        device: Where the weights are.
+        dtype: The weights' dtype.
     """
 
-    def __init__(
-        self, config: ModelConfig, batch: int, capacity: int, dtype: torch.dtype, device: torch.device
-    ) -> None:
-        shape = (batch, config.n_kv_heads, capacity, config.head_dim)
-        self.layers = [LayerCache(shape, dtype, device) for _ in range(config.n_layers)]
+    def __init__(self, batch: int, length: int, config: ModelConfig, device: torch.device, dtype: torch.dtype) -> None:
+        shape = (batch, config.n_kv_heads, length, config.head_dim)
+        self._k_BKSH = torch.empty(shape, device=device, dtype=dtype)
+        self._v_BKSH = torch.empty(shape, device=device, dtype=dtype)
+        self.length = 0
+        """Positions held."""
 
-    @property
-    def length(self) -> int:
-        """Tokens held, and so the position of the next one."""
-        return self.layers[0].length
+    def update(self, k_BKTH: Tensor, v_BKTH: Tensor) -> tuple[Tensor, Tensor]:
+        """Append T positions; returns all keys and all values so far, (B, K, S, H) each."""
+        end = self.length + k_BKTH.shape[2]
+        self._k_BKSH[:, :, self.length : end] = k_BKTH
+        self._v_BKSH[:, :, self.length : end] = v_BKTH
+        self.length = end
+        return self._k_BKSH[:, :, :end], self._v_BKSH[:, :, :end]
+
+
+def new_caches(config: ModelConfig, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> list[KVCache]:
+    """An empty cache for every layer."""
+    return [KVCache(batch, length, config, device, dtype) for _ in range(config.n_layers)]

@@ -1,9 +1,4 @@
-"""Initial weights that depend on the seed alone: not on the device, and not on what was drawn before.
-
-Normal with the recipe's standard deviation; the two matrices of a block that write to the residual stream are scaled
-by 1/sqrt(2 n_layers), so that its variance does not grow with depth (Radford et al. 2019, section 2.3). The LLaMA
-paper gives no initialisation.
-"""
+"""Initial weights: normal, smaller where a matrix writes to the residual stream."""
 
 import math
 
@@ -11,25 +6,24 @@ import torch
 
 from puna.model.llama import Llama
 
-_WRITES_TO_RESIDUAL = ("attention.wo.weight", "feed_forward.w2.weight")
+_WRITES_TO_STREAM = (".wo.weight", ".w2.weight")
 
 
 @torch.no_grad()
 def init_weights(model: Llama, seed: int) -> None:
-    """Fill every parameter in place, wherever it is; a model made on the meta device must have been given memory.
+    """Fill every parameter in place; the same seed gives the same weights on every device.
 
-    Args:
-        model: The decoder; its configuration gives the standard deviation.
-        seed: Equal seeds give equal weights, bit by bit, on every device.
+    Matrices are normal with `init_std`; wo and w2 get it divided by sqrt(2 n_layers), so that the stream's variance
+    does not grow with depth (Radford et al. 2019, section 2.3); the gains of norms are one.
     """
     config = model.config
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
-        if name.endswith("norm.weight"):
+        if parameter.ndim < 2:
             parameter.fill_(1.0)
             continue
         std = config.init_std
-        if name.endswith(_WRITES_TO_RESIDUAL):
+        if name.endswith(_WRITES_TO_STREAM):
             std /= math.sqrt(2 * config.n_layers)
-        drawn = torch.empty(parameter.shape, dtype=torch.float32).normal_(0.0, std, generator=generator)
-        parameter.copy_(drawn)
+        # Drawn on the CPU in float32, tensor by tensor: the device and the dtype don't change the numbers.
+        parameter.copy_(torch.empty(parameter.shape).normal_(0.0, std, generator=generator))

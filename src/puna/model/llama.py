@@ -1,29 +1,52 @@
 """The LLaMA decoder, whole, in one file (Touvron et al. 2023, section 2.2).
 
-Read top to bottom: norm, rotary positions, the two halves of a block, the block, the model. Nothing here knows about
-devices, losses, checkpoints or training; those are applied from outside, so `forward` is only arithmetic.
+Read top to bottom: rotary positions, normalisation, attention, feed-forward, block, model. Nothing here knows about
+devices, sharding, losses or checkpoints; those are applied from outside, so `forward` is only arithmetic. Parameter
+names are those of Meta's checkpoints.
 
-Parameters have Meta's names. The rows of `wq` and `wk` have Hugging Face's order: rotary position i turns the pair
-(i, i + H/2) of a head, where Meta's released checkpoints turn (2i, 2i + 1). The two are one model up to a permutation
-of those rows, which belongs to whoever reads or writes Meta's order; a Hugging Face directory needs none.
-
-Shapes in names, one capital per axis:
-  B batch   T tokens   S tokens that can be attended to   D model width   V vocabulary
-  N query heads   K key and value heads   H head width   R rotary pairs, H/2
+Axes in names:
+  B batch   T tokens   S tokens seen, cached ones included   D model width   N query heads   K key and value heads
+  H head width   F feed-forward width   V vocabulary
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from puna.config.recipe import ModelConfig
-from puna.model.cache import KVCache, LayerCache
+
+
+class LayerCache(Protocol):
+    """Keys and values of one layer that were computed before."""
+
+    def update(self, k_BKTH: Tensor, v_BKTH: Tensor) -> tuple[Tensor, Tensor]:
+        """Append; returns all keys and all values so far, (B, K, S, H) each."""
+        ...
+
+
+def rope_table(positions_T: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the angles of every position, (T, H/2) each, in float32 (Su et al. 2021)."""
+    exponents = torch.arange(0, head_dim, 2, dtype=torch.float32, device=positions_T.device) / head_dim
+    angles = torch.outer(positions_T.float(), theta**-exponents)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x_BTNH: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn pair (i, i + H/2) of every head by the i-th angle of its position, in float32.
+
+    Hugging Face pairs the halves of a head like this; Meta's weights pair neighbours, which is the same model after a
+    permutation of the rows of wq and wk (docs/decisions/0002).
+    """
+    left, right = x_BTNH.float().chunk(2, dim=-1)
+    cos, sin = cos[:, None, :], sin[:, None, :]
+    return torch.cat((left * cos - right * sin, right * cos + left * sin), dim=-1).type_as(x_BTNH)
 
 
 class RMSNorm(nn.Module):
-    """Root-mean-square normalisation with a gain (Zhang and Sennrich 2019); statistics in float32 for any input."""
+    """Scale to a root mean square of one, then by a learned gain; statistics in float32 (Zhang and Sennrich 2019)."""
 
     def __init__(self, dim: int, eps: float) -> None:
         super().__init__()
@@ -31,52 +54,43 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        """The normalised input; it is rounded to the input's dtype before the gain, as in `transformers`."""
-        return self.weight * F.rms_norm(x_BTD.float(), (x_BTD.shape[-1],), eps=self.eps).type_as(x_BTD)
-
-
-def rope_table(positions_T: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (T, R) of the angles position * theta^(-2i/H), in float32 (Su et al. 2021, section 3.2.2)."""
-    pairs_R = torch.arange(0, head_dim, 2, dtype=torch.float32, device=positions_T.device)
-    angles_TR = torch.outer(positions_T.float(), 1.0 / theta ** (pairs_R / head_dim))
-    return angles_TR.cos(), angles_TR.sin()
-
-
-def rotate(x_BTNH: Tensor, cos_TR: Tensor, sin_TR: Tensor) -> Tensor:
-    """The input with the pair (i, i + H/2) of every head turned by its position's i-th angle; computed in float32."""
-    cos_T1R, sin_T1R = cos_TR[:, None], sin_TR[:, None]
-    a_BTNR, b_BTNR = x_BTNH.float().chunk(2, dim=-1)
-    turned = (a_BTNR * cos_T1R - b_BTNR * sin_T1R, b_BTNR * cos_T1R + a_BTNR * sin_T1R)
-    return torch.cat(turned, dim=-1).type_as(x_BTNH)
+        """The normalised stream in the dtype of the input."""
+        x32_BTD = x_BTD.float()
+        inverse = torch.rsqrt(x32_BTD.square().mean(-1, keepdim=True) + self.eps)
+        return (x32_BTD * inverse).type_as(x_BTD) * self.weight
 
 
 class Attention(nn.Module):
-    """Causal self-attention with rotary positions and grouped queries."""
+    """Causal self-attention with rotary positions; fewer key than query heads is grouped-query attention."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.head_dim = config.head_dim
-        self.grouped = config.n_kv_heads != config.n_heads
+        self.grouped = config.n_kv_heads < config.n_heads
         self.wq = nn.Linear(config.dim, config.n_heads * config.head_dim, bias=False)
         self.wk = nn.Linear(config.dim, config.n_kv_heads * config.head_dim, bias=False)
         self.wv = nn.Linear(config.dim, config.n_kv_heads * config.head_dim, bias=False)
         self.wo = nn.Linear(config.n_heads * config.head_dim, config.dim, bias=False)
 
-    def forward(
-        self, x_BTD: Tensor, cos_TR: Tensor, sin_TR: Tensor, mask_TS: Tensor | None, cache: LayerCache | None
-    ) -> Tensor:
+    def forward(self, x_BTD: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache | None = None) -> Tensor:
         """What each position gathers from itself and those before it, (B, T, D)."""
-        q_BNTH = rotate(self.wq(x_BTD).unflatten(-1, (-1, self.head_dim)), cos_TR, sin_TR).transpose(1, 2)
-        k_BKSH = rotate(self.wk(x_BTD).unflatten(-1, (-1, self.head_dim)), cos_TR, sin_TR).transpose(1, 2)
+        q_BNTH = rotate(self.wq(x_BTD).unflatten(-1, (-1, self.head_dim)), cos, sin).transpose(1, 2)
+        k_BKSH = rotate(self.wk(x_BTD).unflatten(-1, (-1, self.head_dim)), cos, sin).transpose(1, 2)
         v_BKSH = self.wv(x_BTD).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
         if cache is not None:
-            k_BKSH, v_BKSH = cache.append(k_BKSH, v_BKSH)
-        # Without a mask, the queries are either all positions, or one that comes after all the keys.
-        causal = mask_TS is None and x_BTD.shape[1] > 1
+            k_BKSH, v_BKSH = cache.update(k_BKSH, v_BKSH)
+        n_queries, n_keys = q_BNTH.shape[2], k_BKSH.shape[2]
+        # A single query comes after all the keys; as many queries as keys are what the causal kernel is for.
+        mask_TS = causal_mask(n_queries, n_keys, x_BTD.device) if 1 < n_queries < n_keys else None
         out_BNTH = F.scaled_dot_product_attention(
-            q_BNTH, k_BKSH, v_BKSH, attn_mask=mask_TS, is_causal=causal, enable_gqa=self.grouped
+            q_BNTH, k_BKSH, v_BKSH, attn_mask=mask_TS, is_causal=1 < n_queries == n_keys, enable_gqa=self.grouped
         )
         return self.wo(out_BNTH.transpose(1, 2).flatten(2))
+
+
+def causal_mask(n_queries: int, n_keys: int, device: torch.device) -> Tensor:
+    """True where a query may look at a key, (T, S): the queries are the last of the keys' positions."""
+    return torch.ones(n_queries, n_keys, dtype=torch.bool, device=device).tril(n_keys - n_queries)
 
 
 class FeedForward(nn.Module):
@@ -89,12 +103,12 @@ class FeedForward(nn.Module):
         self.w3 = nn.Linear(config.dim, config.ffn_dim, bias=False)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        """w2(silu(w1 x) * w3 x), (B, T, D)."""
+        """A gated step of each position on its own, (B, T, D)."""
         return self.w2(F.silu(self.w1(x_BTD)) * self.w3(x_BTD))
 
 
 class Block(nn.Module):
-    """Attention and feed-forward, each on a normalised copy of the residual stream to which it is added."""
+    """Attention and feed-forward, each normalised before and added to the residual stream."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -103,16 +117,9 @@ class Block(nn.Module):
         self.attention_norm = RMSNorm(config.dim, config.norm_eps)
         self.ffn_norm = RMSNorm(config.dim, config.norm_eps)
 
-    def forward(
-        self,
-        x_BTD: Tensor,
-        cos_TR: Tensor,
-        sin_TR: Tensor,
-        mask_TS: Tensor | None = None,
-        cache: LayerCache | None = None,
-    ) -> Tensor:
-        """The residual stream after this block, (B, T, D)."""
-        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), cos_TR, sin_TR, mask_TS, cache)
+    def forward(self, x_BTD: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache | None = None) -> Tensor:
+        """The residual stream after this block."""
+        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), cos, sin, cache)
         return x_BTD + self.feed_forward(self.ffn_norm(x_BTD))
 
 
@@ -128,35 +135,31 @@ class Llama(nn.Module):
         self.output = nn.Linear(config.dim, config.vocab_size, bias=False)
         self._tie()
 
-    def hidden(self, tokens_BT: Tensor, cache: KVCache | None = None) -> Tensor:
-        """What the output layer reads: the residual stream after the last norm, (B, T, D).
+    def hidden(self, tokens_BT: Tensor, caches: Sequence[LayerCache] | None = None, start: int = 0) -> Tensor:
+        """The normalised stream before the output layer, (B, T, D).
 
         Args:
-            tokens_BT: Token ids. With a cache, those that follow the tokens it holds; it takes them in.
-            cache: Keys and values of earlier tokens; None where the tokens are all there are.
+            tokens_BT: Token ids.
+            caches: One for each layer, holding `start` positions; None computes all from these tokens.
+            start: Position of the first token.
         """
-        start = cache.length if cache is not None else 0
-        end = start + tokens_BT.shape[1]
-        positions_T = torch.arange(start, end, device=tokens_BT.device)
-        cos_TR, sin_TR = rope_table(positions_T, self.config.head_dim, self.config.rope_theta)
-        mask_TS = None
-        if start and tokens_BT.shape[1] > 1:
-            mask_TS = positions_T[:, None] >= torch.arange(end, device=tokens_BT.device)
+        positions_T = torch.arange(start, start + tokens_BT.shape[1], device=tokens_BT.device)
+        cos, sin = rope_table(positions_T, self.config.head_dim, self.config.rope_theta)
         x_BTD = self.tok_embeddings(tokens_BT)
         for index, block in enumerate(self.layers):
-            x_BTD = block(x_BTD, cos_TR, sin_TR, mask_TS, cache.layers[index] if cache is not None else None)
+            x_BTD = block(x_BTD, cos, sin, caches[index] if caches else None)
         return self.norm(x_BTD)
 
-    def forward(self, tokens_BT: Tensor, cache: KVCache | None = None) -> Tensor:
-        """Logits (B, T, V) of the token that follows each position, in the dtype of the matrix products."""
-        return self.output(self.hidden(tokens_BT, cache))
+    def forward(self, tokens_BT: Tensor, caches: Sequence[LayerCache] | None = None, start: int = 0) -> Tensor:
+        """Logits (B, T, V) in the dtype of the weights."""
+        return self.output(self.hidden(tokens_BT, caches, start))
 
     def _tie(self) -> None:
         if self.config.tie_embeddings:
             self.output.weight = self.tok_embeddings.weight
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Llama":
-        """Tie again: moving from the meta device replaces each module's parameter by one of its own."""
+        # Leaving the meta device gives each module a parameter of its own, tied or not.
         super()._apply(fn, recurse)
         self._tie()
         return self

@@ -50,9 +50,7 @@ class TrainState:
     """The resolved recipe."""
 
 
-def save_checkpoint(
-    run: RunDir, state: TrainState, model: nn.Module, optimizer: torch.optim.AdamW, keep: int
-) -> Path:
+def save_checkpoint(run: RunDir, state: TrainState, model: nn.Module, optimizer: torch.optim.AdamW, keep: int) -> Path:
     """Write the state of `state.step` and delete all but the newest `keep` checkpoints.
 
     Raises:
@@ -88,7 +86,9 @@ def read_state(path: Path) -> TrainState:
     except (OSError, ValueError, KeyError, TypeError):
         raise CheckpointError(f"{path}: state.json is missing or damaged", hint=_older(path)) from None
     if (form, version) != (FORMAT, VERSION):
-        raise CheckpointError(f"{path}: is {form!r} version {version!r}, this version of Puna reads {FORMAT!r} {VERSION}")
+        raise CheckpointError(
+            f"{path}: is {form!r} version {version!r}, this version of Puna reads {FORMAT!r} {VERSION}"
+        )
     for name, expected in hashes.items():
         file = path / name
         if not file.is_file():

@@ -4,7 +4,6 @@ A GPU's peak and power are its datasheet's; a CPU's peak is the rate of fp32 mat
 no datasheet states what this number of these cores sustains.
 """
 
-import statistics
 import time
 from dataclasses import dataclass
 
@@ -81,7 +80,8 @@ def _gpu(precision: str, energy: EnergyConfig) -> Device:
     return Device(
         torch.device("cuda", 0),
         name=name,
-        peak_flops=peak or matmul_rate(torch.device("cuda", 0), torch.bfloat16 if precision == "bf16" else torch.float32),
+        peak_flops=peak
+        or matmul_rate(torch.device("cuda", 0), torch.bfloat16 if precision == "bf16" else torch.float32),
         peak_source="datasheet" if known else "measured matrix product",
         watts=energy.device_watts or watts or 300.0,
         watts_source="energy.device_watts" if energy.device_watts else "datasheet" if known else "a guess of 300 W",
@@ -89,7 +89,7 @@ def _gpu(precision: str, energy: EnergyConfig) -> Device:
 
 
 def matmul_rate(device: torch.device | None = None, dtype: torch.dtype = torch.float32) -> float:
-    """FLOP/s of a square matrix product of 2,048, the median of seven."""
+    """FLOP/s of a square matrix product of 2,048, the best of seven: what other programs take is not the machine's."""
     device = device or torch.device("cpu")
     left = torch.randn(_MEASURED_SIZE, _MEASURED_SIZE, device=device, dtype=dtype)
     right = torch.randn(_MEASURED_SIZE, _MEASURED_SIZE, device=device, dtype=dtype)
@@ -100,4 +100,4 @@ def matmul_rate(device: torch.device | None = None, dtype: torch.dtype = torch.f
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         durations.append(time.perf_counter() - started)
-    return 2 * _MEASURED_SIZE**3 / statistics.median(durations[2:])
+    return 2 * _MEASURED_SIZE**3 / min(durations[2:])

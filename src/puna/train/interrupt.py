@@ -20,7 +20,9 @@ class Interrupt:
             self._previous[number] = signal.signal(number, self._remember)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
@@ -33,4 +35,6 @@ class Interrupt:
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = number
-        say(f"{signal.Signals(number).name}: finishing this step and saving; press Ctrl-C again to leave without saving")
+        say(
+            f"{signal.Signals(number).name}: finishing this step and saving; press Ctrl-C again to leave without saving"
+        )

@@ -4,14 +4,12 @@ The order of the data is a function of the step alone, so a resumed run needs no
 the same bits as a run that nobody interrupted.
 """
 
-import contextlib
 import math
 import shutil
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -163,8 +161,8 @@ def _open_data(recipe: Recipe, data: DataDir, tokenizer: Tokenizer) -> tuple[Loa
 def _announce(session: Session) -> None:
     recipe, device, train = session.recipe, session.device, session.recipe.train
     say(
-        f"{recipe.name}: {format_count(parameters(recipe.model).total)} parameters, {format_count(train.tokens)} tokens "
-        f"in {recipe.total_steps} steps of {train.batch_tokens} tokens, {train.precision}"
+        f"{recipe.name}: {format_count(parameters(recipe.model).total)} parameters, {format_count(train.tokens)} "
+        f"tokens in {recipe.total_steps} steps of {train.batch_tokens} tokens, {train.precision}"
     )
     say(f"{device.name}: {device.peak_flops / 1e9:.0f} GFLOP/s at best ({device.peak_source})")
 
@@ -233,7 +231,7 @@ def _log(session: Session, display: Display, seconds: float, loss: Tensor, norm:
     if not math.isfinite(loss.item()) or not math.isfinite(norm.item()):
         raise TrainError(
             f"step {state.step}: the loss is {loss.item()} and the gradient's norm {norm.item()}",
-            hint="lower optim.lr or lengthen optim.warmup_steps and start again; `--resume` goes back to the last checkpoint",
+            hint="lower optim.lr or raise optim.warmup_steps and start again with --force",
         )
     rate = statistics.median(session.rates[-recipe.train.log_every :])
     session.metrics.write(
@@ -311,9 +309,9 @@ def _finish(session: Session, record: Record, final: Validation) -> None:
     }
     record.write(run.record)
     say(
-        f"trained {format_count(tokens)} tokens in {format_duration(state.wall_seconds)} at {format_count(rate)} tokens/s, "
-        f"{record.results['mfu']['causal']:.0%} of the peak rate, {format_bytes(device.peak_memory_bytes())} of memory; "
-        f"the model is in {run.model}"
+        f"trained {format_count(tokens)} tokens in {format_duration(state.wall_seconds)} at {format_count(rate)} "
+        f"tokens/s, {record.results['mfu']['causal']:.0%} of the peak rate, "
+        f"{format_bytes(device.peak_memory_bytes())} of memory; the model is in {run.model}"
     )
 
 

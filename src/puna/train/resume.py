@@ -40,7 +40,16 @@ def begin(run: RunDir, *, force: bool) -> None:
             f"{run.root}: holds a run already",
             hint="--resume goes on with it, --force deletes it and starts again, --run-dir chooses another directory",
         )
-    for path in (run.record, run.config, run.metrics, run.tensorboard, run.checkpoints, run.model, run.exports, run.report):
+    for path in (
+        run.record,
+        run.config,
+        run.metrics,
+        run.tensorboard,
+        run.checkpoints,
+        run.model,
+        run.exports,
+        run.report,
+    ):
         remove(path)
 
 

@@ -1,0 +1,117 @@
+"""What is wrong with a recipe, in sentences: where the value came from, its key, what was expected, what was found."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from puna.config.recipe import Recipe
+from puna.config.section import ConflictError
+from puna.config.toml import inline
+
+DEFAULT = "default"
+"""The origin of a value that nobody set."""
+
+_LONGEST_VALUE = 60
+"""Characters of a value that a sentence quotes."""
+
+
+def describe(error: ValidationError, origins: dict[str, str], source: str) -> list[str]:
+    """One sentence for each problem that validation has found.
+
+    Args:
+        error: What pydantic raised for the recipe's values.
+        origins: Dotted key to where its value came from.
+        source: The recipe's file, where a key that is nowhere should have been.
+    """
+    return [
+        sentence
+        for problem in error.errors(include_url=False)
+        for sentence in _Describer(problem, origins, source).sentences()
+    ]
+
+
+class _Describer:
+    """One of pydantic's problems with what is needed to say it."""
+
+    def __init__(self, problem: ErrorDetails, origins: dict[str, str], source: str) -> None:
+        self.kind, self.found, self.context = problem["type"], problem["input"], problem.get("ctx", {})
+        self.location = [str(part) for part in problem["loc"]]
+        self.message = problem["msg"]
+        self.origins, self.source = origins, source
+
+    def sentences(self) -> list[str]:
+        """The problem; several where several pairs of values conflict."""
+        location = self.location
+        error = self.context.get("error")
+        if isinstance(error, ConflictError):
+            return [self._conflict(sentence, keys) for sentence, keys in error.conflicts]
+        if location and location[-1] == "[key]":
+            where = self._origin([location[:-1]])
+            table = ".".join(location[:-2])
+            return [f"{where}: the name {location[-2]!r} in {table!r} does not match {self.context.get('pattern')}"]
+        where, key = self._origin([location]), ".".join(location)
+        if self.kind == "extra_forbidden":
+            return [f"{where}: unknown key {key!r}{nearest(location[-1], _keys_at(location[:-1]), location[:-1])}"]
+        if self.kind == "missing":
+            return [f"{where}: {key!r} is missing"]
+        if self.kind == "value_error":
+            return [f"{where}: {key!r} {error or self.message}"]
+        return [f"{where}: {key!r} expects {self._expected()}, got {_quoted(self.found)}"]
+
+    def _conflict(self, sentence: str, keys: list[str]) -> str:
+        label = f"{'.'.join(self.location)}: " if self.location else ""
+        return f"{self._origin([[*self.location, *key.split('.')] for key in keys])}: {label}{sentence}"
+
+    def _origin(self, keys: list[list[str]]) -> str:
+        """Where the values of these keys came from, or else those of the table around them."""
+        for up in range(max(map(len, keys))):
+            places = [".".join(key[: len(key) - up]) for key in keys]
+            found = dict.fromkeys(
+                origin
+                for place in places
+                for key, origin in self.origins.items()
+                if key == place or key.startswith(f"{place}.")
+            )
+            if found:
+                return ", ".join(found)
+        return self.source
+
+    def _expected(self) -> str:
+        context = self.context
+        names = {
+            "int_type": "a whole number", "float_type": "a number", "finite_number": "a finite number",
+            "string_type": "a string", "string_unicode": "a string of valid Unicode", "bool_type": "true or false",
+            "list_type": "a list", "dict_type": "a table", "model_type": "a table", "too_short": "at least one entry",
+            "greater_than": f"more than {context.get('gt')}", "greater_than_equal": f"at least {context.get('ge')}",
+            "less_than": f"less than {context.get('lt')}", "less_than_equal": f"at most {context.get('le')}",
+            "literal_error": context.get("expected", ""),
+            "string_pattern_mismatch": f"a name that matches {context.get('pattern')}",
+        }  # fmt: skip
+        return names.get(self.kind, self.message)
+
+
+def nearest(name: str, known: Iterable[str], table: list[str] | None = None) -> str:
+    """The end of a sentence about an unknown `name`: the known one most like it, or all that are known."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {'.'.join([*(table or []), close[0]])!r}?"
+    return f"; known here: {', '.join(known)}" if known else ""
+
+
+def _keys_at(location: list[str]) -> list[str]:
+    """The keys that a recipe knows at a dotted place; none where users choose the keys."""
+    kind: Any = Recipe
+    for part in location:
+        kind = get_args(kind)[1] if get_origin(kind) is dict else kind.model_fields[part].annotation
+    return list(kind.model_fields)
+
+
+def _quoted(value: Any) -> str:
+    if isinstance(value, dict):
+        return "a table"
+    text = inline(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"

@@ -1,0 +1,28 @@
+"""The text that a tokenizer is trained on: training documents in the mixture's shares."""
+
+from collections.abc import Iterator
+
+from puna.config.recipe import Recipe
+from puna.core.errors import DataError
+from puna.core.layout import DataDir
+from puna.core.records import read_record
+from puna.data.documents import TRAIN, documents_file, hash_fraction, read_documents
+
+
+def training_text(recipe: Recipe, out: DataDir) -> Iterator[str]:
+    """Training documents of all sources, as much of each as its share of the mixture asks for.
+
+    A source's documents are chosen by a hash of their ids. The source that is shortest for its share sets the size, so
+    the shares are kept, and `tokenizer.train_bytes` is never exceeded by more than a document.
+    """
+    record = read_record(out.documents / "record.json")
+    if record is None:
+        raise DataError(f"{out.documents}: no documents are here")
+    shares = {name: share / sum(recipe.mixture.values()) for name, share in recipe.mixture.items()}
+    available = {name: record["results"][name][TRAIN]["bytes"] for name in shares}
+    total = min(recipe.tokenizer.train_bytes, *(available[name] / share for name, share in shares.items()))
+    for name, share in shares.items():
+        fraction = share * total / available[name]
+        for document in read_documents(documents_file(out, name, TRAIN), name):
+            if hash_fraction(f"tokenizer/{name}/{document.id}") < fraction:
+                yield document.text

@@ -1,0 +1,31 @@
+"""Token ids to text as they come, never half a character."""
+
+import codecs
+
+from puna.tokenizer.tokenizer import Tokenizer
+
+
+class TextStream:
+    """Decodes a continuation of a text token by token; bytes are held back until a character is whole.
+
+    Args:
+        tokenizer: Whose ids come.
+        starts_text: Whether the ids begin a text, so that the dummy prefix is taken off, or continue one.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, *, starts_text: bool = False) -> None:
+        self._table = tokenizer.token_bytes()
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._at_start = starts_text
+
+    def push(self, token: int) -> str:
+        """The text that this token completes; it may be empty."""
+        content = self._table[token]
+        if self._at_start and content:
+            content = content.removeprefix(b" ")
+            self._at_start = False
+        return self._decoder.decode(content)
+
+    def finish(self) -> str:
+        """What is left at the end: U+FFFD for a character that was never completed."""
+        return self._decoder.decode(b"", final=True)

@@ -1,0 +1,38 @@
+"""Users' errors: one tree, one sentence, a hint on its own line."""
+
+import pickle
+
+import pytest
+
+from puna.core import errors
+from puna.core.errors import ConfigError, DataError, UserError
+
+KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and kind is not UserError]
+
+
+def test_every_error_is_a_user_error_and_is_drawn_in_the_tree_of_the_docstring() -> None:
+    assert len(KINDS) == 8
+    for kind in KINDS:
+        assert issubclass(kind, UserError)
+        assert f"── {kind.__name__} " in (errors.__doc__ or "")
+
+
+def test_message_stands_alone_without_a_hint() -> None:
+    assert str(DataError("a.txt: is empty")) == "a.txt: is empty"
+
+
+def test_hint_has_a_line_of_its_own() -> None:
+    assert str(DataError("a.txt: is empty", hint="delete it")) == "a.txt: is empty\n  hint: delete it"
+
+
+def test_config_error_holds_one_problem_per_line() -> None:
+    error = ConfigError(["first", "second"], hint="look")
+    assert error.problems == ["first", "second"]
+    assert str(error) == "first\nsecond\n  hint: look"
+
+
+@pytest.mark.parametrize("error", [DataError("a", hint="b"), ConfigError(["a", "b"], hint="c")])
+def test_an_error_survives_the_way_between_processes(error: UserError) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert (str(copy), vars(copy)) == (str(error), vars(error))

@@ -1,0 +1,79 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from puna.config.load import load_recipe
+from puna.config.recipe import ModelConfig
+from puna.model.count import flops_per_token, matmul_parameters, parameters
+from puna.model.llama import Llama
+
+# Touvron et al. 2023 (arXiv:2302.13971), table 2, "params": 6.7B, 13.0B, 32.5B, 65.2B. The last is cut, not rounded.
+PAPER = {
+    "llama-7b": (6_738_415_616, "6.7"),
+    "llama-13b": (13_015_864_320, "13.0"),
+    "llama-33b": (32_528_943_616, "32.5"),
+    "llama-65b": (65_285_660_672, "65.2"),
+}
+
+
+def torch_model(config: ModelConfig) -> Llama:
+    with torch.device("meta"):
+        return Llama(config)
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_presets_have_the_papers_parameters_and_the_torch_models(name: str) -> None:
+    config = load_recipe(name).recipe.model
+    exact, billions = PAPER[name]
+    assert parameters(config).total == exact
+    assert str(exact // 10**8 / 10) == billions
+    assert sum(parameter.numel() for parameter in torch_model(config).parameters()) == exact
+
+
+def test_parts_are_those_of_the_torch_model(config: ModelConfig) -> None:
+    found = dict.fromkeys(("embedding", "attention", "feed_forward", "norms", "output"), 0)
+    for name, parameter in torch_model(config).named_parameters():
+        part = next(
+            part
+            for part, mark in {
+                "embedding": "tok_embeddings", "norms": "norm.", "attention": ".attention.",
+                "feed_forward": ".feed_forward.", "output": "output",
+            }.items()
+            if mark in name
+        )  # fmt: skip
+        found[part] += parameter.numel()
+    assert vars(parameters(config)) == found
+
+
+def test_full_convention_is_what_a_flop_counter_counts_in_unfused_attention(config: ModelConfig) -> None:
+    tokens_BT = torch.zeros(2, config.context, dtype=torch.long, device="meta")
+    model = torch_model(config)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model(tokens_BT).sum().backward()
+    flops = flops_per_token(config, config.context)
+    # The first layer's input is a look-up, so no gradient is left out: each product costs two more backward.
+    assert counter.get_total_flops() == flops["full"] * tokens_BT.numel()
+
+
+def test_conventions_differ_by_what_attention_counts(config: ModelConfig) -> None:
+    flops = flops_per_token(config, 100)
+    assert flops["param"] == 6 * matmul_parameters(config)
+    assert flops["full"] - flops["param"] == 12 * config.n_layers * config.dim * 100
+    assert flops["causal"] - flops["param"] == 6 * config.n_layers * config.dim * 100
+
+
+def test_tied_output_layer_costs_its_product_but_no_parameters() -> None:
+    shape = {"dim": 64, "n_layers": 2, "n_heads": 4, "n_kv_heads": 4, "ffn_dim": 96, "vocab_size": 300}
+    tied, untied = (ModelConfig(**shape, tie_embeddings=tied) for tied in (True, False))
+    assert parameters(untied).total - parameters(tied).total == 300 * 64
+    assert matmul_parameters(tied) == matmul_parameters(untied)
+    assert flops_per_token(tied, 10) == flops_per_token(untied, 10)
+
+
+def test_counting_needs_no_torch() -> None:
+    code = "import sys; sys.modules['torch'] = None; import puna.model.count"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,196 @@
+import errno
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from puna.config.recipe import ModelConfig
+from puna.core.errors import CheckpointError, StorageError, UserError
+from puna.core.files import sha256_file
+from puna.core.records import read_record
+from puna.model import files
+from puna.model.files import load_model, read_config, resolve_model, save_model
+from puna.model.init import init_weights
+from puna.model.llama import Llama
+from puna.tokenizer.tokenizer import Tokenizer
+
+SHAPE = {"dim": 32, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "ffn_dim": 48, "vocab_size": 512, "context": 16}
+
+
+def build(**changes: bool) -> Llama:
+    model = Llama(ModelConfig(**SHAPE, **changes))
+    init_weights(model, 0)
+    return model
+
+
+@pytest.fixture
+def saved(tmp_path: Path, tokenizer: Tokenizer) -> Path:
+    save_model(build(), tmp_path / "model", tokenizer_bytes=tokenizer.model_bytes, inputs={"data": "hash"})
+    return tmp_path / "model"
+
+
+def sign_again(directory: Path) -> None:
+    """Make the record agree with the files, as someone who edits them by hand could."""
+    path = directory / "record.json"
+    record = json.loads(path.read_text())
+    record["outputs"] = {name: sha256_file(directory / name) for name in record["outputs"]}
+    path.write_text(json.dumps(record))
+
+
+def refusal(directory: Path) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        load_model(directory)
+    assert "\n" not in caught.value.message
+    return caught.value.message
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_saved_model_comes_back_bit_by_bit(tmp_path: Path, tokenizer: Tokenizer, tied: bool) -> None:
+    model = build(tie_embeddings=tied)
+    outputs = save_model(model, tmp_path / "m", tokenizer_bytes=tokenizer.model_bytes, inputs={})
+    loaded, config = load_model(tmp_path / "m")
+    assert config == model.config
+    for (name, expected), (again, parameter) in zip(model.named_parameters(), loaded.named_parameters(), strict=True):
+        assert (name, expected.dtype) == (again, parameter.dtype)
+        assert torch.equal(expected, parameter), name
+    tokens_BT = torch.arange(16)[None]
+    assert torch.equal(model(tokens_BT), loaded(tokens_BT))
+    assert (loaded.output.weight is loaded.tok_embeddings.weight) == tied
+    assert ("output.weight" in load_file(tmp_path / "m" / "model.safetensors")) != tied
+    assert outputs == {
+        name: sha256_file(tmp_path / "m" / name) for name in ("model.safetensors", "model.toml", "tokenizer.model")
+    }
+
+
+def test_directory_holds_tokenizer_and_record(saved: Path, tokenizer: Tokenizer) -> None:
+    assert Tokenizer.load(saved).sha256 == tokenizer.sha256
+    record = read_record(saved / "record.json")
+    assert record is not None
+    assert (record["stage"], record["inputs"]) == ("model", {"data": "hash"})
+    assert sorted(path.name for path in saved.parent.iterdir()) == ["model"]
+
+
+def test_bfloat16_model_stays_bfloat16(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    model = build().bfloat16()
+    save_model(model, tmp_path / "m", tokenizer_bytes=tokenizer.model_bytes, inputs={})
+    loaded, _ = load_model(tmp_path / "m")
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), loaded.parameters(), strict=True))
+    assert loaded.norm.weight.dtype == torch.bfloat16
+
+
+def test_loaded_weights_can_be_trained_without_touching_the_file(saved: Path) -> None:
+    before = sha256_file(saved / "model.safetensors")
+    model, _ = load_model(saved)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert sha256_file(saved / "model.safetensors") == before
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.toml", "tokenizer.model"])
+@pytest.mark.parametrize("damage", ["missing", "truncated", "flipped bit"])
+def test_damaged_file_is_named(saved: Path, name: str, damage: str) -> None:
+    path = saved / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    match damage:
+        case "missing":
+            path.unlink()
+        case "truncated":
+            path.write_bytes(content[: len(content) // 2])
+        case _:
+            path.write_bytes(content)
+    assert refusal(saved).startswith(f"{path}: is {'missing' if damage == 'missing' else 'damaged'}")
+
+
+def change_weights(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Path], None]:
+    def apply(directory: Path) -> None:
+        weights = load_file(directory / "model.safetensors")
+        change(weights)
+        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, directory / "model.safetensors")
+
+    return apply
+
+
+def change_text(name: str, old: str, new: str) -> Callable[[Path], None]:
+    def apply(directory: Path) -> None:
+        text = (directory / name).read_text()
+        assert old in text
+        (directory / name).write_text(text.replace(old, new))
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (change_weights(lambda w: w.pop("norm.weight")), "model.safetensors: lacks 1 tensors, the first is norm.weight"),
+        (change_weights(lambda w: w.update(extra=torch.ones(1))), "has 1 tensors that the model has not, the first is"),
+        (
+            change_weights(lambda w: w.update({"layers.1.attention.wk.weight": torch.ones(8, 32)})),
+            "layers.1.attention.wk.weight is [8, 32], but model.toml makes it [16, 32]",
+        ),
+        (lambda d: (d / "model.safetensors").write_bytes(b"nothing"), "is no readable safetensors file"),
+        (change_text("model.toml", "version = 1", "version = 2"), "version 2, this version of Puna reads 'puna-model' 1"),
+        (change_text("model.toml", "puna-model", "other"), "is 'other' version 1"),
+        (change_text("model.toml", "[model]", "[modell]"), "is no description of a Puna model: 'model' is missing"),
+        (change_text("model.toml", "dim = 32", 'dim = "a"'), "model.toml: model.dim: "),
+        (change_text("model.toml", "vocab_size = 512", "vocab_size = 513"), "has 512 tokens, but model.toml has vocab_"),
+        (lambda d: (d / "model.toml").write_bytes(b"\xff"), "is no description of a Puna model"),
+    ],
+)  # fmt: skip
+def test_files_that_do_not_fit_together_are_refused(saved: Path, change: Callable[[Path], None], expected: str) -> None:
+    change(saved)
+    sign_again(saved)
+    assert expected in refusal(saved)
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"schema": 1}', '{"schema": 1, "outputs": {}}'])
+def test_model_without_a_whole_record_is_refused(saved: Path, content: str | None) -> None:
+    (saved / "record.json").unlink()
+    if content is not None:
+        (saved / "record.json").write_text(content)
+    with pytest.raises(UserError, match=r"record"):
+        load_model(saved)
+
+
+def test_new_model_replaces_the_old_one(saved: Path, tokenizer: Tokenizer) -> None:
+    model = build()
+    init_weights(model, 1)
+    save_model(model, saved, tokenizer_bytes=tokenizer.model_bytes, inputs={})
+    assert torch.equal(load_model(saved)[0].output.weight, model.output.weight)
+
+
+def test_full_disk_leaves_the_old_model_as_it_was(
+    saved: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+    monkeypatch.setattr(files, "sha256_file", full)
+    with pytest.raises(StorageError, match="no space left"):
+        save_model(build(), saved, tokenizer_bytes=tokenizer.model_bytes, inputs={})
+    assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
+    assert [path.name for path in saved.parent.iterdir()] == ["model"]
+
+
+def test_run_and_model_directory_name_the_same_model(saved: Path) -> None:
+    assert resolve_model(saved.parent) == saved
+    assert resolve_model(saved) == saved
+    assert read_config(resolve_model(saved.parent)) == ModelConfig(**SHAPE)
+
+
+def test_path_without_a_model_gets_a_hint(tmp_path: Path, saved: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds no Puna model") as caught:
+        resolve_model(tmp_path / "nowhere")
+    assert "puna" in caught.value.hint
+    shutil.rmtree(saved)
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(CheckpointError, match="no finished model yet"):
+        resolve_model(tmp_path)

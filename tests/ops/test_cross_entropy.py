@@ -1,0 +1,192 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from puna.ops.cross_entropy import linear_cross_entropy, token_losses
+from puna.ops.reference import reference_token_losses
+
+IGNORED = -1
+
+
+def inputs(n: int, d: int, v: int, seed: int = 0, ignored: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    x_ND = torch.randn(n, d, generator=generator)
+    weight_VD = torch.randn(v, d, generator=generator)
+    targets_N = torch.randint(0, v, (n,), generator=generator)
+    targets_N[torch.rand(n, generator=generator) < ignored] = IGNORED
+    return x_ND.requires_grad_(), weight_VD.requires_grad_(), targets_N
+
+
+def reference(x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss and gradients of the float64 oracle."""
+    x_ND, weight_VD = (tensor.detach().double().requires_grad_() for tensor in (x_ND, weight_VD))
+    loss = reference_token_losses(x_ND, weight_VD, targets_N).sum()
+    return loss, *torch.autograd.grad(loss, (x_ND, weight_VD))
+
+
+def close(actual: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
+    torch.testing.assert_close(actual.double(), expected.double(), rtol=tolerance, atol=tolerance)
+
+
+def test_oracle_equals_pytorch_cross_entropy() -> None:
+    x_ND, weight_VD, targets_N = inputs(12, 5, 9, ignored=0.3)
+    expected = torch.nn.functional.cross_entropy(
+        (x_ND @ weight_VD.T).double(), targets_N, ignore_index=IGNORED, reduction="none"
+    )
+    close(reference_token_losses(x_ND, weight_VD, targets_N), expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(1, 40),
+    d=st.integers(1, 24),
+    v=st.integers(1, 50),
+    chunk=st.integers(1, 50),
+    seed=st.integers(0, 1000),
+    ignored=st.sampled_from([0.0, 0.3, 1.0]),
+)
+def test_loss_and_both_gradients_equal_the_oracle(
+    n: int, d: int, v: int, chunk: int, seed: int, ignored: float
+) -> None:
+    x_ND, weight_VD, targets_N = inputs(n, d, v, seed, ignored)
+    loss = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk)
+    loss.backward()
+    expected, grad_x_ND, grad_weight_VD = reference(x_ND, weight_VD, targets_N)
+    assert loss.dtype == torch.float32
+    close(loss, expected)
+    close(x_ND.grad, grad_x_ND)
+    close(weight_VD.grad, grad_weight_VD)
+
+
+def test_all_rows_ignored_gives_zero_loss_and_zero_gradients() -> None:
+    x_ND, weight_VD, targets_N = inputs(7, 4, 11, ignored=1.0)
+    loss = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=3)
+    loss.backward()
+    assert loss == 0
+    assert not x_ND.grad.any()
+    assert not weight_VD.grad.any()
+
+
+def test_gradients_are_scaled_by_what_comes_from_above() -> None:
+    x_ND, weight_VD, targets_N = inputs(9, 4, 11)
+    (linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=4) * 0.25).backward()
+    _, grad_x_ND, grad_weight_VD = reference(x_ND, weight_VD, targets_N)
+    close(x_ND.grad, grad_x_ND / 4)
+    close(weight_VD.grad, grad_weight_VD / 4)
+
+
+def test_a_weight_that_is_also_the_embedding_gets_both_gradients() -> None:
+    _, weight_VD, targets_N = inputs(9, 4, 11)
+    tokens_N = torch.arange(9)
+    linear_cross_entropy(weight_VD[tokens_N].tanh(), weight_VD, targets_N, chunk=4).backward()
+    double_VD = weight_VD.detach().double().requires_grad_()
+    reference_token_losses(double_VD[tokens_N].tanh(), double_VD, targets_N).sum().backward()
+    close(weight_VD.grad, double_VD.grad)
+
+
+@pytest.mark.parametrize("trained", ["x", "weight"])
+def test_only_the_wanted_gradient_is_computed(trained: str) -> None:
+    x_ND, weight_VD, targets_N = inputs(9, 4, 11)
+    (weight_VD if trained == "x" else x_ND).requires_grad_(False)
+    linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=4).backward()
+    given_grads = {"x": x_ND.grad, "weight": weight_VD.grad}
+    expected = dict(zip(("x", "weight"), reference(x_ND, weight_VD, targets_N)[1:], strict=True))
+    close(given_grads.pop(trained), expected[trained])
+    assert list(given_grads.values()) == [None]
+
+
+def test_second_backward_pass_is_refused_and_not_wrong() -> None:
+    x_ND, weight_VD, targets_N = inputs(9, 4, 11)
+    loss = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=4)
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="backward once"):
+        loss.backward()
+
+
+def test_chunk_size_does_not_change_the_losses() -> None:
+    x_ND, weight_VD, targets_N = inputs(32, 8, 64)
+    whole_N = token_losses(x_ND, weight_VD, targets_N, chunk=32)
+    for chunk in (1, 5, 100):
+        close(token_losses(x_ND, weight_VD, targets_N, chunk), whole_N, 1e-6)
+
+
+def test_token_losses_equal_the_oracle_row_by_row_without_gradients() -> None:
+    x_ND, weight_VD, targets_N = inputs(20, 8, 33, ignored=0.2)
+    losses_N = token_losses(x_ND, weight_VD, targets_N, chunk=6)
+    assert not losses_N.requires_grad
+    close(losses_N, reference_token_losses(x_ND, weight_VD, targets_N))
+
+
+def test_target_whose_probability_underflows_keeps_an_exact_loss_and_gradient() -> None:
+    x_ND = torch.tensor([[200.0, 0.0], [1.0, 0.0]], requires_grad=True)
+    weight_VD = torch.tensor([[1.0, 0.0], [-1.0, 1.0], [0.5, 2.0]], requires_grad=True)
+    targets_N = torch.tensor([1, 2])
+    loss = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=1)
+    loss.backward()
+    expected, grad_x_ND, grad_weight_VD = reference(x_ND, weight_VD, targets_N)
+    assert loss > 400
+    close(loss, expected)
+    close(x_ND.grad, grad_x_ND)
+    close(weight_VD.grad, grad_weight_VD)
+    close(token_losses(x_ND, weight_VD, targets_N, chunk=2), reference_token_losses(x_ND, weight_VD, targets_N))
+
+
+def test_broken_activations_give_a_loss_that_is_not_finite() -> None:
+    x_ND, weight_VD, targets_N = inputs(4, 4, 11)
+    x_ND.data[2, 1] = float("nan")
+    assert not linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=2).isfinite()
+
+
+def test_bfloat16_autocast_rounds_products_but_not_statistics() -> None:
+    x_ND, weight_VD, targets_N = inputs(64, 16, 200)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=10)
+        losses_N = token_losses(x_ND, weight_VD, targets_N, chunk=10)
+    loss.backward()
+    logits_NV = (x_ND.detach().bfloat16() @ weight_VD.detach().bfloat16().T).double()
+    expected_N = torch.nn.functional.cross_entropy(logits_NV, targets_N, reduction="none")
+    close(losses_N, expected_N)
+    close(loss, expected_N.sum())
+    _, grad_x_ND, grad_weight_VD = reference(x_ND, weight_VD, targets_N)
+    for gradient, expected in ((x_ND.grad, grad_x_ND), (weight_VD.grad, grad_weight_VD)):
+        assert gradient.dtype == torch.float32
+        assert (gradient - expected).norm() < 0.01 * expected.norm()
+
+
+def test_bfloat16_tensors_get_bfloat16_gradients_and_a_float32_loss() -> None:
+    x_ND, weight_VD, targets_N = inputs(64, 16, 200)
+    x_ND, weight_VD = (tensor.detach().bfloat16().requires_grad_() for tensor in (x_ND, weight_VD))
+    loss = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=10)
+    loss.backward()
+    assert (loss.dtype, x_ND.grad.dtype, weight_VD.grad.dtype) == (torch.float32, torch.bfloat16, torch.bfloat16)
+    _, grad_x_ND, grad_weight_VD = reference(x_ND, weight_VD, targets_N)
+    assert (weight_VD.grad - grad_weight_VD).norm() < 0.01 * grad_weight_VD.norm()
+    assert (x_ND.grad - grad_x_ND).norm() < 0.01 * grad_x_ND.norm()
+
+
+class LargestTensor(TorchDispatchMode):
+    """Remembers the most elements that any operation returned."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for tensor in torch.utils._pytree.tree_leaves(result):
+            if isinstance(tensor, Tensor):
+                self.elements = max(self.elements, tensor.numel())
+        return result
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_no_tensor_ever_holds_more_logits_than_a_chunk(autocast: bool) -> None:
+    n, d, v, chunk = 64, 4, 1000, 8
+    x_ND, weight_VD, targets_N = inputs(n, d, v)
+    with LargestTensor() as largest, torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        linear_cross_entropy(x_ND, weight_VD, targets_N, chunk).backward()
+    assert largest.elements == chunk * v
+    with LargestTensor() as everything:
+        reference_token_losses(x_ND, weight_VD, targets_N)
+    assert everything.elements == n * v
