@@ -11,6 +11,8 @@ from puna.core.layout import DataDir, RunDir
 
 # Two test processes on two cores: one thread each, and the same bits whichever process runs a test.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The compiler works in this process: its pool of workers would outlive a test and leave pipes open.
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 TINY = """
 name = "tiny"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from puna.core import files
@@ -27,10 +27,19 @@ from puna.core.files import (
     sha256_json,
     storage_errors,
     temporary_sibling,
-    write_bytes,
     write_json,
     write_text,
 )
+
+
+class InterruptedWorkError(Exception):
+    """What stops a writer in the middle."""
+
+
+def write_half(path: Path) -> None:
+    """Write something and fail."""
+    path.write_text("half")
+    raise InterruptedWorkError
 
 
 def names(directory: Path) -> list[str]:
@@ -63,9 +72,8 @@ def test_file_is_not_there_while_it_is_written(tmp_path: Path) -> None:
 def test_exception_leaves_the_old_file_and_no_temporary(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     write_text(path, "old")
-    with pytest.raises(RuntimeError, match="inside"), atomic_file(path) as temporary:
-        temporary.write_text("new")
-        raise RuntimeError("inside")
+    with pytest.raises(InterruptedWorkError), atomic_file(path) as temporary:
+        write_half(temporary)
     assert path.read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
 
@@ -91,8 +99,7 @@ def test_directory_that_exists_is_refused_before_any_work(tmp_path: Path) -> Non
 def test_directory_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "model"
     with pytest.raises(StorageError, match="exists already"), atomic_directory(path):
-        path.mkdir()
-        (path / "theirs").write_text("")
+        write_text(path / "theirs", "")
     assert names(path) == ["theirs"]
     assert names(tmp_path) == ["model"]
 
@@ -106,9 +113,8 @@ def test_replaced_directory_stays_until_the_new_one_is_complete(
     path = tmp_path / "model"
     with atomic_directory(path) as temporary:
         (temporary / "old").write_text("")
-    with pytest.raises(RuntimeError, match="inside"), atomic_directory(path, replace=True) as temporary:
-        (temporary / "new").write_text("")
-        raise RuntimeError("inside")
+    with pytest.raises(InterruptedWorkError), atomic_directory(path, replace=True) as temporary:
+        write_half(temporary / "new")
     assert names(path) == ["old"]
     with atomic_directory(path, replace=True) as temporary:
         (temporary / "new").write_text("")
@@ -195,7 +201,12 @@ def test_file_killed_at_any_moment_is_old_or_new(tmp_path: Path) -> None:
 
 
 def test_directory_killed_at_any_moment_is_old_or_new(tmp_path: Path) -> None:
-    path = tmp_path / "model"
+    path, other = tmp_path / "model", tmp_path / "other"
+    path.mkdir()
+    other.mkdir()
+    if not files._exchange(path, other):
+        pytest.skip("this file system cannot exchange two names in one step")
+    other.rmdir()
 
     def make_old() -> None:
         remove(path)
@@ -380,19 +391,16 @@ def test_json_keeps_its_order_and_refuses_what_is_not_finite(tmp_path: Path) -> 
     assert list(json.loads(path.read_text(encoding="utf-8"))) == ["b", "a"]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_hashes_agree_with_hashlib(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "hashed"
-    write_bytes(path, content)
+    path.write_bytes(content)
     assert sha256_file(path) == sha256_bytes(content) == hashlib.sha256(content).hexdigest()
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.dictionaries(st.text(), inner)
-)
-
-
-@given(st.dictionaries(st.text(), JSON))
-def test_fingerprint_of_json_does_not_depend_on_the_order_of_keys(table: dict[str, object]) -> None:
+@settings(deadline=None)
+@given(st.dictionaries(st.text(max_size=5), st.lists(st.integers() | st.text(max_size=5), max_size=3), max_size=5))
+def test_fingerprint_of_json_does_not_depend_on_the_order_of_keys(table: dict[str, list[object]]) -> None:
     assert sha256_json(table) == sha256_json(dict(reversed(table.items())))
-    assert sha256_json(table) != sha256_json({**table, "one more" + "".join(table): 1})
+    assert sha256_json(table) != sha256_json({**table, "one more" + "".join(table): []})

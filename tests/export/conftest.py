@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from puna.config.recipe import ModelConfig
+from puna.export.hf import write_hf
 from puna.model.files import save_model
 from puna.model.init import init_weights
 from puna.model.llama import Llama
@@ -28,12 +29,20 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     )  # fmt: skip
 
 
-@pytest.fixture(scope="session", params=SHAPES.values(), ids=SHAPES.keys())
+@pytest.fixture(scope="session", params=SHAPES)
 def model_dir(request: pytest.FixtureRequest, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved model of each kind. Read it, do not change it."""
     shape = {"dim": 80, "n_layers": 2, "n_heads": 4, "ffn_dim": 96, "vocab_size": 512, "context": 64, "init_std": 0.1}
-    model = Llama(ModelConfig(**shape, **request.param))
+    model = Llama(ModelConfig(**shape, **SHAPES[request.param]))
     init_weights(model, 0)
     out = tmp_path_factory.mktemp("model") / "model"
     save_model(model, out, tokenizer_bytes=tokenizer.model_bytes, inputs={"data": "hash"})
+    return out
+
+
+@pytest.fixture(scope="session")
+def exported(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Each model's export. Read it, do not change it."""
+    out = tmp_path_factory.mktemp("export") / "hf"
+    write_hf(model_dir, out, force=False)
     return out

@@ -6,7 +6,6 @@ from puna.model.cache import new_caches
 from puna.model.init import init_weights
 from puna.model.llama import Llama
 
-
 PIECES = {"at once": [48], "one by one": [1] * 48, "mixed": [10, 1, 1, 20, 3, 13], "all but the last": [47, 1]}
 
 

@@ -1,11 +1,25 @@
 """All commands, in the order of the road."""
 
 import typer
+from typer import Context
+from typer.core import TyperGroup
 
 from puna.cli import data, export, generate, recipes, report, run, tokenizer, train
 
+_ROAD = ["recipes", "data", "tokenizer", "train", "export", "generate", "report", "run"]
+
+
+class Road(TyperGroup):
+    """The commands in the order of the road; typer would list groups of commands after the others."""
+
+    def list_commands(self, ctx: Context) -> list[str]:
+        """All names."""
+        return _ROAD
+
+
 app = typer.Typer(
     name="puna",
+    cls=Road,
     help="LLaMA as one system: raw text to a trained, exported, talking model.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

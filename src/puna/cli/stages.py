@@ -25,10 +25,11 @@ def build_data(recipe: Recipe, out: DataDir, *, force: bool) -> None:
     from puna.tokenizer.tokenizer import Tokenizer
 
     train_tokenizer(recipe, out, force=force)
-    if _finished(out.record, _data_config(recipe), out.root, force):
+    tokenizer = Tokenizer.load(out.tokenizer)
+    made_from = {"documents": _documents_hash(out), "tokenizer": tokenizer.sha256}
+    if _finished(out.record, recipe.data.model_dump(), out.root, force, made_from):
         say(f"{out.root}: token shards built already")
         return
-    tokenizer = Tokenizer.load(out.tokenizer)
     tokenize_documents(recipe, out, tokenizer, threads=_cores())
     finish_build(recipe, out)
     save_recipe(recipe, out.config)
@@ -45,7 +46,8 @@ def train_tokenizer(recipe: Recipe, out: DataDir, *, force: bool) -> None:
     else:
         say(f"{out.documents}: documents built already")
     config = recipe.tokenizer.model_dump() | {"vocab_size": recipe.model.vocab_size, "mixture": recipe.mixture}
-    if _finished(out.tokenizer / "record.json", config, out.tokenizer, force):
+    made_from = {"documents": _documents_hash(out)}
+    if _finished(out.tokenizer / "record.json", config, out.tokenizer, force, made_from):
         say(f"{out.tokenizer}: tokenizer trained already")
         return
     training.train_tokenizer(
@@ -53,7 +55,7 @@ def train_tokenizer(recipe: Recipe, out: DataDir, *, force: bool) -> None:
         vocab_size=recipe.model.vocab_size,
         character_coverage=recipe.tokenizer.character_coverage,
         config=config,
-        inputs={"documents": sha256_json((read_record(out.documents / "record.json") or {})["outputs"])},
+        inputs=made_from,
         out=out.tokenizer,
     )
 
@@ -111,6 +113,10 @@ def walk(recipe: Recipe, data: DataDir, run: RunDir) -> None:
     say(f'try: puna generate {run.root} "{(recipe.samples.prompts or ["Once"])[0]}"')
 
 
+def _documents_hash(out: DataDir) -> str:
+    return sha256_json((read_record(out.documents / "record.json") or {})["outputs"])
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -119,12 +125,12 @@ def _documents_config(recipe: Recipe) -> dict[str, Any]:
     return recipe.data.model_dump(include={"sources"})
 
 
-def _data_config(recipe: Recipe) -> dict[str, Any]:
-    return recipe.data.model_dump()
-
-
-def _finished(record_path: Path, config: dict[str, Any], what: Path, force: bool) -> bool:
+def _finished(
+    record_path: Path, config: dict[str, Any], what: Path, force: bool, made_from: dict[str, str] | None = None
+) -> bool:
     """Whether a stage is there as the recipe wants it; with `force`, one that is not is removed.
+
+    One that was made from other `made_from` (hashes of what the stages before it have left) is out of date: not there.
 
     Raises:
         DataError: It was made with other values and `force` is false.
@@ -134,7 +140,7 @@ def _finished(record_path: Path, config: dict[str, Any], what: Path, force: bool
         return False
     changed = differences(record["config"], config)
     if not changed:
-        return True
+        return all(record["inputs"].get(name) == digest for name, digest in (made_from or {}).items())
     if not force:
         raise DataError(
             f"{what}: was built with other values: {'; '.join(changed)}",

@@ -32,6 +32,8 @@ def json_schema() -> dict[str, Any]:
         table.pop("required", None)
         for field in table["properties"].values():
             field["description"] = " ".join(field["description"].split())
+            if "patternProperties" in field:
+                field["additionalProperties"] = False
     extends = {
         "type": "string",
         "description": "The shipped recipe, or the TOML file beside this one, that this recipe changes.",

@@ -82,8 +82,10 @@ def parse_override(text: str) -> tuple[str, Any]:
     """Key and value of one `key=value`; a value that is no TOML is taken as a string.
 
     Raises:
-        ConfigError: There is no `=`, or the key is no dotted TOML key.
+        ConfigError: There is no `=`, the key is no dotted TOML key, or the text is no UTF-8.
     """
+    if not _is_utf8(text):
+        raise ConfigError([f"{_COMMAND_LINE}: {text!r} is no UTF-8 text"])
     key, equals, raw = text.partition("=")
     key = key.strip()
     if not equals or not _BARE_KEY.fullmatch(key):
@@ -128,6 +130,11 @@ def _lineage(path: Path) -> list[tuple[str, dict[str, Any]]]:
     if "extends" in base_table:
         raise ConfigError([f"{path.name}: extends {base!r}, which itself extends another; one step is all there is"])
     return [(base_path.name, base_table), (path.name, table)]
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether `text` can be written to a file; bytes of the command line that are no UTF-8 arrive as surrogates."""
+    return text == text.encode(errors="ignore").decode()
 
 
 def _nested(key: str, value: Any) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def describe(error: ValidationError, origins: dict[str, str], source: str) -> li
         source: The recipe's file, where a key that is nowhere should have been.
     """
     return [
-        sentence
+        _one_line(sentence)
         for problem in error.errors(include_url=False)
         for sentence in _Describer(problem, origins, source).sentences()
     ]
@@ -83,7 +83,7 @@ class _Describer:
         context = self.context
         names = {
             "int_type": "a whole number", "float_type": "a number", "finite_number": "a finite number",
-            "string_type": "a string", "string_unicode": "a string of valid Unicode", "bool_type": "true or false",
+            "string_type": "a string", "bool_type": "true or false",
             "list_type": "a list", "dict_type": "a table", "model_type": "a table", "too_short": "at least one entry",
             "greater_than": f"more than {context.get('gt')}", "greater_than_equal": f"at least {context.get('ge')}",
             "less_than": f"less than {context.get('lt')}", "less_than_equal": f"at most {context.get('le')}",
@@ -108,6 +108,11 @@ def _keys_at(location: list[str]) -> list[str]:
     for part in location:
         kind = get_args(kind)[1] if get_origin(kind) is dict else kind.model_fields[part].annotation
     return list(kind.model_fields)
+
+
+def _one_line(sentence: str) -> str:
+    """The sentence with the line ends and control characters of a user's names escaped."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in sentence)
 
 
 def _quoted(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from puna.config.section import ConflictError, Count, Glob, Positive, Section, SourceName
+from puna.config.section import ConflictError, Count, Positive, Section, SourceName
 
 
 class Source(Section):
@@ -17,13 +17,13 @@ class Source(Section):
 
     kind: Literal["package", "python-stdlib", "files"]
     """Where the files lie: in an installed Python package, in Python's standard library, or in a directory."""
-    package: str = Field(default="", pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")
+    package: str = ""
     """kind = "package": the name by which Python would import it; it is read, never imported."""
-    path: str = Field(default="", pattern=r"^[^\x00]*$")
+    path: str = ""
     """kind = "files": the directory."""
-    include: list[Glob] = Field(min_length=1)
+    include: list[str] = Field(min_length=1)
     """Glob patterns, relative to the root of the source, of the files to read; each file is one document."""
-    exclude: list[Glob] = Field(default=[])
+    exclude: list[str] = Field(default=[])
     """Glob patterns of files to leave out."""
     licence: str = ""
     """The licence of the text, as it will stand on the data card."""
@@ -221,7 +221,7 @@ class Recipe(Section):
     """Decides the initial weights, the order of the data and the samples."""
     data: DataConfig = DataConfig()
     """The sources."""
-    mixture: dict[str, Annotated[float, Field(gt=0, le=1e18)]] = Field(default={})
+    mixture: dict[SourceName, Annotated[float, Field(gt=0, le=1e18)]] = Field(default={})
     """Share of the training tokens from each source, in any unit; they are scaled to a sum of one."""
     tokenizer: TokenizerConfig = TokenizerConfig()
     """The tokenizer's training."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from puna.core.units import COUNT_PATTERN, parse_count
 
@@ -31,13 +31,6 @@ def _count(value: Any) -> Any:
     return parse_count(value) if isinstance(value, str) else value
 
 
-def _glob(pattern: str) -> str:
-    parts = pattern.split("/")
-    if {"", ".", ".."} & set(parts) or any("**" in part and part != "**" for part in parts) or "\0" in pattern:
-        raise ValueError(f"{pattern!r} is no pattern relative to the source's root, such as '**/*.txt'")
-    return pattern
-
-
 Positive = Annotated[int, Field(gt=0, lt=2**31)]
 """A whole number from 1 that fits in 32 bits: sizes of tensors and numbers of steps."""
 
@@ -55,9 +48,6 @@ Count = Annotated[
     ),
 ]
 """A positive whole number that may be written as `20k`, `1.5M` or `1.2T`."""
-
-Glob = Annotated[str, AfterValidator(_glob)]
-"""A pattern of paths below a source's root; `**` stands for any number of directories."""
 
 SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 """The name of a source: a directory is called so, and it is a TOML key without quotes."""

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from puna.config.load import save_recipe
 from puna.config.recipe import Recipe
 from puna.core.errors import DataError
 from puna.core.files import sha256_file, sha256_json, write_json, write_text
@@ -11,7 +12,8 @@ from puna.core.layout import DataDir
 from puna.core.records import Record, read_record
 from puna.core.units import format_bytes, format_count
 from puna.data.documents import HELDOUT, TRAIN
-from puna.data.shards import MANIFEST, TokenShards
+from puna.data.shard_format import MANIFEST, REBUILD
+from puna.data.shards import TokenShards
 from puna.tokenizer.tokenizer import Tokenizer
 
 SCHEMA = 1
@@ -23,18 +25,21 @@ _READ_TOKENS = 1 << 22
 
 
 def finish_build(recipe: Recipe, out: DataDir) -> None:
-    """Write card.json, card.md and the build's record.
+    """Write card.json, card.md, config.toml and, last of all, the build's record.
 
     Raises:
-        DataError: Documents or shards are missing.
+        DataError: Documents or shards are missing or damaged, or shards are of another tokenizer.
+        TokenizerError: The tokenizer is missing or damaged.
+        StorageError: The disk is full or not writable.
     """
     documents = read_record(out.documents / "record.json")
     if documents is None:
-        raise DataError(f"{out.documents}: no documents are here")
+        raise DataError(f"{out.documents}: no documents are here", hint=REBUILD)
     tokenizer = Tokenizer.load(out.tokenizer)
     card = make_card(recipe, out, documents, tokenizer)
     write_json(out.card, card)
     write_text(out.card.with_suffix(".md"), markdown(card))
+    save_recipe(recipe, out.config)
     record = Record("data", config=recipe.data.model_dump())
     record.inputs = documents["inputs"] | {
         "documents": sha256_json(documents["outputs"]),
@@ -54,7 +59,10 @@ def make_card(recipe: Recipe, out: DataDir, documents: dict[str, Any], tokenizer
     lengths = np.array([len(text) for text in tokenizer.token_bytes()], dtype=np.int64)
     sources = []
     for name, source in recipe.data.sources.items():
-        splits = {split: TokenShards.open(out.shards / name / split) for split in (TRAIN, HELDOUT)}
+        splits = {
+            split: TokenShards.open(out.shards / name / split, tokenizer_sha256=tokenizer.sha256)
+            for split in (TRAIN, HELDOUT)
+        }
         share = recipe.mixture[name] / share_total
         run_tokens = share * recipe.train.tokens
         sources.append(
@@ -112,29 +120,54 @@ def _histogram(shards: TokenShards, vocab_size: int) -> np.ndarray:
 def markdown(card: dict[str, Any]) -> str:
     """The card for people."""
     lines = [f"# Data card: {card['name']}", "", card["description"], "", "## Sources", ""]
-    lines += [
-        "| source | version | licence | split | documents | text | tokens | bytes per token |",
-        "|---|---|---|---|---:|---:|---:|---:|",
-    ]
-    for source in card["sources"]:
-        for split, counts in source["splits"].items():
-            lines.append(
-                f"| {source['name']} | {source['version']} | {source['licence'] or 'not stated'} | {split} "
-                f"| {counts['documents']:,} | {format_bytes(counts['bytes'])} | {counts['tokens']:,} "
-                f"| {counts['bytes_per_token']:.2f} |"
-            )
-    lines += ["", "## Mixture", "", "| source | share | tokens in the run | epochs |", "|---|---:|---:|---:|"]
-    for source in card["sources"]:
-        many = " (many)" if source["epochs"] > MANY_EPOCHS else ""
-        lines.append(
-            f"| {source['name']} | {source['share']:.1%} | {format_count(source['run_tokens'])} "
-            f"| {source['epochs']:.2f}{many} |"
-        )
-    lines += ["", "## Dropped documents", "", "| source | reason | documents |", "|---|---|---:|"]
-    dropped = [(s["name"], reason, count) for s in card["sources"] for reason, count in sorted(s["dropped"].items())]
-    lines += [f"| {name} | {reason} | {count:,} |" for name, reason, count in dropped] or ["| | none | 0 |"]
+    lines += _table(
+        4,
+        ["source", "version", "licence", "split", "documents", "text", "tokens", "bytes per token"],
+        [
+            [
+                source["name"], source["version"], source["licence"] or "not stated", split, counts["documents"],
+                format_bytes(counts["bytes"]), counts["tokens"], f"{counts['bytes_per_token']:.2f}",
+            ]
+            for source in card["sources"]
+            for split, counts in source["splits"].items()
+        ],
+    )  # fmt: skip
+    lines += ["", "Tokens count `<s>` and `</s>` of each document.", "", "## Mixture", ""]
+    lines += _table(
+        1,
+        ["source", "share", "tokens in the run", "epochs"],
+        [
+            [source["name"], f"{source['share']:.1%}", format_count(source["run_tokens"]), f"{source['epochs']:.2f}"]
+            for source in card["sources"]
+        ],
+    )
+    lines += _warnings(card)
+    lines += ["", "## Dropped documents", ""]
+    dropped = [[s["name"], reason, count] for s in card["sources"] for reason, count in sorted(s["dropped"].items())]
+    lines += _table(2, ["source", "reason", "documents"], dropped) if dropped else ["None."]
     lines += ["", "`documents/dropped.jsonl` names each one.", "", "## Tokenizer", ""]
     lines.append(
         f"SentencePiece BPE, {card['tokenizer']['vocab_size']:,} tokens, SHA-256 {card['tokenizer']['sha256']}."
     )
     return "\n".join(lines) + "\n"
+
+
+def _warnings(card: dict[str, Any]) -> list[str]:
+    many = [source for source in card["sources"] if source["epochs"] > MANY_EPOCHS]
+    return [
+        f"\n**Warning:** {source['name']} is repeated {source['epochs']:.1f} times; beyond {MANY_EPOCHS} times, "
+        "repeated text is worth clearly less than new text (Muennighoff et al. 2023)."
+        for source in many
+    ]
+
+
+def _table(labels: int, header: list[str], rows: list[list[str | int]]) -> list[str]:
+    """A table in Markdown: so many columns of labels, then columns of figures, aligned to the right."""
+    rule = "|---" * labels + "|---:" * (len(header) - labels) + "|"
+    cells = [[f"{cell:,}" if isinstance(cell, int) else cell for cell in row] for row in rows]
+    return [_row(header), rule, *map(_row, cells)]
+
+
+def _row(cells: list[str]) -> str:
+    """A line of a table: whatever stands in a cell, it stays one cell."""
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 EMPTY = "empty"
 """Nothing but whitespace."""
 BINARY = "binary"
-"""Holds a NUL: no text."""
+"""Holds a NUL, or more than a tenth of it are control characters: no text."""
 INVALID_UTF8 = "invalid_utf8"
 """Its bytes are not UTF-8."""
 UNREADABLE = "unreadable"

@@ -8,13 +8,13 @@ documents/
   record.json              counts, and the SHA-256 of the files above
 ```
 
-The directory appears when it is complete. Held-out documents are read first, so that one which stands in both splits is
-dropped from the training text, never from the held-out text.
+The directory appears when it is complete. The held-out documents of all sources are read first, so that a text which
+stands in both splits is dropped from the training text, never from the held-out text.
 """
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from hashlib import sha256
@@ -60,7 +60,7 @@ class _Builder:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._kept: dict[bytes, str] = {}
-        """SHA-256 of every kept text, and whose it is: the one thing that grows with the corpus."""
+        """SHA-256 of every kept text, and whose it is: of the texts themselves only one is in memory."""
         self._counts: dict[str, Any] = {}
 
     def build(self, recipe: Recipe) -> dict[str, Any]:
@@ -83,12 +83,10 @@ class _Builder:
                     )
         return self._counts
 
-    def _read(self, name: str, source: Source, split: str, dropped: TextIO, advance: Any) -> None:
+    def _read(self, name: str, source: Source, split: str, dropped: TextIO, advance: Callable[[float], None]) -> None:
         counts = self._counts[name]
         with self._open(f"{name}.{split}.jsonl") as file:
-            for document in read_source(name, source):
-                if (HELDOUT if is_heldout(source, name, document.id) else TRAIN) != split:
-                    continue
+            for document in read_source(name, source, lambda i: is_heldout(source, name, i) == (split == HELDOUT)):
                 advance(1)
                 verdict = self._without_duplicates(document)
                 if isinstance(verdict, Dropped):
@@ -134,16 +132,25 @@ def read_documents(path: Path, source: str) -> Iterator[Document]:
     Raises:
         DataError: The file is missing or a line is damaged.
     """
+    read = 0
     try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    fields = json.loads(line)
-                    yield Document(source, fields["id"], fields["text"], fields["origin"])
-                except (ValueError, KeyError, TypeError):
-                    raise DataError(f"{path}: line {number} is damaged", hint="build the data again") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {error}", hint="build the data again") from None
+        with path.open("rb") as file:
+            for line in file:
+                yield _read_line(line, source)
+                read += 1
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise DataError(f"{path}: line {read + 1} is damaged", hint="build the data again") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})", hint="build the data again") from None
+
+
+def _read_line(line: bytes, source: str) -> Document:
+    fields = json.loads(line.decode())
+    identity, text, origin = fields["id"], fields["text"], fields["origin"]
+    if not (isinstance(identity, str) and isinstance(text, str) and isinstance(origin, str)):
+        raise TypeError("a field of another type")
+    text.encode()  # an escaped surrogate is JSON, but no text
+    return Document(source, identity, text, origin)
 
 
 def _write_line(file: TextIO, value: dict[str, str]) -> None:

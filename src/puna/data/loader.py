@@ -7,14 +7,13 @@ asks for any sequences of the run by their numbers.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from puna.core.errors import DataError
 from puna.core.files import sha256_json
-from puna.data.mixture import Mixture
+from puna.data.mixture import BLOCK, Mixture
 from puna.data.permutation import Permutation
 from puna.data.shards import TokenShards
 
@@ -48,7 +47,6 @@ class Loader:
     def __init__(self, shards: dict[str, TokenShards], shares: dict[str, float], context: int, seed: int) -> None:
         self._shards = list(shards.values())
         self._context = context
-        self._seed = seed
         self._mixture = Mixture({source: shares[source] for source in shards}, seed)
         self.chunks = {source: (part.tokens - 1) // context for source, part in shards.items()}
         """Sequences in one epoch of each source; the tokens after the last whole one are left out."""
@@ -62,20 +60,22 @@ class Loader:
             [[(source, part.fingerprint, shares[source]) for source, part in shards.items()], context, seed]
         )
         """Equal fingerprints mean equal sequences."""
-        self._permutation = lru_cache(maxsize=64)(self._make_permutation)
+        self._orders = [Permutation(chunks, ["chunks", seed, source]) for source, chunks in self.chunks.items()]
+        # A batch may lie across two blocks.
+        self._plan = lru_cache(maxsize=2)(self._make_plan)
 
     def batch(self, first: int, count: int) -> NDArray[np.int64]:
         """Sequences `first` to `first + count - 1` of the run, (count, T + 1): inputs and, one further, targets."""
         rows = np.empty((count, self._context + 1), dtype=np.int64)
-        for row, (source, chunk) in enumerate(self._chunks_of(first, count)):
-            rows[row] = self._shards[source].read(chunk * self._context, self._context + 1)
+        for row in range(count):
+            shards, position = self._locate(first + row)
+            rows[row] = shards.read(position, self._context + 1)
         return rows
 
     def trace(self, sequence: int) -> list[Span]:
         """Which documents a sequence of the run is made of."""
-        ((source, chunk),) = self._chunks_of(sequence, 1)
-        shards = self._shards[source]
-        position, end = chunk * self._context, (chunk + 1) * self._context + 1
+        shards, position = self._locate(sequence)
+        end = position + self._context + 1
         spans = []
         while position < end:
             document, start, tokens = shards.document_at(position)
@@ -84,21 +84,18 @@ class Loader:
             position = stop
         return spans
 
-    def _chunks_of(self, first: int, count: int) -> list[tuple[int, int]]:
-        """Source and chunk of each sequence."""
-        sources, numbers = self._mixture.locate(first, count)
-        chunks = np.empty(count, dtype=np.int64)
-        for source in np.unique(sources):
-            mine = sources == source
-            epochs, places = np.divmod(numbers[mine], self.chunks[self._shards[source].source])
-            found = np.empty(len(places), dtype=np.int64)
-            for epoch in np.unique(epochs):
-                at = epochs == epoch
-                found[at] = self._permutation(int(source), int(epoch))(places[at])
-            chunks[mine] = found
-        return list(zip(sources.tolist(), chunks.tolist(), strict=True))
+    def _locate(self, sequence: int) -> tuple[TokenShards, int]:
+        """The shards that a sequence comes from, and its first token in them."""
+        block, offset = divmod(sequence, BLOCK)
+        sources, positions = self._plan(block)
+        return self._shards[sources[offset]], int(positions[offset])
 
-    def _make_permutation(self, source: int, epoch: int) -> Permutation:
-        name = self._shards[source].source
-        key: list[Any] = ["chunks", self._seed, name, epoch]
-        return Permutation(self.chunks[name], key)
+    def _make_plan(self, block: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The source and the first token of each sequence of a block of the mixture."""
+        sources, numbers = self._mixture.block(block)
+        positions = np.empty(BLOCK, dtype=np.int64)
+        for source, chunks in enumerate(self.chunks.values()):
+            mine = sources == source
+            epochs, places = np.divmod(numbers[mine], chunks)
+            positions[mine] = self._orders[source](places, epochs) * self._context
+        return sources, positions

@@ -1,13 +1,14 @@
-"""A seeded shuffle of range(n) that needs no memory: any element of it can be computed on its own.
+"""Seeded shuffles of range(n) that need no memory: any element of any of them can be computed on its own.
 
-A Feistel network permutes the numbers of 2k bits; where a result is not below n it is permuted again until it is (cycle
-walking; Black and Rogaway 2002, "Ciphers with arbitrary finite domains"). It mixes well; it is no cryptography.
+A Feistel network permutes the numbers of the smallest power of two that is not below n; where a result is not below n
+it is permuted again until it is (cycle walking; Black and Rogaway 2002, "Ciphers with arbitrary finite domains"), less
+than twice on average. It mixes well; it is no cryptography.
 """
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from puna.core.files import sha256_json
 
@@ -15,35 +16,49 @@ _ROUNDS = 6
 
 
 class Permutation:
-    """A bijection of range(n) onto itself.
+    """A family of bijections of range(n) onto itself, one for each tweak.
 
     Args:
         n: How many numbers there are, up to 2^62.
-        key: Anything that JSON can hold; equal keys give equal permutations.
+        key: Anything that JSON can hold; equal keys give equal families.
     """
 
     def __init__(self, n: int, key: Any) -> None:
         if not 0 < n <= 1 << 62:
             raise ValueError(f"a permutation of {n} numbers")
-        self.n = n
-        self._half = max(1, ((n - 1).bit_length() + 1) // 2)
-        self._mask = np.uint64((1 << self._half) - 1)
+        self._n = n
+        bits = (n - 1).bit_length()
+        self._low_bits = np.uint64(bits - bits // 2)
+        self._low = np.uint64((1 << (bits - bits // 2)) - 1)
+        self._high = np.uint64((1 << (bits // 2)) - 1)
         digest = sha256_json(key)
         self._keys = [np.uint64(int(sha256_json([digest, number])[:16], 16)) for number in range(_ROUNDS)]
 
-    def __call__(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The images of `numbers`, each in range(n)."""
-        images = self._encrypt(numbers.astype(np.uint64))
-        while (outside := images >= self.n).any():
-            images[outside] = self._encrypt(images[outside])
+    def __call__(self, numbers: NDArray[np.int64], tweaks: ArrayLike) -> NDArray[np.int64]:
+        """The images of `numbers`, each in range(n).
+
+        Args:
+            numbers: One-dimensional, each in range(n).
+            tweaks: Which bijection to take, for each number or for all: whole numbers from 0.
+        """
+        tweaks = np.broadcast_to(np.asarray(tweaks, dtype=np.uint64), numbers.shape)
+        images = self._permute(numbers.astype(np.uint64), tweaks)
+        outside = np.flatnonzero(images >= self._n)
+        while len(outside):
+            images[outside] = self._permute(images[outside], tweaks[outside])
+            outside = outside[images[outside] >= self._n]
         return images.astype(np.int64)
 
-    def _encrypt(self, numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        half = np.uint64(self._half)
-        left, right = numbers >> half, numbers & self._mask
-        for key in self._keys:
-            left, right = right, left ^ (_mix(right ^ key) & self._mask)
-        return (left << half) | right
+    def _permute(self, numbers: NDArray[np.uint64], tweaks: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """Each round changes one half by what the other holds, so that the same round would change it back."""
+        high, low = numbers >> self._low_bits, numbers & self._low
+        for number, key in enumerate(self._keys):
+            round_keys = _mix(tweaks ^ key)
+            if number % 2:
+                high ^= _mix(low ^ round_keys) & self._high
+            else:
+                low ^= _mix(high ^ round_keys) & self._low
+        return (high << self._low_bits) | low
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:

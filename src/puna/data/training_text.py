@@ -7,22 +7,29 @@ from puna.core.errors import DataError
 from puna.core.layout import DataDir
 from puna.core.records import read_record
 from puna.data.documents import TRAIN, documents_file, hash_fraction, read_documents
+from puna.data.shard_format import REBUILD
 
 
 def training_text(recipe: Recipe, out: DataDir) -> Iterator[str]:
     """Training documents of all sources, as much of each as its share of the mixture asks for.
 
-    A source's documents are chosen by a hash of their ids. The source that is shortest for its share sets the size, so
-    the shares are kept, and `tokenizer.train_bytes` is never exceeded by more than a document.
+    A source's documents are chosen by a hash of their ids, so they come from all of it, until its part is reached. The
+    source that is shortest for its share sets the size, so the shares are kept; `tokenizer.train_bytes` is exceeded by
+    one document of each source at most.
+
+    Raises:
+        DataError: The documents are missing or damaged.
     """
     record = read_record(out.documents / "record.json")
     if record is None:
-        raise DataError(f"{out.documents}: no documents are here")
+        raise DataError(f"{out.documents}: no documents are here", hint=REBUILD)
     shares = {name: share / sum(recipe.mixture.values()) for name, share in recipe.mixture.items()}
     available = {name: record["results"][name][TRAIN]["bytes"] for name in shares}
     total = min(recipe.tokenizer.train_bytes, *(available[name] / share for name, share in shares.items()))
     for name, share in shares.items():
-        fraction = share * total / available[name]
+        left = share * total
+        fraction = left / available[name]
         for document in read_documents(documents_file(out, name, TRAIN), name):
-            if hash_fraction(f"tokenizer/{name}/{document.id}") < fraction:
+            if left > 0 and hash_fraction(f"tokenizer/{name}/{document.id}") < fraction:
+                left -= len(document.text.encode())
                 yield document.text

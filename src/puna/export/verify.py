@@ -1,5 +1,7 @@
 """The proof that an export is the same model: weights, tokens and, by an independent implementation, logits."""
 
+import contextlib
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -71,14 +73,16 @@ def _check_with_transformers(model_dir: Path, out: Path, config: ModelConfig, to
     import transformers
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    theirs, info = AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32, output_loading_info=True)
+    with _quiet_transformers():
+        theirs, info = AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32, output_loading_info=True)
     problems = [key for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if info[key]]
     if problems:
         raise ExportError(f"{out.name}: transformers reports {', '.join(problems)}: {info[problems[0]]}")
-    fast: Any = AutoTokenizer.from_pretrained(out)
-    for text in battery():
-        if fast(text)["input_ids"] != tokenizer.encode(text, bos=True):
-            raise ExportError(f"{out.name}: transformers' tokenizer writes {text!r} with other ids")
+    with _quiet_transformers():
+        fast: Any = AutoTokenizer.from_pretrained(out)
+        for text in battery():
+            if fast(text)["input_ids"] != tokenizer.encode(text, bos=True):
+                raise ExportError(f"{out.name}: transformers' tokenizer writes {text!r} with other ids")
     ours, _ = load_model(model_dir)
     length = min(_LENGTH, config.context)
     generator = torch.Generator().manual_seed(0)
@@ -95,3 +99,19 @@ def _check_with_transformers(model_dir: Path, out: Path, config: ModelConfig, to
         "logits_tolerance": LOGITS_TOLERANCE,
         "logits_tokens": tokens_BT.numel(),
     }
+
+
+@contextlib.contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Keep its progress bars, and its remarks on texts longer than the context, out of the user's terminal."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

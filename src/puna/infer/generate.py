@@ -78,7 +78,7 @@ def generate(
     on_stop: Callable[[str], None] = lambda reason: None,
 ) -> Iterator[str]:
     """Pieces of text that follow the prompt, never half a character; arguments as for `generate_ids`."""
-    stream = TextStream(tokenizer)
+    stream = TextStream(tokenizer, starts_text=not prompt)
     ids = generate_ids(
         model, tokenizer.encode(prompt, bos=True), max_tokens=max_tokens, temperature=temperature, top_p=top_p,
         seed=seed, eos_id=tokenizer.eos_id, on_stop=on_stop,

@@ -69,7 +69,6 @@ def check_agreement(tokenizer: Tokenizer, tokenizer_json: Path) -> dict[str, Any
     for string in battery():
         ours, theirs = tokenizer.encode(string, bos=True), other.encode(string).ids
         decoded = other.decode(ours, skip_special_tokens=True)
-        # Hugging Face encodes no text at all, not even a dummy prefix, for the empty string; so does SentencePiece.
         if ours != theirs or decoded != string:
             disagreements.append({"text": string, "puna": ours, "huggingface": theirs, "decoded": decoded})
     return {"strings": len(battery()), "disagreements": disagreements}

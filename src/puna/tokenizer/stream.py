@@ -14,13 +14,17 @@ class TextStream:
     """
 
     def __init__(self, tokenizer: Tokenizer, *, starts_text: bool = False) -> None:
-        self._table = tokenizer.token_bytes()
+        self._bytes_of = tokenizer.bytes_of
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._at_start = starts_text
 
     def push(self, token: int) -> str:
-        """The text that this token completes; it may be empty."""
-        content = self._table[token]
+        """The text that this token completes; it may be empty.
+
+        Raises:
+            TokenizerError: The id is not in the vocabulary.
+        """
+        content = self._bytes_of(token)
         if self._at_start and content:
             content = content.removeprefix(b" ")
             self._at_start = False

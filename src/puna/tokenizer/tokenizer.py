@@ -18,6 +18,9 @@ SPACE = "\u2581"
 
 FILE = "tokenizer.model"
 
+_PROBE = "  Two  spaces,\ta \ufb01 ligature, \u2581\r\n"
+"""What a tokenizer changes that merges spaces, normalises characters or puts no dummy prefix before the text."""
+
 
 class Tokenizer:
     """A SentencePiece model; `load` reads it.
@@ -25,6 +28,9 @@ class Tokenizer:
     Args:
         model_bytes: The content of a `tokenizer.model`.
         origin: What to call it in errors.
+
+    Raises:
+        TokenizerError: It is no SentencePiece model, or not one that Puna can use.
     """
 
     def __init__(self, model_bytes: bytes, origin: str = FILE) -> None:
@@ -33,21 +39,30 @@ class Tokenizer:
         processor = sentencepiece.SentencePieceProcessor()
         try:
             processor.LoadFromSerializedProto(model_bytes)
-        except (RuntimeError, TypeError):
-            raise TokenizerError(f"{origin}: is no SentencePiece model") from None
-        self._processor = processor
-        self.vocab_size: int = processor.vocab_size()
+            self._processor = processor
+            self.vocab_size: int = processor.vocab_size()
+            self._token_bytes = [self._read_piece(token) for token in range(self.vocab_size)]
+        except (RuntimeError, TypeError, ValueError):
+            raise TokenizerError(f"{origin}: is no SentencePiece model, or a damaged one") from None
         self.unk_id: int = processor.unk_id()
         self.bos_id: int = processor.bos_id()
         self.eos_id: int = processor.eos_id()
-        if (self.unk_id, self.bos_id, self.eos_id) != (0, 1, 2):
+        self._check_usable()
+
+    def _check_usable(self) -> None:
+        ids = (self.unk_id, self.bos_id, self.eos_id)
+        if ids != (0, 1, 2):
             raise TokenizerError(
-                f"{origin}: has <unk> {self.unk_id}, <s> {self.bos_id} and </s> {self.eos_id}, expected 0, 1 and 2"
+                f"{self.origin}: has <unk> {ids[0]}, <s> {ids[1]} and </s> {ids[2]}, expected 0, 1 and 2"
             )
-        byte_ids = {int(self.piece(i)[3:5], 16): i for i in range(self.vocab_size) if processor.is_byte(i)}
-        if len(byte_ids) != 256:
-            raise TokenizerError(f"{origin}: has {len(byte_ids)} byte pieces of 256, so it cannot write every text")
-        self._space_ids = [byte_ids[byte] for byte in SPACE.encode()]
+        n_bytes = len({self._token_bytes[token] for token in range(self.vocab_size) if self.is_byte(token)})
+        if n_bytes != 256:
+            raise TokenizerError(f"{self.origin}: has {n_bytes} byte pieces of 256, so it cannot write every text")
+        if self.decode(self.encode(_PROBE)) != _PROBE:
+            raise TokenizerError(
+                f"{self.origin}: does not give text back as it was; Puna needs a model without normalisation, that keeps "
+                "runs of spaces and puts a dummy prefix before the text"
+            )
 
     @classmethod
     def load(cls, path: Path) -> "Tokenizer":
@@ -56,11 +71,14 @@ class Tokenizer:
         Raises:
             TokenizerError: There is none, or it is not one that Puna can use.
         """
-        file = path / FILE if path.is_dir() else path
+        file = path
         try:
-            return cls(file.read_bytes(), str(file))
+            if path.is_dir():
+                file = path / FILE
+            model_bytes = file.read_bytes()
         except OSError as error:
             raise TokenizerError(f"{file}: cannot be read: {error.strerror}") from None
+        return cls(model_bytes, str(file))
 
     @cached_property
     def sha256(self) -> str:
@@ -98,7 +116,7 @@ class Tokenizer:
             TokenizerError: A text has a lone surrogate.
         """
         for text in texts:
-            _check_unicode(text)
+            check_unicode(text)
         encoded = self._processor.encode(texts, num_threads=threads)
         return [
             self._encode_around_spaces(text) if SPACE in text else ids for text, ids in zip(texts, encoded, strict=True)
@@ -107,25 +125,23 @@ class Tokenizer:
     def _encode_around_spaces(self, text: str) -> list[int]:
         """Encode a text that holds U+2581: each one as its bytes, the stretches between as they stand."""
         first, *rest = text.split(SPACE)
-        ids = self._processor.encode(first) if first else [self._dummy_prefix]
+        ids = self._processor.encode(first) if first else [self._processor.piece_to_id(SPACE)]
         for stretch in rest:
             ids += self._space_ids
             if stretch:
-                ids += self._without_prefix(stretch)
+                ids += self._encode_without_prefix(stretch)
         return ids
 
     @cached_property
-    def _dummy_prefix(self) -> int:
-        return self._processor.piece_to_id(SPACE)
+    def _space_ids(self) -> list[int]:
+        return [self._processor.piece_to_id(f"<0x{byte:02X}>") for byte in SPACE.encode()]
 
-    def _without_prefix(self, stretch: str) -> list[int]:
+    def _encode_without_prefix(self, stretch: str) -> list[int]:
         """Ids of text in the middle of a text, where no dummy prefix belongs.
 
-        A newline is never merged with what follows it, so what is encoded after one begins afresh.
+        SentencePiece never learns a piece that holds NUL, so nothing merges across one and what follows begins afresh.
         """
-        newline = self._processor.encode("\n")
-        ids = self._processor.encode("\n" + stretch)
-        return ids[len(newline) :]
+        return self._processor.encode("\0" + stretch)[len(self._processor.encode("\0")) :]
 
     def decode(self, ids: list[int]) -> str:
         """The text of `ids`; bytes that are no UTF-8 become U+FFFD.
@@ -133,30 +149,32 @@ class Tokenizer:
         Raises:
             TokenizerError: An id is not in the vocabulary.
         """
-        table = self.token_bytes()
-        try:
-            text = b"".join([table[token] if token >= 0 else table[self.vocab_size] for token in ids])
-        except IndexError:
-            bad = next(token for token in ids if not 0 <= token < self.vocab_size)
-            raise TokenizerError(f"{self.origin}: token {bad} is not in the vocabulary of {self.vocab_size}") from None
+        text = b"".join([self.bytes_of(token) for token in ids])
         return text.removeprefix(b" ").decode("utf-8", errors="replace")
 
+    def bytes_of(self, token: int) -> bytes:
+        """The bytes of text that an id stands for, none for a control token; they may be part of a character.
+
+        Raises:
+            TokenizerError: The id is not in the vocabulary.
+        """
+        if not 0 <= token < self.vocab_size:
+            raise TokenizerError(f"{self.origin}: token {token} is not in the vocabulary of {self.vocab_size}")
+        return self._token_bytes[token]
+
     def token_bytes(self) -> list[bytes]:
-        """The bytes of text that each id stands for; none for a control token."""
+        """`bytes_of` every id, in order."""
         return self._token_bytes
 
-    @cached_property
-    def _token_bytes(self) -> list[bytes]:
-        return [self._bytes_of(token) for token in range(self.vocab_size)]
-
-    def _bytes_of(self, token: int) -> bytes:
+    def _read_piece(self, token: int) -> bytes:
         if self.is_control(token):
             return b""
         piece = self.piece(token)
         return bytes([int(piece[3:5], 16)]) if self.is_byte(token) else piece.replace(SPACE, " ").encode()
 
 
-def _check_unicode(text: str) -> None:
+def check_unicode(text: str) -> None:
+    """Raise a `TokenizerError` where `text` has a lone surrogate, half of a character."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -16,10 +16,16 @@ from puna.core.errors import TokenizerError
 from puna.core.files import atomic_directory, sha256_file
 from puna.core.records import Record
 from puna.tokenizer.huggingface import write_tokenizer_json
-from puna.tokenizer.tokenizer import FILE, Tokenizer
+from puna.tokenizer.tokenizer import FILE, Tokenizer, check_unicode
 
 _LINE_BYTES = 1 << 20
 """SentencePiece passes over longer lines without a word; ours are cut before that."""
+
+_LINE_CHARACTERS = _LINE_BYTES // 4
+"""A character is four bytes of UTF-8 at most."""
+
+_BREAK = re.compile("[\n\u2581\u2585]")
+"""Where lines end. SentencePiece passes over lines that hold U+2585, and it would learn U+2581 as a space."""
 
 
 def train_tokenizer(
@@ -42,13 +48,13 @@ def train_tokenizer(
         out: The directory to make.
 
     Raises:
-        TokenizerError: There is no text, or not enough of it for so many pieces.
+        TokenizerError: There is no text, not enough of it for so many pieces, or no Unicode text.
     """
     model = io.BytesIO()
-    counter = _Counter()
+    lines = _Lines(texts)
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=counter.lines(texts),
+            sentence_iterator=iter(lines),
             model_writer=model,
             model_type="bpe",
             vocab_size=vocab_size,
@@ -67,46 +73,66 @@ def train_tokenizer(
             minloglevel=3,
         )
     except RuntimeError as error:
-        raise _explain(str(error), vocab_size, counter.bytes) from None
+        raise lines.error or _explain(str(error), vocab_size, lines) from None
     tokenizer = Tokenizer(model.getvalue())
     with atomic_directory(out, replace=True) as temporary:
         (temporary / FILE).write_bytes(tokenizer.model_bytes)
         write_tokenizer_json(tokenizer, temporary / "tokenizer.json")
         outputs = {name: sha256_file(temporary / name) for name in (FILE, "tokenizer.json")}
-        results = {"vocab_size": tokenizer.vocab_size, "training_bytes": counter.bytes}
+        results = {"vocab_size": tokenizer.vocab_size, "training_bytes": lines.n_bytes}
         Record("tokenizer", config=config, inputs=inputs, outputs=outputs, results=results).write(
             temporary / "record.json"
         )
     return tokenizer
 
 
-class _Counter:
-    """Counts the bytes that pass by."""
+class _Lines:
+    """The training text line by line; after a pass, what has passed by and what has broken it off."""
 
-    def __init__(self) -> None:
-        self.bytes = 0
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = texts
+        self.count = 0
+        self.n_bytes = 0
+        self.error: BaseException | None = None
+        """SentencePiece makes a RuntimeError of whatever the text's reader raises, an interrupt included."""
 
-    def lines(self, texts: Iterable[str]) -> Iterator[str]:
-        """The lines of all texts, in pieces that SentencePiece does not pass over."""
-        for text in texts:
-            self.bytes += len(text.encode())
-            for line in text.split("\n"):
-                if line:
-                    # A character is 4 bytes at most.
-                    yield from (line[i : i + _LINE_BYTES // 4] for i in range(0, len(line), _LINE_BYTES // 4))
+    def __iter__(self) -> Iterator[str]:
+        try:
+            for text in self._texts:
+                check_unicode(text)
+                self.n_bytes += len(text.encode())
+                for line in _BREAK.split(text):
+                    for piece in _cut(line):
+                        self.count += 1
+                        yield piece
+        except (Exception, KeyboardInterrupt) as error:
+            self.error = error
+            raise
 
 
-def _explain(error: str, vocab_size: int, n_bytes: int) -> TokenizerError:
-    if not n_bytes:
+def _cut(line: str) -> Iterator[str]:
+    """A line in pieces that SentencePiece reads, cut before a space where there is one; nothing of an empty one."""
+    start = 0
+    while len(line) - start > _LINE_CHARACTERS:
+        end = line.rfind(" ", start + 1, start + _LINE_CHARACTERS)
+        end = end if end > 0 else start + _LINE_CHARACTERS
+        yield line[start:end]
+        start = end
+    if start < len(line):
+        yield line[start:]
+
+
+def _explain(error: str, vocab_size: int, lines: _Lines) -> TokenizerError:
+    if not lines.count:
         return TokenizerError("there is no text to train the tokenizer on")
     if limit := re.search(r"value <= (\d+)", error):
         return TokenizerError(
-            f"model.vocab_size = {vocab_size} is more than {n_bytes} bytes of text allow",
-            hint=f"set it to {limit[1]} or less, or add text",
+            f"model.vocab_size = {vocab_size} is too large: {lines.n_bytes} bytes of text allow {limit[1]} at most",
+            hint="lower it, or add text",
         )
-    if "required_chars" in error or "smaller than" in error:
+    if limit := re.search(r"required_chars\. \d+ vs (\d+)", error):
         return TokenizerError(
-            f"model.vocab_size = {vocab_size} is less than the characters of the text need",
+            f"model.vocab_size = {vocab_size} is too small: the characters of the text alone need {limit[1]}",
             hint="raise it, or lower tokenizer.character_coverage",
         )
-    return TokenizerError(f"SentencePiece could not train on this text: {error.splitlines()[-1]}")
+    return TokenizerError(f"SentencePiece could not train on this text: {error.strip().splitlines()[-1]}")

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 
 from puna.core.errors import CheckpointError
@@ -127,7 +128,11 @@ def _writer(directory: Path) -> HuggingFaceStorageWriter:
 
 def _dcp(action: Any, state: dict[str, Tensor], **storage: Any) -> None:
     """Run a save or a load in this one process, without the library's remark that it is alone."""
-    logging.getLogger("torch.distributed.checkpoint").setLevel(logging.ERROR)
+    logging.getLogger("torch.distributed.checkpoint").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-        action(state, no_dist=True, **storage)
+        try:
+            action(state, no_dist=True, **storage)
+        except CheckpointException as error:
+            # The library wraps what went wrong in each process; the first of these is the cause.
+            raise next(cause for cause, _ in error.failures.values()) from error

@@ -1,0 +1,94 @@
+"""The format of token shards, version 1: the token ids of the documents of one source and split.
+
+```
+shards/<source>/<split>/
+  manifest.json             what is below; its presence says that the directory is complete
+  tokens-00000.bin          token ids, little-endian, 2 bytes each up to a vocabulary of 65,536, otherwise 4
+  documents-00000.bin       32 bytes per document: four little-endian 64-bit unsigned integers
+                              start   index of its first token in the split
+                              tokens  how many tokens it has, <s> and </s> included
+                              bytes   length of its text in UTF-8
+                              origin  offset of its line in origins-00000.jsonl
+  origins-00000.jsonl       {"id", "origin"} per document
+  …-00001.…                 the next shard
+```
+
+A document is `<s>`, its tokens, `</s>` (OpenLLaMA and EasyLM write both), and never straddles two shards. Sources are
+never mixed on the disk: the loader mixes, so a new mixture needs no new build.
+
+manifest.json: `format`, `version`, `source`, `split`, `dtype`, `tokens`, `documents`, `text_bytes`; `tokenizer`
+(`sha256`, `vocab_size`, `bos_id`, `eos_id`); `documents_sha256`, the hash of the documents that it was made from;
+`shard_tokens`, after how many tokens a shard was closed; `files`, each with `name`, `bytes` and `sha256`; `shards`,
+each with its `tokens` and `documents`.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from puna.core.errors import DataError
+
+FORMAT, VERSION = "puna-token-shards", 1
+MANIFEST = "manifest.json"
+ROW = np.dtype([("start", "<u8"), ("tokens", "<u8"), ("bytes", "<u8"), ("origin", "<u8")])
+TOKENS, DOCUMENTS, ORIGINS = KINDS = ("tokens-{:05d}.bin", "documents-{:05d}.bin", "origins-{:05d}.jsonl")
+REBUILD = "build the data again"
+"""The hint of every error about damaged data: shards can always be made again."""
+
+
+def token_dtype(vocab_size: int) -> np.dtype[Any]:
+    """The narrowest of the two widths that holds every id."""
+    return np.dtype("<u2") if vocab_size <= 1 << 16 else np.dtype("<u4")
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """The manifest of a shard directory.
+
+    Raises:
+        DataError: It is missing, damaged, or of another format or version.
+    """
+    path = directory / MANIFEST
+    try:
+        manifest = json.loads(path.read_bytes())
+        form, version = manifest["format"], manifest["version"]
+    except OSError:
+        raise DataError(f"{directory}: holds no token shards (there is no {MANIFEST})", hint="build the data") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise DataError(f"{path}: is damaged", hint=REBUILD) from None
+    if (form, version) != (FORMAT, VERSION):
+        raise DataError(
+            f"{path}: is {form!r} version {version!r}, this version of Puna reads {FORMAT!r} {VERSION}", hint=REBUILD
+        )
+    try:
+        consistent = _is_consistent(manifest)
+    except (KeyError, TypeError, AttributeError):
+        consistent = False
+    if not consistent:
+        raise DataError(f"{path}: is damaged, its numbers do not agree with each other", hint=REBUILD)
+    return manifest
+
+
+def _is_consistent(manifest: dict[str, Any]) -> bool:
+    """Whether a manifest names exactly the files of its shards, with the sizes that their counts ask for."""
+    shards, tokenizer = manifest["shards"], manifest["tokenizer"]
+    dtype = token_dtype(tokenizer["vocab_size"])
+    sizes = {}
+    for number, shard in enumerate(shards):
+        sizes[TOKENS.format(number)] = shard["tokens"] * dtype.itemsize
+        sizes[DOCUMENTS.format(number)] = shard["documents"] * ROW.itemsize
+        sizes[ORIGINS.format(number)] = None
+    files = {file["name"]: file["bytes"] for file in manifest["files"]}
+    counts = [manifest[key] for key in ("tokens", "documents", "text_bytes", "shard_tokens")]
+    counts += [shard[key] for shard in shards for key in ("tokens", "documents")]
+    texts = [manifest[key] for key in ("source", "split", "documents_sha256")] + [tokenizer["sha256"]]
+    texts += [file["sha256"] for file in manifest["files"]]
+    return (
+        all(type(count) is int and count >= 0 for count in [*counts, *files.values(), tokenizer["bos_id"]])
+        and all(type(text) is str for text in texts)
+        and manifest["dtype"] == dtype.name
+        and files.keys() == sizes.keys()
+        and all(size is None or size == files[name] for name, size in sizes.items())
+        and all(manifest[key] == sum(shard[key] for shard in shards) for key in ("tokens", "documents"))
+    )

@@ -1,0 +1,248 @@
+"""Loading: precedence, origins, the way through a file and back, and no input that ends in a traceback."""
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from puna.config.load import load_recipe, parse_override, save_recipe, shipped_recipes
+from puna.config.recipe import Recipe
+from puna.core.errors import ConfigError, StorageError
+
+MINE = """
+extends = "demo"
+name = "mine"
+[optim]
+lr = 1e-3
+[data.sources.notes]
+kind = "files"
+path = "notes"
+include = ["*.md"]
+heldout_fraction = 0.1
+[mixture]
+notes = 0.2
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> str:
+    """A recipe that extends the demo."""
+    (tmp_path / "mine.toml").write_text(MINE)
+    return str(tmp_path / "mine.toml")
+
+
+def refusal(name: str, overrides: list[str] | None = None) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(name, overrides)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_shipped_recipe_loads_bears_its_files_name_and_describes_itself(name: str) -> None:
+    recipe = load_recipe(name).recipe
+    assert recipe.name == name
+    assert recipe.description
+
+
+def test_demo_and_the_papers_models_ship() -> None:
+    assert set(shipped_recipes()) >= {"demo", "demo-smoke", "llama-7b", "llama-13b", "llama-33b", "llama-65b"}
+
+
+def test_later_places_win_and_every_value_knows_its_place(mine: str) -> None:
+    loaded = load_recipe(mine, ["optim.warmup_steps=7", "optim.lr=2e-4", "optim.lr=3e-4"])
+    recipe, origins = loaded.recipe, loaded.origins
+    assert (recipe.name, recipe.optim.lr, recipe.optim.warmup_steps, recipe.model.dim) == ("mine", 3e-4, 7, 256)
+    assert origins["name"] == "mine.toml"
+    assert origins["optim.lr"] == origins["optim.warmup_steps"] == "command line"
+    assert origins["model.dim"] == "demo.toml"
+    assert "optim.beta1" not in origins
+    assert recipe.optim.beta1 == 0.9
+
+
+def test_tables_merge_key_by_key_and_lists_are_replaced(mine: str) -> None:
+    recipe = load_recipe(mine, ['samples.prompts=["only"]', "data.sources.code.licence=other"]).recipe
+    assert list(recipe.data.sources) == ["prose", "code", "notes"]
+    assert recipe.mixture == {"prose": 0.85, "code": 0.15, "notes": 0.2}
+    assert recipe.samples.prompts == ["only"]
+    assert recipe.data.sources["code"].licence == "other"
+    assert recipe.data.sources["code"].kind == "python-stdlib"
+
+
+def test_table_that_meets_a_scalar_replaces_it_with_its_origin(tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text('name = "base"\noptim = 3\n[energy.pue]\nx = 1\n[checkpoint]\nkeep = 1')
+    (tmp_path / "mine.toml").write_text('extends = "base.toml"\nenergy.pue = 1.5\n[optim]\nlr = 1e-3\n[checkpoint]')
+    loaded = load_recipe(str(tmp_path / "mine.toml"))
+    assert loaded.recipe.optim.lr == 1e-3
+    assert loaded.origins == {
+        "name": "base.toml", "optim.lr": "mine.toml", "energy.pue": "mine.toml", "checkpoint.keep": "base.toml",
+    }  # fmt: skip
+
+
+def test_extended_file_lies_beside_the_recipe_not_in_the_current_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "base.toml").write_text('name = "right"')
+    (tmp_path / "base.toml").write_text('name = "wrong"')
+    (tmp_path / "sub" / "mine.toml").write_text('extends = "base.toml"')
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe("sub/mine.toml").recipe.name == "right"
+    (tmp_path / "sub" / "base.toml").unlink()
+    assert refusal("sub/mine.toml") == "mine.toml: extends 'base.toml': sub/base.toml: no such recipe file"
+
+
+@pytest.mark.parametrize(
+    ("extends", "sentence"),
+    [
+        ("3", "mine.toml: 'extends' expects the name of a recipe, got 3"),
+        ('"mine.toml"', "mine.toml: extends 'mine.toml', which itself extends another; one step is all there is"),
+        ('"demo-smoke"', "mine.toml: extends 'demo-smoke', which itself extends another; one step is all there is"),
+        (
+            '"dmo"',
+            "mine.toml: extends 'dmo': no recipe is called 'dmo'; did you mean 'demo'?\n"
+            "  hint: `puna recipes` lists those that ship; a path must end in .toml",
+        ),
+    ],
+)
+def test_extends_takes_one_step_to_a_recipe_that_exists(tmp_path: Path, extends: str, sentence: str) -> None:
+    (tmp_path / "mine.toml").write_text(f"extends = {extends}")
+    assert refusal(str(tmp_path / "mine.toml")) == sentence
+
+
+def test_unknown_recipe_is_refused_with_the_nearest_name() -> None:
+    hint = "\n  hint: `puna recipes` lists those that ship; a path must end in .toml"
+    assert refusal("dmo") == f"no recipe is called 'dmo'; did you mean 'demo'?{hint}"
+    assert refusal("") == f"no recipe is called ''; known here: {', '.join(shipped_recipes())}{hint}"
+    assert refusal("missing.toml") == "missing.toml: no such recipe file"
+
+
+def test_nesting_beyond_all_bounds_is_refused() -> None:
+    key = ".".join(["a"] * 5000)
+    assert refusal("demo", [f"{key}=1"]) == "demo: tables or lists are nested too deeply for a recipe"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value"),
+    [
+        ("optim.lr=2e-4", "optim.lr", 2e-4), ("name=mine", "name", "mine"), ('name="mine"', "name", "mine"),
+        (" seed = 3 ", "seed", 3), ("a=", "a", ""), ("a=b=c", "a", "b=c"), ('p=["a", "b"]', "p", ["a", "b"]),
+        ("t=1.0T", "t", "1.0T"), ("c=true", "c", True), ("c=True", "c", "True"), ("a=1\nb=2", "a", "1\nb=2"),
+        ("d=2026-01-31", "d", datetime.date(2026, 1, 31)), ("t={a = 1}", "t", {"a": 1}),
+        ("a=" + "[" * 5000, "a", "[" * 5000),
+    ],
+)  # fmt: skip
+def test_override_is_toml_or_a_bare_word(text: str, key: str, value: Any) -> None:
+    assert parse_override(text) == (key, value)
+
+
+OVERRIDES = st.fixed_dictionaries(
+    {},
+    optional={
+        "seed": st.integers(0, 2**63 - 1).map(str),
+        "description": st.text().map(lambda text: tomli_w.dumps({"v": text}).removeprefix("v = ").strip()),
+        "optim.lr": st.floats(1e-300, 1e300).map(repr),
+        "optim.beta1": st.floats(0, 1, exclude_max=True).map(repr),
+        "train.tokens": st.sampled_from(["1M", "4M", "2.5M", "7B"]),
+        "train.compile": st.sampled_from(["true", "false"]),
+        "energy.device_watts": st.floats(1, 1e6).map(repr),
+        "model.tie_embeddings": st.sampled_from(["true", "false"]),
+        "samples.prompts": st.lists(st.text()).map(
+            lambda texts: tomli_w.dumps({"v": texts}).removeprefix("v = ").strip()
+        ),
+        "data.sources.prose.path": st.just('""'),
+        "mixture.code": st.floats(1e-9, 1e9).map(repr),
+    },
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.sampled_from(sorted(shipped_recipes())), OVERRIDES)
+def test_saved_recipe_loads_as_an_equal_one(
+    tmp_path_factory: pytest.TempPathFactory, name: str, overrides: dict[str, str]
+) -> None:
+    if name.startswith("llama"):
+        overrides = {key: value for key, value in overrides.items() if key.split(".")[0] in {"seed", "optim", "energy"}}
+    recipe = load_recipe(name, [f"{key}={value}" for key, value in overrides.items()]).recipe
+    path = tmp_path_factory.getbasetemp() / "saved.toml"
+    save_recipe(recipe, path)
+    assert load_recipe(str(path)).recipe == recipe
+
+
+def test_recipe_that_cannot_be_saved_is_a_storage_error(tiny: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"config\.toml: cannot be written"):
+        save_recipe(tiny, tmp_path / "file" / "config.toml")
+
+
+# Every key that the recipe knows somewhere, and others, so that wrong values land in real places.
+KEYS = st.sampled_from(
+    ["data", "sources", "prose", "kind", "include", "heldout_pattern", "heldout_fraction", "package", "mixture",
+     "model", "dim", "n_heads", "vocab_size", "train", "tokens", "precision", "optim", "lr", "samples", "prompts",
+     "energy", "device_watts", "name", "seed", "extends"]
+) | st.text(max_size=4)  # fmt: skip
+VALUES = st.recursive(
+    st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates() | st.just(2**5000)
+    | st.sampled_from(["demo", "package", "(a){99999999999}", "[[a]", "4M", "9" * 50, "fp32"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)  # fmt: skip
+SECTIONS = ["data", "mixture", "model", "train", "optim", "samples", "energy", "name", "seed", "extends", "nonsense"]
+TABLES = st.fixed_dictionaries({}, optional=dict.fromkeys(SECTIONS, VALUES | st.dictionaries(KEYS, VALUES, max_size=4)))
+
+
+@settings(deadline=None, max_examples=300)
+@given(TABLES)
+@example({"name": "x", "data": {"sources": {"p": {"kind": "files", "include": [1], "heldout_pattern": "[[a]"}}}})
+@example({"name": "x", "data": {"sources": {"a\nb": {"kind": "files", "include": ["*"]}}}, "mixture": {"\n": 1.0}})
+@example({"name": "x", "data": {"sources": {"a.b": {}, "": 3}}, "mixture": {"": float("nan"), "\n": 10**400}})
+def test_no_table_ends_in_a_traceback(tmp_path_factory: pytest.TempPathFactory, table: dict[str, Any]) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.toml"
+    path.write_text(dump(table), encoding="utf-8", newline="\n")
+    check_any_input(str(path), [])
+
+
+@st.composite
+def override_texts(draw: st.DrawFn) -> str:
+    """An override that is nearly right, with a value as TOML or as Python shows it."""
+    key = ".".join(draw(st.lists(st.sampled_from(SECTIONS) | KEYS, min_size=1, max_size=5)))
+    value = draw(VALUES)
+    return f"{key}={draw(st.sampled_from([dump_value(value), repr(value)]))}"
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(override_texts() | st.text(st.characters(), max_size=30), max_size=3))
+def test_no_override_ends_in_a_traceback(overrides: list[str]) -> None:
+    check_any_input("demo", overrides)
+
+
+def check_any_input(name: str, overrides: list[str]) -> None:
+    """Loading gives a recipe or problems, each one line."""
+    try:
+        load_recipe(name, overrides)
+    except ConfigError as error:
+        problems = error.problems
+    else:
+        return
+    assert problems
+    for problem in problems:
+        assert problem
+        assert problem.isprintable()
+
+
+def dump(table: dict[str, Any]) -> str:
+    return "\n".join(f"{dump_value(key)} = {dump_value(value)}" for key, value in table.items())
+
+
+def dump_value(value: Any) -> str:
+    """TOML on one line, by a writer of its own: integers beyond Python's limit are hexadecimal."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{dump_value(key)} = {dump_value(entry)}" for key, entry in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(dump_value, value)) + "]"
+    if isinstance(value, int) and abs(value) > 10**100:
+        return hex(value)
+    return tomli_w.dumps({"v": value}).removeprefix("v = ").strip()

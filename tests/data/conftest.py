@@ -1,0 +1,105 @@
+"""Sources, tokenizers and token shards that are small enough to look at."""
+
+import contextlib
+import resource
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from puna.config.recipe import Recipe
+from puna.core.layout import DataDir
+from puna.data.shard_writer import Encoded, write_shards
+from puna.data.shards import TokenShards
+from puna.tokenizer.tokenizer import Tokenizer
+
+POEM = "Tyger Tyger, burning bright,\nIn the forests of the night;\nWhat immortal hand or eye,\n"
+CODE = "def frame(symmetry):\n    return {key: 10 * value for key, value in symmetry.items()}\n"
+
+WriteShards = Callable[..., TokenShards]
+
+
+@pytest.fixture
+def write_tokens(tmp_path: Path) -> WriteShards:
+    """Writes shards of given token ids, without any text or tokenizer."""
+
+    def write(documents: list[list[int]], *, name: str = "prose", shard_tokens: int = 10**6, vocab_size: int = 50000):
+        tokenizer: Any = SimpleNamespace(sha256="a" * 64, vocab_size=vocab_size, bos_id=1, eos_id=2)
+        encoded = [Encoded(f"{n}.txt", f"shelf: {n}.txt", ids, 3 * len(ids)) for n, ids in enumerate(documents)]
+        directory = tmp_path / "shards" / name / "train"
+        write_shards(
+            directory, encoded, tokenizer, source=name, split="train", shard_tokens=shard_tokens, documents_sha256="d"
+        )
+        return TokenShards.open(directory, verify=True)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    """A tokenizer with a few pieces more than bytes and characters."""
+    from puna.tokenizer.train import train_tokenizer
+
+    out = tmp_path_factory.mktemp("tokenizer") / "tokenizer"
+    texts = [POEM * 3, CODE * 3]
+    return train_tokenizer(texts, vocab_size=330, character_coverage=1.0, config={}, inputs={}, out=out)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Path:
+    """Two sources: poems of which those in `kept/` are held out, and code."""
+    for number in range(12):
+        folder = "kept" if number % 4 == 0 else "read"
+        path = tmp_path / "shelf" / "poems" / folder / f"{number:02}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(POEM * (number % 3 + 1) + f"Poem {number}.\n")
+    for number in range(12):
+        path = tmp_path / "shelf" / "code" / f"{number:02}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(CODE + f"# {number}\n")
+    return tmp_path / "shelf"
+
+
+@pytest.fixture
+def recipe(shelf: Path) -> Recipe:
+    """A recipe of the shelf."""
+    return make_recipe(shelf)
+
+
+def make_recipe(shelf: Path) -> Recipe:
+    poems = {"kind": "files", "path": str(shelf / "poems"), "include": ["**/*.txt"], "heldout_pattern": "^kept/"}
+    code = {"kind": "files", "path": str(shelf / "code"), "include": ["*.py"], "heldout_fraction": 0.3}
+    return Recipe.model_validate(
+        {
+            "name": "shelf",
+            "data": {"sources": {"poems": poems | {"licence": "public | domain"}, "code": code}, "shard_tokens": 200},
+            "mixture": {"poems": 3.0, "code": 1.0},
+            "model": {"dim": 32, "n_layers": 1, "n_heads": 2, "n_kv_heads": 2, "vocab_size": 330, "context": 16},
+            "train": {"tokens": 10240, "batch_tokens": 1024, "micro_batch_tokens": 1024},
+            "optim": {"warmup_steps": 1},
+        }
+    )
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> DataDir:
+    """Where a build goes."""
+    return DataDir(tmp_path / "data" / "shelf")
+
+
+@pytest.fixture
+def full_disk() -> Callable[[int], contextlib.AbstractContextManager[None]]:
+    """A disk on which no file grows beyond so many bytes: the kernel refuses the write, as it does on a full one."""
+
+    @contextlib.contextmanager
+    def limit(size: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limit

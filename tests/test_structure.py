@@ -1,0 +1,74 @@
+"""The shape of the tree: tests mirror modules, files stay short, and what needs no torch imports without it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "puna"
+MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py") if path.name != "__init__.py")
+LONGEST_FILE = 450
+TORCH_FREE = ("cli", "config", "core", "tokenizer", "data", "report")
+
+TESTED_ELSEWHERE = {
+    "__main__.py": "two lines that call cli.main; tests/cli runs them as `python -m puna`",
+    "cli/arguments.py": "declarations of arguments; tests/cli/test_stages.py and tests/e2e run them",
+    "cli/data.py": "declares its arguments and calls cli/stages.py",
+    "cli/export.py": "declares its arguments and calls cli/stages.py",
+    "cli/generate.py": "declares its arguments and calls infer/generate.py",
+    "cli/recipes.py": "prints what tests/config checks",
+    "cli/report.py": "declares its arguments and calls cli/stages.py",
+    "cli/run.py": "declares its arguments and calls cli/stages.py",
+    "cli/tokenizer.py": "declares its arguments and calls cli/stages.py",
+    "cli/train.py": "declares its arguments and calls cli/stages.py",
+}
+
+
+def test_every_module_has_its_tests_or_a_reason() -> None:
+    untested = [
+        str(module)
+        for module in MODULES
+        if not (ROOT / "tests" / module.parent / f"test_{module.name}").exists() and str(module) not in TESTED_ELSEWHERE
+    ]
+    assert untested == []
+
+
+def test_reasons_are_given_only_for_modules_without_tests() -> None:
+    for name in TESTED_ELSEWHERE:
+        module = Path(name)
+        assert module in MODULES
+        assert not (ROOT / "tests" / module.parent / f"test_{module.name}").exists()
+
+
+@pytest.mark.parametrize("folder", ["src", "tests", "bench"])
+def test_no_file_is_too_long_to_read(folder: str) -> None:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / folder).rglob("*.py")}
+    assert {str(path.relative_to(ROOT)): length for path, length in lengths.items() if length > LONGEST_FILE} == {}
+
+
+@pytest.mark.parametrize("layer", TORCH_FREE)
+def test_layer_imports_where_torch_is_not_installed(layer: str) -> None:
+    """All modules of the layer, with torch and what else only training needs blocked."""
+    modules = [f"puna.{'.'.join(path.with_suffix('').parts)}" for path in MODULES if path.parts[0] == layer]
+    import_without_torch(modules)
+
+
+def test_counting_imports_where_torch_is_not_installed() -> None:
+    import_without_torch(["puna.model.count"])
+
+
+def test_what_trains_does_not_import_where_torch_is_not_installed() -> None:
+    """The check can fail."""
+    with pytest.raises(AssertionError, match="import of torch halted"):
+        import_without_torch(["puna.train.optimizer"])
+
+
+def import_without_torch(modules: list[str]) -> None:
+    """Import modules in a process where torch and what else only training needs cannot be found."""
+    blocked = "import sys\nsys.modules |= dict.fromkeys(['torch', 'transformers', 'safetensors', 'tensorboard'])\n"
+    code = blocked + "".join(f"import {module}\n" for module in modules)
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,216 @@
+"""The training loop on a tiny recipe: exact after every kind of interruption, and equal to a loop written plainly."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+
+from puna.cli.stages import train_model
+from puna.config.recipe import Recipe
+from puna.core.errors import DataError, TrainError
+from puna.core.layout import DataDir, RunDir
+from puna.data.loader import Loader
+from puna.data.shards import TokenShards
+from puna.model.files import load_model
+from puna.train.checkpoint import list_checkpoints
+from puna.train.device import find_device
+from puna.train.loop import build_model
+from puna.train.metrics import read_metrics
+from puna.train.schedule import learning_rate
+
+
+def _weights(run: RunDir) -> dict[str, torch.Tensor]:
+    return load_file(run.model / "model.safetensors")
+
+
+def _same(a: RunDir, b: RunDir) -> bool:
+    left, right = _weights(a), _weights(b)
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def _losses(run: RunDir) -> list[tuple[int, float]]:
+    return [(line["step"], line["loss"]) for line in read_metrics(run.metrics) if line["kind"] == "train"]
+
+
+def _start(toml: Path, data: DataDir, run: RunDir, *arguments: str) -> subprocess.Popen[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "puna",
+        "train",
+        str(toml),
+        "--data-dir",
+        str(data.root),
+        "--run-dir",
+        str(run.root),
+    ]
+    with _log(run).open("a") as log:
+        return subprocess.Popen([*command, *arguments], stderr=log, text=True)
+
+
+def _log(run: RunDir) -> Path:
+    run.root.parent.mkdir(parents=True, exist_ok=True)
+    return run.root.with_suffix(".log")
+
+
+def _wait_for_step(run: RunDir, step: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if run.metrics.exists() and any(line["step"] >= step for line in read_metrics(run.metrics)):
+            return
+        time.sleep(0.005)
+    raise AssertionError(f"step {step} never came: {_log(run).read_text()}")
+
+
+def test_run_leaves_what_its_directory_promises(tiny: Recipe, tiny_run: RunDir):
+    record = json.loads(tiny_run.record.read_text())
+    results = record["results"]
+    assert results["steps"] == tiny.total_steps == 24
+    assert results["tokens"] == 6144
+    assert set(results["final"]["bits_per_byte"]) == {"prose", "code"}
+    assert record["config"] == tiny.model_dump(exclude_none=True)
+    assert [step for step, _ in list_checkpoints(tiny_run)] == [15, 20, 24]
+    kinds = [line["kind"] for line in read_metrics(tiny_run.metrics)]
+    assert kinds.count("train") == 24
+    assert kinds.count("validation") == 3
+    assert kinds.count("sample") == 3
+    assert tiny_run.data_card.exists()
+    model, config = load_model(tiny_run.model)
+    assert config == tiny.model
+    assert sum(p.numel() for p in model.parameters()) == results["parameters"]
+
+
+def test_loss_falls(tiny_run: RunDir):
+    losses = [loss for _, loss in _losses(tiny_run)]
+    assert sum(losses[-4:]) < sum(losses[:4]) - 2.0
+
+
+def test_steps_equal_a_plain_loop(tiny: Recipe, tiny_data: DataDir, tiny_run: RunDir):
+    """Full logits, mean cross-entropy, torch's AdamW unfused, no accumulation: the same losses."""
+    device = find_device("fp32", tiny.energy)
+    model = build_model(tiny, device)
+    shards = {source: TokenShards.open(tiny_data.shards / source / "train") for source in tiny.mixture}
+    loader = Loader(shards, tiny.mixture, tiny.model.context, tiny.seed)
+    matrices = [p for p in model.parameters() if p.ndim == 2]
+    norms = [p for p in model.parameters() if p.ndim == 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.1}, {"params": norms, "weight_decay": 0.0}],
+        betas=(0.9, 0.95), eps=1e-8, fused=False, foreach=False,
+    )  # fmt: skip
+    rows = 256 // 32
+    for step, expected in _losses(tiny_run):
+        tokens_BT = torch.from_numpy(loader.batch((step - 1) * rows, rows))
+        logits_BTV = model(tokens_BT[:, :-1])
+        loss = F.cross_entropy(logits_BTV.flatten(0, 1), tokens_BT[:, 1:].flatten())
+        assert loss.item() == pytest.approx(expected, abs=2e-4), step
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step - 1, tiny.optim, tiny.total_steps)
+        optimizer.step()
+
+
+def test_killed_and_resumed_equals_never_killed(tiny: Recipe, tiny_toml: Path, tiny_data: DataDir, tmp_path: Path):
+    """kill -9 twice, at steps that are no checkpoint's; the weights and every logged loss are the same bits."""
+    whole, killed = RunDir(tmp_path / "whole"), RunDir(tmp_path / "killed")
+    process = _start(tiny_toml, tiny_data, whole)
+    assert process.wait(timeout=120) == 0
+    for step, arguments in ((8, []), (17, ["--resume"])):
+        process = _start(tiny_toml, tiny_data, killed, *arguments)
+        _wait_for_step(killed, step, process)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(timeout=60) == -signal.SIGKILL
+        assert not killed.record.exists()
+        assert list_checkpoints(killed)
+    process = _start(tiny_toml, tiny_data, killed, "--resume")
+    assert process.wait(timeout=120) == 0
+    assert _same(whole, killed)
+    assert _losses(whole) == _losses(killed)
+    assert json.loads(killed.record.read_text())["results"]["sessions"] >= 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_saves_and_leaves_with_the_code_that_shells_expect(
+    tiny_toml: Path, tiny_data: DataDir, tiny_run: RunDir, tmp_path: Path, number: signal.Signals
+):
+    run = RunDir(tmp_path / "run")
+    process = _start(tiny_toml, tiny_data, run, "checkpoint.every_steps=1000")
+    _wait_for_step(run, 3, process)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == 128 + number
+    assert "Traceback" not in _log(run).read_text()
+    assert list_checkpoints(run)
+    process = _start(tiny_toml, tiny_data, run, "--resume")
+    assert process.wait(timeout=120) == 0
+    assert _same(run, tiny_run)
+
+
+def test_micro_batches_add_up_to_the_batch(tiny: Recipe, tiny_data: DataDir, tiny_run: RunDir, tmp_path: Path):
+    """Gradient accumulation over 8 passes against 2: equal but for the order of sums."""
+    recipe = tiny.model_copy(update={"train": tiny.train.model_copy(update={"micro_batch_tokens": 32})})
+    run = RunDir(tmp_path / "run")
+    train_model(recipe, tiny_data, run, resume=False, force=False)
+    ours, theirs = dict(_losses(run)), dict(_losses(tiny_run))
+    assert ours.keys() == theirs.keys()
+    assert all(abs(ours[step] - theirs[step]) < 2e-4 for step in ours)
+
+
+def test_compiled_blocks_train_the_same_model(tiny: Recipe, tiny_data: DataDir, tiny_run: RunDir, tmp_path: Path):
+    train = tiny.train.model_copy(update={"compile": True, "tokens": 6 * 256})
+    recipe = tiny.model_copy(update={"train": train})
+    run = RunDir(tmp_path / "run")
+    train_model(recipe, tiny_data, run, resume=False, force=False)
+    ours, theirs = dict(_losses(run)), dict(_losses(tiny_run))
+    # The schedules share their warm-up of four steps, and the fifth step's loss follows from those.
+    assert all(abs(ours[step] - theirs[step]) < 2e-4 for step in range(1, 6))
+
+
+def test_bf16_stays_near_fp32(tiny: Recipe, tiny_data: DataDir, tiny_run: RunDir, tmp_path: Path):
+    recipe = tiny.model_copy(update={"train": tiny.train.model_copy(update={"precision": "bf16"})})
+    run = RunDir(tmp_path / "run")
+    train_model(recipe, tiny_data, run, resume=False, force=False)
+    ours, theirs = dict(_losses(run)), dict(_losses(tiny_run))
+    assert all(abs(ours[step] - theirs[step]) < 0.05 for step in ours)
+    assert ours != theirs
+    assert all(weight.dtype == torch.float32 for weight in _weights(run).values())
+
+
+def test_loss_that_is_not_finite_ends_the_run_in_a_sentence(tiny: Recipe, tiny_data: DataDir, tmp_path: Path):
+    recipe = tiny.model_copy(update={"optim": tiny.optim.model_copy(update={"lr": 1e30})})
+    with pytest.raises(TrainError, match="the loss is"):
+        train_model(recipe, tiny_data, RunDir(tmp_path / "run"), resume=False, force=False)
+
+
+def test_damaged_token_shard_is_found_before_the_first_step(tiny: Recipe, tiny_data: DataDir, tmp_path: Path):
+    import shutil
+
+    copy = DataDir(tmp_path / "data")
+    shutil.copytree(tiny_data.root, copy.root)
+    shard = copy.shards / "prose" / "train" / "tokens-00000.bin"
+    content = bytearray(shard.read_bytes())
+    content[1000] ^= 1
+    shard.write_bytes(content)
+    run = RunDir(tmp_path / "run")
+    with pytest.raises(DataError, match=r"tokens-00000\.bin: is damaged"):
+        train_model(tiny, copy, run, resume=False, force=False)
+    assert not run.metrics.exists()
+
+
+def test_tokenizer_of_another_size_is_refused(tiny: Recipe, tiny_data: DataDir, tmp_path: Path):
+    recipe = tiny.model_copy(update={"model": tiny.model.model_copy(update={"vocab_size": 600})})
+    with pytest.raises(TrainError, match="has 512 tokens"):
+        train_model(recipe, tiny_data, RunDir(tmp_path / "run"), resume=False, force=False)
+
+
+def test_missing_data_build_names_the_command_that_makes_it(tiny: Recipe, tmp_path: Path):
+    with pytest.raises(DataError) as caught:
+        train_model(tiny, DataDir(tmp_path / "none"), RunDir(tmp_path / "run"), resume=False, force=False)
+    assert "puna data build tiny" in caught.value.hint
