@@ -1,6 +1,7 @@
 """Sources, tokenizers and token shards that are small enough to look at."""
 
 import contextlib
+import os
 import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,12 @@ POEM = "Tyger Tyger, burning bright,\nIn the forests of the night;\nWhat immorta
 CODE = "def frame(symmetry):\n    return {key: 10 * value for key, value in symmetry.items()}\n"
 
 WriteShards = Callable[..., TokenShards]
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test here cuts the power, and hundreds of files would each wait for the disk."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ def test_a_build_that_is_killed_and_run_again_gives_the_bytes_of_one_that_was_no
     monkeypatch.setattr(Tokenizer, "encode_batch", encode_batch)
     with pytest.raises(KeyboardInterrupt):
         tokenize_documents(recipe, built, tokenizer, threads=1)
-    assert not [path for path in built.shards.rglob(".tmp-*")]
+    assert not list(built.shards.rglob(".tmp-*"))
     done = _written(built)
     assert len(done) == killed_at - 1
     tokenize_documents(recipe, built, tokenizer, threads=1)

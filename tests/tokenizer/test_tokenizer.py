@@ -82,7 +82,7 @@ def test_character_that_means_a_space_is_three_bytes(vocabulary: str, request: p
     written = ["<0xE2>", "<0x96>", "<0x81>"]
     assert pieces(SPACE) == [SPACE, *written]
     assert pieces(SPACE * 2) == [SPACE, *written, *written]
-    assert pieces(f"the{SPACE}the") == ["▁the", *written, *pieces("the")[0].lstrip(SPACE).split()]
+    assert pieces(f"the{SPACE}the") == ["▁the", *written, "the"]
     assert pieces(f"the{SPACE} the\n") == ["▁the", *written, "▁the", "<0x0A>"]
 
 

@@ -1,7 +1,6 @@
 """All commands, in the order of the road."""
 
 import typer
-from typer import Context
 from typer.core import TyperGroup
 
 from puna.cli import data, export, generate, recipes, report, run, tokenizer, train
@@ -12,7 +11,7 @@ _ROAD = ["recipes", "data", "tokenizer", "train", "export", "generate", "report"
 class Road(TyperGroup):
     """The commands in the order of the road; typer would list groups of commands after the others."""
 
-    def list_commands(self, ctx: Context) -> list[str]:
+    def list_commands(self, *_: object) -> list[str]:
         """All names."""
         return _ROAD
 

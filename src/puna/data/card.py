@@ -55,7 +55,6 @@ def finish_build(recipe: Recipe, out: DataDir) -> None:
 
 def make_card(recipe: Recipe, out: DataDir, documents: dict[str, Any], tokenizer: Tokenizer) -> dict[str, Any]:
     """The card as plain data."""
-    share_total = sum(recipe.mixture.values())
     lengths = np.array([len(text) for text in tokenizer.token_bytes()], dtype=np.int64)
     sources = []
     for name, source in recipe.data.sources.items():
@@ -63,28 +62,40 @@ def make_card(recipe: Recipe, out: DataDir, documents: dict[str, Any], tokenizer
             split: TokenShards.open(out.shards / name / split, tokenizer_sha256=tokenizer.sha256)
             for split in (TRAIN, HELDOUT)
         }
-        share = recipe.mixture[name] / share_total
-        run_tokens = share * recipe.train.tokens
         sources.append(
             {
                 "name": name,
                 "licence": source.licence,
                 "version": documents["inputs"][name],
-                "share": share,
-                "run_tokens": run_tokens,
-                "epochs": run_tokens / splits[TRAIN].tokens,
                 "splits": {split: _counts(shards) for split, shards in splits.items()},
                 "dropped": documents["results"][name]["dropped"],
                 "unigram_bits_per_byte": unigram_bits_per_byte(splits[TRAIN], splits[HELDOUT], lengths),
             }
         )
-    return {
+    card = {
         "schema": SCHEMA,
         "name": recipe.name,
         "description": recipe.description,
         "tokenizer": {"vocab_size": tokenizer.vocab_size, "sha256": tokenizer.sha256},
         "sources": sources,
     }
+    return with_mixture(card, recipe)
+
+
+def with_mixture(card: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """The card with the shares of a recipe, and how often its run will see each source.
+
+    A build serves any mixture, so a run's card may say other shares than the build's.
+    """
+    total = sum(recipe.mixture.values())
+    sources = []
+    for source in card["sources"]:
+        share = recipe.mixture[source["name"]] / total
+        tokens = share * recipe.train.tokens
+        sources.append(
+            source | {"share": share, "run_tokens": tokens, "epochs": tokens / source["splits"][TRAIN]["tokens"]}
+        )
+    return card | {"name": recipe.name, "description": recipe.description, "sources": sources}
 
 
 def _counts(shards: TokenShards) -> dict[str, Any]:

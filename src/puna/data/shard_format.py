@@ -87,6 +87,7 @@ def _is_consistent(manifest: dict[str, Any]) -> bool:
     return (
         all(type(count) is int and count >= 0 for count in [*counts, *files.values(), tokenizer["bos_id"]])
         and all(type(text) is str for text in texts)
+        and tokenizer["bos_id"] < tokenizer["vocab_size"]
         and manifest["dtype"] == dtype.name
         and files.keys() == sizes.keys()
         and all(size is None or size == files[name] for name, size in sizes.items())

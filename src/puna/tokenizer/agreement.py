@@ -24,7 +24,7 @@ _TRAPS = [
     "def main(argv=None):\n    if argv is None:\n        argv = sys.argv[1:]\n    return 0\n",
     "class A:\n\tdef f(self):\n\t\tpass\n", "for (int i = 0; i < 10; ++i) {\n  x[i] += 1;\n}",
     "0", "1234567890", "3.14159", "1,000,000", "2023-02-27", "x1y22z333", "1e-5", "0x1F", "½ ¾ ² ³",
-    "don't can't we're", "e-mail", "snake_case camelCase SCREAMING_CASE kebab-case", 
+    "don't can't we're", "e-mail", "snake_case camelCase SCREAMING_CASE kebab-case",
     "https://example.org/a?b=c&d=%20#e",
     "“quotes” ‘single’ «guillemets» — dash – en … ellipsis", "a\u00a0b no-break", "thin\u2009space", "\u3000ideographic",
     "zero\u200bwidth", "soft\u00adhyphen", "\ufeffbyte order mark", "control\x01\x02\x1f", "null\x00inside", "bell\a",

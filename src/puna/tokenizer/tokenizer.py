@@ -60,7 +60,7 @@ class Tokenizer:
             raise TokenizerError(f"{self.origin}: has {n_bytes} byte pieces of 256, so it cannot write every text")
         if self.decode(self.encode(_PROBE)) != _PROBE:
             raise TokenizerError(
-                f"{self.origin}: does not give text back as it was; Puna needs a model without normalisation, that keeps "
+                f"{self.origin}: does not give text back as it was; Puna needs a model that does not normalise, keeps "
                 "runs of spaces and puts a dummy prefix before the text"
             )
 

@@ -111,13 +111,16 @@ class _Lines:
 
 
 def _cut(line: str) -> Iterator[str]:
-    """A line in pieces that SentencePiece reads, cut before a space where there is one; nothing of an empty one."""
+    """A line in pieces that SentencePiece reads, none of an empty one.
+
+    It is cut at a space where there is one, which the dummy prefix of the next piece then stands for.
+    """
     start = 0
     while len(line) - start > _LINE_CHARACTERS:
-        end = line.rfind(" ", start + 1, start + _LINE_CHARACTERS)
-        end = end if end > 0 else start + _LINE_CHARACTERS
-        yield line[start:end]
-        start = end
+        limit = start + _LINE_CHARACTERS
+        space = line.rfind(" ", start + 1, limit)
+        yield line[start : limit if space < 0 else space]
+        start = limit if space < 0 else space + 1
     if start < len(line):
         yield line[start:]
 

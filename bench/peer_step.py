@@ -1,0 +1,141 @@
+"""One system's training steps on the 60M configuration; prints one JSON line. Run by train_cpu.py, one process each.
+
+The configuration of every system: D 512, 8 layers, 8 heads, F 1536, V 32,000, T 512, 8 sequences, float32, fused
+AdamW, gradients clipped at 1.0, the same random tokens. Axes as in puna.model.llama.
+"""
+
+import argparse
+import hashlib
+import json
+import resource
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+D, LAYERS, HEADS, F, V, T, B = 512, 8, 8, 1536, 32_000, 512, 8
+LR, BETAS, CLIP = 1e-3, (0.9, 0.95), 1.0
+
+Loss = Callable[[Tensor], Tensor]
+"""From tokens (B, T + 1) to the mean loss, with its graph."""
+
+
+def puna(compiled: bool) -> tuple[torch.nn.Module, Loss]:
+    """Ours: blocks compiled, chunked head and loss."""
+    from puna.config.recipe import ModelConfig, TrainConfig
+    from puna.model.init import init_weights
+    from puna.model.llama import Llama
+    from puna.ops.cross_entropy import linear_cross_entropy
+
+    config = ModelConfig(dim=D, n_layers=LAYERS, n_heads=HEADS, n_kv_heads=HEADS, ffn_dim=F, vocab_size=V, context=T)
+    chunk = TrainConfig().loss_chunk_tokens
+    model = Llama(config)
+    init_weights(model, 0)
+    if compiled:
+        for block in model.layers:
+            block.compile()
+
+    def loss(tokens_BT: Tensor) -> Tensor:
+        x_BTD = model.hidden(tokens_BT[:, :-1])
+        total = linear_cross_entropy(x_BTD.flatten(0, 1), model.output.weight, tokens_BT[:, 1:].flatten(), chunk)
+        return total / (B * T)
+
+    return model, loss
+
+
+def transformers(compiled: bool) -> tuple[torch.nn.Module, Loss]:
+    """Hugging Face's LlamaForCausalLM with SDPA attention, its own loss on logits that we hand the targets."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        hidden_size=D, num_hidden_layers=LAYERS, num_attention_heads=HEADS, num_key_value_heads=HEADS,
+        intermediate_size=F, vocab_size=V, max_position_embeddings=T, attn_implementation="sdpa", use_cache=False,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config).train()
+    forward = torch.compile(model) if compiled else model
+
+    def loss(tokens_BT: Tensor) -> Tensor:
+        logits_BTV = forward(tokens_BT[:, :-1]).logits
+        return torch.nn.functional.cross_entropy(logits_BTV.flatten(0, 1), tokens_BT[:, 1:].flatten())
+
+    return model, loss
+
+
+def litgpt(compiled: bool) -> tuple[torch.nn.Module, Loss]:
+    """The GPT of litgpt as its `pretrain` uses it: compiled model, chunked cross-entropy over full logits."""
+    from litgpt.config import Config
+    from litgpt.model import GPT
+    from litgpt.utils import chunked_cross_entropy
+
+    config = Config(
+        block_size=T, vocab_size=V, padded_vocab_size=V, n_layer=LAYERS, n_head=HEADS, n_query_groups=HEADS,
+        n_embd=D, intermediate_size=F, rotary_percentage=1.0, parallel_residual=False, bias=False,
+        norm_class_name="RMSNorm", mlp_class_name="LLaMAMLP",
+    )  # fmt: skip
+    model = GPT(config)
+    forward = torch.compile(model) if compiled else model
+
+    def loss(tokens_BT: Tensor) -> Tensor:
+        return chunked_cross_entropy(forward(tokens_BT[:, :-1]), tokens_BT[:, 1:])
+
+    return model, loss
+
+
+def matmul_rate() -> float:
+    """FLOP/s of a square float32 matrix product of 2,048, the best of seven."""
+    left, right = torch.randn(2048, 2048), torch.randn(2048, 2048)
+    durations = []
+    for _ in range(9):
+        started = time.perf_counter()
+        left @ right
+        durations.append(time.perf_counter() - started)
+    return 2 * 2048**3 / min(durations)
+
+
+def main() -> None:
+    """Warm up, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("system", choices=("puna", "transformers", "litgpt"))
+    parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--steps", type=int, default=5)
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    model, loss_of = {"puna": puna, "transformers": transformers, "litgpt": litgpt}[arguments.system](
+        arguments.compiled
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LR, betas=BETAS, weight_decay=0.1, fused=True)
+    tokens_BT = torch.randint(0, V, (B, T + 1), generator=torch.Generator().manual_seed(0))
+    rate_before = matmul_rate()
+    seconds, losses = [], []
+    for _ in range(arguments.steps + 2):
+        started = time.perf_counter()
+        loss = loss_of(tokens_BT)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+        seconds.append(time.perf_counter() - started)
+    print(
+        json.dumps(
+            {
+                "system": arguments.system,
+                "compiled": arguments.compiled,
+                "parameters": sum(parameter.numel() for parameter in model.parameters()),
+                "first_step_seconds": seconds[0],
+                "tokens_per_second": [B * T / second for second in seconds[2:]],
+                "median_tokens_per_second": B * T / statistics.median(seconds[2:]),
+                "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                "sgemm_flops": max(rate_before, matmul_rate()),
+                "losses": losses,
+                "tokens_sha256": hashlib.sha256(tokens_BT.numpy().tobytes()).hexdigest(),
+                "torch": torch.__version__,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

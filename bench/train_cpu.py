@@ -1,0 +1,116 @@
+"""Training on a CPU against transformers and litgpt: tokens/s, peak memory, share of the machine's sgemm rate.
+
+Each system runs in a process of its own, with the Python that has it; the systems take turns, eager and compiled, for
+several rounds, so that a machine whose speed drifts treats all alike. Ratios are taken within a round, then their
+median.
+
+    python bench/train_cpu.py --litgpt-python /path/to/venv/bin/python --rounds 3
+
+litgpt needs a virtual environment of its own (`pip install torch==2.13.0 litgpt==0.5.13`); without it, it is left out
+and the record says so. The record goes to bench/results/.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from puna.config.recipe import ModelConfig
+from puna.core.files import write_json
+from puna.core.records import command_line, commit, machine
+from puna.model.count import flops_per_token
+
+HERE = Path(__file__).parent
+CONFIG = ModelConfig(dim=512, n_layers=8, n_heads=8, n_kv_heads=8, ffn_dim=1536, vocab_size=32_000, context=512)
+
+
+def run(python: str, system: str, compiled: bool, steps: int) -> dict[str, Any]:
+    """The figures of one system in one round."""
+    command = [python, str(HERE / "peer_step.py"), system, "--steps", str(steps), *(["--compiled"] if compiled else [])]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{result.stderr[-2000:]}")
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def summarize(rounds: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """One row per system and mode: medians over rounds, spread, and the ratio to Puna compiled within each round."""
+    flops = flops_per_token(CONFIG, CONFIG.context)
+    rows = []
+    for index, first in enumerate(rounds[0]):
+        results = [one[index] for one in rounds]
+        rates = [result["median_tokens_per_second"] for result in results]
+        ours = [
+            next(r for r in one if r["system"] == "puna" and r["compiled"])["median_tokens_per_second"]
+            for one in rounds
+        ]
+        memory = statistics.median(result["peak_memory_bytes"] for result in results)
+        shares = [rate * flops["causal"] / result["sgemm_flops"] for rate, result in zip(rates, results, strict=True)]
+        rows.append(
+            {
+                "system": first["system"],
+                "mode": "compiled" if first["compiled"] else "eager",
+                "tokens_per_second": statistics.median(rates),
+                "tokens_per_second_min_max": [min(rates), max(rates)],
+                "puna_compiled_is_faster_by": statistics.median(o / r for o, r in zip(ours, rates, strict=True)),
+                "peak_memory_bytes": memory,
+                "share_of_sgemm": statistics.median(shares),
+                "first_step_seconds": statistics.median(result["first_step_seconds"] for result in results),
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    """Run the rounds and write the record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--litgpt-python", help="the Python of an environment that has litgpt")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=4, help="counted steps per process")
+    arguments = parser.parse_args()
+    systems = [("puna", sys.executable), ("transformers", sys.executable)]
+    if arguments.litgpt_python:
+        systems.append(("litgpt", arguments.litgpt_python))
+    rounds = []
+    for number in range(arguments.rounds):
+        results = []
+        for compiled in (True, False):
+            for system, python in systems:
+                results.append(run(python, system, compiled, arguments.steps))
+                rate = results[-1]["median_tokens_per_second"]
+                print(
+                    f"round {number + 1}: {system} {'compiled' if compiled else 'eager'} {rate:.0f} tokens/s",
+                    flush=True,
+                )
+        rounds.append(results)
+    now = datetime.now(UTC)
+    record = {
+        "schema": 1,
+        "benchmark": "train_cpu",
+        "what": "60M LLaMA (D 512, 8 layers, 8 heads, F 1536, V 32000), T 512, 8 sequences, fp32, AdamW, clip 1.0",
+        "command": command_line(),
+        "commit": commit(),
+        "date": now.isoformat(timespec="seconds"),
+        "machine": machine(),
+        "litgpt": "measured" if arguments.litgpt_python else "not measured: no environment was given",
+        "flops_convention": "6 x matrix parameters + 6 L D T per token (causal attention)",
+        "rows": summarize(rounds),
+        "rounds": rounds,
+    }
+    path = HERE / "results" / f"train_cpu_{now:%Y-%m-%d}.json"
+    write_json(path, record)
+    for row in record["rows"]:
+        print(
+            f"{row['system']:<13}{row['mode']:<9}{row['tokens_per_second']:7.0f} tokens/s  "
+            f"{row['peak_memory_bytes'] / 2**30:5.2f} GiB  "
+            f"{row['share_of_sgemm']:4.0%} of sgemm  Puna x {row['puna_compiled_is_faster_by']:.2f}"
+        )
+    print(f"record: {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import pytest
+
+from puna.config.recipe import Recipe
+from puna.core.errors import DataError
+from puna.core.layout import DataDir
+from puna.data.documents import build_documents, documents_file, read_documents
+from puna.data.training_text import training_text
+
+
+@pytest.fixture
+def many(recipe: Recipe, out: DataDir, shelf: Path) -> Recipe:
+    """A build of a thousand short documents per source."""
+    for number in range(1000):
+        (shelf / "poems" / "read" / f"x{number}.txt").write_text(f"poem {number:04} " * 3)
+        (shelf / "code" / f"x{number}.py").write_text(f"code {number:04} " * 3)
+    build_documents(recipe, out)
+    return recipe
+
+
+def _sizes(recipe: Recipe, out: DataDir) -> dict[str, int]:
+    texts = list(training_text(recipe, out))
+    known = {
+        document.text: source
+        for source in recipe.data.sources
+        for document in read_documents(documents_file(out, source, "train"), source)
+    }
+    assert len(set(texts)) == len(texts)
+    return {
+        source: sum(len(text.encode()) for text in texts if known[text] == source) for source in recipe.data.sources
+    }
+
+
+def _limited(recipe: Recipe, train_bytes: int) -> Recipe:
+    return recipe.model_copy(update={"tokenizer": recipe.tokenizer.model_copy(update={"train_bytes": train_bytes})})
+
+
+def test_text_is_taken_by_the_shares_and_within_the_limit(many: Recipe, out: DataDir):
+    sizes = _sizes(_limited(many, 16_000), out)
+    assert sizes["poems"] == pytest.approx(12_000, rel=0.15)
+    assert sizes["code"] == pytest.approx(4_000, rel=0.15)
+    assert sum(sizes.values()) <= 16_000 + 2 * 300
+
+
+def test_the_source_that_is_shortest_for_its_share_sets_the_size(many: Recipe, out: DataDir):
+    everything = sum(len(document.text.encode()) for document in read_documents(
+        documents_file(out, "poems", "train"), "poems"))  # fmt: skip
+    sizes = _sizes(many, out)
+    assert sizes["poems"] == everything
+    assert sizes["code"] == pytest.approx(everything / 3, rel=0.15)
+
+
+def test_the_text_is_the_same_each_time(many: Recipe, out: DataDir):
+    limited = _limited(many, 5000)
+    assert list(training_text(limited, out)) == list(training_text(limited, out))
+
+
+def test_missing_documents_are_named(recipe: Recipe, out: DataDir):
+    with pytest.raises(DataError, match="no documents are here"):
+        list(training_text(recipe, out))
