@@ -65,6 +65,12 @@ def test_each_epoch_visits_each_chunk_once_in_an_order_of_its_own(shards):
     assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
 
 
+def test_another_seed_gives_another_order(shards):
+    part = {"prose": shards["prose"]}
+    first, second = (Loader(part, {"prose": 1.0}, CONTEXT, seed).batch(0, 50) for seed in (1, 2))
+    assert not np.array_equal(first, second)
+
+
 def test_a_source_is_read_in_the_same_order_whatever_is_mixed_in(shards, loader: Loader):
     mixed = _chunk_numbers(shards, loader.batch(0, 2000))
     for name, part in shards.items():

@@ -37,10 +37,18 @@ def _limited(recipe: Recipe, train_bytes: int) -> Recipe:
 
 
 def test_text_is_taken_by_the_shares_and_within_the_limit(many: Recipe, out: DataDir):
-    sizes = _sizes(_limited(many, 16_000), out)
-    assert sizes["poems"] == pytest.approx(12_000, rel=0.15)
-    assert sizes["code"] == pytest.approx(4_000, rel=0.15)
-    assert sum(sizes.values()) <= 16_000 + 2 * 300
+    for limit in (8_000, 12_000, 16_000, 20_000, 24_000):
+        sizes = _sizes(_limited(many, limit), out)
+        for source, share in (("poems", 0.75), ("code", 0.25)):
+            assert sizes[source] == pytest.approx(share * limit, rel=0.2)
+
+
+def test_the_limit_holds_however_the_hashes_fall(many: Recipe, out: DataDir, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("puna.data.training_text.hash_fraction", lambda text: 0.0)
+    longest = 300
+    sizes = _sizes(_limited(many, 8_000), out)
+    assert 6_000 <= sizes["poems"] < 6_000 + longest
+    assert 2_000 <= sizes["code"] < 2_000 + longest
 
 
 def test_the_source_that_is_shortest_for_its_share_sets_the_size(many: Recipe, out: DataDir):

@@ -47,6 +47,7 @@ def test_directory_holds_the_model_its_json_and_the_record(library: str, tmp_pat
     assert (record["config"], record["inputs"]) == ({"vocab_size": 600}, {"documents": "hash"})
     assert record["outputs"] == {name: sha256_file(out / name) for name in FILES - {"record.json"}}
     assert record["results"] == {"vocab_size": 600, "training_bytes": len(library.encode()) + len("Größe".encode())}
+    assert record["seconds"] > 0.01
     assert Tokenizer.load(out).model_bytes == tokenizer.model_bytes
 
 
@@ -91,7 +92,7 @@ def test_vocabulary_that_the_text_does_not_allow_is_refused_with_the_largest_pos
     assert list(tmp_path.iterdir()) == []
     largest = int(match[1])
     assert train([text], tmp_path / "tokenizer", vocab_size=largest).vocab_size == largest
-    with pytest.raises(TokenizerError, match=f"allow {largest} at most$"):
+    with pytest.raises(TokenizerError, match=f"allow {largest} at most"):
         train([text], tmp_path / "more", vocab_size=largest + 1)
 
 
@@ -153,7 +154,7 @@ def test_words_of_a_very_long_line_are_learned(library: str, tmp_path: Path, fil
     assert "▁zebra" in pieces_of(train([library, line], tmp_path / "tokenizer", character_coverage=0.99))
 
 
-@pytest.mark.parametrize("words", [["é" * 9, "", "four", "", ""] * 60_000, ["🙂" * 700_000, "end"]], ids=["many", "one"])
+@pytest.mark.parametrize("words", [["é" * 9, "", "four", "", ""] * 60_000, ["🙂" * 700_000, "end"]])
 def test_long_line_is_cut_at_spaces_and_nothing_is_lost(
     tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,10 +171,8 @@ def test_long_line_is_cut_at_spaces_and_nothing_is_lost(
         train([" ".join(words)], tmp_path / "tokenizer")
     assert len(read) > 1
     assert max(len(line.encode()) for line in read) <= limits[0]
-    if len(words) > 2:
-        assert " ".join(read) == " ".join(words)
-    else:
-        assert "".join(read) == "".join(words[0]) + " " + words[1]
+    # A space is what the next line's dummy prefix stands for; within a word nothing is.
+    assert ("" if len(words) == 2 else " ").join(read) == " ".join(words)
 
 
 @pytest.mark.parametrize("odd", ["\u2585", SPACE, "\x00"])

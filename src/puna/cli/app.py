@@ -1,5 +1,7 @@
 """All commands, in the order of the road."""
 
+from typing import Any
+
 import typer
 from typer.core import TyperGroup
 
@@ -11,7 +13,7 @@ _ROAD = ["recipes", "data", "tokenizer", "train", "export", "generate", "report"
 class Road(TyperGroup):
     """The commands in the order of the road; typer would list groups of commands after the others."""
 
-    def list_commands(self, *_: object) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         """All names."""
         return _ROAD
 

@@ -18,22 +18,20 @@ _RANDOM_STRINGS = 300
 
 _TRAPS = [
     "", " ", "  ", "   leading spaces", "trailing spaces   ", "two  spaces  between", " a", "a ", "\n", "\n\n\n",
-    " \n ",
-    "\t", "\ttab\t\ttabs", "\r\n", "line one\nline two\n", "\n    indented after a newline", "Hello world",
-    "Hello, world!",
+    " \n ", "\t", "\ttab\t\ttabs", "\r\n", "line one\nline two\n", "\n    indented after a newline", "Hello world",
+    "Hello, world!", "the the the", "The THE the",
     "def main(argv=None):\n    if argv is None:\n        argv = sys.argv[1:]\n    return 0\n",
     "class A:\n\tdef f(self):\n\t\tpass\n", "for (int i = 0; i < 10; ++i) {\n  x[i] += 1;\n}",
     "0", "1234567890", "3.14159", "1,000,000", "2023-02-27", "x1y22z333", "1e-5", "0x1F", "½ ¾ ² ³",
-    "don't can't we're", "e-mail", "snake_case camelCase SCREAMING_CASE kebab-case",
-    "https://example.org/a?b=c&d=%20#e",
-    "“quotes” ‘single’ «guillemets» — dash – en … ellipsis", "a\u00a0b no-break", "thin\u2009space", "\u3000ideographic",
+    "don't can't we're", "e-mail", "snake_case camelCase SCREAMING_CASE kebab-case", "https://example.org/a?b=c&d=%20#e",
+    "“quotes” ‘single’ «guillemets» — dash – en … ellipsis", "a\u00a0b no-break", "thin\u2009space", "\u3000wide space",
     "zero\u200bwidth", "soft\u00adhyphen", "\ufeffbyte order mark", "control\x01\x02\x1f", "null\x00inside", "bell\a",
     "naïve café résumé", "nai\u0308ve cafe\u0301 combining", "ÀÉÎÕÜ àéîõü ß ẞ ſ", "Ελληνικά", "Русский текст",
     "עברית", "العربية", "हिन्दी", "ไทย", "中文字符", "日本語のテキスト", "かなカナ", "한국어", "𠮷野家", "𝔘𝔫𝔦𝔠𝔬𝔡𝔢",
     "🙂", "👩‍👩‍👧‍👦 family", "🏳️‍🌈 flag", "🇨🇭🇵🇪", "e\U000e0067", "emoji🙂in🙂words", "∀x∈ℝ: ⌈x⌉ ≥ x", "→⇒↔", "¡¿",
-    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "a" * 500, " " * 64, "ab" * 200, "\n" * 20,
+    "a" * 64, "a" * 500, " " * 64, "ab" * 200, "\n" * 20,
     "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft", "<0x0A>", "<0xE2><0x96>",
-    "[INST] hello [/INST]", "<|endoftext|>", "{{ template }}", "\\n \\t \\", "\"'`", "the the the", "The THE the",
+    "[INST] hello [/INST]", "<|endoftext|>", "{{ template }}", "\\n \\t \\", "\"'`",
 ]  # fmt: skip
 
 

@@ -50,6 +50,7 @@ def train_tokenizer(
     Raises:
         TokenizerError: There is no text, not enough of it for so many pieces, or no Unicode text.
     """
+    record = Record("tokenizer", config=config, inputs=inputs)
     model = io.BytesIO()
     lines = _Lines(texts)
     try:
@@ -78,11 +79,9 @@ def train_tokenizer(
     with atomic_directory(out, replace=True) as temporary:
         (temporary / FILE).write_bytes(tokenizer.model_bytes)
         write_tokenizer_json(tokenizer, temporary / "tokenizer.json")
-        outputs = {name: sha256_file(temporary / name) for name in (FILE, "tokenizer.json")}
-        results = {"vocab_size": tokenizer.vocab_size, "training_bytes": lines.n_bytes}
-        Record("tokenizer", config=config, inputs=inputs, outputs=outputs, results=results).write(
-            temporary / "record.json"
-        )
+        record.outputs = {name: sha256_file(temporary / name) for name in (FILE, "tokenizer.json")}
+        record.results = {"vocab_size": tokenizer.vocab_size, "training_bytes": lines.n_bytes}
+        record.write(temporary / "record.json")
     return tokenizer
 
 
@@ -138,4 +137,4 @@ def _explain(error: str, vocab_size: int, lines: _Lines) -> TokenizerError:
             f"model.vocab_size = {vocab_size} is too small: the characters of the text alone need {limit[1]}",
             hint="raise it, or lower tokenizer.character_coverage",
         )
-    return TokenizerError(f"SentencePiece could not train on this text: {error.strip().splitlines()[-1]}")
+    return TokenizerError(f"SentencePiece could not train on this text: {' '.join(error.split())}")
