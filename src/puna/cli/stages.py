@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from puna.config.explain import differences
-from puna.config.load import save_recipe
 from puna.config.recipe import Recipe
 from puna.core.console import say, warn
 from puna.core.errors import DataError
@@ -32,7 +31,6 @@ def build_data(recipe: Recipe, out: DataDir, *, force: bool) -> None:
         return
     tokenize_documents(recipe, out, tokenizer, threads=_cores())
     finish_build(recipe, out)
-    save_recipe(recipe, out.config)
 
 
 def train_tokenizer(recipe: Recipe, out: DataDir, *, force: bool) -> None:

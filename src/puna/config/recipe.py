@@ -134,7 +134,7 @@ class TrainConfig(Section):
     """Tokens per optimizer step: 4M (table 2), as 2048 sequences of 2048."""
     micro_batch_tokens: Count = 16_384
     """Tokens per forward and backward pass; gradients of a batch's passes are added up."""
-    loss_chunk_tokens: Count = 256
+    loss_chunk_tokens: Count = 1024
     """Tokens whose logits exist at one time; the whole batch's never do. Measured in bench/results."""
     compile: bool = True
     """Whether each block of the model runs through torch.compile."""

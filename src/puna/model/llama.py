@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from puna.config.recipe import ModelConfig
+from puna.ops.attention import causal_attention
 
 
 class LayerCache(Protocol):
@@ -80,11 +81,14 @@ class Attention(nn.Module):
         if cache is not None:
             k_BKSH, v_BKSH = cache.update(k_BKSH, v_BKSH)
         n_queries, n_keys = q_BNTH.shape[2], k_BKSH.shape[2]
-        # A single query comes after all the keys; as many queries as keys are what the causal kernel is for.
-        mask_TS = causal_mask(n_queries, n_keys, x_BTD.device) if 1 < n_queries < n_keys else None
-        out_BNTH = F.scaled_dot_product_attention(
-            q_BNTH, k_BKSH, v_BKSH, attn_mask=mask_TS, is_causal=1 < n_queries == n_keys, enable_gqa=self.grouped
-        )
+        if n_queries == n_keys:
+            out_BNTH = causal_attention(q_BNTH, k_BKSH, v_BKSH)
+        else:
+            # The queries follow what the cache held; a single one comes after all the keys and needs no mask.
+            mask_TS = causal_mask(n_queries, n_keys, x_BTD.device) if n_queries > 1 else None
+            out_BNTH = F.scaled_dot_product_attention(
+                q_BNTH, k_BKSH, v_BKSH, attn_mask=mask_TS, enable_gqa=self.grouped
+            )
         return self.wo(out_BNTH.transpose(1, 2).flatten(2))
 
 

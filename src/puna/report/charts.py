@@ -37,25 +37,25 @@ def _bits_per_byte(run: RunRecords) -> dict[str, Any]:
     for colour, source in zip(COLOURS * 9, last["bits_per_byte"], strict=False):
         during = [line for line in run.validations if not line.get("final")]
         traces.append(
-            _line(f"{source}, part of the text", during, [line["bits_per_byte"][source] for line in during], colour)
+            _line(source, during, [line["bits_per_byte"][source] for line in during], colour)
             | {"mode": "lines+markers"}
         )
         final = [line for line in run.validations if line.get("final")]
         traces.append(
             _line(f"{source}, all of it", final, [line["bits_per_byte"][source] for line in final], colour)
-            | {"mode": "markers", "marker": {"symbol": "diamond", "size": 11, "color": colour}}
+            | {"mode": "markers", "marker": {"symbol": "diamond", "size": 11, "color": colour}, "showlegend": False}
         )
         if unigrams.get(source):
             first = min(line["tokens"] for line in run.validations)
             traces.append(
                 {
                     "name": f"{source}, unigrams", "x": [first, last["tokens"]], "y": [unigrams[source]] * 2,
-                    "mode": "lines", "line": {"color": colour, "dash": "dot", "width": 1}, "hoverinfo": "name+y",
+                    "mode": "lines", "line": {"color": colour, "dash": "dot", "width": 1}, "showlegend": False,
                 }
             )  # fmt: skip
     return _chart(
         "Held-out bits per byte",
-        "Lower is better; comparable across tokenizers. Dotted: token frequencies alone.",
+        "Lower is better. Lines: part of the text, while training; diamonds: all of it; dotted: token frequencies.",
         traces,
         "bits per byte",
     )
@@ -78,8 +78,8 @@ def _learning_rate(run: RunRecords) -> dict[str, Any]:
     )  # fmt: skip
     chart["figure"]["layout"]["yaxis"]["exponentformat"] = "e"
     chart["figure"]["layout"]["yaxis2"] = {
-        "title": {"text": "gradient norm"}, "overlaying": "y", "side": "right", "rangemode": "tozero", "showgrid": False,
-        "automargin": True,
+        "title": {"text": "gradient norm"}, "overlaying": "y", "side": "right", "rangemode": "tozero",
+        "showgrid": False, "automargin": True, "nticks": 6, "zeroline": False,
     }  # fmt: skip
     return chart
 
@@ -87,9 +87,9 @@ def _learning_rate(run: RunRecords) -> dict[str, Any]:
 def _throughput(run: RunRecords) -> dict[str, Any]:
     rates = [line["tokens_per_second"] for line in run.train]
     trace = _line("median between two log lines", run.train, rates, COLOURS[2])
-    return _chart(
-        "Throughput", "Optimizer steps only, without validation and checkpoints.", [trace], "tokens per second"
-    )
+    chart = _chart("Throughput", "Optimizer steps alone, without validation.", [trace], "tokens/s")
+    chart["figure"]["layout"]["yaxis"]["rangemode"] = "tozero"
+    return chart
 
 
 def _line(name: str, lines: list[dict[str, Any]], values: list[float], colour: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ function draw() {
       if (layout[axis]) Object.assign(layout[axis], { gridcolor: rule, linecolor: rule });
     }
     layout.hoverlabel = { bgcolor: getComputedStyle(document.documentElement).getPropertyValue("--card").trim() };
-    Plotly.react(`plot-${index}`, figure.data, layout, { responsive: true, displaylogo: false });
+    Plotly.react(`plot-${index}`, figure.data, layout, { responsive: true, displayModeBar: false });
   });
 }
 

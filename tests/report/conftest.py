@@ -1,0 +1,63 @@
+"""A run's records as the other stages write them, small and made by hand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from puna.config.load import save_recipe
+from puna.config.recipe import Recipe
+from puna.core.layout import RunDir
+from puna.core.records import Record
+
+HOSTILE = "</script><script>document.title = 'owned'</script> & \"quotes\" <img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def report_run(tiny: Recipe, tmp_path: Path) -> RunDir:
+    """A finished run with every part that a report shows; its texts try to break out of the page."""
+    run = RunDir(tmp_path / "run")
+    save_recipe(tiny, run.config)
+    lines: list[dict[str, Any]] = []
+    for step in range(1, 25):
+        values = {"loss": 6 - step / 10, "lr": 1e-3, "grad_norm": 1.0, "tokens_per_second": 1000.0, "seconds": step}
+        lines.append({"kind": "train", "step": step, "tokens": 256 * step} | values)
+    for step, final in ((10, False), (20, False), (24, True)):
+        bits = {"prose": 4 - step / 20, "code": 5 - step / 20}
+        line = {"kind": "validation", "step": step, "tokens": 256 * step, "final": final, "loss": bits}
+        lines.append(line | {"bits_per_byte": bits, "seconds": 1.0})
+        lines.append(
+            {"kind": "sample", "step": step, "tokens": 256 * step, "prompt": "The <b>", "text": HOSTILE + str(step)}
+        )
+    run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    splits = {
+        split: {"documents": 3, "bytes": 3000, "tokens": 1000, "bytes_per_token": 3.0} for split in ("train", "heldout")
+    }
+    source = {"licence": "", "version": HOSTILE, "share": 0.5, "run_tokens": 3072.0, "epochs": 3.07, "splits": splits}
+    sources = [
+        source | {"name": "prose", "dropped": {"invalid_utf8": 2}, "unigram_bits_per_byte": 2.5},
+        source | {"name": "code", "dropped": {}, "unigram_bits_per_byte": 3.5},
+    ]
+    tokenizer = {"vocab_size": 512, "sha256": "ab" * 32}
+    card = {"schema": 1, "name": "tiny", "description": "", "tokenizer": tokenizer, "sources": sources}
+    run.data_card.write_text(json.dumps(card))
+    record = Record("train", config=tiny.model_dump(exclude_none=True), inputs={"data": "cd" * 32})
+    record.results = {
+        "parameters": 45_000, "tokens": 6144, "steps": 24, "train_seconds": 10.0, "wall_seconds": 12.0,
+        "tokens_per_second": 614.4, "tokens_per_second_overall": 512.0, "peak_memory_bytes": 600 * 2**20,
+        "device": "a processor, 2 cores", "device_flops": 1.9e11, "device_flops_source": "measured sgemm",
+        "mfu": {"full": 0.55, "causal": 0.5, "param": 0.45},
+        "energy": {
+            "watts": 7.0, "watts_source": "a guess", "pue": 1.1, "carbon_intensity": 0.385, "kwh": 0.5, "kgco2eq": 0.2,
+        },
+        "sessions": 2, "final": {"loss": {"prose": 2.0}, "bits_per_byte": {"prose": 2.8, "code": 3.8}},
+    }  # fmt: skip
+    record.write(run.record)
+    proof = Record("export-hf")
+    proof.results = {
+        "tensors_identical": 20, "tokenizer_strings_equal": 383, "oracle": "transformers 5", "logits_tokens": 256,
+        "logits_max_abs_difference": 1.5e-6, "logits_tolerance": 1e-4,
+    }  # fmt: skip
+    proof.write(run.exports / "hf" / "equivalence.json")
+    return run
