@@ -30,7 +30,7 @@ lint: $(VENV)/.test
 	$(BIN)/codespell src tests docs bench README.md CONTRIBUTING.md CHANGELOG.md
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4
 
 clean:
 	rm -rf $(VENV) data runs

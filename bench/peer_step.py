@@ -9,6 +9,7 @@ import hashlib
 import json
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
 
@@ -100,6 +101,7 @@ def main() -> None:
     parser.add_argument("system", choices=("puna", "transformers", "litgpt"))
     parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--profile", action="store_true", help="print where one more step's time goes, on stderr")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     model, loss_of = {"puna": puna, "transformers": transformers, "litgpt": litgpt}[arguments.system](
@@ -108,16 +110,25 @@ def main() -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR, betas=BETAS, weight_decay=0.1, fused=True)
     tokens_BT = torch.randint(0, V, (B, T + 1), generator=torch.Generator().manual_seed(0))
     rate_before = matmul_rate()
-    seconds, losses = [], []
-    for _ in range(arguments.steps + 2):
-        started = time.perf_counter()
+
+    def step() -> float:
         loss = loss_of(tokens_BT)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()
         optimizer.zero_grad()
-        losses.append(loss.item())
+        return loss.item()
+
+    seconds, losses = [], []
+    for _ in range(arguments.steps + 2):
+        started = time.perf_counter()
+        losses.append(step())
         seconds.append(time.perf_counter() - started)
+    if arguments.profile:
+        with torch.profiler.profile() as profile:
+            step()
+        table = profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=15, max_name_column_width=48)
+        print(table, file=sys.stderr)
     print(
         json.dumps(
             {

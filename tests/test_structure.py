@@ -14,7 +14,8 @@ TORCH_FREE = ("cli", "config", "core", "tokenizer", "data", "report")
 
 TESTED_ELSEWHERE = {
     "__main__.py": "two lines that call cli.main; tests/cli runs them as `python -m puna`",
-    "cli/arguments.py": "declarations of arguments; tests/cli/test_stages.py and tests/e2e run them",
+    "cli/app.py": "the table of commands; tests/cli/test_cli.py reads it from --help",
+    "cli/arguments.py": "declarations of arguments; tests/cli/test_stages.py runs them",
     "cli/data.py": "declares its arguments and calls cli/stages.py",
     "cli/export.py": "declares its arguments and calls cli/stages.py",
     "cli/generate.py": "declares its arguments and calls infer/generate.py",

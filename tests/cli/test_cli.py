@@ -71,6 +71,20 @@ def test_commands_without_tensors_import_no_torch(command: list[str]):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("package", "command", "extra"),
+    [("torch", ["generate", "x", "y"], "train"), ("plotly", ["report", "RUN"], "report")],
+)
+def test_missing_package_names_the_extra_that_installs_it(
+    tiny_run: RunDir, package: str, command: list[str], extra: str
+):
+    arguments = [str(tiny_run.root) if argument == "RUN" else argument for argument in command]
+    code = f"import sys; sys.modules[{package!r}] = None; sys.argv = ['puna', *{arguments!r}]"
+    code += "\nimport puna.cli; puna.cli.main()"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert_sentence(result, f"needs the package {package!r}", f"puna[{extra}]")
+
+
 def test_version_is_the_packages():
     from importlib.metadata import version
 

@@ -55,7 +55,7 @@ def test_demo_and_the_papers_models_ship() -> None:
 def test_later_places_win_and_every_value_knows_its_place(mine: str) -> None:
     loaded = load_recipe(mine, ["optim.warmup_steps=7", "optim.lr=2e-4", "optim.lr=3e-4"])
     recipe, origins = loaded.recipe, loaded.origins
-    assert (recipe.name, recipe.optim.lr, recipe.optim.warmup_steps, recipe.model.dim) == ("mine", 3e-4, 7, 256)
+    assert (recipe.name, recipe.optim.lr, recipe.optim.warmup_steps, recipe.model.dim) == ("mine", 3e-4, 7, 192)
     assert origins["name"] == "mine.toml"
     assert origins["optim.lr"] == origins["optim.warmup_steps"] == "command line"
     assert origins["model.dim"] == "demo.toml"

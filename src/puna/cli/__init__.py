@@ -2,14 +2,19 @@
 
 import sys
 
+_EXTRAS = {
+    "jinja2": "report", "markupsafe": "report", "plotly": "report", "safetensors": "train", "tensorboard": "train",
+    "torch": "train",
+}  # fmt: skip
+"""Packages that not every command needs, and the extra of Puna that installs them."""
+
 
 def main() -> None:
     """Run the command line; a user's error is one sentence on stderr and exit code 2."""
-    from puna.cli.app import app
     from puna.core.errors import EXIT_CODE, UserError
 
     try:
-        app()
+        _run()
     except UserError as error:
         from puna.core.console import console
 
@@ -22,3 +27,17 @@ def main() -> None:
         sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _run() -> None:
+    from puna.cli.app import app
+    from puna.core.errors import UserError
+
+    try:
+        app()
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        message = f"this command needs the package {error.name!r}, which is not installed"
+        raise UserError(message, hint=f"pip install 'puna[{extra}]'") from None

@@ -173,6 +173,7 @@ def _run_steps(session: Session, interrupt: Interrupt) -> None:
     with Display(recipe, state.step) as display:
         while state.step < recipe.total_steps:
             seconds, loss, norm, lr = _timed_step(session)
+            _check_finite(state.step, loss.item(), norm.item())
             done = state.step == recipe.total_steps
             if state.step % recipe.train.log_every == 0 or done:
                 _log(session, display, seconds, loss, norm, lr)
@@ -227,13 +228,17 @@ def train_step(session: Session, lr: float) -> tuple[Tensor, Tensor]:
     return loss, norm
 
 
-def _log(session: Session, display: Display, seconds: float, loss: Tensor, norm: Tensor, lr: float) -> None:
-    recipe, state = session.recipe, session.state
-    if not math.isfinite(loss.item()) or not math.isfinite(norm.item()):
+def _check_finite(step: int, loss: float, norm: float) -> None:
+    """Stop before a checkpoint holds what no step can mend."""
+    if not math.isfinite(loss) or not math.isfinite(norm):
         raise TrainError(
-            f"step {state.step}: the loss is {loss.item()} and the gradient's norm {norm.item()}",
+            f"step {step}: the loss is {loss} and the gradient's norm {norm}",
             hint="lower optim.lr or raise optim.warmup_steps and start again with --force",
         )
+
+
+def _log(session: Session, display: Display, seconds: float, loss: Tensor, norm: Tensor, lr: float) -> None:
+    recipe, state = session.recipe, session.state
     rate = statistics.median(session.rates[-recipe.train.log_every :])
     session.metrics.write(
         "train", state.step, _tokens(session), loss=loss.item(), lr=lr, grad_norm=norm.item(), tokens_per_second=rate,

@@ -1,0 +1,105 @@
+"""The README's tables, made from the newest records in bench/results/.
+
+    python bench/tables.py
+
+rewrites what stands between `<!-- table: NAME -->` and `<!-- end -->`; a test fails where the README says otherwise.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from puna.core.units import format_bytes, format_carbon, format_count, format_duration, format_energy
+
+ROOT = Path(__file__).parents[1]
+
+
+def newest(benchmark: str) -> dict[str, Any]:
+    """The newest record of a benchmark."""
+    paths = sorted((ROOT / "bench" / "results").glob(f"{benchmark}_*.json"))
+    return json.loads(paths[-1].read_text(encoding="utf-8"))
+
+
+def origin(record: dict[str, Any]) -> str:
+    """Where a record comes from, in one line."""
+    machine = record["machine"]
+    return (
+        f"<sub>`{record['command']}`, commit {record['commit'][:10]}, {record['date'][:10]}, {machine['processor']}, "
+        f"{machine['cores']} cores</sub>"
+    )
+
+
+def demo() -> str:
+    """The demo's figures."""
+    record = newest("demo")
+    train, export = record["train"], record["export"]
+    bits = train["final"]["bits_per_byte"]
+    unigrams = {source["name"]: source["unigram_bits_per_byte"] for source in record["data"]["sources"]}
+    rows = [
+        ("from a fresh clone to the report, packages installed", format_duration(record["seconds"])),
+        ("parameters, tokens", f"{format_count(train['parameters'])}, {format_count(train['tokens'])}"),
+        ("held-out prose (years ending in 5)", f"{bits['prose']:.3f} bits per byte; unigrams {unigrams['prose']:.2f}"),
+        ("held-out code", f"{bits['code']:.3f} bits per byte; unigrams {unigrams['code']:.2f}"),
+        (
+            "training",
+            f"{format_count(train['tokens_per_second'])} tokens/s, {train['mfu']['causal']:.0%} of the machine's sgemm "
+            f"rate, {format_bytes(train['peak_memory_bytes'])}",
+        ),
+        (
+            "export to Hugging Face",
+            f"weights bit-identical, {export['tokenizer_strings_equal']} strings with equal tokens, logits within "
+            f"{export['logits_max_abs_difference']:.0e} of {export['oracle']}",
+        ),
+        (
+            "energy, estimated",
+            f"{format_energy(train['energy']['kwh'])}, {format_carbon(train['energy']['kgco2eq'])}",
+        ),
+    ]
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    return f"| `puna run demo` on two cores | |\n|---|---|\n{table}\n\n{origin(record)}"
+
+
+def train_cpu() -> str:
+    """Training on a CPU beside the peers."""
+    record = newest("train_cpu")
+    lines = [
+        f"| {row['system']}, {row['mode']} | {row['tokens_per_second']:.0f} | "
+        f"{row['tokens_per_second_min_max'][0]:.0f} to {row['tokens_per_second_min_max'][1]:.0f} | "
+        f"{row['peak_memory_bytes'] / 2**30:.1f} GiB | {row['share_of_sgemm']:.0%} | "
+        f"{row['puna_compiled_is_faster_by']:.2f} |"
+        for row in sorted(record["rows"], key=lambda row: -row["tokens_per_second"])
+    ]
+    head = (
+        "| system | tokens/s | range | peak memory | share of sgemm | Puna compiled is faster by |\n"
+        "|---|---:|---:|---:|---:|---:|\n"
+    )
+    return (
+        head
+        + "\n".join(lines)
+        + f"\n\n<sub>{record['what']}; medians of {len(record['rounds'])} rounds.</sub><br>\n"
+        + origin(record)
+    )
+
+
+def samples() -> str:
+    """What the demo's model wrote."""
+    texts = [sample["prompt"] + sample["text"] for sample in newest("demo")["samples"]]
+    return "```\n" + "\n\n".join(text.strip() for text in texts) + "\n```"
+
+
+TABLES = {"demo": demo, "train_cpu": train_cpu, "samples": samples}
+
+
+def rewrite(text: str) -> str:
+    """The text with every marked table made anew."""
+
+    def table(match: re.Match[str]) -> str:
+        return f"<!-- table: {match[1]} -->\n{TABLES[match[1]]()}\n<!-- end -->"
+
+    return re.sub(r"<!-- table: (\w+) -->\n.*?<!-- end -->", table, text, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    readme = ROOT / "README.md"
+    readme.write_text(rewrite(readme.read_text(encoding="utf-8")), encoding="utf-8")

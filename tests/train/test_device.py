@@ -1,0 +1,62 @@
+"""What a device is said to be able to do."""
+
+import pytest
+import torch
+
+from puna.config.recipe import EnergyConfig
+from puna.train import device
+from puna.train.device import find_device, matmul_rate
+
+
+def test_matmul_rate_is_what_a_product_takes(monkeypatch: pytest.MonkeyPatch):
+    """A clock that says that every product takes two milliseconds."""
+    ticks = iter(range(1000))
+    monkeypatch.setattr(device.time, "perf_counter", lambda: next(ticks) * 0.002)
+    assert matmul_rate() == pytest.approx(2 * 2048**3 / 0.002)
+
+
+def test_cpu_is_measured_and_its_power_is_an_estimate(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(device, "matmul_rate", lambda: 1e11)
+    found = find_device("fp32", EnergyConfig())
+    cores = torch.get_num_threads()
+    assert found.torch_device.type == "cpu"
+    assert (found.peak_flops, found.peak_source) == (1e11, "measured sgemm")
+    assert found.watts == 3.5 * cores
+    assert f"each of {cores}" in found.watts_source
+    assert found.peak_memory_bytes() > 50 * 2**20
+
+
+def test_watts_of_the_recipe_win(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(device, "matmul_rate", lambda: 1e11)
+    found = find_device("fp32", EnergyConfig(device_watts=65.0))
+    assert (found.watts, found.watts_source) == (65.0, "energy.device_watts")
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "flops", "watts"),
+    # NVIDIA's datasheets, dense rates of the SXM forms; the paper takes 400 W for its A100-80GB.
+    [
+        ("NVIDIA A100-SXM4-80GB", "bf16", 312e12, 400.0),
+        ("NVIDIA H100 80GB HBM3", "bf16", 989e12, 700.0),
+        ("NVIDIA H200", "bf16", 989e12, 700.0),
+        ("NVIDIA A100-SXM4-80GB", "fp32", 19.5e12, 400.0),
+    ],
+)
+def test_known_gpu_is_its_datasheet(
+    monkeypatch: pytest.MonkeyPatch, name: str, precision: str, flops: float, watts: float
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: name)
+    found = find_device(precision, EnergyConfig())
+    assert (found.peak_flops, found.peak_source, found.watts) == (flops, "datasheet", watts)
+
+
+def test_unknown_gpu_is_measured_and_its_power_called_a_guess(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "Some GPU")
+    monkeypatch.setattr(device, "matmul_rate", lambda *_: 5e13)
+    found = find_device("bf16", EnergyConfig())
+    assert (found.peak_flops, found.peak_source) == (5e13, "measured matrix product")
+    assert "guess" in found.watts_source
