@@ -185,6 +185,7 @@ def test_second_training_does_not_overwrite_the_first(tiny_toml: Path, tiny_data
     directories = ["--data-dir", tiny_data.root, "--run-dir", tiny_run.root]
     assert_sentence(puna("train", tiny_toml, *directories), "holds a run already", "--resume")
     assert_sentence(puna("train", tiny_toml, "optim.lr=0.5", "--resume", *directories), "optim.lr: 0.01 -> 0.5")
+    assert_sentence(puna("train", tiny_toml, "--force", "--resume", *directories), "give one of them")
     assert "trained already" in puna("train", tiny_toml, "--resume", *directories).stderr
 
 

@@ -91,11 +91,14 @@ def train(recipe: Recipe, data: DataDir, run: RunDir, *, resume: bool, force: bo
         TrainError: The settings cannot work, or the loss stopped being finite.
         SystemExit: A signal came; the state is saved.
     """
-    if resume and resuming.is_finished(recipe, run):
+    if resume and force:
+        raise TrainError("--resume goes on with a run and --force deletes it; give one of them")
+    tokenizer = Tokenizer.load(data.tokenizer)
+    loader, _ = _open_data(recipe, data, tokenizer, verify=False)
+    if resume and resuming.is_finished(recipe, run, loader.fingerprint):
         say(f"{run.root}: trained already")
         return
-    tokenizer = Tokenizer.load(data.tokenizer)
-    loader, heldout = _open_data(recipe, data, tokenizer)
+    _, heldout = _open_data(recipe, data, tokenizer, verify=True)
     if not resume:
         resuming.begin(run, force=force)
     found = resuming.newest(recipe, run, loader.fingerprint)
@@ -138,7 +141,10 @@ def build_model(recipe: Recipe, device: Device) -> Llama:
     return model
 
 
-def _open_data(recipe: Recipe, data: DataDir, tokenizer: Tokenizer) -> tuple[Loader, dict[str, TokenShards]]:
+def _open_data(
+    recipe: Recipe, data: DataDir, tokenizer: Tokenizer, *, verify: bool
+) -> tuple[Loader, dict[str, TokenShards]]:
+    """The training sequences and the held-out shards; with `verify`, after every file was compared with its hash."""
     if not recipe.mixture:
         raise TrainError(
             f"recipe {recipe.name!r} names no data to train on",
@@ -151,7 +157,7 @@ def _open_data(recipe: Recipe, data: DataDir, tokenizer: Tokenizer) -> tuple[Loa
 
     def open_split(split: str) -> dict[str, TokenShards]:
         return {
-            source: TokenShards.open(data.shards / source / split, tokenizer_sha256=tokenizer.sha256, verify=True)
+            source: TokenShards.open(data.shards / source / split, tokenizer_sha256=tokenizer.sha256, verify=verify)
             for source in recipe.mixture
         }
 
@@ -172,11 +178,11 @@ def _run_steps(session: Session, interrupt: Interrupt) -> None:
     recipe, state = session.recipe, session.state
     with Display(recipe, state.step) as display:
         while state.step < recipe.total_steps:
-            seconds, loss, norm, lr = _timed_step(session)
+            loss, norm, lr = _timed_step(session)
             _check_finite(state.step, loss.item(), norm.item())
             done = state.step == recipe.total_steps
             if state.step % recipe.train.log_every == 0 or done:
-                _log(session, display, seconds, loss, norm, lr)
+                _log(session, display, loss, norm, lr)
             display.advance()
             if interrupt.signal is not None:
                 _save(session)
@@ -190,8 +196,8 @@ def _run_steps(session: Session, interrupt: Interrupt) -> None:
                 _save(session)
 
 
-def _timed_step(session: Session) -> tuple[float, Tensor, Tensor, float]:
-    """One optimizer step: its seconds, loss, gradient norm and learning rate."""
+def _timed_step(session: Session) -> tuple[Tensor, Tensor, float]:
+    """One optimizer step, timed: its loss, gradient norm and learning rate."""
     started = time.perf_counter()
     lr = learning_rate(session.state.step, session.recipe.optim, session.recipe.total_steps)
     loss, norm = train_step(session, lr)
@@ -200,7 +206,7 @@ def _timed_step(session: Session) -> tuple[float, Tensor, Tensor, float]:
     seconds = time.perf_counter() - started
     session.state.train_seconds += seconds
     session.rates.append(session.recipe.train.batch_tokens / seconds)
-    return seconds, loss, norm, lr
+    return loss, norm, lr
 
 
 def train_step(session: Session, lr: float) -> tuple[Tensor, Tensor]:
@@ -237,7 +243,7 @@ def _check_finite(step: int, loss: float, norm: float) -> None:
         )
 
 
-def _log(session: Session, display: Display, seconds: float, loss: Tensor, norm: Tensor, lr: float) -> None:
+def _log(session: Session, display: Display, loss: Tensor, norm: Tensor, lr: float) -> None:
     recipe, state = session.recipe, session.state
     rate = statistics.median(session.rates[-recipe.train.log_every :])
     session.metrics.write(

@@ -15,16 +15,17 @@ MAY_CHANGE = ("description", "train.log_every", "validation.", "samples.", "chec
 """Keys that change neither the data nor a weight; all others are refused on a resumed run."""
 
 
-def is_finished(recipe: Recipe, run: RunDir) -> bool:
-    """Whether the run has been trained to its end with this very recipe.
+def is_finished(recipe: Recipe, run: RunDir, data_fingerprint: str) -> bool:
+    """Whether the run has been trained to its end with this very recipe on these data.
 
     Raises:
-        CheckpointError: It is finished, but with a recipe that made other weights.
+        CheckpointError: It is finished, but with a recipe or with data that made other weights.
     """
     record = read_record(run.record)
     if record is None:
         return False
     _refuse_changes(record["config"], recipe, run, f"{run.root}: is finished")
+    _refuse_other_data(record["inputs"].get("data", ""), data_fingerprint, run.root)
     return True
 
 
@@ -66,12 +67,7 @@ def newest(recipe: Recipe, run: RunDir, data_fingerprint: str) -> tuple[Path, Tr
     _, path = checkpoints[-1]
     state = read_state(path)
     _refuse_changes(state.recipe, recipe, run, str(path))
-    if state.data_fingerprint != data_fingerprint:
-        raise CheckpointError(
-            f"{path}: was trained on other token shards (fingerprint {state.data_fingerprint[:12]}, "
-            f"these have {data_fingerprint[:12]})",
-            hint="rebuild the data as they were, or start a new run with --run-dir",
-        )
+    _refuse_other_data(state.data_fingerprint, data_fingerprint, path)
     return path, state
 
 
@@ -80,6 +76,14 @@ def _refuse_started_otherwise(recipe: Recipe, run: RunDir) -> None:
     if run.config.exists() and not list_checkpoints(run):
         with run.config.open("rb") as file:
             _refuse_changes(tomllib.load(file), recipe, run, str(run.config))
+
+
+def _refuse_other_data(trained_on: str, present: str, path: Path) -> None:
+    if trained_on != present:
+        raise CheckpointError(
+            f"{path}: was trained on other token shards (fingerprint {trained_on[:12]}, these have {present[:12]})",
+            hint="build the data as they were, choose another --run-dir, or start again with --force",
+        )
 
 
 def _refuse_changes(saved: dict[str, object], recipe: Recipe, run: RunDir, what: str) -> None:
