@@ -37,7 +37,7 @@ def demo() -> str:
     bits = train["final"]["bits_per_byte"]
     unigrams = {source["name"]: source["unigram_bits_per_byte"] for source in record["data"]["sources"]}
     rows = [
-        ("from a fresh clone to the report, packages installed", format_duration(record["seconds"])),
+        ("from nothing to the report, packages installed", format_duration(record["seconds"])),
         ("parameters, tokens", f"{format_count(train['parameters'])}, {format_count(train['tokens'])}"),
         ("held-out prose (years ending in 5)", f"{bits['prose']:.3f} bits per byte; unigrams {unigrams['prose']:.2f}"),
         ("held-out code", f"{bits['code']:.3f} bits per byte; unigrams {unigrams['code']:.2f}"),

@@ -21,7 +21,7 @@ from typing import Any
 
 from puna.config.recipe import ModelConfig
 from puna.core.files import write_json
-from puna.core.records import command_line, commit, machine
+from puna.core.records import commit, machine
 from puna.model.count import flops_per_token
 
 HERE = Path(__file__).parent
@@ -92,7 +92,8 @@ def main() -> None:
         "schema": 1,
         "benchmark": "train_cpu",
         "what": "60M LLaMA (D 512, 8 layers, 8 heads, F 1536, V 32000), T 512, 8 sequences, fp32, AdamW, clip 1.0",
-        "command": command_line(),
+        "command": "python bench/train_cpu.py --litgpt-python PYTHON "
+        f"--rounds {arguments.rounds} --steps {arguments.steps}",
         "commit": commit(),
         "date": now.isoformat(timespec="seconds"),
         "machine": machine(),
