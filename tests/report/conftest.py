@@ -43,6 +43,7 @@ def report_run(tiny: Recipe, tmp_path: Path) -> RunDir:
     card = {"schema": 1, "name": "tiny", "description": "", "tokenizer": tokenizer, "sources": sources}
     run.data_card.write_text(json.dumps(card))
     record = Record("train", config=tiny.model_dump(exclude_none=True), inputs={"data": "cd" * 32})
+    record.outputs = {"model.safetensors": "ef" * 32}
     record.results = {
         "parameters": 45_000, "tokens": 6144, "steps": 24, "train_seconds": 10.0, "wall_seconds": 12.0,
         "tokens_per_second": 614.4, "tokens_per_second_overall": 512.0, "peak_memory_bytes": 600 * 2**20,

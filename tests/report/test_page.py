@@ -3,13 +3,16 @@
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from puna.core.errors import DataError
 from puna.core.layout import RunDir
-from puna.report.page import write_report
+from puna.report.page import script_json, write_report
 
 VOID = {"meta", "img", "br", "link", "input"}
 
@@ -28,6 +31,8 @@ class _Page(HTMLParser):
         self.tags.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
+        if tag in {"td", "th"}:
+            self.text += " "
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
@@ -39,7 +44,24 @@ class _Page(HTMLParser):
 
 @pytest.fixture
 def page(report_run: RunDir) -> _Page:
-    return _Page(write_report(report_run).read_text())
+    return _page(report_run)
+
+
+def _page(run: RunDir) -> _Page:
+    return _Page(write_report(run).read_text(encoding="utf-8"))
+
+
+def _change(path: Path, *keys: str, **values: Any) -> None:
+    """Change values of a JSON file's table, found by its keys."""
+    whole = table = json.loads(path.read_text())
+    for key in keys:
+        table = table[key]
+    table.update(values)
+    path.write_text(json.dumps(whole))
+
+
+def _words(page: _Page) -> str:
+    return " ".join(page.text.split())
 
 
 def test_page_is_well_formed_and_has_every_section(page: _Page):
@@ -50,23 +72,110 @@ def test_page_is_well_formed_and_has_every_section(page: _Page):
 
 def test_figures_are_those_of_the_records(page: _Page):
     for expected in ("2.800", "3.800", "45k", "6.14k", "614", "50 %", "500 Wh", "200 gCO2eq", "1.5e-06", "383 strings"):
-        assert expected in page.text
-    assert page.text.count("estimated") >= 4
+        assert expected in _words(page)
+    assert "12 s training time 10 s of it in optimizer steps" in _words(page)
     assert "invalid utf8" in page.text
+
+
+def test_energy_is_called_an_estimate_and_comes_with_its_formula(page: _Page):
+    words = _words(page)
+    assert words.count("estimated") == 4
+    assert "500 Wh = 12 s \u00d7 7 W \u00d7 1.1. The power is no measurement (a guess)" in words
+    assert "200 gCO2eq = 500 Wh \u00d7 0.385 kgCO2eq per kWh" in words
+
+
+def test_every_convention_of_the_devices_share_is_spelled_out(page: _Page):
+    assert (
+        "50.0 % counting the attention scores that a causal model needs, 55.0 % counting all of them (PaLM's "
+        "convention), 45.0 % counting none" in _words(page)
+    )
+    assert "More than 100 %" not in page.text
+
+
+def test_share_above_the_whole_is_not_left_unexplained(report_run: RunDir):
+    _change(report_run.record, "results", "mfu", causal=1.16)
+    words = _words(_page(report_run))
+    assert "of the device's rate (MFU) which was measured too low: see Speed and energy" in words
+    assert "More than 100 % says that the device's rate came out too low" in words
+
+
+def test_held_out_results_stand_beside_what_token_frequencies_reach(page: _Page):
+    assert "prose 2.8000 2.5000 2.0000 code 3.8000 3.5000 not known" in _words(page)
+
+
+def test_samples_are_the_newest_first_and_the_others_folded_away(report_run: RunDir):
+    page = _page(report_run)
+    positions = [page.text.index(f"onerror=alert(1)>{step}") for step in (24, 20, 10)]
+    assert positions == sorted(positions)
+    html = report_run.report.read_text()
+    assert html.index("alert(1)&gt;24") < html.index("<details>") < html.index("alert(1)&gt;20")
+
+
+def test_commands_reproduce_this_run(page: _Page):
+    words = _words(page)
+    assert "puna train recipe.toml puna export runs/tiny --to hf puna report runs/tiny" in words
+    assert f"sha256sum runs/tiny/model/model.safetensors The last line prints {'ef' * 32}" in words
+    assert 'name = "tiny"' in page.text
+
+
+def test_lineage_names_hashes_machine_and_packages(page: _Page, report_run: RunDir):
+    record = json.loads(report_run.record.read_text())
+    for expected in (
+        "cd" * 32,
+        record["command"],
+        record["machine"]["processor"],
+        f"torch {record['packages']['torch']}",
+    ):
+        assert " ".join(expected.split()) in _words(page)
+
+
+def test_changes_that_no_commit_has_are_said(report_run: RunDir):
+    _change(report_run.record, commit="abc+")
+    assert "commit abc with uncommitted changes" in _words(_page(report_run))
+    _change(report_run.record, commit=None)
+    assert "commit" not in _words(_page(report_run)).partition("Lineage")[2]
 
 
 def test_hostile_text_stays_text(page: _Page):
     scripts = [tag for tag, _ in page.tags if tag == "script"]
     assert len(scripts) == 3
     assert not [tag for tag, _ in page.tags if tag == "img"]
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
     assert "document.title = 'owned'" in page.text
 
 
-def test_page_needs_no_network(page: _Page):
+def test_json_in_a_script_cannot_end_it():
+    value = {"</script>": ["<!--", "a & b", "</SCRIPT >", 1.5]}
+    text = script_json(value)
+    assert not set("<>&") & set(text)
+    assert json.loads(text) == value
+
+
+def test_half_a_surrogate_pair_is_shown_as_a_question_mark(report_run: RunDir):
+    _change(report_run.record, "config", description="half \ud800 pair")
+    assert "half ? pair" in _page(report_run).text
+
+
+def test_page_needs_no_network(page: _Page, report_run: RunDir):
     for tag, attributes in page.tags:
         for name in ("src", "href", "action"):
             assert (attributes.get(name) or "#").startswith("#"), (tag, attributes)
         assert tag != "link"
+    style = report_run.report.read_text().partition("<style>")[2].partition("</style>")[0]
+    assert "body {" in style
+    assert not re.search(r"url\(|@import", style)
+
+
+def test_tables_and_charts_can_be_read_without_seeing_them(page: _Page):
+    tables = [attributes for tag, attributes in page.tags if tag == "table"]
+    regions = [attributes for _, attributes in page.tags if attributes.get("class") == "scroll"]
+    assert len(tables) == len(regions) == 5
+    assert all(attributes["aria-label"] and attributes["tabindex"] == "0" for attributes in regions)
+    headers = [attributes for tag, attributes in page.tags if tag == "th"]
+    assert {attributes.get("scope") for attributes in headers} == {"col", "row"}
+    labels = [attributes["aria-label"] or "" for _, attributes in page.tags if attributes.get("class") == "plot"]
+    assert len(labels) == 4
+    assert labels[1] == "Training loss. each logged step from 5.9 to 3.6."
 
 
 def test_charts_carry_the_numbers(report_run: RunDir):
@@ -75,35 +184,46 @@ def test_charts_carry_the_numbers(report_run: RunDir):
     assert len(figures) == 4
     bits = {trace["name"]: trace["y"] for trace in figures[0]["data"]}
     assert bits["prose"] == [3.5, 3.0]
-    assert bits["prose, all of it"] == [2.8]
-    assert bits["prose, unigrams"] == [2.5, 2.5]
     assert figures[1]["data"][0]["y"][-1] == 6 - 24 / 10
 
 
 def test_run_without_card_samples_and_exports_still_has_a_report(report_run: RunDir):
     shutil.rmtree(report_run.exports)
     report_run.data_card.unlink()
+    report_run.config.unlink()
     lines = report_run.metrics.read_text().splitlines()
     report_run.metrics.write_text("".join(line + "\n" for line in lines if '"sample"' not in line))
-    page = _Page(write_report(report_run).read_text())
+    page = _page(report_run)
     assert "has no data card" in page.text
-    assert "None yet" in page.text
+    assert "The run wrote none." in page.text
+    assert "None yet: puna export runs/tiny --to hf" in page.text
+    assert "not known" in page.text
+    assert "every value resolved" not in page.text
+
+
+def test_run_without_metrics_still_has_a_report(report_run: RunDir):
+    report_run.metrics.unlink()
+    assert "The run logged nothing." in _page(report_run).text
+
+
+def test_damaged_run_leaves_the_older_report_as_it_was(report_run: RunDir):
+    before = write_report(report_run).read_bytes()
+    report_run.data_card.write_text("{")
+    with pytest.raises(DataError):
+        write_report(report_run)
+    assert report_run.report.read_bytes() == before
 
 
 def test_export_without_an_oracle_says_so(report_run: RunDir):
     path = report_run.exports / "hf" / "equivalence.json"
-    proof = json.loads(path.read_text())
-    proof["results"] |= {"oracle": None, "oracle_missing": "transformers is not installed"}
-    path.write_text(json.dumps(proof))
-    assert "not compared: transformers is not installed" in _Page(write_report(report_run).read_text()).text
+    missing = "transformers is not installed"
+    _change(path, "results", oracle=None, logits_max_abs_difference=None, oracle_missing=missing)
+    assert f"not compared: {missing}" in _page(report_run).text
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(shutil.which("chromedriver") is None, reason="needs Debian's chromium and chromium-driver")
-@pytest.mark.parametrize(("width", "height"), [(1200, 900), (390, 844)])
-def test_browser_draws_every_chart_without_errors_or_overflow(
-    report_run: RunDir, tmp_path: Path, width: int, height: int
-):
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Any]:
+    """Chromium, headless, that keeps to itself."""
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
@@ -115,20 +235,59 @@ def test_browser_draws_every_chart_without_errors_or_overflow(
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-    try:
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        driver.get(write_report(report_run).as_uri())
-        charts = driver.execute_script("return document.querySelectorAll('.plot').length")
-        drawn = driver.execute_script(
-            "return [...document.querySelectorAll('.plot')]"
-            ".filter(plot => plot.querySelector('.scatterlayer .trace path')).length"
-        )
-        overflow = driver.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
-        assert driver.title == "tiny · Puna report"
-        errors = [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
-    finally:
-        driver.quit()
+    yield driver
+    driver.quit()
+
+
+needs_chromium = pytest.mark.skipif(
+    shutil.which("chromedriver") is None, reason="needs Debian's chromium and chromium-driver"
+)
+
+
+@pytest.mark.browser
+@needs_chromium
+@pytest.mark.parametrize(("width", "height"), [(1200, 900), (390, 844)])
+def test_browser_draws_every_chart_without_errors_or_overflow(
+    report_run: RunDir, browser: Any, width: int, height: int
+):
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.get(write_report(report_run).as_uri())
+    charts = browser.execute_script("return document.querySelectorAll('.plot').length")
+    drawn = browser.execute_script(
+        "return [...document.querySelectorAll('.plot')]"
+        ".filter(plot => plot.querySelector('.scatterlayer .trace path')).length"
+    )
+    overflow = browser.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
+    assert browser.title == "tiny · Puna report"
     assert (charts, drawn) == (4, 4)
     assert overflow <= 0
-    assert errors == []
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+@pytest.mark.browser
+@needs_chromium
+def test_charts_follow_the_dark_and_come_out_dark_on_light_on_paper(report_run: RunDir, browser: Any):
+    def label_is_light(media: str, scheme: str) -> bool:
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
+        colour = browser.execute_script("return getComputedStyle(document.querySelector('.plot .xtick text')).fill")
+        return sum(map(int, re.findall(r"\d+", colour)[:3])) > 3 * 128
+
+    browser.get(write_report(report_run).as_uri())
+    assert not label_is_light("screen", "light")
+    assert label_is_light("screen", "dark")
+    assert not label_is_light("print", "dark")
+
+
+@pytest.mark.browser
+@needs_chromium
+def test_browser_refuses_to_load_what_a_text_might_ask_for(report_run: RunDir, browser: Any):
+    browser.get(write_report(report_run).as_uri())
+    blocked = browser.execute_async_script(
+        "const done = arguments[0];"
+        "document.addEventListener('securitypolicyviolation', event => done(event.effectiveDirective));"
+        "new Image().src = 'http://127.0.0.1:9/';"
+        "setTimeout(() => done('loaded'), 3000);"
+    )
+    assert blocked == "img-src"

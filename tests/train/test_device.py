@@ -5,7 +5,7 @@ import torch
 
 from puna.config.recipe import EnergyConfig
 from puna.train import device
-from puna.train.device import find_device, matmul_rate
+from puna.train.device import MEASURED, Device, find_device, matmul_rate
 
 
 def test_matmul_rate_is_what_a_product_takes(monkeypatch: pytest.MonkeyPatch):
@@ -25,6 +25,14 @@ def test_cpu_is_measured_and_its_power_is_an_estimate(monkeypatch: pytest.Monkey
     assert found.watts == 3.5 * cores
     assert f"each of {cores}" in found.watts_source
     assert found.peak_memory_bytes() > 50 * 2**20
+
+
+def test_better_of_two_measurements_counts_and_a_datasheet_stays(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(device, "matmul_rate", lambda: 2e11)
+    busy = Device(torch.device("cpu"), "a processor", 1e11, MEASURED, 7.0, "")
+    assert busy.measured_again().peak_flops == 2e11
+    assert Device(torch.device("cpu"), "a processor", 3e11, MEASURED, 7.0, "").measured_again().peak_flops == 3e11
+    assert Device(torch.device("cpu"), "a GPU", 1e11, "datasheet", 7.0, "").measured_again().peak_flops == 1e11
 
 
 def test_watts_of_the_recipe_win(monkeypatch: pytest.MonkeyPatch):

@@ -1,4 +1,7 @@
-"""`report.html`: one page from a run's records that works offline, on a phone and on paper."""
+"""`report.html`: one page from a run's records that works offline, on a phone, in the dark and on paper.
+
+A policy in its head forbids the browser to load anything, whatever text of the run might ask for.
+"""
 
 import json
 from importlib import resources
@@ -10,13 +13,14 @@ from puna.core.layout import RunDir
 from puna.core.units import format_bytes, format_carbon, format_count, format_duration, format_energy
 from puna.report.charts import charts
 from puna.report.read import RunRecords, read_run
+from puna.report.schema import SampleLine
 
 
 def write_report(run: RunDir) -> Path:
-    """Write the report of a finished run and return where it is.
+    """Write the report of a finished run from its directory alone; returns where the page is.
 
     Raises:
-        DataError: There is no finished run, or a file of it is damaged.
+        DataError: There is no finished run, or a file of it is damaged or of another stage.
         StorageError: The disk is full or not writable.
     """
     write_text(run.report, render(read_run(run)))
@@ -38,29 +42,31 @@ def render(run: RunRecords) -> str:
         "duration": format_duration,
         "energy": format_energy,
         "carbon": format_carbon,
-        "script_json": lambda value: Markup(_script_json(value)),  # noqa: S704
+        "script_json": lambda value: Markup(script_json(value)),  # noqa: S704
     }
     folder = resources.files("puna.report")
     template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
-    return template.render(
+    page = template.render(
         run=run,
-        results=run.record["results"],
+        record=run.record,
+        results=run.record.results,
+        unigrams={source.name: source.unigram_bits_per_byte for source in run.card.sources} if run.card else {},
         charts=charts(run),
         samples=_samples_by_prompt(run),
         style=Markup((folder / "page.css").read_text(encoding="utf-8")),  # noqa: S704
         script=Markup((folder / "page.js").read_text(encoding="utf-8")),  # noqa: S704
         plotly=Markup(get_plotlyjs()),  # noqa: S704
     )
+    # JSON can hold half of a surrogate pair, UTF-8 cannot.
+    return page.encode("utf-8", "replace").decode()
 
 
-def _script_json(value: Any) -> str:
+def script_json(value: Any) -> str:
     """JSON that cannot end the script element that it stands in."""
     return json.dumps(value).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _samples_by_prompt(run: RunRecords) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Each prompt with its samples, the latest first; a step that was sampled twice keeps its last text."""
-    by_prompt: dict[str, dict[int, dict[str, Any]]] = {}
-    for sample in run.samples:
-        by_prompt.setdefault(sample["prompt"], {})[sample["step"]] = sample
-    return [(prompt, [steps[step] for step in sorted(steps, reverse=True)]) for prompt, steps in by_prompt.items()]
+def _samples_by_prompt(run: RunRecords) -> list[tuple[str, list[SampleLine]]]:
+    """Each prompt with its samples, the latest first."""
+    prompts = dict.fromkeys(sample.prompt for sample in run.samples)
+    return [(prompt, [sample for sample in reversed(run.samples) if sample.prompt == prompt]) for prompt in prompts]

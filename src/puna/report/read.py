@@ -1,39 +1,52 @@
 """What a run left on the disk, read for its report; only JSON, JSON lines and TOML, never a tensor."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from puna.core.errors import DataError
 from puna.core.layout import RunDir
 from puna.core.records import read_record
+from puna.report.schema import (
+    DataCard,
+    ExportRecord,
+    ExportResults,
+    SampleLine,
+    TrainLine,
+    TrainRecord,
+    ValidationLine,
+    parse,
+)
+
+AnyLine: TypeAlias = TrainLine | ValidationLine | SampleLine
+Line = TypeVar("Line", TrainLine, ValidationLine, SampleLine)
+
+_LINES: dict[str, type[AnyLine]] = {"train": TrainLine, "validation": ValidationLine, "sample": SampleLine}
 
 
 @dataclass(frozen=True)
 class RunRecords:
-    """Everything that the report shows."""
+    """Everything that the report shows; lists are in the order of the steps."""
 
-    name: str
-    record: dict[str, Any]
-    """The training's record."""
-    train: list[dict[str, Any]]
-    """Metrics of logged steps, by step."""
-    validations: list[dict[str, Any]]
-    samples: list[dict[str, Any]]
-    card: dict[str, Any] | None
-    """The data card."""
-    exports: dict[str, dict[str, Any]]
-    """The equivalence record of each export, by format."""
+    record: TrainRecord
+    train: list[TrainLine]
+    validations: list[ValidationLine]
+    samples: list[SampleLine]
+    card: DataCard | None
+    """None where the run's directory has none."""
+    exports: dict[str, ExportResults]
+    """The figures of the proof of each export, by format."""
     recipe: str
-    """The resolved recipe as TOML."""
+    """The resolved recipe as TOML; empty where the run's directory has none."""
 
 
 def read_run(run: RunDir) -> RunRecords:
     """The records of a finished run.
 
     Raises:
-        DataError: There is no finished run, or a file of it is damaged.
+        DataError: There is no finished run, or a file of it is damaged or of another stage.
     """
     record = read_record(run.record)
     if record is None:
@@ -42,45 +55,65 @@ def read_run(run: RunDir) -> RunRecords:
             f"{run.root}: {what}, so there is nothing to report",
             hint="`puna train RECIPE --resume` finishes a run; `puna run demo` makes one",
         )
+    if record["stage"] != "train":
+        raise DataError(
+            f"{run.root}: its record is of the stage {record['stage']!r}, not of a training run",
+            hint="give a run's directory such as runs/demo",
+        )
     lines = _read_metrics(run.metrics)
     exports = {}
     for path in sorted(run.exports.glob("*/equivalence.json")):
-        proof = read_record(path)
-        if proof is not None:
-            exports[path.parent.name] = proof
+        exports[path.parent.name] = parse(ExportRecord, read_record(path), str(path)).results
     return RunRecords(
-        name=record["config"]["name"],
-        record=record,
-        train=_by_step(lines, "train"),
-        validations=_by_step(lines, "validation"),
-        samples=[line for line in lines if line["kind"] == "sample"],
-        card=_read_json(run.data_card) if run.data_card.exists() else None,
+        record=parse(TrainRecord, record, str(run.record)),
+        train=_latest([line for line in lines if isinstance(line, TrainLine)], lambda line: (line.step,)),
+        validations=_latest(
+            [line for line in lines if isinstance(line, ValidationLine)], lambda line: (line.step, line.final)
+        ),
+        samples=_latest(
+            [line for line in lines if isinstance(line, SampleLine)], lambda line: (line.step, line.prompt)
+        ),
+        card=parse(DataCard, _read_json(run.data_card), str(run.data_card)) if run.data_card.exists() else None,
         exports=exports,
-        recipe=run.config.read_text(encoding="utf-8") if run.config.exists() else "",
+        recipe=_read_text(run.config) if run.config.exists() else "",
     )
 
 
-def _read_metrics(path: Path) -> list[dict[str, Any]]:
+def _latest(lines: list[Line], key: Callable[[Line], Any]) -> list[Line]:
+    """The lines in the order of their steps; of those with the same key, the last one that was written."""
+    return sorted({key(line): line for line in lines}.values(), key=lambda line: line.step)
+
+
+def _read_metrics(path: Path) -> list[AnyLine]:
+    """The lines that the report knows; those of other kinds are passed over."""
     if not path.exists():
         return []
     lines = []
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, text in enumerate(_read_text(path).split("\n"), 1):
+        if not text.strip():
+            continue
+        where = f"{path}: line {number}"
         try:
             line = json.loads(text)
-            lines.append(line | {"kind": line["kind"], "step": line["step"]})
-        except (ValueError, KeyError, TypeError):
-            raise DataError(f"{path}: line {number} is no line of metrics") from None
+            kind = line["kind"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise DataError(f"{where} is no line of metrics") from None
+        if isinstance(kind, str) and kind in _LINES:
+            lines.append(parse(_LINES[kind], line, where))
     return lines
-
-
-def _by_step(lines: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    """The lines of a kind in the order of their steps; a later line of the same step wins."""
-    latest = {(line["step"], line.get("final", False)): line for line in lines if line["kind"] == kind}
-    return [latest[key] for key in sorted(latest)]
 
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise DataError(f"{path}: is damaged") from None
+        return json.loads(_read_text(path))
+    except (ValueError, RecursionError):
+        raise DataError(f"{path}: is no JSON") from None
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: is no UTF-8 text") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None

@@ -293,8 +293,9 @@ def _save(session: Session) -> None:
 
 
 def _finish(session: Session, record: Record, final: Validation) -> None:
-    recipe, run, state, device = session.recipe, session.run, session.state, session.device
+    recipe, run, state = session.recipe, session.run, session.state
     state.wall_seconds += time.perf_counter() - session.began
+    device = session.device.measured_again()
     record.outputs = save_model(
         session.model, run.model, tokenizer_bytes=session.tokenizer.model_bytes, inputs=record.inputs
     )  # fmt: skip
