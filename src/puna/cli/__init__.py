@@ -36,8 +36,9 @@ def _run() -> None:
     try:
         app()
     except ModuleNotFoundError as error:
-        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        package = (error.name or "").partition(".")[0]
+        extra = _EXTRAS.get(package)
         if extra is None:
             raise
-        message = f"this command needs the package {error.name!r}, which is not installed"
+        message = f"this command needs the package {package!r}, which is not installed"
         raise UserError(message, hint=f"pip install 'puna[{extra}]'") from None
