@@ -79,7 +79,14 @@ def test_damaged_shard_is_refused_and_the_older_checkpoint_offered(tmp_path: Pat
     assert "older checkpoint of step 5" in caught.value.hint
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": "puna-checkpoint"}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "", "{", "[]", '{"format": "puna-checkpoint"}',
+        '{"format": "puna-checkpoint", "version": 1, "sha256": {}, "state": {"step": "five"}}',
+        '{"format": "puna-checkpoint", "version": 1, "sha256": {}, "state": []}',
+    ],
+)  # fmt: skip
 def test_damaged_state_is_refused(tmp_path: Path, content: str):
     path = save_checkpoint(RunDir(tmp_path), TrainState(step=1), *_trained(), keep=1)
     (path / "state.json").write_text(content)

@@ -1,6 +1,7 @@
 """The training loop on a tiny recipe: exact after every kind of interruption, and equal to a loop written plainly."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from safetensors.torch import load_file
 
 from puna.cli.stages import train_model
 from puna.config.recipe import Recipe
-from puna.core.errors import DataError, TrainError
+from puna.core.errors import ConfigError, DataError, TrainError
 from puna.core.layout import DataDir, RunDir
 from puna.data.loader import Loader
 from puna.data.shards import TokenShards
@@ -190,8 +191,6 @@ def test_loss_that_is_not_finite_ends_the_run_in_a_sentence(tiny: Recipe, tiny_d
 
 
 def test_damaged_token_shard_is_found_before_the_first_step(tiny: Recipe, tiny_data: DataDir, tmp_path: Path):
-    import shutil
-
     copy = DataDir(tmp_path / "data")
     shutil.copytree(tiny_data.root, copy.root)
     shard = copy.shards / "prose" / "train" / "tokens-00000.bin"
@@ -214,3 +213,24 @@ def test_missing_data_build_names_the_command_that_makes_it(tiny: Recipe, tmp_pa
     with pytest.raises(DataError) as caught:
         train_model(tiny, DataDir(tmp_path / "none"), RunDir(tmp_path / "run"), resume=False, force=False)
     assert "puna data build tiny" in caught.value.hint
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"schema": 99}'])
+def test_data_card_that_is_missing_or_damaged_is_named(
+    tiny: Recipe, tiny_data: DataDir, tmp_path: Path, content: str | None
+):
+    copy = DataDir(tmp_path / "data")
+    shutil.copytree(tiny_data.root, copy.root)
+    copy.card.unlink()
+    if content is not None:
+        copy.card.write_text(content)
+    with pytest.raises(DataError, match=r"card\.json: "):
+        train_model(tiny, copy, RunDir(tmp_path / "run"), resume=False, force=False)
+
+
+def test_damaged_recipe_of_a_run_without_checkpoints_is_named(tiny: Recipe, tiny_data: DataDir, tmp_path: Path):
+    run = RunDir(tmp_path / "run")
+    run.root.mkdir()
+    run.config.write_text("no toml [")
+    with pytest.raises(ConfigError, match=r"config\.toml"):
+        train_model(tiny, tiny_data, run, resume=True, force=False)

@@ -29,7 +29,7 @@ def test_resumed_run_drops_what_came_after_its_checkpoint_and_a_torn_line(tmp_pa
         for step in range(1, 8):
             metrics.write("train", step, step * 256, loss=1.0)
     with run.metrics.open("a") as file:
-        file.write('{"kind": "train", "step": 8, "lo')
+        file.write('[]\n7\n{"kind": "train"}\n{"kind": "train", "step": 8, "lo')
     with Metrics(run, resumed_step=5) as metrics:
         metrics.write("train", 6, 6 * 256, loss=0.5)
     assert _steps(run) == [1, 2, 3, 4, 5, 6]

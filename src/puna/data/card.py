@@ -1,5 +1,6 @@
 """The data card: what is in a build, what was dropped and why, and how the recipe's run will use it."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,23 @@ def make_card(recipe: Recipe, out: DataDir, documents: dict[str, Any], tokenizer
         "sources": sources,
     }
     return with_mixture(card, recipe)
+
+
+def read_card(out: DataDir) -> dict[str, Any]:
+    """The card of a finished build.
+
+    Raises:
+        DataError: It is missing or damaged.
+    """
+    try:
+        card = json.loads(out.card.read_text(encoding="utf-8"))
+        if card["schema"] != SCHEMA:
+            raise DataError(
+                f"{out.card}: card format {card['schema']}, this version of Puna reads {SCHEMA}", hint=REBUILD
+            )
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DataError(f"{out.card}: is missing or damaged", hint=REBUILD) from None
+    return card
 
 
 def with_mixture(card: dict[str, Any], recipe: Recipe) -> dict[str, Any]:

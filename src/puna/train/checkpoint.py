@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 import torch.distributed.checkpoint as dcp
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
@@ -83,7 +84,8 @@ def read_state(path: Path) -> TrainState:
     """
     try:
         header = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        form, version, hashes, state = header["format"], header["version"], header["sha256"], header["state"]
+        form, version, hashes = header["format"], header["version"], header["sha256"]
+        state = TypeAdapter(TrainState).validate_python(header["state"])
     except (OSError, ValueError, KeyError, TypeError):
         raise CheckpointError(f"{path}: state.json is missing or damaged", hint=_older(path)) from None
     if (form, version) != (FORMAT, VERSION):
@@ -96,7 +98,7 @@ def read_state(path: Path) -> TrainState:
             raise CheckpointError(f"{file}: is missing", hint=_older(path))
         if sha256_file(file) != expected:
             raise CheckpointError(f"{file}: is damaged, its SHA-256 is not the one written with it", hint=_older(path))
-    return TrainState(**state)
+    return state
 
 
 def load_tensors(path: Path, model: nn.Module, optimizer: torch.optim.AdamW) -> None:

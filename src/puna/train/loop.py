@@ -4,7 +4,6 @@ The order of the data is a function of the step alone, so a resumed run needs no
 the same bits as a run that nobody interrupted.
 """
 
-import json
 import math
 import statistics
 import time
@@ -22,7 +21,7 @@ from puna.core.files import sha256_json, write_json
 from puna.core.layout import DataDir, RunDir
 from puna.core.records import Record
 from puna.core.units import format_bytes, format_count, format_duration
-from puna.data.card import with_mixture
+from puna.data.card import read_card, with_mixture
 from puna.data.loader import Loader
 from puna.data.shards import TokenShards
 from puna.model.count import flops_per_token, parameters
@@ -105,7 +104,7 @@ def train(recipe: Recipe, data: DataDir, run: RunDir, *, resume: bool, force: bo
     record = Record("train", config=recipe.model_dump(exclude_none=True))
     record.inputs = {"data": loader.fingerprint, "tokenizer": tokenizer.sha256}
     save_recipe(recipe, run.config)
-    write_json(run.data_card, with_mixture(json.loads(data.card.read_text(encoding="utf-8")), recipe))
+    write_json(run.data_card, with_mixture(read_card(data), recipe))
 
     device = find_device(recipe.train.precision, recipe.energy)
     model = build_model(recipe, device)

@@ -56,11 +56,13 @@ class Metrics:
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a metrics file; a last line that a killed process left half-written is passed over."""
+    """The lines of a metrics file; what is no line of metrics, as a killed process may leave, is passed over."""
     if not path.exists():
         return
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            yield json.loads(line)
+            value = json.loads(line)
         except ValueError:
             continue
+        if isinstance(value, dict) and isinstance(value.get("step"), int):
+            yield value

@@ -1,10 +1,10 @@
 """Whether a run may start, go on or is finished, and from which checkpoint."""
 
-import tomllib
 from pathlib import Path
 
 from puna.config.explain import differences
 from puna.config.recipe import Recipe
+from puna.config.toml import read_toml
 from puna.core.errors import CheckpointError
 from puna.core.files import remove
 from puna.core.layout import RunDir
@@ -74,8 +74,7 @@ def newest(recipe: Recipe, run: RunDir, data_fingerprint: str) -> tuple[Path, Tr
 def _refuse_started_otherwise(recipe: Recipe, run: RunDir) -> None:
     """A run without a checkpoint has nothing but its config.toml to say what it was."""
     if run.config.exists() and not list_checkpoints(run):
-        with run.config.open("rb") as file:
-            _refuse_changes(tomllib.load(file), recipe, run, str(run.config))
+        _refuse_changes(read_toml(run.config), recipe, run, str(run.config))
 
 
 def _refuse_other_data(trained_on: str, present: str, path: Path) -> None:
