@@ -33,4 +33,4 @@ test: lint
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4
 
 clean:
-	rm -rf $(VENV) data runs
+	rm -rf $(VENV)

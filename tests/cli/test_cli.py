@@ -69,6 +69,7 @@ def test_commands_without_tensors_import_no_torch(command: list[str]):
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert "Traceback" not in result.stderr
+    assert "needs the package" not in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -115,6 +116,7 @@ def test_mistyped_recipe_override_and_value_are_named_all_at_once():
 def test_training_without_data_says_which_command_makes_them(tmp_path: Path):
     assert_sentence(puna("train", "demo", cwd=tmp_path), "no finished data build", "puna data build demo")
     assert_sentence(puna("data", "build", "llama-7b", cwd=tmp_path), "has no sources")
+    assert_sentence(puna("train", "llama-7b", cwd=tmp_path), "names no data to train on")
     assert list(tmp_path.rglob("*.bin")) == []
 
 
@@ -157,6 +159,7 @@ def test_generated_text_goes_to_stdout_and_is_repeatable(tiny_run: RunDir):
 def test_prompt_longer_than_the_context_is_refused(tiny_run: RunDir):
     result = puna("generate", tiny_run.root, "word " * 100)
     assert_sentence(result, "the model's context is 32")
+    assert puna("generate", tiny_run.root, "x", "--temperature", "nan").returncode == 2
 
 
 def test_model_that_is_not_there_or_damaged(tiny_run: RunDir, tmp_path: Path):

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from puna.cli.arguments import RunOrModel
+from puna.core.errors import GenerateError
 
 
 def generate(
@@ -14,7 +15,7 @@ def generate(
     max_tokens: Annotated[int, typer.Option(min=1, help="Tokens to write at most.")] = 128,
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the most likely token each time.")] = 0.8,
     top_p: Annotated[float, typer.Option(min=1e-6, max=1, help="Nucleus sampling.")] = 0.95,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed writes the same text.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="The same seed writes the same text.")] = 0,
 ) -> None:
     """Continue a prompt; the text goes to standard output as it is written."""
     from puna.core.console import say
@@ -22,7 +23,7 @@ def generate(
     from puna.model.files import load_model, resolve_model
     from puna.tokenizer.tokenizer import Tokenizer
 
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = _read_stdin() if prompt == "-" else prompt
     directory = resolve_model(run)
     model, _ = load_model(directory)
     tokenizer = Tokenizer.load(directory)
@@ -35,3 +36,10 @@ def generate(
     for piece in pieces:
         print(piece, end="", flush=True)
     print()
+
+
+def _read_stdin() -> str:
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise GenerateError(f"standard input: is no UTF-8 text ({error.reason} at byte {error.start})") from None

@@ -60,7 +60,12 @@ def train_tokenizer(recipe: Recipe, out: DataDir, *, force: bool) -> None:
 
 def train_model(recipe: Recipe, data: DataDir, run: RunDir, *, resume: bool, force: bool) -> None:
     """The model, trained on the data build."""
-    if recipe.mixture and read_record(data.record) is None:
+    if not recipe.mixture:
+        raise DataError(
+            f"recipe {recipe.name!r} names no data to train on",
+            hint="write a recipe that extends it, with [data.sources] and [mixture]",
+        )
+    if read_record(data.record) is None:
         raise DataError(
             f"{data.root}: no finished data build is here", hint=f"`puna data build {recipe.name}` makes it"
         )

@@ -4,8 +4,6 @@ import signal
 from types import FrameType, TracebackType
 from typing import Self
 
-from puna.core.console import say
-
 
 class Interrupt:
     """While entered, remembers the first SIGINT or SIGTERM instead of dying of it."""
@@ -34,7 +32,5 @@ class Interrupt:
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
+        # Nothing is printed here: whoever read our messages may have been ended by the same Ctrl-C.
         self.signal = number
-        say(
-            f"{signal.Signals(number).name}: finishing this step and saving; press Ctrl-C again to leave without saving"
-        )

@@ -93,6 +93,7 @@ def train(recipe: Recipe, data: DataDir, run: RunDir, *, resume: bool, force: bo
     if resume and force:
         raise TrainError("--resume goes on with a run and --force deletes it; give one of them")
     tokenizer = Tokenizer.load(data.tokenizer)
+    _check_prompts(recipe, tokenizer)
     loader, _ = _open_data(recipe, data, tokenizer, verify=False)
     if resume and resuming.is_finished(recipe, run, loader.fingerprint):
         say(f"{run.root}: trained already")
@@ -129,6 +130,19 @@ def train(recipe: Recipe, data: DataDir, run: RunDir, *, resume: bool, force: bo
         final = _validate(session, final=True)
         _sample(session)
         _finish(session, record, final)
+        if interrupt.signal is not None:
+            raise SystemExit(interrupt.exit_code)
+
+
+def _check_prompts(recipe: Recipe, tokenizer: Tokenizer) -> None:
+    """Refuse before the first step what sampling would refuse in the middle of the run."""
+    for prompt in recipe.samples.prompts:
+        length = len(tokenizer.encode(prompt, bos=True))
+        if length >= recipe.model.context:
+            raise TrainError(
+                f"samples.prompts: {prompt[:40]!r} is {length} tokens long, which leaves no room for an answer in "
+                f"model.context = {recipe.model.context}"
+            )
 
 
 def build_model(recipe: Recipe, device: Device) -> Llama:
@@ -180,13 +194,13 @@ def _run_steps(session: Session, interrupt: Interrupt) -> None:
             loss, norm, lr = _timed_step(session)
             _check_finite(state.step, loss.item(), norm.item())
             done = state.step == recipe.total_steps
-            if state.step % recipe.train.log_every == 0 or done:
-                _log(session, display, loss, norm, lr)
-            display.advance()
             if interrupt.signal is not None:
                 _save(session)
                 say(f"saved step {state.step}; `--resume` goes on from here")
                 raise SystemExit(interrupt.exit_code)
+            if state.step % recipe.train.log_every == 0 or done:
+                _log(session, display, loss, norm, lr)
+            display.advance()
             if not done and state.step % recipe.validation.every_steps == 0:
                 _validate(session, final=False)
             if not done and state.step % recipe.samples.every_steps == 0:
