@@ -1,5 +1,6 @@
 """Fixtures that several layers share: a small recipe on real text, its data build and a trained run."""
 
+import inspect
 import os
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 from puna.config.load import load_recipe
 from puna.config.recipe import Recipe
 from puna.core.layout import DataDir, RunDir
+from puna.tokenizer.tokenizer import Tokenizer
+from puna.tokenizer.train import train_tokenizer
 
 # Two test processes on two cores: one thread each, and the same bits whichever process runs a test.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -104,3 +107,12 @@ def tiny_run(tiny: Recipe, tiny_data: DataDir, tmp_path_factory: pytest.TempPath
     run = RunDir(tmp_path_factory.mktemp("runs") / "tiny")
     train_model(tiny, tiny_data, run, resume=False, force=False)
     return run
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    """512 pieces, learned from a module of Python's library."""
+    return train_tokenizer(
+        [inspect.getsource(inspect)], vocab_size=512, character_coverage=0.9999, config={}, inputs={},
+        out=tmp_path_factory.mktemp("tokenizer") / "tokenizer",
+    )  # fmt: skip

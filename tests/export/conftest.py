@@ -1,6 +1,5 @@
 """A small tokenizer and models of three kinds, saved."""
 
-import inspect
 from pathlib import Path
 
 import pytest
@@ -11,22 +10,12 @@ from puna.model.files import save_model
 from puna.model.init import init_weights
 from puna.model.llama import Llama
 from puna.tokenizer.tokenizer import Tokenizer
-from puna.tokenizer.train import train_tokenizer
 
 SHAPES = {
     "full heads": {"n_kv_heads": 4},
     "grouped heads": {"n_kv_heads": 2, "rope_theta": 5e5, "norm_eps": 1e-5},
     "tied": {"n_kv_heads": 1, "tie_embeddings": True},
 }
-
-
-@pytest.fixture(scope="session")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    """512 pieces, learned from a module of Python's library."""
-    return train_tokenizer(
-        [inspect.getsource(inspect)], vocab_size=512, character_coverage=0.9999, config={}, inputs={},
-        out=tmp_path_factory.mktemp("tokenizer") / "tokenizer",
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="session", params=SHAPES)

@@ -1,23 +1,10 @@
 """A small tokenizer and a random model that fits it."""
 
-import inspect
-
 import pytest
 
 from puna.config.recipe import ModelConfig
 from puna.model.init import init_weights
 from puna.model.llama import Llama
-from puna.tokenizer.tokenizer import Tokenizer
-from puna.tokenizer.train import train_tokenizer
-
-
-@pytest.fixture(scope="session")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    """512 pieces, learned from a module of Python's library."""
-    return train_tokenizer(
-        [inspect.getsource(inspect)], vocab_size=512, character_coverage=0.9999, config={}, inputs={},
-        out=tmp_path_factory.mktemp("tokenizer") / "tokenizer",
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,8 @@
 """Small decoders of every kind: full and grouped heads, tied and untied, odd sizes, another rotary base."""
 
-import inspect
-
 import pytest
 
 from puna.config.recipe import ModelConfig
-from puna.tokenizer.tokenizer import Tokenizer
-from puna.tokenizer.train import train_tokenizer
 
 SHAPES = {
     "full heads": {"dim": 64, "n_heads": 4, "n_kv_heads": 4},
@@ -21,12 +17,3 @@ SHAPES = {
 def config(request: pytest.FixtureRequest) -> ModelConfig:
     """Each shape in turn; the weights make logits of about one, so that 1e-5 is some hundred roundings of float32."""
     return ModelConfig(n_layers=3, ffn_dim=88, vocab_size=301, context=48, init_std=0.1, **request.param)
-
-
-@pytest.fixture(scope="session")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    """512 pieces, learned from a module of Python's library."""
-    return train_tokenizer(
-        [inspect.getsource(inspect)], vocab_size=512, character_coverage=0.9999, config={}, inputs={},
-        out=tmp_path_factory.mktemp("tokenizer") / "tokenizer",
-    )  # fmt: skip
