@@ -40,7 +40,7 @@ def puna(compiled: bool) -> tuple[torch.nn.Module, Loss]:
 
     def loss(tokens_BT: Tensor) -> Tensor:
         x_BTD = model.hidden(tokens_BT[:, :-1])
-        total = linear_cross_entropy(x_BTD.flatten(0, 1), model.output.weight, tokens_BT[:, 1:].flatten(), chunk)
+        total, _ = linear_cross_entropy(x_BTD.flatten(0, 1), model.output.weight, tokens_BT[:, 1:].flatten(), chunk)
         return total / (B * T)
 
     return model, loss

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,11 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
         [inspect.getsource(inspect)], vocab_size=512, character_coverage=0.9999, config={}, inputs={},
         out=tmp_path_factory.mktemp("tokenizer") / "tokenizer",
     )  # fmt: skip
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A TCP port of this machine that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]

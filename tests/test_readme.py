@@ -38,7 +38,7 @@ def test_tree_names_every_folder():
 
 
 @pytest.mark.parametrize(
-    "command", [match.split()[:2] for match in re.findall(r"^\| `puna ([a-z ]+)", README, flags=re.MULTILINE)]
+    "command", [match.split()[:2] for match in re.findall(r"^\| `puna ([a-z -]+)", README, flags=re.MULTILINE)]
 )
 def test_every_command_of_the_table_exists(command: list[str]):
     words = command if command[0] in {"data", "tokenizer"} else command[:1]

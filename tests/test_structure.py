@@ -16,7 +16,6 @@ TESTED_ELSEWHERE = {
     "__main__.py": "two lines that call cli.main; tests/cli runs them as `python -m puna`",
     "cli/app.py": "the table of commands; tests/cli/test_cli.py reads it from --help",
     "cli/arguments.py": "declarations of arguments; tests/cli/test_stages.py runs them",
-    "cli/data.py": "declares its arguments and calls cli/stages.py",
     "cli/export.py": "declares its arguments and calls cli/stages.py",
     "cli/generate.py": "declares its arguments and calls infer/generate.py",
     "cli/recipes.py": "prints what tests/config checks",
@@ -24,6 +23,15 @@ TESTED_ELSEWHERE = {
     "cli/run.py": "declares its arguments and calls cli/stages.py",
     "cli/tokenizer.py": "declares its arguments and calls cli/stages.py",
     "data/document.py": "two records and the names of reasons; tests/data/test_sources.py uses them all",
+    "cli/tune.py": "declares its arguments and calls train/tune.py",
+    "cli/verify.py": "declares its arguments and calls train/verify.py",
+    "parallel/objective.py": "tests/parallel/test_apply.py compares it with one process in every layout",
+    "parallel/tensor.py": "tests/parallel/test_apply.py compares it with one process in every layout",
+    "train/finish.py": "tests/train/test_loop.py reads the record that it writes",
+    "train/measure.py": "tests/train/test_tune.py runs it",
+    "train/saver.py": "tests/train/test_checkpoint.py saves through it",
+    "train/session.py": "tests/train/test_loop.py makes sessions; what it refuses is there too",
+    "train/step.py": "tests/train/test_loop.py compares its steps with a plain loop",
     "ops/reference.py": "the oracles; tests/ops compares the fast operations and torch's with them",
     "cli/train.py": "declares its arguments and calls cli/stages.py",
 }
@@ -58,8 +66,10 @@ def test_layer_imports_where_torch_is_not_installed(layer: str) -> None:
     import_without_torch(modules)
 
 
-def test_counting_imports_where_torch_is_not_installed() -> None:
-    import_without_torch(["puna.model.count"])
+def test_counting_and_planning_import_where_torch_is_not_installed() -> None:
+    planning = [f"puna.model.{path.stem}" for path in MODULES if path.match("model/plan*.py")]
+    assert len(planning) > 1
+    import_without_torch(["puna.model.count", *planning])
 
 
 def test_what_trains_does_not_import_where_torch_is_not_installed() -> None:

@@ -29,13 +29,28 @@ def assert_sentence(result: subprocess.CompletedProcess[str], *parts: str) -> No
 
 
 def test_help_lists_the_road_in_order():
-    named = re.findall(r"^[│|]?\s*([a-z]+)  ", puna("--help").stdout, flags=re.MULTILINE)
-    assert named == ["recipes", "data", "tokenizer", "train", "export", "generate", "report", "run"]
+    named = re.findall(r"^[│|]?\s*([a-z][a-z-]*)  ", puna("--help").stdout, flags=re.MULTILINE)
+    assert named == [
+        "recipes", "plan", "data", "tokenizer", "tune", "train", "verify-resume", "export", "generate", "report", "run",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "command",
-    [["recipes"], ["data", "build"], ["tokenizer", "train"], ["train"], ["export"], ["generate"], ["report"], ["run"]],
+    [
+        ["recipes"],
+        ["plan"],
+        ["data", "build"],
+        ["data", "trace"],
+        ["tokenizer", "train"],
+        ["tune"],
+        ["train"],
+        ["verify-resume"],
+        ["export"],
+        ["generate"],
+        ["report"],
+        ["run"],
+    ],
 )
 def test_every_command_explains_itself(command: list[str]):
     result = puna(*command, "--help")
@@ -110,7 +125,9 @@ def test_show_prints_values_with_their_origins_and_does_nothing(tmp_path: Path):
 def test_mistyped_recipe_override_and_value_are_named_all_at_once():
     assert_sentence(puna("train", "dmeo"), "dmeo", "did you mean 'demo'?")
     result = puna("train", "demo", "optim.lrr=1", "train.precision=fp8", "model.dim=wide")
-    assert_sentence(result, "did you mean 'optim.lr'?", "'fp32' or 'bf16', got ", "a whole number, got ")
+    assert_sentence(
+        result, "did you mean 'optim.lr'?", "'fp32', 'bf16' or 'bf16-stochastic', got ", "a whole number, got "
+    )
 
 
 def test_training_without_data_says_which_command_makes_them(tmp_path: Path):

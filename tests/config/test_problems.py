@@ -20,14 +20,19 @@ heldout_fraction = 0.1
 
 SENTENCES = {
     # unknown keys
-    "optim.learning_rat=1": "command line: unknown key 'optim.learning_rat'; known here: lr, final_lr_ratio, "
-    "warmup_steps, beta1, beta2, eps, weight_decay, clip_norm",
+    "optim.learning_rat=1": "command line: unknown key 'optim.learning_rat'; known here: name, lr, schedule, "
+    "cooldown_ratio, final_lr_ratio, warmup_steps, momentum, beta1, beta2, eps, weight_decay, clip_norm",
+    "stages=[{from_token = 1}]": "command line: unknown key 'stages.0.from_token'; did you mean "
+    "'stages.0.from_tokens'?",
+    "model.rope_scaling={factr = 2}": "command line: unknown key 'model.rope_scaling.factr'; did you mean "
+    "'model.rope_scaling.factor'?",
     "optim.weigth_decay=1": "command line: unknown key 'optim.weigth_decay'; did you mean 'optim.weight_decay'?",
     "trai.tokens=1": "command line: unknown key 'trai'; did you mean 'train'?",
     "data.sources.prose.foo.bar=1": "command line: unknown key 'data.sources.prose.foo'; known here: kind, package, "
     "path, include, exclude, licence, heldout_pattern, heldout_fraction",
     "extends=demo": "command line: unknown key 'extends'; known here: name, description, seed, data, mixture, "
-    "tokenizer, model, train, optim, validation, samples, checkpoint, energy",
+    "max_epochs, stages, tokenizer, model, train, parallel, stability, optim, validation, samples, checkpoint, "
+    "metrics, energy",
     # wrong types
     "optim=3": "command line: 'optim' expects a table, got 3",
     "mixture=[1]": "command line: 'mixture' expects a table, got [1]",
@@ -53,7 +58,7 @@ SENTENCES = {
     "model.n_layers=3_000_000_000": "command line: 'model.n_layers' expects less than 2147483648, got 3000000000",
     "data.sources.prose.include=[]": "command line: 'data.sources.prose.include' expects at least one entry, got []",
     # bad choices, names, counts, patterns
-    "train.precision=fp8": "command line: 'train.precision' expects 'fp32' or 'bf16', got \"fp8\"",
+    "train.precision=fp8": "command line: 'train.precision' expects 'fp32', 'bf16' or 'bf16-stochastic', got \"fp8\"",
     "name=../mine": "command line: 'name' expects a name that matches ^[a-z0-9][a-z0-9._-]*$, got \"../mine\"",
     "train.tokens=4 apples": "command line: 'train.tokens' '4 apples' is no count; write a whole number such as 4096, "
     "20k, 1.5M, 7B or 1.2T",

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,8 +32,15 @@ def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 def write_tokens(tmp_path: Path) -> WriteShards:
     """Writes shards of given token ids, without any text or tokenizer."""
 
-    def write(documents: list[list[int]], *, name: str = "prose", shard_tokens: int = 10**6, vocab_size: int = 50000):
-        tokenizer: Any = SimpleNamespace(sha256="a" * 64, vocab_size=vocab_size, bos_id=1, eos_id=2)
+    def write(
+        documents: list[list[int]],
+        *,
+        name: str = "prose",
+        shard_tokens: int = 10**6,
+        vocab_size: int = 50000,
+        tokenizer_sha256: str = "a" * 64,
+    ):
+        tokenizer: Any = SimpleNamespace(sha256=tokenizer_sha256, vocab_size=vocab_size, bos_id=1, eos_id=2)
         encoded = [Encoded(f"{n}.txt", f"shelf: {n}.txt", ids, 3 * len(ids)) for n, ids in enumerate(documents)]
         directory = tmp_path / "shards" / name / "train"
         write_shards(
@@ -42,6 +49,34 @@ def write_tokens(tmp_path: Path) -> WriteShards:
         return TokenShards.open(directory, verify=True)
 
     return write
+
+
+@pytest.fixture
+def mixed() -> Callable[..., Recipe]:
+    """Makes recipes that mix given sources, with one sequence per batch so that a stage may begin anywhere."""
+
+    def make(
+        shares: dict[str, float],
+        *,
+        context: int = 8,
+        seed: int = 0,
+        stages: Sequence[tuple[int, dict[str, float]]] = (),
+    ) -> Recipe:
+        source = {"kind": "files", "path": "shelf", "include": ["*"], "heldout_fraction": 0.1}
+        return Recipe.model_validate(
+            {
+                "name": "mixed",
+                "seed": seed,
+                "data": {"sources": dict.fromkeys(shares, source)},
+                "mixture": shares,
+                "stages": [{"from_tokens": first * context, "mixture": mixture} for first, mixture in stages],
+                "model": {"dim": 32, "n_layers": 1, "n_heads": 2, "n_kv_heads": 2, "context": context},
+                "train": {"tokens": 10**6 * context, "batch_tokens": context, "micro_batch_tokens": context},
+                "optim": {"warmup_steps": 1},
+            }
+        )
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from puna.core.errors import DataError, TokenizerError
 from puna.core.files import sha256_file
 from puna.core.layout import DataDir
 from puna.core.records import read_record
-from puna.data.card import finish_build, markdown
+from puna.data.card import finish_build, markdown, with_mixture
 from puna.data.documents import build_documents
 from puna.data.shards import TokenShards
 from puna.data.tokenize import tokenize_documents
@@ -60,6 +60,16 @@ def test_the_card_says_how_often_the_run_will_read_each_source(card: dict):
     assert poems["run_tokens"] == 7680
     assert poems["epochs"] == pytest.approx(7680 / poems["splits"]["train"]["tokens"])
     assert code["epochs"] == pytest.approx(2560 / code["splits"]["train"]["tokens"])
+
+
+def test_the_card_counts_the_stages_of_the_run(recipe: Recipe, card: dict):
+    stages = [{"from_tokens": 4096, "mixture": {"code": 2.0}}, {"from_tokens": 9216, "mixture": recipe.mixture}]
+    staged = Recipe.model_validate(recipe.model_dump() | {"stages": stages})
+    poems, code = with_mixture(card, staged)["sources"]
+    assert poems["run_tokens"] == 0.75 * (4096 + 1024)
+    assert code["run_tokens"] == 0.25 * (4096 + 1024) + 5120
+    assert poems["share"] == poems["run_tokens"] / 10240
+    assert code["epochs"] == pytest.approx(code["run_tokens"] / code["splits"]["train"]["tokens"])
 
 
 def test_unigram_bits_equal_a_count_by_hand(built: DataDir, card: dict):

@@ -8,13 +8,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from puna.config.recipe import ModelConfig
 from puna.core.errors import CheckpointError, ExportError, StorageError
 from puna.core.records import read_record
 from puna.export import hf
 from puna.export.hf import write_hf
 from puna.export.names import huggingface_names
 from puna.infer.generate import generate_ids
-from puna.model.files import load_model, read_config
+from puna.model.files import load_model, read_config, save_model
+from puna.model.init import init_weights
+from puna.model.llama import Llama
 from puna.tokenizer.tokenizer import Tokenizer
 
 transformers = pytest.importorskip("transformers")
@@ -67,15 +70,30 @@ def test_transformers_loads_it_without_a_warning_and_with_equal_logits(
         assert (ours(tokens_BT) - model(tokens_BT).logits).abs().max() <= 1e-5
 
 
+def rope_parameters(config: ModelConfig) -> dict[str, object]:
+    """What transformers' documentation wants for each kind of scaling."""
+    scaling = config.rope_scaling
+    if scaling is None:
+        return {"rope_type": "default"}
+    if scaling.kind == "linear":
+        return {"rope_type": "linear", "factor": 2.5}
+    return {
+        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 32,
+    }  # fmt: skip
+
+
 def test_transformers_reads_the_configuration_that_was_meant(model_dir: Path, exported: Path) -> None:
     config, theirs = read_config(model_dir), transformers.AutoConfig.from_pretrained(exported)
-    assert theirs.rope_parameters == {"rope_theta": config.rope_theta, "rope_type": "default"}
+    assert theirs.rope_parameters == {"rope_theta": config.rope_theta} | rope_parameters(config)
     assert theirs.head_dim == config.head_dim
     assert theirs.num_key_value_heads == config.n_kv_heads
     assert theirs.tie_word_embeddings == config.tie_embeddings
     assert (theirs.bos_token_id, theirs.eos_token_id, theirs.pad_token_id) == (1, 2, None)
     written = json.loads((exported / "config.json").read_text())
     assert written["rope_theta"] == config.rope_theta  # for readers from before rope_parameters
+    old = rope_parameters(config)
+    assert written["rope_scaling"] == (None if old["rope_type"] == "default" else old)
     assert written["torch_dtype"] == written["dtype"] == "float32"
 
 
@@ -174,3 +192,25 @@ def test_export_that_fails_its_proof_leaves_nothing(
     with pytest.raises(ExportError, match="logits differ"):
         write_hf(model_dir, tmp_path / "hf", force=False)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"norm": "layer"}, "norm = 'layer'"),
+        ({"qk_norm": True}, "qk_norm = true"),
+        ({"norm": "layer", "qk_norm": True}, "norm = 'layer' and qk_norm = true"),
+    ],
+)
+def test_what_llama_for_causal_lm_does_not_compute_is_refused(
+    tmp_path: Path, tokenizer: Tokenizer, changes: dict[str, object], named: str
+) -> None:
+    shape = {"dim": 32, "n_layers": 1, "n_heads": 2, "n_kv_heads": 2, "ffn_dim": 48, "vocab_size": 512, "context": 16}
+    model = Llama(ModelConfig.model_validate(shape | changes))
+    init_weights(model, 0)
+    save_model(model, tmp_path / "model", tokenizer_bytes=tokenizer.model_bytes, inputs={})
+    with pytest.raises(ExportError, match="LlamaForCausalLM computes norm = 'rms'") as caught:
+        write_hf(tmp_path / "model", tmp_path / "hf", force=False)
+    assert caught.value.message.startswith(f"{tmp_path / 'model' / 'model.toml'}: has {named}, but")
+    assert "\n" not in caught.value.message
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]

@@ -14,7 +14,7 @@ def test_cached_decoding_equals_the_full_forward_pass(config: ModelConfig, piece
     model = Llama(config)
     init_weights(model, 0)
     tokens_BT = torch.randint(0, config.vocab_size, (3, 48), generator=torch.Generator().manual_seed(1))
-    caches = new_caches(config, 3, 48, torch.device("cpu"), torch.float32)
+    caches = new_caches(config, 48)
     with torch.no_grad():
         full_BTV = model(tokens_BT)
         logits, start = [], 0
@@ -27,7 +27,7 @@ def test_cached_decoding_equals_the_full_forward_pass(config: ModelConfig, piece
 
 
 def test_more_positions_than_there_is_room_for_are_refused(config: ModelConfig) -> None:
-    cache = new_caches(config, 1, 4, torch.device("cpu"), torch.float32)[0]
+    cache = new_caches(config, 4)[0]
     piece = torch.zeros(1, config.n_kv_heads, 3, config.head_dim)
     cache.update(piece, piece)
     with pytest.raises(RuntimeError):

@@ -11,12 +11,33 @@ from puna.config.recipe import ModelConfig
 from puna.model.count import flops_per_token, matmul_parameters, parameters
 from puna.model.llama import Llama
 
-# Touvron et al. 2023 (arXiv:2302.13971), table 2, "params": 6.7B, 13.0B, 32.5B, 65.2B. The last is cut, not rounded.
-PAPER = {
-    "llama-7b": (6_738_415_616, "6.7"),
-    "llama-13b": (13_015_864_320, "13.0"),
-    "llama-33b": (32_528_943_616, "32.5"),
-    "llama-65b": (65_285_660_672, "65.2"),
+# name: exact parameters, what is published, its unit
+PUBLISHED = {
+    # Touvron et al. 2023 (arXiv:2302.13971), table 2, "params". The last is cut, not rounded.
+    "llama-7b": (6_738_415_616, "6.7", 1e9),
+    "llama-13b": (13_015_864_320, "13.0", 1e9),
+    "llama-33b": (32_528_943_616, "32.5", 1e9),
+    "llama-65b": (65_285_660_672, "65.2", 1e9),
+    # Parameters of the released safetensors as Hugging Face's model pages show them.
+    "llama2-7b": (6_738_415_616, "6.73", 1e9),
+    "llama2-13b": (13_015_864_320, "13.0", 1e9),
+    "llama2-70b": (68_976_648_192, "68.9", 1e9),
+    "llama3-8b": (8_030_261_248, "8.03", 1e9),
+    "llama3-70b": (70_553_706_496, "70.5", 1e9),
+    "llama3.1-8b": (8_030_261_248, "8.03", 1e9),
+    "openllama-3b": (3_426_473_600, "3.4", 1e9),
+    "openllama-7b": (6_738_415_616, "6.7", 1e9),
+    "openllama-13b": (13_015_864_320, "13.0", 1e9),
+    # OpenLM's names; Gadre et al. 2024 (arXiv:2403.08540) call the 411M, 1B and 7B shapes 0.411B, 1.4B and 6.9B.
+    "open_lm_11m": (11_012_448, "11", 1e6),
+    "open_lm_25m": (24_679_104, "24", 1e6),
+    "open_lm_87m": (87_649_192, "87", 1e6),
+    "open_lm_160m": (162_417_408, "162", 1e6),
+    "open_lm_411m": (411_616_256, "411", 1e6),
+    "open_lm_830m": (834_479_616, "834", 1e6),
+    "open_lm_1b": (1_439_795_200, "1.4", 1e9),
+    "open_lm_3b": (2_795_932_160, "2.7", 1e9),
+    "open_lm_7b": (6_889_410_560, "6.8", 1e9),
 }
 
 
@@ -25,12 +46,12 @@ def torch_model(config: ModelConfig) -> Llama:
         return Llama(config)
 
 
-@pytest.mark.parametrize("name", PAPER)
-def test_presets_have_the_papers_parameters_and_the_torch_models(name: str) -> None:
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_presets_have_the_published_parameters_and_the_torch_models(name: str) -> None:
     config = load_recipe(name).recipe.model
-    exact, billions = PAPER[name]
+    exact, published, unit = PUBLISHED[name]
     assert parameters(config).total == exact
-    assert str(exact // 10**8 / 10) == billions
+    assert str(exact / unit).startswith(published)
     assert sum(parameter.numel() for parameter in torch_model(config).parameters()) == exact
 
 

@@ -20,8 +20,8 @@ from puna.tokenizer.tokenizer import Tokenizer
 SHAPE = {"dim": 32, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "ffn_dim": 48, "vocab_size": 512, "context": 16}
 
 
-def build(**changes: bool) -> Llama:
-    model = Llama(ModelConfig(**SHAPE, **changes))
+def build(**changes: object) -> Llama:
+    model = Llama(ModelConfig.model_validate(SHAPE | changes))
     init_weights(model, 0)
     return model
 
@@ -63,6 +63,30 @@ def test_saved_model_comes_back_bit_by_bit(tmp_path: Path, tokenizer: Tokenizer,
     assert outputs == {
         name: sha256_file(tmp_path / "m" / name) for name in ("model.safetensors", "model.toml", "tokenizer.model")
     }
+
+
+def test_every_option_of_the_model_comes_back(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    scaling = {"kind": "llama3", "factor": 8.0, "original_context": 8}
+    model = build(norm="layer", qk_norm=True, rope_scaling=scaling, init="openlm")
+    save_model(model, tmp_path / "m", tokenizer_bytes=tokenizer.model_bytes, inputs={})
+    loaded, config = load_model(tmp_path / "m")
+    assert config == model.config
+    tokens_BT = torch.arange(16)[None]
+    assert torch.equal(model(tokens_BT), loaded(tokens_BT))
+    assert "layers.1.attention.q_norm.weight" in load_file(tmp_path / "m" / "model.safetensors")
+
+
+def test_model_written_before_these_options_still_loads(saved: Path) -> None:
+    path = saved / "model.toml"
+    before = load_model(saved)[0]
+    new = ("norm = ", "qk_norm = ", "init = ")
+    lines = [line for line in path.read_text().splitlines() if not line.startswith(new)]
+    assert len(lines) == len(path.read_text().splitlines()) - len(new)
+    path.write_text("\n".join(lines))
+    sign_again(saved)
+    loaded, config = load_model(saved)
+    assert config == before.config
+    assert torch.equal(loaded.output.weight, before.output.weight)
 
 
 def test_directory_holds_tokenizer_and_record(saved: Path, tokenizer: Tokenizer) -> None:

@@ -3,7 +3,7 @@ import torch
 
 from puna.config.recipe import ModelConfig
 from puna.model.init import init_weights
-from puna.model.llama import Llama, RMSNorm, causal_mask, rope_table, rotate
+from puna.model.llama import LayerNorm, Llama, RMSNorm, rope_table, rotate
 
 
 def build(config: ModelConfig, seed: int = 0) -> Llama:
@@ -46,6 +46,27 @@ def test_norm_of_a_bfloat16_input_has_float32_statistics() -> None:
     assert (norm(x) != exact.bfloat16()).double().mean() < 0.01
 
 
+def test_layer_norm_is_torchs_without_a_bias_and_has_float32_statistics() -> None:
+    x = (torch.randn(4, 4096) * 100 + 30).bfloat16()
+    norm = LayerNorm(4096, 1e-5).bfloat16()
+    torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+    assert [name for name, _ in norm.named_parameters()] == ["weight"]
+    exact = torch.nn.functional.layer_norm(x.double(), (4096,), eps=1e-5).bfloat16() * norm.weight
+    assert norm(x).dtype == torch.bfloat16
+    assert (norm(x) != exact).double().mean() < 0.01
+
+
+def test_norms_of_queries_and_keys_make_their_scale_indifferent(config: ModelConfig) -> None:
+    model, tokens_BT = build(config), tokens(config)
+    with torch.no_grad():
+        before = model(tokens_BT)
+        for block in model.layers:
+            block.attention.wq.weight *= 7
+            block.attention.wk.weight *= 7
+        changed = (model(tokens_BT) - before).abs().max()
+    assert (changed < 1e-2) == config.qk_norm
+
+
 def test_a_token_changes_nothing_before_it_and_something_after_it(config: ModelConfig) -> None:
     model = build(config)
     before_BT = tokens(config)
@@ -70,11 +91,6 @@ def test_logits_are_the_output_layer_of_the_hidden_state(config: ModelConfig) ->
     assert torch.equal(model(tokens_BT), model.output(model.hidden(tokens_BT)))
 
 
-def test_mask_lets_the_last_queries_see_all_keys_up_to_their_own() -> None:
-    expected = [[True, True, True, False], [True, True, True, True]]
-    assert causal_mask(2, 4, torch.device("cpu")).tolist() == expected
-
-
 def test_tied_weights_stay_one_tensor_when_the_model_moves() -> None:
     config = ModelConfig(dim=16, n_layers=1, n_heads=2, n_kv_heads=2, ffn_dim=32, vocab_size=300, tie_embeddings=True)
     with torch.device("meta"):
@@ -96,11 +112,12 @@ def test_autocast_keeps_the_residual_stream_in_float32(config: ModelConfig) -> N
     assert (x_BTD - exact_BTD).norm() < 0.05 * exact_BTD.norm()
 
 
-@pytest.mark.parametrize("grouped", [False, True])
-def test_a_block_compiles_without_a_graph_break(grouped: bool) -> None:
-    config = ModelConfig(
-        dim=32, n_layers=1, n_heads=2, n_kv_heads=1 if grouped else 2, ffn_dim=64, vocab_size=300, init_std=0.2
-    )
+@pytest.mark.parametrize(
+    "kind", [{"n_kv_heads": 2}, {"n_kv_heads": 1}, {"n_kv_heads": 2, "norm": "layer", "qk_norm": True}]
+)
+def test_a_block_compiles_without_a_graph_break(kind: dict[str, object]) -> None:
+    shape = {"dim": 32, "n_layers": 1, "n_heads": 2, "ffn_dim": 64, "vocab_size": 300, "init_std": 0.2}
+    config = ModelConfig.model_validate(shape | kind)
     block = build(config).layers[0]
     cos, sin = rope_table(torch.arange(8), config.head_dim, config.rope_theta)
     x_BTD = torch.randn(2, 8, 32)

@@ -1,16 +1,29 @@
-"""The decoder against an independent implementation: transformers' LlamaForCausalLM, in float32."""
+"""The decoder against independent ones: transformers' LlamaForCausalLM in float32, and a slow OpenLM in float64."""
+
+import math
 
 import pytest
 import torch
 from torch import Tensor
 
+from puna.config.load import load_recipe
 from puna.config.recipe import ModelConfig
 from puna.export.names import huggingface_names
 from puna.model.init import init_weights
-from puna.model.llama import Llama
+from puna.model.llama import Llama, rope_frequencies
 from puna.ops.cross_entropy import linear_cross_entropy
 
 transformers = pytest.importorskip("transformers")
+
+
+def scaling(config: ModelConfig) -> dict[str, object]:
+    """The rotary scaling in transformers' words."""
+    ours = config.rope_scaling
+    if ours is None:
+        return {"rope_type": "default"}
+    names = {} if ours.kind == "linear" else {"original_context": "original_max_position_embeddings"}
+    keys = ["factor"] if ours.kind == "linear" else ["factor", "low_freq_factor", "high_freq_factor", *names]
+    return {"rope_type": ours.kind} | {names.get(key, key): getattr(ours, key) for key in keys}
 
 
 def pair(config: ModelConfig) -> tuple[Llama, torch.nn.Module]:
@@ -26,7 +39,7 @@ def pair(config: ModelConfig) -> tuple[Llama, torch.nn.Module]:
             num_hidden_layers=config.n_layers, num_attention_heads=config.n_heads,
             num_key_value_heads=config.n_kv_heads, max_position_embeddings=config.context,
             rms_norm_eps=config.norm_eps, tie_word_embeddings=config.tie_embeddings,
-            rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
+            rope_parameters={"rope_theta": config.rope_theta, **scaling(config)},
         )
     )  # fmt: skip
     names = huggingface_names(config)
@@ -42,36 +55,117 @@ def tokens(config: ModelConfig) -> Tensor:
     return torch.randint(0, config.vocab_size, shape, generator=torch.Generator().manual_seed(1))
 
 
-def test_logits_equal_those_of_transformers(config: ModelConfig) -> None:
-    ours, theirs = pair(config)
+def test_logits_equal_those_of_transformers(llama_config: ModelConfig) -> None:
+    ours, theirs = pair(llama_config)
     with torch.no_grad():
-        expected_BTV = theirs(tokens(config)[:, :-1]).logits
-        logits_BTV = ours(tokens(config)[:, :-1])
+        expected_BTV = theirs(tokens(llama_config)[:, :-1]).logits
+        logits_BTV = ours(tokens(llama_config)[:, :-1])
     assert expected_BTV.std() > 0.5
     assert (logits_BTV - expected_BTV).abs().max() <= 1e-5
 
 
-def test_gradients_of_every_parameter_equal_those_of_transformers(config: ModelConfig) -> None:
-    ours, theirs = pair(config)
-    inputs_BT, targets_N = tokens(config)[:, :-1], tokens(config)[:, 1:].flatten()
+def test_gradients_of_every_parameter_equal_those_of_transformers(llama_config: ModelConfig) -> None:
+    ours, theirs = pair(llama_config)
+    inputs_BT, targets_N = tokens(llama_config)[:, :-1], tokens(llama_config)[:, 1:].flatten()
     loss = torch.nn.functional.cross_entropy(theirs(inputs_BT).logits.flatten(0, 1), targets_N)
     loss.backward()
-    total = linear_cross_entropy(ours.hidden(inputs_BT).flatten(0, 1), ours.output.weight, targets_N, chunk=50)
+    total, _ = linear_cross_entropy(ours.hidden(inputs_BT).flatten(0, 1), ours.output.weight, targets_N, chunk=50)
     (total / len(targets_N)).backward()
     assert abs(total.item() / len(targets_N) - loss.item()) <= 1e-5
     expected = dict(theirs.named_parameters())
-    for mine, name in huggingface_names(config).items():
+    for mine, name in huggingface_names(llama_config).items():
         gradient, reference = ours.get_parameter(mine).grad, expected[name].grad
         assert reference.abs().max() > 1e-4, name
         assert (gradient - reference).abs().max() <= 1e-5, name
 
 
-def test_bfloat16_autocast_is_as_close_to_float32_as_that_of_transformers(config: ModelConfig) -> None:
-    ours, theirs = pair(config)
-    inputs_BT = tokens(config)[:, :-1]
+def test_bfloat16_autocast_is_as_close_to_float32_as_that_of_transformers(llama_config: ModelConfig) -> None:
+    ours, theirs = pair(llama_config)
+    inputs_BT = tokens(llama_config)[:, :-1]
     with torch.no_grad():
         exact_BTV = theirs(inputs_BT).logits
         with torch.autocast("cpu", dtype=torch.bfloat16):
             mine, reference = ours(inputs_BT) - exact_BTV, theirs(inputs_BT).logits - exact_BTV
     assert reference.norm() > 0
     assert mine.norm() <= 1.2 * reference.norm()
+
+
+def test_rotary_frequencies_are_those_of_transformers(llama_config: ModelConfig) -> None:
+    theirs = pair(llama_config)[1].model.rotary_emb.inv_freq
+    ours = rope_frequencies(llama_config.head_dim, llama_config.rope_theta, llama_config.rope_scaling)
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=0)
+
+
+def test_rotary_frequencies_of_llama_3_1_are_those_of_transformers() -> None:
+    config = load_recipe("llama3.1-8b").recipe.model
+    theirs = transformers.LlamaConfig(
+        hidden_size=config.dim, num_attention_heads=config.n_heads, max_position_embeddings=config.context,
+        rope_parameters={"rope_theta": 500_000.0, "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+                         "high_freq_factor": 4.0, "original_max_position_embeddings": 8192},
+    )  # fmt: skip
+    expected = transformers.models.llama.modeling_llama.LlamaRotaryEmbedding(theirs).inv_freq
+    ours = rope_frequencies(config.head_dim, config.rope_theta, config.rope_scaling)
+    torch.testing.assert_close(ours, expected, rtol=1e-6, atol=0)
+    plain = rope_frequencies(config.head_dim, config.rope_theta)
+    kept, divided = torch.isclose(ours, plain), torch.isclose(ours * 8, plain)
+    assert kept.sum() > 20
+    assert divided.sum() > 20
+    assert (~kept & ~divided).any()  # those in between
+
+
+def slow_openlm(model: Llama, tokens_T: Tensor) -> Tensor:
+    """OpenLM's decoder for one sequence in float64: one position, one head and one pair at a time."""
+    config = model.config
+    w = {name: parameter.detach().double() for name, parameter in model.named_parameters()}
+    width, group = config.head_dim, config.n_heads // config.n_kv_heads
+
+    def norm(x: Tensor, gain: Tensor) -> Tensor:
+        if config.norm == "layer":
+            x = x - x.mean()
+        return gain * x / (x.square().mean() + config.norm_eps).sqrt()
+
+    def turned(x: Tensor, position: int) -> Tensor:
+        out = x.clone()
+        for i in range(width // 2):
+            angle = position * config.rope_theta ** (-2 * i / width)
+            a, b = x[i], x[i + width // 2]
+            out[i] = a * math.cos(angle) - b * math.sin(angle)
+            out[i + width // 2] = b * math.cos(angle) + a * math.sin(angle)
+        return out
+
+    stream = [w["tok_embeddings.weight"][token] for token in tokens_T]
+    for layer in range(config.n_layers):
+        of = {name.removeprefix(f"layers.{layer}."): x for name, x in w.items() if name.startswith(f"layers.{layer}.")}
+        keys: list[Tensor] = []
+        values: list[Tensor] = []
+        for position, x in enumerate(stream):
+            h = norm(x, of["attention_norm.weight"])
+            q, k, v = (of[f"attention.{name}.weight"] @ h for name in ("wq", "wk", "wv"))
+            if config.qk_norm:
+                q, k = norm(q, of["attention.q_norm.weight"]), norm(k, of["attention.k_norm.weight"])
+            keys.append(torch.stack([turned(head, position) for head in k.split(width)]))
+            values.append(torch.stack(v.split(width)))
+            heads = []
+            for number, head in enumerate(q.split(width)):
+                scores = torch.stack([turned(head, position) @ key[number // group] for key in keys])
+                weights = (scores / math.sqrt(width)).softmax(0)
+                heads.append(sum(a * value[number // group] for a, value in zip(weights, values, strict=True)))
+            x = x + of["attention.wo.weight"] @ torch.cat(heads)
+            h = norm(x, of["ffn_norm.weight"])
+            gate, up = of["feed_forward.w1.weight"] @ h, of["feed_forward.w3.weight"] @ h
+            stream[position] = x + of["feed_forward.w2.weight"] @ (gate * gate.sigmoid() * up)
+    return torch.stack([w["output.weight"] @ norm(x, w["norm.weight"]) for x in stream])
+
+
+def test_logits_equal_those_of_a_slow_float64_openlm(other_config: ModelConfig) -> None:
+    model = Llama(other_config)
+    init_weights(model, 0)
+    for name, parameter in model.named_parameters():
+        if name.endswith("norm.weight"):
+            torch.nn.init.uniform_(parameter, 0.5, 1.5, generator=torch.Generator().manual_seed(len(name)))
+    tokens_T = tokens(other_config)[0, :24]
+    with torch.no_grad():
+        logits_TV = model(tokens_T[None])[0]
+    expected_TV = slow_openlm(model, tokens_T)
+    assert expected_TV.std() > 0.5
+    assert (logits_TV - expected_TV).abs().max() <= 1e-5

@@ -1,12 +1,18 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from puna.ops.cross_entropy import linear_cross_entropy, token_losses
-from puna.ops.reference import reference_token_losses
+from puna.ops.reference import reference_token_losses, reference_z_losses
 
 IGNORED = -1
 
@@ -20,10 +26,11 @@ def inputs(n: int, d: int, v: int, seed: int = 0, ignored: float = 0.0) -> tuple
     return x_ND.requires_grad_(), weight_VD.requires_grad_(), targets_N
 
 
-def reference(x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss and gradients of the float64 oracle."""
+def reference(x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, z_loss: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+    """The sum and its gradients, of the float64 oracle."""
     x_ND, weight_VD = (tensor.detach().double().requires_grad_() for tensor in (x_ND, weight_VD))
     loss = reference_token_losses(x_ND, weight_VD, targets_N).sum()
+    loss = loss + z_loss * reference_z_losses(x_ND, weight_VD, targets_N).sum()
     return loss, *torch.autograd.grad(loss, (x_ND, weight_VD))
 
 
@@ -52,18 +59,19 @@ def test_loss_and_both_gradients_equal_the_oracle(
     n: int, d: int, v: int, chunk: int, seed: int, ignored: float
 ) -> None:
     x_ND, weight_VD, targets_N = inputs(n, d, v, seed, ignored)
-    loss = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk)
+    loss, losses_N = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk)
     loss.backward()
     expected, grad_x_ND, grad_weight_VD = reference(x_ND, weight_VD, targets_N)
     assert loss.dtype == torch.float32
     close(loss, expected)
+    close(losses_N, reference_token_losses(x_ND, weight_VD, targets_N))
     close(x_ND.grad, grad_x_ND)
     close(weight_VD.grad, grad_weight_VD)
 
 
 def test_all_rows_ignored_gives_zero_loss_and_zero_gradients() -> None:
     x_ND, weight_VD, targets_N = inputs(7, 4, 11, ignored=1.0)
-    loss = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=3)
+    loss, _ = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=3)
     loss.backward()
     assert loss == 0
     assert not x_ND.grad.any()
@@ -72,7 +80,7 @@ def test_all_rows_ignored_gives_zero_loss_and_zero_gradients() -> None:
 
 def test_gradients_are_scaled_by_what_comes_from_above() -> None:
     x_ND, weight_VD, targets_N = inputs(9, 4, 11)
-    (linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=4) * 0.25).backward()
+    (linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=4)[0] * 0.25).backward()
     _, grad_x_ND, grad_weight_VD = reference(x_ND, weight_VD, targets_N)
     close(x_ND.grad, grad_x_ND / 4)
     close(weight_VD.grad, grad_weight_VD / 4)
@@ -81,7 +89,7 @@ def test_gradients_are_scaled_by_what_comes_from_above() -> None:
 def test_a_weight_that_is_also_the_embedding_gets_both_gradients() -> None:
     _, weight_VD, targets_N = inputs(9, 4, 11)
     tokens_N = torch.arange(9)
-    linear_cross_entropy(weight_VD[tokens_N].tanh(), weight_VD, targets_N, chunk=4).backward()
+    linear_cross_entropy(weight_VD[tokens_N].tanh(), weight_VD, targets_N, chunk=4)[0].backward()
     double_VD = weight_VD.detach().double().requires_grad_()
     reference_token_losses(double_VD[tokens_N].tanh(), double_VD, targets_N).sum().backward()
     close(weight_VD.grad, double_VD.grad)
@@ -91,7 +99,7 @@ def test_a_weight_that_is_also_the_embedding_gets_both_gradients() -> None:
 def test_only_the_wanted_gradient_is_computed(trained: str) -> None:
     x_ND, weight_VD, targets_N = inputs(9, 4, 11)
     (weight_VD if trained == "x" else x_ND).requires_grad_(False)
-    linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=4).backward()
+    linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=4)[0].backward()
     given_grads = {"x": x_ND.grad, "weight": weight_VD.grad}
     expected = dict(zip(("x", "weight"), reference(x_ND, weight_VD, targets_N)[1:], strict=True))
     close(given_grads.pop(trained), expected[trained])
@@ -100,7 +108,7 @@ def test_only_the_wanted_gradient_is_computed(trained: str) -> None:
 
 def test_second_backward_pass_is_refused_and_not_wrong() -> None:
     x_ND, weight_VD, targets_N = inputs(9, 4, 11)
-    loss = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=4)
+    loss, _ = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=4)
     loss.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="backward once"):
         loss.backward()
@@ -124,7 +132,7 @@ def test_target_whose_probability_underflows_keeps_an_exact_loss_and_gradient() 
     x_ND = torch.tensor([[200.0, 0.0], [1.0, 0.0]], requires_grad=True)
     weight_VD = torch.tensor([[1.0, 0.0], [-1.0, 1.0], [0.5, 2.0]], requires_grad=True)
     targets_N = torch.tensor([1, 2])
-    loss = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=1)
+    loss, _ = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=1)
     loss.backward()
     expected, grad_x_ND, grad_weight_VD = reference(x_ND, weight_VD, targets_N)
     assert loss > 400
@@ -137,13 +145,13 @@ def test_target_whose_probability_underflows_keeps_an_exact_loss_and_gradient() 
 def test_broken_activations_give_a_loss_that_is_not_finite() -> None:
     x_ND, weight_VD, targets_N = inputs(4, 4, 11)
     x_ND.data[2, 1] = float("nan")
-    assert not linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=2).isfinite()
+    assert not linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=2)[0].isfinite()
 
 
 def test_bfloat16_autocast_rounds_products_but_not_statistics() -> None:
     x_ND, weight_VD, targets_N = inputs(64, 16, 200)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=10)
+        loss, _ = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=10)
         losses_N = token_losses(x_ND, weight_VD, targets_N, chunk=10)
     loss.backward()
     logits_NV = (x_ND.detach().bfloat16() @ weight_VD.detach().bfloat16().T).double()
@@ -159,12 +167,137 @@ def test_bfloat16_autocast_rounds_products_but_not_statistics() -> None:
 def test_bfloat16_tensors_get_bfloat16_gradients_and_a_float32_loss() -> None:
     x_ND, weight_VD, targets_N = inputs(64, 16, 200)
     x_ND, weight_VD = (tensor.detach().bfloat16().requires_grad_() for tensor in (x_ND, weight_VD))
-    loss = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=10)
+    loss, _ = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=10)
     loss.backward()
     assert (loss.dtype, x_ND.grad.dtype, weight_VD.grad.dtype) == (torch.float32, torch.bfloat16, torch.bfloat16)
     _, grad_x_ND, grad_weight_VD = reference(x_ND, weight_VD, targets_N)
     assert (weight_VD.grad - grad_weight_VD).norm() < 0.01 * grad_weight_VD.norm()
     assert (x_ND.grad - grad_x_ND).norm() < 0.01 * grad_x_ND.norm()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    n=st.integers(1, 30),
+    v=st.integers(1, 40),
+    chunk=st.integers(1, 40),
+    seed=st.integers(0, 1000),
+    ignored=st.sampled_from([0.0, 0.3, 1.0]),
+    z_loss=st.sampled_from([1e-4, 0.1, 2.0]),
+)
+def test_z_loss_joins_the_sum_and_its_gradients_and_not_the_tokens_losses(
+    n: int, v: int, chunk: int, seed: int, ignored: float, z_loss: float
+) -> None:
+    x_ND, weight_VD, targets_N = inputs(n, 6, v, seed, ignored)
+    loss, losses_N = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk, z_loss=z_loss)
+    loss.backward()
+    expected, grad_x_ND, grad_weight_VD = reference(x_ND, weight_VD, targets_N, z_loss)
+    close(loss, expected)
+    close(losses_N, reference_token_losses(x_ND, weight_VD, targets_N))
+    close(x_ND.grad, grad_x_ND)
+    close(weight_VD.grad, grad_weight_VD, 2e-5)
+
+
+def test_z_loss_of_a_target_whose_probability_underflows_is_exact() -> None:
+    x_ND = torch.tensor([[200.0, 0.0], [1.0, 0.0]], requires_grad=True)
+    weight_VD = torch.tensor([[1.0, 0.0], [-1.0, 1.0], [0.5, 2.0]], requires_grad=True)
+    targets_N = torch.tensor([1, 2])
+    loss, losses_N = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=2, z_loss=0.01)
+    loss.backward()
+    expected, grad_x_ND, grad_weight_VD = reference(x_ND, weight_VD, targets_N, 0.01)
+    close(loss, expected)
+    close(losses_N, reference_token_losses(x_ND, weight_VD, targets_N))
+    close(x_ND.grad, grad_x_ND)
+    close(weight_VD.grad, grad_weight_VD)
+
+
+def test_z_loss_with_bfloat16_tensors_is_close_to_the_oracle() -> None:
+    x_ND, weight_VD, targets_N = inputs(64, 16, 200)
+    x_ND, weight_VD = (tensor.detach().bfloat16().requires_grad_() for tensor in (x_ND, weight_VD))
+    loss, losses_N = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=10, z_loss=0.1)
+    loss.backward()
+    assert (loss.dtype, losses_N.dtype, x_ND.grad.dtype) == (torch.float32, torch.float32, torch.bfloat16)
+    expected, grad_x_ND, grad_weight_VD = reference(x_ND, weight_VD, targets_N, 0.1)
+    assert abs(loss - expected) < 0.01 * expected
+    assert (weight_VD.grad - grad_weight_VD).norm() < 0.01 * grad_weight_VD.norm()
+    assert (x_ND.grad - grad_x_ND).norm() < 0.01 * grad_x_ND.norm()
+
+
+def test_broken_activations_give_a_sum_with_z_loss_that_is_not_finite() -> None:
+    x_ND, weight_VD, targets_N = inputs(4, 4, 11)
+    x_ND.data[2, 1] = float("nan")
+    assert not linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=2, z_loss=0.1)[0].isfinite()
+
+
+def test_losses_of_tokens_carry_no_gradient() -> None:
+    _, losses_N = linear_cross_entropy(*inputs(4, 4, 11), chunk=2)
+    assert not losses_N.requires_grad
+
+
+def test_another_number_can_stand_for_rows_to_leave_out() -> None:
+    x_ND, weight_VD, targets_N = inputs(12, 4, 11, ignored=0.4)
+    renamed_N = targets_N.where(targets_N != IGNORED, -100)
+    for z_loss in (0.0, 0.1):
+        total, losses_N = linear_cross_entropy(x_ND, weight_VD, renamed_N, 5, ignore_index=-100, z_loss=z_loss)
+        close(total, reference(x_ND, weight_VD, targets_N, z_loss)[0])
+        close(losses_N, reference_token_losses(x_ND, weight_VD, targets_N))
+    close(token_losses(x_ND, weight_VD, renamed_N, 5, ignore_index=-100), losses_N)
+
+
+@pytest.fixture(scope="module")
+def shared_vocabulary(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:
+    """Inputs, and what four processes that share the vocabulary make of them."""
+    directory = tmp_path_factory.mktemp("vocabulary")
+    x_ND, weight_VD, targets_N = (tensor.detach() for tensor in inputs(30, 8, 64, ignored=0.2))
+    x_ND[3] *= 60  # its target's probability is no number of float32
+    given_inputs = {"x": x_ND, "weight": weight_VD, "targets": targets_N}
+    save_file(given_inputs, directory / "inputs.safetensors")
+    script = Path(__file__).with_name("vocabulary_parts.py")
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen([sys.executable, script, str(rank), directory], env=environment, stderr=subprocess.PIPE)
+        for rank in range(4)
+    ]
+    errors = [process.communicate(timeout=120)[1].decode() for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, "\n".join(errors)
+    return given_inputs, [load_file(directory / f"{rank}.safetensors") for rank in range(4)]
+
+
+@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize(("case", "z_loss"), [("plain", 0.0), ("z", 0.03), ("bf16", 0.03)])
+def test_processes_that_share_the_vocabulary_get_the_whole_ones_losses_and_their_parts_of_its_gradients(
+    size: int, case: str, z_loss: float, shared_vocabulary: tuple[dict[str, Tensor], list[dict[str, Tensor]]]
+) -> None:
+    whole, parts = shared_vocabulary
+    x_ND, weight_VD = (whole[name].clone().requires_grad_() for name in ("x", "weight"))
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=case == "bf16"):
+        total, losses_N = linear_cross_entropy(x_ND, weight_VD, whole["targets"], 30, z_loss=z_loss)
+    (total / 2).backward()
+    for first in range(0, 4, size):
+        group = [
+            {name: part[f"{size}.{case}.{name}"] for name in ("total", "losses", "measured", "grad_x", "grad_weight")}
+            for part in parts[first : first + size]
+        ]
+        for part in group:
+            close(part["total"], total)
+            close(part["losses"], losses_N)
+            assert all(torch.equal(part[name], group[0][name]) for name in ("total", "losses", "measured"))
+            assert torch.equal(part["measured"], part["losses"])
+        grad_x_ND, grad_weight_VD = sum(part["grad_x"] for part in group), torch.cat([p["grad_weight"] for p in group])
+        # The parts of x's gradient are rounded before they are summed.
+        tolerance = 0.01 if case == "bf16" else 1e-5
+        assert (grad_x_ND - x_ND.grad).norm() < tolerance * x_ND.grad.norm()
+        assert (grad_weight_VD - weight_VD.grad).norm() < tolerance * weight_VD.grad.norm()
+
+
+def test_a_shared_vocabulary_has_the_oracles_losses_and_gradients(
+    shared_vocabulary: tuple[dict[str, Tensor], list[dict[str, Tensor]]],
+) -> None:
+    whole, parts = shared_vocabulary
+    expected, grad_x_ND, grad_weight_VD = reference(whole["x"], whole["weight"], whole["targets"], 0.03)
+    close(parts[0]["4.z.total"], expected)
+    close(parts[0]["4.z.losses"], reference_token_losses(whole["x"], whole["weight"], whole["targets"]), 2e-5)
+    close(2 * sum(part["4.z.grad_x"] for part in parts), grad_x_ND, 1e-4)
+    close(2 * torch.cat([part["4.z.grad_weight"] for part in parts]), grad_weight_VD, 1e-4)
 
 
 class LargestTensor(TorchDispatchMode):
@@ -180,12 +313,13 @@ class LargestTensor(TorchDispatchMode):
         return result
 
 
+@pytest.mark.parametrize("z_loss", [0.0, 0.1])
 @pytest.mark.parametrize("autocast", [False, True])
-def test_no_tensor_ever_holds_more_logits_than_a_chunk(autocast: bool) -> None:
+def test_no_tensor_ever_holds_more_logits_than_a_chunk(autocast: bool, z_loss: float) -> None:
     n, d, v, chunk = 64, 4, 1000, 8
     x_ND, weight_VD, targets_N = inputs(n, d, v)
     with LargestTensor() as largest, torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-        linear_cross_entropy(x_ND, weight_VD, targets_N, chunk).backward()
+        linear_cross_entropy(x_ND, weight_VD, targets_N, chunk, z_loss=z_loss)[0].backward()
     assert largest.elements == chunk * v
     with LargestTensor() as everything:
         reference_token_losses(x_ND, weight_VD, targets_N)

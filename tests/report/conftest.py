@@ -22,6 +22,10 @@ def report_run(tiny: Recipe, tmp_path: Path) -> RunDir:
     lines: list[dict[str, Any]] = []
     for step in range(1, 25):
         values = {"loss": 6 - step / 10, "lr": 1e-3, "grad_norm": 1.0, "tokens_per_second": 1000.0, "seconds": step}
+        values |= {"tokens_per_second_overall": 900.0, "mfu": {"causal": 0.4, "full": 0.5}, "data_wait": 0.01}
+        values |= {"memory_bytes": 2**20, "source_loss": {"prose": 5 - step / 10} | ({"code": 4.0} if step % 2 else {})}
+        values |= {"source_tokens": {"prose": 192 * step, "code": 64 * step}}
+        values |= {"epochs": {"prose": step / 10, "code": step / 20}}
         lines.append({"kind": "train", "step": step, "tokens": 256 * step} | values)
     for step, final in ((10, False), (20, False), (24, True)):
         bits = {"prose": 4 - step / 20, "code": 5 - step / 20}
@@ -30,6 +34,8 @@ def report_run(tiny: Recipe, tmp_path: Path) -> RunDir:
         lines.append(
             {"kind": "sample", "step": step, "tokens": 256 * step, "prompt": "The <b>", "text": HOSTILE + str(step)}
         )
+        checkpoint = {"kind": "checkpoint", "step": step, "tokens": 256 * step, "seconds": 0.5, "asynchronous": True}
+        lines.append(checkpoint)
     run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
     splits = {
         split: {"documents": 3, "bytes": 3000, "tokens": 1000, "bytes_per_token": 3.0} for split in ("train", "heldout")

@@ -84,6 +84,25 @@ def test_energy_is_called_an_estimate_and_comes_with_its_formula(page: _Page):
     assert "200 gCO2eq = 500 Wh \u00d7 0.385 kgCO2eq per kWh" in words
 
 
+def test_what_was_left_out_is_listed_with_its_reason(report_run: RunDir):
+    assert "left out" not in _words(_page(report_run))
+    with report_run.metrics.open("a") as file:
+        for step in range(1, 24):
+            line = {"kind": "skipped", "step": step, "tokens": 256 * step, "reason": f"<i>spike {step}</i>"}
+            file.write(json.dumps(line | {"first_sequence": 8, "sequences": 8, "loss": "inf", "grad_norm": 2.0}) + "\n")
+        line = {"kind": "rollback", "step": 1005, "tokens": 5, "from_step": 1009, "to_step": 1005, "batches": 4}
+        file.write(json.dumps(line | {"reason": "nan"}) + "\n")
+    words = _words(_page(report_run))
+    assert "What was left out: 23 batches, and those before 1 returns to a checkpoint; the latest" in words
+    assert "4 its batch was left out <i>spike 4</i> 5 its" in words
+    assert "spike 3<" not in words
+    assert "1,009 the run went back to step 1,005 and left out the batches between nan" in words
+
+
+def test_checkpoints_are_counted_with_the_time_that_they_took(report_run: RunDir):
+    assert "Checkpoints3; training stood still for 1.5 s in all" in _words(_page(report_run))
+
+
 def test_every_convention_of_the_devices_share_is_spelled_out(page: _Page):
     assert (
         "50.0 % counting the attention scores that a causal model needs, 55.0 % counting all of them (PaLM's "
@@ -174,14 +193,14 @@ def test_tables_and_charts_can_be_read_without_seeing_them(page: _Page):
     headers = [attributes for tag, attributes in page.tags if tag == "th"]
     assert {attributes.get("scope") for attributes in headers} == {"col", "row"}
     labels = [attributes["aria-label"] or "" for _, attributes in page.tags if attributes.get("class") == "plot"]
-    assert len(labels) == 4
+    assert len(labels) == 7
     assert labels[1] == "Training loss. each logged step from 5.9 to 3.6."
 
 
 def test_charts_carry_the_numbers(report_run: RunDir):
     html = write_report(report_run).read_text()
     figures = json.loads(re.search(r'id="figures">(.*?)</script>', html, re.DOTALL)[1])  # type: ignore[index]
-    assert len(figures) == 4
+    assert len(figures) == 7
     bits = {trace["name"]: trace["y"] for trace in figures[0]["data"]}
     assert bits["prose"] == [3.5, 3.0]
     assert figures[1]["data"][0]["y"][-1] == 6 - 24 / 10
@@ -260,7 +279,7 @@ def test_browser_draws_every_chart_without_errors_or_overflow(
     )
     overflow = browser.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
     assert browser.title == "tiny · Puna report"
-    assert (charts, drawn) == (4, 4)
+    assert (charts, drawn) == (7, 7)
     assert overflow <= 0
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 

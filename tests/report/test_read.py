@@ -41,6 +41,17 @@ def test_validations_of_a_part_and_of_all_text_at_one_step_are_both_kept(report_
     assert [(line.step, line.final) for line in last] == [(24, True), (24, False)]
 
 
+def test_events_are_read_and_only_repeated_ones_are_passed_over(report_run: RunDir):
+    skipped = {"kind": "skipped", "step": 3, "tokens": 768, "reason": "inf", "loss": "inf", "grad_norm": 1.0}
+    rollback = {"kind": "rollback", "step": 5, "tokens": 1280, "to_step": 5, "batches": 4, "reason": "nan"}
+    append(report_run.metrics, skipped, skipped | {"reason": "nan"}, skipped | {"step": 2})
+    append(report_run.metrics, *(rollback | {"from_step": step} for step in (9, 8, 9)))
+    run = read_run(report_run)
+    assert [(line.step, line.reason) for line in run.skipped] == [(2, "inf"), (3, "nan")]
+    assert [line.from_step for line in run.rollbacks] == [9, 8]
+    assert [(line.step, line.seconds) for line in run.checkpoints] == [(10, 0.5), (20, 0.5), (24, 0.5)]
+
+
 def test_lines_of_another_kind_and_empty_ones_are_passed_over(report_run: RunDir):
     before = read_run(report_run)
     with report_run.metrics.open("a") as file:
@@ -74,13 +85,13 @@ def test_record_of_another_stage_is_refused(report_run: RunDir):
 def test_damaged_metrics_are_named_with_their_line(report_run: RunDir, content: str):
     with report_run.metrics.open("a") as file:
         file.write(content + "\n")
-    with pytest.raises(DataError, match="line 31 is no line of metrics"):
+    with pytest.raises(DataError, match="line 34 is no line of metrics"):
         read_run(report_run)
 
 
 def test_field_that_a_line_lacks_is_named_with_the_line(report_run: RunDir):
     append(report_run.metrics, {"kind": "train", "step": 1, "tokens": 256})
-    with pytest.raises(DataError, match=r"metrics\.jsonl: line 31: 'loss' is missing"):
+    with pytest.raises(DataError, match=r"metrics\.jsonl: line 34: 'loss' is missing"):
         read_run(report_run)
 
 

@@ -7,15 +7,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from puna.config.recipe import ModelConfig, OptimConfig
+from puna.config.recipe import CheckpointConfig, ModelConfig, OptimConfig
 from puna.core.errors import CheckpointError, StorageError
 from puna.core.layout import RunDir
 from puna.model.init import init_weights
 from puna.model.llama import Llama
-from puna.train import checkpoint
-from puna.train.checkpoint import TrainState, list_checkpoints, load_tensors, read_state, save_checkpoint, tensors
+from puna.parallel.world import World
+from puna.train import saver
+from puna.train.checkpoint import TrainState, list_checkpoints, load_tensors, read_state, tensors
 from puna.train.optimizer import build_optimizer
+from puna.train.saver import Saver
 
+ALONE = World(0, 1, torch.device("cpu"), None)
 SMALL = ModelConfig(dim=8, n_layers=2, n_heads=2, n_kv_heads=1, ffn_dim=16, vocab_size=260, context=8)
 
 
@@ -30,17 +33,29 @@ def _trained(config: ModelConfig = SMALL, steps: int = 3) -> tuple[Llama, torch.
     return model, optimizer
 
 
+def save_checkpoint(
+    run: RunDir, state: TrainState, model: Llama, optimizer: torch.optim.Optimizer, keep: int, **config: object
+) -> Path:
+    with Saver(run, CheckpointConfig(keep=keep, **config), ALONE) as writer:
+        writer.save(state, model, optimizer)
+    return run.checkpoints / f"step-{state.step:08d}"
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
 @pytest.mark.parametrize("tied", [False, True])
-def test_read_state_is_the_written_one_bit_for_bit(tmp_path: Path, tied: bool):
+def test_read_state_is_the_written_one_bit_for_bit(tmp_path: Path, tied: bool, asynchronous: bool):
     config = SMALL.model_copy(update={"tie_embeddings": tied})
     model, optimizer = _trained(config)
-    written = TrainState(step=3, train_seconds=1.5, wall_seconds=2.5, sessions=2, data_fingerprint="f", recipe={"a": 1})
-    path = save_checkpoint(RunDir(tmp_path), written, model, optimizer, keep=2)
+    written = TrainState(
+        step=3, train_seconds=1.5, wall_seconds=2.5, sessions=2, data_fingerprint="f", recipe={"a": 1},
+        shifts=[(2, 7)], history=[[0.1, 1 / 3]], consecutive=1, made_by={"torch": "2"},
+    )  # fmt: skip
+    path = save_checkpoint(RunDir(tmp_path), written, model, optimizer, keep=2, asynchronous=asynchronous)
     fresh = Llama(config)
     init_weights(fresh, seed=2)
     fresh_optimizer = build_optimizer(fresh, OptimConfig(lr=1e-2))
     assert read_state(path) == written
-    load_tensors(path, fresh, fresh_optimizer)
+    load_tensors(path, fresh, fresh_optimizer, ALONE)
     before, after = tensors(model, optimizer), tensors(fresh, fresh_optimizer)
     assert before.keys() == after.keys()
     assert len(before) == 4 * len(list(model.parameters()))
@@ -52,6 +67,50 @@ def test_only_the_newest_are_kept(tmp_path: Path):
     for step in (5, 10, 15):
         save_checkpoint(run, TrainState(step=step), model, optimizer, keep=2)
     assert [step for step, _ in list_checkpoints(run)] == [10, 15]
+
+
+def test_multiples_stay_for_ever(tmp_path: Path):
+    run, (model, optimizer) = RunDir(tmp_path), _trained()
+    for step in range(5, 45, 5):
+        save_checkpoint(run, TrainState(step=step), model, optimizer, keep=1, keep_every=15)
+    assert [step for step, _ in list_checkpoints(run)] == [15, 30, 40]
+
+
+def test_training_that_goes_on_does_not_change_what_is_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The weights change between the copy and the writing; the checkpoint has the old ones."""
+    run, (model, optimizer) = RunDir(tmp_path), _trained()
+    before = {name: tensor.clone() for name, tensor in tensors(model, optimizer).items()}
+    write = saver.write_shards
+
+    def late(*arguments: object) -> object:
+        with torch.no_grad():
+            for tensor in tensors(model, optimizer).values():
+                tensor.fill_(7.0)
+        return write(*arguments)
+
+    monkeypatch.setattr(saver, "write_shards", late)
+    path = save_checkpoint(run, TrainState(step=5), model, optimizer, keep=1)
+    load_tensors(path, model, optimizer, ALONE)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in tensors(model, optimizer).items())
+
+
+def test_batches_after_a_rollback_are_passed_over():
+    state = TrainState(shifts=[(10, 5), (20, 2)])
+    assert [state.batch_number(step) for step in (0, 9, 10, 19, 20, 30)] == [0, 9, 15, 24, 27, 37]
+
+
+def test_checkpoint_of_another_model_is_refused(tmp_path: Path):
+    path = save_checkpoint(RunDir(tmp_path), TrainState(step=5), *_trained(), keep=1)
+    for other in ({"n_layers": 3}, {"ffn_dim": 32}):
+        with pytest.raises(CheckpointError, match="does not hold this model's state"):
+            load_tensors(path, *_trained(SMALL.model_copy(update=other)), ALONE)
+
+
+def test_file_that_does_not_belong_is_refused(tmp_path: Path):
+    path = save_checkpoint(RunDir(tmp_path), TrainState(step=5), *_trained(), keep=1)
+    (path / "shard-00002-model-00001-of-00001.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="does not belong"):
+        read_state(path)
 
 
 def test_files_are_safetensors_and_json_only(tmp_path: Path):
@@ -83,13 +142,23 @@ def test_damaged_shard_is_refused_and_the_older_checkpoint_offered(tmp_path: Pat
     "content",
     [
         "", "{", "[]", '{"format": "puna-checkpoint"}',
-        '{"format": "puna-checkpoint", "version": 1, "sha256": {}, "state": {"step": "five"}}',
-        '{"format": "puna-checkpoint", "version": 1, "sha256": {}, "state": []}',
+        '{"format": "puna-checkpoint", "version": 2, "sha256": {"a": "b"}, "state": {"step": "five"}}',
+        '{"format": "puna-checkpoint", "version": 2, "sha256": {}, "state": {}}',
+        '{"format": "puna-checkpoint", "version": 2, "sha256": [], "state": []}',
     ],
 )  # fmt: skip
 def test_damaged_state_is_refused(tmp_path: Path, content: str):
     path = save_checkpoint(RunDir(tmp_path), TrainState(step=1), *_trained(), keep=1)
     (path / "state.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"state\.json is missing or damaged"):
+        read_state(path)
+
+
+def test_state_that_was_changed_is_refused(tmp_path: Path):
+    path = save_checkpoint(RunDir(tmp_path), TrainState(step=1), *_trained(), keep=1)
+    header = json.loads((path / "state.json").read_text())
+    header["state"]["step"] = 2
+    (path / "state.json").write_text(json.dumps(header))
     with pytest.raises(CheckpointError, match=r"state\.json is missing or damaged"):
         read_state(path)
 
@@ -102,8 +171,10 @@ def test_checkpoint_of_another_version_is_refused(tmp_path: Path):
         read_state(path)
 
 
+@pytest.mark.parametrize("where", ["write_state", "write_shards"])
+@pytest.mark.parametrize("asynchronous", [False, True])
 def test_full_disk_leaves_the_older_checkpoint_and_nothing_half_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, asynchronous: bool
 ):
     run, (model, optimizer) = RunDir(tmp_path), _trained()
     save_checkpoint(run, TrainState(step=5), model, optimizer, keep=1)
@@ -111,8 +182,8 @@ def test_full_disk_leaves_the_older_checkpoint_and_nothing_half_written(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "write_json", full)
+    monkeypatch.setattr(saver, where, full)
     with pytest.raises(StorageError, match="no space left"):
-        save_checkpoint(run, TrainState(step=10), model, optimizer, keep=1)
+        save_checkpoint(run, TrainState(step=10), model, optimizer, keep=1, asynchronous=asynchronous)
     assert [path.name for path in run.checkpoints.iterdir()] == ["step-00000005"]
     assert read_state(run.checkpoints / "step-00000005").step == 5

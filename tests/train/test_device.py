@@ -7,6 +7,8 @@ from puna.config.recipe import EnergyConfig
 from puna.train import device
 from puna.train.device import MEASURED, Device, find_device, matmul_rate
 
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+
 
 def test_matmul_rate_is_what_a_product_takes(monkeypatch: pytest.MonkeyPatch):
     """A clock that says that every product takes two milliseconds."""
@@ -16,9 +18,8 @@ def test_matmul_rate_is_what_a_product_takes(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_cpu_is_measured_and_its_power_is_an_estimate(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(device, "matmul_rate", lambda: 1e11)
-    found = find_device("fp32", EnergyConfig())
+    found = find_device("fp32", EnergyConfig(), CPU)
     cores = torch.get_num_threads()
     assert found.torch_device.type == "cpu"
     assert (found.peak_flops, found.peak_source) == (1e11, "measured sgemm")
@@ -36,35 +37,41 @@ def test_better_of_two_measurements_counts_and_a_datasheet_stays(monkeypatch: py
 
 
 def test_watts_of_the_recipe_win(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(device, "matmul_rate", lambda: 1e11)
-    found = find_device("fp32", EnergyConfig(device_watts=65.0))
+    found = find_device("fp32", EnergyConfig(device_watts=65.0), CPU)
     assert (found.watts, found.watts_source) == (65.0, "energy.device_watts")
 
 
 @pytest.mark.parametrize(
     ("name", "precision", "flops", "watts"),
-    # NVIDIA's datasheets, dense rates of the SXM forms; the paper takes 400 W for its A100-80GB.
+    # NVIDIA's datasheets, dense rates; the paper takes 400 W for its A100-80GB.
     [
         ("NVIDIA A100-SXM4-80GB", "bf16", 312e12, 400.0),
         ("NVIDIA H100 80GB HBM3", "bf16", 989e12, 700.0),
         ("NVIDIA H200", "bf16", 989e12, 700.0),
         ("NVIDIA A100-SXM4-80GB", "fp32", 19.5e12, 400.0),
+        ("NVIDIA A100-SXM4-80GB", "bf16-stochastic", 312e12, 400.0),
+        ("A100-PCIE-40GB", "bf16", 312e12, 250.0),
+        ("NVIDIA H100 PCIe", "bf16", 756e12, 350.0),
+        ("NVIDIA H100 NVL", "bf16", 835e12, 400.0),
     ],
 )
 def test_known_gpu_is_its_datasheet(
     monkeypatch: pytest.MonkeyPatch, name: str, precision: str, flops: float, watts: float
 ):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: name)
-    found = find_device(precision, EnergyConfig())
+    found = find_device(precision, EnergyConfig(), GPU)
     assert (found.peak_flops, found.peak_source, found.watts) == (flops, "datasheet", watts)
 
 
-def test_unknown_gpu_is_measured_and_its_power_called_a_guess(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "Some GPU")
-    monkeypatch.setattr(device, "matmul_rate", lambda *_: 5e13)
-    found = find_device("bf16", EnergyConfig())
-    assert (found.peak_flops, found.peak_source) == (5e13, "measured matrix product")
+@pytest.mark.parametrize("name", ["Some GPU", "NVIDIA H100 80GB HBM3 MIG 1g.10gb"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "bf16-stochastic"])
+def test_unknown_gpu_and_a_part_of_a_known_one_are_measured_and_their_power_called_a_guess(
+    monkeypatch: pytest.MonkeyPatch, name: str, precision: str
+):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: name)
+    rates = {(GPU, torch.float32): 1e13, (GPU, torch.bfloat16): 5e13}
+    monkeypatch.setattr(device, "matmul_rate", lambda *key: rates[key])
+    found = find_device(precision, EnergyConfig(), GPU)
+    assert (found.peak_flops, found.peak_source) == (1e13 if precision == "fp32" else 5e13, "measured matrix product")
     assert "guess" in found.watts_source

@@ -1,5 +1,15 @@
 """What a person sees while training, on a file and on a terminal."""
 
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
 import pytest
 
 from puna.config.recipe import Recipe
@@ -7,47 +17,132 @@ from puna.train import display
 from puna.train.display import Display
 
 
-def test_file_gets_a_line_now_and_then_and_the_last_one(
-    tiny: Recipe, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that stands still until it is moved."""
     now = [100.0]
     monkeypatch.setattr(display.time, "monotonic", lambda: now[0])
+    return now
+
+
+def line(step: int, **more: object) -> dict[str, object]:
+    return {"step": step, "loss": 3.0, "lr": 1e-2, "grad_norm": 1.0, "tokens_per_second": 256.0, **more}
+
+
+def test_file_gets_a_line_now_and_then_and_the_last_one(
+    tiny: Recipe, capsys: pytest.CaptureFixture[str], now: list[float]
+):
     with Display(tiny, first_step=0) as shown:
         for step in range(1, 25):
             now[0] += 1.0
+            shown.log(line(step))
             shown.advance()
-            shown.log(step, 3.0, 1e-2, 256.0)
     captured = capsys.readouterr()
     lines = captured.err.splitlines()
     assert captured.out == ""
-    assert [line.split()[1] for line in lines] == ["1/24", "11/24", "21/24", "24/24"]
-    assert "loss 3.000  lr 1.00e-02  256 tokens/s  13 s left" in lines[1]
+    assert [text.split()[1] for text in lines] == ["1/24", "11/24", "21/24", "24/24"]
+    assert lines[0] == "step 1/24  loss 3.000  lr 1.00e-02  256 tokens/s"
+    assert lines[1] == "step 11/24  loss 3.000  lr 1.00e-02  256 tokens/s  13 s left"
 
 
-def test_time_left_of_a_resumed_run_counts_its_own_steps(
-    tiny: Recipe, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
-    now = [0.0]
-    monkeypatch.setattr(display.time, "monotonic", lambda: now[0])
-    with Display(tiny, first_step=20) as shown:
-        now[0] = 20.0
-        shown.log(22, 3.0, 1e-2, 256.0)
-    assert "20 s left" in capsys.readouterr().err
-
-
-def test_terminal_gets_a_bar(tiny: Recipe, monkeypatch: pytest.MonkeyPatch):
-    advanced = []
-
-    class Bar:
-        def __enter__(self):
-            return advanced.append
-
-        def __exit__(self, *_):
-            return None
-
-    monkeypatch.setattr(display.sys.stderr, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(display, "progress", lambda label, total, unit: Bar())
+def test_file_is_told_of_utilisation_and_waiting_where_they_are_known(tiny: Recipe, capsys: pytest.CaptureFixture[str]):
     with Display(tiny, first_step=0) as shown:
+        shown.log(line(1, mfu={"causal": 0.412, "full": 0.45}, data_wait=0.003))
+    assert capsys.readouterr().err.endswith("256 tokens/s  MFU 41.2%  data wait 0.3%\n")
+
+
+def test_file_is_told_of_events_but_not_of_what_is_said_anyway(tiny: Recipe, capsys: pytest.CaptureFixture[str]):
+    with Display(tiny, first_step=0) as shown:
+        shown.event("step 3: batch left out: the loss is nan")
+        shown.validated({"step": 3, "bits_per_byte": {"prose": 2.0}})
+        shown.sampled({"step": 3, "prompt": "The", "text": " end"})
+    assert capsys.readouterr().err == "step 3: batch left out: the loss is nan\n"
+
+
+def test_time_left_counts_this_sessions_steps_and_not_how_long_the_first_one_compiled(
+    tiny: Recipe, capsys: pytest.CaptureFixture[str], now: list[float]
+):
+    with Display(tiny, first_step=14) as shown:
+        for seconds in (500.0, 3.0, 5.0):
+            now[0] += seconds
+            shown.advance()
+        shown.log(line(18))
+    assert capsys.readouterr().err.endswith("24 s left\n")
+
+
+def test_return_to_a_checkpoint_takes_the_bar_back(tiny: Recipe):
+    with Display(tiny, first_step=0) as shown:
+        for step in (1, 2, 3, 4, 5, 3, 4):
+            shown.log(line(step))
+            shown.advance()
+            assert shown._dashboard.step == step
+
+
+TERMINAL = """
+import sys, time
+from puna.config.load import load_recipe
+from puna.core.console import progress, say
+from puna.train.display import Display
+
+with Display(load_recipe(sys.argv[1]).recipe, first_step=4) as shown:
+    for step in range(5, 11):
+        shown.log({"step": step, "loss": 3.0, "lr": 1e-2, "grad_norm": 1.0, "tokens_per_second": 256.0})
         shown.advance()
-        shown.advance()
-    assert advanced == [256, 256]
+        time.sleep(0.1)
+    with progress("validate prose", 100, "tokens") as advance:
+        for _ in range(4):
+            advance(25)
+            time.sleep(0.15)
+    shown.validated({"step": 10, "bits_per_byte": {"prose": 2.0}})
+    say("said in between")
+    shown.event("step 10: checkpoint")
+    if "fail" in sys.argv:
+        raise SystemExit(3)
+"""
+
+
+@pytest.mark.parametrize(("columns", "rows", "how", "code"), [(80, 24, "", 0), (40, 16, "fail", 3)])
+def test_terminal_gets_a_picture_with_messages_and_other_progress_beside_it(
+    tiny_toml: Path, columns: int, rows: int, how: str, code: int
+):
+    shown, process = on_terminal(tiny_toml, columns, rows, how)
+    assert process.returncode == code, shown
+    assert process.stdout == b""
+    assert "Traceback" not in shown
+    for expected in ("╭─ tiny", "loss 3.000", "validate prose", "said in between\r\n", "step 10: checkpoint"):
+        assert expected in shown, expected
+    last = shown[shown.rindex("╭─ tiny") :]
+    assert "of 24 steps" in last
+    assert "validate prose" not in last
+    assert shown.endswith("\x1b[?25h")  # the cursor is back
+
+
+def test_dumb_terminal_gets_lines(tiny_toml: Path):
+    shown, process = on_terminal(tiny_toml, 80, 24, "", TERM="dumb")
+    assert process.returncode == 0, shown
+    assert "step 5/24  loss 3.000" in shown
+    assert "╭" not in shown
+
+
+def on_terminal(
+    recipe: Path, columns: int, rows: int, how: str, **environment: str
+) -> tuple[str, subprocess.CompletedProcess[bytes]]:
+    """All that the script writes to a terminal of this size but for the styles, and how it ended."""
+    terminal, stderr = pty.openpty()
+    fcntl.ioctl(stderr, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    kept = {key: value for key, value in os.environ.items() if key not in {"COLUMNS", "LINES"}}
+    process = subprocess.Popen(
+        [sys.executable, "-c", TERMINAL, str(recipe), how], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=stderr, env=kept | {"TERM": "xterm-256color", "NO_COLOR": "1"} | environment,
+    )  # fmt: skip
+    os.close(stderr)
+    pieces = []
+    with os.fdopen(terminal, "rb", 0) as file:
+        try:
+            while piece := file.read(4096):
+                pieces.append(piece)
+        except OSError:  # Linux says so where the writer has gone
+            pass
+    output, _ = process.communicate(timeout=30)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", b"".join(pieces).decode())
+    return text, subprocess.CompletedProcess(process.args, process.returncode, output)

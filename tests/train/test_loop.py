@@ -15,16 +15,20 @@ from safetensors.torch import load_file
 
 from puna.cli.stages import train_model
 from puna.config.recipe import Recipe
-from puna.core.errors import ConfigError, DataError, TrainError
+from puna.core.errors import ConfigError, DataError, StorageError, TrainError
 from puna.core.layout import DataDir, RunDir
+from puna.core.lock import DirectoryLock
 from puna.data.loader import Loader
 from puna.data.shards import TokenShards
 from puna.model.files import load_model
+from puna.parallel.apply import build_model
+from puna.parallel.mesh import build_mesh
+from puna.parallel.world import World
+from puna.train import loop
 from puna.train.checkpoint import list_checkpoints
-from puna.train.device import find_device
-from puna.train.loop import build_model
 from puna.train.metrics import read_metrics
 from puna.train.schedule import learning_rate
+from puna.train.stability import FINE, Monitor, Verdict
 
 
 def _weights(run: RunDir) -> dict[str, torch.Tensor]:
@@ -95,10 +99,10 @@ def test_loss_falls(tiny_run: RunDir):
 
 def test_steps_equal_a_plain_loop(tiny: Recipe, tiny_data: DataDir, tiny_run: RunDir):
     """Full logits, mean cross-entropy, torch's AdamW unfused, no accumulation: the same losses."""
-    device = find_device("fp32", tiny.energy)
-    model = build_model(tiny, device)
+    world = World(0, 1, torch.device("cpu"), None)
+    model = build_model(tiny, build_mesh(tiny.parallel, world), world.device)
     shards = {source: TokenShards.open(tiny_data.shards / source / "train") for source in tiny.mixture}
-    loader = Loader(shards, tiny.mixture, tiny.model.context, tiny.seed)
+    loader = Loader(shards, tiny)
     matrices = [p for p in model.parameters() if p.ndim == 2]
     norms = [p for p in model.parameters() if p.ndim == 1]
     optimizer = torch.optim.AdamW(
@@ -135,7 +139,7 @@ def test_killed_and_resumed_equals_never_killed(tiny: Recipe, tiny_toml: Path, t
     assert process.wait(timeout=120) == 0
     assert _same(whole, killed)
     assert _losses(whole) == _losses(killed)
-    assert json.loads(killed.record.read_text())["results"]["sessions"] >= 2
+    assert json.loads(killed.record.read_text())["results"]["sessions"] == 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -188,6 +192,111 @@ def test_loss_that_is_not_finite_ends_the_run_in_a_sentence(tiny: Recipe, tiny_d
     recipe = tiny.model_copy(update={"optim": tiny.optim.model_copy(update={"lr": 1e30})})
     with pytest.raises(TrainError, match="the loss is"):
         train_model(recipe, tiny_data, RunDir(tmp_path / "run"), resume=False, force=False)
+
+
+def test_run_stops_where_it_is_told_to_and_goes_on(tiny: Recipe, tiny_data: DataDir, tiny_run: RunDir, tmp_path: Path):
+    run = RunDir(tmp_path / "run")
+    train_model(tiny, tiny_data, run, resume=False, force=False, stop_at=7)
+    assert [step for step, _ in list_checkpoints(run)] == [5, 7]
+    assert not run.record.exists()
+    train_model(tiny, tiny_data, run, resume=True, force=False)
+    assert _same(run, tiny_run)
+    assert _losses(run) == _losses(tiny_run)
+
+
+def test_second_process_in_one_run_is_refused(tiny: Recipe, tiny_data: DataDir, tmp_path: Path):
+    run = RunDir(tmp_path / "run")
+    with DirectoryLock(run.root), pytest.raises(StorageError, match="another process is at work here"):
+        train_model(tiny, tiny_data, run, resume=False, force=False)
+
+
+def test_lines_count_each_source(tiny: Recipe, tiny_run: RunDir):
+    """Tokens add up to the run's, epochs follow from them, and losses by source average to the batch's."""
+    lines = [line for line in read_metrics(tiny_run.metrics) if line["kind"] == "train"]
+    for line in lines:
+        assert sum(line["source_tokens"].values()) == line["tokens"]
+        assert min(line["source_loss"].values()) <= line["loss"] <= max(line["source_loss"].values())
+    assert set(lines[-1]["source_loss"]) <= {"prose", "code"}
+    shares = {source: tokens / 6144 for source, tokens in lines[-1]["source_tokens"].items()}
+    assert shares["prose"] == pytest.approx(0.75, abs=0.1)
+    record = json.loads(tiny_run.record.read_text())["results"]
+    assert record["source_tokens"] == lines[-1]["source_tokens"]
+    assert record["epochs"] == lines[-1]["epochs"]
+
+
+class _SpikeAt(Monitor):
+    """Calls the loss of one batch a spike, by its number of judgement; the others are fine."""
+
+    calls = 0
+    spikes = (13,)
+
+    def judge(self, loss: float, norm: float) -> Verdict:
+        type(self).calls += 1
+        return Verdict("spike", "a spike for a test") if type(self).calls in type(self).spikes else FINE
+
+
+def _spiking(monkeypatch: pytest.MonkeyPatch, tiny: Recipe, action: str) -> Recipe:
+    monkeypatch.setattr(_SpikeAt, "calls", 0)
+    monkeypatch.setattr(loop, "Monitor", _SpikeAt)
+    return tiny.model_copy(update={"stability": tiny.stability.model_copy(update={"action": action})})
+
+
+def test_skipped_batch_changes_no_weight(
+    tiny: Recipe, tiny_data: DataDir, tiny_run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run = RunDir(tmp_path / "run")
+    recipe = _spiking(monkeypatch, tiny, "skip")
+    recipe = recipe.model_copy(
+        update={"checkpoint": recipe.checkpoint.model_copy(update={"every_steps": 1, "keep": 30})}
+    )
+    train_model(recipe, tiny_data, run, resume=False, force=False)
+    weights = {
+        step: load_file(next(path.glob("*.safetensors")))["model.layers.0.attention.wq.weight"]
+        for step, path in list_checkpoints(run)
+    }
+    assert torch.equal(weights[12], weights[14]) is False
+    assert 13 not in weights or torch.equal(weights[12], weights[13])
+    (line,) = [line for line in read_metrics(run.metrics) if line["kind"] == "skipped"]
+    assert (line["step"], line["first_sequence"], line["sequences"]) == (13, 12 * 8, 8)
+    assert json.loads(run.record.read_text())["results"]["skipped_steps"] == 1
+    assert _losses(run)[:12] == _losses(tiny_run)[:12]
+
+
+def test_rollback_returns_to_the_checkpoint_and_passes_over_the_batches(
+    tiny: Recipe, tiny_data: DataDir, tiny_run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A spike at the 13th batch: back to step 10, whose next batch is now the 14th."""
+    run = RunDir(tmp_path / "run")
+    train_model(_spiking(monkeypatch, tiny, "rollback"), tiny_data, run, resume=False, force=False)
+    lines = list(read_metrics(run.metrics))
+    (line,) = [line for line in lines if line["kind"] == "rollback"]
+    assert (line["from_step"], line["to_step"], line["batches"]) == (13, 10, 3)
+    steps = [line["step"] for line in lines if line["kind"] == "train"]
+    assert steps == list(range(1, 25))
+    assert _losses(run)[:10] == _losses(tiny_run)[:10]
+    # Step 11 learns from the batch that step 14 of the undisturbed run has, with the weights of step 10.
+    state = TensorsAfter(tiny, tiny_data, run)
+    assert state.loss_of_batch(13) == pytest.approx(dict(_losses(run))[11], abs=2e-4)
+
+
+class TensorsAfter:
+    """The weights of step 10 of a run, to compute a loss with."""
+
+    def __init__(self, tiny: Recipe, data: DataDir, run: RunDir) -> None:
+        world = World(0, 1, torch.device("cpu"), None)
+        self.model = build_model(tiny, build_mesh(tiny.parallel, world), world.device)
+        copy = RunDir(run.root.with_name("until-10"))
+        train_model(tiny, data, copy, resume=False, force=False, stop_at=10)
+        tensors = load_file(next((copy.checkpoints / "step-00000010").glob("*.safetensors")))
+        for name, parameter in self.model.named_parameters():
+            parameter.data.copy_(tensors[f"model.{name}"])
+        shards = {source: TokenShards.open(data.shards / source / "train") for source in tiny.mixture}
+        self.loader = Loader(shards, tiny)
+
+    def loss_of_batch(self, number: int) -> float:
+        tokens_BT = torch.from_numpy(self.loader.batch(number * 8, 8))
+        logits_BTV = self.model(tokens_BT[:, :-1])
+        return F.cross_entropy(logits_BTV.flatten(0, 1), tokens_BT[:, 1:].flatten()).item()
 
 
 def test_damaged_token_shard_is_found_before_the_first_step(tiny: Recipe, tiny_data: DataDir, tmp_path: Path):

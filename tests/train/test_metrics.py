@@ -1,14 +1,29 @@
-"""Metrics survive a crash: torn lines vanish, later steps are dropped, the file stays JSON lines."""
+"""Metrics survive a crash: torn lines vanish, later steps are dropped, a full disk is one sentence."""
 
 import json
+import subprocess
+import sys
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from puna.core.errors import StorageError, TrainError
 from puna.core.layout import RunDir
-from puna.train.metrics import Metrics, read_metrics
+from puna.train import metrics as module
+from puna.train.metrics import Metrics, NoMetrics, read_metrics
 
 
 def _steps(run: RunDir) -> list[int]:
     return [line["step"] for line in read_metrics(run.metrics)]
+
+
+def _board(run: RunDir) -> EventAccumulator:
+    accumulator = EventAccumulator(str(run.tensorboard))
+    accumulator.Reload()
+    return accumulator
 
 
 def test_lines_are_whole_and_in_order(tmp_path: Path):
@@ -23,13 +38,170 @@ def test_lines_are_whole_and_in_order(tmp_path: Path):
     assert list(run.tensorboard.glob("events*"))
 
 
+def test_tensorboard_shows_every_number_under_its_path(tmp_path: Path):
+    run = RunDir(tmp_path)
+    with Metrics(run, resumed_step=0) as metrics:
+        metrics.write("train", 1, 256, loss=2.5, mfu={"causal": 0.5}, memory_bytes=1024, epochs={"prose": 0.25})
+        metrics.write("validation", 1, 256, final=True, loss={"prose": 2.0})
+        metrics.write("skipped", 2, 512, reason="the loss is nan", loss="nan", first_sequence=8)
+    board = _board(run)
+    assert sorted(board.Tags()["scalars"]) == [
+        "skipped/first_sequence", "train/epochs/prose", "train/loss", "train/memory_bytes", "train/mfu/causal",
+        "validation/loss/prose",
+    ]  # fmt: skip
+    assert [(event.step, event.value) for event in board.Scalars("train/memory_bytes")] == [(1, 1024.0)]
+
+
 def test_resumed_run_drops_what_came_after_its_checkpoint_and_a_torn_line(tmp_path: Path):
     run = RunDir(tmp_path)
     with Metrics(run, resumed_step=0) as metrics:
         for step in range(1, 8):
             metrics.write("train", step, step * 256, loss=1.0)
     with run.metrics.open("a") as file:
-        file.write('[]\n7\n{"kind": "train"}\n{"kind": "train", "step": 8, "lo')
+        file.write("[]\n7\n" + "[" * 100_000 + '\n{"kind": "train"}\n{"kind": "train", "step": 8, "lo')
     with Metrics(run, resumed_step=5) as metrics:
         metrics.write("train", 6, 6 * 256, loss=0.5)
     assert _steps(run) == [1, 2, 3, 4, 5, 6]
+    assert [event.value for event in _board(run).Scalars("train/loss")] == [1.0] * 5 + [0.5]
+
+
+def test_return_to_a_checkpoint_drops_what_came_after_it(tmp_path: Path):
+    run = RunDir(tmp_path)
+    with Metrics(run, resumed_step=0) as metrics:
+        for step in range(1, 8):
+            metrics.write("train", step, step * 256, loss=1.0)
+        metrics.rewind(5)
+        metrics.write("rollback", 5, 5 * 256, from_step=7, to_step=5, reason="a spike")
+        metrics.write("train", 6, 6 * 256, loss=0.5)
+    assert _steps(run) == [1, 2, 3, 4, 5, 5, 6]
+    assert [event.step for event in _board(run).Scalars("train/loss")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_long_file_is_not_held_in_memory_to_resume(tmp_path: Path):
+    run = RunDir(tmp_path)
+    line = json.dumps({"kind": "sample", "step": 1, "tokens": 256, "prompt": "", "text": "x" * 10_000})
+    run.metrics.write_text(f"{line}\n" * 1000)
+    tracemalloc.start()
+    with Metrics(run, resumed_step=5):
+        peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1e6
+    assert len(_steps(run)) == 1000
+
+
+FULL = """
+import json, resource, sys
+from pathlib import Path
+from puna.cli import main
+from puna.core.layout import RunDir
+from puna.train.metrics import Metrics
+
+def fill():
+    with Metrics(RunDir(Path(sys.argv[1])), resumed_step=0) as metrics:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.RLIM_INFINITY))
+        for step in range(1000):
+            metrics.write("train", step, step, **json.loads(sys.argv[2]))
+
+import puna.cli
+puna.cli._run = fill
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("values", "file"),
+    [({"reason": "a" * 80}, "metrics.jsonl"), (dict.fromkeys("abcdefgh", 1.0), "events.out.tfevents")],
+)
+def test_full_disk_is_one_sentence_and_no_traceback(tmp_path: Path, values: dict[str, Any], file: str):
+    """Whichever of the files meets the limit first: texts fill the one, short names of numbers the other."""
+    process = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path), json.dumps(values)], capture_output=True, text=True
+    )
+    assert process.returncode == 2, process.stderr
+    assert "Traceback" not in process.stderr
+    assert process.stderr.count("error:") == 1
+    assert file in process.stderr.partition(": no space left to write it")[0]
+    steps = [line["step"] for line in read_metrics(tmp_path / "metrics.jsonl")]
+    assert steps == list(range(len(steps)))
+    assert len(steps) > 10
+
+
+class _Full:
+    """A file on a full disk that fails where it is told to."""
+
+    def __init__(self, fails: str) -> None:
+        self._fails = fails
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*_: object) -> None:
+            if name == self._fails:
+                raise OSError(28, "No space left on device")
+
+        return call
+
+
+@pytest.mark.parametrize("fails", ["write", "flush", "close"])
+def test_every_refusal_of_the_disk_is_a_storage_error(tmp_path: Path, fails: str):
+    metrics = Metrics(RunDir(tmp_path), resumed_step=0)
+    metrics._file.close()
+    metrics._file = _Full(fails)  # type: ignore[assignment]
+    with pytest.raises(StorageError, match=r"metrics\.jsonl: no space left"), metrics:
+        metrics.write("train", 1, 256, loss=1.0)
+    assert metrics._events._file.closed
+
+
+def test_what_went_wrong_first_is_what_is_said(tmp_path: Path):
+    metrics = Metrics(RunDir(tmp_path), resumed_step=0)
+    metrics._file.close()
+    metrics._file = _Full("close")  # type: ignore[assignment]
+    with pytest.raises(TrainError, match="the loss is nan"), metrics:
+        raise TrainError("the loss is nan")
+
+
+def test_metrics_that_are_a_folder_are_named(tmp_path: Path):
+    run = RunDir(tmp_path)
+    run.metrics.mkdir()
+    with pytest.raises(StorageError, match=r"metrics\.jsonl: cannot be written"):
+        Metrics(run, resumed_step=0)
+
+
+def test_weights_and_biases_gets_the_numbers_only_where_a_project_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    calls: list[Any] = []
+
+    class There:
+        def __init__(self, run: RunDir, project: str, *, resumed: bool) -> None:
+            calls.append((project, resumed))
+
+        def write(self, *values: Any) -> None:
+            calls.append(values)
+
+        def close(self, *, failed: bool) -> None:
+            calls.append(failed)
+
+    monkeypatch.setattr(module, "WeightsBiasesRun", There)
+    with Metrics(RunDir(tmp_path), resumed_step=0) as metrics:
+        metrics.write("train", 1, 256, loss=2.5)
+    assert calls == []
+    with Metrics(RunDir(tmp_path), resumed_step=1, wandb_project="llamas") as metrics:
+        metrics.write("train", 2, 512, loss=2.5, final=True)
+        metrics.write("sample", 2, 512, prompt="The", text=" end")
+    with pytest.raises(KeyboardInterrupt), Metrics(RunDir(tmp_path), resumed_step=2, wandb_project="llamas"):
+        raise KeyboardInterrupt
+    assert calls == [
+        ("llamas", True), (2, 512, {"train/loss": 2.5}, {}), (2, 512, {}, {"The": "The end"}), False,
+        ("llamas", True), True,
+    ]  # fmt: skip
+
+
+def test_processes_but_the_main_one_write_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    with NoMetrics() as metrics:
+        metrics.write("train", 1, 256, loss=2.5)
+        metrics.rewind(0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_that_is_not_there_has_no_lines(tmp_path: Path):
+    assert list(read_metrics(tmp_path / "metrics.jsonl")) == []

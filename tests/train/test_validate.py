@@ -5,11 +5,14 @@ import math
 import pytest
 import torch
 
-from puna.config.recipe import Recipe
+from puna.config.recipe import ParallelConfig, Recipe
 from puna.core.layout import DataDir, RunDir
 from puna.data.documents import HELDOUT, documents_file, read_documents
 from puna.data.shards import TokenShards
 from puna.model.files import load_model
+from puna.parallel.mesh import build_mesh
+from puna.parallel.objective import Objective
+from puna.parallel.world import World
 from puna.tokenizer.tokenizer import Tokenizer
 from puna.train.validate import validate
 
@@ -18,9 +21,11 @@ def _validate(tiny: Recipe, data: DataDir, run: RunDir, **changes: object):
     model, _ = load_model(run.model)
     tokenizer = Tokenizer.load(data.tokenizer)
     heldout = {source: TokenShards.open(data.shards / source / HELDOUT) for source in tiny.mixture}
-    arguments = {"max_tokens": None, "micro_batch_tokens": 128, "chunk_tokens": 50} | changes
-    autocast = torch.autocast("cpu", enabled=False)
-    return validate(model, heldout, [len(b) for b in tokenizer.token_bytes()], autocast=autocast, **arguments)
+    chunk = changes.pop("chunk_tokens", 50)
+    arguments = {"max_tokens": None, "micro_batch_tokens": 128} | changes
+    world = World(0, 1, torch.device("cpu"), None)
+    objective = Objective(model, build_mesh(ParallelConfig(), world), chunk)
+    return validate(objective, heldout, [len(b) for b in tokenizer.token_bytes()], world, **arguments)
 
 
 @torch.no_grad()

@@ -5,9 +5,21 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from puna.cli import data, export, generate, recipes, report, run, tokenizer, train
+from puna.cli import data, export, generate, plan, recipes, report, run, tokenizer, train, tune, verify
 
-_ROAD = ["recipes", "data", "tokenizer", "train", "export", "generate", "report", "run"]
+_ROAD = [
+    "recipes",
+    "plan",
+    "data",
+    "tokenizer",
+    "tune",
+    "train",
+    "verify-resume",
+    "export",
+    "generate",
+    "report",
+    "run",
+]
 
 
 class Road(TyperGroup):
@@ -46,9 +58,12 @@ def puna(
 
 
 app.command("recipes")(recipes.recipes)
+app.command("plan")(plan.plan)
 app.add_typer(data.app, name="data")
 app.add_typer(tokenizer.app, name="tokenizer")
+app.command("tune")(tune.tune)
 app.command("train")(train.train)
+app.command("verify-resume")(verify.verify_resume)
 app.command("export")(export.export)
 app.command("generate")(generate.generate)
 app.command("report")(report.report)

@@ -1,5 +1,6 @@
 """Arguments that several commands share."""
 
+import re
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -7,6 +8,7 @@ import typer
 
 from puna.config.load import Loaded, load_recipe
 from puna.config.recipe import Recipe
+from puna.core.errors import DataError
 from puna.core.layout import DataDir, RunDir
 
 RecipeName: TypeAlias = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe, or a path to a .toml.")]
@@ -18,6 +20,12 @@ Show: TypeAlias = Annotated[
 ]
 DataPath: TypeAlias = Annotated[
     Path | None, typer.Option("--data-dir", help="The data build.  [default: data/NAME]", show_default=False)
+]
+DataSource: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--data-dir", help="The data build, also as s3://BUCKET/PATH.  [default: data/NAME]", show_default=False
+    ),
 ]
 RunPath: TypeAlias = Annotated[
     Path | None, typer.Option("--run-dir", help="The run.  [default: runs/NAME]", show_default=False)
@@ -40,8 +48,27 @@ def resolve(name: str, overrides: list[str] | None, show: bool) -> Recipe:
 
 
 def data_dir(path: Path | None, recipe: Recipe) -> DataDir:
-    """The data build's directory: the one given, or `data/` and the recipe's name."""
+    """The data build's directory: the one given, or `data/` and the recipe's name.
+
+    Raises:
+        DataError: It is a URL; this command writes to it.
+    """
+    # A path has one slash less than the URL that the user typed.
+    if path is not None and re.match(r"[a-z][a-z0-9+.-]+:/", str(path)):
+        raise DataError(
+            f"--data-dir {str(path).replace(':/', '://', 1)}: data are built in a directory of this machine",
+            hint="build them here and copy the directory; `puna train` and `puna data trace` read it from there",
+        )
     return DataDir(path or Path("data") / recipe.name)
+
+
+def data_source(place: str | None, recipe: Recipe) -> DataDir:
+    """The data build to read: a directory, or the local mirror of one in an object store."""
+    if place is None or "://" not in place:
+        return data_dir(None if place is None else Path(place), recipe)
+    from puna.data.remote import mirror
+
+    return mirror(place)
 
 
 def run_dir(path: Path | None, recipe: Recipe) -> RunDir:

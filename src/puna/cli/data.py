@@ -1,15 +1,38 @@
-"""`puna data`: from raw text to token shards."""
+"""`puna data`: from raw text to token shards, and from a training step back to the text."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from puna.cli.arguments import DataPath, Force, Overrides, RecipeName, Show, data_dir, resolve
+from puna.cli.arguments import (
+    DataPath,
+    DataSource,
+    Force,
+    Overrides,
+    RecipeName,
+    Show,
+    data_dir,
+    data_source,
+    resolve,
+)
+from puna.config.load import load_recipe
+from puna.config.recipe import Recipe
+from puna.core.console import warn
+from puna.core.errors import CheckpointError, DataError
+from puna.core.layout import DataDir, RunDir
+from puna.core.records import read_record
 
-app = typer.Typer(help="Build the data of a recipe.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from puna.data.loader import Loader
+
+app = typer.Typer(help="Build the data of a recipe, and see what a run has read.", no_args_is_help=True)
 
 
 @app.callback()
 def data() -> None:
-    """Build the data of a recipe."""
+    """Build the data of a recipe, and see what a run has read."""
 
 
 @app.command()
@@ -21,3 +44,81 @@ def build(
     from puna.cli.stages import build_data
 
     build_data(resolved, data_dir(out, resolved), force=force)
+
+
+@app.command()
+def trace(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory such as runs/demo.")],
+    step: Annotated[int, typer.Option("--step", min=1, help="An optimizer step, as metrics.jsonl counts them.")],
+    data: DataSource = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
+) -> None:
+    """Print what the batch of an optimizer step was made of: one line for each document's part of a sequence.
+
+    The columns are: number of the sequence in the run, source, id of the document, its first token there, how many
+    tokens, origin.
+    """
+    directory = RunDir(run)
+    recipe = _recipe(directory)
+    if step > recipe.total_steps:
+        raise DataError(f"--step {step}: the run in {run} has {recipe.total_steps} steps")
+    state = _newest_state(directory)
+    loader = _loader(recipe, directory, data_source(data, recipe), state)
+    rows = recipe.train.batch_tokens // recipe.model.context
+    first = _batch_number(step - 1, state) * rows
+    for sequence in range(first, first + rows):
+        for span in loader.trace(sequence):
+            fields = {
+                "sequence": sequence, "source": span.source, "document": span.document["id"], "first": span.first,
+                "count": span.count, "origin": span.document["origin"],
+            }  # fmt: skip
+            columns = (" ".join(str(value).split()) for value in fields.values())
+            print(json.dumps(fields, ensure_ascii=False) if as_json else "\t".join(columns))
+
+
+def _recipe(run: RunDir) -> Recipe:
+    if not run.config.is_file():
+        raise CheckpointError(f"{run.root}: is no run of Puna (there is no config.toml)")
+    return load_recipe(str(run.config)).recipe
+
+
+def _newest_state(run: RunDir) -> dict[str, Any]:
+    """What the newest checkpoint's state.json says of the data, or else the record; empty where there is neither."""
+    checkpoints = sorted(run.checkpoints.glob("step-*"))
+    if not checkpoints:
+        record = read_record(run.record)
+        return {"shifts": record["results"].get("shifts", [])} if record else {}
+    path = checkpoints[-1] / "state.json"
+    try:
+        state = json.loads(path.read_bytes())["state"]
+        _batch_number(0, state)
+        return {"data_fingerprint": str(state["data_fingerprint"]), "shifts": state["shifts"]}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise CheckpointError(
+            f"{path}: is missing or damaged", hint=f"delete {path.parent} to use the older checkpoint"
+        ) from None
+
+
+def _batch_number(step: int, state: dict[str, Any]) -> int:
+    """Which batch of the data's order the step after `step` steps learned from: each rollback passed some over."""
+    return step + sum(batches for since, batches in state.get("shifts", []) if since <= step)
+
+
+def _loader(recipe: Recipe, run: RunDir, data: DataDir, state: dict[str, Any]) -> "Loader":
+    """The sequences of the run, from the data that it was trained on."""
+    from puna.data.documents import TRAIN
+    from puna.data.loader import Loader
+    from puna.data.shards import TokenShards
+
+    loader = Loader({name: TokenShards.open(data.shards / name / TRAIN) for name in recipe.mixture}, recipe)
+    record = read_record(run.record)
+    trained_on = record["inputs"].get("data") if record else state.get("data_fingerprint")
+    if trained_on is None:
+        warn(f"{run.root}: has no checkpoint yet that says what it is trained on; taking {data.root}")
+    elif trained_on != loader.fingerprint:
+        raise DataError(
+            f"{data.root}: holds other token shards than {run.root} was trained on (fingerprint "
+            f"{loader.fingerprint[:12]}, the run has {trained_on[:12]})",
+            hint="name the run's own data with --data-dir",
+        )
+    return loader

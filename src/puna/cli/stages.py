@@ -43,7 +43,8 @@ def train_tokenizer(recipe: Recipe, out: DataDir, *, force: bool) -> None:
         build_documents(recipe, out)
     else:
         say(f"{out.documents}: documents built already")
-    config = recipe.tokenizer.model_dump() | {"vocab_size": recipe.model.vocab_size, "mixture": recipe.mixture}
+    # Another mixture needs no other tokenizer: the shares that it was trained with are in its record.
+    config = recipe.tokenizer.model_dump() | {"vocab_size": recipe.model.vocab_size}
     made_from = {"documents": _documents_hash(out)}
     if _finished(out.tokenizer / "record.json", config, out.tokenizer, force, made_from):
         say(f"{out.tokenizer}: tokenizer trained already")
@@ -53,21 +54,29 @@ def train_tokenizer(recipe: Recipe, out: DataDir, *, force: bool) -> None:
         vocab_size=recipe.model.vocab_size,
         character_coverage=recipe.tokenizer.character_coverage,
         config=config,
-        inputs=made_from,
+        inputs=made_from | {"mixture": sha256_json(recipe.mixture)},
         out=out.tokenizer,
     )
 
 
-def train_model(recipe: Recipe, data: DataDir, run: RunDir, *, resume: bool, force: bool) -> None:
+def train_model(
+    recipe: Recipe, data: DataDir, run: RunDir, *, resume: bool, force: bool, stop_at: int | None = None
+) -> None:
     """The model, trained on the data build."""
     if not recipe.mixture:
         raise DataError(
             f"recipe {recipe.name!r} names no data to train on",
             hint="write a recipe that extends it, with [data.sources] and [mixture]",
         )
-    if read_record(data.record) is None:
+    build = read_record(data.record)
+    if build is None:
         raise DataError(
             f"{data.root}: no finished data build is here", hint=f"`puna data build {recipe.name}` makes it"
+        )
+    if changed := differences(build["config"], recipe.data.model_dump()):
+        raise DataError(
+            f"{data.root}: was built with other values: {'; '.join(changed)}",
+            hint="give these values back, or build the data again: `puna data build … --force`",
         )
     from puna.infer.generate import generate_text
     from puna.model.llama import Llama
@@ -82,7 +91,7 @@ def train_model(recipe: Recipe, data: DataDir, run: RunDir, *, resume: bool, for
             top_p=samples.top_p, seed=seed,
         )  # fmt: skip
 
-    train(recipe, data, run, resume=resume, force=force, sample=sample)
+    train(recipe, data, run, resume=resume, force=force, sample=sample, stop_at=stop_at)
 
 
 def export_model(source: Path, form: str, out: Path | None, *, force: bool) -> None:

@@ -1,24 +1,31 @@
 """`puna train`: pre-training."""
 
+from typing import Annotated
+
 import typer
 
-from puna.cli.arguments import DataPath, Force, Overrides, RecipeName, RunPath, Show, data_dir, resolve, run_dir
+from puna.cli.arguments import DataSource, Force, Overrides, RecipeName, RunPath, Show, data_source, resolve, run_dir
 
 
 def train(
     recipe: RecipeName,
     overrides: Overrides = None,
-    data: DataPath = None,
+    data: DataSource = None,
     run: RunPath = None,
-    resume: bool = typer.Option(False, "--resume", help="Go on from the newest checkpoint, exactly."),
+    resume: bool = typer.Option(False, "--resume", help="Go on from the newest checkpoint, if there is one, exactly."),
+    stop_at: Annotated[
+        int | None, typer.Option("--stop-at", min=1, help="Save and leave after so many steps of the run.")
+    ] = None,
     show: Show = False,
     force: Force = False,
 ) -> None:
-    """Pre-train the recipe's model on its data build.
+    """Pre-train the recipe's model on its data build; under torchrun on as many devices as it starts.
 
     Ctrl-C and SIGTERM save the state first; --resume then ends with the same weights, bit for bit.
     """
     resolved = resolve(recipe, overrides, show)
     from puna.cli.stages import train_model
 
-    train_model(resolved, data_dir(data, resolved), run_dir(run, resolved), resume=resume, force=force)
+    train_model(
+        resolved, data_source(data, resolved), run_dir(run, resolved), resume=resume, force=force, stop_at=stop_at
+    )

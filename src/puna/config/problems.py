@@ -106,8 +106,15 @@ def _keys_at(location: list[str]) -> list[str]:
     """The keys that a recipe knows at a dotted place; none where users choose the keys."""
     kind: Any = Recipe
     for part in location:
-        kind = get_args(kind)[1] if get_origin(kind) is dict else kind.model_fields[part].annotation
-    return list(kind.model_fields)
+        inside = get_args(kind)
+        # A table by name, a list of tables, a table.
+        kind = inside[-1] if get_origin(kind) in (dict, list) else _required(kind).model_fields[part].annotation
+    return list(_required(kind).model_fields)
+
+
+def _required(kind: Any) -> Any:
+    """The section of an annotation that may also be None."""
+    return next((part for part in get_args(kind) if part is not type(None)), kind)
 
 
 def _one_line(sentence: str) -> str:

@@ -11,6 +11,9 @@ from pydantic import Field, field_validator, model_validator
 
 from puna.config.section import ConflictError, Count, Positive, Section, SourceName
 
+Share = Annotated[float, Field(gt=0, le=1e18)]
+"""A source's share of the training tokens, in any unit."""
+
 
 class Source(Section):
     """One source of documents: text files found by a pattern below a directory, a package or Python's own library."""
@@ -66,6 +69,15 @@ class DataConfig(Section):
     """Tokens after which a token shard is closed and the next one begun: about 200 MB of 16-bit ids."""
 
 
+class Stage(Section):
+    """Another mixture from some point of the run on (Llama 3 and OLMo 2 end their training so)."""
+
+    from_tokens: Count
+    """Tokens of the run after which this mixture begins; a multiple of train.batch_tokens."""
+    mixture: dict[SourceName, Share] = Field(min_length=1)
+    """Share of the training tokens from each source from here on; a source that is not named rests."""
+
+
 class TokenizerConfig(Section):
     """How the SentencePiece BPE tokenizer is trained (LLaMA, section 2.1: digits split, byte fallback)."""
 
@@ -74,6 +86,28 @@ class TokenizerConfig(Section):
     as its released tokenizer.model records it."""
     train_bytes: Count = 1_000_000_000
     """Bytes of text to train on at most, taken from the sources by their mixture shares; they are held in memory."""
+
+
+class RopeScaling(Section):
+    """Rotary frequencies stretched to a longer context than the model was first trained on."""
+
+    kind: Literal["linear", "llama3"]
+    """All frequencies divided by the factor (Chen et al. 2023), or only the slow ones as Llama 3.1 does."""
+    factor: float = Field(gt=1)
+    """How many times slower a stretched frequency turns."""
+    low_freq_factor: float = Field(default=1.0, gt=0)
+    """kind = "llama3": wavelengths above original_context / this are stretched (Llama 3.1's params.json: 1)."""
+    high_freq_factor: float = Field(default=4.0, gt=0)
+    """kind = "llama3": wavelengths below original_context / this stay; between the two it is interpolated (4)."""
+    original_context: Positive = 8192
+    """kind = "llama3": positions of the first training (Llama 3: 8,192)."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "RopeScaling":
+        if self.high_freq_factor <= self.low_freq_factor:
+            sentence = "high_freq_factor must be more than low_freq_factor"
+            raise ConflictError([(sentence, ["high_freq_factor", "low_freq_factor"])])
+        return self
 
 
 class ModelConfig(Section):
@@ -96,12 +130,20 @@ class ModelConfig(Section):
     rope_theta: float = Field(default=10_000.0, gt=0)
     """Base of the rotary frequencies (Su et al. 2021)."""
     norm_eps: float = Field(default=1e-6, gt=0)
-    """Added to the mean square inside RMSNorm; 1e-5 in LLaMA 65B."""
+    """Added to the mean square inside RMSNorm, to the variance inside LayerNorm; 1e-5 in LLaMA 65B."""
+    norm: Literal["rms", "layer"] = "rms"
+    """RMSNorm, or LayerNorm with a gain and without a bias as OpenLM's models have."""
+    qk_norm: bool = False
+    """Whether queries and keys are normalised over all heads before they are turned (OpenLM's models)."""
+    rope_scaling: RopeScaling | None = None
+    """Unset: none, as in LLaMA 1 and 2."""
     tie_embeddings: bool = False
     """Whether the output layer is the embedding's transpose; LLaMA keeps them apart."""
+    init: Literal["scaled-normal", "openlm"] = "scaled-normal"
+    """The distribution of the initial weights; `puna.model.init` gives both formulas."""
     init_std: float = Field(default=0.02, gt=0)
-    """Standard deviation of the initial weights; those that write to the residual stream get it divided by
-    sqrt(2 n_layers) (Radford et al. 2019, section 2.3). The LLaMA paper gives no initialisation."""
+    """init = "scaled-normal": standard deviation of the initial weights; those that write to the residual stream get
+    it divided by sqrt(2 n_layers) (Radford et al. 2019, section 2.3). The LLaMA paper gives no initialisation."""
 
     @property
     def head_dim(self) -> int:
@@ -138,21 +180,59 @@ class TrainConfig(Section):
     """Tokens whose logits exist at one time; the whole batch's never do. Measured in bench/results."""
     compile: bool = True
     """Whether each block of the model runs through torch.compile."""
-    precision: Literal["fp32", "bf16"] = "bf16"
-    """fp32 throughout, or matrix products in bfloat16 with fp32 weights, gradients and optimizer state."""
+    recompute: str = Field(default="none", pattern=r"^(none|full|llama|every-[1-9][0-9]*|budget=(0|1|0?\.[0-9]+))$")
+    """What the backward pass computes again instead of keeping it: `none`; `llama` (outputs of linear layers and of
+    attention are kept, norms, rotary turns and SwiGLU computed again: LLaMA, section 2.4); `full` (only the input of
+    each block is kept: Chen et al. 2016); `every-2` (`full` on every second block); `budget=0.5` (the compiler
+    chooses what to keep in that share of the memory of `none`)."""
+    document_mask: bool = False
+    """Whether attention stops at the beginning of a document; LLaMA, OpenLLaMA and OpenLM let it see across."""
+    z_loss: float = Field(default=0.0, ge=0)
+    """Weight of the squared log-normaliser of the logits in the loss, which keeps them small (PaLM, section 5: 1e-4);
+    LLaMA has none."""
+    precision: Literal["fp32", "bf16", "bf16-stochastic"] = "bf16"
+    """fp32 throughout; `bf16`: weights are cast to bfloat16 for the passes, with fp32 weights, sums of gradients and
+    optimizer state; `bf16-stochastic`: weights and moments are bfloat16 too, and updates are rounded at random in
+    proportion to the distance (Gupta et al. 2015)."""
     log_every: Positive = 10
     """Optimizer steps between two lines of metrics."""
+
+
+class ParallelConfig(Section):
+    """How the devices share the work; their product is the number of processes."""
+
+    replicate: Positive = 1
+    """Groups of devices that each hold the whole sharded model (hybrid sharding, HSDP)."""
+    shard: int = Field(default=0, ge=0, lt=2**31)
+    """Devices over which weights, gradients and optimizer state are split (FSDP, ZeRO-3); 0 takes all that the other
+    three leave, as OpenLLaMA's mesh -1,64,1 does."""
+    context: Positive = 1
+    """Devices that share each sequence: attention gathers the keys and values of all of them (context parallelism,
+    as Llama 3, section 3.3.2)."""
+    tensor: Positive = 1
+    """Devices that share each matrix product, with the sequence split between them outside of it (Korthikanti et al.
+    2022; LLaMA's "model and sequence parallelism", section 2.4)."""
 
 
 class OptimConfig(Section):
     """AdamW with warm-up and cosine (LLaMA, section 2.3)."""
 
+    name: Literal["adamw", "muon"] = "adamw"
+    """AdamW; or Muon for the matrices of the blocks with AdamW for embeddings, output layer and norms (Jordan et al.
+    2024), scaled so that AdamW's learning rate and decay fit (Liu et al. 2025, "Muon is scalable")."""
     lr: float = Field(default=3e-4, gt=0)
     """Peak learning rate: 3.0e-4 for 7B and 13B, 1.5e-4 for 33B and 65B (table 2)."""
-    final_lr_ratio: float = Field(default=0.1, ge=0, le=1)
-    """The cosine ends at this share of the peak."""
+    schedule: Literal["cosine", "linear", "wsd", "constant"] = "cosine"
+    """How the learning rate goes on after the warm-up: half a cosine (LLaMA, section 2.3); a straight line; constant
+    and then a straight line over the last cooldown_ratio of the run (Hu et al. 2024); constant."""
+    cooldown_ratio: float = Field(default=0.2, gt=0, le=1)
+    """schedule = "wsd": share of the run's steps in which the rate falls (Haegele et al. 2024: 0.2 is enough)."""
+    final_lr_ratio: float = Field(default=0.1, gt=0, le=1)
+    """The rate at the last step as a share of the peak: 10 % (LLaMA, section 2.3); at 0 that step would do nothing."""
     warmup_steps: int = Field(default=2000, ge=0, lt=2**31)
     """Steps over which the learning rate rises linearly from zero."""
+    momentum: float = Field(default=0.95, ge=0, lt=1)
+    """name = "muon": Nesterov momentum of the matrices (Jordan et al. 2024)."""
     beta1: float = Field(default=0.9, ge=0, lt=1)
     """Decay of the first moment."""
     beta2: float = Field(default=0.95, ge=0, lt=1)
@@ -163,6 +243,21 @@ class OptimConfig(Section):
     """Decoupled decay of matrices and embeddings; the gains of norms are left alone."""
     clip_norm: float = Field(default=1.0, gt=0)
     """The gradient's global norm is scaled down to this."""
+
+
+class StabilityConfig(Section):
+    """What happens when a step's loss or gradient is not finite, or far above those of the steps before it."""
+
+    action: Literal["stop", "skip", "rollback"] = "stop"
+    """What to do about it. `stop` ends the run in a sentence, and does so for what is not finite only; `skip` leaves
+    the batch out; `rollback` also returns to the newest checkpoint (PaLM, section 5.1) and leaves out all batches
+    from there to here."""
+    deviations: float = Field(default=6.0, gt=0)
+    """A spike lies so many standard deviations above the mean of the window (OLMo 2, section 3: 6)."""
+    window: int = Field(default=128, gt=1, lt=2**16)
+    """Steps that are looked back on; no spike is called before there are so many (OLMo 2: 128)."""
+    most: Positive = 10
+    """Batches that are left out one after another before the run stops."""
 
 
 class ValidationConfig(Section):
@@ -196,6 +291,17 @@ class CheckpointConfig(Section):
     """Optimizer steps between two checkpoints."""
     keep: Positive = 2
     """The newest checkpoints that stay; two, so that a damaged one is not the end."""
+    keep_every: int = Field(default=0, ge=0, lt=2**31)
+    """Checkpoints at multiples of so many steps stay for ever; 0: none does."""
+    asynchronous: bool = True
+    """Whether training goes on while a copy of the state is written; the copy takes as much memory of the host."""
+
+
+class MetricsConfig(Section):
+    """Where metrics go besides the run's directory."""
+
+    wandb_project: str = ""
+    """Project of Weights & Biases; none where it is empty. Needs the package `wandb`."""
 
 
 class EnergyConfig(Section):
@@ -221,14 +327,23 @@ class Recipe(Section):
     """Decides the initial weights, the order of the data and the samples."""
     data: DataConfig = DataConfig()
     """The sources."""
-    mixture: dict[SourceName, Annotated[float, Field(gt=0, le=1e18)]] = Field(default={})
+    mixture: dict[SourceName, Share] = Field(default={})
     """Share of the training tokens from each source, in any unit; they are scaled to a sum of one."""
+    max_epochs: dict[SourceName, Share] = Field(default={})
+    """How often the run may read a source at most; LLaMA read Wikipedia and books about twice, the others once
+    (table 1). A run that would read it more often is refused; a source that is not named has no limit."""
+    stages: list[Stage] = Field(default=[])
+    """Other mixtures later in the run, in order."""
     tokenizer: TokenizerConfig = TokenizerConfig()
     """The tokenizer's training."""
     model: ModelConfig = ModelConfig()
     """The decoder."""
     train: TrainConfig = TrainConfig()
     """Length and portions."""
+    parallel: ParallelConfig = ParallelConfig()
+    """The layout over several devices."""
+    stability: StabilityConfig = StabilityConfig()
+    """Spikes of the loss."""
     optim: OptimConfig = OptimConfig()
     """Optimizer and schedule."""
     validation: ValidationConfig = ValidationConfig()
@@ -237,6 +352,8 @@ class Recipe(Section):
     """Text while training."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     """Saved states."""
+    metrics: MetricsConfig = MetricsConfig()
+    """Metrics elsewhere."""
     energy: EnergyConfig = EnergyConfig()
     """The carbon estimate."""
 
@@ -263,9 +380,53 @@ class Recipe(Section):
                 f"not more than optim.warmup_steps = {warmup}"
             )
             conflicts.append((sentence, ["train.tokens", "train.batch_tokens", "optim.warmup_steps"]))
+        conflicts += self._layout_conflicts() + self._stage_conflicts()
         if conflicts:
             raise ConflictError(conflicts)
         return self
+
+    def _layout_conflicts(self) -> list[tuple[str, list[str]]]:
+        """What the split of the model and of the sequence over devices does not divide."""
+        tensor, parts, context = self.parallel.tensor, 2 * self.parallel.context, self.model.context
+        conflicts = []
+        for field in ("n_heads", "n_kv_heads", "ffn_dim", "vocab_size", "context"):
+            if (value := getattr(self.model, field)) % tensor:
+                sentence = f"model.{field} = {value} is not a multiple of parallel.tensor = {tensor}"
+                conflicts.append((sentence, [f"model.{field}", "parallel.tensor"]))
+        if self.parallel.context > 1 and context % (parts * tensor):
+            needed = f"2 x parallel.context x parallel.tensor = {parts * tensor}"
+            sentence = f"model.context = {context} is not a multiple of {needed}"
+            conflicts.append((sentence, ["model.context", "parallel.context", "parallel.tensor"]))
+        if tensor > 1 and self.model.qk_norm:
+            sentence = f"model.qk_norm normalises over all heads, which parallel.tensor = {tensor} would split"
+            conflicts.append((sentence, ["model.qk_norm", "parallel.tensor"]))
+        if self.optim.name == "muon" and self.train.precision == "bf16-stochastic":
+            sentence = "optim.name = 'muon' needs float32 weights, train.precision = 'bf16-stochastic' has none"
+            conflicts.append((sentence, ["optim.name", "train.precision"]))
+        if self.train.recompute.startswith("budget") and not self.train.compile:
+            sentence = f"train.recompute = {self.train.recompute!r} is the compiler's choice and needs train.compile"
+            conflicts.append((sentence, ["train.recompute", "train.compile"]))
+        return conflicts
+
+    def _stage_conflicts(self) -> list[tuple[str, list[str]]]:
+        """Stages out of order or off the batches, and sources that nobody knows."""
+        conflicts, before = [], 0
+        for number, stage in enumerate(self.stages):
+            start, batch = stage.from_tokens, self.train.batch_tokens
+            if start % batch or not before < start < self.train.tokens:
+                sentence = (
+                    f"stages[{number}].from_tokens = {start} must be a multiple of train.batch_tokens = {batch}, more "
+                    f"than {before} and less than train.tokens = {self.train.tokens}"
+                )
+                conflicts.append((sentence, ["stages", "train.batch_tokens", "train.tokens"]))
+            if unknown := stage.mixture.keys() - self.mixture.keys():
+                sentence = f"stages[{number}].mixture names {_names(dict.fromkeys(sorted(unknown)))}"
+                conflicts.append((f"{sentence} but mixture has {_names(self.mixture)}", ["stages", "mixture"]))
+            before = start
+        if unknown := self.max_epochs.keys() - self.mixture.keys():
+            sentence = f"max_epochs names {_names(dict.fromkeys(sorted(unknown)))} but mixture has"
+            conflicts.append((f"{sentence} {_names(self.mixture)}", ["max_epochs", "mixture"]))
+        return conflicts
 
     @property
     def total_steps(self) -> int:

@@ -111,6 +111,21 @@ def atomic_directory(final: Path, *, replace: bool = False) -> Iterator[Path]:
             remove(temporary)
 
 
+def discard(path: Path) -> None:
+    """Delete a directory so that a crash in between leaves nothing partial under its name."""
+    if os.path.lexists(path):
+        with storage_errors(path):
+            outgoing = temporary_sibling(path)
+            os.replace(path, outgoing)
+            remove(outgoing)
+
+
+def sweep(directory: Path) -> None:
+    """Delete all temporaries in a directory whose processes have died on this host."""
+    if directory.is_dir():
+        _remove_temporaries(directory, re.compile(rf"\.tmp-{re.escape(platform.node())}-(\d+)-\d+-.*"))
+
+
 def _refuse_existing(final: Path) -> None:
     if os.path.lexists(final):
         raise StorageError(f"{final}: exists already", hint="choose another directory, or pass --force")
@@ -138,8 +153,12 @@ def _exchange(first: Path, second: Path) -> bool:
 
 def _remove_abandoned(final: Path) -> None:
     """Delete the temporaries of `final` whose processes have died on this host."""
-    pattern = re.compile(rf"\.tmp-{re.escape(platform.node())}-(\d+)-\d+-{re.escape(final.name)}")
-    for path in final.parent.iterdir():
+    name = re.escape(final.name)
+    _remove_temporaries(final.parent, re.compile(rf"\.tmp-{re.escape(platform.node())}-(\d+)-\d+-{name}"))
+
+
+def _remove_temporaries(directory: Path, pattern: re.Pattern[str]) -> None:
+    for path in directory.iterdir():
         match = pattern.fullmatch(path.name)
         if match and not _is_running(int(match[1])):
             with contextlib.suppress(OSError):  # another writer may be deleting it at this moment

@@ -105,15 +105,26 @@ def with_mixture(card: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
 
     A build serves any mixture, so a run's card may say other shares than the build's.
     """
-    total = sum(recipe.mixture.values())
+    planned = _planned_tokens(recipe)
     sources = []
     for source in card["sources"]:
-        share = recipe.mixture[source["name"]] / total
-        tokens = share * recipe.train.tokens
+        tokens = planned[source["name"]]
+        share = tokens / recipe.train.tokens
         sources.append(
             source | {"share": share, "run_tokens": tokens, "epochs": tokens / source["splits"][TRAIN]["tokens"]}
         )
     return card | {"name": recipe.name, "description": recipe.description, "sources": sources}
+
+
+def _planned_tokens(recipe: Recipe) -> dict[str, float]:
+    """Tokens of each source in the whole run, by the shares of its stages."""
+    stages = [(0, recipe.mixture), *((stage.from_tokens, stage.mixture) for stage in recipe.stages)]
+    ends = [first for first, _ in stages[1:]] + [recipe.train.tokens]
+    planned = dict.fromkeys(recipe.mixture, 0.0)
+    for (first, mixture), end in zip(stages, ends, strict=True):
+        for name, share in mixture.items():
+            planned[name] += share / sum(mixture.values()) * (end - first)
+    return planned
 
 
 def _counts(shards: TokenShards) -> dict[str, Any]:

@@ -11,6 +11,8 @@ shards/<source>/<split>/
                               origin  offset of its line in origins-00000.jsonl
   origins-00000.jsonl       {"id", "origin"} per document
   …-00001.…                 the next shard
+  verified.json             which of them were compared with their hashes, and what they looked like then; no part of
+                            the format, written by the first training run on them
 ```
 
 A document is `<s>`, its tokens, `</s>` (OpenLLaMA and EasyLM write both), and never straddles two shards. Sources are

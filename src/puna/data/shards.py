@@ -1,8 +1,9 @@
-"""Read token shards: memory-mapped, at any position, across files. `shard_format` describes the files."""
+"""Read token shards at any position, across files. `shard_format` describes the files."""
 
 import json
 import mmap
 from bisect import bisect_right
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
@@ -12,18 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from puna.core.errors import DataError
-from puna.core.files import sha256_file, sha256_json
+from puna.core.files import sha256_json
+from puna.data.remote import open_files
+from puna.data.shard_files import Piece, ShardFiles
 from puna.data.shard_format import DOCUMENTS, ORIGINS, REBUILD, ROW, TOKENS, read_manifest, token_dtype
+from puna.data.verified import check_files, verify_files
 
-_OPEN_MAPS = 64
-"""Files of a split that are mapped at one time; each holds a file descriptor, and a process has 1024 by default."""
+_INDEXES = 16
+"""Indexes of documents that are mapped at one time."""
 
 
 class TokenShards:
     """The tokens of one source and split, readable at any position without being held in memory; `open` opens them."""
 
-    def __init__(self, directory: Path, manifest: dict[str, Any]) -> None:
+    def __init__(self, directory: Path, manifest: dict[str, Any], files: ShardFiles) -> None:
         self.directory = directory
+        self.files = files
         self.source: str = manifest["source"]
         self.split: str = manifest["split"]
         self.tokens: int = manifest["tokens"]
@@ -32,10 +37,13 @@ class TokenShards:
         self.text_bytes: int = manifest["text_bytes"]
         """Length of all texts in UTF-8."""
         self.bos_id: int = manifest["tokenizer"]["bos_id"]
-        self._manifest = manifest
-        self._dtype = token_dtype(manifest["tokenizer"]["vocab_size"])
+        self.tokenizer_sha256: str = manifest["tokenizer"]["sha256"]
+        self.dtype = token_dtype(manifest["tokenizer"]["vocab_size"])
+        """Of the ids in the files."""
+        self._files = {file["name"]: file for file in manifest["files"]}
         self._starts = [0, *accumulate(shard["tokens"] for shard in manifest["shards"])]
-        self._map = lru_cache(maxsize=_OPEN_MAPS)(self._open_map)
+        self._paths = [files.path(TOKENS.format(number)) for number in range(len(manifest["shards"]))]
+        self._rows = lru_cache(maxsize=_INDEXES)(self._map_rows)
 
     @classmethod
     def open(cls, directory: Path, *, tokenizer_sha256: str | None = None, verify: bool = False) -> Self:
@@ -44,10 +52,11 @@ class TokenShards:
         Args:
             directory: `shards/<source>/<split>`.
             tokenizer_sha256: The tokenizer that the ids must be of; None for any.
-            verify: Whether every file is read and compared with its hash; its size is compared in any case.
+            verify: Whether every file is compared with its hash, unless it was before and has not changed since; its
+                size is compared in any case.
 
         Raises:
-            DataError: A file is missing, damaged or of another format, version or tokenizer.
+            DataError: A file is missing, damaged, too many or of another format, version or tokenizer.
         """
         manifest = read_manifest(directory)
         written = manifest["tokenizer"]["sha256"]
@@ -56,60 +65,66 @@ class TokenShards:
                 f"{directory}: was written with the tokenizer {written[:12]}, not with {tokenizer_sha256[:12]}",
                 hint=f"{REBUILD}, or use the tokenizer that lies beside the shards",
             )
-        for file in manifest["files"]:
-            _check_file(directory / file["name"], file, verify)
-        return cls(directory, manifest)
+        files = open_files(directory)
+        check_files(files, manifest["files"])
+        if verify:
+            verify_files(directory, files, manifest["files"], f"check {manifest['source']} {manifest['split']}")
+        return cls(directory, manifest, files)
 
     @property
     def fingerprint(self) -> str:
         """A hash that changes with any token and with nothing else but the size of the shards."""
-        hashes = {file["name"]: file["sha256"] for file in self._manifest["files"]}
-        tokens = [hashes[TOKENS.format(number)] for number in range(len(self._starts) - 1)]
-        return sha256_json([self._dtype.name, self._manifest["tokenizer"]["sha256"], tokens])
+        tokens = [self._files[TOKENS.format(number)]["sha256"] for number in range(len(self._paths))]
+        return sha256_json([self.dtype.name, self.tokenizer_sha256, tokens])
 
     def read(self, start: int, count: int) -> NDArray[np.integer[Any]]:
-        """`count` token ids from position `start` on; a view of the file where they lie in one shard."""
+        """`count` token ids from position `start` on.
+
+        Raises:
+            DataError: A file cannot be read any more.
+        """
         if not 0 <= start <= start + count <= self.tokens:
             raise IndexError(f"tokens {start} to {start + count} of {self.tokens}")
-        if not count:
-            return np.empty(0, dtype=self._dtype)
-        shard = bisect_right(self._starts, start) - 1
-        offset = start - self._starts[shard]
-        part = self._map(TOKENS, shard)[offset : offset + count]
-        if len(part) == count:
-            return part
-        return np.concatenate([part, self.read(start + len(part), count - len(part))])
+        tokens = np.empty(count, dtype=self.dtype)
+        self.files.reader(list(self.pieces(start, tokens.view(np.uint8))))
+        return tokens
+
+    def pieces(self, start: int, into: NDArray[np.uint8]) -> Iterator[Piece]:
+        """What has to be read where so that `into` holds the ids from position `start` on."""
+        width = self.dtype.itemsize
+        shard, end, filled = bisect_right(self._starts, start) - 1, start + len(into) // width, 0
+        while start < end:
+            stop = min(end, self._starts[shard + 1])
+            size = (stop - start) * width
+            yield Piece(self._paths[shard], (start - self._starts[shard]) * width, into[filled : filled + size].data)
+            start, shard, filled = stop, shard + 1, filled + size
 
     def document_at(self, position: int) -> tuple[dict[str, str], int, int]:
         """The id and origin of the document that holds a token, and the document's first token and token count."""
         if not 0 <= position < self.tokens:
             raise IndexError(f"token {position} of {self.tokens}")
         shard = bisect_right(self._starts, position) - 1
-        rows = self._map(DOCUMENTS, shard)
-        row = rows[bisect_right(range(len(rows)), position, key=lambda index: int(rows[index]["start"])) - 1]
-        path = self.directory / ORIGINS.format(shard)
+        rows = self._rows(shard)
+        number = bisect_right(range(len(rows)), position, key=lambda index: int(rows[index]["start"])) - 1
+        row, name = rows[number], ORIGINS.format(shard)
+        first = int(row["origin"])
+        size = self._files[name]["bytes"]
+        end = int(rows[number + 1]["origin"]) if number + 1 < len(rows) else size
         try:
-            with path.open("rb") as file:
-                file.seek(int(row["origin"]))
-                return json.loads(file.readline()), int(row["start"]), int(row["tokens"])
-        except (OSError, ValueError):
-            raise DataError(f"{path}: cannot be read at byte {row['origin']}", hint=REBUILD) from None
+            if not 0 <= first < end <= size:
+                raise ValueError
+            line = bytearray(end - first)
+            self.files.reader([Piece(self.files.path(name), first, memoryview(line))])
+            return json.loads(line), int(row["start"]), int(row["tokens"])
+        except ValueError:
+            path = f"{self.files.location}/{name}"
+            raise DataError(f"{path}: the line from byte {first} on is damaged", hint=REBUILD) from None
 
-    def _open_map(self, kind: str, number: int) -> NDArray[Any]:
-        path = self.directory / kind.format(number)
-        dtype = {TOKENS: self._dtype, DOCUMENTS: ROW}[kind]
+    def _map_rows(self, number: int) -> NDArray[Any]:
+        name = DOCUMENTS.format(number)
+        path = self.files.local(name, self._files[name]["sha256"])
         try:
             with path.open("rb") as file:
-                return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=dtype)
+                return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=ROW)
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: cannot be mapped into memory ({error})", hint=REBUILD) from None
-
-
-def _check_file(path: Path, expected: dict[str, Any], verify: bool) -> None:
-    size = path.stat().st_size if path.is_file() else None
-    if size is None:
-        raise DataError(f"{path}: is missing", hint=REBUILD)
-    if size != expected["bytes"]:
-        raise DataError(f"{path}: has {size} bytes instead of {expected['bytes']}", hint=REBUILD)
-    if verify and sha256_file(path) != expected["sha256"]:
-        raise DataError(f"{path}: is damaged, its SHA-256 is not the one written with it", hint=REBUILD)

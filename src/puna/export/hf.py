@@ -9,12 +9,13 @@ from typing import Any
 from safetensors import safe_open
 
 from puna.config.recipe import ModelConfig
+from puna.core.errors import ExportError
 from puna.core.files import atomic_directory, sha256_file, write_json, write_text
 from puna.core.records import Record, read_record
 from puna.export.names import huggingface_names
 from puna.export.verify import verify
 from puna.model.count import parameters
-from puna.model.files import TOKENIZER, WEIGHTS, check_files, read_config
+from puna.model.files import CONFIG, TOKENIZER, WEIGHTS, check_files, read_config
 from puna.model.safetensors import write_safetensors
 from puna.tokenizer.huggingface import tokenizer_config, write_tokenizer_json
 from puna.tokenizer.tokenizer import Tokenizer
@@ -28,11 +29,13 @@ def write_hf(model_dir: Path, out: Path, *, force: bool) -> None:
 
     Raises:
         CheckpointError: The model is damaged.
-        ExportError: What was written is not the same model; nothing stays.
+        ExportError: The model is not what LlamaForCausalLM computes, or what was written is not the same model;
+            nothing stays.
         StorageError: `out` exists and `force` is false, or the disk is full.
     """
     check_files(model_dir)
     config = read_config(model_dir)
+    _check_architecture(model_dir / CONFIG, config)
     tokenizer = Tokenizer.load(model_dir)
     record = Record("export-hf", config=config.model_dump())
     record.inputs = dict((read_record(model_dir / "record.json") or {})["outputs"])
@@ -52,8 +55,20 @@ def write_hf(model_dir: Path, out: Path, *, force: bool) -> None:
         write_text(directory / "SHA256SUMS", "".join(f"{digest}  {name}\n" for name, digest in sums.items()))
 
 
+def _check_architecture(path: Path, config: ModelConfig) -> None:
+    """Refuse what has no place in LlamaForCausalLM, which has RMSNorm and no norms of queries and keys."""
+    other = [f"norm = {config.norm!r}"] if config.norm != "rms" else []
+    other += ["qk_norm = true"] if config.qk_norm else []
+    if other:
+        raise ExportError(
+            f"{path}: has {' and '.join(other)}, but Hugging Face's LlamaForCausalLM computes norm = 'rms' and "
+            "qk_norm = false only"
+        )
+
+
 def huggingface_config(config: ModelConfig, tokenizer: Tokenizer, dtype: str) -> dict[str, Any]:
     """The content of config.json, for transformers 5 (`rope_parameters`, `dtype`) and for older readers."""
+    scaling = _rope_scaling(config)
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -68,9 +83,9 @@ def huggingface_config(config: ModelConfig, tokenizer: Tokenizer, dtype: str) ->
         "max_position_embeddings": config.context,
         "initializer_range": config.init_std,
         "rms_norm_eps": config.norm_eps,
-        "rope_parameters": {"rope_theta": config.rope_theta, "rope_type": "default"},
+        "rope_parameters": {"rope_theta": config.rope_theta, **(scaling or {"rope_type": "default"})},
         "rope_theta": config.rope_theta,
-        "rope_scaling": None,
+        "rope_scaling": scaling,
         "attention_bias": False,
         "attention_dropout": 0.0,
         "mlp_bias": False,
@@ -81,6 +96,21 @@ def huggingface_config(config: ModelConfig, tokenizer: Tokenizer, dtype: str) ->
         "dtype": dtype,
         "torch_dtype": dtype,
         "use_cache": True,
+    }
+
+
+def _rope_scaling(config: ModelConfig) -> dict[str, Any] | None:
+    rope_scaling = config.rope_scaling
+    if rope_scaling is None:
+        return None
+    if rope_scaling.kind == "linear":
+        return {"rope_type": "linear", "factor": rope_scaling.factor}
+    return {
+        "rope_type": "llama3",
+        "factor": rope_scaling.factor,
+        "low_freq_factor": rope_scaling.low_freq_factor,
+        "high_freq_factor": rope_scaling.high_freq_factor,
+        "original_max_position_embeddings": rope_scaling.original_context,
     }
 
 

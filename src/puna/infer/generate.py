@@ -48,11 +48,11 @@ def generate_ids(
     length = min(config.context, len(prompt_ids) + max_tokens)
     weight = model.tok_embeddings.weight
     generator = torch.Generator().manual_seed(seed)
-    caches = new_caches(config, 1, length, weight.device, weight.dtype)
+    caches = new_caches(config, length)
     tokens_BT = torch.tensor([prompt_ids], device=weight.device)
     position = 0
     while position + tokens_BT.shape[1] < length:
-        with torch.inference_mode():
+        with torch.no_grad():
             x_BTD = model.hidden(tokens_BT, caches, position)
             position += tokens_BT.shape[1]
             logits_BV = model.output(x_BTD[:, -1])

@@ -10,12 +10,14 @@ model/
 """
 
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import tomli_w
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from puna.config.recipe import ModelConfig
 from puna.core.errors import CheckpointError
@@ -31,7 +33,14 @@ WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "model.toml", "tokenizer.model
 _TIED = "output.weight"
 
 
-def save_model(model: Llama, directory: Path, *, tokenizer_bytes: bytes, inputs: dict[str, str]) -> dict[str, str]:
+def save_model(
+    model: Llama,
+    directory: Path,
+    *,
+    tokenizer_bytes: bytes,
+    inputs: dict[str, str],
+    whole: Callable[[Tensor], Tensor] = lambda tensor: tensor,
+) -> dict[str, str]:
     """Write the model, its configuration and its tokenizer; a model that was there gives way when all is complete.
 
     Args:
@@ -39,6 +48,7 @@ def save_model(model: Llama, directory: Path, *, tokenizer_bytes: bytes, inputs:
         directory: Where to.
         tokenizer_bytes: The content of tokenizer.model.
         inputs: Hashes of what the model was made from, for its record.
+        whole: Gives the whole of a tensor of which this device has a part; called once for each, in their order.
 
     Returns:
         SHA-256 of every file by name.
@@ -48,12 +58,12 @@ def save_model(model: Llama, directory: Path, *, tokenizer_bytes: bytes, inputs:
     """
     parameters = dict(model.named_parameters())
     with atomic_directory(directory, replace=True) as temporary:
-        write_safetensors(temporary / WEIGHTS, parameters, parameters.__getitem__)
-        header = {"format": FORMAT, "version": VERSION, "model": model.config.model_dump()}
+        write_safetensors(temporary / WEIGHTS, parameters, parameters.__getitem__, whole)
+        header = {"format": FORMAT, "version": VERSION, "model": model.config.model_dump(exclude_none=True)}
         (temporary / CONFIG).write_text(tomli_w.dumps(header), encoding="utf-8")
         (temporary / TOKENIZER).write_bytes(tokenizer_bytes)
         hashes = {name: sha256_file(temporary / name) for name in (WEIGHTS, CONFIG, TOKENIZER)}
-        Record("model", config=model.config.model_dump(), inputs=inputs, outputs=hashes).write(
+        Record("model", config=model.config.model_dump(exclude_none=True), inputs=inputs, outputs=hashes).write(
             temporary / "record.json"
         )
     return hashes

@@ -1,29 +1,106 @@
-"""Initial weights: normal, smaller where a matrix writes to the residual stream."""
+"""Initial weights, drawn block by block, so that each device draws its own part and all parts fit together.
 
+Every matrix is drawn in blocks of whole rows, about a million numbers each. A block's generator is seeded by the
+recipe's seed, the parameter's name and the block's number, so that nothing depends on how the model is split over
+devices, on the other parameters or on the device.
+
+`scaled-normal`: normal with `init_std`; wo and w2, which write to the residual stream, get it divided by
+sqrt(2 n_layers), so that the stream's variance does not grow with depth (Radford et al. 2019, section 2.3).
+
+`openlm`: normal with 1 / sqrt(columns), cut off at three standard deviations; wo and w2 of layer l = 0, 1, ... get it
+divided by sqrt(2 (l + 1)) (Zhang et al. 2019, "Improving deep transformer with depth-scaled initialization"; OpenLM's
+`reset_parameters`).
+
+The gains of norms are one.
+"""
+
+import hashlib
 import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
+from puna.config.recipe import ModelConfig
 from puna.model.llama import Llama
 
-_WRITES_TO_STREAM = (".wo.weight", ".w2.weight")
+BLOCK = 1 << 20
+"""Numbers of a block; matrices with longer rows have blocks of one row."""
+
+_WRAPPERS = re.compile(r"(_checkpoint_wrapped_module|_orig_mod)\.")
+_WRITES_TO_STREAM = (".attention.wo.weight", ".feed_forward.w2.weight")
+
+
+@dataclass(frozen=True)
+class Normal:
+    """A normal distribution around zero."""
+
+    std: float
+    """Its standard deviation before it is cut off."""
+    bound: float = math.inf
+    """Standard deviations at which it is cut off."""
 
 
 @torch.no_grad()
 def init_weights(model: Llama, seed: int) -> None:
-    """Fill every parameter in place; the same seed gives the same weights on every device.
-
-    Matrices are normal with `init_std`; wo and w2 get it divided by sqrt(2 n_layers), so that the stream's variance
-    does not grow with depth (Radford et al. 2019, section 2.3); the gains of norms are one.
-    """
-    config = model.config
-    generator = torch.Generator().manual_seed(seed)
-    for name, parameter in model.named_parameters():
+    """Fill every parameter, or this device's part of it, in place; the same seed gives the same weights everywhere."""
+    for wrapped, parameter in model.named_parameters():
+        name = _WRAPPERS.sub("", wrapped)
+        part, offset = parameter, (0,) * parameter.ndim
+        if isinstance(parameter, DTensor):
+            part = parameter.to_local()
+            _, offset = compute_local_shape_and_global_offset(
+                parameter.shape, parameter.device_mesh, parameter.placements
+            )
         if parameter.ndim < 2:
-            parameter.fill_(1.0)
-            continue
-        std = config.init_std
-        if name.endswith(_WRITES_TO_STREAM):
-            std /= math.sqrt(2 * config.n_layers)
-        # Drawn on the CPU in float32, tensor by tensor: the device and the dtype don't change the numbers.
-        parameter.copy_(torch.empty(parameter.shape).normal_(0.0, std, generator=generator))
+            part.fill_(1.0)
+        else:
+            draw(part, seed, name, parameter.shape, offset, distribution(model.config, name, parameter.shape[1]))
+
+
+def distribution(config: ModelConfig, name: str, columns: int) -> Normal:
+    """What the matrix of this name and so many columns is drawn from."""
+    writes = name.endswith(_WRITES_TO_STREAM)
+    if config.init == "scaled-normal":
+        return Normal(config.init_std / math.sqrt(2 * config.n_layers if writes else 1))
+    depth = int(name.split(".")[1]) + 1 if writes else 0
+    return Normal(1 / math.sqrt(columns * (2 * depth if writes else 1)), bound=3.0)
+
+
+def draw(part_RC: Tensor, seed: int, name: str, shape: Sequence[int], offset: Sequence[int], normal: Normal) -> None:
+    """Fill one rectangle of a matrix in place; only the blocks that it touches are drawn.
+
+    Args:
+        part_RC: The rectangle, on any device and of any dtype.
+        seed: The recipe's seed.
+        name: The matrix's name in the model.
+        shape: Rows and columns of the whole matrix.
+        offset: Row and column of the whole matrix at which the rectangle begins.
+        normal: What to draw from.
+    """
+    (rows, columns), (top, left) = shape, offset
+    height, width = part_RC.shape
+    if not part_RC.numel():
+        return
+    step = max(1, BLOCK // columns)
+    for number in range(top // step, -(-(top + height) // step)):
+        start = number * step
+        block_RC = _block(f"{seed} {name} {number}", min(step, rows - start), columns, normal)
+        first, last = max(top, start), min(top + height, start + len(block_RC))
+        part_RC[first - top : last - top].copy_(block_RC[first - start : last - start, left : left + width])
+
+
+def _block(key: str, rows: int, columns: int, normal: Normal) -> Tensor:
+    # torch's CPU generator keeps 32 bits of its seed, of which large models have too many blocks: two would be equal.
+    generator = np.random.Generator(np.random.PCG64(int.from_bytes(hashlib.sha256(key.encode()).digest())))
+    values = generator.standard_normal(rows * columns, dtype=np.float32)
+    if math.isfinite(normal.bound):
+        while len(outside := np.flatnonzero(np.abs(values) > normal.bound)):
+            values[outside] = generator.standard_normal(len(outside), dtype=np.float32)
+    values *= np.float32(normal.std)
+    return torch.from_numpy(values).view(rows, columns)

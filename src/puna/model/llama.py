@@ -9,15 +9,16 @@ Axes in names:
   H head width   F feed-forward width   V vocabulary
 """
 
+import math
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from puna.config.recipe import ModelConfig
-from puna.ops.attention import causal_attention
+from puna.config.recipe import ModelConfig, RopeScaling
+from puna.ops.attention import Mask, causal_attention
 
 
 class LayerCache(Protocol):
@@ -28,10 +29,32 @@ class LayerCache(Protocol):
         ...
 
 
-def rope_table(positions_T: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of the angles of every position, (T, H/2) each, in float32 (Su et al. 2021)."""
-    exponents = torch.arange(0, head_dim, 2, dtype=torch.float32, device=positions_T.device) / head_dim
-    angles = torch.outer(positions_T.float(), theta**-exponents)
+def rope_frequencies(
+    head_dim: int, theta: float, rope_scaling: RopeScaling | None = None, device: torch.device | None = None
+) -> Tensor:
+    """Radians per position of every pair of a head, (H/2), in float32 (Su et al. 2021).
+
+    A linear scaling divides all by the factor (Chen et al. 2023). Llama 3.1's divides those that turn less than
+    low_freq_factor times within the original context, leaves those that turn more than high_freq_factor times, and
+    goes over from one to the other in between (Meta's llama-models, `apply_scaling`).
+    """
+    exponents = torch.arange(0, head_dim, 2, dtype=torch.float32, device=device) / head_dim
+    frequencies = theta**-exponents
+    if rope_scaling is None:
+        return frequencies
+    if rope_scaling.kind == "linear":
+        return frequencies / rope_scaling.factor
+    low, high = rope_scaling.low_freq_factor, rope_scaling.high_freq_factor
+    turns = rope_scaling.original_context * frequencies / (2 * math.pi)
+    kept = ((turns - low) / (high - low)).clamp(0, 1)
+    return frequencies * (kept + (1 - kept) / rope_scaling.factor)
+
+
+def rope_table(
+    positions_T: Tensor, head_dim: int, theta: float, rope_scaling: RopeScaling | None = None
+) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the angles of every position, (T, H/2) each, in float32."""
+    angles = torch.outer(positions_T.float(), rope_frequencies(head_dim, theta, rope_scaling, positions_T.device))
     return angles.cos(), angles.sin()
 
 
@@ -61,40 +84,66 @@ class RMSNorm(nn.Module):
         return (x32_BTD * inverse).type_as(x_BTD) * self.weight
 
 
+class LayerNorm(nn.Module):
+    """Subtract the mean, scale to a variance of one, then by a learned gain; no bias, statistics in float32.
+
+    Ba et al. 2016; the form without a bias is what OpenLM calls `gain_only_layer_norm`.
+    """
+
+    def __init__(self, dim: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        """The normalised stream in the dtype of the input."""
+        return F.layer_norm(x_BTD.float(), x_BTD.shape[-1:], eps=self.eps).type_as(x_BTD) * self.weight
+
+
+def _norm(config: ModelConfig, width: int) -> RMSNorm | LayerNorm:
+    kind = {"rms": RMSNorm, "layer": LayerNorm}[config.norm]
+    return kind(width, config.norm_eps)
+
+
+class CausalCore(nn.Module):
+    """Attention between the projections; a module of its own so that context parallelism can take its place."""
+
+    def forward(self, q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, mask: Mask | None = None) -> Tensor:
+        """What each query gathers from the keys up to its own position, (B, N, T, H); the queries come last."""
+        return causal_attention(q_BNTH, k_BKSH, v_BKSH, mask)
+
+
 class Attention(nn.Module):
-    """Causal self-attention with rotary positions; fewer key than query heads is grouped-query attention."""
+    """Causal self-attention with rotary positions; fewer key than query heads is grouped-query attention.
+
+    With qk_norm, queries and keys are normalised before they are turned, each over all heads at once: OpenLM's form of
+    Dehghani et al. 2023.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.head_dim = config.head_dim
-        self.grouped = config.n_kv_heads < config.n_heads
         self.wq = nn.Linear(config.dim, config.n_heads * config.head_dim, bias=False)
         self.wk = nn.Linear(config.dim, config.n_kv_heads * config.head_dim, bias=False)
         self.wv = nn.Linear(config.dim, config.n_kv_heads * config.head_dim, bias=False)
         self.wo = nn.Linear(config.n_heads * config.head_dim, config.dim, bias=False)
+        self.q_norm = _norm(config, config.n_heads * config.head_dim) if config.qk_norm else nn.Identity()
+        self.k_norm = _norm(config, config.n_kv_heads * config.head_dim) if config.qk_norm else nn.Identity()
+        self.core = CausalCore()
 
-    def forward(self, x_BTD: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache | None = None) -> Tensor:
+    def forward(
+        self, x_BTD: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache | None = None, mask: Mask | None = None
+    ) -> Tensor:
         """What each position gathers from itself and those before it, (B, T, D)."""
-        q_BNTH = rotate(self.wq(x_BTD).unflatten(-1, (-1, self.head_dim)), cos, sin).transpose(1, 2)
-        k_BKSH = rotate(self.wk(x_BTD).unflatten(-1, (-1, self.head_dim)), cos, sin).transpose(1, 2)
+        q_BTNH = self.q_norm(self.wq(x_BTD)).unflatten(-1, (-1, self.head_dim))
+        k_BTKH = self.k_norm(self.wk(x_BTD)).unflatten(-1, (-1, self.head_dim))
+        q_BNTH = rotate(q_BTNH, cos, sin).transpose(1, 2)
+        k_BKSH = rotate(k_BTKH, cos, sin).transpose(1, 2)
         v_BKSH = self.wv(x_BTD).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
         if cache is not None:
             k_BKSH, v_BKSH = cache.update(k_BKSH, v_BKSH)
-        n_queries, n_keys = q_BNTH.shape[2], k_BKSH.shape[2]
-        if n_queries == n_keys:
-            out_BNTH = causal_attention(q_BNTH, k_BKSH, v_BKSH)
-        else:
-            # The queries follow what the cache held; a single one comes after all the keys and needs no mask.
-            mask_TS = causal_mask(n_queries, n_keys, x_BTD.device) if n_queries > 1 else None
-            out_BNTH = F.scaled_dot_product_attention(
-                q_BNTH, k_BKSH, v_BKSH, attn_mask=mask_TS, enable_gqa=self.grouped
-            )
+        out_BNTH = self.core(q_BNTH, k_BKSH, v_BKSH, mask)
         return self.wo(out_BNTH.transpose(1, 2).flatten(2))
-
-
-def causal_mask(n_queries: int, n_keys: int, device: torch.device) -> Tensor:
-    """True where a query may look at a key, (T, S): the queries are the last of the keys' positions."""
-    return torch.ones(n_queries, n_keys, dtype=torch.bool, device=device).tril(n_keys - n_queries)
 
 
 class FeedForward(nn.Module):
@@ -118,12 +167,14 @@ class Block(nn.Module):
         super().__init__()
         self.attention = Attention(config)
         self.feed_forward = FeedForward(config)
-        self.attention_norm = RMSNorm(config.dim, config.norm_eps)
-        self.ffn_norm = RMSNorm(config.dim, config.norm_eps)
+        self.attention_norm = _norm(config, config.dim)
+        self.ffn_norm = _norm(config, config.dim)
 
-    def forward(self, x_BTD: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache | None = None) -> Tensor:
+    def forward(
+        self, x_BTD: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache | None = None, mask: Mask | None = None
+    ) -> Tensor:
         """The residual stream after this block."""
-        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), cos, sin, cache)
+        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), cos, sin, cache, mask)
         return x_BTD + self.feed_forward(self.ffn_norm(x_BTD))
 
 
@@ -135,35 +186,52 @@ class Llama(nn.Module):
         self.config = config
         self.tok_embeddings = nn.Embedding(config.vocab_size, config.dim)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layers))
-        self.norm = RMSNorm(config.dim, config.norm_eps)
+        self.norm = _norm(config, config.dim)
         self.output = nn.Linear(config.dim, config.vocab_size, bias=False)
-        self._tie()
+        self.tie()
 
-    def hidden(self, tokens_BT: Tensor, caches: Sequence[LayerCache] | None = None, start: int = 0) -> Tensor:
+    def hidden(
+        self,
+        tokens_BT: Tensor,
+        caches: Sequence[LayerCache] | None = None,
+        start: int = 0,
+        *,
+        positions_T: Tensor | None = None,
+        mask: Mask | None = None,
+    ) -> Tensor:
         """The normalised stream before the output layer, (B, T, D).
 
         Args:
             tokens_BT: Token ids.
             caches: One for each layer, holding `start` positions; None computes all from these tokens.
             start: Position of the first token.
+            positions_T: The tokens' positions where they don't follow each other; None counts from `start`.
+            mask: Keeps attention within documents; None looks at all that came before.
         """
-        positions_T = torch.arange(start, start + tokens_BT.shape[1], device=tokens_BT.device)
-        cos, sin = rope_table(positions_T, self.config.head_dim, self.config.rope_theta)
+        if positions_T is None:
+            positions_T = torch.arange(start, start + tokens_BT.shape[1], device=tokens_BT.device)
+        config = self.config
+        cos, sin = rope_table(positions_T, config.head_dim, config.rope_theta, config.rope_scaling)
         x_BTD = self.tok_embeddings(tokens_BT)
         for index, block in enumerate(self.layers):
-            x_BTD = block(x_BTD, cos, sin, caches[index] if caches else None)
+            x_BTD = block(x_BTD, cos, sin, caches[index] if caches else None, mask)
         return self.norm(x_BTD)
 
     def forward(self, tokens_BT: Tensor, caches: Sequence[LayerCache] | None = None, start: int = 0) -> Tensor:
         """Logits (B, T, V) in the dtype of the weights."""
         return self.output(self.hidden(tokens_BT, caches, start))
 
-    def _tie(self) -> None:
+    def blocks(self) -> list[Block]:
+        """The blocks in their order."""
+        return [cast(Block, block) for block in self.layers]
+
+    def tie(self) -> None:
+        """Make the output layer the embedding's transpose again where the configuration says so."""
         if self.config.tie_embeddings:
             self.output.weight = self.tok_embeddings.weight
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Llama":
         # Leaving the meta device gives each module a parameter of its own, tied or not.
         super()._apply(fn, recurse)
-        self._tie()
+        self.tie()
         return self

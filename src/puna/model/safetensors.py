@@ -17,13 +17,19 @@ from torch import Tensor
 _DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 
 
-def write_safetensors(path: Path, names: Collection[str], tensor_of: Callable[[str], Tensor]) -> None:
+def write_safetensors(
+    path: Path,
+    names: Collection[str],
+    tensor_of: Callable[[str], Tensor],
+    whole: Callable[[Tensor], Tensor] = lambda tensor: tensor,
+) -> None:
     """Write the named tensors in this order.
 
     Args:
         path: The file.
         names: The tensors' names in the file.
         tensor_of: Gives a name's tensor; it is called twice, for the header and for the content.
+        whole: Gives the content of a tensor of which this device has a part; called once for each name.
 
     Raises:
         OSError: The file cannot be written; the disk may be full.
@@ -39,4 +45,4 @@ def write_safetensors(path: Path, names: Collection[str], tensor_of: Callable[[s
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(content)) + content)
         for name in names:
-            file.write(tensor_of(name).detach().cpu().contiguous().view(torch.uint8).numpy().data)
+            file.write(whole(tensor_of(name)).detach().cpu().contiguous().view(torch.uint8).numpy().data)

@@ -5,27 +5,38 @@ chunk of rows goes all the way: logits, probabilities in the same memory, the lo
 its two matrix products. So the gradients are there when the loss is, nothing but them is kept for the backward pass,
 and that only scales them.
 
-The gradient of -log p[target] with respect to the logits is p - onehot(target).
+The gradient of -log p[target] with respect to the logits is p - onehot(target). The z-loss adds z L^2 for the logarithm
+L of the softmax's denominator and keeps L near zero (PaLM, section 5); with it the gradient is
+p (1 + 2 z L) - onehot(target).
 
 Matrix products run in autocast's dtype where autocast is on, else in the dtype of `x_ND`; probabilities, losses and
 the sum of the weight's gradient over chunks are float32.
 
-Shapes in names: N tokens   C tokens of a chunk   D model width   V vocabulary
+Where processes share the vocabulary, each has the logits of its own pieces only; they tell each other two numbers of
+each row, its maximum and its sum of exponentials, and the logit of its target (Megatron-LM, Shoeybi et al. 2019,
+section 3).
+
+Shapes in names: N tokens   C tokens of a chunk   D model width   V vocabulary, of this process where they share it
 """
 
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.distributed import ProcessGroup
 
 _TINY = torch.finfo(torch.float32).tiny
 
 
 def linear_cross_entropy(
-    x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, chunk: int, ignore_index: int = -1
-) -> Tensor:
-    """The sum over tokens of -log softmax(weight x)[target], a float32 scalar that can be differentiated once.
+    x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, chunk: int, *,
+    ignore_index: int = -1, z_loss: float = 0.0, group: ProcessGroup | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The sum over tokens of -log softmax(weight x)[target] + z_loss L^2, and each token's first term, in float32.
+
+    The sum can be differentiated once; the tokens' losses (N,), in nats and 0 for ignored rows, cannot.
 
     Args:
         x_ND: What the output layer reads.
@@ -33,29 +44,41 @@ def linear_cross_entropy(
         targets_N: The right token of each row; rows with `ignore_index` count nothing.
         chunk: Rows whose logits exist at one time.
         ignore_index: No token, but "leave this row out".
+        z_loss: Weight of the squared logarithm of the softmax's denominator.
+        group: Processes that share the vocabulary: process i of n has the i-th of n equal parts of the weight's rows,
+            all have the same x and targets. The losses are those of the whole vocabulary; the gradient of x is this
+            process's part of it, to be summed over the group.
     """
     wants_x, wants_weight = (torch.is_grad_enabled() and tensor.requires_grad for tensor in (x_ND, weight_VD))
-    return _LinearCrossEntropy.apply(x_ND, weight_VD, targets_N, chunk, ignore_index, wants_x, wants_weight)
+    return _LinearCrossEntropy.apply(
+        x_ND, weight_VD, targets_N, chunk, ignore_index, z_loss, group, wants_x, wants_weight
+    )  # fmt: skip
 
 
 @torch.no_grad()
-def token_losses(x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, chunk: int, ignore_index: int = -1) -> Tensor:
-    """Each token's -log softmax(weight x)[target] in nats, (N,) float32, without gradients; 0 for ignored rows."""
-    losses_N, _, _ = _forward(x_ND, weight_VD, targets_N, chunk, ignore_index, wants_x=False, wants_weight=False)
-    return losses_N
+def token_losses(
+    x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, chunk: int, *,
+    ignore_index: int = -1, group: ProcessGroup | None = None,
+) -> Tensor:  # fmt: skip
+    """Each token's -log softmax(weight x)[target] in nats, (N,) float32, without gradients; 0 for ignored rows.
+
+    Arguments as for `linear_cross_entropy`.
+    """
+    return _forward(x_ND, weight_VD, targets_N, chunk, ignore_index, 0.0, group, wants_x=False, wants_weight=False)[1]
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, chunk: int, ignore_index: int,
-        wants_x: bool, wants_weight: bool,
-    ) -> Tensor:  # fmt: skip
-        losses_N, *gradients = _forward(
-            x_ND, weight_VD, targets_N, chunk, ignore_index, wants_x=wants_x, wants_weight=wants_weight
+        ctx: Any, x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, chunk: int, ignore_index: int, z_loss: float,
+        group: ProcessGroup | None, wants_x: bool, wants_weight: bool,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        total, losses_N, *gradients = _forward(
+            x_ND, weight_VD, targets_N, chunk, ignore_index, z_loss, group, wants_x=wants_x, wants_weight=wants_weight
         )
         ctx.gradients, ctx.dtypes = gradients, (x_ND.dtype, weight_VD.dtype)
-        return losses_N.sum()
+        ctx.mark_non_differentiable(losses_N)
+        return total, losses_N
 
     @staticmethod
     @once_differentiable
@@ -69,14 +92,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
             None if gradient is None else gradient.mul_(grad_outputs[0]).to(dtype)
             for gradient, dtype in zip(gradients, ctx.dtypes, strict=True)
         )
-        return *scaled, None, None, None, None, None
+        return *scaled, None, None, None, None, None, None, None
 
 
 def _forward(
-    x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, chunk: int, ignore_index: int, *,
-    wants_x: bool, wants_weight: bool,
-) -> tuple[Tensor, Tensor | None, Tensor | None]:  # fmt: skip
-    """Losses (N,), and the gradients of their sum with respect to x and weight where they are wanted."""
+    x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, chunk: int, ignore_index: int, z_loss: float,
+    group: ProcessGroup | None, *, wants_x: bool, wants_weight: bool,
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:  # fmt: skip
+    """The sum, losses (N,), and the sum's gradients with respect to x and weight where they are wanted."""
     device = x_ND.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x_ND.dtype
     with torch.autocast(device, enabled=False):
@@ -84,37 +107,104 @@ def _forward(
         rows, vocabulary = x_ND.shape[0], weight_VD.shape[0]
         counted_N = targets_N != ignore_index
         targets_N = targets_N.where(counted_N, 0)
-        target_probs_N = torch.empty(rows, dtype=torch.float32, device=x_ND.device)
+        plain = z_loss == 0 and group is None
+        chunks = _Plain(targets_N) if plain else _General(targets_N, vocabulary, z_loss, group)
         grad_x_ND = torch.empty_like(x_ND) if wants_x else None
         grad_weight_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if wants_weight else None
         buffer_CV = torch.empty(min(chunk, rows), vocabulary, dtype=torch.float32, device=x_ND.device)
         for start in range(0, rows, chunk):
             part = slice(start, start + chunk)
-            x_CD, targets_C1 = x_ND[part], targets_N[part, None]
-            probs_CV = _probabilities(x_CD, weight_VD, buffer_CV[: len(x_CD)])
-            target_probs_N[part] = probs_CV.gather(1, targets_C1)[:, 0]
+            x_CD = x_ND[part]
+            out_CV = buffer_CV[: len(x_CD)]
+            # Where the dtypes agree the logits are in the buffer already.
+            logits_CV = torch.mm(x_CD, weight_VD.T, out=out_CV if x_CD.dtype == out_CV.dtype else None)
+            chunks.measure(part, logits_CV, out_CV)
             if grad_x_ND is None and grad_weight_VD is None:
                 continue
-            grad_CV = probs_CV.scatter_add_(1, targets_C1, probs_CV.new_full((), -1.0).expand(targets_C1.shape))
-            grad_CV, counted_C1 = grad_CV.to(dtype), counted_N[part, None].to(dtype)
+            grad_CV, counted_C1 = chunks.differentiate(part, out_CV).to(dtype), counted_N[part, None].to(dtype)
             if grad_x_ND is not None:
                 torch.mm(grad_CV, weight_VD, out=grad_x_ND[part]).mul_(counted_C1)
             if grad_weight_VD is not None:
                 _add_product(grad_weight_VD, grad_CV.T, x_CD * counted_C1)
-        losses_N = -target_probs_N.log()
+        losses_N = chunks.losses(x_ND, weight_VD, chunk).where(counted_N, 0.0)
+        return chunks.total(losses_N, counted_N), losses_N, grad_x_ND, grad_weight_VD
+
+
+class _Plain:
+    """The cross-entropy alone, of a vocabulary that is all here: softmax in one pass over the memory.
+
+    The kernel has read a row before it writes it, and a row fits into a core's cache.
+    """
+
+    def __init__(self, targets_N: Tensor) -> None:
+        self._targets_N1 = targets_N[:, None]
+        self._target_probs_N = torch.empty(len(targets_N), dtype=torch.float32, device=targets_N.device)
+
+    def measure(self, part: slice, logits_CV: Tensor, out_CV: Tensor) -> None:
+        """Turn logits into probabilities in `out_CV`, which may be the same memory, and note what the loss needs."""
+        torch.softmax(logits_CV, dim=1, dtype=torch.float32, out=out_CV)
+        self._target_probs_N[part] = out_CV.gather(1, self._targets_N1[part])[:, 0]
+
+    def differentiate(self, part: slice, out_CV: Tensor) -> Tensor:
+        """The gradient with respect to the logits, in the memory of what `measure` left."""
+        targets_C1 = self._targets_N1[part]
+        return out_CV.scatter_add_(1, targets_C1, out_CV.new_full((), -1.0).expand(targets_C1.shape))
+
+    def losses(self, x_ND: Tensor, weight_VD: Tensor, chunk: int) -> Tensor:
+        """The losses of all rows, (N,)."""
+        losses_N = -self._target_probs_N.log()
         # A loss above 87 nats: the probability is no normal float32 number, so its logarithm says too little.
-        rare_N = target_probs_N < _TINY
+        rare_N = self._target_probs_N < _TINY
         if rare_N.any():
-            losses_N[rare_N] = _exact_losses(x_ND[rare_N], weight_VD, targets_N[rare_N], chunk)
-        return losses_N.where(counted_N, 0.0), grad_x_ND, grad_weight_VD
+            losses_N[rare_N] = _exact_losses(x_ND[rare_N], weight_VD, self._targets_N1[rare_N, 0], chunk)
+        return losses_N
+
+    def total(self, losses_N: Tensor, counted_N: Tensor) -> Tensor:
+        """What the gradient is of."""
+        return losses_N.sum()
 
 
-def _probabilities(x_CD: Tensor, weight_VD: Tensor, out_CV: Tensor) -> Tensor:
-    """softmax(weight x) in float32, written into `out_CV`."""
-    # Softmax has read a row before it writes it, and a row fits into a core's cache: one pass over the memory.
-    shared_CV = out_CV if x_CD.dtype == out_CV.dtype else None
-    logits_CV = torch.mm(x_CD, weight_VD.T, out=shared_CV)
-    return torch.softmax(logits_CV, dim=1, dtype=torch.float32, out=out_CV)
+class _General:
+    """With the z-loss, or a vocabulary of which this process has a part: the same in single steps."""
+
+    def __init__(self, targets_N: Tensor, vocabulary: int, z_loss: float, group: ProcessGroup | None) -> None:
+        self._z_loss, self._group = z_loss, group
+        targets_N1 = targets_N[:, None] - (0 if group is None else dist.get_rank(group) * vocabulary)
+        self._owned_N1 = (targets_N1 >= 0) & (targets_N1 < vocabulary)
+        self._targets_N1 = targets_N1.where(self._owned_N1, 0)
+        self._log_sums_N, self._target_logits_N = torch.empty(
+            2, len(targets_N), dtype=torch.float32, device=targets_N.device
+        )
+
+    def measure(self, part: slice, logits_CV: Tensor, out_CV: Tensor) -> None:
+        """Turn logits into exponentials in `out_CV`, which may be the same memory, and note what the loss needs."""
+        if logits_CV.dtype != out_CV.dtype:
+            out_CV.copy_(logits_CV)
+        target_logits_C1 = out_CV.gather(1, self._targets_N1[part]).where(self._owned_N1[part], 0.0)
+        highest_C1 = out_CV.amax(1, keepdim=True)
+        if self._group is not None:
+            dist.all_reduce(highest_C1, dist.ReduceOp.MAX, self._group)
+        sums_C1 = out_CV.sub_(highest_C1).exp_().sum(1, keepdim=True)
+        if self._group is not None:
+            both_2C1 = torch.stack((sums_C1, target_logits_C1))
+            dist.all_reduce(both_2C1, dist.ReduceOp.SUM, self._group)
+            sums_C1, target_logits_C1 = both_2C1
+        self._log_sums_N[part] = (sums_C1.log() + highest_C1)[:, 0]
+        self._target_logits_N[part] = target_logits_C1[:, 0]
+        self._sums_C1 = sums_C1
+
+    def differentiate(self, part: slice, out_CV: Tensor) -> Tensor:
+        """The gradient with respect to this process's logits, in the memory of what `measure` left."""
+        out_CV.mul_((1 + 2 * self._z_loss * self._log_sums_N[part, None]) / self._sums_C1)
+        return out_CV.scatter_add_(1, self._targets_N1[part], -self._owned_N1[part].to(out_CV.dtype))
+
+    def losses(self, x_ND: Tensor, weight_VD: Tensor, chunk: int) -> Tensor:
+        """The losses of all rows, (N,)."""
+        return self._log_sums_N - self._target_logits_N
+
+    def total(self, losses_N: Tensor, counted_N: Tensor) -> Tensor:
+        """What the gradient is of."""
+        return losses_N.sum() + self._z_loss * self._log_sums_N.where(counted_N, 0.0).square().sum()
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:

@@ -6,18 +6,25 @@ success criterion 1.4.11).
 """
 
 import html
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeVar
 
-from puna.report.read import RunRecords
-from puna.report.schema import TrainLine, ValidationLine
+from puna.report.read import AnyLine, RunRecords
+from puna.report.schema import RollbackLine, SkippedLine
+
+Point = TypeVar("Point")
 
 COLOURS = ["#3a87ad", "#c96a2b", "#5a9640", "#a86abf", "#d0505f", "#92812f", "#6a7fd0"]
 """One per source, in the order of the recipe; lines also differ by their labels."""
 
 _SMOOTHED_SHARE = 50
 """A smoothed point is the mean over the neighbours within this part of the run to each side."""
+
+_MOST_POINTS = 2000
+"""Points of a curve that has no spikes to lose; a browser draws seven sources of a long run in time with that."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,14 @@ def charts(run: RunRecords) -> list[Chart]:
     if run.validations:
         found.append(_bits_per_byte(run))
     if run.train:
-        found += [_loss(run), _learning_rate(run), _throughput(run)]
+        found.append(_loss(run))
+        if any(line.source_loss for line in run.train):
+            found.append(_loss_by_source(run))
+        found += [_learning_rate(run), _throughput(run)]
+        if any(line.mfu or line.data_wait is not None for line in run.train):
+            found.append(_device(run))
+        if any(line.source_tokens for line in run.train):
+            found.append(_mixture(run))
     return found
 
 
@@ -56,9 +70,9 @@ def _bits_per_byte(run: RunRecords) -> Chart:
     final = [line for line in run.validations if line.final]
     end = run.validations[-1]
     unigrams = {source.name: source.unigram_bits_per_byte for source in run.card.sources} if run.card else {}
-    traces = []
-    for index, source in enumerate(end.bits_per_byte):
-        colour = COLOURS[index % len(COLOURS)]
+    traces, colours = [], _colours(run)
+    for source in end.bits_per_byte:
+        colour = colours[source]
         part = _line(source, during, [line.bits_per_byte.get(source) for line in during], colour)
         traces.append(part | {"mode": "lines+markers"})
         whole = _line(f"{source}, all of it", final, [line.bits_per_byte.get(source) for line in final], colour)
@@ -86,7 +100,41 @@ def _loss(run: RunRecords) -> Chart:
         raw |= {"opacity": 0.6, "line": {"color": COLOURS[0], "width": 1}}
         label = f"mean of {2 * radius + 1} logged steps"
         traces.append(_line(label, run.train, smooth(losses, radius), COLOURS[0], width=2.5))
-    return _chart("Training loss", "Mean over the batch of each logged step.", traces, "nats per token")
+    sentence = "Mean over the batch of each logged step."
+    if run.skipped or run.rollbacks:
+        sentence += " Marks: batches that were left out, and checkpoints that the run went back to."
+        traces += _marks(run)
+    return _chart("Training loss", sentence, traces, "nats per token")
+
+
+def _marks(run: RunRecords) -> list[dict[str, Any]]:
+    """Batches left out and returns to a checkpoint, on the curve of the loss."""
+    left_out = [(line, line.reason) for line in run.skipped]
+    returns = [(line, f"from step {line.from_step}: {line.reason}") for line in run.rollbacks]
+    tokens = [line.tokens for line in run.train]
+
+    def mark(name: str, symbol: str, places: Sequence[tuple[SkippedLine | RollbackLine, str]]) -> dict[str, Any]:
+        losses = [run.train[max(0, bisect_right(tokens, line.tokens) - 1)].loss for line, _ in places]
+        trace = _line(name, [line for line, _ in places], losses, COLOURS[4])
+        texts = [html.escape(text) for _, text in places]
+        marker = {"symbol": symbol, "size": 11, "color": COLOURS[4]}
+        return trace | {"mode": "markers", "marker": marker, "text": texts, "hovertemplate": "%{text}"}
+
+    marks = mark("batches left out", "x", left_out), mark("returns to a checkpoint", "triangle-left", returns)
+    return [trace for trace in marks if trace["x"]]
+
+
+def _loss_by_source(run: RunRecords) -> Chart:
+    traces, radius = [], len(run.train) // _SMOOTHED_SHARE
+    for source, colour in _colours(run).items():
+        lines = [line for line in run.train if source in line.source_loss]
+        losses = smooth([line.source_loss[source] for line in lines], radius)
+        if lines:
+            points = _thinned(list(zip(lines, losses, strict=True)))
+            traces.append(_line(source, [line for line, _ in points], [loss for _, loss in points], colour))
+    smoothed = f", over {2 * radius + 1} of them" if radius else ""
+    sentence = f"Mean between two logged steps{smoothed}. A click on a name hides its curve."
+    return _chart("Training loss by source", sentence, traces, "nats per token")
 
 
 def _learning_rate(run: RunRecords) -> Chart:
@@ -94,26 +142,84 @@ def _learning_rate(run: RunRecords) -> Chart:
     norm = _line("gradient norm", run.train, [line.grad_norm for line in run.train], COLOURS[1])
     traces = [rate, norm | {"yaxis": "y2"}]
     chart = _chart("Learning rate and gradient norm", "The norm is taken before clipping.", traces, "learning rate")
-    layout = chart.figure["layout"]
-    layout["yaxis2"] = layout["yaxis"] | {"title": _title("gradient norm"), "domain": [0, 0.44]}
-    layout["yaxis"] |= {"domain": [0.56, 1], "exponentformat": "e"}
-    for axis in ("yaxis", "yaxis2"):
-        layout[axis] |= {"rangemode": "tozero", "nticks": 4}
-    layout["xaxis"]["anchor"] = "y2"
-    layout["showlegend"] = False
+    _split(chart, "gradient norm")
+    chart.figure["layout"]["yaxis"] |= {"exponentformat": "e"}
+    chart.figure["layout"]["showlegend"] = False
     return chart
 
 
 def _throughput(run: RunRecords) -> Chart:
-    rates = [line.tokens_per_second for line in run.train]
-    trace = _line("median between two log lines", run.train, rates, COLOURS[2])
-    chart = _chart("Throughput", "Optimizer steps alone, without validation.", [trace], "tokens per second")
+    lines = _thinned(run.train)
+    traces = [_line("optimizer steps alone", lines, [line.tokens_per_second for line in lines], COLOURS[2])]
+    overall = [line.tokens_per_second_overall for line in lines]
+    if any(overall):
+        traces.append(_line("with all that lies between", lines, overall, COLOURS[0]))
+    sentence = "Between two logged steps; with validation, samples and checkpoints since the session began."
+    chart = _chart("Throughput", sentence, traces, "tokens per second")
     chart.figure["layout"]["yaxis"] |= {"rangemode": "tozero", "hoverformat": ".4~s"}
     return chart
 
 
+def _device(run: RunRecords) -> Chart:
+    lines = _thinned(run.train)
+
+    def percent(name: str, values: list[float | None], colour: str) -> dict[str, Any]:
+        return _line(name, lines, [None if value is None else 100 * value for value in values], colour)
+
+    traces = [
+        percent("MFU, causal attention", [line.mfu.get("causal") for line in lines], COLOURS[2]),
+        percent("MFU, all of it", [line.mfu.get("full") for line in lines], COLOURS[5]),
+        percent("waiting for data", [line.data_wait for line in lines], COLOURS[4]),
+    ]
+    sentence = "Share of the device's rate that the steps reach, and of their time that goes into waiting for data."
+    chart = _chart("Use of the device", sentence, traces, "%")
+    chart.figure["layout"]["yaxis"] |= {"rangemode": "tozero"}
+    return chart
+
+
+def _mixture(run: RunRecords) -> Chart:
+    lines, traces = _thinned(run.train), []
+    for source, colour in _colours(run).items():
+        tokens = _line(source, lines, [line.source_tokens.get(source) for line in lines], colour)
+        epochs = _line(f"{source}, epochs", lines, [line.epochs.get(source) for line in lines], colour)
+        # A click on the one name hides both.
+        traces.append(tokens | {"legendgroup": tokens["name"]})
+        traces.append(epochs | {"legendgroup": tokens["name"], "showlegend": False, "yaxis": "y2"})
+    sentence = "What the run has read of each source: above in tokens, below in epochs of the source's text."
+    chart = _chart("The mixture as trained", sentence, traces, "tokens")
+    chart.figure["layout"]["yaxis"] |= {"hoverformat": ".4~s"}
+    _split(chart, "epochs")
+    return chart
+
+
+def _split(chart: Chart, unit: str) -> None:
+    """Two panels, one above the other: the second holds the curves of the axis `y2`."""
+    layout = chart.figure["layout"]
+    layout["yaxis2"] = layout["yaxis"] | {"title": _title(unit), "domain": [0, 0.44], "hoverformat": ".4~g"}
+    layout["yaxis"] |= {"domain": [0.56, 1]}
+    for axis in ("yaxis", "yaxis2"):
+        layout[axis] |= {"rangemode": "tozero", "nticks": 4}
+    layout["xaxis"]["anchor"] = "y2"
+
+
+def _colours(run: RunRecords) -> dict[str, str]:
+    """The colour of each source, the same in all charts."""
+    validated = run.validations[-1].bits_per_byte if run.validations else {}
+    trained = [
+        source for line in (run.train[:1] + run.train[-1:]) for source in (line.source_tokens or line.source_loss)
+    ]
+    names = dict.fromkeys([*validated, *trained])
+    return {source: COLOURS[index % len(COLOURS)] for index, source in enumerate(names)}
+
+
+def _thinned(points: list[Point]) -> list[Point]:
+    """Evenly chosen ones where there are too many, and always the last."""
+    step = -(-len(points) // _MOST_POINTS)
+    return points if step <= 1 else points[-1::-step][::-1]
+
+
 def _line(
-    name: str, lines: list[TrainLine] | list[ValidationLine], values: list[Any], colour: str, width: float = 1.5
+    name: str, lines: Sequence[AnyLine], values: Sequence[float | None], colour: str, width: float = 1.5
 ) -> dict[str, Any]:
     """A curve over the tokens trained on; plotly reads tags in names, so the name is escaped."""
     tokens = [line.tokens for line in lines]
@@ -147,5 +253,7 @@ def _ends(trace: dict[str, Any]) -> str:
     values = [value for value in trace["y"] if value is not None]
     if not values:
         return ""
+    if "text" in trace:
+        return f"{html.unescape(trace['name'])}: {len(values)}"
     first, last = f"{values[0]:.4g}", f"{values[-1]:.4g}"
     return html.unescape(trace["name"]) + (f" {last}" if first == last else f" from {first} to {last}")

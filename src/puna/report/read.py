@@ -10,20 +10,30 @@ from puna.core.errors import DataError
 from puna.core.layout import RunDir
 from puna.core.records import read_record
 from puna.report.schema import (
+    CheckpointLine,
     DataCard,
     ExportRecord,
     ExportResults,
+    RollbackLine,
     SampleLine,
+    SkippedLine,
     TrainLine,
     TrainRecord,
     ValidationLine,
     parse,
 )
 
-AnyLine: TypeAlias = TrainLine | ValidationLine | SampleLine
-Line = TypeVar("Line", TrainLine, ValidationLine, SampleLine)
+AnyLine: TypeAlias = TrainLine | ValidationLine | SampleLine | SkippedLine | RollbackLine | CheckpointLine
+Line = TypeVar("Line", TrainLine, ValidationLine, SampleLine, SkippedLine, RollbackLine, CheckpointLine)
 
-_LINES: dict[str, type[AnyLine]] = {"train": TrainLine, "validation": ValidationLine, "sample": SampleLine}
+_LINES: dict[str, type[AnyLine]] = {
+    "train": TrainLine,
+    "validation": ValidationLine,
+    "sample": SampleLine,
+    "skipped": SkippedLine,
+    "rollback": RollbackLine,
+    "checkpoint": CheckpointLine,
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,9 @@ class RunRecords:
     train: list[TrainLine]
     validations: list[ValidationLine]
     samples: list[SampleLine]
+    skipped: list[SkippedLine]
+    rollbacks: list[RollbackLine]
+    checkpoints: list[CheckpointLine]
     card: DataCard | None
     """None where the run's directory has none."""
     exports: dict[str, ExportResults]
@@ -66,22 +79,21 @@ def read_run(run: RunDir) -> RunRecords:
         exports[path.parent.name] = parse(ExportRecord, read_record(path), str(path)).results
     return RunRecords(
         record=parse(TrainRecord, record, str(run.record)),
-        train=_latest([line for line in lines if isinstance(line, TrainLine)], lambda line: (line.step,)),
-        validations=_latest(
-            [line for line in lines if isinstance(line, ValidationLine)], lambda line: (line.step, line.final)
-        ),
-        samples=_latest(
-            [line for line in lines if isinstance(line, SampleLine)], lambda line: (line.step, line.prompt)
-        ),
+        train=_latest(lines, TrainLine, lambda line: line.step),
+        validations=_latest(lines, ValidationLine, lambda line: (line.step, line.final)),
+        samples=_latest(lines, SampleLine, lambda line: (line.step, line.prompt)),
+        skipped=_latest(lines, SkippedLine, lambda line: line.step),
+        rollbacks=_latest(lines, RollbackLine, lambda line: (line.step, line.from_step)),
+        checkpoints=_latest(lines, CheckpointLine, lambda line: line.step),
         card=parse(DataCard, _read_json(run.data_card), str(run.data_card)) if run.data_card.exists() else None,
         exports=exports,
         recipe=_read_text(run.config) if run.config.exists() else "",
     )
 
 
-def _latest(lines: list[Line], key: Callable[[Line], Any]) -> list[Line]:
-    """The lines in the order of their steps; of those with the same key, the last one that was written."""
-    return sorted({key(line): line for line in lines}.values(), key=lambda line: line.step)
+def _latest(lines: list[AnyLine], kind: type[Line], key: Callable[[Line], Any]) -> list[Line]:
+    """The lines of a kind in the order of their steps; of those with the same key, the last one that was written."""
+    return sorted({key(line): line for line in lines if isinstance(line, kind)}.values(), key=lambda line: line.step)
 
 
 def _read_metrics(path: Path) -> list[AnyLine]:

@@ -31,6 +31,16 @@ class TrainLine(Part):
     lr: float
     grad_norm: float
     tokens_per_second: float
+    tokens_per_second_overall: float | None = None
+    mfu: dict[Literal["causal", "full"], float] = Field(default={})
+    data_wait: float | None = None
+    """Share of the steps' time that went into waiting for data."""
+    source_loss: dict[str, float] = Field(default={})
+    """By source, nats per token since the line before; a source that was not in the batches is not in it."""
+    source_tokens: dict[str, Count] = Field(default={})
+    """By source, so far."""
+    epochs: dict[str, float] = Field(default={})
+    """By source, so far."""
 
 
 class ValidationLine(Part):
@@ -51,6 +61,31 @@ class SampleLine(Part):
     tokens: Count
     prompt: str
     text: str
+
+
+class SkippedLine(Part):
+    """A batch that was left out."""
+
+    step: Count
+    tokens: Count
+    reason: str
+
+
+class RollbackLine(Part):
+    """A return to a checkpoint; `step` and `tokens` are the checkpoint's."""
+
+    step: Count
+    tokens: Count
+    from_step: Count
+    reason: str
+
+
+class CheckpointLine(Part):
+    """A checkpoint, and how long training stood still for it."""
+
+    step: Count
+    tokens: Count
+    seconds: float
 
 
 class Counts(Part):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from puna.config.hardware import WATTS_PER_CORE, find_gpu
 from puna.config.recipe import EnergyConfig
 from puna.core.records import machine
 
@@ -17,16 +18,6 @@ MEASURED = "measured sgemm"
 
 _MEASURED_SIZE = 2048
 _MEASURED_RUNS = 7
-
-_GPUS = {
-    # name in the driver: (dense bf16 FLOP/s, fp32 FLOP/s, watts); NVIDIA's datasheets, SXM forms
-    "A100": (312e12, 19.5e12, 400.0),
-    "H100": (989e12, 66.9e12, 700.0),
-    "H200": (989e12, 66.9e12, 700.0),
-}
-
-_WATTS_PER_CORE = 3.5
-"""Cloud Carbon Footprint's figure for a fully used virtual core (methodology, AWS maximum)."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +59,12 @@ class Device:
             torch.cuda.synchronize(self.torch_device)
 
 
-def find_device(precision: str, energy: EnergyConfig) -> Device:
-    """The first GPU where there is one, otherwise the CPU, with its peak for `precision`."""
-    if torch.cuda.is_available():
-        return _gpu(precision, energy)
+def find_device(precision: str, energy: EnergyConfig, torch_device: torch.device) -> Device:
+    """What is known of a device, with its peak for `precision`."""
+    if torch_device.type == "cuda":
+        return _gpu(precision, energy, torch_device)
     cores = torch.get_num_threads()
-    watts, source = _WATTS_PER_CORE * cores, f"{_WATTS_PER_CORE} W for each of {cores} cores, Cloud Carbon Footprint"
+    watts, source = WATTS_PER_CORE * cores, f"{WATTS_PER_CORE} W for each of {cores} cores, Cloud Carbon Footprint"
     return Device(
         torch.device("cpu"),
         name=f"{machine()['processor']}, {cores} cores",
@@ -84,19 +75,17 @@ def find_device(precision: str, energy: EnergyConfig) -> Device:
     )
 
 
-def _gpu(precision: str, energy: EnergyConfig) -> Device:
-    name = torch.cuda.get_device_name(0)
-    known = next((figures for key, figures in _GPUS.items() if key in name), None)
-    bf16, fp32, watts = known or (0.0, 0.0, 0.0)
-    peak = bf16 if precision == "bf16" else fp32
+def _gpu(precision: str, energy: EnergyConfig, torch_device: torch.device) -> Device:
+    name = torch.cuda.get_device_name(torch_device)
+    known, dtype = find_gpu(name), torch.float32 if precision == "fp32" else torch.bfloat16
+    watts, source = (known.watts, "datasheet") if known else (300.0, "a guess of 300 W")
     return Device(
-        torch.device("cuda", 0),
+        torch_device,
         name=name,
-        peak_flops=peak
-        or matmul_rate(torch.device("cuda", 0), torch.bfloat16 if precision == "bf16" else torch.float32),
+        peak_flops=known.flops(precision) if known else matmul_rate(torch_device, dtype),
         peak_source="datasheet" if known else "measured matrix product",
-        watts=energy.device_watts or watts or 300.0,
-        watts_source="energy.device_watts" if energy.device_watts else "datasheet" if known else "a guess of 300 W",
+        watts=energy.device_watts or watts,
+        watts_source="energy.device_watts" if energy.device_watts else source,
     )
 
 

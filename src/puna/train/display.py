@@ -1,35 +1,43 @@
-"""What a person sees while training: a bar with rate and time left, or a line now and then where stderr is a file."""
+"""What a person sees while training: a picture that moves, or a line now and then where stderr is a file."""
 
 import contextlib
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from puna.config.recipe import Recipe
-from puna.core.console import progress, say
+from puna.core.console import console, say
 from puna.core.units import format_count, format_duration
+from puna.train.dashboard import Dashboard
 
 _LINE_INTERVAL_S = 10.0
+_PICTURES_PER_S = 4
 
 
 class Display:
-    """The progress of the steps."""
+    """The progress of the steps; messages and other progress appear beside it.
+
+    Args:
+        recipe: What is trained.
+        first_step: Steps done before this session.
+    """
 
     def __init__(self, recipe: Recipe, first_step: int) -> None:
         self._recipe = recipe
-        self._first_step = first_step
-        self._started = time.monotonic()
+        self._pace = _Pace()
         self._last_line = 0.0
         self._stack = contextlib.ExitStack()
-        self._on_terminal = sys.stderr.isatty()
+        self._dashboard = Dashboard(recipe, first_step)
+        self._drawn = sys.stderr.isatty() and not console().is_dumb_terminal
 
     def __enter__(self) -> Self:
-        if self._on_terminal:
-            steps = self._recipe.total_steps - self._first_step
-            self._advance = self._stack.enter_context(
-                progress(f"train {self._recipe.name}", steps * self._recipe.train.batch_tokens, "tokens")
-            )
+        if self._drawn:
+            from rich.live import Live
+
+            # stdout stays free for data.
+            live = Live(self._dashboard, console=console(), refresh_per_second=_PICTURES_PER_S, redirect_stdout=False)
+            self._stack.enter_context(live)
         return self
 
     def __exit__(
@@ -38,19 +46,71 @@ class Display:
         self._stack.close()
 
     def advance(self) -> None:
-        """One step is done."""
-        if self._on_terminal:
-            self._advance(self._recipe.train.batch_tokens)
+        """One step is done, and it is logged if it was to be."""
+        self._pace.step()
+        self._dashboard.step += 1
+        self._dashboard.seconds_left = self._pace.seconds(self._recipe.total_steps - self._dashboard.step)
 
-    def log(self, step: int, loss: float, lr: float, tokens_per_second: float) -> None:
-        """Say how training stands, every ten seconds at most."""
-        now = time.monotonic()
-        total = self._recipe.total_steps
+    def log(self, line: dict[str, Any]) -> None:
+        """Show a `train` line of the metrics; a file gets one every ten seconds at most, and the last one."""
+        if line["step"] <= self._dashboard.step:  # the run went back to a checkpoint
+            self._dashboard.step = line["step"] - 1
+        self._dashboard.log(line)
+        if not self._drawn:
+            self._say(line)
+
+    def validated(self, line: dict[str, Any]) -> None:
+        """Show a `validation` line of the metrics."""
+        self._dashboard.validated(line)
+
+    def sampled(self, line: dict[str, Any]) -> None:
+        """Show a `sample` line of the metrics."""
+        self._dashboard.sampled(line)
+
+    def event(self, text: str) -> None:
+        """Show what happened beside the steps: a checkpoint, a batch that was left out."""
+        if self._drawn:
+            self._dashboard.event(text)
+        else:
+            say(text)
+
+    def _say(self, line: dict[str, Any]) -> None:
+        now, step, total = time.monotonic(), line["step"], self._recipe.total_steps
         if now - self._last_line < _LINE_INTERVAL_S and step != total:
             return
         self._last_line = now
-        left = (total - step) * (now - self._started) / max(1, step - self._first_step)
-        say(
-            f"step {step}/{total}  loss {loss:.3f}  lr {lr:.2e}  {format_count(tokens_per_second)} tokens/s  "
-            f"{format_duration(left)} left"
-        )
+        facts = [
+            f"step {step}/{total}",
+            f"loss {line['loss']:.3f}",
+            f"lr {line['lr']:.2e}",
+            f"{format_count(line['tokens_per_second'])} tokens/s",
+        ]
+        if "mfu" in line:
+            facts.append(f"MFU {line['mfu']['causal']:.1%}")
+        if "data_wait" in line:
+            facts.append(f"data wait {line['data_wait']:.1%}")
+        left = self._pace.seconds(total - step)
+        if left is not None:
+            facts.append(f"{format_duration(left)} left")
+        say("  ".join(facts))
+
+
+class _Pace:
+    """How long steps take, with all that happens between them; the first one, which may compile, counts only alone."""
+
+    def __init__(self) -> None:
+        self._steps = 0
+        self._began = self._first = self._last = time.monotonic()
+
+    def step(self) -> None:
+        """One step is done now."""
+        self._steps += 1
+        self._last = time.monotonic()
+        if self._steps == 1:
+            self._first = self._last
+
+    def seconds(self, steps: int) -> float | None:
+        """How long so many steps will take; None before the first one is done."""
+        if self._steps < 2:
+            return (self._last - self._began) * steps if self._steps else None
+        return (self._last - self._first) / (self._steps - 1) * steps

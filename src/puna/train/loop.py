@@ -1,345 +1,363 @@
 """Pre-training, top to bottom: prepare, step, log, validate, sample, save, finish.
 
 The order of the data is a function of the step alone, so a resumed run needs nothing but its checkpoint, and ends with
-the same bits as a run that nobody interrupted.
+the same bits as a run that nobody interrupted. Every process of a run walks through all of this together; only the
+main one writes what they share and speaks to people.
 """
 
+import contextlib
 import math
-import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from puna.config.load import save_recipe
 from puna.config.recipe import Recipe
 from puna.core.console import say
 from puna.core.errors import TrainError
-from puna.core.files import sha256_json, write_json
+from puna.core.files import write_json
 from puna.core.layout import DataDir, RunDir
+from puna.core.lock import DirectoryLock
 from puna.core.records import Record
-from puna.core.units import format_bytes, format_count, format_duration
 from puna.data.card import read_card, with_mixture
 from puna.data.loader import Loader
 from puna.data.shards import TokenShards
-from puna.model.count import flops_per_token, parameters
-from puna.model.files import save_model
-from puna.model.init import init_weights
-from puna.model.llama import Llama
-from puna.ops.cross_entropy import linear_cross_entropy
+from puna.model.count import flops_per_token
+from puna.parallel.apply import build_model, needs_group, reshard
+from puna.parallel.mesh import Mesh, build_mesh, check_batch
+from puna.parallel.objective import Objective
+from puna.parallel.world import World, joined
 from puna.tokenizer.tokenizer import Tokenizer
 from puna.train import resume as resuming
-from puna.train.checkpoint import TrainState, load_tensors, save_checkpoint
-from puna.train.device import Device, find_device
+from puna.train.checkpoint import TrainState, directory_of, list_checkpoints, load_tensors, read_state
+from puna.train.dashboard import printable
+from puna.train.device import find_device
 from puna.train.display import Display
-from puna.train.energy import estimate_energy
+from puna.train.finish import finish
 from puna.train.interrupt import Interrupt
-from puna.train.metrics import Metrics
-from puna.train.optimizer import build_optimizer, set_learning_rate
-from puna.train.schedule import learning_rate
+from puna.train.memory import explain_out_of_memory
+from puna.train.metrics import Metrics, NoMetrics
+from puna.train.optimizer import build_optimizer
+from puna.train.saver import Saver
+from puna.train.session import Sampler, Session, announce, can_sample, check_prompts, open_data
+from puna.train.stability import Monitor
+from puna.train.step import Outcome, train_step
 from puna.train.validate import Validation, validate
 
-Sampler = Callable[[Llama, Tokenizer, str, int], str]
-"""Continues a prompt with the model as it is now: model, tokenizer, prompt, seed -> text. Injected from above, because
-generation is a sibling of training."""
 
-
-@dataclass
-class Session:
-    """One process's part of a run: everything that the steps work with."""
-
-    recipe: Recipe
-    run: RunDir
-    device: Device
-    tokenizer: Tokenizer
-    loader: Loader
-    heldout: dict[str, TokenShards]
-    model: Llama
-    optimizer: torch.optim.AdamW
-    state: TrainState
-    metrics: Metrics
-    sample: Sampler
-    began: float = field(default_factory=time.perf_counter)
-    rates: list[float] = field(default_factory=list)
-    """Tokens per second of each step of this session."""
-
-    @property
-    def autocast(self) -> torch.autocast:
-        """The context of forward passes: bfloat16 matrix products, or nothing."""
-        return torch.autocast(
-            self.device.torch_device.type, dtype=torch.bfloat16, enabled=self.recipe.train.precision == "bf16"
-        )
-
-
-def train(recipe: Recipe, data: DataDir, run: RunDir, *, resume: bool, force: bool, sample: Sampler) -> None:
+def train(
+    recipe: Recipe,
+    data: DataDir,
+    run: RunDir,
+    *,
+    resume: bool,
+    force: bool,
+    sample: Sampler,
+    stop_at: int | None = None,
+) -> None:
     """Train the recipe's model on the data's shards and leave the plain model in the run's directory.
 
     Args:
         recipe: What to train.
         data: Where its token shards and tokenizer lie.
         run: Where checkpoints, metrics and the model go.
-        resume: Go on from the newest checkpoint; nothing happens where the run is finished.
+        resume: Go on from the newest checkpoint if there is one; nothing happens where the run is finished.
         force: Delete what the run's directory holds and start again.
         sample: Continues a prompt.
+        stop_at: Save and leave after so many steps of the run; None trains to the end.
 
     Raises:
         DataError: Shards are missing or damaged, or of another tokenizer.
         CheckpointError: The directory holds another run, or its checkpoint is damaged.
-        TrainError: The settings cannot work, or the loss stopped being finite.
+        TrainError: The settings cannot work, memory ran out, or the loss stopped being finite.
         SystemExit: A signal came; the state is saved.
     """
     if resume and force:
         raise TrainError("--resume goes on with a run and --force deletes it; give one of them")
-    tokenizer = Tokenizer.load(data.tokenizer)
-    _check_prompts(recipe, tokenizer)
-    loader, _ = _open_data(recipe, data, tokenizer, verify=False)
-    if resume and resuming.is_finished(recipe, run, loader.fingerprint):
-        say(f"{run.root}: trained already")
-        return
-    _, heldout = _open_data(recipe, data, tokenizer, verify=True)
+    with joined(group_needed=needs_group(recipe)) as world, contextlib.ExitStack() as stack:
+        world.first(lambda: check_batch(recipe, world.size))
+        mesh = build_mesh(recipe.parallel, world)
+        world.first(lambda: stack.enter_context(DirectoryLock(run.root)) and None)
+        tokenizer = Tokenizer.load(data.tokenizer)
+        world.first(lambda: check_prompts(recipe, tokenizer))
+        # The main process has looked at every file before the others open them.
+        fingerprint = world.first(lambda: open_data(recipe, data, tokenizer, verify=True)[0].fingerprint)
+        if resume and world.first(lambda: resuming.is_finished(recipe, run, fingerprint)):
+            if world.main:
+                say(f"{run.root}: trained already")
+            return
+        path = world.first(lambda: _make_room(recipe, run, resume=resume, force=force))
+        found = None if path is None else read_state(path, world)
+        world.first(lambda: _make_ready(recipe, data, run, fingerprint, path, found))
+        loader, heldout = open_data(recipe, data, tokenizer, verify=False)
+        record = Record("train", config=recipe.model_dump(exclude_none=True))
+        record.inputs = {"data": fingerprint, "tokenizer": tokenizer.sha256}
+        with explain_out_of_memory(recipe):
+            _train(stack, record, found, recipe, run, world, mesh, tokenizer, loader, heldout, sample, stop_at)
+
+
+def _make_room(recipe: Recipe, run: RunDir, *, resume: bool, force: bool) -> Path | None:
+    """Begin a new run, or find the checkpoint to go on from."""
     if not resume:
         resuming.begin(run, force=force)
-    found = resuming.newest(recipe, run, loader.fingerprint)
-    record = Record("train", config=recipe.model_dump(exclude_none=True))
-    record.inputs = {"data": loader.fingerprint, "tokenizer": tokenizer.sha256}
+    return resuming.newest(recipe, run)
+
+
+def _make_ready(
+    recipe: Recipe, data: DataDir, run: RunDir, fingerprint: str, path: Path | None, found: TrainState | None
+) -> None:
+    """Refuse a checkpoint of another run; then write what describes this one."""
+    if path is not None and found is not None:
+        resuming.check_recipe(found.recipe, recipe, run, str(path))
+        resuming.check_data(found.data_fingerprint, fingerprint, path)
+    card = with_mixture(read_card(data), recipe)
     save_recipe(recipe, run.config)
-    write_json(run.data_card, with_mixture(read_card(data), recipe))
+    write_json(run.data_card, card)
 
-    device = find_device(recipe.train.precision, recipe.energy)
-    model = build_model(recipe, device)
-    optimizer = build_optimizer(model, recipe.optim)
-    state = TrainState(data_fingerprint=loader.fingerprint, recipe=record.config)
+
+def _train(
+    stack: contextlib.ExitStack,
+    record: Record,
+    found: TrainState | None,
+    recipe: Recipe,
+    run: RunDir,
+    world: World,
+    mesh: Mesh,
+    tokenizer: Tokenizer,
+    loader: Loader,
+    heldout: dict[str, TokenShards],
+    sample: Sampler,
+    stop_at: int | None,
+) -> None:
+    """Build what the steps need, take them, and finish."""
+    device = find_device(recipe.train.precision, recipe.energy, world.device)
+    model = build_model(recipe, mesh, world.device)
+    optimizer = build_optimizer(model, recipe.optim, recipe.train.precision, recipe.seed)
+    state = found or TrainState(data_fingerprint=loader.fingerprint)
+    made_by = _circumstances(recipe, mesh, world)
     if found:
-        path, state = found
-        load_tensors(path, model, optimizer)
-        state.recipe = record.config
-        say(f"resumed from {path} at step {state.step}")
-    state.sessions += 1
-    if recipe.train.compile:
-        for block in model.layers:
-            block.compile()
-
-    with Metrics(run, state.step) as metrics, Interrupt() as interrupt:
-        session = Session(
-            recipe, run, device, tokenizer, loader, heldout, model, optimizer, state, metrics, sample
-        )  # fmt: skip
-        _announce(session)
-        _run_steps(session, interrupt)
-        final = _validate(session, final=True)
-        _sample(session)
-        _finish(session, record, final)
-        if interrupt.signal is not None:
-            raise SystemExit(interrupt.exit_code)
-
-
-def _check_prompts(recipe: Recipe, tokenizer: Tokenizer) -> None:
-    """Refuse before the first step what sampling would refuse in the middle of the run."""
-    for prompt in recipe.samples.prompts:
-        length = len(tokenizer.encode(prompt, bos=True))
-        if length >= recipe.model.context:
-            raise TrainError(
-                f"samples.prompts: {prompt[:40]!r} is {length} tokens long, which leaves no room for an answer in "
-                f"model.context = {recipe.model.context}"
-            )
-
-
-def build_model(recipe: Recipe, device: Device) -> Llama:
-    """The recipe's decoder on the device, with its initial weights."""
-    with torch.device("meta"):
-        model = Llama(recipe.model)
-    model.to_empty(device=device.torch_device)
-    init_weights(model, recipe.seed)
-    return model
-
-
-def _open_data(
-    recipe: Recipe, data: DataDir, tokenizer: Tokenizer, *, verify: bool
-) -> tuple[Loader, dict[str, TokenShards]]:
-    """The training sequences and the held-out shards; with `verify`, after every file was compared with its hash."""
-    if not recipe.mixture:
-        raise TrainError(
-            f"recipe {recipe.name!r} names no data to train on",
-            hint="write a recipe that extends it, with [data.sources] and [mixture]",
-        )
-    if tokenizer.vocab_size != recipe.model.vocab_size:
-        raise TrainError(
-            f"{data.tokenizer}: has {tokenizer.vocab_size} tokens, but model.vocab_size = {recipe.model.vocab_size}"
-        )
-
-    def open_split(split: str) -> dict[str, TokenShards]:
-        return {
-            source: TokenShards.open(data.shards / source / split, tokenizer_sha256=tokenizer.sha256, verify=verify)
-            for source in recipe.mixture
-        }
-
-    loader = Loader(open_split("train"), recipe.mixture, recipe.model.context, recipe.seed)
-    return loader, open_split("heldout")
-
-
-def _announce(session: Session) -> None:
-    recipe, device, train = session.recipe, session.device, session.recipe.train
-    say(
-        f"{recipe.name}: {format_count(parameters(recipe.model).total)} parameters, {format_count(train.tokens)} "
-        f"tokens in {recipe.total_steps} steps of {train.batch_tokens} tokens, {train.precision}"
-    )
-    say(f"{device.name}: {device.peak_flops / 1e9:.0f} GFLOP/s at best ({device.peak_source})")
-
-
-def _run_steps(session: Session, interrupt: Interrupt) -> None:
-    recipe, state = session.recipe, session.state
-    with Display(recipe, state.step) as display:
-        while state.step < recipe.total_steps:
-            loss, norm, lr = _timed_step(session)
-            _check_finite(state.step, loss.item(), norm.item())
-            done = state.step == recipe.total_steps
-            if interrupt.signal is not None:
-                _save(session)
-                say(f"saved step {state.step}; `--resume` goes on from here")
-                raise SystemExit(interrupt.exit_code)
-            if state.step % recipe.train.log_every == 0 or done:
-                _log(session, display, loss, norm, lr)
-            display.advance()
-            if not done and state.step % recipe.validation.every_steps == 0:
-                _validate(session, final=False)
-            if not done and state.step % recipe.samples.every_steps == 0:
-                _sample(session)
-            if state.step % recipe.checkpoint.every_steps == 0 or done:
-                _save(session)
-
-
-def _timed_step(session: Session) -> tuple[Tensor, Tensor, float]:
-    """One optimizer step, timed: its loss, gradient norm and learning rate."""
-    started = time.perf_counter()
-    lr = learning_rate(session.state.step, session.recipe.optim, session.recipe.total_steps)
-    loss, norm = train_step(session, lr)
-    session.device.synchronize()
-    session.state.step += 1
-    seconds = time.perf_counter() - started
-    session.state.train_seconds += seconds
-    session.rates.append(session.recipe.train.batch_tokens / seconds)
-    return loss, norm, lr
-
-
-def train_step(session: Session, lr: float) -> tuple[Tensor, Tensor]:
-    """One optimizer step on the batch of the current step: the mean loss (nats per token) and the gradient's norm."""
-    recipe, model, device = session.recipe, session.model, session.device.torch_device
-    rows = recipe.train.batch_tokens // recipe.model.context
-    micro_rows = recipe.train.micro_batch_tokens // recipe.model.context
-    first = session.state.step * rows
-    loss = torch.zeros((), device=device)
-    for start in range(first, first + rows, micro_rows):
-        tokens_BT = torch.from_numpy(session.loader.batch(start, micro_rows)).to(device)
-        inputs_BT, targets_N = tokens_BT[:, :-1], tokens_BT[:, 1:].flatten()
-        with session.autocast:
-            x_BTD = model.hidden(inputs_BT)
-            total = linear_cross_entropy(
-                x_BTD.flatten(0, 1), model.output.weight, targets_N, recipe.train.loss_chunk_tokens
-            )
-        mean = total / recipe.train.batch_tokens
-        mean.backward()
-        loss += mean.detach()
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optim.clip_norm)
-    set_learning_rate(session.optimizer, lr)
-    session.optimizer.step()
-    session.optimizer.zero_grad(set_to_none=True)
-    return loss, norm
-
-
-def _check_finite(step: int, loss: float, norm: float) -> None:
-    """Stop before a checkpoint holds what no step can mend."""
-    if not math.isfinite(loss) or not math.isfinite(norm):
-        raise TrainError(
-            f"step {step}: the loss is {loss} and the gradient's norm {norm}",
-            hint="lower optim.lr or raise optim.warmup_steps and start again with --force",
-        )
-
-
-def _log(session: Session, display: Display, loss: Tensor, norm: Tensor, lr: float) -> None:
-    recipe, state = session.recipe, session.state
-    rate = statistics.median(session.rates[-recipe.train.log_every :])
-    session.metrics.write(
-        "train", state.step, _tokens(session), loss=loss.item(), lr=lr, grad_norm=norm.item(), tokens_per_second=rate,
-        seconds=state.train_seconds,
+        path = directory_of(run, found.step)
+        load_tensors(path, model, optimizer, world)
+        if world.main:
+            resuming.check_circumstances(found.made_by, made_by, path)
+            say(f"resumed from {path} at step {found.step}")
+    state.recipe, state.made_by, state.sessions = record.config, made_by, state.sessions + 1
+    bos_id = tokenizer.bos_id if recipe.train.document_mask else None
+    objective = Objective(model, mesh, recipe.train.loss_chunk_tokens, recipe.train.z_loss, bos_id)
+    opened: list[Metrics | NoMetrics] = [NoMetrics()]
+    world.first(lambda: opened.append(Metrics(run, state.step, recipe.metrics.wandb_project)))
+    metrics = stack.enter_context(opened[-1])
+    saver = stack.enter_context(Saver(run, recipe.checkpoint, world))
+    monitor = Monitor(recipe.stability, state.history, state.consecutive)
+    interrupt = stack.enter_context(Interrupt())
+    session = Session(
+        recipe, run, world, mesh, device, tokenizer, loader, heldout, model, objective, optimizer, state, monitor,
+        metrics, None, saver, sample,
     )  # fmt: skip
-    display.log(state.step, loss.item(), lr, rate)
+    session.clock.first_step = state.step
+    announce(session)
+    last = min(recipe.total_steps, stop_at or recipe.total_steps)
+    if world.main:
+        session.display = stack.enter_context(Display(recipe, state.step))
+    while state.step < last:
+        _run_steps(session, interrupt, last)
+    if last < recipe.total_steps:
+        saver.wait()
+        session.say(f"stopped at step {state.step} as asked; `--resume` goes on from here")
+        return
+    final = _validate(session, final=True)
+    _sample(session)
+    saver.wait()
+    finish(session, record, final)
+    if interrupt.signal is not None:
+        raise SystemExit(interrupt.exit_code)
+
+
+def _circumstances(recipe: Recipe, mesh: Mesh, world: World) -> dict[str, str]:
+    """What decides the last bits of a step besides the recipe's arithmetic."""
+    return {
+        "layout": mesh.describe(),
+        "torch": torch.__version__,
+        "threads": str(torch.get_num_threads()) if world.device.type == "cpu" else "",
+        "device": torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else "cpu",
+        "numerics": f"{recipe.train.precision}, {'compiled' if recipe.train.compile else 'eager'}",
+    }
+
+
+def _run_steps(session: Session, interrupt: Interrupt, last: int) -> None:
+    """Steps until the last one, or until a rollback changes which batches are next."""
+    with session.batches() as batches:
+        waited = 0.0
+        while session.state.step < last:
+            outcome = train_step(session, iter(batches))
+            session.clock.waited += batches.waited - waited
+            waited = batches.waited
+            if not outcome.verdict.fine and _left_out(session, outcome):
+                return
+            _after_step(session, outcome, interrupt, last)
+
+
+def _after_step(session: Session, outcome: Outcome, interrupt: Interrupt, last: int) -> None:
+    """Whatever is due after a step: look, log, validate, sample, save."""
+    recipe, state = session.recipe, session.state
+    done, stopping = state.step == recipe.total_steps, state.step == last
+    stopped_by = session.world.largest(interrupt.signal or 0)
+    saves = stopping or state.step % recipe.checkpoint.every_steps == 0 or stopped_by
+    logs = state.step % recipe.train.log_every == 0 or stopping or stopped_by
+    if (logs or saves) and outcome.verdict.fine:
+        _check_finite(session, outcome)
+    if logs and outcome.verdict.fine:
+        _log(session, outcome)
+    if session.display is not None:
+        session.display.advance()
+    if not done and state.step % recipe.validation.every_steps == 0:
+        _validate(session, final=False)
+    if not done and state.step % recipe.samples.every_steps == 0:
+        _sample(session)
+    if saves:
+        _save(session)
+    if stopped_by:
+        session.saver.wait()
+        session.say(f"saved step {state.step}; `--resume` goes on from here")
+        raise SystemExit(128 + stopped_by)
+
+
+def _check_finite(session: Session, outcome: Outcome) -> None:
+    """Stop before a checkpoint holds what no step can mend."""
+    loss, norm = outcome.loss.item(), outcome.norm.item()
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        raise TrainError(
+            f"step {session.state.step}: the loss is {loss} and the gradient's norm {norm}",
+            hint="lower optim.lr, raise optim.warmup_steps, or let stability.action = 'skip' leave such batches out",
+        )
+
+
+def _left_out(session: Session, outcome: Outcome) -> bool:
+    """Record a batch that was left out; whether the run went back to a checkpoint because of it."""
+    state, recipe = session.state, session.recipe
+    state.skipped += 1
+    session.source_sums = None
+    number = state.batch_number(state.step - 1)
+    session.metrics.write(
+        "skipped", state.step, session.tokens, reason=outcome.verdict.sentence, first_sequence=number * session.rows,
+        sequences=session.rows, loss=_finite(outcome.loss.item()), grad_norm=_finite(outcome.norm.item()),
+    )  # fmt: skip
+    if session.display is not None:
+        session.display.event(f"step {state.step}: batch left out: {outcome.verdict.sentence}")
+    session.saver.wait()
+    checkpoints = session.world.first(lambda: list_checkpoints(session.run))
+    if recipe.stability.action != "rollback" or not checkpoints:
+        return False
+    _roll_back(session, outcome.verdict.sentence, checkpoints[-1][0])
+    return True
+
+
+def _roll_back(session: Session, reason: str, to_step: int) -> None:
+    """Return to a checkpoint; the batches from there to here are passed over."""
+    run, state, world = session.run, session.state, session.world
+    path, from_step = directory_of(run, to_step), state.step
+    saved = world.first(lambda: read_state(path))
+    load_tensors(path, session.model, session.optimizer, world)
+    passed_over = state.batch_number(from_step - 1) + 1 - saved.batch_number(to_step)
+    state.step, state.shifts = to_step, [*saved.shifts, (to_step, passed_over)]
+    consecutive = session.monitor.consecutive
+    session.monitor = Monitor(session.recipe.stability, saved.history, consecutive)
+    session.source_sums = None
+    session.metrics.rewind(to_step)
+    session.metrics.write(
+        "rollback", to_step, session.tokens, from_step=from_step, to_step=to_step, batches=passed_over, reason=reason
+    )
+    if session.display is not None:
+        session.display.event(f"back from step {from_step} to {to_step}: {reason}")
+
+
+def _finite(value: float) -> float | str:
+    """A number that JSON can hold, or its name."""
+    return value if math.isfinite(value) else str(value)
+
+
+def _log(session: Session, outcome: Outcome) -> None:
+    recipe, state, clock = session.recipe, session.state, session.clock
+    session.device.synchronize()
+    tokens = clock.n_steps * recipe.train.batch_tokens
+    rate = tokens / clock.steps
+    state.train_seconds += clock.steps
+    now = time.perf_counter()
+    overall = (state.step - clock.first_step) * recipe.train.batch_tokens / (now - clock.began)
+    flops = flops_per_token(recipe.model, recipe.model.context)
+    peak = session.device.peak_flops * session.world.size
+    memory = session.world.largest(session.device.peak_memory_bytes())
+    state.peak_memory_bytes = max(state.peak_memory_bytes, memory)
+    sequences = state.batch_number(state.step - 1) * session.rows + session.rows
+    counts, names = session.loader.counts(sequences), session.loader.names
+    nats_S, rows_S = ([] if session.source_sums is None else session.source_sums.tolist()) or ([], [])
+    context = recipe.model.context
+    line = {
+        "loss": outcome.loss.item(),
+        "lr": outcome.lr,
+        "grad_norm": outcome.norm.item(),
+        "tokens_per_second": rate,
+        "tokens_per_second_overall": overall,
+        "mfu": {name: flops[name] * rate / peak for name in ("causal", "full")},
+        "data_wait": clock.waited / clock.steps,
+        "memory_bytes": memory,
+        "seconds": state.train_seconds,
+        "source_loss": {
+            name: nats / (rows * context) for name, nats, rows in zip(names, nats_S, rows_S, strict=False) if rows
+        },
+        "source_tokens": {name: count * context for name, count in counts.items()},
+        "epochs": session.loader.epochs(sequences),
+    }
+    session.metrics.write("train", state.step, session.tokens, **line)
+    if session.display is not None:
+        session.display.log({"step": state.step, "tokens": session.tokens, **line})
+    clock.steps = clock.waited = 0.0
+    clock.n_steps, session.source_sums = 0, None
 
 
 def _validate(session: Session, *, final: bool) -> Validation:
     recipe, started = session.recipe, time.perf_counter()
     result = validate(
-        session.model,
+        session.objective,
         session.heldout,
         [len(text) for text in session.tokenizer.token_bytes()],
+        session.world,
         max_tokens=None if final else recipe.validation.tokens,
         micro_batch_tokens=recipe.train.micro_batch_tokens,
-        chunk_tokens=recipe.train.loss_chunk_tokens,
-        autocast=session.autocast,
     )
     seconds = time.perf_counter() - started
-    session.metrics.write(
-        "validation", session.state.step, _tokens(session), final=final, loss=result.loss,
-        bits_per_byte=result.bits_per_byte, seconds=seconds,
-    )  # fmt: skip
+    line = {"final": final, "loss": result.loss, "bits_per_byte": result.bits_per_byte, "seconds": seconds}
+    session.metrics.write("validation", session.state.step, session.tokens, **line)
+    if session.display is not None:
+        session.display.validated({"step": session.state.step, **line})
     figures = ", ".join(f"{source} {bits:.3f}" for source, bits in result.bits_per_byte.items())
-    say(f"step {session.state.step}: bits per byte of held-out text: {figures}")
+    session.say(f"step {session.state.step}: bits per byte of held-out text: {figures}")
     return result
 
 
 def _sample(session: Session) -> None:
+    if not can_sample(session):
+        return
     step = session.state.step
     for prompt in session.recipe.samples.prompts:
         with torch.compiler.set_stance("force_eager"):
             text = session.sample(session.model, session.tokenizer, prompt, session.recipe.seed)
-        session.metrics.write("sample", step, _tokens(session), prompt=prompt, text=text)
-        say(f"step {step}: {prompt}|{text}".replace("\n", " "))
+        session.metrics.write("sample", step, session.tokens, prompt=prompt, text=text)
+        if session.display is not None:
+            session.display.sampled({"step": step, "prompt": prompt, "text": text})
+        session.say(f"step {step}: " + printable(f"{prompt}|{text}"))
+    reshard(session.model)
 
 
 def _save(session: Session) -> None:
+    state, clock = session.state, session.clock
     now = time.perf_counter()
-    session.state.wall_seconds += now - session.began
-    session.began = now
-    save_checkpoint(
-        session.run, session.state, session.model, session.optimizer, session.recipe.checkpoint.keep
-    )  # fmt: skip
-
-
-def _finish(session: Session, record: Record, final: Validation) -> None:
-    recipe, run, state = session.recipe, session.run, session.state
-    state.wall_seconds += time.perf_counter() - session.began
-    device = session.device.measured_again()
-    record.outputs = save_model(
-        session.model, run.model, tokenizer_bytes=session.tokenizer.model_bytes, inputs=record.inputs
-    )  # fmt: skip
-    tokens = _tokens(session)
-    rate = statistics.median(session.rates) if session.rates else tokens / state.train_seconds
-    flops = flops_per_token(recipe.model, recipe.model.context)
-    record.results = {
-        "parameters": parameters(recipe.model).total,
-        "tokens": tokens,
-        "steps": state.step,
-        "train_seconds": state.train_seconds,
-        "wall_seconds": state.wall_seconds,
-        "tokens_per_second": rate,
-        "tokens_per_second_overall": tokens / state.wall_seconds,
-        "peak_memory_bytes": device.peak_memory_bytes(),
-        "device": device.name,
-        "device_flops": device.peak_flops,
-        "device_flops_source": device.peak_source,
-        "mfu": {name: value * rate / device.peak_flops for name, value in flops.items()},
-        "energy": estimate_energy(state.wall_seconds, device, recipe.energy),
-        "sessions": state.sessions,
-        "final": {"loss": final.loss, "bits_per_byte": final.bits_per_byte},
-        "recipe_sha256": sha256_json(record.config),
-    }
-    record.write(run.record)
-    say(
-        f"trained {format_count(tokens)} tokens in {format_duration(state.wall_seconds)} at {format_count(rate)} "
-        f"tokens/s, {record.results['mfu']['causal']:.0%} of the peak rate, "
-        f"{format_bytes(device.peak_memory_bytes())} of memory; the model is in {run.model}"
-    )
-
-
-def _tokens(session: Session) -> int:
-    return session.state.step * session.recipe.train.batch_tokens
+    state.wall_seconds += now - clock.saved
+    clock.saved = now
+    state.history, state.consecutive = session.monitor.history, session.monitor.consecutive
+    seconds = session.saver.save(state, session.model, session.optimizer)
+    asynchronous = session.recipe.checkpoint.asynchronous
+    session.metrics.write("checkpoint", state.step, session.tokens, seconds=seconds, asynchronous=asynchronous)
+    if session.display is not None:
+        session.display.event(f"step {state.step}: checkpoint, training stood still for {seconds:.2f} s")

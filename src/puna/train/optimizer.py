@@ -1,22 +1,77 @@
-"""AdamW as the paper sets it: decoupled weight decay on matrices, none on the gains of norms."""
+"""The optimizer of a recipe: AdamW as the paper sets it, Muon with AdamW, or AdamW in bfloat16.
+
+Weight decay is decoupled and spares the gains of norms. The rest of the program sees one `torch.optim.Optimizer`,
+whichever it is, and steps, saves and describes it through the functions here.
+"""
+
+import re
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from puna.config.recipe import OptimConfig
+from puna.core.errors import TrainError
+from puna.core.units import format_count
+from puna.train import muon, stochastic
+
+_NAMES_SHOWN = 4
 
 
-def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019) over the model's parameters, in one fused pass over memory.
+class MuonWithAdamW(torch.optim.Optimizer):
+    """Muon for the matrices of the blocks and AdamW for all else, as one optimizer with one state."""
 
-    Embeddings count as matrices. The learning rate is set at every step by the schedule.
+    def __init__(self, matrices: muon.Muon, rest: torch.optim.AdamW) -> None:
+        # The groups are the same objects, so what the schedule writes into them reaches both.
+        super().__init__([*matrices.param_groups, *rest.param_groups], {})
+        self._parts = (matrices, rest)
+        for part in self._parts:
+            part.state = self.state
+
+    # pyrefly: ignore[bad-override] the loop computes the loss; no step does
+    def step(self, closure: None = None) -> None:
+        """Move every parameter that has a gradient."""
+        for part in self._parts:
+            part.step()
+
+
+def build_optimizer(
+    model: nn.Module, config: OptimConfig, precision: str = "fp32", seed: int = 0
+) -> torch.optim.Optimizer:
+    """The optimizer over the model's parameters; the schedule sets the learning rate at every step.
+
+    AdamW runs in one fused pass over memory. Embeddings and the output layer count as matrices for the decay, but are
+    no matter for Muon, which takes the matrices of the blocks only.
+
+    Args:
+        model: Its parameters are in the layout and dtype that they will be trained in.
+        config: Which optimizer, and its constants.
+        precision: train.precision; `bf16-stochastic` expects bfloat16 parameters.
+        seed: Of stochastic rounding.
+
+    Raises:
+        TrainError: Muon was asked for in a precision that it cannot work in.
     """
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if config.name == "muon" and precision == "bf16-stochastic":
+        raise TrainError(
+            "optim.name = 'muon' needs float32 weights, but train.precision is 'bf16-stochastic'",
+            hint="set train.precision to bf16 or optim.name to adamw",
+        )
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    matrices = [p for name, p in named if config.name == "muon" and "layers." in name and p.ndim == 2]
+    taken = {id(parameter) for parameter in matrices}
+    rest = [parameter for _, parameter in named if id(parameter) not in taken]
     groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in rest if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps, fused=True)
+    betas = (config.beta1, config.beta2)
+    if precision == "bf16-stochastic":
+        return stochastic.StochasticAdamW(groups, lr=config.lr, betas=betas, eps=config.eps, seed=seed)
+    adamw = torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=config.eps, fused=True)
+    if config.name == "adamw":
+        return adamw
+    group = {"params": matrices, "weight_decay": config.weight_decay}
+    return MuonWithAdamW(muon.Muon([group], lr=config.lr, momentum=config.momentum), adamw)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
@@ -25,12 +80,58 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr
 
 
-def ensure_state(model: nn.Module, optimizer: torch.optim.AdamW) -> None:
-    """Give every parameter its zero moments, so that a checkpoint has somewhere to be read into."""
+def ensure_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Give every parameter that is trained its zero state, so that a checkpoint has somewhere to be read into."""
+    groups = {parameter: group for group in optimizer.param_groups for parameter in group["params"]}
     for parameter in model.parameters():
-        if not optimizer.state[parameter]:
-            optimizer.state[parameter] = {
-                "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
-                "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter),
-            }
+        if parameter in groups and not optimizer.state[parameter]:
+            optimizer.state[parameter] = _zero_state(parameter, groups[parameter], optimizer)
+
+
+def named_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Every tensor that the optimizer remembers as `optim.<parameter>.<key>`; they share memory with the optimizer."""
+    return {
+        f"optim.{name}.{key}": value
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def describe_groups(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
+    """One line for people per group of parameters: what moves them, how many there are, and which.
+
+    `Muon: 14 tensors, 6.5B parameters, momentum 0.95, decay 0.1: layers.*.attention.wq.weight, ...`
+    Numbers are those of the whole model, also where this device has a part of it.
+    """
+    names = {parameter: re.sub(r"\.\d+\.", ".*.", name) for name, parameter in model.named_parameters()}
+    lines = []
+    for group in optimizer.param_groups:
+        if not (parameters := group["params"]):
+            continue
+        if _is_muon(group):
+            what, constants = "Muon", f"momentum {group['momentum']:g}"
+        else:
+            rounded = isinstance(optimizer, stochastic.StochasticAdamW)
+            what = "AdamW in bfloat16 with stochastic rounding" if rounded else "AdamW"
+            constants = "betas {:g} and {:g}".format(*group["betas"])
+        patterns = list(dict.fromkeys(names[parameter] for parameter in parameters))
+        shown = ", ".join(patterns[:_NAMES_SHOWN]) + (", ..." if len(patterns) > _NAMES_SHOWN else "")
+        count = format_count(sum(parameter.numel() for parameter in parameters))
+        tensors = f"{len(parameters)} tensor{'s' if len(parameters) > 1 else ''}"
+        decay = f"decay {group['weight_decay']:g}" if group["weight_decay"] else "no decay"
+        lines.append(f"{what}: {tensors}, {count} parameters, {constants}, {decay}: {shown}")
+    return lines
+
+
+def _is_muon(group: dict) -> bool:
+    return "betas" not in group
+
+
+def _zero_state(parameter: Tensor, group: dict, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    if _is_muon(group):
+        return muon.zero_state(parameter)
+    state = stochastic.zero_state(parameter)
+    if not isinstance(optimizer, stochastic.StochasticAdamW):
+        # Fused AdamW counts where it computes.
+        state["step"] = state["step"].to(parameter.device)
+    return state

@@ -5,18 +5,25 @@ from pathlib import Path
 from puna.config.explain import differences
 from puna.config.recipe import Recipe
 from puna.config.toml import read_toml
+from puna.core.console import warn
 from puna.core.errors import CheckpointError
-from puna.core.files import remove
+from puna.core.files import discard, remove, storage_errors, sweep
 from puna.core.layout import RunDir
 from puna.core.records import read_record
-from puna.train.checkpoint import TrainState, list_checkpoints, read_state
+from puna.model.files import resolve_model
+from puna.train.checkpoint import list_checkpoints
 
-MAY_CHANGE = ("description", "train.log_every", "validation.", "samples.", "checkpoint.", "energy.")
-"""Keys that change neither the data nor a weight; all others are refused on a resumed run."""
+MAY_CHANGE = ("description", "train.log_every", "validation.", "samples.", "checkpoint.", "energy.", "metrics.")
+"""Keys that change neither the data nor a weight."""
+
+MAY_CHANGE_BITS = (
+    "parallel.", "train.micro_batch_tokens", "train.loss_chunk_tokens", "train.compile", "train.recompute",
+)  # fmt: skip
+"""Keys that change how a step is computed but not what: the weights stay equal to rounding, not bit for bit."""
 
 
 def is_finished(recipe: Recipe, run: RunDir, data_fingerprint: str) -> bool:
-    """Whether the run has been trained to its end with this very recipe on these data.
+    """Whether the run has been trained to its end with this very recipe on these data, and its model is there.
 
     Raises:
         CheckpointError: It is finished, but with a recipe or with data that made other weights.
@@ -24,16 +31,20 @@ def is_finished(recipe: Recipe, run: RunDir, data_fingerprint: str) -> bool:
     record = read_record(run.record)
     if record is None:
         return False
-    _refuse_changes(record["config"], recipe, run, f"{run.root}: is finished")
-    _refuse_other_data(record["inputs"].get("data", ""), data_fingerprint, run.root)
-    return True
+    check_recipe(record["config"], recipe, run, f"{run.root}: is finished")
+    check_data(record["inputs"].get("data", ""), data_fingerprint, run.root)
+    try:
+        return resolve_model(run.root) == run.model
+    except CheckpointError:
+        return False
 
 
 def begin(run: RunDir, *, force: bool) -> None:
     """Make room for a new run.
 
     Raises:
-        CheckpointError: There is a run already, finished or not, and `force` is false.
+        CheckpointError: There is a run already, finished or not, and `force` is false; or the directory holds other
+            things than a run, which nothing here deletes.
     """
     existing = [path for path in (run.record, run.metrics, run.checkpoints, run.model) if path.exists()]
     if existing and not force:
@@ -41,43 +52,42 @@ def begin(run: RunDir, *, force: bool) -> None:
             f"{run.root}: holds a run already",
             hint="--resume goes on with it, --force deletes it and starts again, --run-dir chooses another directory",
         )
-    for path in (
-        run.record,
-        run.config,
-        run.metrics,
-        run.tensorboard,
-        run.checkpoints,
-        run.model,
-        run.exports,
-        run.report,
-    ):
-        remove(path)
+    if existing and not (run.config.is_file() and (run.metrics.is_file() or run.record.is_file())):
+        raise CheckpointError(
+            f"{run.root}: has {existing[0].name} but is no run of Puna, so --force leaves it alone",
+            hint="choose another --run-dir",
+        )
+    with storage_errors(run.root):
+        # config.toml goes last: what is left of a deletion that was interrupted is still known as a run.
+        for path in (run.record, run.metrics, run.report):
+            remove(path)
+        for path in (run.tensorboard, run.checkpoints, run.model, run.exports):
+            discard(path)
+        remove(run.config)
 
 
-def newest(recipe: Recipe, run: RunDir, data_fingerprint: str) -> tuple[Path, TrainState] | None:
-    """The newest checkpoint and its state, or None where the run has none yet.
+def newest(recipe: Recipe, run: RunDir) -> Path | None:
+    """The newest checkpoint, or None where the run has none yet; what dead processes left half-written is deleted.
 
     Raises:
-        CheckpointError: It is damaged, or the recipe or the data are not the ones that it was made with.
+        CheckpointError: There is none, and the run was started with another recipe.
     """
-    _refuse_started_otherwise(recipe, run)
+    sweep(run.checkpoints)
     checkpoints = list_checkpoints(run)
-    if not checkpoints:
-        return None
-    _, path = checkpoints[-1]
-    state = read_state(path)
-    _refuse_changes(state.recipe, recipe, run, str(path))
-    _refuse_other_data(state.data_fingerprint, data_fingerprint, path)
-    return path, state
+    if checkpoints:
+        return checkpoints[-1][1]
+    if run.config.exists():
+        # A run without a checkpoint has nothing but its config.toml to say what it was.
+        check_recipe(read_toml(run.config), recipe, run, str(run.config))
+    return None
 
 
-def _refuse_started_otherwise(recipe: Recipe, run: RunDir) -> None:
-    """A run without a checkpoint has nothing but its config.toml to say what it was."""
-    if run.config.exists() and not list_checkpoints(run):
-        _refuse_changes(read_toml(run.config), recipe, run, str(run.config))
+def check_data(trained_on: str, present: str, path: Path) -> None:
+    """Refuse data that are not those of the run.
 
-
-def _refuse_other_data(trained_on: str, present: str, path: Path) -> None:
+    Raises:
+        CheckpointError: Naming both fingerprints.
+    """
     if trained_on != present:
         raise CheckpointError(
             f"{path}: was trained on other token shards (fingerprint {trained_on[:12]}, these have {present[:12]})",
@@ -85,11 +95,27 @@ def _refuse_other_data(trained_on: str, present: str, path: Path) -> None:
         )
 
 
-def _refuse_changes(saved: dict[str, object], recipe: Recipe, run: RunDir, what: str) -> None:
-    changed = differences(saved, recipe.model_dump(exclude_none=True))
-    refused = [line for line in changed if not line.startswith(MAY_CHANGE)]
+def check_recipe(saved: dict[str, object], recipe: Recipe, run: RunDir, what: str) -> None:
+    """Refuse a recipe that makes other weights, and warn of one that rounds them differently.
+
+    Raises:
+        CheckpointError: Naming every key that differs.
+    """
+    changed = [
+        line for line in differences(saved, recipe.model_dump(exclude_none=True)) if not line.startswith(MAY_CHANGE)
+    ]
+    refused = [line for line in changed if not line.startswith(MAY_CHANGE_BITS)]
     if refused:
         raise CheckpointError(
             f"{what}, but with another recipe: {'; '.join(refused)}",
             hint=f"give these values back, choose another --run-dir, or start {run.root} again with --force",
         )
+    if changed:
+        warn(f"{what}; now {'; '.join(changed)}: weights will be equal to rounding, not bit for bit")
+
+
+def check_circumstances(made_by: dict[str, str], present: dict[str, str], path: Path) -> None:
+    """Warn where the last bits of the steps to come cannot be those of an uninterrupted run."""
+    changed = [f"{key} {made_by[key]} -> {present[key]}" for key in present if made_by.get(key, "") != present[key]]
+    if changed and made_by:
+        warn(f"{path}: was made elsewhere ({'; '.join(changed)}); weights will be equal to rounding, not bit for bit")

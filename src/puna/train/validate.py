@@ -5,16 +5,21 @@ across tokenizers. Text is read in windows of the model's context that do not ov
 before it on average. The end of a document is predicted and counted; the beginning-of-sequence token is not.
 """
 
+import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
+import numpy as np
 import torch
 
 from puna.core.console import progress
-from puna.data.heldout import heldout_batches
+from puna.data.heldout import IGNORE, HeldoutBatch, heldout_batches
 from puna.data.shards import TokenShards
-from puna.model.llama import Llama
-from puna.ops.cross_entropy import token_losses
+from puna.parallel.apply import reshard
+from puna.parallel.objective import Objective
+from puna.parallel.world import World
 
 
 @dataclass(frozen=True)
@@ -26,46 +31,58 @@ class Validation:
     bits_per_byte: dict[str, float]
 
 
-@torch.no_grad()
 def validate(
-    model: Llama,
+    objective: Objective,
     heldout: dict[str, TokenShards],
     token_bytes: list[int],
+    world: World,
     *,
     max_tokens: int | None,
     micro_batch_tokens: int,
-    chunk_tokens: int,
-    autocast: torch.autocast,
 ) -> Validation:
-    """Loss and bits per byte of each source.
+    """Loss and bits per byte of each source; all processes get the same.
 
     Args:
-        model: Runs eagerly here, because shapes differ from training's and compiling again would cost more.
+        objective: The model in its layout. It runs eagerly here, because shapes differ from training's and compiling
+            again would cost more.
         heldout: The held-out shards by source.
         token_bytes: Bytes of text that each token id stands for.
+        world: The processes, which share the work.
         max_tokens: Tokens per source at most, spread evenly; None for all.
         micro_batch_tokens: Tokens per forward pass.
-        chunk_tokens: Tokens whose logits exist at one time.
-        autocast: The context of the forward pass.
     """
-    device = model.tok_embeddings.weight.device
-    context = model.config.context
+    context = objective.model.config.context
     rows = max(1, micro_batch_tokens // context)
     loss, bits = {}, {}
     for source, shards in heldout.items():
-        nats = n_tokens = n_bytes = 0.0
         total = min(shards.tokens, max_tokens or shards.tokens)
-        with torch.compiler.set_stance("force_eager"), progress(f"validate {source}", total, "tokens") as advance:
-            for batch in heldout_batches(shards, context, rows, token_bytes, max_tokens=max_tokens):
-                tokens_BT = torch.from_numpy(batch.inputs_BT).to(device)
-                targets_N = torch.from_numpy(batch.targets_BT).to(device).flatten()
-                with autocast:
-                    x_BTD = model.hidden(tokens_BT)
-                    losses_N = token_losses(x_BTD.flatten(0, 1), model.output.weight, targets_N, chunk_tokens)
-                nats += losses_N.double().sum().item()
-                n_tokens += int((batch.targets_BT >= 0).sum())
-                n_bytes += int(batch.bytes_BT.sum())
-                advance(tokens_BT.numel())
+        bar = progress(f"validate {source}", total, "tokens") if world.main else contextlib.nullcontext(lambda _: None)
+        # nats, tokens, bytes
+        sums = torch.zeros(3, dtype=torch.float64, device=world.device)
+        with torch.compiler.set_stance("force_eager"), bar as advance:
+            batches = heldout_batches(shards, context, rows, token_bytes, max_tokens=max_tokens)
+            for batch in _own(batches, objective.mesh.batch_index, objective.mesh.batches):
+                tokens_BT = torch.from_numpy(batch.inputs_BT).to(world.device)
+                targets_BT = torch.from_numpy(batch.targets_BT).to(world.device)
+                sums[0] += objective.measure(tokens_BT, targets_BT).double().sum() * objective.mesh.context
+                sums[1] += int((batch.targets_BT != IGNORE).sum())
+                sums[2] += int(batch.bytes_BT.sum())
+                advance(tokens_BT.numel() * objective.mesh.batches)
+        nats, n_tokens, n_bytes = (world.sum(sums) / (objective.mesh.context * objective.mesh.tensor)).tolist()
         loss[source] = nats / n_tokens
         bits[source] = nats / math.log(2) / n_bytes
+    reshard(objective.model)
     return Validation(loss, bits)
+
+
+def _own(batches: Iterator[HeldoutBatch], index: int, readers: int) -> Iterator[HeldoutBatch]:
+    """Every `readers`-th batch from `index` on; all readers get equally many, the last ones perhaps one of no targets.
+
+    Sharded models run only where all devices run them.
+    """
+    while group := list(islice(batches, readers)):
+        if index < len(group):
+            yield group[index]
+        else:
+            like = group[0]
+            yield HeldoutBatch(like.inputs_BT, np.full_like(like.targets_BT, IGNORE), np.zeros_like(like.bytes_BT))

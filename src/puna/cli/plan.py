@@ -1,0 +1,138 @@
+"""`puna plan`: what a run will take, before anything runs."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from puna.cli.arguments import Overrides, RecipeName, Show, resolve
+
+if TYPE_CHECKING:
+    from puna.model.plan import Plan
+
+
+def plan(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    devices: int = typer.Option(0, "--devices", min=0, help="How many.  [default: the layout's]", show_default=False),
+    device: str = typer.Option("a100", "--device", help="a100, h100, h200, cpu (this machine's), or FLOP/s of one."),
+    mfu: float | None = typer.Option(
+        None, "--mfu", help="Model FLOPs over the peak rate, such as 0.4.  [default: LLaMA 65B's]", show_default=False
+    ),
+    show: Show = False,
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Say what a run will take: parameters, memory per device, FLOPs, days, disk, energy and carbon."""
+    resolved = resolve(recipe, overrides, show)
+    from puna.core.errors import ConfigError
+    from puna.model.plan import plan as make_plan
+    from puna.model.plan_target import find_target
+
+    if mfu is not None and not 0 < mfu <= 1:
+        raise ConfigError([f"--mfu {mfu:g}: expected a share of the peak rate, above 0 and at most 1"])
+    layout = resolved.parallel
+    devices = devices or layout.replicate * max(1, layout.shard) * layout.context * layout.tensor
+    planned = make_plan(resolved, find_target(device, resolved, devices), devices, mfu)
+    if as_json:
+        import json
+
+        print(json.dumps(planned.as_dict(), indent=2, allow_nan=False))
+    else:
+        print("\n".join(describe(planned)))
+
+
+def describe(plan: "Plan") -> list[str]:
+    """The plan as lines for people."""
+    rows: list[tuple[str, str, str]] = []
+    for section in (_parameters, _work, _memory, _disk, _energy):
+        rows += [*section(plan), ("", "", "")]
+    names, values = (max(len(row[column]) for row in rows) for column in (0, 1))
+    lines = [f"{name:<{names}}  {value:>{values}}  {remark}".rstrip() for name, value, remark in rows[:-1]]
+    devices = f"{plan.share.devices} x {plan.target.name}" if plan.share.devices > 1 else plan.target.name
+    return [f"{plan.recipe.name} on {devices}", "", *lines, *_what_to_change(plan)]
+
+
+def _parameters(plan: "Plan") -> list[tuple[str, str, str]]:
+    from puna.core.units import format_count
+    from puna.model.count import parameters
+
+    counts = parameters(plan.recipe.model)
+    rows = [(f"  {name.replace('_', ' ')}", format_count(count), "") for name, count in vars(counts).items()]
+    return [("parameters", format_count(counts.total), ""), *rows]
+
+
+def _work(plan: "Plan") -> list[tuple[str, str, str]]:
+    from puna.core.units import format_count, format_duration
+    from puna.model.count import flops_per_token
+
+    recipe, speed, target = plan.recipe, plan.speed, plan.target
+    batch = f"{recipe.total_steps} steps of {recipe.train.batch_tokens}, {plan.share.passes} passes each"
+    meanings = {"full": "with all scores of attention", "causal": "half of them", "param": "without attention"}
+    on_each = format_count(speed.tokens_per_second / plan.share.devices)
+    per_token = flops_per_token(recipe.model, recipe.model.context)
+    rate = f"{target.peak_flops / 1e12:.4g} TFLOP/s each, {target.peak_source}"
+    return [
+        ("tokens", format_count(plan.tokens), batch),
+        *((f"FLOPs per token, {name}", f"{per_token[name]:.3e}", meaning) for name, meaning in meanings.items()),
+        ("FLOPs of the run, causal", f"{per_token['causal'] * plan.tokens:.3e}", ""),
+        ("utilisation (MFU)", f"{speed.mfu:.1%}", f"{speed.mfu_source}; of {rate}"),
+        ("tokens/s", format_count(speed.tokens_per_second), f"{on_each} on each device"),
+        ("time", format_duration(speed.seconds), "without validation, checkpoints and failures"),
+    ]  # fmt: skip
+
+
+def _memory(plan: "Plan") -> list[tuple[str, str, str]]:
+    from puna.core.units import format_bytes
+
+    share, peak, there = plan.share, plan.memory.peak, plan.target.memory_bytes
+    layout = ", ".join(
+        f"{count} {name}"
+        for name, count in (
+            ("replicas", share.replicate), ("shards", share.shard), ("context", share.context), ("tensor", share.tensor)
+        )
+        if count > 1
+    )  # fmt: skip
+    train = plan.recipe.train
+    how = f"{train.precision}, recompute {train.recompute}" + (f"; {layout}" if layout else "")
+    verdict = f"{plan.verdict}: {format_bytes(there)} there" if there else "the device's memory is unknown"
+    rows = [("memory per device", format_bytes(peak.bytes), f"{verdict}; {how}; most at: {peak.name}")]
+    rows += [(f"  {term.name}", format_bytes(term.bytes), "") for term in peak.terms if term.bytes]
+    if plan.memory.staged_bytes:
+        text = "per device, for the checkpoint that is being written"
+        rows.append(("memory of the host", format_bytes(plan.memory.staged_bytes), text))
+    return rows
+
+
+def _disk(plan: "Plan") -> list[tuple[str, str, str]]:
+    from puna.core.units import format_bytes
+
+    disk = plan.disk
+    return [
+        ("disk", format_bytes(disk.total), "while the last checkpoint is written"),
+        ("  model", format_bytes(disk.model), ""),
+        ("  one checkpoint", format_bytes(disk.checkpoint), f"{disk.kept} stay"),
+        ("  token shards", format_bytes(disk.shards), "if the run reads no token twice"),
+    ]
+
+
+def _energy(plan: "Plan") -> list[tuple[str, str, str]]:
+    from puna.core.units import format_carbon, format_count, format_energy
+
+    if plan.energy is None or plan.target.watts is None:
+        return [("energy", "unknown", "give the device's power with energy.device_watts=400")]
+    config, hours = plan.recipe.energy, plan.speed.seconds * plan.share.devices / 3600
+    watts = f"{plan.target.watts:g} W ({plan.target.watts_source})"
+    return [
+        ("energy", format_energy(plan.energy[0]), f"{format_count(hours)} device hours x {watts} x PUE {config.pue:g}"),
+        ("carbon", format_carbon(plan.energy[1]), f"{config.carbon_intensity:g} kg CO2eq per kWh (LLaMA, section 6)"),
+    ]
+
+
+def _what_to_change(plan: "Plan") -> list[str]:
+    from puna.core.units import format_bytes
+    from puna.model.plan import changes
+
+    if plan.verdict in ("", "fits"):
+        return []
+    ways = [f"  {words}  ({format_bytes(size)})" for words, size in changes(plan)]
+    found = ways or ["  nothing that was tried: a smaller model, or devices with more memory"]
+    return ["", "what would fit, cheapest in speed first:", *found]

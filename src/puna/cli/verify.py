@@ -1,0 +1,22 @@
+"""`puna verify-resume`: proof on the user's own machine that a run resumes exactly."""
+
+from typing import Annotated
+
+import typer
+
+from puna.cli.arguments import DataSource, RunOrModel
+
+
+def verify_resume(
+    run: RunOrModel,
+    data: DataSource = None,
+    steps: Annotated[int, typer.Option("--steps", min=2, help="Steps to compare.")] = 6,
+    processes: Annotated[int, typer.Option("--processes", min=1, help="Processes that train, by torchrun.")] = 1,
+) -> None:
+    """Train some steps of a run twice from a checkpoint, once killed with SIGKILL in the middle, and compare all bits.
+
+    The run itself is only read. Exit code 2 where one bit differs.
+    """
+    from puna.train.verify import verify
+
+    verify(run, data, steps, processes)

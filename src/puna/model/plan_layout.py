@@ -1,0 +1,136 @@
+"""How much of a recipe's model and of its tokens each device has, in numbers of elements; no torch."""
+
+import math
+from dataclasses import dataclass
+
+from puna.config.recipe import Recipe
+from puna.core.errors import TrainError
+from puna.model.count import parameters
+
+CPU, GPU = "cpu", "gpu"
+
+
+@dataclass(frozen=True)
+class Share:
+    """One device's part. Devices that share a number hold the same amount of it, but for rounding."""
+
+    recipe: Recipe
+    kind: str
+    """`cpu` or `gpu`."""
+    devices: int
+    replicate: int
+    shard: int
+    context: int
+    tensor: int
+
+    @property
+    def weight_devices(self) -> int:
+        """Devices over which a weight is sharded; those of a context group take part."""
+        return self.shard * self.context
+
+    @property
+    def grouped(self) -> bool:
+        """Whether sharding takes part: on one device only where it casts weights for the passes."""
+        return self.devices > 1 or self.recipe.train.precision == "bf16"
+
+    @property
+    def alone(self) -> bool:
+        """Whether nobody has anything to gather from: then the cast weights stay from the first pass to the step."""
+        return self.replicate * self.weight_devices == 1
+
+    @property
+    def passes(self) -> int:
+        """Forward and backward passes of each device per optimizer step."""
+        train = self.recipe.train
+        return max(1, train.batch_tokens // (train.micro_batch_tokens * self.replicate * self.shard))
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a pass on this device."""
+        return self.recipe.train.micro_batch_tokens // self.context
+
+    @property
+    def vocabulary(self) -> int:
+        """Rows of the output layer in this device's part of a tensor-parallel group."""
+        return math.ceil(self.recipe.model.vocab_size / self.tensor)
+
+    @property
+    def matrix_bytes(self) -> int:
+        """Bytes of one number in the passes' matrix products."""
+        return 4 if self.recipe.train.precision == "fp32" else 2
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of one number of the weights that the optimizer moves."""
+        return 2 if self.recipe.train.precision == "bf16-stochastic" else 4
+
+    @property
+    def norms(self) -> int:
+        """Gains of one block; every device of a tensor-parallel group has all of them."""
+        counts, config = parameters(self.recipe.model), self.recipe.model
+        return (counts.norms - config.dim) // config.n_layers
+
+    @property
+    def block_matrices(self) -> int:
+        """Elements of one block's matrices in this device's part of a tensor-parallel group."""
+        counts = parameters(self.recipe.model)
+        return math.ceil((counts.attention + counts.feed_forward) / self.recipe.model.n_layers / self.tensor)
+
+    @property
+    def block(self) -> int:
+        """Elements of one block's parameters in this device's part of a tensor-parallel group."""
+        return self.block_matrices + self.norms
+
+    @property
+    def ends(self) -> int:
+        """Elements of embedding, last norm and output layer in this device's part of a tensor-parallel group."""
+        config = self.recipe.model
+        return (1 if config.tie_embeddings else 2) * self.vocabulary * config.dim + config.dim
+
+    @property
+    def matrices_held(self) -> int:
+        """Elements of the blocks' matrices whose weights and optimizer state are on this device."""
+        return math.ceil(self.recipe.model.n_layers * self.block_matrices / self.weight_devices)
+
+    @property
+    def held(self) -> int:
+        """Elements of all parameters whose weights and optimizer state are on this device."""
+        total = self.recipe.model.n_layers * self.block + self.ends
+        return math.ceil(total / self.weight_devices)
+
+    @property
+    def optimizer_state(self) -> int:
+        """Bytes that the optimizer remembers on this device: two moments, or one of Muon's matrices."""
+        if self.recipe.optim.name == "muon":
+            return 4 * self.matrices_held + 8 * (self.held - self.matrices_held)
+        return 2 * self.weight_bytes * self.held
+
+    @property
+    def state(self) -> int:
+        """Bytes of this device's part of a checkpoint."""
+        return self.weight_bytes * self.held + self.optimizer_state
+
+
+def share_of(recipe: Recipe, devices: int, kind: str) -> Share:
+    """What each of so many devices has.
+
+    Raises:
+        TrainError: The recipe's layout has another number of devices, or its batch cannot be shared by them.
+    """
+    layout = recipe.parallel
+    fixed = layout.replicate * layout.context * layout.tensor
+    shard = layout.shard or max(1, devices // fixed)
+    if fixed * shard != devices:
+        product = f"{layout.replicate} x {shard} x {layout.context} x {layout.tensor} = {fixed * shard}"
+        raise TrainError(
+            f"parallel: replicate x shard x context x tensor = {product}, but there are {devices} devices",
+            hint="give --devices, or change [parallel]",
+        )
+    batches, train = layout.replicate * shard, recipe.train
+    if train.batch_tokens % (train.micro_batch_tokens * batches):
+        raise TrainError(
+            f"train.batch_tokens = {train.batch_tokens} is not a multiple of train.micro_batch_tokens = "
+            f"{train.micro_batch_tokens} on each of {batches} devices, {train.micro_batch_tokens * batches} in all",
+            hint="lower train.micro_batch_tokens, or use fewer devices for batches (parallel.tensor, parallel.context)",
+        )
+    return Share(recipe, kind, devices, layout.replicate, shard, layout.context, layout.tensor)

@@ -1,0 +1,161 @@
+"""Where the memory of a device goes at the moments of a step at which most of it is taken; no torch.
+
+Every term is a tensor, or a set of like tensors, of the code that it names. Checked against measured peaks on a CPU by
+bench/plan.py. Sharded weights are gathered one block ahead (FSDP2, torch.distributed.fsdp.fully_shard).
+"""
+
+from dataclasses import dataclass
+
+from puna.model.plan_activations import Term, in_flight, kept, sizes, total
+from puna.model.plan_layout import CPU, Share
+
+MUON_AT_ONCE = 8
+"""Matrices that `puna.train.muon` holds whole at one time."""
+
+PROCESS_BYTES = {False: 340 * 2**20, True: 420 * 2**20}
+"""What a process on a CPU takes besides tensors, eager and compiled: Python, torch, its compiler and the scratch memory
+of matrix products. Measured: bench/results/plan_cpu_2026-11-21.json."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One moment of a step, and all that takes memory at it."""
+
+    name: str
+    terms: list[Term]
+
+    @property
+    def bytes(self) -> int:
+        """All of it."""
+        return total(self.terms)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Memory of one device over a step."""
+
+    moments: list[Moment]
+    staged_bytes: int
+    """Memory of the host for the copy of the state that is being written; on a CPU it is among the terms."""
+
+    @property
+    def peak(self) -> Moment:
+        """The moment at which most is taken."""
+        return max(self.moments, key=lambda moment: moment.bytes)
+
+
+def plan_memory(share: Share) -> Memory:
+    """The moments of an optimizer step on one device."""
+    layers, c = share.recipe.model.n_layers, share.matrix_bytes
+    output = share.vocabulary * share.recipe.model.dim
+    held, accumulates = _held(share), share.passes > 1
+    gradients = Term("gradients", share.weight_bytes * share.held)
+    so_far = [gradients] if accumulates else []
+    embedding = 0 if accumulates or share.recipe.model.tie_embeddings else output // share.weight_devices
+    first = Term("gradients so far", gradients.bytes - share.weight_bytes * embedding)
+    activations, working = kept(share)
+    last_norm, own = _last_norm(share), total(working)
+    one_kept = total(activations) // layers
+    again = [Term("one block computed again", max(0, own - one_kept))]
+    flight = [Term("gradients of activations", in_flight(share))]
+    moments = [
+        Moment("loss", [*held, *so_far, *activations, *last_norm, *_loss(share)]),
+        Moment(
+            "backward pass, last block",
+            [*held, *(so_far or [_fresh(share, output)]), *activations, *again, *flight, *_unreduced(share, output)],
+        ),
+        Moment(
+            "backward pass, first block",
+            [*held, first, Term("one block's activations", own), *flight, *_unreduced(share, output)],
+        ),
+        Moment(
+            "backward pass, embedding",
+            [
+                *held,
+                gradients,
+                Term("gradient of the stream, twice", 2 * sizes(share).stream),
+                *([Term("the embedding's gradient before it is added up", c * output)] if accumulates else []),
+                *_unreduced(share, output),
+            ],
+        ),
+        Moment("optimizer step", [*held, gradients, *_optimizer_workspace(share)]),
+    ]
+    staged = share.recipe.checkpoint.asynchronous and share.kind != CPU
+    return Memory(moments, share.state if staged else 0)
+
+
+def _fresh(share: Share, output: int) -> Term:
+    """Gradients that the first of a backward pass has made: the output layer's and one block's."""
+    count = output + share.block
+    return Term("gradients so far", share.weight_bytes * (0 if share.grouped else count))
+
+
+def _held(share: Share) -> list[Term]:
+    """What stays all the time."""
+    train, layers, c = share.recipe.train, share.recipe.model.n_layers, share.matrix_bytes
+    terms = [
+        Term("weights", share.weight_bytes * share.held),
+        Term(f"optimizer state ({share.recipe.optim.name})", share.optimizer_state),
+    ]
+    if share.kind == CPU:
+        terms.insert(0, Term("Python, torch and scratch memory", PROCESS_BYTES[train.compile]))
+        if share.recipe.checkpoint.asynchronous:
+            terms.append(Term("copy of the state that is being written", share.state))
+    if share.grouped:
+        blocks = layers if share.alone else min(2, layers)
+        what = "all blocks" if share.alone else "a block and the next one"
+        terms.append(Term("embedding and output layer gathered for the passes", c * share.ends))
+        terms.append(Term(f"weights of {what} gathered for the passes", c * blocks * share.block))
+        if share.replicate > 1 and share.passes > 1:
+            terms.append(Term("gradients that replicas have not added up yet", 4 * share.held))
+    return terms
+
+
+def _last_norm(share: Share) -> list[Term]:
+    """What the model's last norm keeps, which always runs operator by operator, and what the output layer reads."""
+    s = sizes(share)
+    return [Term("last norm and its output", s.stream32 + s.stream + s.statistics + s.gathered)]
+
+
+def _loss(share: Share) -> list[Term]:
+    """The buffers of `puna.ops.cross_entropy`."""
+    config, narrow = share.recipe.model, share.matrix_bytes == 2
+    logits = min(share.recipe.train.loss_chunk_tokens, share.tokens) * share.vocabulary
+    weight = share.vocabulary * config.dim
+    terms = [
+        Term("logits of a chunk and their gradient", (4 + 2 * narrow) * logits),
+        Term("gradient of the output layer", 4 * weight),
+        Term("gradient of what it reads", share.matrix_bytes * share.tokens * config.dim),
+    ]
+    if narrow:
+        terms.append(Term("a chunk's part of the output layer's gradient", 2 * weight))
+    return terms
+
+
+def _unreduced(share: Share, output: int) -> list[Term]:
+    """Gradients of gathered weights until sharding has added them up over the devices."""
+    if not share.grouped:
+        return []
+    c = share.matrix_bytes
+    return [
+        Term("gradients of embedding and output layer, not yet reduced", c * output * 2),
+        Term("gradients of a block, not yet reduced, and the message", (c + 4) * share.block),
+    ]
+
+
+def _optimizer_workspace(share: Share) -> list[Term]:
+    """What a step of the optimizer takes for a moment; fused AdamW takes nothing."""
+    config = share.recipe.model
+    largest = config.dim * config.ffn_dim // share.tensor
+    if share.recipe.train.precision == "bf16-stochastic":
+        # gradient, both moments, weight and root in float32, random bits twice, and a mask
+        ends = share.vocabulary * config.dim
+        return [Term("largest tensor's update in float32", 29 * max(largest, ends) // share.weight_devices)]
+    if share.recipe.optim.name == "muon":
+        whole = config.dim * config.ffn_dim
+        side = min(config.dim, config.ffn_dim)
+        gram = 2 * 3 * side * side
+        return [
+            Term("Muon: eight whole matrices, one made orthogonal", 2 * MUON_AT_ONCE * whole + 2 * 3 * whole + gram)
+        ]
+    return []

@@ -1,0 +1,106 @@
+"""What a run is planned for: a known GPU, this machine's CPU, or a rate of arithmetic; no torch."""
+
+import math
+import time
+from dataclasses import dataclass
+
+from puna.config.hardware import GPUS, SHORT_NAMES, WATTS_PER_CORE, find_gpu
+from puna.config.recipe import Recipe
+from puna.core.errors import ConfigError
+from puna.core.records import machine
+from puna.model.plan_layout import CPU, GPU
+
+GPU_UTILISATION = 0.485
+"""Share of the peak rate that the matrix products and causal attention of LLaMA 65B took: 380 tokens/s on each A100
+(Touvron et al. 2023, section 2.4), 398 GFLOP per token, 312 TFLOP/s."""
+GPU_SOURCE = "LLaMA 65B's on A100s (380 tokens/s, section 2.4)"
+
+CPU_UTILISATION = {True: 0.83, False: 0.82}
+"""Compiled and eager, of the rate of a large product: bench/results/train_cpu_2026-11-21.json."""
+CPU_SOURCE = "measured for 60M parameters (bench/results/train_cpu_2026-11-21.json)"
+
+_SIZE, _RUNS = 2048, 5
+
+
+@dataclass(frozen=True)
+class Target:
+    """One device."""
+
+    name: str
+    kind: str
+    """`cpu` or `gpu`: where puna runs other code, and other things take memory."""
+    peak_flops: float
+    """FLOP/s that count as 100 %."""
+    peak_source: str
+    watts: float | None
+    """Power under load; None where nobody said."""
+    watts_source: str
+    memory_bytes: int | None
+    """None where nobody said."""
+    utilisation: float
+    """Share of the peak that the FLOPs that are really computed take, those of recomputation included."""
+    utilisation_source: str
+
+
+def find_target(name: str, recipe: Recipe, devices: int) -> Target:
+    """The device of that name.
+
+    Args:
+        name: `a100`, `h100`, `h200`, a name as the driver has it, `cpu` for this machine's, or FLOP/s of a GPU.
+        recipe: Its precision decides the rate; its energy.device_watts counts more than a datasheet's.
+        devices: Processes that share a CPU.
+
+    Raises:
+        ConfigError: The name is none of these.
+    """
+    own_watts, precision = recipe.energy.device_watts, recipe.train.precision
+    said = "energy.device_watts" if own_watts else ""
+    if name.lower() == CPU:
+        return _this_cpu(recipe, devices)
+    gpu = find_gpu(SHORT_NAMES.get(name.lower(), name))
+    if gpu is not None:
+        full = SHORT_NAMES.get(name.lower(), name)
+        return Target(
+            full, GPU, gpu.flops(precision), "datasheet", own_watts or gpu.watts, said or "datasheet",
+            gpu.memory_bytes, GPU_UTILISATION, GPU_SOURCE,
+        )  # fmt: skip
+    try:
+        flops = float(name)
+    except ValueError:
+        flops = math.nan
+    if not (math.isfinite(flops) and flops > 0):
+        known = ", ".join([*SHORT_NAMES, CPU, *(repr(form) for form in GPUS)])
+        raise ConfigError([f"--device {name!r:.60}: expected one of {known}, or FLOP/s such as 4e14"])
+    return Target(
+        f"{flops:.3g} FLOP/s", GPU, flops, "given", own_watts, said or "unknown", None, GPU_UTILISATION, GPU_SOURCE
+    )
+
+
+def _this_cpu(recipe: Recipe, processes: int) -> Target:
+    """One process's part of this machine."""
+    about, own_watts = machine(), recipe.energy.device_watts
+    cores, memory = about["cores"], about["memory_bytes"]
+    return Target(
+        name=f"{about['processor']}, {cores} cores" + (f", shared by {processes} processes" if processes > 1 else ""),
+        kind=CPU,
+        peak_flops=sgemm_rate() / processes,
+        peak_source="measured sgemm",
+        watts=own_watts or WATTS_PER_CORE * cores / processes,
+        watts_source="energy.device_watts" if own_watts else f"{WATTS_PER_CORE} W per core, Cloud Carbon Footprint",
+        memory_bytes=memory // processes if memory else None,
+        utilisation=CPU_UTILISATION[recipe.train.compile],
+        utilisation_source=CPU_SOURCE,
+    )
+
+
+def sgemm_rate() -> float:
+    """FLOP/s of a float32 matrix product of 2,048 in NumPy on this machine, the best of five."""
+    import numpy as np
+
+    left, right = np.random.default_rng(0).random((2, _SIZE, _SIZE), dtype=np.float32)
+    durations = []
+    for _ in range(_RUNS):
+        started = time.perf_counter()
+        left @ right
+        durations.append(time.perf_counter() - started)
+    return 2 * _SIZE**3 / min(durations)

@@ -1,0 +1,70 @@
+"""The layout of a recipe, applied to the decoder from outside, in the one order in which the parts fit together.
+
+1. The model is described on the meta device: no memory, whatever its size.
+2. Tensor parallelism splits the matrices, context parallelism the sequences.
+3. Recomputation goes around each block, compilation around that.
+4. FSDP shards what each device has left (ZeRO-3), over all devices that hold the same; its hooks stay outside of the
+   compiled code, and it casts weights to the precision of the passes.
+5. Every device makes the memory of its own shards and draws its own part of the initial weights.
+"""
+
+import torch
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+
+from puna.config.recipe import Recipe
+from puna.model.init import init_weights
+from puna.model.llama import Llama
+from puna.parallel.context import apply_context_parallel
+from puna.parallel.mesh import Mesh
+from puna.parallel.recompute import apply_recompute
+from puna.parallel.tensor import apply_tensor_parallel
+
+
+def needs_group(recipe: Recipe) -> bool:
+    """Whether sharding takes part even on one device, because it is what casts weights for the passes."""
+    return recipe.train.precision == "bf16"
+
+
+def build_model(recipe: Recipe, mesh: Mesh, device: torch.device) -> Llama:
+    """The recipe's decoder in its layout, with its initial weights; each device holds its own part only."""
+    with torch.device("meta"):
+        model = Llama(recipe.model)
+        if recipe.train.precision == "bf16-stochastic":
+            model.to(torch.bfloat16)
+    if mesh.tensor_mesh is not None:
+        apply_tensor_parallel(model, mesh.tensor_mesh)
+    if mesh.context_mesh is not None:
+        apply_context_parallel(model, mesh.context_mesh)
+    apply_recompute(model, recipe.train.recompute, compile=recipe.train.compile)
+    if mesh.fsdp_mesh is not None:
+        _shard(model, mesh, recipe.train.precision)
+    model.to_empty(device=device)
+    init_weights(model, recipe.seed)
+    return model
+
+
+def set_last_pass(model: Llama, mesh: Mesh, last: bool) -> None:
+    """Replicas add up their gradients once per batch, after its last pass."""
+    if mesh.replicate > 1 and isinstance(model, FSDPModule):
+        model.set_requires_all_reduce(last)
+
+
+def reshard(model: Llama) -> None:
+    """Give back what a pass without gradients has gathered, so that the parameters are the shards again."""
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
+
+
+def _shard(model: Llama, mesh: Mesh, precision: str) -> None:
+    policy = MixedPrecisionPolicy()
+    if precision == "bf16":
+        policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    elif precision == "bf16-stochastic":
+        policy = MixedPrecisionPolicy(reduce_dtype=torch.float32)
+    # One device has nobody to gather from: it casts a block once per pass instead of twice.
+    alone = mesh.fsdp_mesh is not None and mesh.fsdp_mesh.size() == 1
+    for block in model.layers:
+        fully_shard(block, mesh=mesh.fsdp_mesh, mp_policy=policy, reshard_after_forward=not alone)
+    fully_shard(model, mesh=mesh.fsdp_mesh, mp_policy=policy, reshard_after_forward=False)
+    register_fsdp_forward_method(model, "hidden")

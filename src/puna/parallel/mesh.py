@@ -1,0 +1,120 @@
+"""The mesh of devices: how many share what, and where in it this process stands.
+
+Neighbours share most: the processes of a tensor-parallel group follow each other, then those of a context group, then
+those among which weights are sharded, then the replicas. So the chattiest groups lie inside one machine.
+"""
+
+from dataclasses import dataclass
+
+import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+
+from puna.config.recipe import ParallelConfig, Recipe
+from puna.core.errors import TrainError
+from puna.parallel.world import World
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """The layout of one run, seen from this process."""
+
+    replicate: int
+    shard: int
+    context: int
+    tensor: int
+    rank: int
+    fsdp_mesh: DeviceMesh | None
+    """Over which weights are sharded, replicas in front where there are several; None without process groups."""
+    tensor_mesh: DeviceMesh | None
+    """The devices that share each matrix product; None where each has its own."""
+    context_mesh: DeviceMesh | None
+    """The devices that share each sequence; None where each has its own."""
+
+    @property
+    def batches(self) -> int:
+        """How many devices, or groups of devices, read batches of their own."""
+        return self.replicate * self.shard
+
+    @property
+    def batch_index(self) -> int:
+        """Which of these this process belongs to."""
+        return self.rank // (self.context * self.tensor)
+
+    @property
+    def context_index(self) -> int:
+        """Which part of each sequence is this process's."""
+        return self.rank // self.tensor % self.context
+
+    def describe(self) -> str:
+        """For people: `4 processes: 2 shards x 2 tensor`."""
+        parts = [
+            f"{count} {name}"
+            for name, count in (
+                ("replicas", self.replicate), ("shards", self.shard), ("context", self.context), ("tensor", self.tensor)
+            )
+            if count > 1
+        ]  # fmt: skip
+        total = self.batches * self.context * self.tensor
+        return f"{total} processes: {' x '.join(parts)}" if parts else "1 process"
+
+
+def resolved_shard(config: ParallelConfig, processes: int) -> int:
+    """How many devices weights are sharded over.
+
+    Raises:
+        TrainError: The numbers of the layout do not multiply to the number of processes.
+    """
+    fixed = config.replicate * config.context * config.tensor
+    shard = config.shard or max(1, processes // fixed)
+    if fixed * shard != processes:
+        product = f"{config.replicate} x {shard} x {config.context} x {config.tensor} = {fixed * shard}"
+        raise TrainError(
+            f"parallel: replicate x shard x context x tensor = {product}, but there are {processes} processes",
+            hint="start as many with torchrun --nproc-per-node, or change [parallel]",
+        )
+    return shard
+
+
+def check_batch(recipe: Recipe, processes: int) -> None:
+    """Refuse a batch that the devices cannot share equally.
+
+    Raises:
+        TrainError: Naming the numbers.
+    """
+    batches = recipe.parallel.replicate * resolved_shard(recipe.parallel, processes)
+    once = recipe.train.micro_batch_tokens * batches
+    if recipe.train.batch_tokens % once:
+        raise TrainError(
+            f"train.batch_tokens = {recipe.train.batch_tokens} is not a multiple of train.micro_batch_tokens = "
+            f"{recipe.train.micro_batch_tokens} on each of {batches} devices, {once} in all",
+            hint="lower train.micro_batch_tokens, or use fewer devices for batches (parallel.tensor, parallel.context)",
+        )
+
+
+def build_mesh(config: ParallelConfig, world: World) -> Mesh:
+    """The mesh of the recipe's layout over the processes that there are.
+
+    Raises:
+        TrainError: The layout has another number of devices.
+    """
+    shard = resolved_shard(config, world.size)
+    numbers = (config.replicate, shard, config.context, config.tensor, world.rank)
+    if not dist.is_initialized():
+        return Mesh(*numbers, None, None, None)
+    # Two views of the same processes: devices that share a sequence also share its weights' shards.
+    weights = init_device_mesh(
+        world.device.type,
+        (config.replicate, shard * config.context, config.tensor),
+        mesh_dim_names=("replicate", "shard", "tensor"),
+    )
+    sequences = init_device_mesh(
+        world.device.type,
+        (config.replicate * shard, config.context, config.tensor),
+        mesh_dim_names=("batch", "context", "tensor"),
+    )
+    return Mesh(
+        *numbers,
+        weights["replicate", "shard"] if config.replicate > 1 else weights["shard"],
+        weights["tensor"] if config.tensor > 1 else None,
+        sequences["context"] if config.context > 1 else None,
+    )

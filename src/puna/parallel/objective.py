@@ -1,0 +1,78 @@
+"""The loss of a batch in any layout: what every device computes of it, and how the parts make the whole.
+
+The gradient is that of the sum over all tokens divided by `denominator`, which the caller chooses; each device gives
+its own tokens' part, and sharding adds the parts up.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor, Partial, Replicate
+
+from puna.model.llama import Llama
+from puna.ops.attention import document_mask
+from puna.ops.cross_entropy import linear_cross_entropy, token_losses
+from puna.parallel.context import own_positions, part_masks
+from puna.parallel.mesh import Mesh
+
+
+@dataclass(frozen=True)
+class Objective:
+    """How tokens become losses.
+
+    Axes: B batch   T tokens of a sequence   P of them on this device   D model width.
+    """
+
+    model: Llama
+    mesh: Mesh
+    chunk_tokens: int
+    """Tokens whose logits exist at one time."""
+    z_loss: float = 0.0
+    bos_id: int | None = None
+    """The token that begins a document, where attention is to stop at it; None lets it see across."""
+
+    def train(self, tokens_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """The sum of this device's losses, to be differentiated, and each token's, (B, P) float32 in nats.
+
+        The sum is scaled by the number of devices that sharding averages over, so that its gradients are sums.
+        """
+        x_ND, targets_N, shape = self._hidden(tokens_BT, targets_BT)
+        total, losses_N = linear_cross_entropy(
+            x_ND, self._weight(), targets_N, self.chunk_tokens, z_loss=self.z_loss, group=self._group()
+        )
+        averaged = self.mesh.fsdp_mesh.size() if self.mesh.fsdp_mesh is not None else 1
+        return total * averaged, losses_N.view(shape)
+
+    @torch.no_grad()
+    def measure(self, tokens_BT: Tensor, targets_BT: Tensor) -> Tensor:
+        """Each token's loss on this device, (B, P) float32 in nats, 0 for ignored targets; nothing is kept."""
+        x_ND, targets_N, shape = self._hidden(tokens_BT, targets_BT)
+        return token_losses(x_ND, self._weight(), targets_N, self.chunk_tokens, group=self._group()).view(shape)
+
+    def _hidden(self, tokens_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor, torch.Size]:
+        """What the output layer reads of this device's tokens, their targets in the same order, and their shape."""
+        mask: Any = None
+        documents_BT = None if self.bos_id is None else (tokens_BT == self.bos_id).cumsum(1)
+        positions_P = None
+        if self.mesh.context > 1:
+            index, devices = self.mesh.context_index, self.mesh.context
+            positions_P = own_positions(tokens_BT.shape[1], index, devices).to(tokens_BT.device)
+            if documents_BT is not None:
+                mask = part_masks(documents_BT, index, devices)
+            tokens_BT, targets_BT = tokens_BT[:, positions_P], targets_BT[:, positions_P]
+        elif documents_BT is not None:
+            mask = document_mask(documents_BT)
+        x_BPD = self.model.hidden(tokens_BT, positions_T=positions_P, mask=mask)
+        if isinstance(x_BPD, DTensor):
+            # Each device's part of the vocabulary gives a part of the gradient.
+            x_BPD = x_BPD.redistribute(placements=[Replicate()]).to_local(grad_placements=[Partial()])
+        return x_BPD.flatten(0, 1), targets_BT.flatten(), targets_BT.shape
+
+    def _weight(self) -> Tensor:
+        weight = self.model.output.weight
+        return weight.to_local() if isinstance(weight, DTensor) else weight
+
+    def _group(self) -> torch.distributed.ProcessGroup | None:
+        return None if self.mesh.tensor_mesh is None else self.mesh.tensor_mesh.get_group()

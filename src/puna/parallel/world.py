@@ -1,0 +1,126 @@
+"""The processes of a run: who this one is, and how they speak with each other.
+
+A run is started alone, by `torchrun` or by Slurm through `torchrun`; what differs is the environment that torchrun sets
+(RANK, WORLD_SIZE, LOCAL_RANK). Rank 0 is the main process: it alone writes files that all share and speaks to people.
+
+GPUs speak over NCCL, CPUs over gloo; a run on GPUs has both, because checkpoints and decisions pass through the hosts.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from puna.core.errors import EXIT_CODE, UserError
+from puna.parallel.rendezvous import own_store
+
+_TIMEOUT = timedelta(hours=2)
+"""How long a process waits for the others: as long as the main one may take to hash terabytes of shards the first time.
+A process that dies is noticed by torchrun at once."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class World:
+    """All processes of the run, seen from this one."""
+
+    rank: int
+    size: int
+    device: torch.device
+    """Where this process computes."""
+    checkpoint_group: dist.ProcessGroup | None
+    """Over the hosts, for checkpoints alone, which are written while training goes on; None where no group exists."""
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the process that writes and speaks."""
+        return self.rank == 0
+
+    def first(self, action: Callable[[], Result]) -> Result:
+        """What `action` gives on the main process, on every process.
+
+        Raises:
+            UserError: The action failed; the others leave with the same exit code and say nothing.
+        """
+        if self.size == 1:
+            return action()
+        outcome: list[Any] = [None, None]
+        error: BaseException | None = None
+        if self.main:
+            try:
+                outcome[0] = action()
+            except UserError as failure:
+                outcome[1], error = str(failure), failure
+        dist.broadcast_object_list(outcome, src=0, device=torch.device("cpu"))
+        if error is not None:
+            raise error
+        if outcome[1] is not None:
+            raise SystemExit(EXIT_CODE)
+        return outcome[0]
+
+    def each(self, value: Any, group: dist.ProcessGroup | None = None) -> list[Any]:
+        """The values that all processes bring, by rank, on every process."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value, group=group or self.checkpoint_group)
+        return values
+
+    def told(self, value: str | None) -> str:
+        """What the main process says, on every process, over the hosts."""
+        if self.size == 1:
+            return value or ""
+        words = [value]
+        dist.broadcast_object_list(words, src=0, group=self.checkpoint_group)
+        return words[0] or ""
+
+    def largest(self, number: int) -> int:
+        """The largest of the numbers that the processes bring."""
+        if self.size == 1:
+            return number
+        value = torch.tensor(number)
+        dist.all_reduce(value, op=dist.ReduceOp.MAX)
+        return int(value)
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """The sum of the processes' tensors, in place."""
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values
+
+
+@contextlib.contextmanager
+def joined(*, group_needed: bool) -> Iterator[World]:
+    """The world that the environment describes, joined for as long as the context lasts.
+
+    Args:
+        group_needed: Whether sharding needs a process group even where this process is alone.
+    """
+    size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    on_gpu = torch.cuda.is_available()
+    device = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
+    if on_gpu:
+        torch.cuda.set_device(device)
+    if size == 1 and not group_needed:
+        yield World(0, 1, device, None)
+        return
+    backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
+    if size == 1:
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+    else:
+        store, rank, size = next(dist.rendezvous("env://", timeout=_TIMEOUT))
+        dist.init_process_group(
+            backend, store=own_store(store, rank, size), rank=rank, world_size=size, timeout=_TIMEOUT
+        )
+    try:
+        group: Any = dist.new_group(backend="gloo", timeout=_TIMEOUT) if size > 1 else None
+        yield World(rank, size, device, group)
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,136 @@
+"""When and how checkpoints are written: beside the training, all or nothing, and which of them stay.
+
+A save copies the tensors into the host's memory and gives training back; a thread then writes them, flushes them,
+hashes them and, when every process has, the main process renames the directory. The next save waits for the last one.
+"""
+
+import threading
+import time
+from copy import deepcopy
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+from puna.config.recipe import CheckpointConfig
+from puna.core.errors import StorageError
+from puna.core.files import atomic_directory, discard, storage_errors
+from puna.core.layout import RunDir
+from puna.parallel.world import World
+from puna.train.checkpoint import TrainState, directory_of, list_checkpoints, tensors, write_shards, write_state
+
+
+class Saver:
+    """Writes a run's checkpoints; leave the context to wait for the last one.
+
+    Args:
+        run: Where to.
+        config: The recipe's section.
+        world: The processes; all of them call everything here, in the same order.
+    """
+
+    def __init__(self, run: RunDir, config: CheckpointConfig, world: World) -> None:
+        self._run, self._config, self._world = run, config, world
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.wait()
+        elif self._thread is not None and not isinstance(error, KeyboardInterrupt):
+            self._thread.join()
+
+    def save(self, state: TrainState, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> float:
+        """Save the state of `state.step`; returns the seconds that training stood still for it.
+
+        Raises:
+            StorageError: This save, or the one before it, found the disk full; older checkpoints are untouched.
+        """
+        started = time.perf_counter()
+        self.wait()
+        named = tensors(model, optimizer)
+        if self._config.asynchronous:
+            copies = {name: _copied(tensor) for name, tensor in named.items()}
+            self._thread = threading.Thread(target=self._guarded, args=(deepcopy(state), copies), name="checkpoint")
+            self._thread.start()
+        else:
+            self._write(state, named)
+        return time.perf_counter() - started
+
+    def wait(self) -> None:
+        """Return when the last checkpoint is complete.
+
+        Raises:
+            StorageError: It could not be written.
+        """
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def _guarded(self, state: TrainState, named: dict[str, Tensor]) -> None:
+        try:
+            self._write(state, named)
+        except BaseException as error:
+            self._error = error
+
+    def _write(self, state: TrainState, named: dict[str, Tensor]) -> None:
+        final = directory_of(self._run, state.step)
+        if not self._world.main:
+            directory = self._world.told(None)
+            if not directory:
+                raise StorageError(f"{final}: cannot be written by the main process")
+            self._write_part(Path(directory), named)
+            return
+        told = False
+        try:
+            with atomic_directory(final, replace=True) as directory:
+                told = bool(self._world.told(str(directory)))
+                hashes = self._write_part(directory, named)
+                write_state(directory, state, hashes)
+        except StorageError:
+            if not told:
+                self._world.told("")
+            raise
+        self._prune()
+
+    def _write_part(self, directory: Path, named: dict[str, Tensor]) -> dict[str, str]:
+        """Write this process's shards; on the main process the hashes of all shards come back."""
+        hashes: dict[str, str] = {}
+        problem: BaseException | None = None
+        try:
+            with storage_errors(directory):
+                hashes = write_shards(directory, named, self._world)
+        except (OSError, StorageError, RuntimeError) as error:
+            problem = error
+        parts = self._world.each((hashes, str(problem or "")), self._world.checkpoint_group)
+        if problem is not None:
+            raise problem
+        for _, sentence in parts:
+            if sentence:
+                raise StorageError(f"another process could not write its part: {sentence}")
+        return {name: digest for part, _ in parts for name, digest in part.items()}
+
+    def _prune(self) -> None:
+        """Delete what neither the newest `keep` nor the multiples of `keep_every` name."""
+        every = self._config.keep_every
+        for step, path in list_checkpoints(self._run)[: -self._config.keep]:
+            if not every or step % every:
+                discard(path)
+
+
+def _copied(tensor: Tensor) -> Any:
+    """A copy in the host's memory that says of itself which part of which tensor it is."""
+    if not isinstance(tensor, DTensor):
+        return tensor.detach().to("cpu", copy=True)
+    return DTensor(tensor.to_local().detach().to("cpu", copy=True), tensor._spec, requires_grad=False)

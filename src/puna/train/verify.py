@@ -1,0 +1,163 @@
+"""Proof that a run resumes exactly, on the machine and with the data that it is trained on.
+
+From the run's newest checkpoint that leaves room (from its beginning where there is none) two copies of it are trained
+for the same steps, in processes of their own: one straight through; the other is killed with SIGKILL after a
+checkpoint in the middle, and resumed. Then every tensor of the training state and every logged loss must be the same.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+
+from puna.config.load import save_recipe
+from puna.config.recipe import Recipe
+from puna.config.toml import read_toml
+from puna.core.console import say
+from puna.core.errors import CheckpointError, TrainError
+from puna.core.files import sweep
+from puna.core.layout import RunDir
+from puna.train.checkpoint import list_checkpoints, read_state
+from puna.train.metrics import read_metrics
+
+_LONGEST_WAIT_S = 3600.0
+_LAST_WORDS = 800
+"""Characters of what a failed copy said that are shown."""
+
+
+def verify(run_path: Path, data: str | None, steps: int, processes: int) -> None:
+    """Compare `steps` steps of a run with and without a kill in the middle.
+
+    Args:
+        run_path: The run; it is only read.
+        data: Where its data build lies; None for `data/` and the recipe's name.
+        steps: How many steps.
+        processes: How many processes train each copy.
+
+    Raises:
+        CheckpointError: A bit differs, or there is no run.
+        TrainError: A copy of the run could not be trained; its own words are shown.
+    """
+    run = RunDir(run_path)
+    if not run.config.is_file():
+        raise CheckpointError(f"{run_path}: holds no run (there is no config.toml)")
+    recipe = Recipe.model_validate(read_toml(run.config))
+    data = data or str(Path("data") / recipe.name)
+    start, path = _starting_point(run, recipe, steps)
+    middle, end = start + max(1, steps // 2), start + steps
+    say(f"{run_path}: steps {start + 1} to {end}, straight through and killed after step {middle}")
+    with tempfile.TemporaryDirectory(prefix="puna-verify-") as folder:
+        whole, killed = RunDir(Path(folder) / "whole"), RunDir(Path(folder) / "killed")
+        for copy in (whole, killed):
+            _copy(copy, recipe, path, middle)
+        _train(whole, data, end, processes)
+        _kill_after(killed, data, middle, end, processes)
+        _train(killed, data, end, processes)
+        tensors, numbers, losses = _compare(whole, killed, end)
+    say(f"{tensors} tensors of {numbers} numbers and {losses} losses are the same bits: resume is exact here")
+
+
+def _starting_point(run: RunDir, recipe: Recipe, steps: int) -> tuple[int, Path | None]:
+    """The newest checkpoint that leaves room for the steps."""
+    if steps >= recipe.total_steps:
+        raise TrainError(f"{run.root}: has {recipe.total_steps} steps in all, too few to compare {steps}")
+    for step, path in reversed(list_checkpoints(run)):
+        if step + steps < recipe.total_steps:
+            return step, path
+    return 0, None
+
+
+def _copy(copy: RunDir, recipe: Recipe, checkpoint: Path | None, middle: int) -> None:
+    """A run directory that goes on from the checkpoint and saves after the middle step."""
+    copy.root.mkdir()
+    update = {
+        "checkpoint": recipe.checkpoint.model_copy(update={"every_steps": middle, "keep": 9}),
+        "samples": recipe.samples.model_copy(update={"prompts": []}),
+        "train": recipe.train.model_copy(update={"log_every": 1}),
+    }
+    save_recipe(recipe.model_copy(update=update), copy.config)
+    if checkpoint is not None:
+        read_state(checkpoint)
+        shutil.copytree(checkpoint, copy.checkpoints / checkpoint.name)
+
+
+def _command(run: RunDir, data: str, end: int, processes: int) -> list[str]:
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    alone = [sys.executable, *(launcher if processes > 1 else [])]
+    arguments = ["train", str(run.config), "--data-dir", data, "--run-dir", str(run.root)]
+    return [*alone, "-m", "puna", *arguments, "--resume", "--stop-at", str(end)]
+
+
+def _train(run: RunDir, data: str, end: int, processes: int) -> None:
+    done = subprocess.run(_command(run, data, end, processes), capture_output=True, text=True, check=False)
+    if done.returncode:
+        words = done.stderr.strip()[-_LAST_WORDS:]
+        raise TrainError(f"a copy of the run ended with exit code {done.returncode}: {words}")
+
+
+def _kill_after(run: RunDir, data: str, middle: int, end: int, processes: int) -> None:
+    """Train until the checkpoint of the middle step is there, then kill; the steps after it are lost."""
+    with tempfile.TemporaryFile("w+") as log:
+        command = _command(run, data, end, processes)
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        deadline = time.monotonic() + _LONGEST_WAIT_S
+        while process.poll() is None and time.monotonic() < deadline:
+            if any(step == middle for step, _ in list_checkpoints(run)):
+                break
+            time.sleep(0.01)
+        else:
+            log.seek(0)
+            raise TrainError(f"no checkpoint of step {middle} came: {log.read().strip()[-_LAST_WORDS:]}")
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    sweep(run.checkpoints)
+    for step, path in list_checkpoints(run):
+        if step > middle:
+            shutil.rmtree(path)
+
+
+def _compare(whole: RunDir, killed: RunDir, end: int) -> tuple[int, int, int]:
+    """How many tensors, numbers and losses were compared.
+
+    Raises:
+        CheckpointError: Naming the first tensor or step that differs.
+    """
+    left, right = (_tensors(dict(list_checkpoints(run))[end]) for run in (whole, killed))
+    if left.keys() != right.keys():
+        raise CheckpointError("the two states have different tensors")
+    for name in left:
+        if not torch.equal(_bits(left[name]), _bits(right[name])):
+            difference = (left[name].double() - right[name].double()).abs().max().item()
+            raise CheckpointError(f"resume is not exact here: {name} differs by {difference:.3g}")
+    losses = [_losses(run) for run in (whole, killed)]
+    shared = losses[0].keys() & losses[1].keys()
+    for step in sorted(shared):
+        if losses[0][step] != losses[1][step]:
+            raise CheckpointError(f"resume is not exact here: the loss of step {step} differs")
+    return len(left), sum(tensor.numel() for tensor in left.values()), len(shared)
+
+
+def _bits(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.reshape(-1).view(torch.uint8)
+
+
+def _losses(run: RunDir) -> dict[int, float]:
+    return {line["step"]: line["loss"] for line in read_metrics(run.metrics) if line["kind"] == "train"}
+
+
+def _tensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors in a checkpoint's shards; those that several processes share, shard by shard."""
+    found = {}
+    files = sorted(path.glob("*.safetensors"))
+    for file in files:
+        with safe_open(file, framework="pt") as shard:
+            for name in shard.keys():  # noqa: SIM118 (not a dictionary)
+                found[name if len(files) == 1 else f"{file.name}:{name}"] = shard.get_tensor(name)
+    return found

@@ -1,0 +1,150 @@
+"""`puna data trace`: from a step of a run back to the text."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from puna.config.load import save_recipe
+from puna.config.recipe import Recipe
+from puna.core.layout import DataDir, RunDir
+from puna.core.records import Record
+from puna.data.loader import Loader
+from puna.data.shards import TokenShards
+from puna.tokenizer.tokenizer import Tokenizer
+
+
+def puna(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The command, where torch is not installed."""
+    code = "import sys; sys.modules['torch'] = None; import puna.cli; puna.cli.main()"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=60, check=False)
+
+
+def assert_sentence(result: subprocess.CompletedProcess[str], pattern: str) -> None:
+    """A user's error: exit code 2, nothing on stdout, and a sentence that says it."""
+    assert (result.returncode, result.stdout) == (2, ""), result.stderr
+    assert "Traceback" not in result.stderr
+    assert re.search(pattern, result.stderr), result.stderr
+
+
+@pytest.fixture
+def loader(tiny: Recipe, tiny_data: DataDir) -> Loader:
+    return Loader({name: TokenShards.open(tiny_data.shards / name / "train") for name in tiny.mixture}, tiny)
+
+
+@pytest.fixture
+def run(tiny: Recipe, tmp_path: Path) -> RunDir:
+    """What is there of a run before its first checkpoint."""
+    run = RunDir(tmp_path / "run")
+    save_recipe(tiny, run.config)
+    return run
+
+
+def _checkpoint(run: RunDir, step: int, **state: Any) -> None:
+    path = run.checkpoints / f"step-{step:08d}"
+    path.mkdir(parents=True)
+    (path / "state.json").write_text(json.dumps({"state": {"step": step, "shifts": []} | state}))
+
+
+def _rows(tiny: Recipe, tiny_data: DataDir, lines: str) -> list[list[int]]:
+    """The token ids of each sequence of a trace, from the documents' text."""
+    tokenizer = Tokenizer.load(tiny_data.tokenizer)
+    texts = {}
+    for name in tiny.mixture:
+        for line in (tiny_data.documents / f"{name}.train.jsonl").read_text().splitlines():
+            document = json.loads(line)
+            texts[name, document["id"]] = document
+    rows: dict[int, list[int]] = {}
+    for line in lines.splitlines():
+        span = json.loads(line)
+        document = texts[span["source"], span["document"]]
+        assert span["origin"] == document["origin"]
+        ids = [*tokenizer.encode(document["text"], bos=True), tokenizer.eos_id]
+        rows.setdefault(span["sequence"], []).extend(ids[span["first"] : span["first"] + span["count"]])
+    return list(rows.values())
+
+
+def test_a_step_leads_back_to_the_text_that_it_learned_from(
+    tiny: Recipe, tiny_data: DataDir, run: RunDir, loader: Loader
+):
+    _checkpoint(run, 5, data_fingerprint=loader.fingerprint)
+    result = puna("data", "trace", run.root, "--step", 7, "--data-dir", tiny_data.root, "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert np.array_equal(_rows(tiny, tiny_data, result.stdout), loader.batch(6 * 8, 8))
+    plain = puna("data", "trace", run.root, "--step", 7, "--data-dir", tiny_data.root)
+    spans = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line.split("\t") for line in plain.stdout.splitlines()] == [
+        [str(value) for value in span.values()] for span in spans
+    ]
+    assert {span["sequence"] for span in spans} == set(range(48, 56))
+
+
+def test_batches_that_a_rollback_passed_over_are_passed_over_here_too(
+    tiny: Recipe, tiny_data: DataDir, run: RunDir, loader: Loader
+):
+    _checkpoint(run, 5, data_fingerprint="older")
+    _checkpoint(run, 10, data_fingerprint=loader.fingerprint, shifts=[[5, 3], [7, 1]])
+    for step, batch in ((5, 4), (6, 8), (7, 9), (8, 11)):
+        result = puna("data", "trace", run.root, "--step", step, "--data-dir", tiny_data.root, "--json")
+        assert np.array_equal(_rows(tiny, tiny_data, result.stdout), loader.batch(batch * 8, 8)), step
+
+
+def test_data_are_looked_for_under_the_name_of_the_recipe(run: RunDir, tiny_data: DataDir, tmp_path: Path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "tiny").symlink_to(tiny_data.root)
+    result = puna("data", "trace", run.root, "--step", 1, cwd=tmp_path)
+    assert result.returncode == 0
+    assert "has no checkpoint yet that says what it is trained on" in result.stderr
+    assert len(result.stdout.splitlines()) >= 8
+
+
+def test_other_data_than_the_runs_are_refused(run: RunDir, tiny_data: DataDir, loader: Loader):
+    command = ("data", "trace", run.root, "--step", 1, "--data-dir", tiny_data.root)
+    _checkpoint(run, 5, data_fingerprint="0" * 64)
+    sentence = (
+        rf"holds other token shards than .* trained on \(fingerprint {loader.fingerprint[:12]}, the run has 0{{12}}"
+    )
+    assert_sentence(puna(*command), sentence)
+    record = Record("train")
+    record.inputs = {"data": loader.fingerprint}
+    record.write(run.record)  # a finished run's record decides
+    assert puna(*command).returncode == 0
+    record.inputs = {"data": "1" * 64}
+    record.write(run.record)
+    assert_sentence(puna(*command), "the run has 1{12}")
+
+
+def test_what_cannot_be_traced_is_said_in_a_sentence(run: RunDir, tiny: Recipe, tiny_data: DataDir, tmp_path: Path):
+    def trace(*arguments: str | Path, step: str = "1") -> subprocess.CompletedProcess[str]:
+        return puna("data", "trace", *arguments, "--step", step)
+
+    data = ("--data-dir", tiny_data.root)
+    assert_sentence(trace(run.root, *data, step="25"), "--step 25: the run in .* has 24 steps")
+    assert_sentence(trace(tmp_path, *data), "is no run of Puna")
+    assert_sentence(trace(run.root, "--data-dir", tmp_path), "holds no token shards")
+    _checkpoint(run, 5)
+    for content in ("", "[]", '{"state": {"data_fingerprint": "x", "shifts": [5]}}', '{"state": {"shifts": []}}'):
+        (run.checkpoints / "step-00000005" / "state.json").write_text(content)
+        assert_sentence(trace(run.root, *data), r"step-00000005/state\.json: is missing or damaged")
+    run.config.write_text(run.config.read_text().replace("context = 32", "context = 33"))
+    assert_sentence(trace(run.root, *data), r"not a multiple of model\.context = 33")
+
+
+@pytest.mark.parametrize("command", [["data", "build", "demo"], ["run", "demo"]])
+def test_data_are_not_built_in_an_object_store(command: list[str], tmp_path: Path):
+    result = puna(*command, "--data-dir", "s3://bucket/demo", cwd=tmp_path)
+    assert_sentence(result, "--data-dir s3://bucket/demo: data are built in a directory of this machine")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [["train", "demo"], ["data", "trace"]])
+def test_data_are_read_from_an_object_store(command: list[str], run: RunDir, tmp_path: Path):
+    arguments = [run.root, "--step", 1] if command[0] == "data" else []
+    result = puna(*command, *arguments, "--data-dir", "memory://nowhere", cwd=tmp_path)
+    assert_sentence(result, r"memory://nowhere/record\.json: is missing, so no finished data build is here")

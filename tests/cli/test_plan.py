@@ -1,0 +1,85 @@
+"""`puna plan` as a user sees it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+def puna(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "puna", "plan", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_plan_of_7b_is_plain_text_on_stdout_with_all_figures():
+    result = puna("llama-7b", "--devices", "8")
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = {line[: line.find("  ", 2)].strip(): line for line in result.stdout.splitlines() if line}
+    assert "6.74B" in lines["parameters"]
+    assert "48.5%" in lines["utilisation (MFU)"]
+    assert "does not fit: 80.0 GiB there; bf16, recompute none; 8 shards" in lines["memory per device"]
+    for name in ("weights", "optimizer state (adamw)", "gradients", "tokens/s", "time", "disk", "energy", "carbon"):
+        assert name in lines
+    assert "\n  train.recompute=full  (" in result.stdout
+    assert "\x1b" not in result.stdout
+
+
+def test_plan_that_fits_gives_no_advice():
+    result = puna("llama-7b", "train.recompute=full", "--devices", "8", "--device", "h200")
+    assert "fits: 141.0 GiB there" in result.stdout
+    assert "what would fit" not in result.stdout
+
+
+def test_layout_of_the_recipe_is_the_number_of_devices():
+    result = puna("llama-7b", "parallel.tensor=4", "parallel.shard=2", "--json")
+    assert json.loads(result.stdout)["devices"] == 8
+
+
+def test_json_is_one_object_and_obeys_the_arguments():
+    result = puna("llama-7b", "--json", "--device", "1e15", "--mfu", "0.25")
+    found = json.loads(result.stdout)
+    assert (found["speed"]["mfu"], found["device"]["peak_flops"], found["energy"]) == (0.25, 1e15, None)
+
+
+def test_power_that_nobody_knows_is_said_so():
+    assert "give the device's power with energy.device_watts" in puna("llama-7b", "--device", "1e15").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["llama-7b", "--device", "b100"], ["--device 'b100'", "a100, h100, h200, cpu"]),
+        (["llama-7b", "--mfu", "1.5"], ["--mfu 1.5", "at most 1"]),
+        (["llama-7b", "--mfu", "nan"], ["--mfu nan"]),
+        (["llama-7b", "parallel.tensor=2", "--devices", "3"], ["but there are 3 devices", "give --devices"]),
+        (["lama-7b"], ["did you mean 'llama-7b'?"]),
+    ],
+)
+def test_wrong_arguments_are_sentences(arguments: list[str], parts: list[str]):
+    result = puna(*arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "Traceback" not in result.stderr
+    for part in parts:
+        assert part in " ".join(result.stderr.split())
+
+
+def test_show_prints_the_recipe_and_plans_nothing():
+    result = puna("llama-7b", "--show")
+    assert "model.dim = 4096" in result.stdout
+    assert "tokens/s" not in result.stdout
+
+
+def test_planning_is_quick_and_needs_no_torch():
+    code = (
+        "import sys, time; sys.modules['torch'] = None; sys.argv = ['puna', 'plan', 'llama-7b']\n"
+        "import puna.cli\n"
+        "try: puna.cli.main()\n"
+        "finally: print(time.process_time(), file=sys.stderr)"
+    )
+    best = 9.0
+    for _ in range(3):
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+        assert "6.74B" in result.stdout
+        best = min(best, float(result.stderr.splitlines()[-1]))
+    assert best < 1.0

@@ -1,0 +1,192 @@
+"""Where memory goes: one case by hand, and what must hold for all layouts."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from puna.config.recipe import Recipe
+from puna.model.plan_activations import in_flight, kept_compiled, kept_in_eager, total
+from puna.model.plan_layout import CPU, GPU, Share, share_of
+from puna.model.plan_memory import Memory, Moment, plan_memory
+
+
+def recipe(**tables: dict[str, Any]) -> Recipe:
+    model = {
+        "dim": 64,
+        "n_layers": 4,
+        "n_heads": 8,
+        "n_kv_heads": 8,
+        "ffn_dim": 192,
+        "vocab_size": 1024,
+        "context": 256,
+    }
+    train = {"tokens": 2**20, "batch_tokens": 2**18, "micro_batch_tokens": 1024, "precision": "bf16"}
+    values: dict[str, Any] = {"name": "small", "model": model, "train": train, "optim": {"warmup_steps": 0}}
+    for name, table in tables.items():
+        values[name] = values.get(name, {}) | table
+    return Recipe.model_validate(values)
+
+
+def planned(devices: int = 1, kind: str = GPU, **tables: dict[str, Any]) -> Memory:
+    return plan_memory(share_of(recipe(**tables), devices, kind))
+
+
+def moment(memory: Memory, name: str) -> Moment:
+    return next(moment for moment in memory.moments if moment.name == name)
+
+
+def bytes_of(moment: Moment, *parts: str) -> int:
+    found = [term.bytes for term in moment.terms if any(part in term.name for part in parts)]
+    assert found, parts
+    return sum(found)
+
+
+ONE_PASS = {"batch_tokens": 1024, "tokens": 4096}
+BLOCK = 4 * 64 * 64 + 3 * 64 * 192 + 2 * 64
+PARAMETERS = 4 * BLOCK + 2 * 1024 * 64 + 64
+
+
+def test_one_gpu_in_bf16_by_hand():
+    loss = moment(planned(train=ONE_PASS), "loss")
+    assert bytes_of(loss, "weights") - bytes_of(loss, "weights of all blocks") == 4 * PARAMETERS
+    assert bytes_of(loss, "optimizer state") == 8 * PARAMETERS
+    assert bytes_of(loss, "embedding and output layer gathered") == 2 * (2 * 1024 * 64 + 64)
+    assert bytes_of(loss, "weights of all blocks") == 2 * 4 * BLOCK
+    assert bytes_of(loss, "last norm") == 1024 * (64 * 4 + 64 * 2 + 4 + 64 * 2)
+    assert bytes_of(loss, "logits of a chunk") == (4 + 2) * 1024 * 1024
+    assert bytes_of(loss, "gradient of the output layer") == 4 * 1024 * 64
+    assert bytes_of(loss, "gradient of what it reads") == 2 * 1024 * 64
+    assert bytes_of(loss, "a chunk's part of the output layer's gradient") == 2 * 1024 * 64
+    block = 2 * 64 * 2 + 2 * 4 + 2 * 64 * 2 + (2 * 64 + 2 * 64) * 2 + 8 * 4 + 3 * 192 * 2
+    named = ("before and between", "scales", "inputs of wq", "queries, keys", "outputs of w1")
+    assert bytes_of(loss, *named) == 4 * 1024 * block
+    everything = (
+        12 * PARAMETERS + 2 * PARAMETERS + 4 * 1024 * block + 1024 * (64 * 8 + 4) + 6 * 2**20 + 6 * 2**16 + 2 * 2**16
+    )
+    assert loss.bytes == everything
+
+
+def test_one_cpu_in_fp32_by_hand():
+    train = ONE_PASS | {"precision": "fp32", "compile": False, "loss_chunk_tokens": 256}
+    memory = planned(kind=CPU, train=train, checkpoint={"asynchronous": False})
+    loss, step = moment(memory, "loss"), moment(memory, "optimizer step")
+    process = bytes_of(loss, "Python")
+    assert process > 200 * 2**20
+    block = (2 + 2 + 2) * 64 + 2 + 4 * 64 + 4 * 192
+    held = 12 * PARAMETERS
+    gaps = bytes_of(loss, "gaps")
+    assert loss.bytes - process - gaps == held + 4 * (
+        4 * 1024 * block + 1024 * (3 * 64 + 1) + 256 * 1024 + 1024 * 64 * 2
+    )
+    assert step.bytes - process - bytes_of(step, "gaps") == held + 4 * PARAMETERS
+    assert memory.staged_bytes == 0
+
+
+def test_copy_of_the_state_for_the_checkpoint_is_the_hosts_or_on_a_cpu_the_process_own():
+    gpu, cpu = planned(kind=GPU), planned(kind=CPU)
+    assert gpu.staged_bytes == bytes_of(cpu.peak, "copy of the state") == 12 * PARAMETERS
+    assert not any("copy of the state" in term.name for term in gpu.peak.terms)
+    assert planned(kind=GPU, checkpoint={"asynchronous": False}).staged_bytes == 0
+
+
+def test_gradients_are_there_during_the_loss_only_where_passes_are_added_up():
+    once, twice = (
+        moment(planned(train={"precision": "fp32", "batch_tokens": n * 1024, "tokens": 4096}), "loss") for n in (1, 2)
+    )
+    assert twice.bytes - once.bytes == 4 * PARAMETERS
+
+
+def test_sharded_weights_are_gathered_two_blocks_at_a_time_and_reduced_one_at_a_time():
+    last = moment(planned(4), "backward pass, last block")
+    assert bytes_of(last, "weights of a block and the next one") == 2 * 2 * BLOCK
+    assert bytes_of(last, "gradients of a block, not yet reduced") == (2 + 4) * BLOCK
+    assert bytes_of(last, "gradients of embedding and output layer") == 2 * 2 * 1024 * 64
+
+
+def test_replicas_hold_sums_that_they_have_not_exchanged():
+    parallel = {"replicate": 2}
+    assert (
+        bytes_of(planned(4, parallel=parallel).peak, "replicas") == 4 * share_of(recipe(parallel=parallel), 4, GPU).held
+    )
+    alone = planned(4, parallel=parallel, train={"batch_tokens": 4096, "tokens": 2**16})
+    assert not any("replicas" in term.name for term in alone.peak.terms)
+
+
+def test_optimizers_take_room_for_a_moment():
+    adamw = moment(planned(), "optimizer step")
+    stochastic = moment(planned(train={"precision": "bf16-stochastic"}), "optimizer step")
+    muon = moment(planned(optim={"name": "muon"}), "optimizer step")
+    assert not any("update" in term.name for term in adamw.terms)
+    assert bytes_of(stochastic, "update in float32") == 29 * 1024 * 64
+    assert bytes_of(stochastic, "weights") == bytes_of(stochastic, "gradients") == 2 * PARAMETERS
+    assert bytes_of(muon, "Muon") == 2 * (8 + 3) * 64 * 192 + 2 * 3 * 64 * 64
+
+
+def test_block_that_is_computed_again_exists_beside_what_the_others_keep():
+    share = share_of(recipe(train={"recompute": "full", "compile": False}), 1, GPU)
+    last = moment(plan_memory(share), "backward pass, last block")
+    stream = 2 * 1024 * 64
+    assert bytes_of(last, "stream before the block") == 4 * stream
+    assert bytes_of(last, "computed again") == total(kept_in_eager(share)) - stream
+    assert bytes_of(last, "gradients of activations") == in_flight(share)
+
+
+layouts = st.fixed_dictionaries(
+    {
+        "context": st.sampled_from([1, 2]), "tensor": st.sampled_from([1, 2, 4]), "shard": st.sampled_from([1, 2, 4]),
+        "replicate": st.sampled_from([1, 2]),
+    }
+)  # fmt: skip
+trains = st.fixed_dictionaries(
+    {
+        "precision": st.sampled_from(["fp32", "bf16", "bf16-stochastic"]), "compile": st.booleans(),
+        "recompute": st.sampled_from(["none", "full", "llama", "every-2"]),
+        "micro_batch_tokens": st.sampled_from([256, 1024, 2048]), "loss_chunk_tokens": st.sampled_from([64, 1024]),
+    }
+)  # fmt: skip
+kinds = st.sampled_from([CPU, GPU])
+
+
+def needed(layout: dict[str, int], train: dict[str, Any], kind: str, **model: Any) -> int:
+    devices = layout["context"] * layout["tensor"] * layout["shard"] * layout["replicate"]
+    # Enough in a batch that every layout takes several passes.
+    return planned(devices, kind, parallel=layout, train=train, model=model).peak.bytes
+
+
+@settings(deadline=None, max_examples=100)
+@given(layouts, trains, kinds)
+def test_more_shards_and_smaller_portions_never_need_more(layout: dict[str, int], train: dict[str, Any], kind: str):
+    usual = needed(layout, train, kind)
+    # One device has nothing to gather; from two on, more shards mean less on each.
+    if max(layout.values()) > 1:
+        assert needed(layout | {"shard": layout["shard"] * 2}, train, kind) <= usual
+    assert needed(layout, train | {"micro_batch_tokens": train["micro_batch_tokens"] * 2}, kind) >= usual
+    assert needed(layout, train | {"loss_chunk_tokens": train["loss_chunk_tokens"] * 2}, kind) >= usual
+    assert needed(layout, train, kind, n_layers=8) >= usual
+    assert needed(layout, train, kind, n_kv_heads=4 * (2 if layout["tensor"] > 4 else 1)) <= usual
+
+
+@settings(deadline=None, max_examples=100)
+@given(trains, kinds, st.sampled_from([1, 2, 8]))
+def test_policies_need_less_the_more_they_compute_again(train: dict[str, Any], kind: str, devices: int):
+    layout = {"context": 1, "tensor": 1, "shard": devices, "replicate": 1}
+
+    def tensors(policy: str) -> int:
+        share = share_of(recipe(train=train | {"recompute": policy}, parallel=layout), devices, kind)
+        peak = plan_memory(share).peak
+        return sum(term.bytes for term in peak.terms if "gaps" not in term.name)
+
+    full, every_2, llama, none = (tensors(policy) for policy in ("full", "every-2", "llama", "none"))
+    assert full <= every_2 <= none
+    assert full <= llama <= none
+
+
+def test_llama_7b_state_is_sixteen_bytes_per_parameter_and_two_more_for_the_passes():
+    from puna.config.load import load_recipe
+
+    share: Share = share_of(load_recipe("llama-7b").recipe, 1, GPU)
+    step = moment(plan_memory(share), "optimizer step")
+    assert step.bytes == pytest.approx((4 + 8 + 4 + 2) * 6_738_415_616)
+    assert total(kept_compiled(share)) < total(kept_in_eager(share))

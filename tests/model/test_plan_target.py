@@ -1,0 +1,69 @@
+"""Names that people give, and what they stand for."""
+
+from pathlib import Path
+
+import pytest
+
+from puna.config.load import load_recipe
+from puna.config.recipe import Recipe
+from puna.core.errors import ConfigError
+from puna.model import plan_target
+from puna.model.plan_target import find_target, sgemm_rate
+
+RECORD = Path(__file__).parents[2] / "bench" / "results" / "train_cpu_2026-11-21.json"
+
+
+@pytest.fixture
+def llama() -> Recipe:
+    return load_recipe("llama-7b").recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "full", "flops"),
+    [("a100", "A100-SXM4-80GB", 312e12), ("H100", "H100 80GB HBM3", 989e12), ("H100 PCIe", "H100 PCIe", 756e12)],
+)
+def test_gpu_is_known_by_its_short_name_and_by_its_drivers(llama: Recipe, name: str, full: str, flops: float):
+    target = find_target(name, llama, 8)
+    assert (target.name, target.kind, target.peak_flops, target.peak_source) == (full, "gpu", flops, "datasheet")
+    assert target.memory_bytes == 80 * 2**30
+
+
+def test_rate_of_arithmetic_is_a_gpu_of_unknown_memory_and_power(llama: Recipe):
+    target = find_target("4e14", llama, 1)
+    assert (target.peak_flops, target.memory_bytes, target.watts) == (4e14, None, None)
+
+
+@pytest.mark.parametrize("name", ["b100", "", "nan", "inf", "-1e12", "0", "a100 "])
+def test_other_names_are_refused_with_those_that_are_known(llama: Recipe, name: str):
+    with pytest.raises(ConfigError, match=r"--device .*: expected one of a100, h100, h200, cpu, .*'H100 NVL'"):
+        find_target(name, llama, 1)
+
+
+def test_watts_of_the_recipe_win():
+    recipe = load_recipe("llama-7b", ["energy.device_watts=350"]).recipe
+    for name in ("a100", "1e14"):
+        target = find_target(name, recipe, 1)
+        assert (target.watts, target.watts_source) == (350.0, "energy.device_watts")
+
+
+def test_processes_share_a_cpu(llama: Recipe, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(plan_target, "sgemm_rate", lambda: 1e11)
+    monkeypatch.setattr(plan_target, "machine", lambda: {"processor": "A CPU", "cores": 8, "memory_bytes": 2**35})
+    one, four = (find_target("cpu", llama, processes) for processes in (1, 4))
+    assert (one.peak_flops, one.memory_bytes, one.watts) == (1e11, 2**35, 28.0)
+    assert (four.peak_flops, four.memory_bytes, four.watts) == (2.5e10, 2**33, 7.0)
+    assert four.name == "A CPU, 8 cores, shared by 4 processes"
+
+
+def test_sgemm_rate_is_what_a_product_takes(monkeypatch: pytest.MonkeyPatch):
+    ticks = iter(range(100))
+    monkeypatch.setattr(plan_target.time, "perf_counter", lambda: next(ticks) * 0.25)
+    assert sgemm_rate() == pytest.approx(2 * 2048**3 / 0.25)
+
+
+def test_utilisation_of_a_cpu_is_the_records():
+    import json
+
+    rows = json.loads(RECORD.read_text(encoding="utf-8"))["rows"]
+    measured = {row["mode"] == "compiled": row["share_of_sgemm"] for row in rows if row["system"] == "puna"}
+    assert measured == pytest.approx(plan_target.CPU_UTILISATION, abs=0.006)

@@ -1,0 +1,90 @@
+"""Every layout takes the step of one process: the loss, every parameter's gradient, the norm and the new weights.
+
+The cases cross layouts with recomputation, compilation, document masks, z-loss, tied embeddings, grouped queries,
+optimizers and precisions. Tolerances, in float32: 2e-6 of the largest gradient of a tensor (sums in another order), and
+for weights after AdamW's first step, which divides each gradient by its own size, 1e-4 where the step is 1e-2.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+TENSOR, CONTEXT, REPLICATE = ({"parallel": {name: 2}} for name in ("tensor", "context", "replicate"))
+GROUPED = {"model": {"n_kv_heads": 2}}
+LONG = {"model": {"context": 512, "n_layers": 2}, "train": {"micro_batch_tokens": 512, "document_mask": True}}
+
+TWO: dict[str, dict[str, Any]] = {
+    "shard": {},
+    "shard, two passes": {"train": {"micro_batch_tokens": 32}},
+    "shard, full": {"train": {"recompute": "full"}},
+    "shard, compiled": {"train": {"compile": True}},
+    "shard, compiled, llama": {"train": {"compile": True, "recompute": "llama"}},
+    "shard, tied": {"model": {"tie_embeddings": True}},
+    "shard, documents, z-loss": {"train": {"document_mask": True, "z_loss": 1e-2}},
+    "shard, bf16": {"train": {"precision": "bf16"}},
+    "shard, muon": {"optim": {"name": "muon"}},
+    "shard, layer norms": {"model": {"norm": "layer", "qk_norm": True}},
+    "replicate": REPLICATE | {"train": {"micro_batch_tokens": 32}},
+    "tensor": TENSOR,
+    "tensor, compiled": TENSOR | {"train": {"compile": True}},
+    "tensor, llama": TENSOR | {"train": {"recompute": "llama"}},
+    "tensor, compiled, llama": TENSOR | {"train": {"compile": True, "recompute": "llama"}},
+    "tensor, tied, z-loss": TENSOR | {"model": {"tie_embeddings": True}, "train": {"z_loss": 1e-2}},
+    "tensor, grouped, every-2": TENSOR | GROUPED | {"train": {"recompute": "every-2"}},
+    "tensor, documents": TENSOR | {"train": {"document_mask": True}},
+    "tensor, muon": TENSOR | {"optim": {"name": "muon"}},
+    "context": CONTEXT,
+    "context, documents": CONTEXT | {"train": {"document_mask": True}},
+    "context, compiled, llama": CONTEXT | {"train": {"compile": True, "recompute": "llama"}},
+    "context, grouped, full": CONTEXT | GROUPED | {"train": {"recompute": "full"}},
+    "context, long": CONTEXT | LONG,
+}
+
+FOUR: dict[str, dict[str, Any]] = {
+    "shard x tensor": TENSOR,
+    "shard x tensor, muon, llama": TENSOR | {"optim": {"name": "muon"}, "train": {"recompute": "llama"}},
+    "shard x tensor, bf16": TENSOR | {"train": {"precision": "bf16"}},
+    "shard x context": CONTEXT,
+    "shard x replicate": REPLICATE | {"train": {"micro_batch_tokens": 32}},
+    "context x tensor": {"parallel": {"context": 2, "tensor": 2}},
+    "context x tensor, compiled, llama": {
+        "parallel": {"context": 2, "tensor": 2},
+        "train": {"compile": True, "recompute": "llama", "document_mask": True},
+    },
+    "tensor x 4": {"parallel": {"tensor": 4}},
+    "context x 4, documents": {"parallel": {"context": 4}, "train": {"document_mask": True}},
+    "replicate x tensor": {"parallel": {"replicate": 2, "tensor": 2}},
+}
+
+Run = Callable[..., Any]
+
+
+def _difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    """The largest difference as a share of the largest number."""
+    return ((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-30)).item()
+
+
+@pytest.mark.parametrize(("processes", "cases"), [(2, TWO), (4, FOUR)], ids=["two", "four"])
+def test_every_layout_takes_the_step_of_one_process(
+    together: Run, alone: Run, processes: int, cases: dict[str, dict[str, Any]]
+):
+    keys = {name: name.replace(" ", "_").replace(",", "") for name in cases}
+    outcomes = together(processes, {keys[name]: case for name, case in cases.items()})
+    problems = []
+    for name, case in cases.items():
+        ours, reference = outcomes[keys[name]], alone(case)
+        assert ours.keys() == reference.keys(), name
+        assert sum(key.startswith("grad.") for key in ours) >= 20
+        # Sums of bfloat16 passes are rounded where they meet; Muon orthogonalises in bfloat16.
+        share = 2e-2 if "bf16" in name else 2e-6
+        moved = 2.1e-2 if "bf16" in name else 5e-4 if "muon" in name else 1e-4
+        for key, theirs in reference.items():
+            if key.startswith("weight."):
+                worst, allowed = (ours[key] - theirs).abs().max().item(), moved
+            else:
+                worst, allowed = _difference(ours[key], theirs), share
+            if not worst <= allowed:
+                problems.append(f"{name}: {key} differs by {worst:.2e}, allowed {allowed:.0e}")
+    assert problems == []

@@ -1,0 +1,87 @@
+"""One run through several layouts: its checkpoints are read in any of them, and its losses are those of one process."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from puna.core.layout import DataDir, RunDir
+from puna.train.checkpoint import list_checkpoints
+from puna.train.metrics import read_metrics
+
+GROUPED = ["model.n_kv_heads=2", "samples.prompts=[]"]
+
+
+def _train(toml: Path, data: DataDir, run: RunDir, processes: int, *arguments: str) -> str:
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command = [sys.executable, *(launcher if processes > 1 else []), "-m", "puna", "train", str(toml)]
+    command += ["--data-dir", str(data.root), "--run-dir", str(run.root), *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stderr
+
+
+def _losses(run: RunDir) -> dict[int, float]:
+    return {line["step"]: line["loss"] for line in read_metrics(run.metrics) if line["kind"] == "train"}
+
+
+def test_run_goes_on_in_other_layouts(tiny_toml: Path, tiny_data: DataDir, tmp_path: Path):
+    """Tensor parallel on two, tensor and sharded on four, alone, context parallel on two: one run."""
+    alone, moved = RunDir(tmp_path / "alone"), RunDir(tmp_path / "moved")
+    _train(tiny_toml, tiny_data, alone, 1, *GROUPED)
+    _train(tiny_toml, tiny_data, moved, 2, *GROUPED, "parallel.tensor=2", "--stop-at", "7")
+    changed = ["parallel.tensor=2", "train.micro_batch_tokens=64", "train.recompute=llama"]
+    said = _train(tiny_toml, tiny_data, moved, 4, *GROUPED, *changed, "--resume", "--stop-at", "13")
+    assert "weights will be equal to rounding, not bit for bit" in said
+    _train(tiny_toml, tiny_data, moved, 1, *GROUPED, "--resume", "--stop-at", "17")
+    _train(tiny_toml, tiny_data, moved, 2, *GROUPED, "parallel.context=2", "--resume")
+    assert _losses(moved) == pytest.approx(_losses(alone), abs=1e-4)
+    ours, theirs = (load_file(run.model / "model.safetensors") for run in (moved, alone))
+    for name, tensor in theirs.items():
+        torch.testing.assert_close(ours[name], tensor, rtol=0, atol=2e-3)
+    records = [json.loads(run.record.read_text())["results"] for run in (moved, alone)]
+    assert records[0]["final"]["bits_per_byte"] == pytest.approx(records[1]["final"]["bits_per_byte"], abs=1e-3)
+    assert records[0]["source_tokens"] == records[1]["source_tokens"]
+    assert (records[0]["devices"], records[1]["devices"]) == (2, 1)
+
+
+def test_missing_shard_of_one_process_is_named(tiny_toml: Path, tiny_data: DataDir, tmp_path: Path):
+    run = RunDir(tmp_path / "run")
+    _train(tiny_toml, tiny_data, run, 2, *GROUPED, "--stop-at", "5")
+    (_, path), *_ = list_checkpoints(run)
+    shards = sorted(path.glob("*.safetensors"))
+    assert len(shards) == 2
+    shutil.move(shards[1], tmp_path / "elsewhere")
+    command = [sys.executable, "-m", "puna", "train", str(tiny_toml), *GROUPED, "--resume"]
+    command += ["--data-dir", str(tiny_data.root), "--run-dir", str(run.root)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert f"{shards[1].name}: is missing" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("parallel.tensor=2", "but there are 1 processes"),
+        ("parallel.tensor=3", "model.n_heads = 2 is not a multiple of parallel.tensor = 3"),
+        ("parallel.context=3", "is not a multiple of 2 x parallel.context x parallel.tensor = 6"),
+    ],
+)
+def test_layout_that_cannot_be_is_refused_before_the_first_step(
+    tiny_toml: Path, tiny_data: DataDir, tmp_path: Path, override: str, sentence: str
+):
+    run = RunDir(tmp_path / "run")
+    command = [sys.executable, "-m", "puna", "train", str(tiny_toml), *GROUPED, override]
+    command += ["--data-dir", str(tiny_data.root), "--run-dir", str(run.root)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert not run.metrics.exists()

@@ -1,0 +1,49 @@
+"""The proof of exact resume, and that it can fail."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from puna.core.errors import CheckpointError, TrainError
+from puna.core.layout import DataDir, RunDir
+from puna.train import verify as verifying
+from puna.train.verify import verify
+
+
+def test_finished_run_resumes_exactly(tiny_run: RunDir, tiny_data: DataDir, capsys: pytest.CaptureFixture[str]):
+    before = sorted((path, path.stat().st_mtime_ns) for path in tiny_run.root.rglob("*"))
+    verify(tiny_run.root, str(tiny_data.root), steps=4, processes=1)
+    assert "4 losses are the same bits: resume is exact here" in capsys.readouterr().err
+    assert sorted((path, path.stat().st_mtime_ns) for path in tiny_run.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("change", ["weight", "loss"])
+def test_one_changed_bit_is_found(tiny_run: RunDir, tmp_path: Path, change: str):
+    whole, killed = RunDir(tmp_path / "whole"), RunDir(tmp_path / "killed")
+    for copy in (whole, killed):
+        shutil.copytree(tiny_run.root, copy.root)
+    assert verifying._compare(whole, killed, 24)[2] == 24
+    if change == "loss":
+        text = killed.metrics.read_text()
+        killed.metrics.write_text(text.replace('"loss": ', '"loss": 1', 1))
+        expected = "the loss of step 1 differs"
+    else:
+        (file,) = (killed.checkpoints / "step-00000024").glob("*.safetensors")
+        tensors = load_file(file)
+        tensors["model.norm.weight"] = torch.nextafter(tensors["model.norm.weight"], torch.tensor(9.0))
+        save_file(tensors, file)
+        expected = r"model\.norm\.weight differs by"
+    with pytest.raises(CheckpointError, match=expected):
+        verifying._compare(whole, killed, 24)
+
+
+def test_what_cannot_be_compared_is_refused(tiny_run: RunDir, tiny_data: DataDir, tmp_path: Path):
+    with pytest.raises(CheckpointError, match="holds no run"):
+        verify(tmp_path, str(tiny_data.root), steps=4, processes=1)
+    with pytest.raises(TrainError, match="too few to compare 24"):
+        verify(tiny_run.root, str(tiny_data.root), steps=24, processes=1)
+    with pytest.raises(TrainError, match="no finished data build"):
+        verify(tiny_run.root, str(tmp_path), steps=4, processes=1)
