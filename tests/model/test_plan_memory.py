@@ -102,7 +102,9 @@ def test_sharded_weights_are_gathered_two_blocks_at_a_time_and_reduced_one_at_a_
     last = moment(planned(4), "backward pass, last block")
     assert bytes_of(last, "weights of a block and the next one") == 2 * 2 * BLOCK
     assert bytes_of(last, "gradients of a block, not yet reduced") == (2 + 4) * BLOCK
-    assert bytes_of(last, "gradients of embedding and output layer") == 2 * 2 * 1024 * 64
+    assert bytes_of(last, "gradient of the output layer, not yet reduced") == 2 * 1024 * 64
+    end = moment(planned(4), "backward pass, embedding")
+    assert bytes_of(end, "gradients of embedding and output layer") == (2 + 4) * (2 * 1024 * 64 + 64)
 
 
 def test_replicas_hold_sums_that_they_have_not_exchanged():

@@ -2,14 +2,15 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from puna.config.load import Loaded, load_recipe
-from puna.config.recipe import Recipe
 from puna.core.errors import DataError
 from puna.core.layout import DataDir, RunDir
+
+if TYPE_CHECKING:
+    from puna.config.recipe import Recipe
 
 RecipeName: TypeAlias = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe, or a path to a .toml.")]
 Overrides: TypeAlias = Annotated[
@@ -36,9 +37,11 @@ RunOrModel: TypeAlias = Annotated[
 Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 
 
-def resolve(name: str, overrides: list[str] | None, show: bool) -> Recipe:
+def resolve(name: str, overrides: list[str] | None, show: bool) -> "Recipe":
     """The recipe; with `show`, print it with its origins and leave."""
-    loaded: Loaded = load_recipe(name, overrides)
+    from puna.config.load import load_recipe
+
+    loaded = load_recipe(name, overrides)
     if show:
         from puna.config.explain import show as explain
 
@@ -47,7 +50,7 @@ def resolve(name: str, overrides: list[str] | None, show: bool) -> Recipe:
     return loaded.recipe
 
 
-def data_dir(path: Path | None, recipe: Recipe) -> DataDir:
+def data_dir(path: Path | None, recipe: "Recipe") -> DataDir:
     """The data build's directory: the one given, or `data/` and the recipe's name.
 
     Raises:
@@ -62,7 +65,7 @@ def data_dir(path: Path | None, recipe: Recipe) -> DataDir:
     return DataDir(path or Path("data") / recipe.name)
 
 
-def data_source(place: str | None, recipe: Recipe) -> DataDir:
+def data_source(place: str | None, recipe: "Recipe") -> DataDir:
     """The data build to read: a directory, or the local mirror of one in an object store."""
     if place is None or "://" not in place:
         return data_dir(None if place is None else Path(place), recipe)
@@ -71,6 +74,6 @@ def data_source(place: str | None, recipe: Recipe) -> DataDir:
     return mirror(place)
 
 
-def run_dir(path: Path | None, recipe: Recipe) -> RunDir:
+def run_dir(path: Path | None, recipe: "Recipe") -> RunDir:
     """The run's directory: the one given, or `runs/` and the recipe's name."""
     return RunDir(path or Path("runs") / recipe.name)

@@ -17,14 +17,13 @@ from puna.cli.arguments import (
     data_source,
     resolve,
 )
-from puna.config.load import load_recipe
-from puna.config.recipe import Recipe
 from puna.core.console import warn
 from puna.core.errors import CheckpointError, DataError
 from puna.core.layout import DataDir, RunDir
 from puna.core.records import read_record
 
 if TYPE_CHECKING:
+    from puna.config.recipe import Recipe
     from puna.data.loader import Loader
 
 app = typer.Typer(help="Build the data of a recipe, and see what a run has read.", no_args_is_help=True)
@@ -76,7 +75,9 @@ def trace(
             print(json.dumps(fields, ensure_ascii=False) if as_json else "\t".join(columns))
 
 
-def _recipe(run: RunDir) -> Recipe:
+def _recipe(run: RunDir) -> "Recipe":
+    from puna.config.load import load_recipe
+
     if not run.config.is_file():
         raise CheckpointError(f"{run.root}: is no run of Puna (there is no config.toml)")
     return load_recipe(str(run.config)).recipe
@@ -104,7 +105,7 @@ def _batch_number(step: int, state: dict[str, Any]) -> int:
     return step + sum(batches for since, batches in state.get("shifts", []) if since <= step)
 
 
-def _loader(recipe: Recipe, run: RunDir, data: DataDir, state: dict[str, Any]) -> "Loader":
+def _loader(recipe: "Recipe", run: RunDir, data: DataDir, state: dict[str, Any]) -> "Loader":
     """The sequences of the run, from the data that it was trained on."""
     from puna.data.documents import TRAIN
     from puna.data.loader import Loader

@@ -65,11 +65,12 @@ def _work(plan: "Plan") -> list[tuple[str, str, str]]:
     from puna.model.count import flops_per_token
 
     recipe, speed, target = plan.recipe, plan.speed, plan.target
-    batch = f"{recipe.total_steps} steps of {recipe.train.batch_tokens}, {plan.share.passes} passes each"
+    batch = f"{recipe.total_steps} steps of {recipe.train.batch_tokens}, {plan.share.passes} {'pass' if plan.share.passes == 1 else 'passes'} each"
     meanings = {"full": "with all scores of attention", "causal": "half of them", "param": "without attention"}
     on_each = format_count(speed.tokens_per_second / plan.share.devices)
     per_token = flops_per_token(recipe.model, recipe.model.context)
-    rate = f"{target.peak_flops / 1e12:.4g} TFLOP/s each, {target.peak_source}"
+    unit, scale = ("TFLOP/s", 1e12) if target.peak_flops >= 1e12 else ("GFLOP/s", 1e9)
+    rate = f"{target.peak_flops / scale:.3g} {unit} each, {target.peak_source}"
     return [
         ("tokens", format_count(plan.tokens), batch),
         *((f"FLOPs per token, {name}", f"{per_token[name]:.3e}", meaning) for name, meaning in meanings.items()),

@@ -177,15 +177,14 @@ def in_flight(share: Share) -> int:
     The largest moment is SwiGLU's product, where the gradients of both factors exist beside the stream's; or
     attention, whose operator for CPUs has two blocks of weights and copies of keys and values.
     """
-    s, config = sizes(share), share.recipe.model
-    feed_forward = (3 if share.recipe.train.compile else 2) * s.hidden + 2 * s.gathered
+    s, compiled = sizes(share), share.recipe.train.compile
+    feed_forward = (3 if compiled else 2) * s.hidden + 2 * s.gathered
     attention = s.gathered + 2 * s.queries + 4 * s.keys
     if blocked_attention(share):
-        rows = share.tokens * config.n_heads // share.tensor
-        attention += 2 * 4 * rows * BLOCKED_QUERIES
-    # By the time of attention the four tensors of the feed-forward network are gone.
-    left = total(kept_in_eager(share)) - 4 * s.hidden - 2 * s.stream - s.gathered
-    return max(feed_forward, attention + left - total(kept_in_eager(share)))
+        attention += 2 * 4 * BLOCKED_QUERIES * share.tokens * share.recipe.model.n_heads // share.tensor
+    # By the time of attention what the feed-forward network kept is gone.
+    gone = (3 if compiled else 4) * s.hidden + 2 * s.stream + s.gathered
+    return max(feed_forward, attention - gone)
 
 
 def _larger(first: list[Term], second: list[Term]) -> list[Term]:

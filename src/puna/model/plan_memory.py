@@ -12,6 +12,13 @@ from puna.model.plan_layout import CPU, Share
 MUON_AT_ONCE = 8
 """Matrices that `puna.train.muon` holds whole at one time."""
 
+GAPS = {
+    False: {"none": 0.13, "llama": 0.18, "every": 0.18, "full": 0.46},
+    True: {"none": 0.05, "llama": 0.05, "every": 0.05, "full": 0.05},
+}
+"""Eager and compiled, by policy: what glibc's allocator holds without using it, as a share of what is used on a CPU.
+Blocks that are computed again leave holes, into which long-lived gradients settle. Measured, as below."""
+
 PROCESS_BYTES = {False: 340 * 2**20, True: 420 * 2**20}
 """What a process on a CPU takes besides tensors, eager and compiled: Python, torch, its compiler and the scratch memory
 of matrix products. Measured: bench/results/plan_cpu_2026-11-21.json."""
@@ -46,48 +53,44 @@ class Memory:
 
 def plan_memory(share: Share) -> Memory:
     """The moments of an optimizer step on one device."""
-    layers, c = share.recipe.model.n_layers, share.matrix_bytes
-    output = share.vocabulary * share.recipe.model.dim
+    layers, output = share.recipe.model.n_layers, share.vocabulary * share.recipe.model.dim
     held, accumulates = _held(share), share.passes > 1
     gradients = Term("gradients", share.weight_bytes * share.held)
-    so_far = [gradients] if accumulates else []
-    embedding = 0 if accumulates or share.recipe.model.tie_embeddings else output // share.weight_devices
-    first = Term("gradients so far", gradients.bytes - share.weight_bytes * embedding)
     activations, working = kept(share)
-    last_norm, own = _last_norm(share), total(working)
-    one_kept = total(activations) // layers
-    again = [Term("one block computed again", max(0, own - one_kept))]
-    flight = [Term("gradients of activations", in_flight(share))]
-    moments = [
-        Moment("loss", [*held, *so_far, *activations, *last_norm, *_loss(share)]),
-        Moment(
-            "backward pass, last block",
-            [*held, *(so_far or [_fresh(share, output)]), *activations, *again, *flight, *_unreduced(share, output)],
-        ),
-        Moment(
-            "backward pass, first block",
-            [*held, first, Term("one block's activations", own), *flight, *_unreduced(share, output)],
-        ),
-        Moment(
-            "backward pass, embedding",
-            [
-                *held,
-                gradients,
-                Term("gradient of the stream, twice", 2 * sizes(share).stream),
-                *([Term("the embedding's gradient before it is added up", c * output)] if accumulates else []),
-                *_unreduced(share, output),
-            ],
-        ),
-        Moment("optimizer step", [*held, gradients, *_optimizer_workspace(share)]),
-    ]
+    own = total(working)
+    again = Term("one block computed again", max(0, own - total(activations) // layers))
+    flight = Term("gradients of activations", in_flight(share))
+    # Without sharding the embedding's gradient is the last to be made; with it the ends of the model share a message.
+    ends = 0 if share.recipe.model.tie_embeddings else share.ends if share.grouped else output
+    late = 0 if accumulates else share.weight_bytes * ends // share.weight_devices
+    so_far = Term("gradients so far", gradients.bytes - late)
+    first = gradients if accumulates else Term(
+        "gradients so far", 0 if share.grouped else share.weight_bytes * (output + share.block)
+    )  # fmt: skip
+    moments = {
+        "loss": [*([gradients] if accumulates else []), *activations, *_last_norm(share), *_loss(share)],
+        "backward pass, last block": [first, *activations, again, flight, *_unreduced_block(share)],
+        "backward pass, first block": [
+            so_far, Term("one block's activations", own), flight, *_unreduced_block(share)
+        ],
+        "backward pass, embedding": [
+            gradients, Term("gradient of the stream, twice", 2 * sizes(share).stream), *_unreduced_ends(share)
+        ],
+        "optimizer step": [gradients, *_optimizer_workspace(share)],
+    }  # fmt: skip
     staged = share.recipe.checkpoint.asynchronous and share.kind != CPU
-    return Memory(moments, share.state if staged else 0)
+    return Memory(
+        [Moment(name, _with_gaps(share, [*held, *terms])) for name, terms in moments.items()],
+        share.state if staged else 0,
+    )
 
 
-def _fresh(share: Share, output: int) -> Term:
-    """Gradients that the first of a backward pass has made: the output layer's and one block's."""
-    count = output + share.block
-    return Term("gradients so far", share.weight_bytes * (0 if share.grouped else count))
+def _with_gaps(share: Share, terms: list[Term]) -> list[Term]:
+    if share.kind != CPU:
+        return terms
+    train = share.recipe.train
+    part = GAPS[train.compile].get(train.recompute.partition("-")[0], GAPS[train.compile]["none"])
+    return [*terms, Term("gaps of the C library's allocator, as measured", round(part * total(terms)))]
 
 
 def _held(share: Share) -> list[Term]:
@@ -132,15 +135,22 @@ def _loss(share: Share) -> list[Term]:
     return terms
 
 
-def _unreduced(share: Share, output: int) -> list[Term]:
-    """Gradients of gathered weights until sharding has added them up over the devices."""
+def _unreduced_block(share: Share) -> list[Term]:
+    """Gradients of gathered weights until sharding has added them up over the devices, block by block."""
     if not share.grouped:
         return []
     c = share.matrix_bytes
-    return [
-        Term("gradients of embedding and output layer, not yet reduced", c * output * 2),
-        Term("gradients of a block, not yet reduced, and the message", (c + 4) * share.block),
-    ]
+    output = Term("gradient of the output layer, not yet reduced", c * share.vocabulary * share.recipe.model.dim)
+    return [output, Term("gradients of a block, not yet reduced, and the message", (c + 4) * share.block)]
+
+
+def _unreduced_ends(share: Share) -> list[Term]:
+    """The same of embedding and output layer, at the end; or the embedding's before it is added to earlier passes'."""
+    if share.grouped:
+        name = "gradients of embedding and output layer, not yet reduced, and the message"
+        return [Term(name, (share.matrix_bytes + 4) * share.ends)]
+    output = share.matrix_bytes * share.vocabulary * share.recipe.model.dim
+    return [Term("the embedding's gradient before it is added up", output)] if share.passes > 1 else []
 
 
 def _optimizer_workspace(share: Share) -> list[Term]:
