@@ -3,8 +3,8 @@
     python bench/layouts.py --rounds 3 --steps 3
 
 The 60M model of train_cpu.py (D 512, 8 layers, 8 heads, F 1536, V 32,000, T 512) in float32. Policies run in one
-process on all cores, 8 sequences per pass; layouts in two processes that share the cores, 4 sequences per pass and
-process that reads its own batches, 8 otherwise. Settings take turns, for several rounds; medians. The record goes to
+process on all cores, 4 sequences per pass; layouts in two processes that share the cores, 2 sequences per pass and
+process that reads its own batches, 4 otherwise. Settings take turns, for several rounds; medians. The record goes to
 bench/results/.
 """
 
@@ -36,14 +36,14 @@ LAYOUTS = [
 def settings() -> list[dict[str, Any]]:
     """What is measured: policies compiled and eager in one process, layouts compiled in two."""
     found = [
-        {"kind": "policy", "name": policy, "compile": compiled, "processes": 1, "parallel": {}, "sequences": 8}
+        {"kind": "policy", "name": policy, "compile": compiled, "processes": 1, "parallel": {}, "sequences": 4}
         for policy in POLICIES
         for compiled in (True, False)
         if compiled or not policy.startswith("budget")
     ]
     for name, parallel in LAYOUTS:
         processes = 1 if name == "1 process" else 2
-        sequences = 4 if name in ("2 shards", "2 replicas") else 8
+        sequences = 2 if name in ("2 shards", "2 replicas") else 4
         found.append(
             {"kind": "layout", "name": name, "compile": True, "processes": processes, "parallel": parallel,
              "sequences": sequences}
@@ -59,7 +59,7 @@ def run(setting: dict[str, Any], steps: int) -> dict[str, Any]:
         name="bench",
         model=MODEL,
         train=TrainConfig(
-            tokens=64 * 4096, batch_tokens=4096, micro_batch_tokens=micro, precision="fp32", recompute=policy,
+            tokens=64 * 2048, batch_tokens=2048, micro_batch_tokens=micro, precision="fp32", recompute=policy,
             compile=setting["compile"],
         ),
         parallel=ParallelConfig(**setting["parallel"]),
@@ -106,7 +106,7 @@ def main() -> None:
     record = {
         "schema": 1,
         "benchmark": "layouts",
-        "what": "60M LLaMA (D 512, 8 layers, 8 heads, F 1536, V 32000), T 512, 4,096 tokens per step, fp32",
+        "what": "60M LLaMA (D 512, 8 layers, 8 heads, F 1536, V 32000), T 512, 2,048 tokens per step, fp32",
         "command": f"python bench/layouts.py --rounds {arguments.rounds} --steps {arguments.steps}",
         "commit": commit(),
         "date": now.isoformat(timespec="seconds"),
