@@ -7,6 +7,7 @@ allocator as it is, whose gaps count too. The record goes to bench/results/.
 
     python bench/plan.py                  all configurations, about half an hour on two cores
     python bench/plan.py --only 60M       those whose name holds a word
+    python bench/plan.py --again PATH     the measurements of a record, against the plan as it is now
 """
 
 import argparse
@@ -124,12 +125,19 @@ def measure(number: int, give_back: bool) -> list[int]:
     return json.loads(result.stdout.splitlines()[-1])
 
 
-def compare(number: int) -> dict[str, Any]:
-    """One row of the record: plan and measurements of a configuration."""
+def compare(number: int, before: dict[str, Any] | None) -> dict[str, Any]:
+    """One row of the record: plan and measurements of a configuration; those of `before` are not made again."""
     size, micro, passes, policy, compiled, optimizer = CONFIGURATIONS[number]
     memory = plan_memory(share_of(recipe_of(*CONFIGURATIONS[number]), 1, CPU))
-    tight, usual = (measure(number, give_back) for give_back in (True, False))
-    gaps = next((term.bytes for term in memory.peak.terms if "gaps" in term.name), 0)
+    if before is None:
+        tight, usual = (measure(number, give_back) for give_back in (True, False))
+        before = {
+            "measured_bytes": usual[-1],
+            "measured_without_gaps_bytes": tight[-1],
+            "measured_at": {"imports": usual[0], "model": usual[1], "steps": usual[2:]},
+            "measured_without_gaps_at": {"imports": tight[0], "model": tight[1], "steps": tight[2:]},
+        }
+    gaps = next(term.bytes for term in memory.peak.terms if "gaps" in term.name)
     return {
         "size": size,
         "micro_batch_tokens": micro,
@@ -141,10 +149,7 @@ def compare(number: int) -> dict[str, Any]:
         "terms": {term.name: term.bytes for term in memory.peak.terms},
         "plan_bytes": memory.peak.bytes,
         "plan_without_gaps_bytes": memory.peak.bytes - gaps,
-        "measured_bytes": usual[-1],
-        "measured_without_gaps_bytes": tight[-1],
-        "measured_at": {"imports": usual[0], "model": usual[1], "steps": usual[2:]},
-        "measured_without_gaps_at": {"imports": tight[0], "model": tight[1], "steps": tight[2:]},
+        **{name: value for name, value in before.items() if name.startswith("measured")},
     }
 
 
@@ -152,19 +157,22 @@ def main() -> None:
     """Measure and write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="configurations whose name holds this")
+    parser.add_argument("--again", type=Path, help="a record whose measurements are taken")
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker is not None:
         print(json.dumps(train(recipe_of(*CONFIGURATIONS[arguments.worker]))))
         return
+    record = json.loads(arguments.again.read_text(encoding="utf-8")) if arguments.again else {}
+    before = {_name(row): row for row in record.get("rows", [])}
     rows = []
     print(f"{'':<34}{'plan':>12}{'measured':>12}{'error':>8}{'no gaps':>12}{'measured':>12}{'error':>8}")
     for number, configuration in enumerate(CONFIGURATIONS):
         size, micro, passes, policy, compiled, optimizer = configuration
         name = f"{size} {passes}x{micro} {policy} {'compiled' if compiled else 'eager'} {optimizer}"
-        if arguments.only not in name:
+        if arguments.only not in name or (record and name not in before):
             continue
-        row = compare(number)
+        row = compare(number, before.get(name))
         rows.append(row)
         columns = ""
         for kind in ("", "_without_gaps"):
@@ -172,7 +180,8 @@ def main() -> None:
             columns += f"{format_bytes(planned):>12}{format_bytes(measured):>12}{planned / measured - 1:>+8.1%}"
         print(f"{name:<34}{columns}", flush=True)
     now = datetime.now(UTC)
-    record = {
+    path = arguments.again or RESULTS / f"plan_cpu_{now:%Y-%m-%d}.json"
+    made = {
         "schema": 1,
         "benchmark": "plan_cpu",
         "what": "peak resident memory of three training steps, float32, T 512, against puna.model.plan_memory",
@@ -182,11 +191,15 @@ def main() -> None:
         "date": now.isoformat(timespec="seconds"),
         "machine": machine(),
         "packages": packages(),
-        "rows": rows,
     }
-    path = RESULTS / f"plan_cpu_{now:%Y-%m-%d}.json"
-    write_json(path, record)
+    write_json(path, (record or made) | {"rows": rows})
     print(f"record: {path}")
+
+
+def _name(row: dict[str, Any]) -> str:
+    return (
+        f"{row['size']} {row['passes']}x{row['micro_batch_tokens']} {row['recompute']} {row['mode']} {row['optimizer']}"
+    )
 
 
 if __name__ == "__main__":

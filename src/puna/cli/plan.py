@@ -65,7 +65,8 @@ def _work(plan: "Plan") -> list[tuple[str, str, str]]:
     from puna.model.count import flops_per_token
 
     recipe, speed, target = plan.recipe, plan.speed, plan.target
-    batch = f"{recipe.total_steps} steps of {recipe.train.batch_tokens}, {plan.share.passes} {'pass' if plan.share.passes == 1 else 'passes'} each"
+    passes = "1 pass each" if plan.share.passes == 1 else f"{plan.share.passes} passes each"
+    batch = f"{recipe.total_steps} steps of {recipe.train.batch_tokens}, {passes}"
     meanings = {"full": "with all scores of attention", "causal": "half of them", "param": "without attention"}
     on_each = format_count(speed.tokens_per_second / plan.share.devices)
     per_token = flops_per_token(recipe.model, recipe.model.context)

@@ -18,6 +18,7 @@ runs/demo/                    one training run (RunDir): the unit that people mo
   model/                      the plain model: model.safetensors, model.toml, tokenizer.model, record.json
   exports/hf/                 one directory per format, each with equivalence.json
   report.html
+  .lock                       held by the process that trains
 ```
 """
 
