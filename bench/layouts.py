@@ -4,8 +4,8 @@
 
 The 60M model of train_cpu.py (D 512, 8 layers, 8 heads, F 1536, V 32,000, T 512) in float32. Policies run in one
 process on all cores, 4 sequences per pass; layouts in two processes that share the cores, 2 sequences per pass and
-process that reads its own batches, 4 otherwise. Settings take turns, for several rounds; medians. The record goes to
-bench/results/.
+process that reads its own batches, 4 otherwise. Settings take turns, for several rounds; the best
+round of each counts, because what other programs take is not the setting's, and the record has all of them.
 """
 
 import argparse
@@ -96,7 +96,7 @@ def main() -> None:
         rows.append(
             setting
             | {
-                "tokens_per_second": statistics.median(rates),
+                "tokens_per_second": max(rates),
                 "tokens_per_second_min_max": [min(rates), max(rates)],
                 "peak_memory_bytes": statistics.median(one[index]["peak_memory_bytes"] for one in rounds),
                 "first_step_seconds": statistics.median(one[index]["first_step_seconds"] for one in rounds),
@@ -111,6 +111,7 @@ def main() -> None:
         "commit": commit(),
         "date": now.isoformat(timespec="seconds"),
         "machine": machine(),
+        "statistic": "tokens/s of the best round, medians of memory; rounds has all",
         "rows": rows,
         "rounds": rounds,
     }

@@ -100,7 +100,7 @@ def policies() -> str:
         for row in rows
     ]
     head = "| policy | | tokens/s | of `none` | peak memory |\n|---|---|---:|---:|---:|\n"
-    what = f"<sub>{record['what']}; medians of {len(record['rounds'])} rounds.</sub><br>"
+    what = f"<sub>{record['what']}; the best of {len(record['rounds'])} rounds.</sub><br>"
     return f"{head}{chr(10).join(lines)}\n\n{what}\n{origin(record)}"
 
 

@@ -12,7 +12,7 @@ SCRIPT = Path(__file__).parents[1] / "launch" / "train.slurm"
 
 SRUN = """#!/usr/bin/env bash
 # As many tasks as Slurm was asked for, each with its number; the first code that is not 0 is the result.
-shift
+while [[ $1 == --* ]]; do shift; done
 pids=()
 for task in $(seq 0 $((SLURM_NTASKS - 1))); do
     SLURM_PROCID=$task SLURM_LOCALID=$task "$@" &

@@ -52,7 +52,7 @@ def test_power_that_nobody_knows_is_said_so():
         (["llama-7b", "--device", "b100"], ["--device 'b100'", "a100, h100, h200, cpu"]),
         (["llama-7b", "--mfu", "1.5"], ["--mfu 1.5", "at most 1"]),
         (["llama-7b", "--mfu", "nan"], ["--mfu nan"]),
-        (["llama-7b", "parallel.tensor=2", "--devices", "3"], ["but there are 3 devices", "give --devices"]),
+        (["llama-7b", "parallel.tensor=2", "--devices", "3"], ["but the number of processes is 3", "--devices"]),
         (["lama-7b"], ["did you mean 'llama-7b'?"]),
     ],
 )

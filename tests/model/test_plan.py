@@ -144,7 +144,7 @@ def test_memory_above_nine_tenths_is_called_tight():
 
 
 def test_layout_that_does_not_fit_the_devices_is_a_sentence():
-    with pytest.raises(TrainError, match="but there are 3 devices"):
+    with pytest.raises(TrainError, match="but the number of processes is 3"):
         planned("llama-7b", "parallel.tensor=2", devices=3)
 
 

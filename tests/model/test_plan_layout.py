@@ -67,7 +67,7 @@ def test_weights_are_gathered_where_they_are_sharded_or_cast(precision: str, dev
 
 
 def test_layout_of_another_size_is_refused_with_both_numbers():
-    with pytest.raises(TrainError, match=r"= 1 x 3 x 1 x 2 = 6, but there are 8 devices"):
+    with pytest.raises(TrainError, match=r"= 1 x 3 x 1 x 2 = 6, but the number of processes is 8"):
         share_of(recipe(parallel={"shard": 3, "tensor": 2}), 8, GPU)
 
 

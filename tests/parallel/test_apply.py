@@ -6,10 +6,15 @@ for weights after AdamW's first step, which divides each gradient by its own siz
 """
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+
+from puna.parallel.apply import build_model
+from puna.parallel.mesh import build_mesh
+from puna.parallel.world import joined
 
 TENSOR, CONTEXT, REPLICATE = ({"parallel": {name: 2}} for name in ("tensor", "context", "replicate"))
 GROUPED = {"model": {"n_kv_heads": 2}}
@@ -59,6 +64,18 @@ FOUR: dict[str, dict[str, Any]] = {
 }
 
 Run = Callable[..., Any]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "bf16-stochastic"])
+def test_angles_are_float32_in_every_precision(worker: ModuleType, precision: str):
+    recipe = worker.recipe_of({"train": {"precision": precision}})
+    seen = []
+    with joined(group_needed=True) as world:
+        model = build_model(recipe, build_mesh(recipe.parallel, world), world.device)
+        model.layers[1].register_forward_pre_hook(lambda module, inputs: seen.append([x.dtype for x in inputs[:3]]))
+        model.hidden(worker.tokens_of(recipe)[:, :-1])
+    passes = torch.float32 if precision == "fp32" else torch.bfloat16
+    assert seen == [[passes, torch.float32, torch.float32]]
 
 
 def _difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:

@@ -70,7 +70,7 @@ def test_missing_shard_of_one_process_is_named(tiny_toml: Path, tiny_data: DataD
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("parallel.tensor=2", "but there are 1 processes"),
+        ("parallel.tensor=2", "but the number of processes is 1"),
         ("parallel.tensor=3", "model.n_heads = 2 is not a multiple of parallel.tensor = 3"),
         ("parallel.context=3", "is not a multiple of 2 x parallel.context x parallel.tensor = 6"),
     ],

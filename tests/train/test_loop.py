@@ -178,6 +178,20 @@ def test_compiled_blocks_train_the_same_model(tiny: Recipe, tiny_data: DataDir, 
     assert all(abs(ours[step] - theirs[step]) < 2e-4 for step in range(1, 6))
 
 
+@pytest.mark.parametrize("precision", ["bf16", "bf16-stochastic"])
+def test_other_precisions_resume_to_the_same_bits(tiny: Recipe, tiny_data: DataDir, tmp_path: Path, precision: str):
+    recipe = tiny.model_copy(update={"train": tiny.train.model_copy(update={"precision": precision})})
+    whole, halved = RunDir(tmp_path / "whole"), RunDir(tmp_path / "halved")
+    train_model(recipe, tiny_data, whole, resume=False, force=False, stop_at=12)
+    train_model(recipe, tiny_data, halved, resume=False, force=False, stop_at=7)
+    train_model(recipe, tiny_data, halved, resume=True, force=False, stop_at=12)
+    states = [load_file(next((run.checkpoints / "step-00000012").glob("*.safetensors"))) for run in (whole, halved)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert _losses(whole) == _losses(halved)
+    kinds = {tensor.dtype for name, tensor in states[0].items() if not name.endswith(".step")}
+    assert kinds == {torch.float32 if precision == "bf16" else torch.bfloat16}
+
+
 def test_bf16_stays_near_fp32(tiny: Recipe, tiny_data: DataDir, tiny_run: RunDir, tmp_path: Path):
     recipe = tiny.model_copy(update={"train": tiny.train.model_copy(update={"precision": "bf16"})})
     run = RunDir(tmp_path / "run")

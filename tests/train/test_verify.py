@@ -13,9 +13,12 @@ from puna.train import verify as verifying
 from puna.train.verify import verify
 
 
-def test_finished_run_resumes_exactly(tiny_run: RunDir, tiny_data: DataDir, capsys: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize("processes", [1, 2])
+def test_finished_run_resumes_exactly(
+    tiny_run: RunDir, tiny_data: DataDir, capsys: pytest.CaptureFixture[str], processes: int
+):
     before = sorted((path, path.stat().st_mtime_ns) for path in tiny_run.root.rglob("*"))
-    verify(tiny_run.root, str(tiny_data.root), steps=4, processes=1)
+    verify(tiny_run.root, str(tiny_data.root), steps=4, processes=processes)
     assert "4 losses are the same bits: resume is exact here" in capsys.readouterr().err
     assert sorted((path, path.stat().st_mtime_ns) for path in tiny_run.root.rglob("*")) == before
 

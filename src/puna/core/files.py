@@ -10,11 +10,11 @@ import contextlib
 import ctypes
 import errno
 import hashlib
-import itertools
 import json
 import os
 import platform
 import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +28,8 @@ _NOT_WRITABLE = {
     errno.ENAMETOOLONG, errno.ELOOP, errno.EIO,
 }  # fmt: skip
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
-_numbers = itertools.count()
+_ours: set[int] = set()
+"""Numbers in the temporary names that this process has given."""
 
 
 @contextlib.contextmanager
@@ -51,7 +52,10 @@ def storage_errors(target: Path) -> Iterator[None]:
 
 def temporary_sibling(final: Path) -> Path:
     """A new temporary name for `final`, in the same directory so that a rename is atomic."""
-    return final.with_name(f".tmp-{platform.node()}-{os.getpid()}-{next(_numbers)}-{final.name}")
+    # At random: a container that is started again has the host, and often the process number, of the one before.
+    number = secrets.randbits(48)
+    _ours.add(number)
+    return final.with_name(f".tmp-{platform.node()}-{os.getpid()}-{number}-{final.name}")
 
 
 @contextlib.contextmanager
@@ -123,7 +127,7 @@ def discard(path: Path) -> None:
 def sweep(directory: Path) -> None:
     """Delete all temporaries in a directory whose processes have died on this host."""
     if directory.is_dir():
-        _remove_temporaries(directory, re.compile(rf"\.tmp-{re.escape(platform.node())}-(\d+)-\d+-.*"))
+        _remove_temporaries(directory, re.compile(rf"\.tmp-{re.escape(platform.node())}-(\d+)-(\d+)-.*"))
 
 
 def _refuse_existing(final: Path) -> None:
@@ -154,18 +158,21 @@ def _exchange(first: Path, second: Path) -> bool:
 def _remove_abandoned(final: Path) -> None:
     """Delete the temporaries of `final` whose processes have died on this host."""
     name = re.escape(final.name)
-    _remove_temporaries(final.parent, re.compile(rf"\.tmp-{re.escape(platform.node())}-(\d+)-\d+-{name}"))
+    _remove_temporaries(final.parent, re.compile(rf"\.tmp-{re.escape(platform.node())}-(\d+)-(\d+)-{name}"))
 
 
 def _remove_temporaries(directory: Path, pattern: re.Pattern[str]) -> None:
     for path in directory.iterdir():
         match = pattern.fullmatch(path.name)
-        if match and not _is_running(int(match[1])):
+        if match and not _is_in_use(int(match[1]), int(match[2])):
             with contextlib.suppress(OSError):  # another writer may be deleting it at this moment
                 remove(path)
 
 
-def _is_running(process: int) -> bool:
+def _is_in_use(process: int, number: int) -> bool:
+    """Whether a temporary's process runs, and is the one that made it where it has this one's number."""
+    if process == os.getpid():
+        return number in _ours
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from puna.core.console import warn
 from puna.core.errors import StorageError
 from puna.core.files import storage_errors
 
@@ -28,13 +29,16 @@ class DirectoryLock:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             holder = os.read(descriptor, 100).decode(errors="replace").strip()
             os.close(descriptor)
             raise StorageError(
                 f"{self._directory}: another process is at work here{f' (process {holder})' if holder else ''}",
                 hint="wait until it is done, or choose another directory",
             ) from None
+        except OSError as error:
+            # Some network file systems have no locks; nothing but the lock is lost.
+            warn(f"{path}: this file system has no locks ({error.strerror}); see to it that one process works here")
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         self._descriptor = descriptor

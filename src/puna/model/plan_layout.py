@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from puna.config.layout import check_batch, resolved_shard
 from puna.config.recipe import Recipe
-from puna.core.errors import TrainError
 from puna.model.count import parameters
 
 CPU, GPU = "cpu", "gpu"
@@ -118,19 +118,6 @@ def share_of(recipe: Recipe, devices: int, kind: str) -> Share:
         TrainError: The recipe's layout has another number of devices, or its batch cannot be shared by them.
     """
     layout = recipe.parallel
-    fixed = layout.replicate * layout.context * layout.tensor
-    shard = layout.shard or max(1, devices // fixed)
-    if fixed * shard != devices:
-        product = f"{layout.replicate} x {shard} x {layout.context} x {layout.tensor} = {fixed * shard}"
-        raise TrainError(
-            f"parallel: replicate x shard x context x tensor = {product}, but there are {devices} devices",
-            hint="give --devices, or change [parallel]",
-        )
-    batches, train = layout.replicate * shard, recipe.train
-    if train.batch_tokens % (train.micro_batch_tokens * batches):
-        raise TrainError(
-            f"train.batch_tokens = {train.batch_tokens} is not a multiple of train.micro_batch_tokens = "
-            f"{train.micro_batch_tokens} on each of {batches} devices, {train.micro_batch_tokens * batches} in all",
-            hint="lower train.micro_batch_tokens, or use fewer devices for batches (parallel.tensor, parallel.context)",
-        )
+    shard = resolved_shard(layout, devices)
+    check_batch(recipe, devices)
     return Share(recipe, kind, devices, layout.replicate, shard, layout.context, layout.tensor)

@@ -123,16 +123,18 @@ def _last_norm(share: Share) -> list[Term]:
 
 def _loss(share: Share) -> list[Term]:
     """The buffers of `puna.ops.cross_entropy`."""
-    config, narrow = share.recipe.model, share.matrix_bytes == 2
-    logits = min(share.recipe.train.loss_chunk_tokens, share.tokens) * share.vocabulary
-    weight = share.vocabulary * config.dim
+    train, dim = share.recipe.train, share.recipe.model.dim
+    chunk = min(train.loss_chunk_tokens, share.tokens)
+    logits, weight, narrow = chunk * share.vocabulary, share.vocabulary * dim, share.matrix_bytes == 2
     terms = [
-        Term("logits of a chunk and their gradient", (4 + 2 * narrow) * logits),
+        # In bfloat16 the products write and read tensors of their own beside the float32 buffer.
+        Term("logits of a chunk and their gradient", (4 + 4 * narrow) * logits),
         Term("gradient of the output layer", 4 * weight),
-        Term("gradient of what it reads", share.matrix_bytes * share.tokens * config.dim),
+        Term("gradient of what it reads", share.matrix_bytes * share.tokens * dim),
     ]
     if narrow:
-        terms.append(Term("a chunk's part of the output layer's gradient", 2 * weight))
+        next_logits = logits if chunk < share.tokens else 0
+        terms.append(Term("a chunk's part of that gradient, or the next one's logits", 2 * max(weight, next_logits)))
     return terms
 
 

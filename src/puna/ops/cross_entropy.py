@@ -119,6 +119,7 @@ def _forward(
             # Where the dtypes agree the logits are in the buffer already.
             logits_CV = torch.mm(x_CD, weight_VD.T, out=out_CV if x_CD.dtype == out_CV.dtype else None)
             chunks.measure(part, logits_CV, out_CV)
+            del logits_CV  # in bfloat16 it is no part of the buffer, and would live until the next one is there
             if grad_x_ND is None and grad_weight_VD is None:
                 continue
             grad_CV, counted_C1 = chunks.differentiate(part, out_CV).to(dtype), counted_N[part, None].to(dtype)
@@ -126,6 +127,7 @@ def _forward(
                 torch.mm(grad_CV, weight_VD, out=grad_x_ND[part]).mul_(counted_C1)
             if grad_weight_VD is not None:
                 _add_product(grad_weight_VD, grad_CV.T, x_CD * counted_C1)
+            del grad_CV
         losses_N = chunks.losses(x_ND, weight_VD, chunk).where(counted_N, 0.0)
         return chunks.total(losses_N, counted_N), losses_N, grad_x_ND, grad_weight_VD
 

@@ -57,11 +57,12 @@ def reshard(model: Llama) -> None:
 
 
 def _shard(model: Llama, mesh: Mesh, precision: str) -> None:
-    policy = MixedPrecisionPolicy()
-    if precision == "bf16":
-        policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
-    elif precision == "bf16-stochastic":
-        policy = MixedPrecisionPolicy(reduce_dtype=torch.float32)
+    # Inputs stay as they are: the angles of rotary positions are float32 in every precision.
+    policy = MixedPrecisionPolicy(
+        param_dtype=torch.bfloat16 if precision == "bf16" else None,
+        reduce_dtype=None if precision == "fp32" else torch.float32,
+        cast_forward_inputs=False,
+    )
     # One device has nobody to gather from: it casts a block once per pass instead of twice.
     alone = mesh.fsdp_mesh is not None and mesh.fsdp_mesh.size() == 1
     for block in model.layers:

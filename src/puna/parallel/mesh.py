@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from puna.config.recipe import ParallelConfig, Recipe
-from puna.core.errors import TrainError
+from puna.config.layout import resolved_shard
+from puna.config.recipe import ParallelConfig
 from puna.parallel.world import World
 
 
@@ -56,39 +56,6 @@ class Mesh:
         ]  # fmt: skip
         total = self.batches * self.context * self.tensor
         return f"{total} processes: {' x '.join(parts)}" if parts else "1 process"
-
-
-def resolved_shard(config: ParallelConfig, processes: int) -> int:
-    """How many devices weights are sharded over.
-
-    Raises:
-        TrainError: The numbers of the layout do not multiply to the number of processes.
-    """
-    fixed = config.replicate * config.context * config.tensor
-    shard = config.shard or max(1, processes // fixed)
-    if fixed * shard != processes:
-        product = f"{config.replicate} x {shard} x {config.context} x {config.tensor} = {fixed * shard}"
-        raise TrainError(
-            f"parallel: replicate x shard x context x tensor = {product}, but there are {processes} processes",
-            hint="start as many with torchrun --nproc-per-node, or change [parallel]",
-        )
-    return shard
-
-
-def check_batch(recipe: Recipe, processes: int) -> None:
-    """Refuse a batch that the devices cannot share equally.
-
-    Raises:
-        TrainError: Naming the numbers.
-    """
-    batches = recipe.parallel.replicate * resolved_shard(recipe.parallel, processes)
-    once = recipe.train.micro_batch_tokens * batches
-    if recipe.train.batch_tokens % once:
-        raise TrainError(
-            f"train.batch_tokens = {recipe.train.batch_tokens} is not a multiple of train.micro_batch_tokens = "
-            f"{recipe.train.micro_batch_tokens} on each of {batches} devices, {once} in all",
-            hint="lower train.micro_batch_tokens, or use fewer devices for batches (parallel.tensor, parallel.context)",
-        )
 
 
 def build_mesh(config: ParallelConfig, world: World) -> Mesh:

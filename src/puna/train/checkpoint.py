@@ -34,6 +34,8 @@ from puna.parallel.world import World
 from puna.train.optimizer import ensure_state, named_state
 
 FORMAT, VERSION = "puna-checkpoint", 2
+_FILE_BYTES = 1 << 30
+"""After which a process begins its next file."""
 _NAME = re.compile(r"step-(\d{8})")
 
 
@@ -89,7 +91,8 @@ def write_shards(directory: Path, state: dict[str, Tensor], world: World) -> dic
         SHA-256 of the files that this process wrote, by name.
     """
     group = {"no_dist": True} if world.size == 1 else {"process_group": world.checkpoint_group}
-    _dcp(dcp.save, state, storage_writer=HuggingFaceStorageWriter(str(directory), save_distributed=True), **group)
+    writer = HuggingFaceStorageWriter(str(directory), _files(state, world.size), save_distributed=True)
+    _dcp(dcp.save, state, storage_writer=writer, **group)
     mine = f"shard-{world.rank + 1:05d}-*" if world.size > 1 else "*.safetensors"
     return {path.name: sha256_file(path) for path in sorted(directory.glob(mine))}
 
@@ -145,6 +148,15 @@ def tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Ten
     """Every tensor of the training state by name; they share memory with the model and the optimizer."""
     weights = {f"model.{name}": parameter.detach() for name, parameter in model.named_parameters()}
     return weights | named_state(model, optimizer)
+
+
+def _files(state: dict[str, Tensor], processes: int) -> dict[str, int]:
+    """Which of a process's files each tensor goes into, from 1; the library holds two copies of a file in memory."""
+    found, filled = {}, 0
+    for name, tensor in state.items():
+        found[name] = 1 + filled // (_FILE_BYTES * processes)
+        filled += tensor.numel() * tensor.element_size()
+    return found
 
 
 def _read_header(path: Path) -> tuple[TrainState, dict[str, str]]:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import torch
 
+from puna.config.layout import check_batch
 from puna.config.load import save_recipe
 from puna.config.recipe import Recipe
 from puna.core.console import say
-from puna.core.errors import TrainError
+from puna.core.errors import EXIT_CODE, TrainError
 from puna.core.files import write_json
 from puna.core.layout import DataDir, RunDir
 from puna.core.lock import DirectoryLock
@@ -25,7 +26,7 @@ from puna.data.loader import Loader
 from puna.data.shards import TokenShards
 from puna.model.count import flops_per_token
 from puna.parallel.apply import build_model, needs_group, reshard
-from puna.parallel.mesh import Mesh, build_mesh, check_batch
+from puna.parallel.mesh import Mesh, build_mesh
 from puna.parallel.objective import Objective
 from puna.parallel.world import World, joined
 from puna.tokenizer.tokenizer import Tokenizer
@@ -40,10 +41,13 @@ from puna.train.memory import explain_out_of_memory
 from puna.train.metrics import Metrics, NoMetrics
 from puna.train.optimizer import build_optimizer
 from puna.train.saver import Saver
-from puna.train.session import Sampler, Session, announce, can_sample, check_prompts, open_data
+from puna.train.session import Clock, Sampler, Session, announce, can_sample, check_prompts, open_data
 from puna.train.stability import Monitor
 from puna.train.step import Outcome, train_step
 from puna.train.validate import Validation, validate
+
+_FAILED_SAVE = 1000
+"""Above all signals' numbers."""
 
 
 def train(
@@ -75,6 +79,7 @@ def train(
     """
     if resume and force:
         raise TrainError("--resume goes on with a run and --force deletes it; give one of them")
+    began = time.perf_counter()
     with joined(group_needed=needs_group(recipe)) as world, contextlib.ExitStack() as stack:
         world.first(lambda: check_batch(recipe, world.size))
         mesh = build_mesh(recipe.parallel, world)
@@ -94,7 +99,7 @@ def train(
         record = Record("train", config=recipe.model_dump(exclude_none=True))
         record.inputs = {"data": fingerprint, "tokenizer": tokenizer.sha256}
         with explain_out_of_memory(recipe):
-            _train(stack, record, found, recipe, run, world, mesh, tokenizer, loader, heldout, sample, stop_at)
+            _train(stack, began, record, found, recipe, run, world, mesh, tokenizer, loader, heldout, sample, stop_at)
 
 
 def _make_room(recipe: Recipe, run: RunDir, *, resume: bool, force: bool) -> Path | None:
@@ -118,6 +123,7 @@ def _make_ready(
 
 def _train(
     stack: contextlib.ExitStack,
+    began: float,
     record: Record,
     found: TrainState | None,
     recipe: Recipe,
@@ -155,7 +161,7 @@ def _train(
         recipe, run, world, mesh, device, tokenizer, loader, heldout, model, objective, optimizer, state, monitor,
         metrics, None, saver, sample,
     )  # fmt: skip
-    session.clock.first_step = state.step
+    session.clock = Clock(began, began, first_step=state.step)
     announce(session)
     last = min(recipe.total_steps, stop_at or recipe.total_steps)
     if world.main:
@@ -202,11 +208,17 @@ def _after_step(session: Session, outcome: Outcome, interrupt: Interrupt, last: 
     """Whatever is due after a step: look, log, validate, sample, save."""
     recipe, state = session.recipe, session.state
     done, stopping = state.step == recipe.total_steps, state.step == last
-    stopped_by = session.world.largest(interrupt.signal or 0)
+    # What any process has to tell: a checkpoint that failed, or a signal.
+    told = session.world.largest(_FAILED_SAVE if session.saver.failed else interrupt.signal or 0)
+    if told == _FAILED_SAVE:
+        session.saver.wait()
+        raise SystemExit(EXIT_CODE)
+    stopped_by = told
     saves = stopping or state.step % recipe.checkpoint.every_steps == 0 or stopped_by
     logs = state.step % recipe.train.log_every == 0 or stopping or stopped_by
     if (logs or saves) and outcome.verdict.fine:
-        _check_finite(session, outcome)
+        session.settle()
+        session.agreed(lambda: _check_finite(session, outcome))
     if logs and outcome.verdict.fine:
         _log(session, outcome)
     if session.display is not None:
@@ -229,7 +241,7 @@ def _check_finite(session: Session, outcome: Outcome) -> None:
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise TrainError(
             f"step {session.state.step}: the loss is {loss} and the gradient's norm {norm}",
-            hint="lower optim.lr, raise optim.warmup_steps, or let stability.action = 'skip' leave such batches out",
+            hint="--resume with stability.action=skip leaves such batches out; or start again with a lower optim.lr",
         )
 
 
@@ -237,7 +249,6 @@ def _left_out(session: Session, outcome: Outcome) -> bool:
     """Record a batch that was left out; whether the run went back to a checkpoint because of it."""
     state, recipe = session.state, session.recipe
     state.skipped += 1
-    session.source_sums = None
     number = state.batch_number(state.step - 1)
     session.metrics.write(
         "skipped", state.step, session.tokens, reason=outcome.verdict.sentence, first_sequence=number * session.rows,
@@ -249,14 +260,15 @@ def _left_out(session: Session, outcome: Outcome) -> bool:
     checkpoints = session.world.first(lambda: list_checkpoints(session.run))
     if recipe.stability.action != "rollback" or not checkpoints:
         return False
-    _roll_back(session, outcome.verdict.sentence, checkpoints[-1][0])
+    _roll_back(session, outcome, checkpoints[-1][0])
     return True
 
 
-def _roll_back(session: Session, reason: str, to_step: int) -> None:
+def _roll_back(session: Session, outcome: Outcome, to_step: int) -> None:
     """Return to a checkpoint; the batches from there to here are passed over."""
     run, state, world = session.run, session.state, session.world
-    path, from_step = directory_of(run, to_step), state.step
+    path, from_step, reason = directory_of(run, to_step), state.step, outcome.verdict.sentence
+    bad_batch = state.batch_number(from_step - 1)
     saved = world.first(lambda: read_state(path))
     load_tensors(path, session.model, session.optimizer, world)
     passed_over = state.batch_number(from_step - 1) + 1 - saved.batch_number(to_step)
@@ -266,8 +278,10 @@ def _roll_back(session: Session, reason: str, to_step: int) -> None:
     session.source_sums = None
     session.metrics.rewind(to_step)
     session.metrics.write(
-        "rollback", to_step, session.tokens, from_step=from_step, to_step=to_step, batches=passed_over, reason=reason
-    )
+        "rollback", to_step, session.tokens, from_step=from_step, to_step=to_step, batches=passed_over, reason=reason,
+        first_sequence=bad_batch * session.rows, sequences=session.rows, loss=_finite(outcome.loss.item()),
+        grad_norm=_finite(outcome.norm.item()),
+    )  # fmt: skip
     if session.display is not None:
         session.display.event(f"back from step {from_step} to {to_step}: {reason}")
 
@@ -279,10 +293,9 @@ def _finite(value: float) -> float | str:
 
 def _log(session: Session, outcome: Outcome) -> None:
     recipe, state, clock = session.recipe, session.state, session.clock
-    session.device.synchronize()
+    session.settle()
     tokens = clock.n_steps * recipe.train.batch_tokens
     rate = tokens / clock.steps
-    state.train_seconds += clock.steps
     now = time.perf_counter()
     overall = (state.step - clock.first_step) * recipe.train.batch_tokens / (now - clock.began)
     flops = flops_per_token(recipe.model, recipe.model.context)
@@ -317,6 +330,7 @@ def _log(session: Session, outcome: Outcome) -> None:
 
 
 def _validate(session: Session, *, final: bool) -> Validation:
+    session.settle()
     recipe, started = session.recipe, time.perf_counter()
     result = validate(
         session.objective,
@@ -339,6 +353,7 @@ def _validate(session: Session, *, final: bool) -> Validation:
 def _sample(session: Session) -> None:
     if not can_sample(session):
         return
+    session.settle()
     step = session.state.step
     for prompt in session.recipe.samples.prompts:
         with torch.compiler.set_stance("force_eager"):
@@ -351,6 +366,7 @@ def _sample(session: Session) -> None:
 
 
 def _save(session: Session) -> None:
+    session.settle()
     state, clock = session.state, session.clock
     now = time.perf_counter()
     state.wall_seconds += now - clock.saved

@@ -1,5 +1,6 @@
 """Whether a run may start, go on or is finished, and from which checkpoint."""
 
+import contextlib
 from pathlib import Path
 
 from puna.config.explain import differences
@@ -7,14 +8,16 @@ from puna.config.recipe import Recipe
 from puna.config.toml import read_toml
 from puna.core.console import warn
 from puna.core.errors import CheckpointError
-from puna.core.files import discard, remove, storage_errors, sweep
+from puna.core.files import discard, remove, storage_errors
 from puna.core.layout import RunDir
 from puna.core.records import read_record
 from puna.model.files import resolve_model
 from puna.train.checkpoint import list_checkpoints
 
-MAY_CHANGE = ("description", "train.log_every", "validation.", "samples.", "checkpoint.", "energy.", "metrics.")
-"""Keys that change neither the data nor a weight."""
+MAY_CHANGE = (
+    "description", "train.log_every", "stability.", "validation.", "samples.", "checkpoint.", "energy.", "metrics.",
+)  # fmt: skip
+"""Keys that change neither the data nor a weight; and what is done about the next spike, which may be the way on."""
 
 MAY_CHANGE_BITS = (
     "parallel.", "train.micro_batch_tokens", "train.loss_chunk_tokens", "train.compile", "train.recompute",
@@ -72,7 +75,10 @@ def newest(recipe: Recipe, run: RunDir) -> Path | None:
     Raises:
         CheckpointError: There is none, and the run was started with another recipe.
     """
-    sweep(run.checkpoints)
+    # The lock is ours: whatever has a temporary name here was left by a process that is dead, on whichever machine.
+    for remains in run.checkpoints.glob(".tmp-*"):
+        with contextlib.suppress(OSError):
+            remove(remains)
     checkpoints = list_checkpoints(run)
     if checkpoints:
         return checkpoints[-1][1]

@@ -59,7 +59,7 @@ class Saver:
         named = tensors(model, optimizer)
         if self._config.asynchronous:
             copies = {name: _copied(tensor) for name, tensor in named.items()}
-            self._thread = threading.Thread(target=self._guarded, args=(deepcopy(state), copies), name="checkpoint")
+            self._thread = threading.Thread(target=self._guarded, args=(deepcopy(state), copies), daemon=True)
             self._thread.start()
         else:
             self._write(state, named)
@@ -78,8 +78,15 @@ class Saver:
             error, self._error = self._error, None
             raise error
 
+    @property
+    def failed(self) -> bool:
+        """Whether the last save has come to grief; `wait` says how."""
+        return self._error is not None
+
     def _guarded(self, state: TrainState, named: dict[str, Tensor]) -> None:
         try:
+            if self._world.device.type == "cuda":
+                torch.cuda.set_device(self._world.device)  # a thread begins on the first one
             self._write(state, named)
         except BaseException as error:
             self._error = error
@@ -88,20 +95,24 @@ class Saver:
         final = directory_of(self._run, state.step)
         if not self._world.main:
             directory = self._world.told(None)
-            if not directory:
+            if directory:
+                self._write_part(Path(directory), named)
+            # Nobody leaves before the directory has its name: launchers stop all when one has ended.
+            if not directory or not self._world.told(None):
                 raise StorageError(f"{final}: cannot be written by the main process")
-            self._write_part(Path(directory), named)
             return
         told = False
         try:
             with atomic_directory(final, replace=True) as directory:
                 told = bool(self._world.told(str(directory)))
                 hashes = self._write_part(directory, named)
+                told = False
                 write_state(directory, state, hashes)
         except StorageError:
             if not told:
                 self._world.told("")
             raise
+        self._world.told(str(final))
         self._prune()
 
     def _write_part(self, directory: Path, named: dict[str, Tensor]) -> dict[str, str]:

@@ -41,20 +41,21 @@ def train_step(session: Session, batches: Iterator[NDArray[np.int64]]) -> Outcom
     started = time.perf_counter()
     recipe, state = session.recipe, session.state
     lr = learning_rate(state.step, recipe.optim, recipe.total_steps)
+    before = session.source_sums
     nats_S = _passes(session, batches)
     loss = nats_S.sum() / recipe.train.batch_tokens
     norm = clip_gradient(session.model, recipe.optim.clip_norm)
     verdict = FINE
     if recipe.stability.action != "stop":
-        verdict = session.monitor.judge(loss.item(), norm.item())
-    if verdict.fine:
+        verdict = session.agreed(lambda: session.monitor.judge(loss.item(), norm.item()))
+    if not verdict.fine:
+        session.source_sums = before
+    else:
         set_learning_rate(session.optimizer, lr)
         session.optimizer.step()
     session.optimizer.zero_grad(set_to_none=True)
-    if session.device.torch_device.type == "cpu":
-        session.device.synchronize()
     state.step += 1
-    session.clock.steps += time.perf_counter() - started
+    session.count_step_time(time.perf_counter() - started)
     session.clock.n_steps += 1
     return Outcome(loss, norm, lr, verdict)
 
@@ -71,9 +72,10 @@ def _passes(session: Session, batches: Iterator[NDArray[np.int64]]) -> Tensor:
         set_last_pass(session.model, mesh, last=number == session.passes - 1)
         total, losses_BP = session.objective.train(tokens_BT[:, :-1], tokens_BT[:, 1:])
         (total / recipe.train.batch_tokens).backward()
-        labels_B = torch.from_numpy(labels).to(device)
-        sums_2S[0].index_add_(0, labels_B, losses_BP.sum(1, dtype=torch.float64))
-        sums_2S[1].index_add_(0, labels_B, torch.ones_like(labels_B, dtype=torch.float64) / mesh.context)
+        # A product, because adding by index has no fixed order on a GPU.
+        is_source_SB = torch.from_numpy(labels == np.arange(len(names))[:, None]).to(device).double()
+        sums_2S[0] += is_source_SB @ losses_BP.sum(1, dtype=torch.float64)
+        sums_2S[1] += is_source_SB.sum(1) / mesh.context
     session.world.sum(sums_2S)
     sums_2S /= mesh.tensor
     session.source_sums = sums_2S if session.source_sums is None else session.source_sums + sums_2S

@@ -5,6 +5,7 @@ for the same steps, in processes of their own: one straight through; the other i
 checkpoint in the middle, and resumed. Then every tensor of the training state and every logged loss must be the same.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -17,12 +18,11 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
-from puna.config.load import save_recipe
+from puna.config.load import load_recipe, save_recipe
 from puna.config.recipe import Recipe
-from puna.config.toml import read_toml
 from puna.core.console import say
 from puna.core.errors import CheckpointError, TrainError
-from puna.core.files import sweep
+from puna.core.files import storage_errors, sweep
 from puna.core.layout import RunDir
 from puna.train.checkpoint import list_checkpoints, read_state
 from puna.train.metrics import read_metrics
@@ -48,12 +48,13 @@ def verify(run_path: Path, data: str | None, steps: int, processes: int) -> None
     run = RunDir(run_path)
     if not run.config.is_file():
         raise CheckpointError(f"{run_path}: holds no run (there is no config.toml)")
-    recipe = Recipe.model_validate(read_toml(run.config))
+    recipe = load_recipe(str(run.config)).recipe
     data = data or str(Path("data") / recipe.name)
     start, path = _starting_point(run, recipe, steps)
     middle, end = start + max(1, steps // 2), start + steps
     say(f"{run_path}: steps {start + 1} to {end}, straight through and killed after step {middle}")
-    with tempfile.TemporaryDirectory(prefix="puna-verify-") as folder:
+    # Beside the run: there is room for checkpoints, and the first one needs none.
+    with storage_errors(run_path), tempfile.TemporaryDirectory(prefix=".puna-verify-", dir=run_path.parent) as folder:
         whole, killed = RunDir(Path(folder) / "whole"), RunDir(Path(folder) / "killed")
         for copy in (whole, killed):
             _copy(copy, recipe, path, middle)
@@ -85,7 +86,7 @@ def _copy(copy: RunDir, recipe: Recipe, checkpoint: Path | None, middle: int) ->
     save_recipe(recipe.model_copy(update=update), copy.config)
     if checkpoint is not None:
         read_state(checkpoint)
-        shutil.copytree(checkpoint, copy.checkpoints / checkpoint.name)
+        shutil.copytree(checkpoint, copy.checkpoints / checkpoint.name, copy_function=os.link)
 
 
 def _command(run: RunDir, data: str, end: int, processes: int) -> list[str]:
@@ -106,7 +107,7 @@ def _kill_after(run: RunDir, data: str, middle: int, end: int, processes: int) -
     """Train until the checkpoint of the middle step is there, then kill; the steps after it are lost."""
     with tempfile.TemporaryFile("w+") as log:
         command = _command(run, data, end, processes)
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + _LONGEST_WAIT_S
         while process.poll() is None and time.monotonic() < deadline:
             if any(step == middle for step, _ in list_checkpoints(run)):
@@ -115,12 +116,27 @@ def _kill_after(run: RunDir, data: str, middle: int, end: int, processes: int) -
         else:
             log.seek(0)
             raise TrainError(f"no checkpoint of step {middle} came: {log.read().strip()[-_LAST_WORDS:]}")
-        os.killpg(process.pid, signal.SIGKILL)
+        # torchrun's workers have sessions of their own, and would go on without it.
+        for number in [*_descendants(process.pid), process.pid]:
+            os.kill(number, signal.SIGKILL)
         process.wait()
     sweep(run.checkpoints)
     for step, path in list_checkpoints(run):
         if step > middle:
             shutil.rmtree(path)
+
+
+def _descendants(process: int) -> list[int]:
+    """The processes that a process has started, and those that these have."""
+    parents = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
+    found, added = set(), {process}
+    while added:
+        added = {child for child, parent in parents.items() if parent in added}
+        found |= added
+    return sorted(found)
 
 
 def _compare(whole: RunDir, killed: RunDir, end: int) -> tuple[int, int, int]:

@@ -1,0 +1,37 @@
+"""How the numbers of `[parallel]` meet the devices that there are."""
+
+from puna.config.recipe import ParallelConfig, Recipe
+from puna.core.errors import TrainError
+
+
+def resolved_shard(config: ParallelConfig, devices: int) -> int:
+    """How many devices weights are sharded over, where there are `devices` in all.
+
+    Raises:
+        TrainError: The numbers of the layout do not multiply to the number of devices.
+    """
+    fixed = config.replicate * config.context * config.tensor
+    shard = config.shard or max(1, devices // fixed)
+    if fixed * shard != devices:
+        product = f"{config.replicate} x {shard} x {config.context} x {config.tensor} = {fixed * shard}"
+        raise TrainError(
+            f"parallel: replicate x shard x context x tensor = {product}, but the number of processes is {devices}",
+            hint="change [parallel], or start as many: torchrun --nproc-per-node, `puna plan` --devices",
+        )
+    return shard
+
+
+def check_batch(recipe: Recipe, devices: int) -> None:
+    """Refuse a batch that the devices cannot share equally.
+
+    Raises:
+        TrainError: Naming the numbers.
+    """
+    batches = recipe.parallel.replicate * resolved_shard(recipe.parallel, devices)
+    once = recipe.train.micro_batch_tokens * batches
+    if recipe.train.batch_tokens % once:
+        raise TrainError(
+            f"train.batch_tokens = {recipe.train.batch_tokens} is not a multiple of train.micro_batch_tokens = "
+            f"{recipe.train.micro_batch_tokens} on each of {batches} devices, {once} in all",
+            hint="lower train.micro_batch_tokens, or use fewer devices for batches (parallel.tensor, parallel.context)",
+        )
