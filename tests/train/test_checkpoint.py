@@ -2,6 +2,9 @@
 
 import errno
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -187,3 +190,53 @@ def test_full_disk_leaves_the_older_checkpoint_and_nothing_half_written(
         save_checkpoint(run, TrainState(step=10), model, optimizer, keep=1, asynchronous=asynchronous)
     assert [path.name for path in run.checkpoints.iterdir()] == ["step-00000005"]
     assert read_state(run.checkpoints / "step-00000005").step == 5
+
+
+TOGETHER = """
+import sys, time
+from pathlib import Path
+import torch
+from puna.config.recipe import CheckpointConfig, ModelConfig, OptimConfig
+from puna.core import files
+from puna.core.errors import StorageError
+from puna.core.layout import RunDir
+from puna.model.llama import Llama
+from puna.parallel.world import joined
+from puna.train import saver
+from puna.train.checkpoint import TrainState, list_checkpoints
+from puna.train.optimizer import build_optimizer
+
+sync, write_state = files.sync, saver.write_state
+
+def full(*arguments):
+    raise StorageError("no space left")
+
+with joined(group_needed=False) as world:
+    run = RunDir(Path(sys.argv[1]))
+    model = Llama(ModelConfig(dim=8, n_layers=1, n_heads=2, n_kv_heads=1, ffn_dim=16, vocab_size=260, context=8))
+    optimizer = build_optimizer(model, OptimConfig())
+    writer = saver.Saver(run, CheckpointConfig(), world)
+    files.sync = lambda path: (time.sleep(0.2), sync(path))
+    writer.save(TrainState(step=5), model, optimizer)
+    writer.wait()
+    print(world.rank, [step for step, _ in list_checkpoints(run)], flush=True)
+    world.each(None)
+    saver.write_state = full if world.main else write_state
+    writer.save(TrainState(step=10), model, optimizer)
+    try:
+        writer.wait()
+    except StorageError as error:
+        print(world.rank, "failed", [step for step, _ in list_checkpoints(run)], flush=True)
+"""
+
+
+def test_no_process_leaves_a_save_before_it_is_complete_or_has_failed(tmp_path: Path):
+    """The main process is slow to flush; then its disk is full: the other one knows both."""
+    script = tmp_path / "together.py"
+    script.write_text(TOGETHER)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [sys.executable, *launcher, str(script), str(tmp_path / "run")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert sorted(done.stdout.splitlines()) == ["0 [5]", "0 failed [5]", "1 [5]", "1 failed [5]"]
