@@ -55,7 +55,6 @@ def _results(session: Session, record: Record, final: Validation) -> dict[str, A
     rate = statistics.median(rates) if rates else tokens / state.train_seconds
     flops = flops_per_token(recipe.model, recipe.model.context)
     peak = device.peak_flops * size
-    sequences = state.batch_number(state.step - 1) * session.rows + session.rows
     return {
         "parameters": parameters(recipe.model).total,
         "tokens": tokens,
@@ -76,10 +75,8 @@ def _results(session: Session, record: Record, final: Validation) -> dict[str, A
         "mfu": {name: value * rate / peak for name, value in flops.items()},
         "energy": estimate_energy(state.wall_seconds, device, recipe.energy, size),
         "sessions": state.sessions,
-        "source_tokens": {
-            name: count * recipe.model.context for name, count in session.loader.counts(sequences).items()
-        },
-        "epochs": session.loader.epochs(sequences),
+        "source_tokens": {name: count * recipe.model.context for name, count in session.sequences_by_source().items()},
+        "epochs": session.epochs_by_source(),
         "final": {"loss": final.loss, "bits_per_byte": final.bits_per_byte},
         "recipe_sha256": sha256_json(record.config),
     }

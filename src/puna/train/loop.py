@@ -302,8 +302,7 @@ def _log(session: Session, outcome: Outcome) -> None:
     peak = session.device.peak_flops * session.world.size
     memory = session.world.largest(session.device.peak_memory_bytes())
     state.peak_memory_bytes = max(state.peak_memory_bytes, memory)
-    sequences = state.batch_number(state.step - 1) * session.rows + session.rows
-    counts, names = session.loader.counts(sequences), session.loader.names
+    counts, names = session.sequences_by_source(), session.loader.names
     nats_S, rows_S = ([] if session.source_sums is None else session.source_sums.tolist()) or ([], [])
     context = recipe.model.context
     line = {
@@ -320,7 +319,7 @@ def _log(session: Session, outcome: Outcome) -> None:
             name: nats / (rows * context) for name, nats, rows in zip(names, nats_S, rows_S, strict=False) if rows
         },
         "source_tokens": {name: count * context for name, count in counts.items()},
-        "epochs": session.loader.epochs(sequences),
+        "epochs": session.epochs_by_source(),
     }
     session.metrics.write("train", state.step, session.tokens, **line)
     if session.display is not None:

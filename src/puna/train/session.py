@@ -103,6 +103,22 @@ class Session:
         """Tokens that the steps done stand for."""
         return self.state.step * self.recipe.train.batch_tokens
 
+    def sequences_by_source(self) -> dict[str, int]:
+        """Sequences of the steps done by source; those that rollbacks passed over are not among them."""
+        counts = self.loader.counts(self.state.batch_number(self.state.step - 1) * self.rows + self.rows)
+        before = 0
+        for since, batches in self.state.shifts:
+            start = (since + before) * self.rows
+            passed_over = self.loader.counts(start + batches * self.rows)
+            for name, count in self.loader.counts(start).items():
+                counts[name] -= passed_over[name] - count
+            before += batches
+        return counts
+
+    def epochs_by_source(self) -> dict[str, float]:
+        """How often the steps done have read each source."""
+        return {name: count / self.loader.chunks[name] for name, count in self.sequences_by_source().items()}
+
     def say(self, text: str) -> None:
         """Tell people, once."""
         if self.world.main:
