@@ -215,7 +215,7 @@ def test_reader_that_goes_away_ends_the_text_quietly(tiny_run: RunDir):
     assert "Traceback" not in result.stderr
 
 
-def test_full_disk_is_one_sentence_and_leaves_nothing(tiny_toml: Path, tmp_path: Path):
+def test_full_disk_is_one_sentence_and_leaves_nothing_half_written(tiny_toml: Path, tmp_path: Path):
     """A real limit: the operating system refuses files above 100 kB."""
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
@@ -227,4 +227,5 @@ def test_full_disk_is_one_sentence_and_leaves_nothing(tiny_toml: Path, tmp_path:
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
     assert_sentence(result, "no space left")
-    assert list((tmp_path / "d").iterdir()) == []
+    assert not (tmp_path / "d" / "documents").exists()
+    assert not list((tmp_path / "d").rglob(".tmp-*"))

@@ -1,4 +1,4 @@
-"""`puna data trace`: from a step of a run back to the text."""
+"""`puna data`: where a build runs, what models it trains, and from a step of a run back to the text."""
 
 import json
 import re
@@ -14,6 +14,7 @@ from puna.config.load import save_recipe
 from puna.config.recipe import Recipe
 from puna.core.layout import DataDir, RunDir
 from puna.core.records import Record
+from puna.data.documents import documents_of
 from puna.data.loader import Loader
 from puna.data.shards import TokenShards
 from puna.tokenizer.tokenizer import Tokenizer
@@ -57,15 +58,14 @@ def _rows(tiny: Recipe, tiny_data: DataDir, lines: str) -> list[list[int]]:
     tokenizer = Tokenizer.load(tiny_data.tokenizer)
     texts = {}
     for name in tiny.mixture:
-        for line in (tiny_data.documents / f"{name}.train.jsonl").read_text().splitlines():
-            document = json.loads(line)
-            texts[name, document["id"]] = document
+        for document in documents_of(tiny_data, name, "train"):
+            texts[name, document.id] = document
     rows: dict[int, list[int]] = {}
     for line in lines.splitlines():
         span = json.loads(line)
         document = texts[span["source"], span["document"]]
-        assert span["origin"] == document["origin"]
-        ids = [*tokenizer.encode(document["text"], bos=True), tokenizer.eos_id]
+        assert span["origin"] == document.origin
+        ids = [*tokenizer.encode(document.text, bos=True), tokenizer.eos_id]
         rows.setdefault(span["sequence"], []).extend(ids[span["first"] : span["first"] + span["count"]])
     return list(rows.values())
 
@@ -148,3 +148,39 @@ def test_data_are_read_from_an_object_store(command: list[str], run: RunDir, tmp
     arguments = [run.root, "--step", 1] if command[0] == "data" else []
     result = puna(*command, *arguments, "--data-dir", "memory://nowhere", cwd=tmp_path)
     assert_sentence(result, r"memory://nowhere/record\.json: is missing, so no finished data build is here")
+
+
+def test_an_executor_that_nobody_knows_is_refused_with_those_that_there_are(tmp_path: Path):
+    result = puna("data", "build", "demo", "--executor", "spark", "--data-dir", tmp_path / "d")
+    assert_sentence(result, "--executor spark: is none of local, ray, slurm")
+
+
+def test_the_addresses_that_a_dump_refers_to_are_printed(tmp_path: Path):
+    (tmp_path / "dump.xml").write_text(
+        "<mediawiki><page><title>A</title><ns>0</ns><id>1</id><revision><text>"
+        "One.&lt;ref&gt;[http://a.org/x Title]&lt;/ref&gt; Two.&lt;ref&gt;http://a.org/x&lt;/ref&gt;"
+        "</text></revision></page></mediawiki>"
+    )
+    result = puna("data", "references", tmp_path / "dump.xml")
+    assert (result.returncode, result.stdout) == (0, "http://a.org/x\n"), result.stderr
+
+
+def test_a_classifier_is_trained_and_says_how_well_it_parts(tmp_path: Path):
+    for name, word in (("good", "encyclopaedia"), ("bad", "casino")):
+        lines = [json.dumps({"text": f"{word} {number} {word} of things and {number % 7}"}) for number in range(200)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    command = ["data", "train-classifier", "--positive", tmp_path / "good.jsonl", "--negative", tmp_path / "bad.jsonl"]
+    result = puna(*command, "--out", tmp_path / "model")
+    assert result.returncode == 0, result.stderr
+    rows = [line.split("\t") for line in result.stdout.splitlines()]
+    assert all(len(row) == 3 for row in rows)
+    assert ("0.5", "1.0000", "1.0000") in [tuple(row) for row in rows]
+    assert (tmp_path / "model" / "model.bin").is_file()
+    assert_sentence(puna(*command, "--out", tmp_path / "model"), "model: exists already")
+
+
+def test_a_missing_trainer_of_language_models_is_named(tmp_path: Path):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "a"}))
+    arguments = [tmp_path / "a.jsonl", "--reference", tmp_path / "a.jsonl", "--out", tmp_path / "lm"]
+    assert_sentence(puna("data", "train-lm", *arguments, "--lmplz", "no-lmplz"), "no-lmplz.*is not there")
+    assert not (tmp_path / "lm").exists()

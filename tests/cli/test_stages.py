@@ -27,7 +27,7 @@ def test_data_build_killed_anywhere_and_run_again_gives_the_same_bytes(
 ):
     out = tmp_path / "d"
     command = [sys.executable, "-m", "puna", "data", "build", str(tiny_toml), "--data-dir", str(out)]
-    for delay in (0.4, 0.7, 1.0, 1.3, 1.6):
+    for delay in (0.7, 1.1, 1.5, 2.0, 2.6, 3.4):
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         time.sleep(delay)
         process.send_signal(signal.SIGKILL)
@@ -37,7 +37,7 @@ def test_data_build_killed_anywhere_and_run_again_gives_the_same_bytes(
         for name in ("documents", "tokenizer"):
             assert (out / name) not in finished or (out / name / "record.json") in finished
     assert subprocess.run(command, stderr=subprocess.DEVNULL, timeout=60, check=False).returncode == 0
-    suffixes = (".bin", ".jsonl", ".model", ".md", ".toml")
+    suffixes = (".bin", ".jsonl", ".zst", ".model", ".md", ".toml")
     assert _hashes(out, *suffixes) == _hashes(tiny_data.root, *suffixes)
     assert not list(out.rglob(".tmp-*"))
 

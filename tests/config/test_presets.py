@@ -47,8 +47,29 @@ def test_every_size_of_the_paper_ships() -> None:
     assert {name for name in shipped_recipes() if name.startswith("llama-")} == set(TABLE_2)
 
 
+PROFILES = {
+    "llama": ([67.0, 15.0, 4.5, 4.5, 4.5, 2.5, 2.0], 1.4e12),
+    "redpajama-v1": ([878, 175, 59, 24, 26, 28, 20], 1.2e12),
+    "openlm": ([72.6, 21.1, 3.1, 1.7, 1.6], 1.6e12),
+}
+"""Shares and tokens: LLaMA's table 1, RedPajama's README, OpenLM's announcement."""
+SEVEN = ["common_crawl", "c4", "github", "wikipedia", "books", "arxiv", "stackexchange"]
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_profiles_of_data_have_their_published_shares(name: str) -> None:
+    recipe = load_recipe(name).recipe
+    assert (list(recipe.mixture.values()), recipe.train.tokens) == PROFILES[name]
+    assert list(recipe.data.sources) == (SEVEN if name != "openlm" else list(recipe.mixture))
+
+
+def test_llama_reads_its_sources_as_often_as_table_1_says() -> None:
+    epochs = load_recipe("llama").recipe.max_epochs
+    assert [epochs[name] for name in SEVEN] == [1.10, 1.06, 0.64, 2.45, 2.23, 1.06, 1.03]
+
+
 def test_every_other_recipe_is_in_a_table_or_the_demo() -> None:
-    tables = set(TABLE_2) | set(OPENLM) | set(OPENLM_TRAINING) | set(LATER) | {"demo", "demo-smoke"}
+    tables = set(TABLE_2) | set(OPENLM) | set(OPENLM_TRAINING) | set(LATER) | {"demo", "demo-smoke"} | set(PROFILES)
     assert set(shipped_recipes()) == tables
     assert set(OPENLM) == set(OPENLM_TRAINING)
 

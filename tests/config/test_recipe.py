@@ -9,7 +9,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 import puna
-from puna.config.recipe import ModelConfig, OptimConfig, Recipe, Source, Stage, TrainConfig
+from puna.config.data import Source
+from puna.config.recipe import ModelConfig, OptimConfig, Recipe, Stage, TrainConfig
 
 FILES = {"kind": "files", "path": "here", "include": ["*.txt"]}
 
@@ -37,9 +38,15 @@ def attributes_read() -> set[tuple[str, str]]:
     return found
 
 
+OWNERS = ("config", "_config", "rules", "_rules")
+"""What a section is called in the layer that it configures."""
+
+
 def test_all_sections_are_found() -> None:
     assert [name for name, _ in sections()] == [
-        "recipe", "data", "source", "stage", "tokenizer", "model", "rope_scaling", "train", "parallel", "stability",
+        "recipe", "data", "source", "rules", "lines", "language", "perplexity", "wikipedia_like", "gopher_quality",
+        "gopher_repetition", "c4", "code", "pii", "decontaminate", "dedup", "near", "contained", "stage",
+        "tokenizer", "model", "rope_scaling", "train", "parallel", "stability",
         "optim", "validation", "samples", "checkpoint", "metrics", "energy",
     ]  # fmt: skip
 
@@ -51,7 +58,7 @@ def test_every_setting_is_read_somewhere() -> None:
         f"{name}.{field}"
         for name, section in sections()
         for field in section.model_fields
-        if (name, field) not in read and (name == "recipe" or not {("config", field), ("_config", field)} & read)
+        if (name, field) not in read and (name == "recipe" or not {(owner, field) for owner in OWNERS} & read)
     ]
     assert unread == []
 

@@ -145,3 +145,17 @@ def full_disk() -> Callable[[int], contextlib.AbstractContextManager[None]]:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     return limit
+
+
+@pytest.fixture
+def real() -> Callable[[str], Path]:
+    """Real input from the directory that `PUNA_TEST_DATA` names, by default `shared/data` beside the repository."""
+
+    def find(name: str) -> Path:
+        beside = Path(__file__).resolve().parents[3] / "shared" / "data"
+        path = Path(os.environ.get("PUNA_TEST_DATA", beside)) / name
+        if not path.exists():
+            pytest.skip(f"{name} is not beside the project")
+        return path
+
+    return find

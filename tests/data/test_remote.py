@@ -14,12 +14,12 @@ from moto.server import ThreadedMotoServer
 from puna.config.recipe import Recipe
 from puna.core.errors import DataError
 from puna.core.layout import DataDir
-from puna.data.documents import HELDOUT, TRAIN
 from puna.data.loader import Loader
 from puna.data.prefetch import Prefetch
 from puna.data.remote import RemoteFiles, mirror, open_files
 from puna.data.shard_files import LocalFiles
 from puna.data.shards import TokenShards
+from puna.data.split import HELDOUT, TRAIN
 
 URL = "s3://bucket/demo"
 

@@ -32,7 +32,7 @@ def test_the_files_are_laid_out_as_the_docstring_says(directory: Path):
     assert (directory / "tokens-00000.bin").read_bytes() == bytes([1, 0, 5, 0, 6, 0, 7, 0, 2, 0])
     origins = [json.loads(line) for line in (directory / "origins-00001.jsonl").read_text().splitlines()]
     assert origins == [{"id": "1.txt", "origin": "shelf: 1.txt"}]
-    row = (5).to_bytes(8, "little") + (22).to_bytes(8, "little") + (60).to_bytes(8, "little") + bytes(8)
+    row = bytes(8) + (22).to_bytes(8, "little") + (60).to_bytes(8, "little") + bytes(8)
     assert (directory / "documents-00001.bin").read_bytes() == row
 
 
@@ -48,10 +48,10 @@ def test_a_damaged_manifest_is_named(directory: Path, content: bytes):
         read_manifest(directory)
 
 
-@pytest.mark.parametrize("change", [{"version": 2}, {"version": "1"}, {"format": "other"}])
+@pytest.mark.parametrize("change", [{"version": 1}, {"version": "2"}, {"format": "other"}])
 def test_another_format_or_version_is_refused_and_both_are_named(directory: Path, change: dict[str, Any]):
     _rewrite(directory, read_manifest(directory) | change)
-    with pytest.raises(DataError, match=r"is '.*' version .*this version of Puna reads 'puna-token-shards' 1"):
+    with pytest.raises(DataError, match=r"is '.*' version .*this version of Puna reads 'puna-token-shards' 2"):
         read_manifest(directory)
 
 

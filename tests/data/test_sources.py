@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from puna.config.recipe import Source
+from puna.config.data import Source
 from puna.core.errors import DataError
-from puna.data.document import BINARY, EMPTY, INVALID_UTF8, UNREADABLE, Document, Dropped
-from puna.data.sources import locate, matching_files, read_source
+from puna.data.files import InputFile
+from puna.data.sources import list_files, locate, matching_files
 
 NAMES = ["a", "b", "ab", "a.py", "b.py", "a1.txt", "[x]", "x y"]
 
@@ -21,8 +21,8 @@ def _source(path: Path, *include: str, exclude: tuple[str, ...] = ()) -> Source:
     return Source(kind="files", path=str(path), include=list(include), exclude=list(exclude), heldout_fraction=0.5)
 
 
-def _read(path: Path, *include: str, exclude: tuple[str, ...] = ()) -> list[Document | Dropped]:
-    return list(read_source("shelf", _source(path, *include, exclude=exclude), lambda _: True))
+def _list(path: Path, *include: str, exclude: tuple[str, ...] = ()) -> list[InputFile]:
+    return list_files("shelf", _source(path, *include, exclude=exclude))
 
 
 def _matching(path: Path, *include: str, exclude: tuple[str, ...] = ()) -> list[str]:
@@ -73,64 +73,47 @@ def test_an_excluded_directory_is_not_entered(tmp_path: Path, monkeypatch: pytes
     assert sorted(entered) == sorted([tmp_path.name, "a", "kept"])
 
 
-def test_files_are_read_in_the_order_of_their_paths_with_their_provenance(tmp_path: Path):
+def test_files_are_listed_in_the_order_of_their_paths_with_size_and_time(tmp_path: Path):
     for name in ("b/2.txt", "a.txt", "b/10.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
-    documents = _read(tmp_path, "**/*.txt")
-    assert [document.id for document in documents] == ["a.txt", "b/10.txt", "b/2.txt"]
-    assert documents[0] == Document("shelf", "a.txt", "a.txt", f"{tmp_path}: a.txt")
+    files = _list(tmp_path, "**/*.txt")
+    assert [file.name for file in files] == ["a.txt", "b/10.txt", "b/2.txt"]
+    assert [file.size for file in files] == [5, 8, 7]
+    with files[1].open() as stream:
+        assert stream.read() == b"b/10.txt"
+    before = files[0].stamp
+    os.utime(tmp_path / "a.txt", ns=(1, 1))
+    assert _list(tmp_path, "**/*.txt")[0].stamp != before
 
 
-def test_only_wanted_documents_are_opened(tmp_path: Path):
-    (tmp_path / "a.txt").write_text("a")
-    (tmp_path / "b.txt").write_text("b")
-    documents = read_source("shelf", _source(tmp_path, "*"), lambda identity: identity == "b.txt")
-    assert [document.id for document in documents] == ["b.txt"]
+def test_files_of_a_url_are_listed_by_the_same_patterns(tmp_path: Path):
+    for name in ("b/2.txt", "a.txt", "b/10.txt", "b/c/x.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    source = Source(path=f"file://{tmp_path}", include=["**/*.txt"], exclude=["b/2*"], heldout_fraction=0.5)
+    files = list_files("shelf", source)
+    assert [(file.name, file.size) for file in files] == [("a.txt", 5), ("b/10.txt", 8)]
+    with files[1].open() as stream:
+        assert stream.read() == b"b/10.txt"
+    with pytest.raises(DataError, match=r"source 'shelf': no file below file://.* matches \*\.pdf"):
+        list_files("shelf", source.model_copy(update={"include": ["*.pdf"]}))
 
 
-@pytest.mark.parametrize(
-    ("content", "text"),
-    [
-        (b"\xef\xbb\xbfabc", "abc"),
-        (b"a\r\nb\rc\n", "a\nb\nc\n"),
-        (b" \n x ", " \n x "),
-        ("\u2028▁🦙\x1b[1m".encode(), "\u2028▁🦙\x1b[1m"),
-        (b"\x01" + b"a" * 100, "\x01" + "a" * 100),
-    ],
-)
-def test_text_is_kept_but_for_byte_order_marks_and_line_ends(tmp_path: Path, content: bytes, text: str):
-    (tmp_path / "a").write_bytes(content)
-    (document,) = _read(tmp_path, "*")
-    assert isinstance(document, Document)
-    assert document.text == text
+def test_a_store_that_cannot_be_listed_is_one_sentence():
+    source = Source(path="nosuchprotocol://bucket", include=["*"], heldout_fraction=0.5)
+    with pytest.raises(DataError, match="source 'shelf': nosuchprotocol://bucket cannot be listed"):
+        list_files("shelf", source)
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"", EMPTY),
-        (b"\xef\xbb\xbf \r\n", EMPTY),
-        (b"text\0text", BINARY),
-        (bytes(range(1, 32)) * 3, BINARY),
-        ("naïve".encode("latin-1"), INVALID_UTF8),
-        (b"\xed\xa0\x80", INVALID_UTF8),
-        ("x".encode("utf-16"), BINARY),
-    ],
-)
-def test_what_is_no_text_is_dropped_with_its_reason(tmp_path: Path, content: bytes, reason: str):
-    (tmp_path / "a").write_bytes(content)
-    assert _read(tmp_path, "*") == [Dropped("shelf", "a", reason)]
-
-
-def test_a_file_that_cannot_be_read_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "a").write_text("x")
-
-    def refuse(path: Path) -> bytes:
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(Path, "read_bytes", refuse)
-    assert _read(tmp_path, "*") == [Dropped("shelf", "a", UNREADABLE)]
+def test_what_is_read_of_a_file_is_told(tmp_path: Path):
+    (tmp_path / "a").write_bytes(b"x" * 1_000_000)
+    told: list[int] = []
+    with _list(tmp_path, "*")[0].watched(told.append).open() as stream:
+        assert len(stream.read(10)) == 10
+        assert 10 <= sum(told) < 1_000_000
+        stream.read()
+    assert sum(told) == 1_000_000
 
 
 def test_a_directory_that_cannot_be_read_ends_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -144,7 +127,7 @@ def test_a_directory_that_cannot_be_read_ends_the_build(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(DataError, match=r"source 'shelf': .*closed cannot be read \(Permission denied\)"):
-        _read(tmp_path, "**/*")
+        _list(tmp_path, "**/*")
 
 
 def test_links_pipes_and_sockets_are_passed_over(tmp_path: Path):
@@ -170,10 +153,12 @@ def test_links_pipes_and_sockets_are_passed_over(tmp_path: Path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
-def test_a_name_that_is_no_utf8_still_makes_a_document(tmp_path: Path):
+def test_a_name_that_is_no_utf8_is_shown_escaped_and_still_opens(tmp_path: Path):
     (tmp_path / os.fsdecode(b"\xe9.txt")).write_text("x")
-    (document,) = _read(tmp_path, "*.txt")
-    assert document == Document("shelf", "\\udce9.txt", "x", f"{tmp_path}: \\udce9.txt")
+    (file,) = _list(tmp_path, "*.txt")
+    assert file.name == "\\udce9.txt"
+    with file.open() as stream:
+        assert stream.read() == b"x"
 
 
 def test_a_package_is_found_but_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -182,16 +167,16 @@ def test_a_package_is_found_but_not_imported(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "explosive" / "speech.txt").write_text("My fellow Americans")
     monkeypatch.syspath_prepend(tmp_path)
     source = Source(kind="package", package="explosive", include=["*.txt"], heldout_fraction=0.5)
-    (document,) = read_source("prose", source, lambda _: True)
-    assert document.origin == "explosive of unknown version: speech.txt"
+    (file,) = list_files("prose", source)
+    assert file.name == "speech.txt"
+    assert locate("prose", source)[1] == "explosive of unknown version"
     assert "explosive" not in sys.modules
 
 
 def test_the_standard_library_comes_with_its_version():
     source = Source(kind="python-stdlib", include=["json/*.py"], heldout_fraction=0.5)
-    documents = list(read_source("code", source, lambda _: True))
-    assert "json/decoder.py" in [document.id for document in documents]
-    assert documents[0].origin == f"Python {platform.python_version()}: json/__init__.py"
+    assert "json/decoder.py" in [file.name for file in list_files("code", source)]
+    assert locate("code", source)[1] == f"Python {platform.python_version()}"
 
 
 @pytest.mark.parametrize("package", ["no_such_package_here", "made_by_hand"])
@@ -211,13 +196,13 @@ def test_a_single_module_is_no_source():
 
 def test_a_missing_directory_is_named(tmp_path: Path):
     with pytest.raises(DataError, match=r"source 'shelf': there is no directory .*nowhere") as error:
-        _read(tmp_path / "nowhere", "*")
+        _list(tmp_path / "nowhere", "*")
     assert error.value.hint == "correct data.sources.shelf.path"
 
 
 def test_patterns_that_match_nothing_are_named(tmp_path: Path):
     with pytest.raises(DataError, match=r"source 'shelf': no file below .* matches \*\.txt, \*\.md"):
-        _read(tmp_path, "*.txt", "*.md")
+        _list(tmp_path, "*.txt", "*.md")
 
 
 def test_a_pattern_with_a_backward_range_is_refused(tmp_path: Path):

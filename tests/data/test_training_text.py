@@ -5,7 +5,8 @@ import pytest
 from puna.config.recipe import Recipe
 from puna.core.errors import DataError
 from puna.core.layout import DataDir
-from puna.data.documents import build_documents, documents_file, read_documents
+from puna.data.build.road import build_documents
+from puna.data.documents import documents_of
 from puna.data.training_text import training_text
 
 
@@ -21,11 +22,7 @@ def many(recipe: Recipe, out: DataDir, shelf: Path) -> Recipe:
 
 def _sizes(recipe: Recipe, out: DataDir) -> dict[str, int]:
     texts = list(training_text(recipe, out))
-    known = {
-        document.text: source
-        for source in recipe.data.sources
-        for document in read_documents(documents_file(out, source, "train"), source)
-    }
+    known = {document.text: source for source in recipe.data.sources for document in documents_of(out, source, "train")}
     assert len(set(texts)) == len(texts)
     return {
         source: sum(len(text.encode()) for text in texts if known[text] == source) for source in recipe.data.sources
@@ -52,8 +49,7 @@ def test_the_limit_holds_however_the_hashes_fall(many: Recipe, out: DataDir, mon
 
 
 def test_the_source_that_is_shortest_for_its_share_sets_the_size(many: Recipe, out: DataDir):
-    everything = sum(len(document.text.encode()) for document in read_documents(
-        documents_file(out, "poems", "train"), "poems"))  # fmt: skip
+    everything = sum(len(document.text.encode()) for document in documents_of(out, "poems", "train"))
     sizes = _sizes(many, out)
     assert sizes["poems"] == everything
     assert sizes["code"] == pytest.approx(everything / 3, rel=0.15)

@@ -46,7 +46,8 @@ def report_run(tiny: Recipe, tmp_path: Path) -> RunDir:
         source | {"name": "code", "dropped": {}, "unigram_bits_per_byte": 3.5},
     ]
     tokenizer = {"vocab_size": 512, "sha256": "ab" * 32}
-    card = {"schema": 1, "name": "tiny", "description": "", "tokenizer": tokenizer, "sources": sources}
+    card = {"schema": 2, "name": "tiny", "description": "", "tokenizer": tokenizer, "sources": sources}
+    card["reasons"] = {"invalid_utf8": "Its bytes are no text." + HOSTILE}
     run.data_card.write_text(json.dumps(card))
     record = Record("train", config=tiny.model_dump(exclude_none=True), inputs={"data": "cd" * 32})
     record.outputs = {"model.safetensors": "ef" * 32}

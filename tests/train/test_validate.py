@@ -7,8 +7,9 @@ import torch
 
 from puna.config.recipe import ParallelConfig, Recipe
 from puna.core.layout import DataDir, RunDir
-from puna.data.documents import HELDOUT, documents_file, read_documents
+from puna.data.documents import documents_of
 from puna.data.shards import TokenShards
+from puna.data.split import HELDOUT
 from puna.model.files import load_model
 from puna.parallel.mesh import build_mesh
 from puna.parallel.objective import Objective
@@ -34,7 +35,7 @@ def test_bits_per_byte_is_its_definition(tiny: Recipe, tiny_data: DataDir, tiny_
     model, _ = load_model(tiny_run.model)
     tokenizer = Tokenizer.load(tiny_data.tokenizer)
     context = tiny.model.context
-    documents = list(read_documents(documents_file(tiny_data, "code", HELDOUT), "code"))
+    documents = list(documents_of(tiny_data, "code", HELDOUT))
     ids = [token for document in documents for token in tokenizer.encode(document.text, bos=True, eos=True)]
     nats, count = 0.0, 0
     for start in range(0, len(ids) - 1, context):

@@ -17,6 +17,8 @@ from puna.cli.arguments import (
     data_source,
     resolve,
 )
+from puna.cli.inspect import inspect
+from puna.cli.models import references, train_classifier, train_lm
 from puna.core.console import warn
 from puna.core.errors import CheckpointError, DataError
 from puna.core.layout import DataDir, RunDir
@@ -24,6 +26,7 @@ from puna.core.records import read_record
 
 if TYPE_CHECKING:
     from puna.config.recipe import Recipe
+    from puna.data.build.executors import Executor
     from puna.data.loader import Loader
 
 app = typer.Typer(help="Build the data of a recipe, and see what a run has read.", no_args_is_help=True)
@@ -36,13 +39,45 @@ def data() -> None:
 
 @app.command()
 def build(
-    recipe: RecipeName, overrides: Overrides = None, out: DataPath = None, show: Show = False, force: Force = False
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    out: DataPath = None,
+    show: Show = False,
+    force: Force = False,
+    executor: Annotated[
+        str, typer.Option("--executor", help="Where tasks run: local, ray (RAY_ADDRESS or a new one here) or slurm.")
+    ] = "local",
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Tasks at one time.  [default: all cores]", show_default=False),
+    ] = None,
+    partition: Annotated[str, typer.Option("--partition", help="Slurm: the cluster's partition.")] = "",
+    time: Annotated[str, typer.Option("--time", help="Slurm: longest time of a job.")] = "24:00:00",
+    setup: Annotated[
+        str, typer.Option("--setup", help="Slurm: shell commands that a job begins with, such as loading modules.")
+    ] = "",
 ) -> None:
-    """Read the sources, drop what is no text or is there twice, train the tokenizer, write token shards and a card."""
+    """Read the sources, clean and deduplicate, train the tokenizer, write token shards and a data card."""
     resolved = resolve(recipe, overrides, show)
-    from puna.cli.stages import build_data
+    where = data_dir(out, resolved)
+    from puna.data.build.data import Where, build_data
 
-    build_data(resolved, data_dir(out, resolved), force=force)
+    build_data(resolved, where, force=force, where=Where(_executor(executor), workers, partition, time, setup))
+
+
+def _executor(name: str) -> "Executor":
+    from puna.data.build.executors import EXECUTORS
+
+    for known in EXECUTORS:
+        if name == known:
+            return known
+    raise DataError(f"--executor {name}: is none of {', '.join(EXECUTORS)}")
+
+
+app.command()(inspect)
+app.command("train-lm")(train_lm)
+app.command("train-classifier")(train_classifier)
+app.command()(references)
 
 
 @app.command()
@@ -107,9 +142,9 @@ def _batch_number(step: int, state: dict[str, Any]) -> int:
 
 def _loader(recipe: "Recipe", run: RunDir, data: DataDir, state: dict[str, Any]) -> "Loader":
     """The sequences of the run, from the data that it was trained on."""
-    from puna.data.documents import TRAIN
     from puna.data.loader import Loader
     from puna.data.shards import TokenShards
+    from puna.data.split import TRAIN
 
     loader = Loader({name: TokenShards.open(data.shards / name / TRAIN) for name in recipe.mixture}, recipe)
     record = read_record(run.record)

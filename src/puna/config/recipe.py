@@ -3,70 +3,12 @@
 A recipe is one TOML file for the whole road. Sections are frozen: a changed recipe is a new one.
 """
 
-import re
-import warnings
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from puna.config.data import DataConfig, Share
 from puna.config.section import ConflictError, Count, Positive, Section, SourceName
-
-Share = Annotated[float, Field(gt=0, le=1e18)]
-"""A source's share of the training tokens, in any unit."""
-
-
-class Source(Section):
-    """One source of documents: text files found by a pattern below a directory, a package or Python's own library."""
-
-    kind: Literal["package", "python-stdlib", "files"]
-    """Where the files lie: in an installed Python package, in Python's standard library, or in a directory."""
-    package: str = ""
-    """kind = "package": the name by which Python would import it; it is read, never imported."""
-    path: str = ""
-    """kind = "files": the directory."""
-    include: list[str] = Field(min_length=1)
-    """Glob patterns, relative to the root of the source, of the files to read; each file is one document."""
-    exclude: list[str] = Field(default=[])
-    """Glob patterns of files to leave out."""
-    licence: str = ""
-    """The licence of the text, as it will stand on the data card."""
-    heldout_pattern: str = ""
-    """Regular expression: documents whose id it finds are held out for validation."""
-    heldout_fraction: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Share of the documents to hold out, chosen by a hash of the id."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "Source":
-        conflicts = []
-        for kind, field in (("package", "package"), ("files", "path")):
-            if (self.kind == kind) != bool(getattr(self, field)):
-                verb = "needs" if self.kind == kind else "takes no"
-                conflicts.append((f"kind = {self.kind!r} {verb} {field!r}", ["kind", field]))
-        if bool(self.heldout_pattern) == bool(self.heldout_fraction):
-            sentence = "give either heldout_pattern or heldout_fraction, so that something validates the model"
-            conflicts.append((sentence, ["heldout_pattern", "heldout_fraction"]))
-        if conflicts:
-            raise ConflictError(conflicts)
-        return self
-
-    @field_validator("heldout_pattern")
-    @classmethod
-    def _compiles(cls, pattern: str) -> str:
-        try:
-            with warnings.catch_warnings(action="ignore"):
-                re.compile(pattern)
-        except (re.error, OverflowError, RecursionError) as error:
-            raise ValueError(f"is no regular expression: {error}") from None
-        return pattern
-
-
-class DataConfig(Section):
-    """What text there is. How much of each the model sees is the mixture's matter."""
-
-    sources: dict[SourceName, Source] = Field(default={})
-    """The sources by name."""
-    shard_tokens: Count = 100_000_000
-    """Tokens after which a token shard is closed and the next one begun: about 200 MB of 16-bit ids."""
 
 
 class Stage(Section):

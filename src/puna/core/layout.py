@@ -3,10 +3,11 @@
 ```
 data/demo/                    one data build (DataDir)
   config.toml                 the resolved recipe that reproduces it
-  documents/                  cleaned documents, one JSON-lines file per source and split, and what was dropped
+  documents/                  cleaned documents per source and split, and what was dropped
+  work/                       intermediate results by stage and task; may be deleted when the build is done
   tokenizer/                  tokenizer.model, tokenizer.json, record.json
   shards/<source>/<split>/    token ids, index, origins, manifest.json
-  card.json  card.md          the data card
+  card.json  .md  .html       the data card
   record.json                 how the build came to be
 
 runs/demo/                    one training run (RunDir): the unit that people move, inspect and delete
@@ -36,6 +37,11 @@ class DataDir:
     def documents(self) -> Path:
         """Cleaned documents and the list of what was dropped."""
         return self.root / "documents"
+
+    @property
+    def work(self) -> Path:
+        """Intermediate results of the build's tasks: what makes the next build of a changed recipe short."""
+        return self.root / "work"
 
     @property
     def tokenizer(self) -> Path:

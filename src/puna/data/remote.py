@@ -17,9 +17,9 @@ from typing import Any
 from puna.core.errors import DataError, UserError
 from puna.core.files import atomic_file, sha256_file, write_bytes
 from puna.core.layout import DataDir
-from puna.data.documents import HELDOUT
 from puna.data.shard_files import LocalFiles, Piece, ShardFiles
 from puna.data.shard_format import MANIFEST, REBUILD, read_manifest
+from puna.data.split import HELDOUT
 
 MARKER = "remote.json"
 _NEEDED = ("record.json", "config.toml", "card.json", "tokenizer/tokenizer.model")

@@ -1,11 +1,11 @@
-"""The format of token shards, version 1: the token ids of the documents of one source and split.
+"""The format of token shards, version 2: the token ids of the documents of one source and split.
 
 ```
 shards/<source>/<split>/
   manifest.json             what is below; its presence says that the directory is complete
   tokens-00000.bin          token ids, little-endian, 2 bytes each up to a vocabulary of 65,536, otherwise 4
   documents-00000.bin       32 bytes per document: four little-endian 64-bit unsigned integers
-                              start   index of its first token in the split
+                              start   index of its first token in the shard
                               tokens  how many tokens it has, <s> and </s> included
                               bytes   length of its text in UTF-8
                               origin  offset of its line in origins-00000.jsonl
@@ -32,7 +32,7 @@ import numpy as np
 
 from puna.core.errors import DataError
 
-FORMAT, VERSION = "puna-token-shards", 1
+FORMAT, VERSION = "puna-token-shards", 2
 MANIFEST = "manifest.json"
 ROW = np.dtype([("start", "<u8"), ("tokens", "<u8"), ("bytes", "<u8"), ("origin", "<u8")])
 TOKENS, DOCUMENTS, ORIGINS = KINDS = ("tokens-{:05d}.bin", "documents-{:05d}.bin", "origins-{:05d}.jsonl")

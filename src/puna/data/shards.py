@@ -105,7 +105,8 @@ class TokenShards:
             raise IndexError(f"token {position} of {self.tokens}")
         shard = bisect_right(self._starts, position) - 1
         rows = self._rows(shard)
-        number = bisect_right(range(len(rows)), position, key=lambda index: int(rows[index]["start"])) - 1
+        base = self._starts[shard]
+        number = bisect_right(range(len(rows)), position - base, key=lambda index: int(rows[index]["start"])) - 1
         row, name = rows[number], ORIGINS.format(shard)
         first = int(row["origin"])
         size = self._files[name]["bytes"]
@@ -115,7 +116,7 @@ class TokenShards:
                 raise ValueError
             line = bytearray(end - first)
             self.files.reader([Piece(self.files.path(name), first, memoryview(line))])
-            return json.loads(line), int(row["start"]), int(row["tokens"])
+            return json.loads(line), base + int(row["start"]), int(row["tokens"])
         except ValueError:
             path = f"{self.files.location}/{name}"
             raise DataError(f"{path}: the line from byte {first} on is damaged", hint=REBUILD) from None

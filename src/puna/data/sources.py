@@ -1,7 +1,6 @@
-"""From a recipe's source to its documents: text files below a root, in the order of their paths.
+"""From a recipe's source to its files: those below a root that match its patterns, in the order of their paths.
 
-A file is one document and its path is the document's id. A byte order mark is removed and line ends become newlines;
-nothing else is changed. Symbolic links, pipes and devices are passed over, so nothing is read twice or from elsewhere.
+Symbolic links, pipes and devices are passed over, so nothing is read twice or from elsewhere.
 """
 
 import os
@@ -10,60 +9,94 @@ import re
 import stat
 import sysconfig
 import warnings
-from collections.abc import Callable, Iterator
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from puna.config.recipe import Source
+from puna.config.data import Source
 from puna.core.errors import DataError
-from puna.data.document import BINARY, EMPTY, INVALID_UTF8, UNREADABLE, Document, Dropped
-
-_CONTROLS = bytes(sorted({*range(32), 127} - {*b"\b\t\n\v\f\r\x1b"}))
-"""Control characters that no text has in numbers; logs of terminals have backspaces and escapes."""
-
+from puna.data.files import InputFile
+from puna.data.numbers import MOST_FILES
 
 _WILDCARDS = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 
-def read_source(name: str, source: Source, wanted: Callable[[str], bool]) -> Iterator[Document | Dropped]:
-    """Every document of a source whose id is wanted, kept or dropped, in the order of the ids.
+def list_files(name: str, source: Source) -> list[InputFile]:
+    """The files of a source, in the order of their names.
 
     Raises:
         DataError: The package or directory is missing or cannot be read, or no file matches.
     """
-    root, version = locate(name, source)
-    paths = matching_files(name, root, source)
-    if not paths:
+    root, _ = locate(name, source)
+    files = _remote_files(name, root, source) if "://" in root else _local_files(name, Path(root), source)
+    if not files:
         raise DataError(
             f"source {name!r}: no file below {root} matches {', '.join(source.include)}",
             hint=f"correct data.sources.{name}: its include or its exclude",
         )
-    for path in paths:
+    if len(files) > MOST_FILES:
+        raise DataError(
+            f"source {name!r}: has {len(files):,} files, a source can have {MOST_FILES:,}",
+            hint="pack them into archives, which are read as they are",
+        )
+    if source.sites:
+        from puna.data.readers.stackexchange import largest_sites
+
+        files = largest_sites(files, source.sites)
+    return files
+
+
+def _local_files(name: str, root: Path, source: Source) -> list[InputFile]:
+    files = []
+    for path in matching_files(name, root, source):
+        status = (root / path).stat()
         # A name that is no UTF-8 arrives with surrogates, which no JSON file can hold.
-        identity = path.encode("utf-8", "backslashreplace").decode()
-        if wanted(identity):
-            yield read_document(name, identity, root / path, f"{version}: {identity}")
+        shown = path.encode("utf-8", "backslashreplace").decode()
+        files.append(InputFile(str(root / path), shown, status.st_size, str(status.st_mtime_ns)))
+    return files
 
 
-def locate(name: str, source: Source) -> tuple[Path, str]:
-    """The directory of a source and its version, for people.
+def _remote_files(name: str, root: str, source: Source) -> list[InputFile]:
+    import fsspec
+
+    wanted, unwanted = _patterns(name, source)
+    try:
+        system, base = fsspec.core.url_to_fs(root)
+        found = system.find(base, detail=True)
+    except Exception as error:  # each kind of store has errors of its own
+        raise DataError(
+            f"source {name!r}: {root} cannot be listed ({type(error).__name__}: {error})",
+            hint=f"correct data.sources.{name}.path; what fsspec opens needs its package, such as s3fs",
+        ) from None
+    files = []
+    for path, info in found.items():
+        shown = path.removeprefix(base).lstrip("/") or path.rsplit("/", 1)[-1]
+        if any(p.fullmatch(shown) for p in wanted) and not any(p.fullmatch(shown) for p in unwanted):
+            stamp = next(
+                (str(info[key]) for key in ("ETag", "etag", "mtime", "LastModified", "sha256") if info.get(key)), ""
+            )
+            files.append(InputFile(system.unstrip_protocol(path), shown, int(info.get("size") or 0), stamp))
+    return sorted(files, key=lambda file: file.name)
+
+
+def locate(name: str, source: Source) -> tuple[str, str]:
+    """The directory or URL of a source and its version, for people.
 
     Raises:
         DataError: It is missing.
     """
     if source.kind == "python-stdlib":
-        return Path(sysconfig.get_path("stdlib")), f"Python {platform.python_version()}"
+        return sysconfig.get_path("stdlib"), f"Python {platform.python_version()}"
     if source.kind == "files":
-        if not os.path.isdir(source.path):
+        if "://" not in source.path and not os.path.isdir(source.path):
             raise DataError(
                 f"source {name!r}: there is no directory {source.path}", hint=f"correct data.sources.{name}.path"
             )
-        return Path(source.path), source.path
+        return source.path, source.path
     return _package_root(name, source.package)
 
 
-def _package_root(name: str, package: str) -> tuple[Path, str]:
+def _package_root(name: str, package: str) -> tuple[str, str]:
     """Where an installed package lies; it is found, not imported, since nothing of it needs to run."""
     try:
         spec = find_spec(package)
@@ -80,7 +113,7 @@ def _package_root(name: str, package: str) -> tuple[Path, str]:
         version = metadata.version(package)
     except metadata.PackageNotFoundError:
         version = "of unknown version"
-    return Path(next(iter(spec.submodule_search_locations))), f"{package} {version}"
+    return next(iter(spec.submodule_search_locations)), f"{package} {version}"
 
 
 def matching_files(name: str, root: Path, source: Source) -> list[str]:
@@ -91,8 +124,7 @@ def matching_files(name: str, root: Path, source: Source) -> list[str]:
     Raises:
         DataError: A directory cannot be read, or a pattern has a range such as `[z-a]`.
     """
-    wanted = [_regex(name, pattern) for pattern in source.include]
-    unwanted = [_regex(name, pattern) for pattern in source.exclude]
+    wanted, unwanted = _patterns(name, source)
     whole = [p.removesuffix("**").removesuffix("/") or "**" for p in source.exclude if p.endswith("**")]
     closed = [_regex(name, pattern) for pattern in whole]
     """Directories all of whose content is excluded: they are not entered."""
@@ -112,6 +144,11 @@ def matching_files(name: str, root: Path, source: Source) -> list[str]:
         paths = [path for path in paths if any(p.fullmatch(path) for p in wanted)]
         found += [path for path in paths if not any(p.fullmatch(path) for p in unwanted)]
     return sorted(path for path in found if stat.S_ISREG((root / path).lstat().st_mode))
+
+
+def _patterns(name: str, source: Source) -> tuple[list[re.Pattern[str]], list[re.Pattern[str]]]:
+    """What `include` and `exclude` mean."""
+    return [_regex(name, pattern) for pattern in source.include], [_regex(name, pattern) for pattern in source.exclude]
 
 
 def _regex(name: str, pattern: str) -> re.Pattern[str]:
@@ -141,25 +178,3 @@ def _part(part: str) -> str:
         else:
             translated.append(re.escape(piece))
     return "".join(translated)
-
-
-def read_document(source: str, identity: str, path: Path, origin: str) -> Document | Dropped:
-    """One file as a document, or the reason why it is none."""
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return Dropped(source, identity, UNREADABLE)
-    if _is_binary(content):
-        return Dropped(source, identity, BINARY)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return Dropped(source, identity, INVALID_UTF8)
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if not text.strip():
-        return Dropped(source, identity, EMPTY)
-    return Document(source, identity, text, origin)
-
-
-def _is_binary(content: bytes) -> bool:
-    return b"\0" in content or len(content) - len(content.translate(None, _CONTROLS)) > len(content) // 10

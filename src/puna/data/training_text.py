@@ -3,11 +3,9 @@
 from collections.abc import Iterator
 
 from puna.config.recipe import Recipe
-from puna.core.errors import DataError
 from puna.core.layout import DataDir
-from puna.core.records import read_record
-from puna.data.documents import TRAIN, documents_file, hash_fraction, read_documents
-from puna.data.shard_format import REBUILD
+from puna.data.documents import documents_of, documents_record
+from puna.data.split import TRAIN, hash_fraction
 
 
 def training_text(recipe: Recipe, out: DataDir) -> Iterator[str]:
@@ -20,16 +18,14 @@ def training_text(recipe: Recipe, out: DataDir) -> Iterator[str]:
     Raises:
         DataError: The documents are missing or damaged.
     """
-    record = read_record(out.documents / "record.json")
-    if record is None:
-        raise DataError(f"{out.documents}: no documents are here", hint=REBUILD)
+    results = documents_record(out)["results"]
     shares = {name: share / sum(recipe.mixture.values()) for name, share in recipe.mixture.items()}
-    available = {name: record["results"][name][TRAIN]["bytes"] for name in shares}
+    available = {name: results[name][TRAIN]["bytes"] for name in shares}
     total = min(recipe.tokenizer.train_bytes, *(available[name] / share for name, share in shares.items()))
     for name, share in shares.items():
         left = share * total
         fraction = left / available[name]
-        for document in read_documents(documents_file(out, name, TRAIN), name):
+        for document in documents_of(out, name, TRAIN):
             if left > 0 and hash_fraction(f"tokenizer/{name}/{document.id}") < fraction:
                 left -= len(document.text.encode())
                 yield document.text

@@ -121,9 +121,11 @@ class TokenizerCard(Part):
 class DataCard(Part):
     """`data_card.json`."""
 
-    version: Literal[1] = Field(alias="schema")
+    version: Literal[2] = Field(alias="schema")
     tokenizer: TokenizerCard
     sources: list[SourceCard]
+    reasons: dict[str, str]
+    """What each reason for dropping a document means."""
 
 
 class Shape(Part):

@@ -1,0 +1,124 @@
+"""The data's section of a recipe: sources, their formats and the rules that they pass through."""
+
+import re
+import warnings
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from puna.config.rules import DedupConfig, RuleName, Rules
+from puna.config.section import ConflictError, Count, Positive, Section, SourceName
+
+Share = Annotated[float, Field(gt=0, le=1e18)]
+"""A source's share of the training tokens, in any unit."""
+
+Format = Literal[
+    "text", "jsonl", "parquet", "arrow", "warc", "wet", "code", "wikipedia", "gutenberg", "arxiv", "stackexchange"
+]
+
+
+class Source(Section):
+    """One source of documents: files found by a pattern, read as a format and passed through rules."""
+
+    kind: Literal["package", "python-stdlib", "files"] = "files"
+    """Where the files lie: in an installed Python package, in Python's standard library, or in a directory."""
+    package: str = ""
+    """kind = "package": the name by which Python would import it; it is read, never imported."""
+    path: str = ""
+    """kind = "files": the directory, or a URL that fsspec opens, such as s3:// or hf://datasets/."""
+    include: list[str] = Field(min_length=1)
+    """Glob patterns, relative to the root of the source, of the files to read."""
+    exclude: list[str] = Field(default=[])
+    """Glob patterns of files to leave out."""
+    format: Format = "text"
+    """What the files hold: `text` (each is one document), `jsonl` (C4 is so), `parquet`, `arrow` (a saved Hugging Face
+    dataset), `warc` and `wet` (CommonCrawl), `code` (files, archives of them, or rows of JSON lines or Parquet with
+    `content`), `wikipedia` (XML dumps), `gutenberg`, `arxiv` (LaTeX source archives), `stackexchange` (Posts.xml)."""
+    text_field: str = "text"
+    """format = "jsonl", "parquet" or "arrow": the column of the text."""
+    sites: int = Field(default=0, ge=0, lt=2**31)
+    """format = "stackexchange": only so many sites, the largest by bytes; 0 takes all. LLaMA: 28."""
+    clean: list[RuleName] = Field(default=[])
+    """The rules of `[data.rules]` that documents pass through, in this order."""
+    licence: str = ""
+    """The licence of the text, as it will stand on the data card, where the documents do not say their own."""
+    heldout_pattern: str = ""
+    """Regular expression: documents whose id it finds are held out for validation."""
+    heldout_fraction: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the documents to hold out, chosen by a hash of the id."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Source":
+        conflicts = []
+        for kind, field in (("package", "package"), ("files", "path")):
+            if (self.kind == kind) != bool(getattr(self, field)):
+                verb = "needs" if self.kind == kind else "takes no"
+                conflicts.append((f"kind = {self.kind!r} {verb} {field!r}", ["kind", field]))
+        if bool(self.heldout_pattern) == bool(self.heldout_fraction):
+            sentence = "give either heldout_pattern or heldout_fraction, so that something validates the model"
+            conflicts.append((sentence, ["heldout_pattern", "heldout_fraction"]))
+        if self.sites and self.format != "stackexchange":
+            conflicts.append((f"format = {self.format!r} takes no 'sites'", ["format", "sites"]))
+        if self.text_field != "text" and self.format not in ("jsonl", "parquet", "arrow"):
+            conflicts.append((f"format = {self.format!r} takes no 'text_field'", ["format", "text_field"]))
+        if len(set(self.clean)) != len(self.clean):
+            conflicts.append(("clean names a rule twice", ["clean"]))
+        if conflicts:
+            raise ConflictError(conflicts)
+        return self
+
+    @field_validator("heldout_pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                re.compile(pattern)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"is no regular expression: {error}") from None
+        return pattern
+
+
+class DataConfig(Section):
+    """What text there is. How much of each the model sees is the mixture's matter."""
+
+    sources: dict[SourceName, Source] = Field(default={}, max_length=127)
+    """The sources by name."""
+    rules: Rules = Rules()
+    """The thresholds of the rules that the sources name."""
+    dedup: DedupConfig = DedupConfig()
+    """Documents that are there twice."""
+    keep_dropped: bool = False
+    """Whether the text of dropped documents is kept too, so that `puna data inspect` shows it; their names and reasons
+    always are."""
+    max_document_bytes: Count = 64_000_000
+    """A larger document is dropped: this bounds the memory of a task, which takes up to some ten times as much."""
+    task_bytes: Count = 1_000_000_000
+    """Bytes of input files, as they lie on the disk, that one task reads; a larger file is a task of its own."""
+    chunk_bytes: Count = 64_000_000
+    """Bytes of raw records after which a task writes what it has done: no more is done again after a kill."""
+    partitions: Positive = 8
+    """Parts into which the shuffles of deduplication are split; a task holds one part in memory, about 16 bytes per
+    line or 16 x bands bytes per document divided by this."""
+    shard_tokens: Count = 100_000_000
+    """Tokens after which a token shard is closed and the next one begun: about 200 MB of 16-bit ids."""
+
+    @model_validator(mode="after")
+    def _known_sources(self) -> "DataConfig":
+        conflicts = []
+        for field in ("near", "contained"):
+            unknown = [name for name in getattr(self.dedup, field).sources if name not in self.sources]
+            if unknown:
+                sentence = f"dedup.{field}.sources names {', '.join(unknown)} but sources are"
+                conflicts.append((f"{sentence} {', '.join(self.sources) or 'none'}", [f"dedup.{field}.sources"]))
+        for rule, field in (("perplexity", "perplexity"), ("wikipedia-like", "wikipedia_like")):
+            users = [name for name, source in self.sources.items() if rule in source.clean]
+            if users and not getattr(self.rules, field).model:
+                sentence = f"sources.{users[0]}.clean names {rule!r}, which needs rules.{field}.model"
+                conflicts.append((sentence, [f"rules.{field}.model", f"sources.{users[0]}.clean"]))
+        users = [name for name, source in self.sources.items() if "decontaminate" in source.clean]
+        if users and not self.rules.decontaminate.sets:
+            sentence = f"sources.{users[0]}.clean names 'decontaminate', which needs rules.decontaminate.sets"
+            conflicts.append((sentence, ["rules.decontaminate.sets", f"sources.{users[0]}.clean"]))
+        if conflicts:
+            raise ConflictError(conflicts)
+        return self

@@ -1,0 +1,1 @@
+"""From the files of all sources to cleaned documents and token shards: stages of independent tasks."""

@@ -1,0 +1,139 @@
+"""Files of documents: JSON lines, compressed by zstd, each of which appears whole or not at all.
+
+A line is a document: `id`, `origin`, `text`, and where they are known `url`, `licence`, `date`, `language`, `scores`;
+while a build is at work also `n`, its number. A dropped document has `id`, `reason`, `detail` and, if the recipe keeps
+it, `text`.
+"""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self, cast
+
+import orjson
+import zstandard
+
+from puna.core.errors import DataError
+from puna.core.files import atomic_file
+from puna.data.document import Document, Dropped
+
+_LEVEL = 3
+_OPTIONAL = ("url", "licence", "date", "language", "scores")
+_DAMAGED = "build the data again"
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A document on its way through a build."""
+
+    number: int
+    document: Document
+
+
+class LinesWriter:
+    """Writes one compressed file of JSON lines; it has its name when the `with` block has ended well."""
+
+    def __init__(self, path: Path) -> None:
+        self._whole = atomic_file(path)
+
+    def __enter__(self) -> Self:
+        self._file: BinaryIO = self._whole.__enter__().open("wb")
+        self._stream = zstandard.ZstdCompressor(level=_LEVEL).stream_writer(self._file, closefd=False)
+        self._buffer = io.BufferedWriter(cast(Any, self._stream), 1 << 17)
+        return self
+
+    def write(self, fields: dict[str, Any]) -> None:
+        """Append one line.
+
+        Raises:
+            TypeError: A string is no Unicode text.
+        """
+        self._buffer.write(orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self._buffer.flush()
+                self._stream.close()
+            self._file.close()
+        except BaseException as failure:
+            self._whole.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        self._whole.__exit__(kind, error, trace)
+
+
+def document_fields(document: Document) -> dict[str, Any]:
+    """A document as a line."""
+    fields: dict[str, Any] = {"id": document.id, "origin": document.origin, "text": document.text}
+    for name in _OPTIONAL:
+        if value := getattr(document, name):
+            fields[name] = value
+    return fields
+
+
+def dropped_fields(dropped: Dropped, *, with_text: bool) -> dict[str, Any]:
+    """A dropped document as a line."""
+    fields = {"id": dropped.id, "reason": dropped.reason}
+    if dropped.detail:
+        fields["detail"] = dropped.detail
+    if with_text and dropped.text:
+        fields["text"] = dropped.text
+    return fields
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a file.
+
+    Raises:
+        DataError: It is missing, or damaged.
+    """
+    read = 0
+    try:
+        with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as data:
+            for line in io.BufferedReader(data, 1 << 17):
+                fields = orjson.loads(line)
+                if not isinstance(fields, dict):
+                    raise ValueError("no object")
+                yield fields
+                read += 1
+    except (ValueError, zstandard.ZstdError):
+        raise DataError(f"{path}: line {read + 1} is damaged", hint=_DAMAGED) from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})", hint=_DAMAGED) from None
+
+
+def read_documents(path: Path, source: str) -> Iterator[Document]:
+    """The documents in a file.
+
+    Raises:
+        DataError: It is missing, or a line is damaged.
+    """
+    for number, fields in enumerate(read_lines(path), start=1):
+        yield _document(path, number, source, fields)
+
+
+def read_numbered(path: Path, source: str) -> Iterator[Numbered]:
+    """The documents in a file of a build that is at work, with their numbers.
+
+    Raises:
+        DataError: It is missing, or a line is damaged.
+    """
+    for line, fields in enumerate(read_lines(path), start=1):
+        number = fields.pop("n", None)
+        if type(number) is not int:
+            raise DataError(f"{path}: line {line} is damaged", hint=_DAMAGED)
+        yield Numbered(number, _document(path, line, source, fields))
+
+
+def _document(path: Path, number: int, source: str, fields: dict[str, Any]) -> Document:
+    try:
+        document = Document(source, **fields)
+        if not all(type(value) is str for value in (document.id, document.text, document.origin)):
+            raise TypeError
+    except TypeError:
+        raise DataError(f"{path}: line {number} is damaged", hint=_DAMAGED) from None
+    return document

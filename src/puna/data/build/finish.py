@@ -1,0 +1,142 @@
+"""Last stage of the documents: duplicates go, the rest is split into training and held-out text."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from puna.config.data import Source
+from puna.data.build.chunks import LinesWriter, document_fields, dropped_fields, read_lines, read_numbered
+from puna.data.build.cleaning import count
+from puna.data.build.counts import Counts, add, total
+from puna.data.build.dedup import Found
+from puna.data.build.duplicates import Cleaned, read_task
+from puna.data.build.pairs import pairs_between, read_pairs
+from puna.data.build.read import Read
+from puna.data.build.task import Progress, Task
+from puna.data.build.work import DROPPED, KEPT, REPORT, chunk_paths
+from puna.data.document import Document, Dropped
+from puna.data.numbers import LAST_RECORD, document_number, place_of
+from puna.data.split import HELDOUT, SPLITS, TRAIN
+
+DEDUP = "dedup"
+"""The name of the step in the figures."""
+FILES = {split: f"{split}.jsonl.zst" for split in SPLITS}
+DROPPED_FILE, REPORT_FILE = "dropped.jsonl.zst", "report.jsonl.zst"
+
+
+@dataclass(frozen=True, eq=False)
+class Finish(Task):
+    """Writes the final documents of one task's input, and all of it that was dropped on the way."""
+
+    cleaned: Cleaned
+    found: tuple[Found, ...]
+    """The tasks that have found duplicates, in the order in which their reasons count."""
+    names: tuple[tuple[str, tuple[str, ...]], ...]
+    """Of each source of the recipe, its name and those of its files: to say where the kept one of two stands."""
+
+    @property
+    def stage(self) -> str:
+        """`finish`."""
+        return "finish"
+
+    @property
+    def made_from(self) -> Any:
+        """The documents and what is known of duplicates."""
+        return [self.cleaned.fingerprint, [task.fingerprint for task in self.found]]
+
+    @property
+    def input_bytes(self) -> int:
+        """As its documents' task."""
+        return self.cleaned.input_bytes
+
+    @property
+    def read(self) -> Read:
+        """The task that read these documents from their files."""
+        return read_task(self.cleaned)
+
+    @property
+    def name(self) -> str:
+        """The source."""
+        return self.read.name
+
+    def work_on(self, progress: Progress) -> Counts:
+        """Copy what stays."""
+        before = [self.read.results()] + ([] if self.cleaned is self.read else [self.cleaned.results()])
+        counts: Counts = total([{"steps": part.get("steps", {})} for part in before])
+        duplicates = self._duplicates()
+        keep_text = self.read.data.keep_dropped
+        with ExitStack() as stack:
+            files = {split: stack.enter_context(LinesWriter(self.directory / FILES[split])) for split in SPLITS}
+            dropped = stack.enter_context(LinesWriter(self.directory / DROPPED_FILE))
+            paths = chunk_paths(self.cleaned.directory, KEPT)
+            for path in paths:
+                for numbered in read_numbered(self.cleaned.checked(path.name), self.name):
+                    verdict = self._verdict(numbered.number, numbered.document, duplicates)
+                    count(counts, DEDUP, verdict)
+                    if isinstance(verdict, Dropped):
+                        dropped.write(dropped_fields(verdict, with_text=keep_text))
+                    else:
+                        split = HELDOUT if place_of(numbered.number).heldout else TRAIN
+                        files[split].write(document_fields(verdict))
+                        _describe(counts, split, verdict, self.read.source)
+                progress.advance(self.input_bytes // len(paths))
+            for fields in self._dropped_before():
+                dropped.write(fields)
+        self._write_report()
+        return counts
+
+    def _verdict(self, number: int, document: Document, duplicates: dict[int, tuple[str, int]]) -> Document | Dropped:
+        if number not in duplicates:
+            return document
+        reason, kept = duplicates[number]
+        place = place_of(kept)
+        source, files = self.names[place.source]
+        name = f"{source}/{files[place.file]}" + (f", record {place.record + 1}" if place.record else "")
+        return Dropped(document.source, document.id, reason, name, document.text)
+
+    def _duplicates(self) -> dict[int, tuple[str, int]]:
+        """Number, reason and kept number of every duplicate among the documents of this task."""
+        index, first, last = self.read.source_index, self.read.files_in[0][0], self.read.files_in[-1][0]
+        found: dict[int, tuple[str, int]] = {}
+        for heldout in (False, True):
+            low = document_number(heldout=heldout, source=index, file=first, record=0)
+            high = document_number(heldout=heldout, source=index, file=last, record=LAST_RECORD)
+            for task in self.found:
+                for number, kept in pairs_between(read_pairs(task), low, high):
+                    found.setdefault(int(number), (task.reason, int(kept)))
+        return found
+
+    def _dropped_before(self) -> Iterator[dict[str, Any]]:
+        for task in dict.fromkeys([self.read, self.cleaned]):
+            for path in chunk_paths(task.directory, DROPPED):
+                for fields in read_lines(task.checked(path.name)):
+                    fields.pop("n", None)
+                    yield fields
+
+    def _write_report(self) -> None:
+        tasks = dict.fromkeys([self.read, self.cleaned])
+        paths = [task.checked(path.name) for task in tasks for path in chunk_paths(task.directory, REPORT)]
+        with LinesWriter(self.directory / REPORT_FILE) as file:
+            for path in paths:
+                for fields in read_lines(path):
+                    file.write(fields)
+
+
+def _describe(counts: Counts, split: str, document: Document, source: Source) -> None:
+    """Add a document that stays to the figures of the card."""
+    size = len(document.text.encode())
+    for path in (
+        [split],
+        ["languages", document.language or "not told"],
+        ["licences", document.licence or source.licence or "not stated"],
+        ["years", document.date[:4] or "not told"],
+    ):
+        add(counts, [*path, "documents"], 1)
+        add(counts, [*path, "bytes"], size)
+
+
+def final_files(tasks: list[Finish], source: str, name: str) -> list[Path]:
+    """The files of one kind of a source, task by task."""
+    return [task.directory / name for task in tasks if task.name == source]

@@ -1,0 +1,55 @@
+"""Pairs of documents as tasks write them: on the way to components, and as what is known at the end."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from puna.core.files import atomic_file
+from puna.data.build.counts import Counts
+from puna.data.build.rows import write_rows
+from puna.data.build.task import Task
+from puna.data.dedup.components import UP, turned
+from puna.data.dedup.edges import PAIR
+from puna.data.dedup.shuffle import Rows
+
+PAIRS, UPWARD, JOINED = "pairs", "upward", "joined"
+"""Names of rows: pairs by their higher document, by their lower one, and of the first half of a round."""
+_FOUND = "found.bin"
+
+
+def write_both_ways(task: Task, pairs: Rows, partitions: int) -> Counts:
+    """Write pairs for the first half of a round."""
+    write_rows(task.directory, f"{PAIRS}-00000", [pairs], partitions, PAIR)
+    write_rows(task.directory, f"{UPWARD}-00000", [turned(pairs)], partitions, UP)
+    return {"pairs": len(pairs)}
+
+
+def write_pairs(task: Task, pairs: Rows) -> Counts:
+    """Write what a task has found: documents that go, each with the one that stays, by number."""
+    with atomic_file(task.directory / _FOUND) as path:
+        path.write_bytes(pairs[np.argsort(pairs["number"], kind="stable")].tobytes())
+    return {"found": len(pairs)}
+
+
+def read_pairs(task: Task) -> Rows:
+    """What a task has found, mapped."""
+    path = task.checked(_FOUND)
+    return np.memmap(path, dtype=PAIR, mode="r") if path.stat().st_size else np.empty(0, dtype=PAIR)
+
+
+def pairs_between(pairs: Rows, low: int, high: int) -> Rows:
+    """The pairs whose document's number is from `low` to `high`."""
+    first = np.searchsorted(pairs["number"], np.uint64(low), side="left")
+    last = np.searchsorted(pairs["number"], np.uint64(high), side="right")
+    return np.array(pairs[first:last], dtype=PAIR)
+
+
+def is_among(numbers: NDArray[np.uint64], found: Sequence[Rows]) -> NDArray[np.bool_]:
+    """Which documents go according to pairs that tasks have found; these stay on the disk."""
+    among = np.zeros(len(numbers), dtype=bool)
+    for pairs in found:
+        if len(pairs):
+            at = np.minimum(np.searchsorted(pairs["number"], numbers), len(pairs) - 1)
+            among |= pairs["number"][at] == numbers
+    return among

@@ -1,0 +1,57 @@
+"""Rows that the chunks of a task hand to the tasks of the next stage: hashes, band keys, edges.
+
+The partition of a row is decided by its first field, or by itself where it has none.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from puna.data.dedup.shuffle import PartitionWriter, Rows, read_partition
+
+HASH = np.dtype("<u8")
+"""A row that is nothing but a hash."""
+
+
+def partition_of(keys: NDArray[np.uint64], partitions: int) -> NDArray[np.int64]:
+    """The partition of each key: equal keys meet, neighbouring numbers of documents are scattered."""
+    mixed = keys ^ keys >> np.uint64(33)  # the finaliser of MurmurHash3 (Appleby 2008)
+    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+        mixed = mixed * np.uint64(factor)
+        mixed = mixed ^ mixed >> np.uint64(33)
+    return (mixed % np.uint64(partitions)).astype(np.int64)
+
+
+def write_rows(directory: Path, name: str, parts: Iterable[Rows], partitions: int, dtype: np.dtype[Any]) -> list[str]:
+    """Write rows by partition; the names of the files.
+
+    Raises:
+        StorageError: The disk is full or not writable.
+    """
+    with PartitionWriter(directory, dtype, partitions, name) as writer:
+        for rows in parts:
+            writer.add(rows, partition_of(rows[dtype.names[0]] if dtype.names else rows, partitions))
+    return [f"{name}.index.json", f"{name}.rows"]
+
+
+def row_parts(directories: Iterable[Path], kind: str, partition: int, dtype: np.dtype[Any]) -> Iterator[Rows]:
+    """The rows of a partition, chunk by chunk of each task, in the order of the directories.
+
+    Raises:
+        DataError: A file is missing or is not what was written.
+    """
+    for directory in directories:
+        for path in sorted(directory.glob(f"{kind}-*.rows")):
+            yield read_partition([directory], path.name.removesuffix(".rows"), partition, dtype)
+
+
+def read_rows(directories: Iterable[Path], kind: str, partition: int, dtype: np.dtype[Any]) -> Rows:
+    """All rows of a partition, in the order of the directories; for a moment they are in memory twice.
+
+    Raises:
+        DataError: A file is missing or is not what was written.
+    """
+    return np.concatenate([np.empty(0, dtype=dtype), *row_parts(directories, kind, partition, dtype)])

@@ -1,0 +1,104 @@
+"""What the pages of a card are made of, and how its figures are written.
+
+Paragraphs, points and `Sentence`s are Puna's own, with `code` between backticks. Other cells hold whatever a source
+or a recipe holds.
+"""
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from puna.core.units import format_bytes
+
+
+class Code(str):
+    """A cell that is a name in a file or a recipe."""
+
+    __slots__ = ()
+
+
+class Sentence(str):
+    """A cell that Puna has written itself, with `code` between backticks."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of text, then columns of figures."""
+
+    caption: str
+    header: list[str]
+    labels: int
+    """How many columns are text."""
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a flow; what it lets on and drops are shares of all records."""
+
+    name: Code
+    what: str
+    left: float
+    lost: float
+    figures: list[str]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """How many documents of a source are left after each step."""
+
+    caption: str
+    header: list[str]
+    """Of the steps' figures."""
+    steps: list[Step]
+
+
+@dataclass(frozen=True)
+class Points:
+    """A list of sentences."""
+
+    sentences: list[str]
+
+
+Block: TypeAlias = str | Table | Flow | Points
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page."""
+
+    name: str
+    """For links."""
+    title: str
+    blocks: list[Block]
+
+
+def percent(share: float) -> str:
+    """A share as `12.5 %`."""
+    return f"{100 * share:.1f} %"
+
+
+def size(count: int) -> str:
+    """Bytes for people; nothing where there are none."""
+    return format_bytes(count) if count else ""
+
+
+def change(count: int) -> str:
+    """Bytes that a step has added to documents that stay, or taken away: `-1.2 KiB`."""
+    return f"{'-' if count < 0 else '+'}{format_bytes(abs(count))}" if count else ""
+
+
+def value(threshold: Any) -> str:
+    """A threshold of a recipe."""
+    match threshold:
+        case bool():
+            return "yes" if threshold else "no"
+        case dict():
+            return ", ".join(f"{key}: {part}" for key, part in threshold.items()) or "none"
+        case list():
+            return ", ".join(map(str, threshold)) or "none"
+        case int() | float():
+            return f"{threshold:,}"
+        case _:
+            return str(threshold) or "none"

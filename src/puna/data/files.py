@@ -1,0 +1,71 @@
+"""Input files, here or in an object store, opened as streams of bytes."""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, BinaryIO, cast
+
+_BLOCK = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """One file of a source."""
+
+    url: str
+    """A local path, or a URL that fsspec opens."""
+    name: str
+    """Its path below the source's root, with `/`; for people and for documents' ids."""
+    size: int
+    """Bytes."""
+    stamp: str
+    """Changes when the file does: its modification time or the store's ETag."""
+    advance: Callable[[int], None] | None = field(default=None, compare=False, repr=False)
+    """Told how many bytes have been read, where somebody watches."""
+
+    def open(self) -> BinaryIO:
+        """The bytes as they lie there, from the beginning.
+
+        Raises:
+            OSError: It cannot be opened.
+        """
+        if "://" not in self.url:
+            file = cast(Any, open(self.url, "rb", buffering=0))  # noqa: SIM115 (the caller closes it)
+        else:
+            import fsspec
+
+            file = cast(Any, fsspec.open(self.url, "rb")).open()
+        return cast(BinaryIO, io.BufferedReader(_Watched(file, self.advance), _BLOCK))
+
+    def watched(self, advance: Callable[[int], None]) -> "InputFile":
+        """The same file, which tells how far it was read."""
+        return replace(self, advance=advance)
+
+
+class _Watched(io.RawIOBase):
+    """A stream that tells how many bytes it has given."""
+
+    def __init__(self, file: Any, advance: Callable[[int], None] | None) -> None:
+        self._file, self._advance = file, advance
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._file.readinto(buffer)
+        if self._advance and count:
+            self._advance(count)
+        return count or 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self._file.seekable()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()

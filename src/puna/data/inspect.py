@@ -1,0 +1,169 @@
+"""Kept and dropped documents of a build, to be looked at one after the other without holding them all."""
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from puna.core.errors import DataError
+from puna.core.layout import DataDir
+from puna.data.build.chunks import read_lines
+from puna.data.card_steps import dropped_documents
+from puna.data.document import Document, Dropped
+from puna.data.documents import documents_files, documents_of, documents_record
+from puna.data.shard_format import REBUILD
+from puna.data.split import HELDOUT, TRAIN
+
+_REMEMBERED = 8
+"""Documents that a cursor can go back to without reading again; each may be as large as `data.max_document_bytes`."""
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A document that is in the build."""
+
+    document: Document
+    split: str
+    """`train` or `heldout`."""
+
+
+class Inspection:
+    """The documents of a build, or of one source, or those that have a text in them.
+
+    Args:
+        out: Where the build is.
+        source: Only of this source.
+        text: Only documents in whose text, id or detail this stands; upper and lower case are the same.
+
+    Raises:
+        DataError: There are no documents, their record is damaged, or there is no such source.
+    """
+
+    def __init__(self, out: DataDir, source: str | None = None, text: str | None = None) -> None:
+        self._out, self._text = out, text.casefold() if text else ""
+        record = documents_record(out)
+        try:
+            results, self.keeps_text = record["results"], bool(record["config"]["keep_dropped"])
+            """Whether the recipe keeps the texts of dropped documents."""
+            self.sources: list[str] = list(results) if source is None else [source]
+            """In the order of the recipe."""
+            if source is not None and source not in results:
+                raise DataError(f"{out.documents}: has no source {source!r}, but {', '.join(results)}")
+            self._dropped = {name: dropped_documents(results[name]) for name in self.sources}
+        except (KeyError, TypeError, AttributeError):
+            raise DataError(f"{out.documents / 'record.json'}: is no record of documents") from None
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How many documents were dropped for each reason, most first."""
+        counts: dict[str, int] = {}
+        for reasons in self._dropped.values():
+            for reason, count in reasons.items():
+                counts[reason] = counts.get(reason, 0) + count
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+    def check_reason(self, reason: str) -> None:
+        """Refuse a reason for which nothing was dropped.
+
+        Raises:
+            DataError: With the reasons that there are.
+        """
+        if reason not in self.reasons:
+            there = ", ".join(f"{name} ({count:,})" for name, count in self.reasons.items())
+            raise DataError(
+                f"--reason {reason}: no document of {', '.join(self.sources)} was dropped for it",
+                hint=f"there are: {there}" if there else "nothing was dropped at all",
+            )
+
+    def kept(self) -> Iterator[Kept]:
+        """Documents that are in the build: source by source, training text first.
+
+        Raises:
+            DataError: A file is missing or damaged.
+        """
+        for source in self.sources:
+            for split in (TRAIN, HELDOUT):
+                for document in documents_of(self._out, source, split):
+                    if self._has(document.text, document.id):
+                        yield Kept(document, split)
+
+    def dropped(self, reason: str | None = None) -> Iterator[Dropped]:
+        """Documents that are not in the build, source by source; only those with a reason where one is given.
+
+        Raises:
+            DataError: A file is missing or damaged.
+        """
+        for source in self.sources:
+            if reason is None or reason in self._dropped[source]:
+                for file in documents_files(self._out, source, "dropped"):
+                    for row in _dropped(self._out.documents / file.path, source):
+                        if reason in (None, row.reason) and self._has(row.text, row.id, row.detail):
+                            yield row
+
+    def _has(self, *texts: str) -> bool:
+        return not self._text or any(self._text in text.casefold() for text in texts)
+
+
+def _dropped(path: Path, source: str) -> Iterator[Dropped]:
+    for number, fields in enumerate(read_lines(path), start=1):
+        try:
+            yield Dropped(source, **fields)
+        except TypeError:
+            raise DataError(f"{path}: line {number} is damaged", hint=REBUILD) from None
+
+
+def sample(rows: Iterable[Row], count: int, seed: int) -> list[Row]:
+    """`count` of the rows at random, each with the same probability, in their order; all where there are fewer.
+
+    One pass, which holds no more than `count` rows (algorithm R: Vitter 1985).
+    """
+    generator = random.Random(seed)  # noqa: S311
+    chosen: list[tuple[int, Row]] = []
+    for number, row in enumerate(rows):
+        if number < count:
+            chosen.append((number, row))
+        elif (place := generator.randrange(number + 1)) < count:
+            chosen[place] = (number, row)
+    return [row for _, row in sorted(chosen, key=lambda item: item[0])]
+
+
+class Cursor(Generic[Row]):
+    """Rows by number from something that can only be read forward: what lies further back is read again.
+
+    Args:
+        make: Begins to read at the first row.
+    """
+
+    def __init__(self, make: Callable[[], Iterable[Row]]) -> None:
+        self._make = make
+        self._restart()
+
+    def get(self, number: int) -> Row | None:
+        """The row, counted from 0; None behind the last one."""
+        if number < self._next - len(self._seen):
+            self._restart()
+        while self._next <= number:
+            try:
+                self._seen.append(next(self._rows))
+            except StopIteration:
+                return None
+            self._next += 1
+        return self._seen[number - self._next]
+
+    def _restart(self) -> None:
+        self._rows: Iterator[Row] = iter(self._make())
+        self._next = 0
+        self._seen: deque[Row] = deque(maxlen=_REMEMBERED)
+
+
+def without_controls(text: str) -> str:
+    """The text with every character that could command a terminal or turn its direction shown as a replacement."""
+    return text.translate(_SHOWN)
+
+
+_CONTROLS = [*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+_SHOWN: dict[int, Any] = dict.fromkeys([*_CONTROLS, *range(0xD800, 0xE000)], "\ufffd")

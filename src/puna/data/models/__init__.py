@@ -1,0 +1,1 @@
+"""Small models that rules ask: training and reading them."""

@@ -1,0 +1,184 @@
+"""The n-grams of evaluation sets as a table that many processes map into memory.
+
+```
+<directory>/
+  hashes.npy    uint64, sorted: the hash of each n-gram, once
+  owners.npy    uint32: for each, which row has it; of several the first, sets in the order of their names
+  filter.npy    uint64: a bitmap that answers most searches
+  rows.npy      int64, two columns: the file of each row, and its number there
+  table.json    n, the files, and how many rows and n-grams each set has
+```
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from string import ascii_lowercase, ascii_uppercase, digits
+
+import numpy as np
+from numpy.typing import NDArray
+
+from puna.config.rules import DecontaminateRules
+from puna.core.errors import DataError
+from puna.core.files import atomic_directory, write_json
+from puna.data.models.evaluation_rows import Row, find, read_rows
+from puna.data.text.words import hashes_and_lengths, word_hashes
+
+FORMAT = 1
+_BITS_PER_NGRAM = 16
+_OTHER_DIGITS = str.maketrans(digits, digits[1:] + digits[0])
+_OTHER_LETTERS = str.maketrans(
+    ascii_lowercase + ascii_uppercase,
+    ascii_lowercase[1:] + ascii_lowercase[0] + ascii_uppercase[1:] + ascii_uppercase[0],
+)
+_ARRAYS = {"hashes": np.uint64, "owners": np.uint32, "bitmap": np.uint64, "rows": np.int64}
+_FILES = {"hashes": "hashes.npy", "owners": "owners.npy", "bitmap": "filter.npy", "rows": "rows.npy"}
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What a document has in common with one row of an evaluation set."""
+
+    set: str
+    file: str
+    row: int
+    ngrams: int
+    """N-grams of the document that are the row's."""
+    words: int
+    """Words of the document in them."""
+    first: int
+    """The place in the document of the first of these words, from 0."""
+
+
+@dataclass(frozen=True)
+class NgramTable:
+    """The n-grams of all sets of a recipe."""
+
+    n: int
+    hashes: NDArray[np.uint64]
+    owners: NDArray[np.uint32]
+    bitmap: NDArray[np.uint64]
+    rows: NDArray[np.int64]
+    files: list[tuple[str, str]]
+    """Set and name of each file."""
+    sets: dict[str, dict[str, int]]
+    """For each set: `rows`, `compared` (those that have an n-gram), and `ngrams` that no row before has."""
+
+    @staticmethod
+    def build(rules: DecontaminateRules) -> "NgramTable":
+        """The table of a recipe's evaluation sets.
+
+        Raises:
+            DataError: A set has no files, or one is damaged.
+        """
+        from puna.data.models.ngram_kernel import make_filter
+
+        files: list[tuple[str, str]] = []
+        rows: list[tuple[int, int]] = []
+        hashes, owners = [np.empty(0, np.uint64)], [np.empty(0, np.uint32)]
+        sets = {name: {"rows": 0, "compared": 0, "ngrams": 0} for name in sorted(rules.sets)}
+        for name, figures in sets.items():
+            for path in find(name, rules.sets[name]):
+                for row in read_rows(path):
+                    found = row_hashes(row, rules.ngram)
+                    figures["rows"] += 1
+                    if found.size:
+                        figures["compared"] += 1
+                        hashes.append(found)
+                        owners.append(np.full(found.size, len(rows), dtype=np.uint32))
+                        rows.append((len(files), row.number))
+                files.append((name, path.name))
+        unique, first = np.unique(np.concatenate(hashes), return_index=True)  # the first is that of the first row
+        owner = np.concatenate(owners)[first]
+        of_rows = np.array(rows, dtype=np.int64).reshape(-1, 2)
+        for number, count in enumerate(np.bincount(of_rows[owner, 0], minlength=len(files))):
+            sets[files[number][0]]["ngrams"] += int(count)
+        bits = max(6, math.ceil(math.log2(max(_BITS_PER_NGRAM * unique.size, 1))))
+        return NgramTable(rules.ngram, unique, owner, make_filter(unique, bits), of_rows, files, sets)
+
+    def overlaps(self, words: NDArray[np.uint64]) -> list[Overlap]:
+        """What a document with these word hashes has in common with the rows, most words first."""
+        from puna.data.models.ngram_kernel import find_ngrams
+
+        bits = self.bitmap.size.bit_length() + 5
+        places, indices = find_ngrams(words, self.n, self.hashes, self.bitmap, bits)
+        if not places.size:
+            return []
+        owners = self.owners[indices]
+        order = np.argsort(owners, kind="stable")
+        starts = np.flatnonzero(np.diff(owners[order], prepend=-1))
+        found = [
+            self._overlap(int(owners[group[0]]), places[group]) for group in np.split(order, starts[1:]) if group.size
+        ]
+        return sorted(found, key=lambda overlap: -overlap.words)
+
+    def save(self, directory: Path) -> None:
+        """Write the table; the directory appears when it is complete."""
+        with atomic_directory(directory, replace=True) as temporary:
+            for name, file in _FILES.items():
+                np.save(temporary / file, getattr(self, name), allow_pickle=False)
+            write_json(
+                temporary / "table.json", {"format": FORMAT, "n": self.n, "files": self.files, "sets": self.sets}
+            )
+
+    @staticmethod
+    def load(directory: Path) -> "NgramTable":
+        """A table that `save` has written; its arrays are mapped into memory, not read.
+
+        Raises:
+            DataError: There is none, or it is damaged.
+        """
+        try:
+            head = json.loads((directory / "table.json").read_bytes())
+            if head["format"] != FORMAT:
+                raise ValueError(f"its format is {head['format']}, expected {FORMAT}")
+            arrays = {
+                name: np.load(directory / file, mmap_mode="r", allow_pickle=False) for name, file in _FILES.items()
+            }
+            for name, kind in _ARRAYS.items():
+                if arrays[name].dtype != kind:
+                    raise ValueError(f"{_FILES[name]} holds {arrays[name].dtype}, expected {np.dtype(kind)}")
+            files = [(str(name), str(file)) for name, file in head["files"]]
+            return NgramTable(n=int(head["n"]), files=files, sets=dict(head["sets"]), **arrays)
+        except (OSError, EOFError, ValueError, TypeError, KeyError) as error:
+            raise DataError(f"{directory}: is no table of n-grams that can be used ({error})") from None
+
+    def _overlap(self, owner: int, places: NDArray[np.int64]) -> Overlap:
+        """The overlap with one row, of whose n-grams these are the places in the document, in their order."""
+        file, number = (int(value) for value in self.rows[owner])
+        words = int(np.minimum(np.diff(places), self.n).sum()) + self.n
+        return Overlap(*self.files[file], number, places.size, words, int(places[0]))
+
+
+def row_hashes(row: Row, n: int) -> NDArray[np.uint64]:
+    """The hashes of the n-grams of a row; none reaches from one string into the next."""
+    found = [_string_hashes(string, n) for string in row.strings if len(string) >= n]  # a word has a character
+    return np.concatenate(found) if found else np.empty(0, np.uint64)
+
+
+def _string_hashes(string: str, n: int) -> NDArray[np.uint64]:
+    """The hashes of a string's n-grams of which at least half the words say something.
+
+    Numbers and single letters of ASCII do not: `0, 1, 2, …` stands in many programs, those of evaluation sets too.
+    """
+    from puna.data.models.ngram_kernel import ngram_hashes
+
+    words, lengths = hashes_and_lengths(_bytes(string))
+    if words.size < n:
+        return np.empty(0, np.uint64)
+    # A word has a digit if it is another one when all digits are other ones.
+    has_digit = words != hashes_of(string.translate(_OTHER_DIGITS))
+    is_letter = (lengths == 1) & (words != hashes_of(string.translate(_OTHER_LETTERS)))
+    telling = np.cumsum(~(has_digit | is_letter), dtype=np.int64)
+    in_ngram = telling[n - 1 :] - np.concatenate([np.zeros(1, np.int64), telling[:-n]])
+    return ngram_hashes(words, n)[2 * in_ngram >= n]
+
+
+def hashes_of(text: str) -> NDArray[np.uint64]:
+    """The hashes of a text's normalised words."""
+    return word_hashes(_bytes(text))
+
+
+def _bytes(text: str) -> NDArray[np.uint8]:
+    return np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8)

@@ -1,0 +1,194 @@
+"""Source code: files in directories and archives, and rows of JSON lines or Parquet with `content`.
+
+A file is code if its name says so (`puna.data.text.code_languages`). Its licence is, in this order: what its own
+`SPDX-License-Identifier` says, the row's column, the licence file next to it or in the nearest directory above it, the
+source's in the recipe. An archive is read twice, first for its licence files, since they may stand behind the code.
+"""
+
+import os
+import posixpath
+from collections.abc import Iterator
+from urllib.parse import quote
+
+from puna.config.data import Source
+from puna.data.document import BINARY, EMPTY, INVALID_UTF8, TOO_LARGE, UNREADABLE, Document, Dropped, Raw
+from puna.data.files import InputFile
+from puna.data.readers.code_rows import BAD_ROW, Row, has_rows, is_parquet, json_rows, parquet_rows
+from puna.data.streams import BrokenMember, Member, members
+from puna.data.text.code_languages import language_of
+from puna.data.text.decode import clean_text, decode_text, marked_encoding
+from puna.data.text.licences import detect_licence, is_licence_file, stated_licence
+
+NOT_SOURCE = "code.not_source"
+
+REASONS = {
+    NOT_SOURCE: "By its name it is no source code, or it is a licence (RedPajama v1 has such a list).",
+    BAD_ROW: "The row is no JSON object, or has no text in its column `content`.",
+}
+
+_CONTROLS = bytes(sorted({*range(32), 127} - {*b"\b\t\n\v\f\r\x1b"}))
+_LICENCE_BYTES = 200_000
+"""A licence's text is not longer; some are followed by those of libraries."""
+_DIRECTORIES = 4096
+"""Directories whose licences are remembered."""
+
+
+class CodeReader:
+    """Files of source code with their languages and licences.
+
+    Args:
+        name: The source's name.
+        source: Its section of the recipe.
+        limit: Most bytes of a file.
+    """
+
+    def __init__(self, name: str, source: Source, limit: int) -> None:
+        self._name = name
+        self._licence = source.licence
+        self._limit = limit
+        self._directories: dict[str, str | None] = {}
+
+    def records(self, file: InputFile) -> Iterator[Raw | Dropped]:
+        """The files of code in a file; those that are none are dropped by their names alone."""
+        try:
+            if is_parquet(file.name):
+                yield from self._rows(file, parquet_rows(file, self._limit))
+            elif has_rows(file, self._limit):
+                yield from self._rows(file, json_rows(file, self._limit))
+            else:
+                yield from self._members(file)
+        except OSError as error:
+            yield Dropped(self._name, file.name, UNREADABLE, str(error))
+
+    def _rows(self, file: InputFile, rows: Iterator[Row]) -> Iterator[Raw | Dropped]:
+        for ordinal, row in enumerate(rows):
+            identity = f"{file.name}#{ordinal}"
+            if isinstance(row, tuple):
+                yield Dropped(self._name, identity, *row)
+                continue
+            content = _encoded(row.pop("content"))
+            language = "" if is_licence_file(row["path"]) else language_of(row["path"])
+            if row["path"] and not language:
+                yield Dropped(self._name, identity, NOT_SOURCE, row["path"])
+            elif len(content) > self._limit:
+                yield Dropped(self._name, identity, TOO_LARGE, f"{len(content)} bytes, at most {self._limit}")
+            else:
+                row["language"] = language or row["language"]
+                yield Raw(identity, content, {key: value for key, value in row.items() if value})
+
+    def _members(self, file: InputFile) -> Iterator[Raw | Dropped]:
+        # A file whose own name is one of code is no archive.
+        licences = {} if language_of(file.name) else self._archive_licences(file)
+        for member in members(file, self._limit):
+            inside = member.name[len(file.name) + 1 :]
+            identity = f"{file.name}#{inside}" if inside else file.name
+            path = inside or file.name
+            language = "" if is_licence_file(path) else language_of(path)
+            if isinstance(member, BrokenMember) and (language or member.reason != TOO_LARGE):
+                yield Dropped(self._name, identity, member.reason, member.detail)
+            elif isinstance(member, BrokenMember) or not language:
+                yield Dropped(self._name, identity, NOT_SOURCE, posixpath.basename(path))
+            else:
+                licence = _nearest(licences, path) if inside else self._licence_beside(file)
+                fields = {"path": path, "language": language, "licence": licence}
+                yield Raw(identity, member.content, {key: value for key, value in fields.items() if value})
+
+    def _archive_licences(self, file: InputFile) -> dict[str, str]:
+        """The licences in an archive, by directory; several in one are alternatives, as Rust's projects have them."""
+        found: dict[str, list[str]] = {}
+        for member in members(file, _LICENCE_BYTES):
+            path = member.name[len(file.name) + 1 :]
+            if path and isinstance(member, Member) and is_licence_file(path):
+                found.setdefault(_directory(path), []).append(_detected(member.content))
+        return {directory: " OR ".join(sorted(set(filter(None, some)))) for directory, some in found.items()}
+
+    def _licence_beside(self, file: InputFile) -> str:
+        """The licence in the nearest directory at or above a file, up to the source's root."""
+        root = file.url[: -len(file.name)] if file.name and file.url.endswith(file.name) else None
+        directory = posixpath.dirname(file.name)
+        while root is not None:
+            licence = self._licence_in(root + directory if directory else root.rstrip("/") or "/")
+            if licence is not None or not directory:
+                return licence or ""
+            directory = posixpath.dirname(directory)
+        return ""
+
+    def _licence_in(self, url: str) -> str | None:
+        """The licence in a directory, None if no file there is one; remembered."""
+        if url not in self._directories:
+            if len(self._directories) >= _DIRECTORIES:
+                self._directories.clear()
+            self._directories[url] = _read_licence(url)
+        return self._directories[url]
+
+    def document(self, raw: Raw) -> Document | Dropped:
+        """The file as text, with its licence."""
+        content = raw.content
+        is_wide = marked_encoding(content) not in ("", "utf-8-sig")  # UTF-16 and UTF-32 are full of zeros
+        if not is_wide and _is_binary(content):
+            return Dropped(self._name, raw.id, BINARY)
+        try:
+            text = clean_text(decode_text(content))
+        except UnicodeDecodeError as error:
+            return Dropped(self._name, raw.id, INVALID_UTF8, f"at byte {error.start}")
+        if not text:
+            return Dropped(self._name, raw.id, EMPTY)
+        path, repo = raw.fields.get("path", ""), raw.fields.get("repo", "")
+        return Document(
+            self._name,
+            raw.id,
+            text,
+            f"{repo}/{path}" if repo else raw.id,
+            url=f"https://github.com/{quote(repo)}/blob/HEAD/{quote(path)}" if repo and path else "",
+            licence=stated_licence(text) or raw.fields.get("licence", "") or self._licence,
+            language=raw.fields.get("language", ""),
+        )
+
+
+def _is_binary(content: bytes) -> bool:
+    return b"\0" in content or len(content) - len(content.translate(None, _CONTROLS)) > len(content) // 10
+
+
+def _encoded(text: str) -> bytes:
+    """The text in UTF-8; JSON may name lone surrogates, which are left out."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return clean_text(text).encode()
+
+
+def _detected(content: bytes) -> str:
+    return detect_licence(content.decode("utf-8", "replace"))
+
+
+def _directory(path: str) -> str:
+    """What is before the last `/` or `!` of a path."""
+    return path[: max(path.rfind("/"), path.rfind("!"), 0)]
+
+
+def _nearest(licences: dict[str, str], path: str) -> str:
+    """The licence of the nearest directory above a path that has one."""
+    while path:
+        path = _directory(path)
+        if path in licences:
+            return licences[path]
+    return ""
+
+
+def _read_licence(url: str) -> str | None:
+    """The licence of a directory, here or in an object store; empty if it is there but unknown."""
+    try:
+        if "://" not in url:
+            names = os.listdir(url)
+        else:
+            import fsspec
+
+            system, path = fsspec.core.url_to_fs(url)
+            names = [posixpath.basename(entry) for entry in system.ls(path, detail=False)]
+        found = []
+        for name in sorted(filter(is_licence_file, names)):
+            with InputFile(f"{url.rstrip('/')}/{name}", name, 0, "").open() as stream:
+                found.append(_detected(stream.read(_LICENCE_BYTES)))
+    except OSError:
+        return None
+    return " OR ".join(sorted(set(filter(None, found)))) if found else None

@@ -1,0 +1,138 @@
+"""Files of code as rows: JSON lines such as BigQuery's export of GitHub, and Parquet such as The Stack."""
+
+import json
+import posixpath
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import orjson
+
+from puna.data.document import TOO_LARGE, UNREADABLE
+from puna.data.files import InputFile
+from puna.data.streams import open_stream
+
+BAD_ROW = "code.bad_row"
+
+_PATH = ("path", "file_path", "max_stars_repo_path", "sample_path", "filename")
+_REPOSITORY = ("repo_name", "repo", "repository_name", "max_stars_repo_name", "sample_repo_name", "repository")
+_LICENCE = ("license", "licenses", "licence", "max_stars_repo_licenses", "detected_licenses", "spdx_license")
+_LANGUAGE = ("language", "lang", "programming_language")
+COLUMNS = ("content", *_PATH, *_REPOSITORY, *_LICENCE, *_LANGUAGE)
+"""Columns that are looked for: of each kind the first that a row has counts."""
+
+_COMPRESSED = {".gz", ".bz2", ".xz", ".zst"}
+_ROWS = {".json", ".jsonl", ".ndjson"}
+_ESCAPED = 2
+"""Most bytes of a line for each of its content: JSON escapes newlines and quotes."""
+_BATCH = 16
+"""Rows of Parquet in memory at once."""
+_PIECE = 1 << 20
+
+Row = dict[str, str] | tuple[str, str]
+"""`content`, `path`, `repo`, `licence` and `language`; or a reason and its detail where there is no such row."""
+
+
+def is_parquet(name: str) -> bool:
+    """Whether a file's name says that it is Parquet."""
+    return name.lower().endswith((".parquet", ".pq"))
+
+
+def has_rows(file: InputFile, limit: int) -> bool:
+    """Whether a file is of JSON lines with `content`, by its first line; a `package.json` is not.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    stem, ending = posixpath.splitext(file.name.lower())
+    if ending in _COMPRESSED:
+        ending = posixpath.splitext(stem)[1]
+        if ending not in _ROWS and ending.lstrip(".").isalpha():
+            return False
+    elif ending not in _ROWS:
+        return False
+    with open_stream(file) as stream:
+        line = stream.readline(_ESCAPED * limit)
+    row = _parsed(line)
+    return isinstance(row, dict) and "content" in row and not isinstance(row["content"], dict | list)
+
+
+def json_rows(file: InputFile, limit: int) -> Iterator[Row]:
+    """The rows of a file of JSON lines, in their order; blank lines are none.
+
+    Args:
+        file: Compressed or not.
+        limit: Most bytes of `content`.
+    """
+    try:
+        with open_stream(file) as stream:
+            while line := stream.readline(_ESCAPED * limit + _PIECE):
+                if not line.endswith(b"\n") and len(line) >= _ESCAPED * limit + _PIECE:
+                    _skip_line(stream)
+                    yield TOO_LARGE, f"a line of more than {len(line)} bytes"
+                elif line.strip():
+                    row = _parsed(line)
+                    yield _row(row, limit) if isinstance(row, dict) else (BAD_ROW, "no JSON object")
+    except OSError as error:
+        yield UNREADABLE, str(error)
+
+
+def parquet_rows(file: InputFile, limit: int) -> Iterator[Row]:
+    """The rows of a Parquet file, in their order, a few in memory at once.
+
+    Args:
+        file: As Parquet is written; it compresses by itself.
+        limit: Most bytes of `content`.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        with file.open() as stream:
+            table = pyarrow.parquet.ParquetFile(stream, buffer_size=_PIECE, pre_buffer=False)
+            columns = [name for name in COLUMNS if name in table.schema_arrow.names]
+            for batch in table.iter_batches(_BATCH, columns=columns, use_threads=False):
+                for row in batch.to_pylist():
+                    yield _row(row, limit)
+    except (OSError, ValueError, TypeError, pyarrow.ArrowException) as error:
+        yield UNREADABLE, str(error)[:500]
+
+
+def _skip_line(stream: BinaryIO) -> None:
+    while (piece := stream.readline(_PIECE)) and not piece.endswith(b"\n"):
+        pass
+
+
+def _parsed(line: bytes) -> Any:
+    """The value of a line, or None; lone surrogates, which orjson refuses, are no reason to refuse it."""
+    try:
+        return orjson.loads(line)
+    except ValueError:
+        pass
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _row(row: dict[str, Any], limit: int) -> Row:
+    content = row.get("content")
+    if not isinstance(content, str):
+        return BAD_ROW, "no column `content` with a text"
+    if len(content) > limit:
+        return TOO_LARGE, f"{len(content)} characters, at most {limit} bytes"
+    return {
+        "content": content,
+        "path": _first(row, _PATH),
+        "repo": _first(row, _REPOSITORY),
+        "licence": _first(row, _LICENCE),
+        "language": _first(row, _LANGUAGE).lower(),
+    }
+
+
+def _first(row: dict[str, Any], names: tuple[str, ...]) -> str:
+    """The first of the columns that is there; of several licences all count."""
+    value = next((row[name] for name in names if row.get(name)), "")
+    if isinstance(value, list):
+        value = " AND ".join(item for item in value if isinstance(item, str))
+    # A file's fields are written as JSON, which holds no lone surrogates.
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else ""

@@ -1,0 +1,107 @@
+"""Rows of Parquet and Arrow files, a few at a time, so that a file of any size takes the memory of a few rows."""
+
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from puna.data.compression import BrokenStreamError
+from puna.data.files import InputFile
+from puna.data.streams import open_stream
+
+Row = tuple[Any, dict[str, Any]]
+"""The text as bytes, or what stands there instead; and the other columns by name."""
+
+_ROWS = 16
+"""Rows decoded at once: a row may be a book."""
+_BUFFER = 1 << 20
+_DAMAGE = (pa.ArrowException, ValueError, KeyError, TypeError, IndexError, OverflowError)
+_MAGIC = b"ARROW1"
+
+
+def parquet_rows(file: InputFile, text: str, names: Sequence[str]) -> Iterator[Row]:
+    """The rows of a Parquet file.
+
+    Raises:
+        OSError: It cannot be opened or is damaged.
+    """
+    with file.open() as stream:
+        try:
+            table = pq.ParquetFile(stream, buffer_size=_BUFFER, pre_buffer=False)
+            columns = [name for name in (text, *names) if name in table.schema_arrow.names]
+            for batch in table.iter_batches(_ROWS, columns=columns, use_threads=False):
+                yield from _rows(batch, text)
+        except _DAMAGE as error:
+            raise BrokenStreamError(f"parquet: {error}") from error
+
+
+def arrow_rows(file: InputFile, text: str, names: Sequence[str]) -> Iterator[Row]:
+    """The rows of an Arrow file: what `datasets` saves, a stream of batches, or the format with an index.
+
+    Raises:
+        OSError: It cannot be opened or is damaged.
+    """
+    try:
+        for batch in _batches(file):
+            batch.validate(full=True)  # offsets that point outside would crash what reads the values
+            columns = [name for name in dict.fromkeys((text, *names)) if name in batch.schema.names]
+            for start in range(0, batch.num_rows, _ROWS):
+                yield from _rows(batch.select(columns).slice(start, _ROWS), text)
+    except _DAMAGE as error:
+        raise BrokenStreamError(f"arrow: {error}") from error
+
+
+def _batches(file: InputFile) -> Iterator[pa.RecordBatch]:
+    with open_stream(file) as stream:
+        if not cast(Any, stream).peek(len(_MAGIC)).startswith(_MAGIC):
+            yield from pa.ipc.open_stream(pa.PythonFile(_Pieces(stream), mode="r"))
+            return
+    with file.open() as stream:
+        indexed = pa.ipc.open_file(pa.PythonFile(_Pieces(stream), mode="r"))
+        for number in range(indexed.num_record_batches):
+            yield indexed.get_batch(number)
+
+
+class _Pieces:
+    """A stream that takes no memory for bytes that a damaged file only claims to have."""
+
+    closed = False
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, size: int = -1) -> bytes:
+        pieces = io.BytesIO()
+        while (left := size - pieces.tell()) > 0 and (piece := self._stream.read(min(left, _BUFFER))):
+            pieces.write(piece)
+        return pieces.getvalue()
+
+    def close(self) -> None:
+        """The stream is closed by who opened it."""
+
+
+def _rows(batch: pa.RecordBatch, text: str) -> Iterator[Row]:
+    columns = {name: _values(batch.column(name), name == text) for name in batch.schema.names}
+    texts = columns.pop(text, [None] * batch.num_rows)
+    for number in range(batch.num_rows):
+        row = {name: values[number] for name, values in columns.items() if values[number] is not None}
+        yield texts[number], row
+
+
+def _values(column: Any, is_text: bool) -> list[Any]:
+    """A column's values; of the text its bytes, since a file may call bytes a string that are none."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.dictionary_decode()
+        kind = column.type
+    if is_text and (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
+        column = column.cast(pa.large_binary())
+    elif pa.types.is_timestamp(kind):
+        column = column.cast(pa.timestamp("us", kind.tz), safe=False)
+    try:
+        return column.to_pylist()
+    except (*_DAMAGE, UnicodeDecodeError):
+        return [None] * len(column)

@@ -1,0 +1,205 @@
+"""Project Gutenberg's plain text books, without the header before and the licence after the book.
+
+The forms of header and licence have changed since 1991: lines with `*** START OF` and `*** END OF`, before 2003 a
+"SMALL PRINT" at either end. Lines are as long as in the file, since verse and tables depend on them (so does PG-19,
+Rae et al. 2020). A text without any mark stays as it is. LLaMA's other source of books, Books3, is not offered: its
+books are under copyright.
+"""
+
+import codecs
+import posixpath
+import re
+from collections.abc import Iterator
+
+from puna.config.data import Source
+from puna.data.document import BINARY, EMPTY, Document, Dropped, Raw
+from puna.data.files import InputFile
+from puna.data.streams import BrokenMember, members
+from puna.data.text.decode import clean_text, marked_encoding
+
+COPYRIGHTED, NOT_TEXT = "gutenberg.copyrighted", "gutenberg.not_text"
+
+REASONS = {
+    COPYRIGHTED: "Its header says that the book is under copyright (Project Gutenberg Licence, section 1.E.3).",
+    NOT_TEXT: "By its name it is HTML, an image or a book in another format than plain text.",
+}
+
+PUBLIC_DOMAIN = "public domain in the USA"
+"""What Project Gutenberg's header grants."""
+
+_OTHER_FORMATS = {
+    ".css", ".csv", ".doc", ".epub", ".gif", ".htm", ".html", ".jpeg", ".jpg", ".js", ".json", ".mid", ".mobi", ".mp3",
+    ".ncx", ".ogg", ".opf", ".pdf", ".png", ".prc", ".ps", ".rdf", ".rtf", ".svg", ".tei", ".tex", ".xhtml", ".xml",
+}  # fmt: skip
+_HEADER_LENGTH = 40_000
+"""The header ends within so many characters."""
+_START = re.compile(
+    r"^[ \t]*\*{2,3}[ \t]*START OF (?:THE |THIS )?(?:COPYRIGHTED )?PROJECT GUTENBERG"
+    r"[^*]{0,400}(?:\*{2,3}|\n[ \t]*\n)[^\n]*\n?",
+    re.MULTILINE | re.IGNORECASE,
+)
+_SMALL_PRINT_ENDS = re.compile(r"^[^\n]{0,20}\*END\*?[ \t]?THE SMALL PRINT[^\n]*\n?", re.MULTILINE | re.IGNORECASE)
+_END = re.compile(
+    r"^[ \t]*(?:"
+    r"\*{2,3}[ \t]*END OF (?:THE |THIS )?(?:COPYRIGHTED )?PROJECT GUTENBERG"
+    r"|\W{0,3}(?:End|Ende|Fin|Fine|Einde|Fim)[ \t](?:of|de|du|des|dieses|van|di|do)\b[^\n]{0,40}"
+    r"(?:Project|Projekt|Projet)[ \t]Gutenberg"
+    r"|\*{3}[ \t]?START\*?\*?[ \t]?THE SMALL PRINT|\*{3}[ \t]?START: FULL LICENSE)",
+    re.MULTILINE | re.IGNORECASE,
+)
+_FIELD = re.compile(
+    r"^\s*(Title|Author|Language|Release Date|Posting Date|Character set encoding|Date)[ \t]*:[ \t]*([^\n]*)",
+    re.MULTILINE | re.IGNORECASE,
+)
+_NUMBER = re.compile(r"\[\s*(?:e-?book|e-?text)\s*#\s*(\d+)\s*\]", re.IGNORECASE)
+_DECLARED = re.compile(rb"^Character set encoding:[ \t]*([A-Za-z0-9_ -]+)", re.MULTILINE | re.IGNORECASE)
+_COPYRIGHTED = re.compile(r"this is a copyrighted project gutenberg|COPYRIGHTED PROJECT GUTENBERG", re.IGNORECASE)
+_CREDIT = re.compile(
+    r"\W*(?:produced by|e-?text prepared|this e-?(?:text|book) was (?:produced|prepared|transcribed|scanned)"
+    r"|transcribed(?: from .{0,80})? by|scanned (?:and \w+ )?by|prepared by|digitized by"
+    r"|html version|proofread|updated?:"
+    r"|updated by|credits:|the online distributed proof|note: project gutenberg also has|transcriber.{0,2} notes?\b)",
+    re.IGNORECASE,
+)
+_TITLE_OF_NOTE = re.compile(r"\W*transcriber.{0,2} notes?\W*\Z", re.IGNORECASE)
+_PARAGRAPH = re.compile(r"(?:[ \t]*\n)*((?:[^\n]*\S[^\n]*(?:\n|\Z))+)")
+_DATE = re.compile(
+    r"(?P<iso>\d{4}-\d\d-\d\d)|(?P<month>[A-Z][a-z]+)\.?,?\s+(?:(?P<day>[0-3]?\d),\s*)?(?P<year>(?:19|20)\d\d)\b"
+)
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_CREDITS = 6
+"""Most paragraphs about who made the file."""
+
+_LANGUAGES = {
+    "afrikaans": "af", "arabic": "ar", "bulgarian": "bg", "catalan": "ca", "cebuano": "ceb", "chinese": "zh",
+    "czech": "cs", "danish": "da", "dutch": "nl", "english": "en", "esperanto": "eo", "estonian": "et",
+    "farsi": "fa", "finnish": "fi", "french": "fr", "frisian": "fy", "gaelic": "gd", "galician": "gl",
+    "german": "de", "greek": "el", "hebrew": "he", "hungarian": "hu", "icelandic": "is", "interlingua": "ia",
+    "irish": "ga", "italian": "it", "japanese": "ja", "korean": "ko", "latin": "la", "lithuanian": "lt",
+    "norwegian": "no", "occitan": "oc", "ojibwa": "oj", "polish": "pl", "portuguese": "pt", "romanian": "ro",
+    "russian": "ru", "sanskrit": "sa", "scots": "sco", "serbian": "sr", "slovenian": "sl", "spanish": "es",
+    "swedish": "sv", "tagalog": "tl", "welsh": "cy", "yiddish": "yi",
+}  # fmt: skip
+
+
+class GutenbergReader:
+    """Books from files as Project Gutenberg offers them, plain, compressed or in archives.
+
+    Args:
+        name: The source's name.
+        source: Its section of the recipe.
+        limit: Most bytes of a book.
+    """
+
+    def __init__(self, name: str, source: Source, limit: int) -> None:
+        self._name = name
+        self._limit = limit
+
+    def records(self, file: InputFile) -> Iterator[Raw | Dropped]:
+        """The texts in a file."""
+        for member in members(file, self._limit):
+            inside = member.name[len(file.name) + 1 :]
+            identity = f"{file.name}#{inside}" if inside else file.name
+            if isinstance(member, BrokenMember):
+                yield Dropped(self._name, identity, member.reason, member.detail)
+            elif (ending := posixpath.splitext(member.name.lower())[1]) in _OTHER_FORMATS:
+                yield Dropped(self._name, identity, NOT_TEXT, ending)
+            else:
+                yield Raw(identity, member.content)
+
+    def document(self, raw: Raw) -> Document | Dropped:
+        """The book without what Project Gutenberg has put around it."""
+        text = _decoded(raw.content)
+        if "\0" in text:
+            return Dropped(self._name, raw.id, BINARY)
+        text = clean_text(text)
+        header, book = split_book(text)
+        fields = {match[1].lower(): match[2].strip() for match in reversed(list(_FIELD.finditer(header)))}
+        if _COPYRIGHTED.search(" ".join(header.split())):
+            return Dropped(self._name, raw.id, COPYRIGHTED, fields.get("title", ""), book)
+        if not book:
+            return Dropped(self._name, raw.id, EMPTY, "nothing between header and licence" if header else "")
+        number = _NUMBER.search(header)
+        about = ", ".join(fields[field] for field in ("title", "author") if fields.get(field))
+        return Document(
+            self._name,
+            raw.id,
+            book,
+            f"{about} ({raw.id})" if about else raw.id,
+            url=f"https://www.gutenberg.org/ebooks/{number[1]}" if number else "",
+            licence=PUBLIC_DOMAIN if header else "",
+            date=_date(fields),
+            language=_language(fields.get("language", "")),
+        )
+
+
+def _decoded(content: bytes) -> str:
+    """UTF-8 or what a byte order mark says, else the encoding that the header declares, else Windows-1252."""
+    declared = _DECLARED.search(content[:_HEADER_LENGTH])
+    encodings = [marked_encoding(content) or "utf-8", declared[1].decode().strip() if declared else "", "cp1252"]
+    for encoding in encodings:
+        try:
+            if encoding and codecs.lookup(encoding)._is_text_encoding:
+                return content.decode(encoding)
+        except (UnicodeError, LookupError, ValueError):
+            continue
+    return content.decode("latin-1")
+
+
+def split_book(text: str) -> tuple[str, str]:
+    r"""Project Gutenberg's header, empty if there is none, and the book itself without header and licence.
+
+    Args:
+        text: The file's text, with line ends `\n`.
+    """
+    begin = 0
+    start = _START.search(text, 0, _HEADER_LENGTH)
+    small_print = _SMALL_PRINT_ENDS.search(text, start.end() if start else 0, _HEADER_LENGTH)
+    for found in (start, small_print):
+        begin = max(begin, found.end()) if found else begin
+    header = text[:begin]
+    # Several volumes may be in one file, each with marks of its own: the last one's counts.
+    last = max((match.end() for match in _START.finditer(text, begin)), default=begin)
+    found = _END.search(text, last) if begin or "gutenberg" in text[:_HEADER_LENGTH].lower() else None
+    end = found.start() if found else len(text)
+    if not header and end < len(text):
+        header = text[: min(2000, end)]
+    book = text[begin:end]
+    return header, clean_text(_without_credits(book) if begin else book)
+
+
+def _without_credits(book: str) -> str:
+    """The book without the paragraphs at its beginning about who made the file."""
+    position = 0
+    for _ in range(_CREDITS):
+        match = _PARAGRAPH.match(book, position)
+        if match is None or not _CREDIT.match(match[1]):
+            break
+        end = match.end()
+        if match[1].lstrip().startswith("[") and "]" not in match[1]:
+            close = book.find("]", end, end + 4000)
+            end = close + 1 if close >= 0 else end
+        elif _TITLE_OF_NOTE.match(match[1].strip()) and (note := _PARAGRAPH.match(book, end)):
+            end = note.end()
+        position = end
+    return book[position:]
+
+
+def _language(names: str) -> str:
+    """The code of the first of the languages that a header names; empty if it is unknown."""
+    first = re.split(r",|;|/|\band\b|\(", names.lower())[0].strip()
+    if first in _LANGUAGES.values():
+        return first
+    return next((_LANGUAGES[word] for word in first.split() if word in _LANGUAGES), "")
+
+
+def _date(fields: dict[str, str]) -> str:
+    """When Project Gutenberg released the book, as far as the header tells: a day, a month or nothing."""
+    for name in ("release date", "posting date", "date"):
+        match = _DATE.match(fields.get(name, ""))
+        if match and match["iso"]:
+            return match["iso"]
+        if match and (month := match["month"][:3].lower()) in _MONTHS:
+            day = f"-{int(match['day']):02}" if match["day"] else ""
+            return f"{match['year']}-{_MONTHS.index(month) + 1:02}{day}"
+    return ""

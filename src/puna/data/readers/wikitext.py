@@ -1,0 +1,232 @@
+"""From the wikitext of an article to its text.
+
+LLaMA (section 2.1) removes "hyperlinks, comments and other formatting boilerplate". Removed are comments, references,
+tables, pictures, templates without text, links to other languages, categories, magic words and the sections that hold
+references, links or nothing. Kept are the words of links and of templates that carry some, the titles of sections as
+plain lines, lists, code, and formulas as LaTeX between dollars: without them a sentence about mathematics has holes,
+and LaTeX is what the model reads in arXiv too.
+
+Links and templates are parsed by mwparserfromhell, in short pieces of which the brackets are known to match: its time
+is quadratic in brackets that do not (two seconds for 16,000 characters, and nothing can interrupt it).
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import mwparserfromhell
+from mwparserfromhell.nodes import Argument, ExternalLink, Template, Wikilink
+from mwparserfromhell.parser import ParserError
+from mwparserfromhell.wikicode import Wikicode
+
+from puna.data.readers.wikitext_lines import mark_lists, paragraphs
+from puna.data.readers.wikitext_names import APPARATUS, HIDDEN_NAMESPACES, PERHAPS_APPARATUS, PROJECTS
+from puna.data.readers.wikitext_scan import drop_silent, drop_switches, drop_tables, drop_tags, lift, unescaped
+from puna.data.readers.wikitext_templates import END, HOLE, LESS, STASHED, Call, expansion
+
+PIECE = 8192
+"""Characters of a piece of wikitext from which on it is not given to the parser but stripped by expressions."""
+_LEAST_PIECE = 2048
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_STASH = re.compile(f"{STASHED}([0-9]+){END}")
+_SPACES = re.compile(r"(?<=\S) {2,}")
+_MARKUP = re.compile(r"\{\{|\[\[|\[(?:https?:|ftp:)?//|\[mailto:")
+_PLAIN_LINK = re.compile(r"\[\[([^\[\]{}|:\n]+)(?:\|([^\[\]{}|\n]+))?\]\]")
+"""Nine links in ten, for which there is nothing to parse."""
+_LEFT_OVER = re.compile(r"\{\{+|\}\}+|\[\[|\]\]")
+_INNER_TEMPLATE = re.compile(r"\{\{[^{}]*\}\}")
+_INNER_LINK = re.compile(r"\[\[(?:[^\[\]|]*\|)?([^\[\]|]*)\]\]")
+_OUTER_LINK = re.compile(r"\[(?:https?:|ftp:)?//[^\s\[\]]++[ \t]*+([^\[\]]*+)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Wiki:
+    """What the dump says about its Wikipedia."""
+
+    language: str
+    """`en`, …"""
+    hidden: frozenset[str] = frozenset()
+    """Its own names, in lower case, of the namespaces of files and categories."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    level: int
+    """1 for the lead, 2 for `== … ==`."""
+    title: str
+    text: str
+
+
+def to_text(wikitext: str, title: str, wiki: Wiki) -> str:
+    """The text of an article without its title: paragraphs, section titles and lists; empty where it has none."""
+    text = _CONTROLS.sub("", wikitext.replace("\r\n", "\n").replace("\r", "\n"))
+    text, pieces = lift(text.replace("{{PAGENAME}}", title))
+    hidden = HIDDEN_NAMESPACES | wiki.hidden
+    text = drop_tags(drop_tables(drop_silent(drop_switches(text), wiki.language, hidden)))
+    render = _Renderer(wiki.language)
+    sections = [replace(section, text=_plain(section.text, render)) for section in _without_apparatus(_sections(text))]
+    sections = _without_empty(sections)
+    blocks = []
+    for section in _without_closing(sections):
+        blocks += [_plain(section.title, render), section.text]
+    text = unescaped("\n\n".join(filter(None, blocks))).replace("\xa0", " ").replace(LESS, "<")
+    text = _SPACES.sub(" ", text)
+    text = _STASH.sub(lambda match: pieces[int(match[1])], text)
+    return _CONTROLS.sub("", text)
+
+
+def _sections(text: str) -> Iterator[_Section]:
+    """The lead and the sections, each with the text up to the next title."""
+    level, title, lines = 1, "", []
+    for line in text.split("\n"):
+        bare = line.replace(HOLE, "").strip()
+        if not (bare.startswith("=") and bare.endswith("=") and len(bare) > 2):
+            lines.append(line)
+            continue
+        depth = min(len(bare) - len(bare.lstrip("=")), len(bare) - len(bare.rstrip("=")), (len(bare) - 1) // 2)
+        yield _Section(level, title, "\n".join(lines))
+        level, title, lines = depth, bare[depth:-depth].strip(), []
+    yield _Section(level, title, "\n".join(lines))
+
+
+def _is_named(section: _Section, titles: frozenset[str]) -> bool:
+    name = unescaped(section.title).replace("''", "").strip(" :").lower()
+    return " ".join(name.split()) in titles
+
+
+def _without_apparatus(sections: Iterator[_Section]) -> Iterator[_Section]:
+    """The sections that do not hold references or links, nor stand below one that does."""
+    below = 0
+    for number, section in enumerate(sections):
+        if below and section.level > below:
+            continue
+        below = 0
+        if number and _is_named(section, APPARATUS):
+            below = section.level
+        else:
+            yield section
+
+
+def _without_empty(sections: list[_Section]) -> list[_Section]:
+    """The sections that have a text or below them one that has."""
+    kept: list[_Section] = []
+    for section in reversed(sections):
+        if section.text or (kept and kept[-1].level > section.level and section.title):
+            kept.append(section)
+    return kept[::-1]
+
+
+def _without_closing(sections: list[_Section]) -> list[_Section]:
+    """The sections but for those at the end whose titles promise sources, with what stands below them."""
+    end = len(sections)
+    while end:
+        start = end - 1
+        while start and sections[start].level > 2:
+            start -= 1
+        if not start or not _is_named(sections[start], PERHAPS_APPARATUS):
+            break
+        end = start
+    return sections[:end]
+
+
+def _plain(text: str, render: "_Renderer") -> str:
+    """A section's wikitext, of which tags, tables and silent templates are gone, as plain paragraphs."""
+    if not text.strip():
+        return ""
+    parts = []
+    for piece in _pieces(_PLAIN_LINK.sub(_words, mark_lists(text))):
+        if not _MARKUP.search(piece):
+            parts.append(piece)
+        elif len(piece) > PIECE:
+            parts.append(_stripped(piece))
+        else:
+            parts.append(render.text(piece))
+    return paragraphs(_LEFT_OVER.sub("", "".join(parts)))
+
+
+def _words(link: re.Match[str]) -> str:
+    return link[2] or link[1]
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """The text in pieces of some lines, cut where no template or link is open."""
+    start = position = depth = 0
+    for line in text.splitlines(keepends=True):
+        position += len(line)
+        depth += line.count("{{") - line.count("}}") + line.count("[[") - line.count("]]")
+        if depth <= 0 and position - start >= _LEAST_PIECE:
+            yield text[start:position]
+            start, depth = position, 0
+    yield text[start:]
+
+
+def _stripped(piece: str) -> str:
+    """Wikitext without templates and with the words of links, by expressions alone."""
+    for _ in range(8):
+        piece, count = _INNER_TEMPLATE.subn(HOLE, piece)
+        piece, links = _INNER_LINK.subn(r"\1", piece)
+        if not count + links:
+            break
+    return _OUTER_LINK.sub(r"\1", piece)
+
+
+class _Renderer:
+    """Gives the words of parsed links and templates."""
+
+    def __init__(self, language: str) -> None:
+        self._language = language
+
+    def text(self, piece: str) -> str:
+        """A piece of wikitext without links and templates."""
+        try:
+            return self._all(mwparserfromhell.parse(piece, skip_style_tags=True))
+        except (ParserError, RecursionError):
+            return _stripped(piece)
+
+    def _all(self, code: Wikicode | None) -> str:
+        if code is None:
+            return ""
+        return "".join(self._node(node) for node in code.nodes)
+
+    def _node(self, node: object) -> str:
+        match node:
+            case Wikilink():
+                return self._link(node)
+            case ExternalLink():
+                if not node.brackets:
+                    return str(node)
+                return self._all(node.title).strip() or HOLE
+            case Template():
+                return self._template(node)
+            case Argument():
+                return HOLE
+        return str(node)
+
+    def _link(self, link: Wikilink) -> str:
+        text = self._all(link.text)
+        if text.strip():
+            return text
+        target = self._all(link.title).strip().lstrip(":")
+        prefix, colon, rest = target.partition(":")
+        if colon and prefix.strip().lower() in PROJECTS:
+            target = rest.strip()
+        if link.text is not None:  # [[Mercury (planet)|]]
+            target = re.sub(r"\([^()]*\)$", "", target).strip()
+        return target
+
+    def _template(self, template: Template) -> str:
+        name = str(template.name).replace(HOLE, "").strip()
+        expand = expansion(name, self._language)
+        if expand is None:
+            return HOLE
+        positional, named = [], {}
+        name, colon, argument = name.partition(":")
+        if colon:
+            positional.append(argument.strip())
+        for parameter in template.params:
+            key, value = str(parameter.name).strip(), self._all(parameter.value).strip()
+            if not parameter.showkey or key == str(len(positional) + 1):
+                positional.append(value)
+            else:
+                named[key.lower()] = value
+        return expand(Call(name, positional, named)) or HOLE

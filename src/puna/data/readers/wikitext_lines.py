@@ -1,0 +1,142 @@
+"""From lines of rendered wikitext to paragraphs and lists, without quotes that mean bold and without holes."""
+# ruff: noqa: RUF001 (characters that look alike are what these strings are about)
+
+import re
+
+from puna.data.readers.wikitext_templates import BREAK, BULLET, HOLE, INDENT, NUMBER, STASHED, TERM
+
+_LIST = re.compile(r"^[*#:;]+", re.MULTILINE)
+_MARKS = BULLET + NUMBER + INDENT + TERM
+_MARK_OF = str.maketrans("*#:;", _MARKS)
+_QUOTES = re.compile(r"''+")
+_BRACKETED = re.compile(r" ?(?:\(([^()]*)\)|（([^（）]*)）)")
+_ONLY_LABEL = re.compile(
+    rf"(?:[^\W\d]+(?:[ '-][^\W\d]+){{0,2}}:|named|pronounced|pronunciation|ipa|listen|from|or|also|and)?[\s{HOLE}]*",
+    re.IGNORECASE,
+)
+_HOLES = re.compile(rf" ?{HOLE}(?: ?{HOLE})*+ ?")
+_NEEDLESS = re.compile(rf" ?{HOLE} ?(?=[.,;:!?)\]»”]|$)|(?<=[(\[«“]) ?{HOLE} ?")
+_SPACES = re.compile(r"[ \t\xa0]+")
+_DEEPEST = 30
+"""Lists in each other up to which each is indented further."""
+_RULE = re.compile(r"-{4,}")
+
+
+def mark_lists(text: str) -> str:
+    """The text with marks for the `*#:;` at the beginnings of its lines."""
+    return _LIST.sub(lambda match: match[0].translate(_MARK_OF), text)
+
+
+def paragraphs(text: str) -> str:
+    """Rendered wikitext as plain paragraphs with a blank line between them, and lists with an item on each line."""
+    written: list[str] = []
+    numbers: list[int] = []
+    last = ""
+    for line in text.split("\n"):
+        content = line.lstrip(_MARKS)
+        marks = line[: len(line) - len(content)]
+        content = _content(content)
+        if not content:
+            last = "item" if last == "item" else ""
+            continue
+        if not marks:
+            numbers.clear()
+            written += [" " if last == "paragraph" else "\n\n", content]
+            last = "paragraph"
+        else:
+            written += ["\n" if last else "\n\n", _item(marks, content, numbers)]
+            last = "item"
+    return "".join(written).strip()
+
+
+def _item(marks: str, content: str, numbers: list[int]) -> str:
+    """A line of a list; `numbers` counts the items of the numbered lists around it."""
+    content = " ".join(content.split())
+    kind, depth = marks[-1], len(marks)
+    del numbers[depth:]
+    numbers += [0] * (depth - len(numbers))
+    indent = "  " * sum(mark in (BULLET, NUMBER) for mark in marks[:-1][:_DEEPEST])
+    if kind == NUMBER:
+        numbers[-1] += 1
+        return f"{indent}{numbers[-1]}. {content}"
+    if kind == BULLET:
+        return f"{indent}- {content}"
+    if kind == TERM:
+        content = content.replace(" : ", ": ", 1)
+    return f"{indent}{content}"
+
+
+def _content(line: str) -> str:
+    """A line without what is no text; empty where nothing is left."""
+    if line.lstrip(HOLE + " \t").startswith(("|", "{|")) or _RULE.fullmatch(line.strip()):
+        return ""
+    line = quotes(line)
+    if HOLE in line:
+        line = fill_holes(line)
+        if not any(character.isalnum() or character == STASHED for character in line):
+            return ""
+    parts = _SPACES.sub(" ", line).split(BREAK)
+    return "\n".join(part for part in map(str.strip, parts) if part)
+
+
+def fill_holes(line: str) -> str:
+    """The line mended where something was removed: no empty brackets, no blank before a stop, one between words."""
+    line = _HOLES.sub(_one_hole, _SPACES.sub(" ", line))
+    for _ in range(2):
+        line = _BRACKETED.sub(_brackets, line)
+    line = _NEEDLESS.sub("", _HOLES.sub(_one_hole, line))
+    return _HOLES.sub(lambda match: " " if " " in match[0] else "", line)
+
+
+def _one_hole(holes: re.Match[str]) -> str:
+    """For holes beside each other one, with the blanks around it."""
+    first, last = holes[0][0], holes[0][-1]
+    blank_after = last == " " or " " in holes[0].strip(" ")
+    return (" " if first == " " else "") + HOLE + (" " if blank_after else "")
+
+
+def _brackets(match: re.Match[str]) -> str:
+    """`(Greek: …; born 1950)` without the parts of which nothing is left."""
+    content = match[1] or match[2] or ""
+    if HOLE not in content:
+        return match[0]
+    kept: list[str] = []
+    for part in re.split(r"(?<=[;,])", content):
+        words = part.rstrip("; ,")
+        if HOLE not in words or not _ONLY_LABEL.fullmatch(words.strip()):
+            kept.append(part)
+        elif kept and part.endswith(";"):
+            kept[-1] = kept[-1].rstrip(" ,;") + ";"
+    text = "".join(kept).strip(" ;,")
+    before = " " if match[0][0] == " " else ""
+    opening, closing = ("(", ")") if match[1] is not None else ("（", "）")
+    return f"{before}{opening}{text}{closing}" if text.strip(HOLE + " ") else before + HOLE
+
+
+def quotes(line: str) -> str:
+    """The line without the quotes that mean italics and bold; an apostrophe beside them stays, as in `l'''amico''`.
+
+    The rule for odd runs is MediaWiki's (`Parser::doQuotes`): where both italics and bold stay open, one run of three
+    is an apostrophe and italics: the first after a word of a single letter, else after a longer word or a blank.
+    """
+    runs = list(_QUOTES.finditer(line))
+    if not runs:
+        return line
+    lengths = [len(run[0]) for run in runs]
+    kept = [1 if length == 4 else max(0, length - 5) for length in lengths]
+    marks = [3 if length == 4 else min(length, 5) for length in lengths]
+    if sum(mark in (3, 5) for mark in marks) % 2 and sum(mark in (2, 5) for mark in marks) % 2:
+        best = min((_rank(line, runs[n].start()), n) for n in range(len(runs)) if marks[n] == 3) if 3 in marks else None
+        if best:
+            kept[best[1]] += 1
+    parts, position = [], 0
+    for run, apostrophes in zip(runs, kept, strict=True):
+        parts += [line[position : run.start()], "'" * apostrophes]
+        position = run.end()
+    return "".join([*parts, line[position:]])
+
+
+def _rank(line: str, start: int) -> int:
+    if not start or line[start - 1].isspace():
+        return 2
+    return 0 if start == 1 or line[start - 2].isspace() else 1

@@ -1,0 +1,1 @@
+"""Rules that documents pass through, one per file."""

@@ -1,0 +1,110 @@
+"""The rule `decontaminate`: documents that hold text of evaluation sets (Brown et al. 2020, appendix C).
+
+A document overlaps with a row of a set where n normalised words in a row (13) stand in both. Numbers are words too, but
+n-grams more than half of which are numbers and single letters of ASCII prove nothing and are not looked for. N-grams
+are compared by 64-bit hashes and not verified: where a corpus has 10^12 of them and the sets 10^6, a wrong match is
+expected once in some 20 such corpora.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from puna.config.rules import DecontaminateRules
+from puna.data.document import Document, Dropped
+from puna.data.models.evaluation_rows import find
+from puna.data.models.ngram_table import NgramTable, Overlap, hashes_of
+from puna.data.text.words import normalised_words
+
+OVERLAP = "decontaminate.overlap"
+
+REASONS = {
+    OVERLAP: "Holds 13 words in a row (or what the recipe says) of an evaluation set (Brown et al. 2020, appendix C)."
+}
+
+_EXCERPT_WORDS = 30
+_CHUNK, _LONGEST_WORD = 8192, 100_000
+_SPACE = re.compile(r"[ \t\n]")
+
+
+class Decontaminate:
+    """Finds documents that overlap with evaluation sets, and drops them where the recipe says so.
+
+    Args:
+        rules: The sets, the length of the n-grams, and whether to drop.
+        table: Where `NgramTable.save` has written their table. Without it the table is built now.
+
+    Raises:
+        DataError: A set or the table is missing or damaged.
+    """
+
+    def __init__(self, rules: DecontaminateRules, table: Path | None = None) -> None:
+        self._drop = rules.action == "drop"
+        self._sets = rules.sets
+        self._directory = table
+        self._table = NgramTable.load(table) if table else NgramTable.build(rules)
+        self._found: list[dict[str, Any]] = []
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that decide the result."""
+        return [path for name in sorted(self._sets) for path in find(name, self._sets[name])]
+
+    def __call__(self, document: Document) -> Document | Dropped:
+        """The document as it is, or why it is dropped; what it overlaps with goes into the report."""
+        overlaps = self._table.overlaps(hashes_of(document.text))
+        if not overlaps:
+            return document
+        self._found += [self._row(document, overlap) for overlap in overlaps]
+        if not self._drop:
+            return document
+        most, others = overlaps[0], len(overlaps) - 1
+        detail = f"{most.set} row {most.row}: {most.words} words in common"
+        if others:
+            detail += f", and {others} more row{'s' * (others > 1)}"
+        return Dropped(document.source, document.id, OVERLAP, detail, document.text)
+
+    def report(self) -> list[dict[str, Any]]:
+        """What has been found since the last call: document, set, file, row, n-grams and words in common, excerpt."""
+        found, self._found = self._found, []
+        return found
+
+    def _row(self, document: Document, overlap: Overlap) -> dict[str, Any]:
+        return {
+            "source": document.source,
+            "id": document.id,
+            "set": overlap.set,
+            "file": overlap.file,
+            "row": overlap.row,
+            "ngrams": overlap.ngrams,
+            "words": overlap.words,
+            "excerpt": " ".join(words_at(document.text, overlap.first, min(overlap.words, _EXCERPT_WORDS))),
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | ({"_table": None} if self._directory else {})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        if self._directory:
+            self._table = NgramTable.load(self._directory)
+
+
+def words_at(text: str, first: int, count: int) -> list[str]:
+    """Normalised words of a text from a place on; only what is near is looked at character by character.
+
+    What stands in 100,000 characters without a space is left out.
+    """
+    found: list[str] = []
+    start = 0
+    while start < len(text) and len(found) < count:
+        space = _SPACE.search(text, start + _CHUNK)
+        piece = text[start : space.start() if space else len(text)]
+        start += len(piece)
+        size = hashes_of(piece).size
+        if size > first:
+            if len(piece) > _CHUNK + _LONGEST_WORD:
+                break
+            found += normalised_words(piece)[first : first + count - len(found)]
+        first = max(first - size, 0)
+    return found

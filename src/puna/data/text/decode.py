@@ -1,0 +1,48 @@
+"""From bytes and from foreign strings to text as a document may hold it."""
+
+import codecs
+import re
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+_BLANK_LINES = re.compile(r"\A\s*\n")
+
+
+def marked_encoding(content: bytes) -> str:
+    """The encoding that a byte order mark tells, as Python names it; empty without a mark."""
+    return next((encoding for mark, encoding in _MARKS if content.startswith(mark)), "")
+
+
+def decode_text(content: bytes) -> str:
+    """UTF-8, or UTF-16 or UTF-32 with a byte order mark, as a string without the mark; nothing else is changed.
+
+    Raises:
+        UnicodeDecodeError: The bytes are something else.
+    """
+    return content.decode(marked_encoding(content) or "utf-8")
+
+
+def newlines(text: str) -> str:
+    r"""The text with `\n` for every `\r\n` and `\r`."""
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def clean_text(text: str) -> str:
+    r"""What a document may hold of a text: encodable, only `\n` between lines, no NUL, no blank lines at its ends.
+
+    A pair of surrogates becomes the character that it stands for; a lone one is removed. Blanks before the end of the
+    text go too, those before its first word stay: they may be an indentation.
+    """
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
+    text = newlines(text).replace("\0", "").rstrip()
+    return _BLANK_LINES.sub("", text, count=1)

@@ -1,0 +1,126 @@
+r"""Papers' LaTeX source as text to train on (Touvron et al. 2023, section 2.1, after Lewkowycz et al. 2022).
+
+Of a paper these stay: what stands from the first section on, without comments and bibliography, with users' macros
+written out. Commands and formulas of LaTeX itself stay as they are. Appendices stay, also behind the bibliography.
+A paper without any section keeps its body but for title and authors.
+"""
+
+import re
+from collections.abc import Mapping
+
+from puna.data.text.decode import clean_text
+from puna.data.text.latex_comments import with_protected
+from puna.data.text.latex_conditionals import without_dead_branches
+from puna.data.text.latex_expand import expand
+from puna.data.text.latex_files import BEGIN, END, Paper, decode_files
+from puna.data.text.latex_scan import after_spaces, group_end, option_end, without
+
+_SECTIONS = "part|chapter|section|subsection|subsubsection|paragraph|subparagraph|newsec|beginsection"
+"""Commands that begin sections, also those of harvmac and plain TeX."""
+_HEADER = re.compile(rf"\\(?:{_SECTIONS})(?![A-Za-z@])\*?")
+_NOT_FIRST = re.compile(
+    r"\s*(?:\[[^][]{0,300}\]\s*)?(?:\{\s*)?(?:\\[a-zA-Z]+\s*(?:\{\s*)?){0,3}(?:acknowled|(?:references|bibliography)\s*\})",
+    re.IGNORECASE,
+)
+"""Titles of sections that a letter without sections may end with."""
+_LISTS = re.compile(
+    r"\\begin\s*\{\s*(?P<environment>thebibliography|references|biblist|bibdiv)\s*\}|\\Refs(?![A-Za-z@])"
+    rf"|(?P<title>\\(?:{_SECTIONS})(?![A-Za-z@])\*?\s*(?:\[[^][]{{0,300}}\]\s*)?\{{\s*(?:\\[a-zA-Z]+\s*(?:\{{\s*)?){{0,3}}"
+    r"(?:references(?:\s+and\s+notes)?|bibliography|literature(?:\s+cited)?|works\s+cited)\s*[.:]?\s*\}+)",
+    re.IGNORECASE,
+)
+"""What begins a list of references: an environment, AMS-TeX's command, a section of that title."""
+_AFTER_REFERENCES = re.compile(
+    rf"\\(?:{_SECTIONS}|appendix|appendices)(?![A-Za-z@])|\\begin\s*\{{\s*(?:appendix|appendices|figure|table)\*?\s*\}}"
+)
+_COMMANDS = re.compile(
+    r"\\(?:bibliography|bibliographystyle|printbibliography|putbib|nocite|addbibresource|listrefs|footatend)"
+    r"(?![A-Za-z@])\*?"
+)
+_TITLE = re.compile(
+    r"\\(?:title|author|address|affiliation|affil|email|date|thanks|keywords|pacs|preprint|institute|titlerunning"
+    r"|authorrunning|altaffiliation|homepage|collaboration|subjclass|dedicatory|curraddr|urladdr|icmltitle|icmlauthor"
+    r"|orcid|received|accepted|ead|thispagestyle|pagestyle|pagenumbering|setcounter)(?![A-Za-z@])\*?"
+    r"|\\(?P<bare>maketitle|tableofcontents|newpage|clearpage|twocolumn|onecolumn)(?![A-Za-z@])"
+)
+_TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
+_BLANK_LINES = re.compile(r"\n{3,}")
+_TITLE_PART = 20_000
+"""Title matter is looked for in so many characters from the beginning."""
+
+_ARGUMENT = 4_000
+"""Longest argument of such a command."""
+_BROKEN = 100
+"""After so many arguments that do not end none is looked for."""
+
+
+def paper_text(files: Mapping[str, bytes]) -> str:
+    """The text of a paper; empty if none of its files is TeX or nothing is left.
+
+    Args:
+        files: The paper's TeX files by their names in its archive, in any encoding.
+    """
+    paper = Paper(decode_files(files))
+    source = expand(without_dead_branches(paper.source))
+    text = _without_bibliography(_body(source))
+    text = _BLANK_LINES.sub("\n\n", _TRAILING.sub("", text))
+    return clean_text(with_protected(text, paper.protected))
+
+
+def _body(source: str) -> str:
+    """What stands from the first section on, or the body without title matter."""
+    begin = BEGIN.search(source)
+    end = END.search(source, begin.end() if begin else 0)
+    body = source[begin.end() if begin else 0 : end.start() if end else len(source)]
+    for header in _HEADER.finditer(body):
+        if not _NOT_FIRST.match(body, header.end()):
+            return body[header.start() :]
+    return _without_title(body)
+
+
+def _without_title(body: str) -> str:
+    """The body of a letter: no title, authors and addresses."""
+    return without(body, _commands(_TITLE, body, min(len(body), _TITLE_PART)))
+
+
+def _without_bibliography(body: str) -> str:
+    """The body without lists of references and the commands that put them there."""
+    return without(body, sorted(_commands(_COMMANDS, body, len(body)) + _lists(body)))
+
+
+def _commands(pattern: re.Pattern[str], text: str, stop: int) -> list[tuple[int, int]]:
+    """Where commands begin and end, with the options and groups that follow them."""
+    found: list[tuple[int, int]] = []
+    broken = 0
+    for match in pattern.finditer(text, 0, stop):
+        position = match.end()
+        bare = match.groupdict().get("bare") is not None or broken > _BROKEN
+        while not bare and (begin := after_spaces(text, position)) < len(text) and text[begin] in "[{":
+            limit = begin + _ARGUMENT
+            end = option_end(text, begin, limit) if text[begin] == "[" else group_end(text, begin, limit)
+            if end < 0:
+                broken += 1
+                break
+            position = end
+        found.append((match.start(), position))
+    return found
+
+
+def _lists(body: str) -> list[tuple[int, int]]:
+    """Where lists of references begin and end; one that does not end does so at the next section or appendix."""
+    found: list[tuple[int, int]] = []
+    unclosed: set[str | None] = set()
+    position = 0
+    while match := _LISTS.search(body, position):
+        end = None
+        if not match["title"] and (environment := match["environment"]) not in unclosed:
+            close = rf"\\end\s*\{{\s*{environment}\s*\}}" if environment else r"\\endRefs(?![A-Za-z@])"
+            if end := re.compile(close).search(body, match.end()):
+                position = end.end()
+            else:
+                unclosed.add(environment)
+        if end is None:
+            following = _AFTER_REFERENCES.search(body, match.end())
+            position = following.start() if following else len(body)
+        found.append((match.start(), position))
+    return found

@@ -1,0 +1,179 @@
+import io
+import json
+import pickle
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from puna.config.data import Source
+from puna.data.document import BINARY, EMPTY, INVALID_UTF8, TOO_LARGE, UNREADABLE, Document, Dropped, Raw
+from puna.data.files import InputFile
+from puna.data.readers.code import NOT_SOURCE, REASONS, CodeReader
+from puna.data.readers.code_rows import BAD_ROW
+
+MIT = "Permission is hereby granted, free of charge, to any person obtaining a copy\n\nThe above copyright notice shall"
+GPL = "GNU GENERAL PUBLIC LICENSE\nVersion 3, 29 June 2007"
+
+
+def reader(limit: int = 10**6, licence: str = "") -> CodeReader:
+    return CodeReader(
+        "code", Source(path="x", include=["*"], format="code", licence=licence, heldout_fraction=0.1), limit
+    )
+
+
+def read(path: Path, name: str, limit: int = 10**6, licence: str = "") -> dict[str, Document | Dropped]:
+    found = pickle.loads(pickle.dumps(reader(limit, licence)))
+    records = list(found.records(InputFile(str(path / name), name, 0, "")))
+    verdicts = [found.document(record) if isinstance(record, Raw) else record for record in records]
+    assert len({verdict.id for verdict in verdicts}) == len(verdicts)
+    return {verdict.id: verdict for verdict in verdicts}
+
+
+def tar(path: Path, files: dict[str, bytes], mode: str = "w:gz") -> None:
+    with tarfile.open(path, mode) as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+
+
+def licences(verdicts: dict[str, Document | Dropped]) -> dict[str, str]:
+    return {i: v.licence if isinstance(v, Document) else v.reason for i, v in verdicts.items()}
+
+
+def test_a_file_in_a_tree_has_the_licence_of_the_nearest_directory(tmp_path: Path) -> None:
+    for name, text in {"LICENSE": MIT, "a/b/c.py": "x = 1\n", "a/d/COPYING": GPL, "a/d/e/f.c": "int a;\n"}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (document,) = read(tmp_path, "a/b/c.py").values()
+    assert document == Document("code", "a/b/c.py", "x = 1", "a/b/c.py", licence="MIT", language="python")
+    assert licences(read(tmp_path, "a/d/e/f.c")) == {"a/d/e/f.c": "GPL-3.0"}
+    assert licences(read(tmp_path, "LICENSE")) == {"LICENSE": NOT_SOURCE}
+
+
+def test_the_licence_above_the_root_of_a_source_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "LICENSE").write_text(MIT)
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "a.py").write_text("x = 1")
+    assert licences(read(tmp_path / "root", "a.py")) == {"a.py": ""}
+    assert licences(read(tmp_path / "root", "a.py", licence="ISC")) == {"a.py": "ISC"}
+
+
+def test_in_an_archive_licences_may_stand_behind_the_code(tmp_path: Path) -> None:
+    files = {
+        "one/src/a.py": b"x = 1",
+        "one/LICENSE": MIT.encode(),
+        "two/b.py": b"x = 2",
+        "two/vendor/c.py": b"# SPDX-License-Identifier: ISC\nx = 3",
+        "two/vendor/d.py": b"x = 4",
+        "two/COPYING": GPL.encode(),
+        "two/vendor/LICENSE": b"of our own",
+        "three/e.rs": b"fn e() {}",
+        "three/LICENSE-MIT": MIT.encode(),
+        "three/LICENSE-APACHE": b"Apache License\nVersion 2.0",
+        "f.py": b"x = 5",
+        "data.json": b"{}",
+    }
+    tar(tmp_path / "repos.tar.gz", files)
+    assert licences(read(tmp_path, "repos.tar.gz")) == {
+        "repos.tar.gz#one/src/a.py": "MIT",
+        "repos.tar.gz#one/LICENSE": NOT_SOURCE,
+        "repos.tar.gz#two/b.py": "GPL-3.0",
+        "repos.tar.gz#two/vendor/c.py": "ISC",
+        "repos.tar.gz#two/vendor/d.py": "",
+        "repos.tar.gz#two/COPYING": NOT_SOURCE,
+        "repos.tar.gz#two/vendor/LICENSE": NOT_SOURCE,
+        "repos.tar.gz#three/e.rs": "Apache-2.0 OR MIT",
+        "repos.tar.gz#three/LICENSE-MIT": NOT_SOURCE,
+        "repos.tar.gz#three/LICENSE-APACHE": NOT_SOURCE,
+        "repos.tar.gz#f.py": "",
+        "repos.tar.gz#data.json": NOT_SOURCE,
+    }
+
+
+def test_archives_in_an_archive_keep_their_own_licences(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for name, licence in (("a", MIT), ("b", GPL)):
+            tar(tmp_path / "inner.tar", {"x.go": b"package x", "LICENSE": licence.encode()}, "w")
+            archive.writestr(f"{name}.tar", (tmp_path / "inner.tar").read_bytes())
+    assert licences(read(tmp_path, "all.zip")) == {
+        "all.zip#a.tar!x.go": "MIT",
+        "all.zip#a.tar!LICENSE": NOT_SOURCE,
+        "all.zip#b.tar!x.go": "GPL-3.0",
+        "all.zip#b.tar!LICENSE": NOT_SOURCE,
+    }
+
+
+def test_rows_have_their_own_names_and_licences(tmp_path: Path) -> None:
+    rows = [
+        {"content": "package a\n", "path": "src/a.go", "repo_name": "o/r", "license": "mit"},
+        {"content": "{}", "path": "package.json", "repo_name": "o/r", "license": "mit"},
+        {"content": MIT, "path": "LICENSE.md", "repo_name": "o/r", "license": "mit"},
+        {"content": "x", "language": "Zig"},
+        {"content": "lone \ud800 surrogate", "path": "a.py"},
+        {"nothing": 1},
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    go, data, licence, zig, surrogate, bad = read(tmp_path, "rows.jsonl").values()
+    assert go == Document("code", "rows.jsonl#0", "package a", "o/r/src/a.go", licence="mit", language="go",
+                          url="https://github.com/o/r/blob/HEAD/src/a.go")  # fmt: skip
+    assert isinstance(data, Dropped)
+    assert (data.reason, data.detail) == (NOT_SOURCE, "package.json")
+    assert isinstance(licence, Dropped)
+    assert isinstance(zig, Document)
+    assert zig.language == "zig"
+    assert isinstance(surrogate, Document)
+    assert surrogate.text == "lone  surrogate"
+    assert isinstance(bad, Dropped)
+    assert bad.reason == BAD_ROW
+    assert {NOT_SOURCE, BAD_ROW} == set(REASONS)
+
+
+@pytest.mark.parametrize(
+    ("content", "verdict"),
+    [(b"a\0b", BINARY), (b"\x01" * 20 + b"abc", BINARY), (b"na\xefve", INVALID_UTF8), (b" \n\t", EMPTY)],
+)
+def test_what_is_no_text_is_dropped(tmp_path: Path, content: bytes, verdict: str) -> None:
+    (tmp_path / "a.py").write_bytes(content)
+    assert licences(read(tmp_path, "a.py")) == {"a.py": verdict}
+
+
+def test_marks_and_line_ends_are_normalised_and_indentation_stays(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_bytes(b"\xef\xbb\xbf\r\n  x = 1\r\ny\r\n\r\n")
+    (document,) = read(tmp_path, "a.py").values()
+    assert isinstance(document, Document)
+    assert document.text == "  x = 1\ny"
+
+
+def test_utf_16_with_a_mark_is_text(tmp_path: Path) -> None:
+    (tmp_path / "a.cs").write_bytes("class Ä {}\r\n".encode("utf-16"))
+    (document,) = read(tmp_path, "a.cs").values()
+    assert isinstance(document, Document)
+    assert document.text == "class Ä {}"
+
+
+def test_large_and_broken_files_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x" * 101)
+    assert licences(read(tmp_path, "a.py", limit=100)) == {"a.py": TOO_LARGE}
+    tar(tmp_path / "a.tar.gz", {"a.py": b"x" * 101, "b.bin": b"x" * 101, "c.py": b"x"})
+    assert licences(read(tmp_path, "a.tar.gz", limit=100)) == {
+        "a.tar.gz#a.py": TOO_LARGE,
+        "a.tar.gz#b.bin": NOT_SOURCE,
+        "a.tar.gz#c.py": "",
+    }
+    (tmp_path / "b.tar.gz").write_bytes((tmp_path / "a.tar.gz").read_bytes()[:60])
+    assert UNREADABLE in licences(read(tmp_path, "b.tar.gz")).values()
+    assert licences(read(tmp_path, "missing.py")) == {"missing.py": UNREADABLE}
+    assert licences(read(tmp_path, "missing.jsonl")) == {"missing.jsonl": UNREADABLE}
+
+
+@given(st.binary())
+def test_any_bytes_give_a_verdict(content: bytes) -> None:
+    verdict = reader().document(Raw("a.py", content, {"language": "python"}))
+    if isinstance(verdict, Document):
+        assert verdict.text.encode().decode() == verdict.text
+        assert verdict.text.strip()

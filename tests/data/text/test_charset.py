@@ -1,0 +1,60 @@
+"""The encoding of web pages."""
+
+# ruff: noqa: RUF001
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from puna.data.text.charset import decode_page
+
+GERMAN = "<html><head>%s</head><body>Größe: süße Äpfel für 5 € – „schön“</body>"
+RUSSIAN = "<p>Образование: то, что открывает мудрым и скрывает от глупых обширные границы их знаний.</p>" * 3
+JAPANESE = "<p>吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。</p>"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8", "utf-8-sig"])
+def test_unicode_is_found_whatever_the_label_says(encoding: str):
+    assert decode_page((GERMAN % "").encode(encoding), "iso-8859-1") == GERMAN % ""
+
+
+def test_a_label_that_lies_is_passed_over():
+    assert decode_page(RUSSIAN.encode("cp1251"), "utf-8") == RUSSIAN
+
+
+def test_latin_1_is_what_browsers_take_it_for():
+    assert decode_page((GERMAN % "").encode("cp1252"), "ISO-8859-1") == GERMAN % ""
+
+
+@pytest.mark.parametrize(
+    "meta", ['<meta charset="windows-1252">', '<meta http-equiv=x content="text/html; charset=windows-1252">']
+)
+def test_a_page_says_its_own_encoding(meta: str):
+    assert decode_page((GERMAN % meta).encode("cp1252"), "") == GERMAN % meta
+
+
+@pytest.mark.parametrize("encoding", ["shift_jis", "euc-jp", "iso-2022-jp"])
+def test_japanese_by_label(encoding: str):
+    assert decode_page((JAPANESE * 4).encode(encoding), encoding) == JAPANESE * 4
+
+
+@pytest.mark.parametrize(("text", "encoding"), [(RUSSIAN, "cp1251"), (RUSSIAN, "koi8-r"), (JAPANESE * 4, "shift_jis")])
+def test_without_a_label_the_bytes_tell(text: str, encoding: str):
+    assert decode_page(text.encode(encoding), "") == text
+
+
+def test_a_page_that_was_cut_off_in_a_character_stays_utf8():
+    assert decode_page("für süße Äpfel €".encode()[:-1], "iso-8859-1") == "für süße Äpfel "
+
+
+def test_a_few_wrong_bytes_do_not_change_the_encoding():
+    content = RUSSIAN.encode() + b"\xff" + RUSSIAN.encode()
+    assert decode_page(content, "utf-8") == RUSSIAN + "\ufffd" + RUSSIAN
+
+
+@given(
+    st.binary(max_size=300),
+    st.sampled_from(["", "utf-8", "utf-16", "punycode", "base64", "utf-7", "no such", "\0", "gb18030"]),
+)
+def test_any_bytes_become_text(content: bytes, label: str):
+    assert isinstance(decode_page(content, label), str)

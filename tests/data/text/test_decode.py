@@ -1,0 +1,60 @@
+"""Text from bytes, and what a document may hold of it."""
+
+import codecs
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from puna.data.text.decode import clean_text, decode_text, marked_encoding, newlines
+
+MARKS = {
+    "utf-8-sig": codecs.BOM_UTF8,
+    "utf-16-le": codecs.BOM_UTF16_LE,
+    "utf-16-be": codecs.BOM_UTF16_BE,
+    "utf-32-le": codecs.BOM_UTF32_LE,
+    "utf-32-be": codecs.BOM_UTF32_BE,
+}
+
+
+@pytest.mark.parametrize("encoding", MARKS)
+def test_a_byte_order_mark_tells_the_encoding(encoding: str):
+    content = MARKS[encoding] + "naïve 🦙".encode(encoding.removesuffix("-sig"))
+    assert decode_text(content) == "naïve 🦙"
+    assert marked_encoding(content)
+
+
+def test_without_a_mark_it_is_utf8_or_nothing():
+    assert decode_text("naïve".encode()) == "naïve"
+    assert marked_encoding(b"abc") == ""
+    with pytest.raises(UnicodeDecodeError):
+        decode_text("naïve".encode("latin-1"))
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("a\r\nb\rc\n\rd", "a\nb\nc\n\nd"),
+        ("a\0b", "ab"),
+        ("a\ud800b", "ab"),
+        ("\ud83e\udd99", "🦙"),
+        ("\n \n  if x:\n    y \n\n\t ", "  if x:\n    y"),
+        (" \n\t\n", ""),
+        ("a\u2028b", "a\u2028b"),
+    ],
+)
+def test_text_is_cleaned(text: str, clean: str):
+    assert clean_text(text) == clean
+
+
+@given(st.text(st.characters(exclude_categories=[]), max_size=60))
+def test_clean_text_is_encodable_and_stays_as_it_is(text: str):
+    clean = clean_text(text)
+    clean.encode()
+    assert "\r" not in clean
+    assert "\0" not in clean
+    assert clean == clean.rstrip()
+    assert clean_text(clean) == clean
+    visible = [character for character in newlines(text) if not character.isspace() and character != "\0"]
+    if not any("\ud800" <= character <= "\udfff" for character in visible):
+        assert [character for character in clean if not character.isspace()] == visible
