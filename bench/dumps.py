@@ -1,4 +1,4 @@
-"""Raw dumps to documents, one core: Wikipedia's XML and Stack Exchange's Posts.xml, per megabyte of uncompressed input.
+"""Raw dumps to documents, one core: Wikipedia's XML, Stack Exchange's Posts.xml and arXiv's LaTeX, uncompressed.
 
 Each dump is a real one repeated under other ids until it has 50 MB, in a plain file. `records` finds and joins the
 records, `document` makes the text; a build does both. The peer for Wikipedia is what its users do most: strip_code()
@@ -13,9 +13,11 @@ repository.
 import argparse
 import bz2
 import gzip
+import io
 import os
 import re
 import statistics
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable
@@ -31,6 +33,7 @@ from puna.core.files import write_json
 from puna.core.records import commit, machine
 from puna.data.document import Document, Raw, Reader
 from puna.data.files import InputFile
+from puna.data.readers.arxiv import ArxivReader
 from puna.data.readers.stackexchange import StackExchangeReader
 from puna.data.readers.wikipedia import WikipediaReader
 
@@ -64,9 +67,38 @@ def stackexchange(data: Path, size: int) -> bytes:
     return repeated(content[:first], content[first:last], content[last:], re.compile(rb'( (?:Parent)?Id=")(\d+)'), size)
 
 
+def arxiv(data: Path, size: int) -> bytes:
+    """The LaTeX files of two papers, again and again, as a bulk archive that is not compressed."""
+    papers = []
+    for path in sorted((data / "arxiv").glob("*/source.tar.gz")):
+        with tarfile.open(path) as source:
+            files = {member.name: source.extractfile(member) for member in source if member.name.endswith(".tex")}
+            papers.append(archive({name: file.read() for name, file in files.items() if file}))
+    copies = -(-size // sum(map(len, papers)))
+    return archive(
+        {
+            f"2301/2301.{copy * len(papers) + n:05d}.tar": paper
+            for copy in range(copies)
+            for n, paper in enumerate(papers)
+        }
+    )
+
+
+def archive(members: dict[str, bytes]) -> bytes:
+    """A tar file."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as target:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            target.addfile(member, io.BytesIO(content))
+    return stream.getvalue()
+
+
 DUMPS: dict[str, tuple[Callable[[Path, int], bytes], type[Reader], str]] = {
     "wikipedia": (wikipedia, WikipediaReader, "dump.xml"),
     "stackexchange": (stackexchange, StackExchangeReader, "datascience.meta_Posts.xml"),
+    "arxiv": (arxiv, ArxivReader, "arXiv_src_2301_001.tar"),
 }
 """What makes the input, what reads it, and the file's name."""
 

@@ -106,9 +106,10 @@ def real_page(path: Path) -> bytes:
     raise SystemExit(f"{path}: holds no response")
 
 
-def make_input(path: Path, size: int, real: bytes) -> tuple[int, list[str]]:
-    """Write a WARC file of at least so many uncompressed bytes; its uncompressed size and its pages."""
-    draw, texts, total, pages = random.Random(0), paragraphs(), 0, []
+def make_input(path: Path, size: int, real: bytes, texts: list[str]) -> tuple[int, list[str]]:
+    """Write a WARC file of at least so many uncompressed bytes of these texts; its uncompressed size and its pages."""
+    total = 0
+    draw, pages = random.Random(0), list[str]()
     with path.open("wb") as file:
         while total < size:
             html = real if len(pages) % REAL_PAGE_EVERY == 0 else page(draw, texts).encode()
@@ -174,7 +175,7 @@ def main() -> None:
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "pages.warc.gz"
-        size, pages = make_input(path, arguments.megabytes * 1_000_000, real_page(arguments.page))
+        size, pages = make_input(path, arguments.megabytes * 1_000_000, real_page(arguments.page), paragraphs())
         kinds: dict[str, Callable[[], Iterator[str]]] = {
             "puna": lambda: read_all(path),
             "puna_records_alone": lambda: records_alone(path),

@@ -134,6 +134,80 @@ def loader() -> str:
     return f"| the loader | |\n|---|---:|\n{table}\n\n{origin(record)}"
 
 
+def cleaning() -> str:
+    """Rules on one core, beside datatrove's."""
+    record = newest("clean")
+    ours, theirs = record["megabytes_per_second"]["puna"], record["megabytes_per_second"]["datatrove"]
+    lines = [
+        f"| {what} | {rate:.0f} | {f'{theirs[what]:.1f}' if what in theirs else ''} | "
+        f"{f'{rate / theirs[what]:.1f}' if what in theirs else ''} |"
+        for what, rate in ours.items()
+    ]
+    head = "| rules, MB of text/s on one core | Puna | datatrove | times |\n|---|---:|---:|---:|\n"
+    note = f"<sub>{record['what']}; datatrove's words: {record['datatrove_words']}.</sub><br>"
+    return f"{head}{chr(10).join(lines)}\n\n{note}\n{origin(record)}"
+
+
+def minhash() -> str:
+    """MinHash signatures on one core, beside the peers."""
+    record = newest("minhash")
+    lines = [
+        f"| {row['system']} {row['version']} | {row['megabytes_per_second']:.0f} | {row['puna_is_faster_by']:.1f} | "
+        f"{row['rms_error_ratio']:.2f} |"
+        for row in record["rows"]
+    ]
+    head = "| MinHash | MB/s on one core | Puna is faster by | error, of theory's |\n|---|---:|---:|---:|\n"
+    note = f"<sub>{record['what']}. {record['rensa']}.</sub><br>"
+    return f"{head}{chr(10).join(lines)}\n\n{note}\n{origin(record)}"
+
+
+def extract() -> str:
+    """WARC to text on one core."""
+    record = newest("extract")
+    rates = record["megabytes_per_second"] if "megabytes_per_second" in record else record["mb_per_second"]
+    names = {
+        "puna": "WARC to text",
+        "puna_records_alone": "its records alone",
+        "fastwarc_alone": "FastWARC, records alone",
+        "resiliparse_alone": "Resiliparse, text of decoded pages alone",
+    }
+    lines = [f"| {names[name]} | {rate:.1f} |" for name, rate in rates.items()]
+    head = "| web pages | MB of WARC/s on one core |\n|---|---:|\n"
+    note = f"<sub>{record['what']}. As text: {record['text_mb_per_second']:.1f} MB/s.</sub><br>"
+    return f"{head}{chr(10).join(lines)}\n\n{note}\n{origin(record)}"
+
+
+def build() -> str:
+    """The profile's rules from WARC files on, stage by stage, and what a dump would take."""
+    record = newest("data")
+    total, tokens, dump = sum(record["cpu_seconds"].values()), record["tokenize"], record["dump"]
+    lines = [f"| `{name}` | {seconds / total:.0%} |" for name, seconds in record["cpu_seconds"].items()]
+    rows = [
+        ("MB of WARC/s on one core", f"{record['warc_mb_per_second']:.1f}"),
+        ("of it compressed", f"{record['compressed_mb_per_second']:.1f}"),
+        ("MB of text/s on one core", f"{record['text_mb_per_second']:.1f}"),
+        (
+            f"a dump of {dump['compressed_bytes'] / 1e12:.0f} TB of compressed WARC",
+            f"{dump['core_hours']:,.0f} core hours",
+        ),
+        (f"on {dump['cores']:,} cores", f"{dump['hours']:.0f} hours"),
+        (
+            f"tokenization on {tokens['cores']} cores",
+            f"{tokens['mb_per_second']:.1f} MB/s, {tokens['ratio_to_sentencepiece_times_cores']:.2f} of "
+            "SentencePiece's own rate x cores",
+        ),
+    ]
+    lines += [f"| {name} | {value} |" for name, value in rows]
+    return f"| `llama`'s rules for CommonCrawl | |\n|---|---:|\n{chr(10).join(lines)}\n\n{origin(record)}"
+
+
+def dumps() -> str:
+    """Wikipedia, Stack Exchange and arXiv on one core."""
+    record = newest("dumps")
+    lines = [f"| {name} | {figures['megabytes_per_second']:.1f} |" for name, figures in record["results"].items()]
+    return f"| dump | MB of input/s on one core |\n|---|---:|\n{chr(10).join(lines)}\n\n{origin(record)}"
+
+
 TABLES = {
     "demo": demo,
     "train_cpu": train_cpu,
@@ -141,8 +215,13 @@ TABLES = {
     "policies": policies,
     "layouts": layouts,
     "loader": loader,
+    "cleaning": cleaning,
+    "minhash": minhash,
+    "extract": extract,
+    "build": build,
+    "dumps": dumps,
 }
-PAGES = (ROOT / "README.md", ROOT / "docs" / "guide" / "training.md")
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs" / "guide").glob("*.md")))
 
 
 def rewrite(text: str) -> str:

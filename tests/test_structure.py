@@ -28,7 +28,6 @@ TESTED_ELSEWHERE = {
     "data/build/duplicates.py": "tests/data/build/test_road.py finds duplicates through it",
     "data/build/finish.py": "tests/data/build/test_road.py reads what it writes",
     "data/build/pairs.py": "tests/data/build/test_road.py finds duplicates through it",
-    "data/build/read.py": "tests/data/build/test_road.py interrupts it, divides its work and changes its files",
     "data/build/tokens.py": "tests/data/build/test_road.py reads the shards that it writes",
     "data/build/work.py": "tests/data/build/test_road.py goes on from its chunks",
     "data/document.py": "records and protocols; tests/data/readers and tests/data/rules use them all",

@@ -64,6 +64,12 @@ def test_shares_and_epochs_stand_beside_the_papers_where_it_has_the_source(card:
     assert _table(card, "mixture").header[-1] == "epochs at most"
 
 
+@pytest.mark.parametrize(("epochs", "cell"), [(0.0, "0.00"), (0.0002, "under 0.01"), (0.006, "0.01"), (1.5, "1.50")])
+def test_a_source_that_is_hardly_read_is_not_said_to_be_unread(card: dict[str, Any], epochs: float, cell: str):
+    card["sources"][0]["epochs"] = epochs
+    assert _table(card, "mixture").rows[0][4] == cell
+
+
 def test_a_mixture_without_an_order_says_so(card: dict[str, Any]):
     card["sources"][0]["built"] = None
     row = _table(card, "mixture").rows[0]

@@ -27,9 +27,9 @@ with joined(group_needed=False) as world:
     try:
         world.first(fail)
     except DataError as error:
-        print("main:", error, flush=True)
+        sys.stdout.write(f"main: {error}\\n")
     except SystemExit as leaving:
-        print("other:", leaving.code, flush=True)
+        sys.stdout.write(f"other: {leaving.code}\\n")
 """
 
 

@@ -97,8 +97,8 @@ def _mixture(card: dict[str, Any]) -> list[Block]:
         built, most, table = source["built"], source["max_epochs"], source["paper"]
         row = [
             source["name"], percent(source["share"]), percent(built["share"]) if built else "none",
-            format_count(source["run_tokens"]), f"{source['epochs']:.2f}",
-            f"{built['epochs']:.2f}" if built else "none", "any" if most is None else f"{most:g}",
+            format_count(source["run_tokens"]), _epochs(source["epochs"]),
+            _epochs(built["epochs"]) if built else "none", "any" if most is None else f"{most:g}",
         ]  # fmt: skip
         if paper:
             row += [percent(table["share"]), f"{table['epochs']:.2f}"] if table else ["", ""]
@@ -114,6 +114,11 @@ def _mixture(card: dict[str, Any]) -> list[Block]:
         f"{MANY_EPOCHS} epochs, repeated text is worth nearly as much as new text (Muennighoff et al. 2023).",
     ]  # fmt: skip
     return [*blocks, "LLaMA's figures are those of Touvron et al. 2023, table 1, for 1.4T tokens."] if paper else blocks
+
+
+def _epochs(value: float) -> str:
+    """Two decimals; what they would round to nothing is said to be little."""
+    return "under 0.01" if 0 < value < 0.005 else f"{value:.2f}"
 
 
 def _flow(source: dict[str, Any]) -> Block:

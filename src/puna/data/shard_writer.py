@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Self
 
 import numpy as np
 
-from puna.core.files import atomic_directory, sha256_file, sweep, temporary_sibling, write_json
+from puna.core.files import atomic_directory, sha256_file, sweep, sync, temporary_sibling, write_json
 from puna.data.shard_format import FORMAT, KINDS, MANIFEST, ROW, VERSION, token_dtype
 from puna.tokenizer.tokenizer import Tokenizer
 
@@ -182,17 +182,20 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self._close_shard()
-        self._stack.close()
-        for path in self._temporaries:
-            path.unlink(missing_ok=True)
+        try:
+            if error is None:
+                self._close_shard()
+            self._stack.close()
+        finally:
+            for path in self._temporaries:
+                path.unlink(missing_ok=True)
 
     def _close_shard(self) -> None:
         if not self._files:
             return
         self._stack.close()
         for temporary, path in zip(self._temporaries, self._paths(), strict=True):
+            sync(temporary)
             os.replace(temporary, path)
         self.shards.append({"tokens": self._tokens, "documents": self._documents})
         self._files, self._temporaries, self._tokens, self._documents, self._origin = [], [], 0, 0, 0

@@ -1,4 +1,4 @@
-from puna.data.build.counts import add, total
+from puna.data.build.counts import add, add_text, total
 
 
 def test_leaves_add_up_and_tables_are_made_where_they_are_missing():
@@ -8,6 +8,16 @@ def test_leaves_add_up_and_tables_are_made_where_they_are_missing():
     add(counts, ["steps", "c4", "documents"], 1)
     add(counts, ["chunks"], 1)
     assert counts == {"steps": {"read": {"documents": 3}, "c4": {"documents": 1}}, "chunks": 1}
+
+
+def test_a_document_adds_one_and_its_bytes():
+    counts = {"steps": {"read": {"kept": {"documents": 1, "bytes": 5}}}}
+    add_text(counts, ["steps", "read", "kept"], 7)
+    add_text(counts, ["years", "2024"], 7)
+    assert counts == {
+        "steps": {"read": {"kept": {"documents": 2, "bytes": 12}}},
+        "years": {"2024": {"documents": 1, "bytes": 7}},
+    }
 
 
 def test_the_sum_of_tables_has_all_leaves_and_changes_none_of_its_parts():

@@ -6,11 +6,11 @@ import pytest
 
 from puna.config.recipe import Recipe
 from puna.core.errors import DataError, StorageError
-from puna.core.files import sha256_file
+from puna.core.files import remove, sha256_file
 from puna.core.layout import DataDir
 from puna.core.lock import DirectoryLock
 from puna.core.records import read_record
-from puna.data.build import data, road
+from puna.data.build import data, read, road
 from puna.data.build.data import build_data, train_tokenizer
 
 
@@ -103,6 +103,73 @@ def test_a_build_without_its_intermediate_results_is_complete(small: Recipe, bui
     after = _inodes(built)
     assert (after["documents"], after["tokenizer"]) == (before["documents"], before["tokenizer"])
     assert read_record(built.record)["config"]["shard_tokens"] == 10**6
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "shards", "shards/code", "shards/code/train/tokens-00000.bin", "shards/code/train/manifest.json", "documents",
+        "documents/code/train/00000.jsonl.zst", "documents/code/dropped", "tokenizer", "card.md", "card.html", "work",
+    ],
+)  # fmt: skip
+def test_what_was_deleted_is_made_again_as_it_was(small: Recipe, built: DataDir, hashes, lost: str):
+    def made() -> dict[str, str]:
+        return {name: digest for name, digest in hashes(built.root).items() if not name.startswith((".lock", "work/"))}
+
+    before = made()
+    remove(built.root / lost)
+    build_data(small, built, force=False)
+    assert made() == before
+
+
+def test_shards_that_were_damaged_where_they_lie_are_not_taken_from_their_second_name(
+    small: Recipe, built: DataDir, hashes
+):
+    before = hashes(built.shards)
+    path = built.shards / "code" / "train" / "tokens-00000.bin"
+    path.write_bytes(path.read_bytes()[:-2])  # the file of the task, too
+    build_data(small, built, force=False)
+    assert hashes(built.shards) == before
+
+
+def test_a_changed_list_of_bad_words_is_noticed(small: Recipe, out: DataDir, tmp_path: Path, changed, capsys):
+    words = tmp_path / "bad.txt"
+    words.write_text("unheard\n")
+    rules = changed(small, sources__poems__clean=["c4"], rules__c4__bad_words=str(words), rules__c4__min_sentences=0)
+    rules = changed(rules, rules__c4__min_words_per_line=1, rules__c4__terminal_punctuation=False)
+    build_data(rules, out, force=False)
+    words.write_text("poem 3\n")
+    build_data(rules, out, force=False)
+    assert "building it again" in capsys.readouterr().err
+    record = read_record(out.documents / "record.json")
+    assert record is not None
+    assert record["results"]["poems"]["steps"]["c4"]["dropped"]["c4.bad_word"]["documents"] == 1
+
+
+def test_another_licence_reads_nothing_again_and_stands_on_the_card(
+    small: Recipe, built: DataDir, changed, monkeypatch
+):
+    monkeypatch.setattr(read, "make_reader", None)
+    build_data(changed(small, sources__code__licence="CC0-1.0"), built, force=True)
+    record = read_record(built.documents / "record.json")
+    assert record is not None
+    assert set(record["results"]["code"]["licences"]) == {"CC0-1.0"}
+
+
+def test_what_tasks_of_earlier_recipes_have_left_goes(small: Recipe, out: DataDir, shelf: Path, changed):
+    for number, path in enumerate(sorted((shelf / "poems").rglob("*.txt"))):
+        path.write_text(path.read_text() + "A line of its own: " + "la" * number)
+    build_data(small, built := out, force=False)
+
+    def tasks() -> set[str]:
+        return {path.parent.relative_to(built.work).as_posix() for path in built.work.rglob("task.json")}
+
+    before = tasks()
+    other = changed(small, sources__poems__clean=["lines"], rules__lines__min_chars=0, dedup__near__sources=["poems"])
+    build_data(other, built, force=True)
+    assert {path.partition("/")[0] for path in tasks() - before} >= {"lines", "clean", "near", "finish", "tokenize"}
+    build_data(small, built, force=True)
+    assert tasks() == before
 
 
 def test_another_mixture_needs_no_new_build(small: Recipe, built: DataDir):

@@ -194,3 +194,49 @@ def _session(leader: int) -> list[str]:
     """The processes of a session."""
     listed = subprocess.run(["ps", "-o", "stat=", "-s", str(leader)], capture_output=True, text=True, check=False)
     return [state for state in listed.stdout.split() if not state.startswith("Z")]  # nobody may have buried them yet
+
+
+class Slow(Task):
+    """Tells that it has begun, and takes an hour."""
+
+    stage = "slow"
+    input_bytes = 10**9
+
+    @property
+    def made_from(self) -> str:
+        return self.work.name
+
+    def work_on(self, progress: Progress) -> dict:
+        (self.directory / "begun").touch()
+        time.sleep(3600)
+        return {}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 1)])
+def test_a_build_that_is_told_to_end_takes_its_workers_along_and_says_nothing_of_them(
+    tmp_path: Path, number: int, code: int
+):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys; from pathlib import Path\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from test_executors import Slow\n"
+        "from puna.data.build.executors import run_stage\n"
+        "if __name__ == '__main__':\n"
+        "    try:\n"
+        f"        run_stage([Slow(Path({str(tmp_path)!r}) / name) for name in 'ab'], 'local', 2)\n"
+        "    except KeyboardInterrupt:\n"
+        "        sys.exit(1)\n"
+    )
+    process = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.rglob("begun"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert "Traceback" not in errors
+    assert "leaked" not in errors
+    while _session(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not _session(process.pid)

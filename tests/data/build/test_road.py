@@ -200,6 +200,16 @@ def test_a_damaged_intermediate_file_is_named(recipe: Recipe, out: DataDir):
         build_documents(recipe, out)
 
 
+def test_an_intermediate_file_that_is_gone_is_missed(recipe: Recipe, out: DataDir, changed):
+    chunked = changed(recipe, chunk_bytes=300)
+    build_documents(chunked, out)
+    for path in (out.work / "finish").iterdir():
+        (path / "task.json").unlink()
+    sorted((out.work / "read").rglob("kept-*.jsonl.zst"))[-1].unlink()
+    with pytest.raises(DataError, match=r"kept-\d+\.jsonl\.zst: is missing, or is not the file that task\.json"):
+        build_documents(chunked, out)
+
+
 @pytest.fixture
 def built(recipe: Recipe, out: DataDir, tokenizer: Tokenizer) -> DataDir:
     build_documents(recipe, out)
@@ -277,6 +287,19 @@ def test_tokenization_that_is_killed_and_run_again_gives_the_bytes_of_one_that_w
         record.unlink()
     tokenize_documents(recipe, built, tokenizer)
     assert hashes(built.shards) == interrupted
+
+
+def test_a_full_disk_while_shards_are_written_is_one_sentence_and_leaves_none(
+    recipe: Recipe, built: DataDir, tokenizer: Tokenizer, changed, full_disk, shelf: Path
+):
+    (shelf / "poems" / "read" / "long.txt").write_bytes(os.urandom(10_000).hex().encode())
+    large = changed(recipe, shard_tokens=10**6)
+    build_documents(large, built)
+    with full_disk(16384), pytest.raises(DataError, match="no space left to write it"):
+        tokenize_documents(large, built, tokenizer)
+    assert not built.shards.exists()
+    assert not list(built.work.rglob(".tmp-*"))
+    tokenize_documents(large, built, tokenizer)
 
 
 def test_finished_shards_are_kept(recipe: Recipe, built: DataDir, tokenizer: Tokenizer):

@@ -100,3 +100,45 @@ def test_a_damaged_record_is_named(tmp_path: Path, content: str):
     (task.directory / "task.json").write_text(content)
     with pytest.raises(DataError, match=r"task\.json: is missing or damaged"):
         task.results()
+
+
+def test_a_task_that_is_done_anew_is_not_done_while_its_files_give_way(tmp_path: Path, monkeypatch):
+    task = Shout(tmp_path, "bad", [])
+    task.directory.mkdir(parents=True)
+    (task.directory / "task.json").write_text('{"results": {}, "files": {}}')
+    assert task.is_done
+    with monkeypatch.context() as patch:
+        patch.setattr(Shout, "is_done", False)
+        task.run()
+    assert not task.is_done
+
+
+def test_files_that_are_gone_are_still_among_those_that_were_made(tmp_path: Path):
+    task = Shout(tmp_path, "a", [])
+    task.run()
+    assert task.is_whole
+    (task.directory / "out.txt").unlink()
+    assert task.made("out", ".txt") == ["out.txt"]
+    assert task.made("in", ".txt") == []
+    assert not task.is_whole
+
+
+def test_a_file_is_hashed_once_by_each_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    task = Shout(tmp_path, "a", [])
+    task.run()
+    task.checked("out.txt")
+    monkeypatch.setattr("puna.data.build.task.sha256_file", None)
+    assert task.checked("out.txt").read_text() == "A"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}"])
+def test_half_a_message_of_failure_is_none(tmp_path: Path, content: bytes):
+    task = Shout(tmp_path, "bad", [])
+    task.run()
+    (task.directory / "error.json").write_bytes(content)
+    assert task.failure() is None
+
+
+def test_progress_that_cannot_be_written_is_no_error_of_the_input(tmp_path: Path):
+    Progress(tmp_path / "missing" / "progress").advance(1)
+    assert not list(tmp_path.iterdir())

@@ -63,6 +63,13 @@ def test_the_licence_above_the_root_of_a_source_does_not_count(tmp_path: Path) -
     assert licences(read(tmp_path / "root", "a.py", licence="ISC")) == {"a.py": "ISC"}
 
 
+def test_a_file_under_the_gpl_is_so_in_a_project_under_the_mit_licence(tmp_path: Path) -> None:
+    notice = b"/* Under the terms of the GNU General Public License, version 2. */\nint a;"
+    tar(tmp_path / "a.tar.gz", {"LICENSE": MIT.encode(), "a.c": notice, "b.c": b"int b;"})
+    found = licences(read(tmp_path, "a.tar.gz"))
+    assert found == {"a.tar.gz#LICENSE": NOT_SOURCE, "a.tar.gz#a.c": "GPL-2.0", "a.tar.gz#b.c": "MIT"}
+
+
 def test_in_an_archive_licences_may_stand_behind_the_code(tmp_path: Path) -> None:
     files = {
         "one/src/a.py": b"x = 1",

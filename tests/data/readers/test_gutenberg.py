@@ -1,6 +1,7 @@
 import gzip
 import io
 import pickle
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -232,6 +233,12 @@ def test_any_bytes_give_a_verdict(content: bytes) -> None:
     if isinstance(verdict, Document):
         verdict.text.encode()
         assert verdict.text.strip()
+
+
+def test_a_header_of_blank_lines_costs_no_time() -> None:
+    start = time.process_time()
+    assert isinstance(book(b"The" + b"\n" * 39_000 + b"*** START OF THE PROJECT GUTENBERG EBOOK A ***\nText"), Document)
+    assert time.process_time() - start < 1
 
 
 def test_the_real_dictionary_has_no_trace_of_its_publisher(real: Callable[[str], Path]) -> None:

@@ -233,3 +233,10 @@ def test_any_line_is_a_document_or_dropped(tmp_path: Path, value: object, tail: 
 def test_any_bytes_of_a_column_are_a_document_or_dropped(content: bytes):
     found = make("parquet").document(Raw("a", content, {"id": "7"}))
     found.text.encode()
+
+
+def test_what_only_pythons_json_writes_is_no_reason_to_lose_a_text() -> None:
+    for line, text in ((b'{"text": "a", "score": NaN}', "a"), (b'{"text": "a \\ud83d b"}', "a  b")):
+        document = make().document(Raw("f#0", line))
+        assert isinstance(document, Document)
+        assert document.text == text

@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from puna.config.load import load_recipe
 from puna.config.rules import CodeRules
-from puna.data.document import EMPTY, Document, Dropped
+from puna.data.document import EMPTY, Document, Dropped, Raw
+from puna.data.readers.code import CodeReader
 from puna.data.rules.code import (
     FEW_ALPHANUMERIC,
     LICENCE,
@@ -110,3 +112,15 @@ def test_figures_are_red_pajamas_where_lines_end_in_newlines(text: str) -> None:
         lengths = [len(line) for line in lines]
         assert line_lengths(text) == (max(lengths), sum(lengths) / len(lengths))
     assert alphanumeric_share(text) == sum(int(character.isalnum()) for character in text) / len(text)
+
+
+@pytest.mark.parametrize(("licence", "kept"), [("", False), ("GPL-3.0", False), ("MIT", True)])
+@pytest.mark.parametrize("recipe", ["llama", "redpajama-v1"])
+def test_the_profiles_drop_code_whose_licence_nobody_has_stated(recipe: str, licence: str, kept: bool) -> None:
+    data = load_recipe(recipe).recipe.data
+    fields = {"language": "python"} | ({"licence": licence} if licence else {})
+    document = CodeReader("github", data.sources["github"], 10**6).document(Raw("add.py", CODE.encode(), fields))
+    assert isinstance(document, Document)
+    found = Code(data.rules.code)(document)
+    assert isinstance(found, Document) is kept
+    assert kept or (isinstance(found, Dropped) and found.reason == LICENCE)

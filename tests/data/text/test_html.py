@@ -72,6 +72,23 @@ def test_furniture_goes():
     assert _between(html) == ""
 
 
+def test_a_list_in_a_numbered_one_stays_however_shallow():
+    html = f"<html><body><p>{WORDS}</p><ol><li>steps:<ul><li>a<li>b</ul><li>end</ol></body></html>"
+    assert main_text(html) == f"{WORDS}\n\n  1. steps:\n    • a\n    • b\n  2. end"
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("10<sup>6</sup> m<SUP class=x>-2</SUP> of CO<sub>2</sub>", "10⁶ m⁻² of CO₂"),
+        ("the 19<sup>th</sup>, x<sub>i</sub> and <i>x</i><sup>k</sup>", "the 19th, x_i and x^k"),
+        ("a note<sup><a href=#1>1</a></sup> and x <sup>2 or 3</sup> y", "a note1 and x 2 or 3 y"),
+    ],
+)
+def test_raised_numbers_keep_their_meaning(html: str, text: str):
+    assert _between(f"<p>{html}</p>") == text
+
+
 def test_cells_are_apart_and_lines_begin_with_none():
     assert _between("<table><tr><td>a</td><td>b</td></tr><tr><td></td><td>c</td></tr></table>") == "a\t\tb\nc"
 

@@ -1,6 +1,6 @@
 import pytest
 
-from puna.data.text.licences import detect_licence, is_licence_file, is_permitted, stated_licence
+from puna.data.text.licences import detect_licence, is_licence_file, is_permitted, noticed_licence, stated_licence
 
 MIT = """The MIT License (MIT)
 
@@ -59,7 +59,22 @@ def test_the_project_itself_is_recognised() -> None:
 def test_a_file_states_its_licence_near_its_beginning() -> None:
     assert stated_licence("// SPDX-License-Identifier: MIT OR Apache-2.0\nint a;") == "MIT OR Apache-2.0"
     assert stated_licence("/* SPDX-License-Identifier: (GPL-2.0 WITH X) */") == "(GPL-2.0 WITH X)"
+    assert stated_licence("<!-- SPDX-License-Identifier: BSD-3-Clause -->") == "BSD-3-Clause"
     assert stated_licence("x" * 5000 + "SPDX-License-Identifier: MIT") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "licence"),
+    [
+        ("/*\n * Redistribute it under the terms of the\n * GNU General Public License as published by the\n"
+         " * Free Software Foundation; either version 2 of the License,", "GPL-2.0"),
+        ("# licensed under the GNU Lesser General\n# Public License, version 2.1", "LGPL-2.1"),
+        ("// Under the GNU Affero General Public License.", "AGPL"), ("# Licensed under the MIT License", ""),
+        ("x" * 5000 + "under the GNU General Public License", ""), ("under" + " " * 2990, ""),
+    ],
+)  # fmt: skip
+def test_a_files_own_notice_names_a_gnu_licence(text: str, licence: str) -> None:
+    assert noticed_licence(text) == licence
 
 
 @pytest.mark.parametrize(
@@ -80,7 +95,10 @@ def test_licence_files_are_known_by_their_names(path: str, verdict: bool) -> Non
     [
         ("MIT", True), ("mit", True), ("Apache-2.0", True), ("BSD-3-Clause", True), ("GPL-3.0", False), ("", False),
         ("GPL-2.0 OR MIT", True), ("GPL-2.0 AND MIT", False), ("(MIT OR Apache-2.0)", True),
-        ("MIT AND Apache-2.0", True),
+        ("MIT AND Apache-2.0", True), ("(MIT OR Apache-2.0) AND GPL-2.0", False), ("GPL-2.0 AND (MIT OR BSD)", False),
+        ("(MIT OR GPL-2.0) AND BSD-3-Clause", True), ("GPL-3.0 AND LGPL-3.0 OR MIT", True), ("MIT AND", False),
+        ("((GPL-2.0 WITH Linux-syscall-note) OR BSD-3-Clause)", True), ("(MIT", False), ("MIT)", False), ("OR", False),
+        ("(GPL-2.0)AND(MIT)", False), ("MIT (GPL-2.0)", False), ("apache license 2.0", True), ("()", False),
         ("Apache-2.0 WITH LLVM-exception", True), ("0BSD", False), ("unknown", False),
     ],
 )  # fmt: skip

@@ -5,7 +5,7 @@ from typing import Any
 
 from puna.config.data import DataConfig, Source
 from puna.config.rules import RuleName
-from puna.data.build.counts import Counts, add
+from puna.data.build.counts import Counts, add_text
 from puna.data.document import INVALID_UTF8, Document, Dropped, Raw, Reader, Rule
 
 FAILED = "reader.failed"
@@ -155,7 +155,7 @@ def _is_unicode(document: Document) -> bool:
 
 def count(counts: Counts, step: str, verdict: Document | Dropped) -> None:
     """Add a verdict to the figures of a step: documents and bytes that it lets through, and those that it drops."""
-    size = len(verdict.text.encode("utf-8", "surrogatepass"))
+    text = verdict.text
+    size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
     path = ["steps", step, "kept"] if isinstance(verdict, Document) else ["steps", step, "dropped", verdict.reason]
-    add(counts, [*path, "documents"], 1)
-    add(counts, [*path, "bytes"], size)
+    add_text(counts, path, size)

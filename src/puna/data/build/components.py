@@ -42,7 +42,7 @@ class _Half(Task):
 
     def read(self, kind: str) -> Rows:
         """Pairs that the half before has written for this partition."""
-        return read_rows([task.directory for task in self.before], kind, self.partition, PAIR)
+        return read_rows(self.before, kind, self.partition, PAIR)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ class LargeStar(_Half):
         return {"settled": int(all(settles))}
 
     def _joined(self, lowest: Rows, settles: list[bool]) -> Iterator[Rows]:
-        for up in row_parts([task.directory for task in self.before], UPWARD, self.partition, UP):
+        for up in row_parts(self.before, UPWARD, self.partition, UP):
             pairs, settled = large_star(lowest, up)
             settles.append(settled)
             yield pairs

@@ -15,6 +15,14 @@ def add(counts: Counts, path: Iterable[str], amount: int) -> None:
     counts[leaf] = counts.get(leaf, 0) + amount
 
 
+def add_text(counts: Counts, path: Iterable[str], size: int) -> None:
+    """Add one document of `size` bytes to the table at `path`."""
+    for table in path:
+        counts = counts.setdefault(table, {})
+    counts["documents"] = counts.get("documents", 0) + 1
+    counts["bytes"] = counts.get("bytes", 0) + size
+
+
 def total(parts: Iterable[Counts]) -> Counts:
     """The sum of tables, leaf by leaf, in the order in which keys first appear."""
     result: Counts = {}

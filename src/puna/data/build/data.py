@@ -20,15 +20,17 @@ from puna.data.build.counts import Counts
 from puna.data.build.executors import Executor, submit
 from puna.data.build.finish import FILES, Finish
 from puna.data.build.road import (
+    KINDS,
     build_documents,
     documents_config,
     plan_documents,
+    shards_are_current,
     tokenize_documents,
 )
 from puna.data.build.task import Progress, Task
 from puna.data.build.tokens import Tokenize
 from puna.data.card import finish_build
-from puna.data.documents import documents_record
+from puna.data.documents import documents_files, documents_record
 from puna.data.split import SPLITS
 from puna.data.training_text import training_text
 from puna.tokenizer import train as training
@@ -64,7 +66,9 @@ def build_data(recipe: Recipe, out: DataDir, *, force: bool, where: Where | None
         _train_tokenizer(recipe, out, force, where)
         tokenizer = Tokenizer.load(out.tokenizer)
         made_from = {"documents": _documents_hash(out), "tokenizer": tokenizer.sha256}
-        if _finished(out.record, recipe.data.model_dump(), out.root, force, made_from):
+        if _finished(out.record, recipe.data.model_dump(), out.root, force, made_from) and _is_whole(
+            recipe, out, tokenizer
+        ):
             say(f"{out.root}: token shards built already")
             return
         tokenize_documents(recipe, out, tokenizer, executor=where.executor, workers=where.workers)
@@ -148,7 +152,8 @@ class Call(Task):
 
 def _train_tokenizer(recipe: Recipe, out: DataDir, force: bool, where: Where) -> None:
     config = documents_config(recipe)
-    if _finished(out.documents / "record.json", config, out.documents, force) and _same_files(recipe, out):
+    there = _finished(out.documents / "record.json", config, out.documents, force)
+    if there and _all_documents(recipe, out) and _same_files(recipe, out):
         say(f"{out.documents}: documents built already")
     else:
         build_documents(recipe, out, executor=where.executor, workers=where.workers)
@@ -168,8 +173,29 @@ def _train_tokenizer(recipe: Recipe, out: DataDir, force: bool, where: Where) ->
     )
 
 
+def _is_whole(recipe: Recipe, out: DataDir, tokenizer: Tokenizer) -> bool:
+    """Whether the token shards and the card of a finished build are all there; content is not compared."""
+    cards = [out.card, out.card.with_suffix(".md"), out.card.with_suffix(".html"), out.config]
+    if all(path.is_file() for path in cards) and shards_are_current(recipe, out, tokenizer):
+        return True
+    warn(f"{out.root}: token shards or the card are missing or damaged; making them again")
+    return False
+
+
+def _all_documents(recipe: Recipe, out: DataDir) -> bool:
+    """Whether every file of documents is there, and as long as it was; content is not compared."""
+    for source in recipe.data.sources:
+        for kind in KINDS:
+            for file in documents_files(out, source, kind):
+                path = out.documents / file.path
+                if not path.is_file() or path.stat().st_size != file.size:
+                    warn(f"{path}: is missing or damaged; building the documents again")
+                    return False
+    return True
+
+
 def _same_files(recipe: Recipe, out: DataDir) -> bool:
-    """Whether the input files are those that the documents were made from."""
+    """Whether the input files, models and evaluation sets are those that the documents were made from."""
     inputs = documents_record(out)["inputs"]
     try:
         plan = plan_documents(recipe, out)

@@ -21,7 +21,7 @@ from puna.data.build.pairs import is_among, read_pairs, write_both_ways, write_p
 from puna.data.build.read import Read
 from puna.data.build.rows import read_rows, write_rows
 from puna.data.build.task import Progress, Task
-from puna.data.build.work import KEPT, chunk_paths
+from puna.data.build.work import KEPT, chunk_files
 from puna.data.dedup.containment import SHARED, SHINGLE, contained, sampled_shingles, shared_shingles
 from puna.data.dedup.edges import BAND, bucket_edges
 from puna.data.dedup.exact import EXACT, duplicates, text_key
@@ -32,6 +32,8 @@ Cleaned = Read | Clean
 """The last task that has looked at documents one at a time."""
 
 
+_JOIN_DOCUMENTS = 4096
+"""Documents whose keys become one array: a million small arrays would take longer to write than to make."""
 NEAR, CONTAINED = "near_duplicate", "contained"
 """Why a document goes: it nearly equals one that stays; one that stays holds most of it."""
 
@@ -66,19 +68,19 @@ class Keys(Task):
     def work_on(self, progress: Progress) -> Counts:
         """Chunk by chunk; one that has its keys already keeps them."""
         read = read_task(self.cleaned)
-        paths = chunk_paths(self.cleaned.directory, KEPT)
+        names = chunk_files(self.cleaned, KEPT)
         makers = key_makers(read.name, read.data)
-        for number, path in enumerate(paths):
+        for number, name in enumerate(names):
             left = [
                 maker for maker in makers if not (self.directory / f"{maker.kind}-{number:05d}.index.json").is_file()
             ]
             if left:
-                for numbered in read_numbered(self.cleaned.checked(path.name), read.name):
+                for numbered in read_numbered(self.cleaned.checked(name), read.name):
                     for maker in left:
                         maker.add(numbered.number, numbered.document.text)
                 for maker in left:
                     maker.write(self.directory, number, read.data.partitions)
-            progress.advance(self.input_bytes // len(paths))
+            progress.advance(self.input_bytes // len(names))
         return {}
 
 
@@ -90,6 +92,7 @@ class KeyMaker:
 
     def __init__(self) -> None:
         self._rows: list[Rows] = []
+        self._joined: list[Rows] = []
 
     def rows(self, number: int, text: str) -> Rows:
         """The keys of a document."""
@@ -98,11 +101,19 @@ class KeyMaker:
     def add(self, number: int, text: str) -> None:
         """Append the keys of a document."""
         self._rows.append(self.rows(number, text))
+        if len(self._rows) == _JOIN_DOCUMENTS:
+            self._join()
 
     def write(self, directory: Path, chunk: int, partitions: int) -> None:
         """Write what was added, by partition, and begin anew."""
-        write_rows(directory, f"{self.kind}-{chunk:05d}", self._rows, partitions, self.dtype)
-        self._rows = []
+        self._join()
+        write_rows(directory, f"{self.kind}-{chunk:05d}", self._joined, partitions, self.dtype)
+        self._joined = []
+
+    def _join(self) -> None:
+        if self._rows:
+            self._joined.append(np.concatenate(self._rows))
+            self._rows = []
 
 
 class _ExactKeys(KeyMaker):
@@ -192,7 +203,7 @@ class _OfKeys(Task):
 
     def rows(self) -> Rows:
         """The keys of the partition."""
-        return read_rows([task.directory for task in self.keys], self.kind, self.partition, self.row_type)
+        return read_rows(self.keys, self.kind, self.partition, self.row_type)
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,7 +279,7 @@ class Contained(Task):
 
     def work_on(self, progress: Progress) -> Counts:
         """Add up what the partition's pairs share."""
-        rows = read_rows([task.directory for task in self.counted], "shared", self.partition, SHARED)
+        rows = read_rows(self.counted, "shared", self.partition, SHARED)
         gone = [read_pairs(task) for task in self.gone]
         threshold = self.counted[0].dedup.contained.threshold
         return write_pairs(self, contained(rows, threshold, lambda numbers: is_among(numbers, gone)))

@@ -18,7 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast, get_args
+from typing import Any, Literal, NoReturn, TypeAlias, cast, get_args
 
 # loguru sends datatrove's messages to stderr from the moment of the import on; ours are the only ones there.
 import multiprocess
@@ -119,6 +119,7 @@ class _Local(_ByRecords):
         context = multiprocessing.get_context("forkserver")
         # Nothing is ever sent: that the other end is closed tells the workers that this process is gone.
         watched, held = context.Pipe(duplex=False)
+        before = signal.signal(signal.SIGTERM, _end) if _is_main_thread() else None
         pool = ProcessPoolExecutor(self._workers, context, initializer=_begin_worker, initargs=(self, watched))
         try:
             for future in as_completed([pool.submit(_work, rank) for rank in ranks]):
@@ -134,8 +135,19 @@ class _Local(_ByRecords):
             raise
         finally:
             pool.shutdown(cancel_futures=True)
+            if before is not None:
+                signal.signal(signal.SIGTERM, before)
             held.close()
             watched.close()
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _end(number: int, frame: Any) -> NoReturn:
+    """End this process in good order, workers first: as when it is interrupted from the keyboard."""
+    raise SystemExit(128 + number)
 
 
 _executor: "_Local | None" = None

@@ -9,13 +9,13 @@ from typing import Any
 from puna.config.data import Source
 from puna.data.build.chunks import LinesWriter, document_fields, dropped_fields, read_lines, read_numbered
 from puna.data.build.cleaning import count
-from puna.data.build.counts import Counts, add, total
+from puna.data.build.counts import Counts, add_text, total
 from puna.data.build.dedup import Found
 from puna.data.build.duplicates import Cleaned, read_task
 from puna.data.build.pairs import pairs_between, read_pairs
 from puna.data.build.read import Read
 from puna.data.build.task import Progress, Task
-from puna.data.build.work import DROPPED, KEPT, REPORT, chunk_paths
+from puna.data.build.work import DROPPED, KEPT, REPORT, chunk_files
 from puna.data.document import Document, Dropped
 from puna.data.numbers import LAST_RECORD, document_number, place_of
 from puna.data.split import HELDOUT, SPLITS, TRAIN
@@ -43,8 +43,8 @@ class Finish(Task):
 
     @property
     def made_from(self) -> Any:
-        """The documents and what is known of duplicates."""
-        return [self.cleaned.fingerprint, [task.fingerprint for task in self.found]]
+        """The documents, what is known of duplicates, and what the figures say besides."""
+        return [self.cleaned.fingerprint, [task.fingerprint for task in self.found], self.read.source.licence]
 
     @property
     def input_bytes(self) -> int:
@@ -70,9 +70,9 @@ class Finish(Task):
         with ExitStack() as stack:
             files = {split: stack.enter_context(LinesWriter(self.directory / FILES[split])) for split in SPLITS}
             dropped = stack.enter_context(LinesWriter(self.directory / DROPPED_FILE))
-            paths = chunk_paths(self.cleaned.directory, KEPT)
-            for path in paths:
-                for numbered in read_numbered(self.cleaned.checked(path.name), self.name):
+            names = chunk_files(self.cleaned, KEPT)
+            for name in names:
+                for numbered in read_numbered(self.cleaned.checked(name), self.name):
                     verdict = self._verdict(numbered.number, numbered.document, duplicates)
                     count(counts, DEDUP, verdict)
                     if isinstance(verdict, Dropped):
@@ -81,7 +81,7 @@ class Finish(Task):
                         split = HELDOUT if place_of(numbered.number).heldout else TRAIN
                         files[split].write(document_fields(verdict))
                         _describe(counts, split, verdict, self.read.source)
-                progress.advance(self.input_bytes // len(paths))
+                progress.advance(self.input_bytes // len(names))
             for fields in self._dropped_before():
                 dropped.write(fields)
         self._write_report()
@@ -100,24 +100,25 @@ class Finish(Task):
         """Number, reason and kept number of every duplicate among the documents of this task."""
         index, first, last = self.read.source_index, self.read.files_in[0][0], self.read.files_in[-1][0]
         found: dict[int, tuple[str, int]] = {}
+        pairs = [(task.reason, read_pairs(task)) for task in self.found]
         for heldout in (False, True):
             low = document_number(heldout=heldout, source=index, file=first, record=0)
             high = document_number(heldout=heldout, source=index, file=last, record=LAST_RECORD)
-            for task in self.found:
-                for number, kept in pairs_between(read_pairs(task), low, high):
-                    found.setdefault(int(number), (task.reason, int(kept)))
+            for reason, of in pairs:
+                for number, kept in pairs_between(of, low, high):
+                    found.setdefault(int(number), (reason, int(kept)))
         return found
 
     def _dropped_before(self) -> Iterator[dict[str, Any]]:
         for task in dict.fromkeys([self.read, self.cleaned]):
-            for path in chunk_paths(task.directory, DROPPED):
-                for fields in read_lines(task.checked(path.name)):
+            for name in chunk_files(task, DROPPED):
+                for fields in read_lines(task.checked(name)):
                     fields.pop("n", None)
                     yield fields
 
     def _write_report(self) -> None:
         tasks = dict.fromkeys([self.read, self.cleaned])
-        paths = [task.checked(path.name) for task in tasks for path in chunk_paths(task.directory, REPORT)]
+        paths = [task.checked(name) for task in tasks for name in chunk_files(task, REPORT)]
         with LinesWriter(self.directory / REPORT_FILE) as file:
             for path in paths:
                 for fields in read_lines(path):
@@ -133,8 +134,7 @@ def _describe(counts: Counts, split: str, document: Document, source: Source) ->
         ["licences", document.licence or source.licence or "not stated"],
         ["years", document.date[:4] or "not told"],
     ):
-        add(counts, [*path, "documents"], 1)
-        add(counts, [*path, "bytes"], size)
+        add_text(counts, path, size)
 
 
 def final_files(tasks: list[Finish], source: str, name: str) -> list[Path]:

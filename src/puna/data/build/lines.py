@@ -20,7 +20,7 @@ from puna.data.build.counts import Counts, add, total
 from puna.data.build.read import LINES, Read
 from puna.data.build.rows import HASH, partition_of, read_rows
 from puna.data.build.task import Progress, Task
-from puna.data.build.work import KEPT, Chunk, chunk_paths, finished_chunks
+from puna.data.build.work import KEPT, Chunk, chunk_files, finished_chunks
 from puna.data.document import Document, Dropped
 
 _DUPLICATED = "duplicated.bin"
@@ -56,7 +56,7 @@ class Lines(Task):
         """Sort the hashes and write those that have an equal neighbour."""
         from puna.data.dedup.lines import repeated
 
-        hashes = read_rows([task.directory for task in self.reads], "lines", self.partition, HASH)
+        hashes = read_rows(self.reads, "lines", self.partition, HASH)
         found = repeated(hashes)
         with atomic_file(self.directory / _DUPLICATED) as path:
             path.write_bytes(found.astype(HASH).tobytes())
@@ -114,11 +114,11 @@ class Clean(Task):
         chain = Chain(self.rules_now, self.data, table.path if table else None)
         partitions = [task.duplicated() for task in self.lines]
         min_chars = self.data.rules.lines.min_chars
-        paths = chunk_paths(self.read.directory, KEPT)
-        for number, path in enumerate(paths):
+        names = chunk_files(self.read, KEPT)
+        for number, name in enumerate(names):
             if number >= len(counts):
                 with Chunk(self.directory, number, keep_text=self.data.keep_dropped) as chunk:
-                    for numbered in read_numbered(self.read.checked(path.name), self.read.name):
+                    for numbered in read_numbered(self.read.checked(name), self.read.name):
                         duplicated = _found(partitions, line_hashes(numbered.document.text))
                         verdict = remove_lines(numbered.document, duplicated, min_chars)
                         count(chunk.counts, LINES, verdict)
@@ -131,7 +131,7 @@ class Clean(Task):
                     chunk.next, chunk.reports = [number + 1, 0], chain.reports()
                     add(chunk.counts, ["chunks"], 1)
                 counts.append(chunk.counts)
-            progress.advance(self.input_bytes // len(paths))
+            progress.advance(self.input_bytes // len(names))
         return total(counts)
 
 

@@ -1,6 +1,7 @@
 """First stage: the records of input files become documents and pass through the rules that look at one at a time."""
 
 import importlib.metadata
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -71,11 +72,13 @@ class Read(Task):
             "clean": self.rules_now,
             "rules": {name: rules[name.replace("-", "_")] for name in self.source.clean},
             "limits": [self.data.max_document_bytes, self.data.chunk_bytes, self.data.keep_dropped],
+            "partitions": self.data.partitions if LINES in self.source.clean else 0,
             "files": [[index, file.name, file.size, file.stamp] for index, file in self.files_in],
             "version": self.version,
             "models": [[name, *hashes] for name, hashes in self.models if name in self.source.clean],
             "evaluation_sets": self.table.fingerprint if self.table else "",
             "packages": {"puna": __version__} | {name: _version(name) for name in _PACKAGES},
+            "unicode": unicodedata.unidata_version,
         }
 
     @property

@@ -1,5 +1,6 @@
 """A data build from beginning to end: which stages there are, and what is made of their results."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from puna.data.build.finish import DROPPED_FILE, FILES, REPORT_FILE, Finish
 from puna.data.build.lines import Clean, Lines
 from puna.data.build.read import LINES, Read, read_tasks
 from puna.data.build.rule_inputs import evaluation_table, model_hashes
-from puna.data.build.task import Task
+from puna.data.build.task import RECORD, Task
 from puna.data.build.tokens import Tokenize
 from puna.data.documents import LISTING, documents_files, documents_record, documents_sha256
 from puna.data.files import InputFile
@@ -29,6 +30,9 @@ from puna.tokenizer.tokenizer import Tokenizer
 
 KINDS = FILES | {"dropped": DROPPED_FILE, "report": REPORT_FILE}
 """The files of a finished task, by the directory that they come to lie in."""
+_TASK_DIRECTORY = re.compile("[0-9a-f]{24}")
+_LATER = {"tokenize", "join-tokenizer", "join-data"}
+"""Stages that come after the documents."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Plan:
     versions: dict[str, str]
     """Of each source, for people."""
     listing: str
-    """A hash of the names, sizes and times of all input files."""
+    """A hash of the names, sizes and times of all input files, and of the models and evaluation sets."""
 
 
 def plan_documents(recipe: Recipe, out: DataDir) -> Plan:
@@ -80,7 +84,8 @@ def plan_documents(recipe: Recipe, out: DataDir) -> Plan:
     names = tuple((name, tuple(file.name for file in files[name])) for name in data.sources)
     finish = [Finish(work, task, tuple(found), names) for task in cleaned]
     everything: list[list[Task]] = [*stages, *compared, [*finish]]
-    listing = sha256_json({name: _stamps(files[name]) for name in files})
+    sets = [digest for _, digest in table.sets] if table else []
+    listing = sha256_json([{name: _stamps(files[name]) for name in files}, models, sets])
     return Plan([stage for stage in everything if stage], finish, versions, listing)
 
 
@@ -101,7 +106,10 @@ def build_documents(recipe: Recipe, out: DataDir, *, executor: Executor = "local
     for stage in plan.stages:
         run_stage(stage, executor, workers or cores())
     assemble_documents(recipe, out, plan, record)
-    _remove_other_tasks(out, plan)
+    ours = {task.directory for stage in plan.stages for task in stage}
+    for directory in out.work.glob("*"):
+        if directory.name not in _LATER:
+            _remove_other_tasks(directory, ours)
 
 
 def documents_config(recipe: Recipe) -> dict[str, Any]:
@@ -165,14 +173,12 @@ def _stamps(files: list[InputFile]) -> list[list[Any]]:
     return [[file.name, file.size, file.stamp] for file in files]
 
 
-def _remove_other_tasks(out: DataDir, plan: Plan) -> None:
-    """Delete what tasks of earlier recipes and input files have left: nothing of this build reads it."""
-    ours = {task.directory for stage in plan.stages for task in stage}
-    with storage_errors(out.work):
-        for stage in {task.stage for tasks in plan.stages for task in tasks}:
-            for directory in (out.work / stage).glob("*"):
-                if directory not in ours:
-                    remove(directory)
+def _remove_other_tasks(stage: Path, ours: set[Path]) -> None:
+    """Delete what tasks of earlier recipes and input files have left in a stage's directory: nothing reads it now."""
+    with storage_errors(stage):
+        for path in stage.glob("*"):
+            if _TASK_DIRECTORY.fullmatch(path.name) and path not in ours:
+                remove(path)
 
 
 def tokenize_tasks(recipe: Recipe, out: DataDir, workers: int) -> list[Tokenize]:
@@ -211,13 +217,18 @@ def tokenize_documents(
         for split in SPLITS
         if not _is_current(recipe, out, tokenizer, source, split)
     ]
-    run_stage([task for task in tasks if (task.source, task.split) in wanted], executor, workers or cores())
+    needed: list[Task] = [task for task in tasks if (task.source, task.split) in wanted]
+    for task in needed:
+        if task.is_done and not task.is_whole:  # its files are those of the shards, by a second name
+            remove(task.directory / RECORD)
+    run_stage(needed, executor, workers or cores())
     for source, split in wanted:
         parts = [task.part() for task in tasks if (task.source, task.split) == (source, split)]
         join_parts(
             out.shards / source / split, parts, tokenizer, source=source, split=split,
             shard_tokens=recipe.data.shard_tokens, documents_sha256=documents_sha256(out, source, split),
         )  # fmt: skip
+    _remove_other_tasks(out.work / "tokenize", {task.directory for task in tasks})
 
 
 def _remove_other_sources(recipe: Recipe, out: DataDir) -> None:
@@ -225,6 +236,15 @@ def _remove_other_sources(recipe: Recipe, out: DataDir) -> None:
         for path in out.shards.glob("*"):
             if path.name not in recipe.data.sources and any(path.glob(f"*/{MANIFEST}")):
                 remove(path)
+
+
+def shards_are_current(recipe: Recipe, out: DataDir, tokenizer: Tokenizer) -> bool:
+    """Whether the shards of all sources are there, have the right sizes, and were made from these documents.
+
+    Raises:
+        DataError: The documents are missing or damaged.
+    """
+    return all(_is_current(recipe, out, tokenizer, source, split) for source in recipe.data.sources for split in SPLITS)
 
 
 def _is_current(recipe: Recipe, out: DataDir, tokenizer: Tokenizer, source: str, split: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from puna.data.build.task import Task
 from puna.data.dedup.shuffle import PartitionWriter, Rows, read_partition
 
 HASH = np.dtype("<u8")
@@ -37,21 +38,21 @@ def write_rows(directory: Path, name: str, parts: Iterable[Rows], partitions: in
     return [f"{name}.index.json", f"{name}.rows"]
 
 
-def row_parts(directories: Iterable[Path], kind: str, partition: int, dtype: np.dtype[Any]) -> Iterator[Rows]:
-    """The rows of a partition, chunk by chunk of each task, in the order of the directories.
+def row_parts(tasks: Iterable[Task], kind: str, partition: int, dtype: np.dtype[Any]) -> Iterator[Rows]:
+    """The rows of a partition, chunk by chunk of each finished task, in the order of the tasks.
 
     Raises:
         DataError: A file is missing or is not what was written.
     """
-    for directory in directories:
-        for path in sorted(directory.glob(f"{kind}-*.rows")):
-            yield read_partition([directory], path.name.removesuffix(".rows"), partition, dtype)
+    for task in tasks:
+        for name in task.made(f"{kind}-", ".rows"):
+            yield read_partition([task.directory], name.removesuffix(".rows"), partition, dtype)
 
 
-def read_rows(directories: Iterable[Path], kind: str, partition: int, dtype: np.dtype[Any]) -> Rows:
-    """All rows of a partition, in the order of the directories; for a moment they are in memory twice.
+def read_rows(tasks: Iterable[Task], kind: str, partition: int, dtype: np.dtype[Any]) -> Rows:
+    """All rows of a partition, in the order of the tasks; for a moment they are in memory twice.
 
     Raises:
         DataError: A file is missing or is not what was written.
     """
-    return np.concatenate([np.empty(0, dtype=dtype), *row_parts(directories, kind, partition, dtype)])
+    return np.concatenate([np.empty(0, dtype=dtype), *row_parts(tasks, kind, partition, dtype)])

@@ -16,8 +16,9 @@ another task, an unchanged one is never done twice, and nothing is deleted befor
 import json
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,7 @@ class Task(ABC):
             return
         self.directory.mkdir(parents=True, exist_ok=True)
         remove(self.directory / _ERROR)
+        remove(self.directory / RECORD)  # of files that are about to give way
         try:
             results = self.work_on(Progress(self.directory / _PROGRESS))
         except UserError as error:
@@ -116,6 +118,19 @@ class Task(ABC):
         """
         return self._record()["files"]
 
+    def made(self, prefix: str, suffix: str) -> list[str]:
+        """The names of the files of a finished task that begin and end so, in order; they may be gone since.
+
+        Raises:
+            DataError: It is not finished, or its record is damaged.
+        """
+        return sorted(name for name in self.hashes() if name.startswith(prefix) and name.endswith(suffix))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every file of a finished task is still what it has written."""
+        return all(_matches(self.directory / name, digest) for name, digest in self.hashes().items())
+
     def checked(self, name: str) -> Path:
         """A file of a finished task, compared with its hash.
 
@@ -123,7 +138,7 @@ class Task(ABC):
             DataError: It is missing or is not what the task has written.
         """
         path = self.directory / name
-        if not path.is_file() or sha256_file(path) != self.hashes().get(name):
+        if not _matches(path, self.hashes().get(name)):
             raise DataError(
                 f"{path}: is missing, or is not the file that {RECORD} beside it speaks of",
                 hint=f"delete {self.directory} and build the data again",
@@ -134,9 +149,9 @@ class Task(ABC):
         """Why the last attempt failed, if a user can mend it."""
         try:
             fields = json.loads((self.directory / _ERROR).read_bytes())
-        except OSError:
+            return DataError(fields["message"], hint=fields["hint"])
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        return DataError(fields["message"], hint=fields["hint"])
 
     def done_bytes(self) -> int:
         """How much of its input it has dealt with so far."""
@@ -150,7 +165,8 @@ class Task(ABC):
     def _record(self) -> dict[str, Any]:
         path = self.directory / RECORD
         try:
-            record = json.loads(path.read_bytes())
+            status = path.stat()
+            record = _load(path, status.st_ino, status.st_mtime_ns, status.st_size)
             if isinstance(record["results"], dict) and isinstance(record["files"], dict):
                 return record
         except (OSError, ValueError, KeyError, TypeError):
@@ -172,4 +188,27 @@ class Progress:
         if now - self._last >= _PROGRESS_INTERVAL_S:
             self._last = now
             # A hint that is read at any moment: half a number does no harm, waiting for the disk would.
-            self._path.write_bytes(str(self._done).encode())
+            # Nor does none at all; an error would reach the reader, which takes it for one of the input file.
+            with suppress(OSError):
+                self._path.write_bytes(str(self._done).encode())
+
+
+def _matches(path: Path, digest: str | None) -> bool:
+    """Whether a file has this SHA-256."""
+    try:
+        status = path.stat()
+        return _digest(path, status.st_ino, status.st_mtime_ns, status.st_size) == digest
+    except OSError:
+        return False
+
+
+@lru_cache(maxsize=1 << 16)
+def _digest(path: Path, *unchanged: int) -> str:
+    """The SHA-256 of a file; read once by each process, though thousands of tasks ask for what all of them need."""
+    return sha256_file(path)
+
+
+@lru_cache(maxsize=64)
+def _load(path: Path, *unchanged: int) -> Any:
+    """A record; a task asks for it once for each of its files."""
+    return json.loads(path.read_bytes())

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from puna.core.errors import DataError
-from puna.core.files import sha256_file
+from puna.core.files import sha256_file, storage_errors
 from puna.core.layout import DataDir
 from puna.data.build.chunks import read_documents
 from puna.data.build.counts import Counts
@@ -69,7 +69,7 @@ class Tokenize(Task):
                 hint=f"delete {self.out.documents} and build the data again",
             )
         writer = ShardWriter(self.directory, tokenizer, self.shard_tokens)
-        with writer:
+        with storage_errors(self.directory), writer:
             for batch in _batches(read_documents(self.documents, self.source)):
                 encoded = tokenizer.encode_batch([document.text for document in batch], threads=self.threads)
                 for document, ids in zip(batch, encoded, strict=True):

@@ -10,6 +10,7 @@ from puna.core.errors import DataError
 from puna.core.files import sha256_file, write_json
 from puna.data.build.chunks import LinesWriter, document_fields, dropped_fields
 from puna.data.build.counts import Counts
+from puna.data.build.task import Task
 from puna.data.document import Document, Dropped
 
 KEPT, DROPPED, REPORT, DONE = (
@@ -20,9 +21,14 @@ KEPT, DROPPED, REPORT, DONE = (
 )
 
 
-def chunk_paths(directory: Path, kind: str) -> list[Path]:
-    """The files of one kind of a task, in the order of the chunks."""
-    return sorted(directory.glob(kind.replace("{:05d}", "*")))
+def chunk_files(task: Task, kind: str) -> list[str]:
+    """The names of the files of one kind that a finished task has written, in the order of the chunks.
+
+    Raises:
+        DataError: It is not finished, or its record is damaged.
+    """
+    prefix, _, suffix = kind.partition("{:05d}")
+    return task.made(prefix, suffix)
 
 
 def finished_chunks(directory: Path) -> list[dict[str, Any]]:

@@ -1,8 +1,9 @@
 """Source code: files in directories and archives, and rows of JSON lines or Parquet with `content`.
 
 A file is code if its name says so (`puna.data.text.code_languages`). Its licence is, in this order: what its own
-`SPDX-License-Identifier` says, the row's column, the licence file next to it or in the nearest directory above it, the
-source's in the recipe. An archive is read twice, first for its licence files, since they may stand behind the code.
+`SPDX-License-Identifier` says, the GNU licence that its own notice names, the row's column, the licence file next to
+it or in the nearest directory above it, the source's in the recipe. An archive is read twice, first for its licence
+files, since they may stand behind the code.
 """
 
 import os
@@ -17,7 +18,7 @@ from puna.data.readers.code_rows import BAD_ROW, Row, has_rows, is_parquet, json
 from puna.data.streams import BrokenMember, Member, members
 from puna.data.text.code_languages import language_of
 from puna.data.text.decode import clean_text, decode_text, marked_encoding
-from puna.data.text.licences import detect_licence, is_licence_file, stated_licence
+from puna.data.text.licences import detect_licence, is_licence_file, noticed_licence, stated_licence
 
 NOT_SOURCE = "code.not_source"
 
@@ -140,7 +141,7 @@ class CodeReader:
             text,
             f"{repo}/{path}" if repo else raw.id,
             url=f"https://github.com/{quote(repo)}/blob/HEAD/{quote(path)}" if repo and path else "",
-            licence=stated_licence(text) or raw.fields.get("licence", "") or self._licence,
+            licence=stated_licence(text) or noticed_licence(text) or raw.fields.get("licence", "") or self._licence,
             language=raw.fields.get("language", ""),
         )
 

@@ -1,14 +1,12 @@
 """Files of code as rows: JSON lines such as BigQuery's export of GitHub, and Parquet such as The Stack."""
 
-import json
 import posixpath
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-import orjson
-
 from puna.data.document import TOO_LARGE, UNREADABLE
 from puna.data.files import InputFile
+from puna.data.readers.json_line import parse_line
 from puna.data.streams import open_stream
 
 BAD_ROW = "code.bad_row"
@@ -103,14 +101,10 @@ def _skip_line(stream: BinaryIO) -> None:
 
 
 def _parsed(line: bytes) -> Any:
-    """The value of a line, or None; lone surrogates, which orjson refuses, are no reason to refuse it."""
+    """The value of a line, or None."""
     try:
-        return orjson.loads(line)
+        return parse_line(line)
     except ValueError:
-        pass
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
         return None
 
 

@@ -48,7 +48,7 @@ _END = re.compile(
     re.MULTILINE | re.IGNORECASE,
 )
 _FIELD = re.compile(
-    r"^\s*(Title|Author|Language|Release Date|Posting Date|Character set encoding|Date)[ \t]*:[ \t]*([^\n]*)",
+    r"^[ \t]*(Title|Author|Language|Release Date|Posting Date|Character set encoding|Date)[ \t]*:[ \t]*([^\n]*)",
     re.MULTILINE | re.IGNORECASE,
 )
 _NUMBER = re.compile(r"\[\s*(?:e-?book|e-?text)\s*#\s*(\d+)\s*\]", re.IGNORECASE)

@@ -10,7 +10,7 @@ from functools import cache
 
 from lxml import etree
 
-from puna.data.readers.scripts import lowered, raised
+from puna.data.text.scripts import lowered, raised
 
 
 def _names(text: str) -> frozenset[str]:

@@ -12,6 +12,7 @@ from puna.config.data import Source
 from puna.data.document import EMPTY, INVALID_UTF8, TOO_LARGE, UNREADABLE, Document, Dropped, Raw
 from puna.data.files import InputFile
 from puna.data.readers.columns import arrow_rows, parquet_rows
+from puna.data.readers.json_line import parse_line
 from puna.data.streams import open_stream
 from puna.data.text.decode import clean_text
 
@@ -70,8 +71,8 @@ class RowsReader:
             except UnicodeDecodeError as error:
                 return Dropped(self._source, raw.id, INVALID_UTF8, str(error))
         try:
-            row = orjson.loads(raw.content)
-        except orjson.JSONDecodeError as error:
+            row = parse_line(raw.content)
+        except ValueError as error:
             return Dropped(self._source, raw.id, BROKEN, str(error))
         if not isinstance(row, dict):
             return Dropped(self._source, raw.id, BROKEN, f"{type(row).__name__}, not an object")

@@ -8,9 +8,9 @@ import html
 import re
 from collections.abc import Callable
 
-from puna.data.readers.scripts import lowered, raised
 from puna.data.readers.wikitext_names import LANGUAGES
 from puna.data.readers.wikitext_templates import BREAK, END, HOLE, LESS, STASHED, expansion
+from puna.data.text.scripts import lowered, raised
 
 _SILENT = [
     "ref", "gallery", "imagemap", "timeline", "score", "graph", "mapframe", "maplink", "templatedata", "inputbox",

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from puna.data.readers.scripts import lowered, raised
+from puna.data.text.scripts import lowered, raised
 
 HOLE, BULLET, NUMBER, INDENT, TERM, BREAK, STASHED, END, LESS = "\x01\x02\x03\x04\x05\x06\x0e\x0f\x10"
 """Marks that no page holds, since control characters are removed from it first: something was removed here; the line
@@ -189,7 +189,8 @@ _EVERYWHERE: dict[str, Expansion] = (
         "unicode polytonic script sic proper_name not_a_typo typo as_written visible_anchor vanchor "
         "citation_needed_span cn-span clarify_span dfn midsize nts number_table_sorting flag flagcountry flagu country "
         "section_link slink linktext nowraplinks gaps comment lang-latn ipa api fmtn formatnum: lc: uc: lcfirst: "
-        "ucfirst: число num nobr_begin transl. noflag q inlinequote tq zwnj term vr railgauge track_gauge",
+        "ucfirst: число num nobr_begin transl. noflag q inlinequote tq zwnj term vr "
+        "railgauge track_gauge xt tmath formatnum",
         _argument(0, "text"),
     )
     | _group("font color colour resize font_color background_color background transl transliteration translit rtl",
@@ -225,7 +226,7 @@ _EVERYWHERE: dict[str, Expansion] = (
              "citação citacao citazione cytat citát citat citaat idézet цитата цитат citació citation_bloc quote_poem",
              _quotation)
     | _group("unbulleted_list ubl bulleted_list blist ordered_list hlist", _list)
-    | _group("plainlist flatlist columns-list columnslist div_col_list", _passage)
+    | _group("plainlist flatlist columns-list columnslist div_col_list block_indent", _passage)
     | _group("nbsp nnbsp thinsp thin_space hairsp spaces space 0 emsp ensp", _words(" "))
     | _group("ndash en_dash en-dash –", _words("–"))
     | _group("ndashb", _words(" – "))
@@ -259,7 +260,8 @@ _BY_LANGUAGE: dict[str, dict[str, Expansion]] = {
     | _group("ap_jc", _words("apr. J.-C."))
     | _group("heure", _joined(" h ", 2))
     | _group("e er re", _own_name)
-    | _group("n°", _around("no "))
+    | _group("n° numéro nº", lambda call: f"no {call.get(0)}")
+    | _group("refnec référence_nécessaire référence_souhaitée pas_clair quoi passage_promotionnel", _argument(0))
     | _group("p. vol. m. mme mlle dr st", lambda call: f"{call.name} {call.get(0)}".strip())
     | _group("exp", lambda call: raised(call.get(0), "x")),
     "es": _group("siglo", _century("siglo ", "")) | _group("ac", _words("a. C.")) | _group("dc", _words("d. C.")),
@@ -268,6 +270,7 @@ _BY_LANGUAGE: dict[str, dict[str, Expansion]] = {
     "it": _group("m", lambda call: f"{call.get(0)} {call.named.get('ul') or call.get(1)}".strip()),
     "de": {'"': _around("„", "“")}
     | _group("höhe", _around("", " m"))
+    | _group("bruch", _fraction)
     | _group("person", lambda call: " ".join(filter(None, call.positional[:2]))),
     "ru": _group("нп нп1 нп2 нп3 нп4 нп5 не_переведено не_переведено_2 не_переведено_3 не_переведено_5 iw",
                  lambda call: call.get(1) or call.get(0))

@@ -43,7 +43,7 @@ _TITLE = re.compile(
     r"|orcid|received|accepted|ead|thispagestyle|pagestyle|pagenumbering|setcounter)(?![A-Za-z@])\*?"
     r"|\\(?P<bare>maketitle|tableofcontents|newpage|clearpage|twocolumn|onecolumn)(?![A-Za-z@])"
 )
-_TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
+_TRAILING = re.compile(r"(?<![ \t])[ \t]++$", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n{3,}")
 _TITLE_PART = 20_000
 """Title matter is looked for in so many characters from the beginning."""

@@ -9,12 +9,19 @@ import re
 from puna.data.text.code_languages import language_of
 
 _IDENTIFIER = re.compile(r"SPDX-License-Identifier:[ \t]*([A-Za-z0-9.+\-() ]+)")
+_OPERATOR = re.compile(r"([()]|(?<![^\s)])(?:and|or)(?![^\s(]))")
 _NAME = re.compile(r"(?:(?:mit|bsd|apache)-)?(?:un)?(?:licen[cs]es?|copying)(?:[-_.].*)?", re.IGNORECASE)
 _PROSE = ("", "markdown", "restructuredtext", "html")
 """Languages of licence files; `license.py` is a program."""
 _BEGINNING = 3000
 """Characters of a source file in which its identifier stands, of a licence file in which the project's own begins."""
 
+_NOTICE = re.compile(
+    r"under\W+(?:the\W+terms\W+of\W+)?(?:the\W+)?gnu\W+(?:(?P<kind>affero|lesser|library)\W+)?general\W+public\W+licen[cs]e"
+    r"(?P<rest>.{0,200})",
+    re.IGNORECASE | re.DOTALL,
+)
+_VERSION = re.compile(r"\bversion\W{1,10}(\d(?:\.\d)?)", re.IGNORECASE)
 _GRANT_MIT = "permission is hereby granted, free of charge, to any person obtaining a copy"
 _GRANT_ISC = "permission to use, copy, modify, and/or distribute this software for any purpose"
 _GRANT_BSD = "redistribution and use in source and binary forms, with or without modification, are permitted"
@@ -72,16 +79,49 @@ def detect_licence(text: str) -> str:
 def stated_licence(text: str) -> str:
     """The expression in the `SPDX-License-Identifier` line near a file's beginning; empty without one."""
     match = _IDENTIFIER.search(text, 0, _BEGINNING)
-    return " ".join(match[1].split()).strip() if match else ""
+    return " ".join(match[1].split()).rstrip("- ") if match else ""  # not the end of `<!-- … -->`
+
+
+def noticed_licence(text: str) -> str:
+    """The GNU licence that a source file's own notice puts it under, whatever its repository says; empty without one.
+
+    `GPL-2.0`, `LGPL-2.1`, …, and without a version `GPL`.
+    """
+    match = _NOTICE.search(text, 0, _BEGINNING)
+    if match is None:
+        return ""
+    name = {"affero": "AGPL", "lesser": "LGPL", "library": "LGPL"}.get((match["kind"] or "").lower(), "GPL")
+    version = _VERSION.search(match["rest"])
+    return f"{name}-{version[1] if '.' in version[1] else f'{version[1]}.0'}" if version else name
 
 
 def is_permitted(licence: str, prefixes: list[str]) -> bool:
     """Whether an SPDX expression can be fulfilled by licences whose identifiers begin so, in lower case.
 
-    `A OR B` needs one of both, `A AND B` both; an exception after `WITH` takes nothing away.
+    `A OR B` needs one of both, `A AND B` both and binds more closely, brackets group; an exception after `WITH` takes
+    nothing away. What is no such expression cannot be fulfilled.
     """
-    expression = licence.lower().replace("(", " ").replace(")", " ").strip()
-    choices = [re.split(r"\s+and\s+", choice.strip()) for choice in re.split(r"\s+or\s+", expression)]
-    return bool(expression) and any(
-        all(part.strip().startswith(tuple(prefixes)) for part in parts) for parts in choices
-    )
+    beginnings = tuple(prefixes)
+    outer: list[tuple[bool, bool]] = []
+    earlier, so_far, is_due = False, True, True
+    """Whether a choice before this one can be fulfilled; whether this one so far can; whether a licence must follow."""
+    for part in filter(None, map(str.strip, _OPERATOR.split(licence.lower()))):
+        if is_due != (part not in (")", "and", "or")):
+            return False
+        if part == "(":
+            outer.append((earlier, so_far))
+            earlier, so_far = False, True
+        elif part == ")":
+            if not outer:
+                return False
+            inner = earlier or so_far
+            earlier, so_far = outer.pop()
+            so_far = so_far and inner
+        elif part in ("and", "or"):
+            is_due = True
+            if part == "or":
+                earlier, so_far = earlier or so_far, True
+        else:
+            is_due = False
+            so_far = so_far and part.startswith(beginnings)
+    return not outer and not is_due and (earlier or so_far)

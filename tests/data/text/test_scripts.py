@@ -1,6 +1,6 @@
 import pytest
 
-from puna.data.readers.scripts import lowered, raised
+from puna.data.text.scripts import lowered, raised
 
 
 @pytest.mark.parametrize(
