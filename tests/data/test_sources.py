@@ -25,6 +25,10 @@ def _list(path: Path, *include: str, exclude: tuple[str, ...] = ()) -> list[Inpu
     return list_files("shelf", _source(path, *include, exclude=exclude))
 
 
+def _never(error: Exception) -> None:
+    raise AssertionError from error
+
+
 def _matching(path: Path, *include: str, exclude: tuple[str, ...] = ()) -> list[str]:
     return matching_files("shelf", path, _source(path, *include, exclude=exclude))
 
@@ -109,7 +113,7 @@ def test_a_store_that_cannot_be_listed_is_one_sentence():
 def test_what_is_read_of_a_file_is_told(tmp_path: Path):
     (tmp_path / "a").write_bytes(b"x" * 1_000_000)
     told: list[int] = []
-    with _list(tmp_path, "*")[0].watched(told.append).open() as stream:
+    with _list(tmp_path, "*")[0].watched(told.append, _never).open() as stream:
         assert len(stream.read(10)) == 10
         assert 10 <= sum(told) < 1_000_000
         stream.read()

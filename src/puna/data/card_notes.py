@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from puna.data.build.cleaning import FAILED
+from puna.data.build.cleaning import FAILED, RULE_FAILED
 from puna.data.build.duplicates import CONTAINED, NEAR
 
 MANY_EPOCHS = 4
@@ -29,9 +29,10 @@ def warnings(card: dict[str, Any]) -> list[str]:
             )
         if unlicensed := _without_licence(source):
             found.append(f"{source['name']} has {_count(unlicensed, 'document')} whose licence nobody has stated.")
-        if failed := source["dropped"].get(FAILED):
-            lost = _count(failed, "record")
-            found.append(f"{source['name']} lost {lost} to a defect of the reader (`{FAILED}`): see what is dropped.")
+        for reason, what in ((FAILED, "the reader"), (RULE_FAILED, "a rule")):
+            if failed := source["dropped"].get(reason):
+                lost = _count(failed, "record")
+                found.append(f"{source['name']} lost {lost} to a defect of {what} (`{reason}`): see what is dropped.")
     return found + _contamination(card)
 
 

@@ -1,7 +1,8 @@
 """Input files, here or in an object store, opened as streams of bytes."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, cast
 
@@ -22,6 +23,8 @@ class InputFile:
     """Changes when the file does: its modification time or the store's ETag."""
     advance: Callable[[int], None] | None = field(default=None, compare=False, repr=False)
     """Told how many bytes have been read, where somebody watches."""
+    fail: Callable[[Exception], None] | None = field(default=None, compare=False, repr=False)
+    """Told of errors of the disk or the network, which say nothing of the file's content."""
 
     def open(self) -> BinaryIO:
         """The bytes as they lie there, from the beginning.
@@ -29,29 +32,49 @@ class InputFile:
         Raises:
             OSError: It cannot be opened.
         """
-        if "://" not in self.url:
-            file = cast(Any, open(self.url, "rb", buffering=0))  # noqa: SIM115 (the caller closes it)
-        else:
-            import fsspec
+        with _told(self.fail):
+            if "://" not in self.url:
+                file = cast(Any, open(self.url, "rb", buffering=0))  # noqa: SIM115 (the caller closes it)
+            else:
+                import fsspec
 
-            file = cast(Any, fsspec.open(self.url, "rb")).open()
-        return cast(BinaryIO, io.BufferedReader(_Watched(file, self.advance), _BLOCK))
+                file = cast(Any, fsspec.open(self.url, "rb")).open()
+        return cast(BinaryIO, io.BufferedReader(_Watched(file, self), _BLOCK))
 
-    def watched(self, advance: Callable[[int], None]) -> "InputFile":
-        """The same file, which tells how far it was read."""
-        return replace(self, advance=advance)
+    def watched(self, advance: Callable[[int], None], fail: Callable[[Exception], None]) -> "InputFile":
+        """The same file, which tells how far it was read and what went wrong on the way."""
+        return replace(self, advance=advance, fail=fail)
+
+
+@contextmanager
+def _told(fail: Callable[[Exception], None] | None) -> Iterator[None]:
+    """Errors that may be gone the next time are told; all become an OSError, as a store's own may be anything.
+
+    That a file may not be read is no such error: it will not be allowed the next time either.
+    """
+    try:
+        yield
+    except PermissionError:
+        raise
+    except Exception as error:
+        if fail:
+            fail(error)
+        if isinstance(error, OSError):
+            raise
+        raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 class _Watched(io.RawIOBase):
-    """A stream that tells how many bytes it has given."""
+    """A stream that tells how many bytes it has given, and of errors."""
 
-    def __init__(self, file: Any, advance: Callable[[int], None] | None) -> None:
-        self._file, self._advance = file, advance
+    def __init__(self, file: Any, of: InputFile) -> None:
+        self._file, self._of = file, of
 
     def readinto(self, buffer: Any) -> int:
-        count = self._file.readinto(buffer)
-        if self._advance and count:
-            self._advance(count)
+        with _told(self._of.fail):
+            count = self._file.readinto(buffer)
+        if self._of.advance and count:
+            self._of.advance(count)
         return count or 0
 
     def readable(self) -> bool:

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from puna.data.build.cleaning import FAILED
+from puna.data.build.cleaning import FAILED, RULE_FAILED
 from puna.data.build.duplicates import CONTAINED, NEAR
 from puna.data.document import BINARY, DUPLICATE, EMPTY, INVALID_UTF8, TOO_LARGE, UNREADABLE
 
@@ -18,6 +18,7 @@ _COMMON = {
     NEAR: "Its text nearly equals that of a document which was kept, as estimated by MinHash (Broder 1997).",
     CONTAINED: "A document which was kept holds most of it (LLaMA, section 2.1: more than 90 % content overlap).",
     FAILED: "The reader met something in the record that it does not know how to handle, which is a defect of Puna.",
+    RULE_FAILED: "A rule met something in the document that it cannot handle, which is a defect of Puna.",
 }
 """Reasons that belong to no one format and no one rule."""
 

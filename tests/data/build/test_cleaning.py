@@ -5,7 +5,7 @@ import pytest
 
 from puna.config.data import DataConfig, Format, Source
 from puna.config.rules import RuleName
-from puna.data.build.cleaning import FAILED, Chain, count, make_reader, make_rule, read_one
+from puna.data.build.cleaning import FAILED, RULE_FAILED, Chain, count, make_reader, make_rule, read_one
 from puna.data.document import INVALID_UTF8, Document, Dropped, Raw
 
 GOOD = Document("web", "a", "text", "o")
@@ -68,6 +68,19 @@ def test_a_chain_ends_at_the_first_verdict_and_counts_each_step():
         "pii": {"kept": {"documents": 1, "bytes": 4}},
         "gopher-quality": {"dropped": {"gopher-quality.few_words": {"documents": 1, "bytes": 4}}},
     }
+
+
+def test_a_rule_that_fails_costs_the_document_and_says_which(monkeypatch: pytest.MonkeyPatch):
+    chain = Chain(["pii"], DataConfig(), None)
+
+    def fail(document: Document) -> Document:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(chain, "_rules", [("pii", fail)])
+    counts: dict = {}
+    detail = "pii: ZeroDivisionError: division by zero"
+    assert chain(GOOD, counts) == Dropped("web", "a", RULE_FAILED, detail, "text")
+    assert counts["steps"]["pii"]["dropped"][RULE_FAILED]["documents"] == 1
 
 
 def test_bytes_are_those_of_utf8():

@@ -47,7 +47,7 @@ def other(value: Any, name: str) -> Any:
         case str():
             return value + "x"
         case list():
-            return value[1:] if value and name.endswith(("clean", "kinds")) else [*value, "x"]
+            return value[1:] if value and name in ("clean", "kinds", "sources") else [*value, "x"]
         case dict():
             return value | ({"x": "0"} if name == "sets" else {"x": 0.5})
     raise AssertionError(name)

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import random
@@ -9,6 +10,7 @@ from puna.config.recipe import Recipe
 from puna.core.errors import DataError
 from puna.core.layout import DataDir
 from puna.core.records import read_record
+from puna.data import files
 from puna.data.build import read, tokens
 from puna.data.build.road import build_documents, tokenize_documents
 from puna.data.documents import documents_of
@@ -187,6 +189,32 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_documents(recipe: Recipe, out
         build_documents(recipe, out)
     assert not out.documents.exists()
     build_documents(recipe, out)
+
+
+@pytest.mark.parametrize("broken", ["open", "read"])
+def test_a_disk_that_fails_ends_the_build_and_loses_nothing(
+    recipe: Recipe, out: DataDir, monkeypatch: pytest.MonkeyPatch, lines, broken: str
+):
+    """As a network file system does now and then: the same file can be read the next time."""
+
+    class Failing(io.FileIO):
+        def readinto(self, buffer: object) -> int:
+            raise OSError(5, "Input/output error")
+
+    def fail(path: str, *arguments: object, **options: object) -> io.FileIO:
+        if not path.endswith("05.txt"):
+            return io.FileIO(path)
+        if broken == "open":
+            raise OSError(5, "Input/output error")
+        return Failing(path)
+
+    monkeypatch.setattr(files, "open", fail, raising=False)
+    with pytest.raises(DataError, match=r"05\.txt: could not be read to its end \(OSError: \[Errno 5\]"):
+        build_documents(recipe, out)
+    monkeypatch.undo()
+    build_documents(recipe, out)
+    assert "read/05.txt" in [line["id"] for line in lines("poems", "train")]
+    assert lines("poems", "dropped") == []
 
 
 def test_a_damaged_intermediate_file_is_named(recipe: Recipe, out: DataDir):

@@ -5,11 +5,14 @@ from typing import Any
 
 from puna.config.data import DataConfig, Source
 from puna.config.rules import RuleName
+from puna.core.errors import UserError
 from puna.data.build.counts import Counts, add_text
 from puna.data.document import INVALID_UTF8, Document, Dropped, Raw, Reader, Rule
 
 FAILED = "reader.failed"
 """The reader met something in the record that it does not know how to handle; `detail` has its error."""
+RULE_FAILED = "rule.failed"
+"""The same of a rule and a document."""
 READ = "read"
 """The name of the first step, from a record to a document."""
 
@@ -114,7 +117,12 @@ class Chain:
     def __call__(self, document: Document, counts: Counts) -> Document | Dropped:
         """The document as the last rule leaves it, or the first verdict against it."""
         for name, rule in self._rules:
-            verdict = rule(document)
+            try:
+                verdict = rule(document)
+            except (MemoryError, UserError):
+                raise
+            except Exception as error:
+                verdict = Dropped(document.source, document.id, RULE_FAILED, _defect(f"{name}: ", error), document.text)
             count(counts, name, verdict)
             if isinstance(verdict, Dropped):
                 return verdict
@@ -136,11 +144,15 @@ def read_one(reader: Reader, raw: Raw | Dropped, source: str, counts: Counts) ->
         except MemoryError:
             raise
         except Exception as error:
-            verdict = Dropped(source, raw.id, FAILED, f"{type(error).__name__}: {error}"[:500])
+            verdict = Dropped(source, raw.id, FAILED, _defect("", error))
     else:
         verdict = raw
     count(counts, READ, verdict)
     return verdict
+
+
+def _defect(where: str, error: Exception) -> str:
+    return f"{where}{type(error).__name__}: {error}"[:500]
 
 
 def _is_unicode(document: Document) -> bool:

@@ -9,7 +9,7 @@ from puna.core.errors import DataError
 from puna.data.build.counts import Counts
 from puna.data.build.pairs import JOINED, PAIRS, UPWARD, write_both_ways, write_pairs
 from puna.data.build.rows import read_rows, row_parts, write_rows
-from puna.data.build.task import Progress, Task
+from puna.data.build.task import Progress, Task, fingerprint_of
 from puna.data.dedup.components import UP, large_star, lowest_neighbours, small_star
 from puna.data.dedup.edges import PAIR
 from puna.data.dedup.shuffle import Rows
@@ -18,7 +18,7 @@ ROUNDS = 32
 """A chain of n documents needs log2 n + 1 rounds, of a million 21; what needs more than this is refused."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Half(Task):
     """Half a round, of one partition."""
 
@@ -33,7 +33,7 @@ class _Half(Task):
     @property
     def made_from(self) -> Any:
         """The pairs, the round, and which part."""
-        return [[task.fingerprint for task in self.edges], self.number, self.partition]
+        return [fingerprint_of(self.edges), self.number, self.partition]
 
     @property
     def input_bytes(self) -> int:
@@ -45,7 +45,7 @@ class _Half(Task):
         return read_rows(self.before, kind, self.partition, PAIR)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LargeStar(_Half):
     """Joins higher neighbours to the lowest one. Memory: 114 bytes per pair, divided by `data.partitions`."""
 
@@ -79,7 +79,7 @@ class LargeStar(_Half):
             yield pairs
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SmallStar(_Half):
     """Joins lower neighbours to the lowest one. Memory: 120 bytes per pair, divided by `data.partitions`."""
 
@@ -98,7 +98,7 @@ class SmallStar(_Half):
         return write_both_ways(self, small_star(self.read(JOINED)), len(self.edges))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Components(Task):
     """For each document of a partition that goes, the lowest number of its component."""
 

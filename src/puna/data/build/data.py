@@ -111,7 +111,7 @@ def _tokenize_task(recipe: Recipe, out: DataDir, task: Finish, split: str) -> To
     return Tokenize(out.work, out, task.name, split, path, task.input_bytes, "", made_by, shard_tokens, threads=1)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Call(Task):
     """A step of the build that joins what tasks have made, as a task of its own for a cluster."""
 

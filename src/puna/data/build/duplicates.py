@@ -20,7 +20,7 @@ from puna.data.build.lines import Clean
 from puna.data.build.pairs import is_among, read_pairs, write_both_ways, write_pairs
 from puna.data.build.read import Read
 from puna.data.build.rows import read_rows, write_rows
-from puna.data.build.task import Progress, Task
+from puna.data.build.task import Progress, Task, fingerprint_of
 from puna.data.build.work import KEPT, chunk_files
 from puna.data.dedup.containment import SHARED, SHINGLE, contained, sampled_shingles, shared_shingles
 from puna.data.dedup.edges import BAND, bucket_edges
@@ -43,7 +43,7 @@ def read_task(task: Cleaned) -> Read:
     return task if isinstance(task, Read) else task.read
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Keys(Task):
     """Writes what is compared of the documents of one task."""
 
@@ -57,8 +57,9 @@ class Keys(Task):
     @property
     def made_from(self) -> Any:
         """The documents and what of deduplication makes keys."""
-        data = read_task(self.cleaned).data
-        return [self.cleaned.fingerprint, data.dedup.model_dump(exclude={"contained": {"threshold"}}), data.partitions]
+        read = read_task(self.cleaned)
+        makers = [maker.made_from for maker in key_makers(read.name, read.data)]
+        return [self.cleaned.fingerprint, makers, read.data.partitions]
 
     @property
     def input_bytes(self) -> int:
@@ -90,7 +91,9 @@ class KeyMaker:
     kind: str
     dtype: np.dtype[Any]
 
-    def __init__(self) -> None:
+    def __init__(self, *settings: int) -> None:
+        self.made_from = [self.kind, *settings]
+        """What decides the keys besides the text."""
         self._rows: list[Rows] = []
         self._joined: list[Rows] = []
 
@@ -127,7 +130,7 @@ class _NearKeys(KeyMaker):
     kind, dtype = "near", BAND
 
     def __init__(self, rules: MinHashRules) -> None:
-        super().__init__()
+        super().__init__(rules.ngram, rules.bands, rules.rows)
         self._rules = rules
 
     def rows(self, number: int, text: str) -> Rows:
@@ -144,7 +147,7 @@ class _ContainedKeys(KeyMaker):
     kind, dtype = "contained", SHINGLE
 
     def __init__(self, rules: ContainmentRules) -> None:
-        super().__init__()
+        super().__init__(rules.ngram, rules.sample)
         self._rules = rules
 
     def rows(self, number: int, text: str) -> Rows:
@@ -166,7 +169,7 @@ def key_makers(source: str, data: DataConfig) -> list[KeyMaker]:
     return makers
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _OfKeys(Task):
     """A task that looks at one partition of one kind of keys."""
 
@@ -184,7 +187,7 @@ class _OfKeys(Task):
     @property
     def made_from(self) -> Any:
         """The keys, and which part of them."""
-        return [[task.fingerprint for task in self.keys], self.partition]
+        return [fingerprint_of(self.keys), self.partition]
 
     @property
     def input_bytes(self) -> int:
@@ -206,19 +209,24 @@ class _OfKeys(Task):
         return read_rows(self.keys, self.kind, self.partition, self.row_type)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Exact(_OfKeys):
     """Finds equal texts. Memory: 96 bytes per document of all sources, divided by `data.partitions`."""
 
     kind, row_type = "exact", EXACT
     reason = DUPLICATE
 
+    @property
+    def made_from(self) -> Any:
+        """The keys, which part of them, and whether sources are compared with each other."""
+        return [*super().made_from, self.dedup.exact]
+
     def work_on(self, progress: Progress) -> Counts:
         """Sort the keys of the partition."""
         return write_pairs(self, duplicates(self.rows(), within=self.dedup.exact == "within"))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Near(_OfKeys):
     """Finds documents that share a band. Memory: 136 bytes per band and document, divided by `data.partitions`."""
 
@@ -229,7 +237,7 @@ class Near(_OfKeys):
         return write_both_ways(self, bucket_edges(self.rows()), self.partitions)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Shared(_OfKeys):
     """Counts the sampled shingles that pairs of documents share, of one partition of the shingles.
 
@@ -250,7 +258,7 @@ class Shared(_OfKeys):
         return {"shingles_in_too_many": in_too_many}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Contained(Task):
     """Finds the documents of which another one holds most. Memory: 100 bytes per pair that shares a shingle."""
 
@@ -269,7 +277,7 @@ class Contained(Task):
     @property
     def made_from(self) -> Any:
         """What pairs share, the threshold, what goes anyway, and which part."""
-        tasks = [[task.fingerprint for task in of] for of in (self.counted, self.gone)]
+        tasks = [fingerprint_of(of) for of in (self.counted, self.gone)]
         return [tasks, self.counted[0].dedup.contained.threshold, self.partition]
 
     @property

@@ -14,7 +14,7 @@ from puna.data.build.dedup import Found
 from puna.data.build.duplicates import Cleaned, read_task
 from puna.data.build.pairs import pairs_between, read_pairs
 from puna.data.build.read import Read
-from puna.data.build.task import Progress, Task
+from puna.data.build.task import Progress, Task, fingerprint_of
 from puna.data.build.work import DROPPED, KEPT, REPORT, chunk_files
 from puna.data.document import Document, Dropped
 from puna.data.numbers import LAST_RECORD, document_number, place_of
@@ -26,7 +26,7 @@ FILES = {split: f"{split}.jsonl.zst" for split in SPLITS}
 DROPPED_FILE, REPORT_FILE = "dropped.jsonl.zst", "report.jsonl.zst"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Finish(Task):
     """Writes the final documents of one task's input, and all of it that was dropped on the way."""
 
@@ -44,7 +44,7 @@ class Finish(Task):
     @property
     def made_from(self) -> Any:
         """The documents, what is known of duplicates, and what the figures say besides."""
-        return [self.cleaned.fingerprint, [task.fingerprint for task in self.found], self.read.source.licence]
+        return [self.cleaned.fingerprint, fingerprint_of(self.found), self.read.source.licence]
 
     @property
     def input_bytes(self) -> int:

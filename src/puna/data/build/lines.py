@@ -19,14 +19,14 @@ from puna.data.build.cleaning import Chain, count
 from puna.data.build.counts import Counts, add, total
 from puna.data.build.read import LINES, Read
 from puna.data.build.rows import HASH, partition_of, read_rows
-from puna.data.build.task import Progress, Task
+from puna.data.build.task import Progress, Task, fingerprint_of
 from puna.data.build.work import KEPT, Chunk, chunk_files, finished_chunks
 from puna.data.document import Document, Dropped
 
 _DUPLICATED = "duplicated.bin"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Lines(Task):
     """Finds the hashes of one partition that stand more than once in the source.
 
@@ -45,7 +45,7 @@ class Lines(Task):
     @property
     def made_from(self) -> Any:
         """The documents, and which part of their lines."""
-        return [[task.fingerprint for task in self.reads], self.partition, self.reads[0].data.partitions]
+        return [fingerprint_of(self.reads), self.partition, self.reads[0].data.partitions]
 
     @property
     def input_bytes(self) -> int:
@@ -68,7 +68,7 @@ class Lines(Task):
         return np.memmap(path, dtype=HASH, mode="r") if path.stat().st_size else np.empty(0, dtype=np.uint64)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Clean(Task):
     """Removes repeated lines from the documents of one task, then applies the rules that come after."""
 
@@ -83,7 +83,7 @@ class Clean(Task):
     @property
     def made_from(self) -> Any:
         """The documents and the repeated lines; the rules are part of the documents' fingerprint."""
-        return [self.read.fingerprint, [task.fingerprint for task in self.lines]]
+        return [self.read.fingerprint, fingerprint_of(self.lines)]
 
     @property
     def input_bytes(self) -> int:

@@ -14,12 +14,13 @@ import numpy as np
 from puna import __version__
 from puna.config.data import DataConfig, Source
 from puna.config.rules import RuleName
-from puna.data.build.cleaning import Chain, count, make_reader, read_one
+from puna.core.errors import DataError, UserError
+from puna.data.build.cleaning import FAILED, Chain, count, make_reader, read_one
 from puna.data.build.counts import Counts, add, total
 from puna.data.build.rule_inputs import DECONTAMINATE, Table
 from puna.data.build.task import Progress, Task
 from puna.data.build.work import Chunk, finished_chunks
-from puna.data.document import Document, Dropped, Raw
+from puna.data.document import Document, Dropped, Raw, Reader
 from puna.data.files import InputFile
 from puna.data.numbers import document_number
 from puna.data.split import is_heldout
@@ -38,7 +39,7 @@ _PACKAGES = (
 """Another version of these may read or judge otherwise."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Read(Task):
     """Reads some files of a source, one after the other."""
 
@@ -118,13 +119,13 @@ class Read(Task):
         return total(counts)
 
     def _records(
-        self, reader: Any, first: tuple[int, ...], progress: Progress
+        self, reader: Reader, first: tuple[int, ...], progress: Progress
     ) -> Iterator[tuple[int, tuple[int, int], list[int], Raw | Dropped]]:
         """Records from a position on: number of the chunk, position, the position after it, record."""
         size = chunk = 0
         for order, (index, file) in enumerate(self.files_in):
             if order >= first[0]:
-                for record, raw in enumerate(reader.records(file.watched(progress.advance))):
+                for record, raw in enumerate(self._records_of(reader, file, progress)):
                     if (order, record) >= first:
                         if size >= self.data.chunk_bytes:
                             size, chunk = 0, chunk + 1
@@ -132,6 +133,26 @@ class Read(Task):
                         yield chunk, (index, record), [order, record + 1], raw
             else:
                 progress.advance(file.size)
+
+    def _records_of(self, reader: Reader, file: InputFile, progress: Progress) -> Iterator[Raw | Dropped]:
+        """The records of a file.
+
+        Raises:
+            DataError: The disk or the network has failed: what was not read may be there the next time.
+        """
+        failures: list[Exception] = []
+        try:
+            yield from reader.records(file.watched(progress.advance, failures.append))
+        except (MemoryError, UserError):
+            raise
+        except Exception as error:
+            yield Dropped(self.name, f"{file.name}#end", FAILED, f"{type(error).__name__}: {error}"[:500])
+        if failures:
+            raise DataError(
+                f"{file.url}: could not be read to its end ({type(failures[0]).__name__}: {failures[0]})",
+                hint="run the same command again, what is done is kept; if it stays so, leave the file out by "
+                f"data.sources.{self.name}.exclude",
+            )
 
     def _write(
         self, chunk: Chunk, position: tuple[int, int], verdict: Document | Dropped, lines: "_LineRows | None"

@@ -13,7 +13,7 @@ from puna.data.build.task import Progress, Task
 DECONTAMINATE: RuleName = "decontaminate"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Table(Task):
     """Writes the table of the n-grams of all evaluation sets, which every task of the next stage maps into memory."""
 

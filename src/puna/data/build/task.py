@@ -32,7 +32,7 @@ _PROGRESS_INTERVAL_S = 0.5
 _NOT_RESULTS = {RECORD, _PROGRESS, _ERROR}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Task(ABC):
     """Work that needs nothing but files, and that no other task waits for within its stage."""
 
@@ -57,6 +57,10 @@ class Task(ABC):
     @abstractmethod
     def work_on(self, progress: "Progress") -> Counts:
         """Do the work: write files into `self.directory`, return the figures."""
+
+    def __repr__(self) -> str:
+        # Tasks name those that they read from, and these theirs: written out, that would have no end.
+        return f"<{self.stage} {self.fingerprint[:12]}>"
 
     @cached_property
     def fingerprint(self) -> str:
@@ -172,6 +176,12 @@ class Task(ABC):
         except (OSError, ValueError, KeyError, TypeError):
             pass
         raise DataError(f"{path}: is missing or damaged", hint=f"delete {self.directory} and build the data again")
+
+
+@lru_cache(maxsize=32)
+def fingerprint_of(tasks: tuple[Task, ...]) -> str:
+    """One hash for many tasks, taken once however many tasks read their results."""
+    return sha256_json([task.fingerprint for task in tasks])
 
 
 class Progress:

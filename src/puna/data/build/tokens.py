@@ -20,7 +20,7 @@ _BATCH_CHARACTERS = 8_000_000
 """Text that is encoded at one time; its ids take some 36 bytes each while they are Python's."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Tokenize(Task):
     """Encodes the documents of one file."""
 
