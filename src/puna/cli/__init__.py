@@ -2,12 +2,6 @@
 
 import sys
 
-_EXTRAS = {
-    "jinja2": "report", "markupsafe": "report", "plotly": "report", "safetensors": "train", "tensorboard": "train",
-    "torch": "train",
-}  # fmt: skip
-"""Packages that not every command needs, and the extra of Puna that installs them."""
-
 
 def main() -> None:
     """Run the command line; a user's error is one sentence on stderr and exit code 2."""
@@ -31,14 +25,12 @@ def main() -> None:
 
 def _run() -> None:
     from puna.cli.app import app
-    from puna.core.errors import UserError
+    from puna.core.packages import missing_package
 
     try:
         app()
     except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        extra = _EXTRAS.get(package)
-        if extra is None:
+        sentence = missing_package(error)
+        if sentence is None:
             raise
-        message = f"this command needs the package {package!r}, which is not installed"
-        raise UserError(message, hint=f"pip install 'puna[{extra}]'") from None
+        raise sentence from None

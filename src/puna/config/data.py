@@ -97,8 +97,8 @@ class DataConfig(Section):
     chunk_bytes: Count = 64_000_000
     """Bytes of raw records after which a task writes what it has done: no more is done again after a kill."""
     partitions: Positive = 8
-    """Parts into which the shuffles of deduplication are split; a task holds one part in memory, about 16 bytes per
-    line or 16 x bands bytes per document divided by this."""
+    """Parts into which the shuffles of deduplication are split; a task holds one part in memory, about 25 bytes per
+    line or 170 x bands bytes per document divided by this."""
     shard_tokens: Count = 100_000_000
     """Tokens after which a token shard is closed and the next one begun: about 200 MB of 16-bit ids."""
 

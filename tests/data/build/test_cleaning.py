@@ -44,7 +44,7 @@ def test_a_reader_that_fails_costs_the_record_and_says_why():
     assert counts["steps"]["read"]["dropped"] == {FAILED: {"documents": 1, "bytes": 0}}
 
 
-@pytest.mark.parametrize("error", [MemoryError(), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [MemoryError(), KeyboardInterrupt(), ImportError("no lxml")])
 def test_what_is_no_fault_of_the_record_ends_the_task(error: BaseException):
     with pytest.raises(type(error)):
         read_one(_Reader(error), Raw("a", b""), "web", {})  # type: ignore[arg-type]

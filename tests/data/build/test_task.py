@@ -33,6 +33,8 @@ class Shout(Task):
         (self.directory / ".tmp-x").write_text("left over")
         if self.word == "bad":
             raise DataError("it is bad", hint="be good")
+        if self.word == "poor":
+            raise ModuleNotFoundError("No module named 'kenlm'", name="kenlm")
         (self.directory / "out.txt").write_text(self.word.upper())
         return {"letters": len(self.word)}
 
@@ -61,6 +63,16 @@ def test_what_a_user_can_mend_is_left_as_a_file_and_tried_again(tmp_path: Path):
     assert not task.is_done
     task.run()
     assert calls == ["bad", "bad"]
+
+
+def test_a_package_that_is_not_installed_on_a_worker_is_named(tmp_path: Path):
+    task = Shout(tmp_path, "poor", [])
+    task.run()
+    failure = task.failure()
+    assert failure is not None
+    assert (failure.message, failure.hint) == (
+        "this command needs the package 'kenlm', which is not installed", "pip install 'puna[perplexity]'"
+    )  # fmt: skip
 
 
 def test_progress_is_what_the_task_says_and_everything_when_it_is_done(tmp_path: Path):

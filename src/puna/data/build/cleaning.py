@@ -119,7 +119,7 @@ class Chain:
         for name, rule in self._rules:
             try:
                 verdict = rule(document)
-            except (MemoryError, UserError):
+            except (MemoryError, ImportError, UserError):
                 raise
             except Exception as error:
                 verdict = Dropped(document.source, document.id, RULE_FAILED, _defect(f"{name}: ", error), document.text)
@@ -141,7 +141,7 @@ def read_one(reader: Reader, raw: Raw | Dropped, source: str, counts: Counts) ->
             verdict = reader.document(raw)
             if isinstance(verdict, Document) and not _is_unicode(verdict):
                 verdict = Dropped(source, raw.id, INVALID_UTF8)
-        except MemoryError:
+        except (MemoryError, ImportError):
             raise
         except Exception as error:
             verdict = Dropped(source, raw.id, FAILED, _defect("", error))

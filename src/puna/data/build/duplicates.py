@@ -211,7 +211,7 @@ class _OfKeys(Task):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Exact(_OfKeys):
-    """Finds equal texts. Memory: 96 bytes per document of all sources, divided by `data.partitions`."""
+    """Finds equal texts. Memory: 130 bytes per document of all sources, divided by `data.partitions`."""
 
     kind, row_type = "exact", EXACT
     reason = DUPLICATE
@@ -228,7 +228,7 @@ class Exact(_OfKeys):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Near(_OfKeys):
-    """Finds documents that share a band. Memory: 136 bytes per band and document, divided by `data.partitions`."""
+    """Finds documents that share a band. Memory: 170 bytes per band and document, divided by `data.partitions`."""
 
     kind, row_type = "near", BAND
 
@@ -241,7 +241,7 @@ class Near(_OfKeys):
 class Shared(_OfKeys):
     """Counts the sampled shingles that pairs of documents share, of one partition of the shingles.
 
-    Memory: 56 bytes per shingle, divided by `data.partitions`, and 230 MB.
+    Memory: 120 bytes per shingle, divided by `data.partitions`, and 250 MB.
     """
 
     kind, row_type = "contained", SHINGLE
@@ -260,7 +260,7 @@ class Shared(_OfKeys):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Contained(Task):
-    """Finds the documents of which another one holds most. Memory: 100 bytes per pair that shares a shingle."""
+    """Finds the documents of which another one holds most. Memory: 180 bytes per pair that shares a shingle."""
 
     counted: tuple[Shared, ...]
     gone: tuple[Task, ...]

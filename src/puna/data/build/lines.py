@@ -30,7 +30,7 @@ _DUPLICATED = "duplicated.bin"
 class Lines(Task):
     """Finds the hashes of one partition that stand more than once in the source.
 
-    Memory: 16 bytes per line of the source, divided by `data.partitions`.
+    Memory: 25 bytes per line of the source, divided by `data.partitions`.
     """
 
     reads: tuple[Read, ...]

@@ -143,7 +143,7 @@ class Read(Task):
         failures: list[Exception] = []
         try:
             yield from reader.records(file.watched(progress.advance, failures.append))
-        except (MemoryError, UserError):
+        except (MemoryError, ImportError, UserError):
             raise
         except Exception as error:
             yield Dropped(self.name, f"{file.name}#end", FAILED, f"{type(error).__name__}: {error}"[:500])

@@ -24,6 +24,7 @@ from typing import Any
 
 from puna.core.errors import DataError, UserError
 from puna.core.files import remove, sha256_file, sha256_json, write_json
+from puna.core.packages import missing_package
 from puna.data.build.counts import Counts
 
 RECORD = "task.json"
@@ -91,8 +92,11 @@ class Task(ABC):
         remove(self.directory / RECORD)  # of files that are about to give way
         try:
             results = self.work_on(Progress(self.directory / _PROGRESS))
-        except UserError as error:
-            write_json(self.directory / _ERROR, {"message": error.message, "hint": error.hint})
+        except (UserError, ModuleNotFoundError) as error:
+            sentence = error if isinstance(error, UserError) else missing_package(error)
+            if sentence is None:
+                raise
+            write_json(self.directory / _ERROR, {"message": sentence.message, "hint": sentence.hint})
             return
         files = {path.relative_to(self.directory).as_posix(): sha256_file(path) for path in self.files()}
         write_json(self.directory / RECORD, {"stage": self.stage, "results": results, "files": files})

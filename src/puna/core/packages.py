@@ -1,0 +1,24 @@
+"""Packages that not every command needs, and the extra of Puna that installs them."""
+
+from puna.core.errors import UserError
+
+_EXTRAS = {
+    "data": (
+        "datatrove", "dill", "fastwarc", "fasttext", "fsspec", "loguru", "lxml", "multiprocess", "mwparserfromhell",
+        "numba", "orjson", "pyarrow", "resiliparse", "zstandard",
+    ),
+    "perplexity": ("kenlm",),
+    "ray": ("ray",),
+    "report": ("jinja2", "markupsafe", "plotly"),
+    "train": ("safetensors", "tensorboard", "torch"),
+}  # fmt: skip
+
+
+def missing_package(error: ModuleNotFoundError) -> UserError | None:
+    """What to tell a user whose command needs a package that is not installed; None if it is none of ours."""
+    package = (error.name or "").partition(".")[0]
+    for extra, packages in _EXTRAS.items():
+        if package in packages:
+            message = f"this command needs the package {package!r}, which is not installed"
+            return UserError(message, hint=f"pip install 'puna[{extra}]'")
+    return None
