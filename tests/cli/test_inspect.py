@@ -154,7 +154,10 @@ class _Terminal:
         self.master, self.slave = pty.openpty()
         termios.tcsetwinsize(self.slave, (30, 100))
         self.before = termios.tcgetattr(self.slave)
-        command = [sys.executable, "-m", "puna", "data", "inspect", *arguments]
+        # A job in the background, as tests may be, is started with interrupts switched off.
+        interrupts = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+        code = f"{interrupts}; import puna.cli; puna.cli.main()"
+        command = [sys.executable, "-c", code, "data", "inspect", *arguments]
         environment = os.environ | {"TERM": "xterm-256color"}
         self.process = subprocess.Popen(
             command, stdin=self.slave, stdout=self.slave, stderr=self.slave, env=environment, start_new_session=True

@@ -219,14 +219,14 @@ with joined(group_needed=False) as world:
     files.sync = lambda path: (time.sleep(0.2), sync(path))
     writer.save(TrainState(step=5), model, optimizer)
     writer.wait()
-    print(world.rank, [step for step, _ in list_checkpoints(run)], flush=True)
+    sys.stdout.write(f"{world.rank} {[step for step, _ in list_checkpoints(run)]}\\n")
     world.each(None)
     saver.write_state = full if world.main else write_state
     writer.save(TrainState(step=10), model, optimizer)
     try:
         writer.wait()
     except StorageError as error:
-        print(world.rank, "failed", [step for step, _ in list_checkpoints(run)], flush=True)
+        sys.stdout.write(f"{world.rank} failed {[step for step, _ in list_checkpoints(run)]}\\n")
 """
 
 
