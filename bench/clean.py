@@ -86,6 +86,8 @@ def documents(size: int) -> list[Document]:
     while total < size:
         texts = code if len(made) % 8 == 7 else prose
         text = texts[int(rng.integers(len(texts)))]
+        if not text:
+            continue  # packages have empty modules
         length = int(300 * 170 ** rng.random())
         begin = text.rfind(" ", 0, max(1, int(rng.integers(len(text))) - length)) + 1
         text = text[begin : begin + length].strip()
