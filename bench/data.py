@@ -110,7 +110,7 @@ def measure(root: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     train_language_model(texts[::2], models / "lm", language="en", reference=texts[1::20], lmplz=arguments.lmplz)
     train_classifier(texts[::2], varied(texts[1::2], 99), models / "classifier")
     made = recipe(pages, models)
-    _warm_up(root, made, texts)
+    _warm_up(root, made, texts, arguments.page)
     rounds = [build(made, DataDir(root / f"build{number}")) for number in range(arguments.rounds)]
     out = DataDir(root / "build0")
     build_documents(made, out)
@@ -169,11 +169,11 @@ def tokenization(made: Recipe, out: DataDir, rounds: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _warm_up(root: Path, made: Recipe, texts: list[str]) -> None:
+def _warm_up(root: Path, made: Recipe, texts: list[str], page: Path) -> None:
     """Compile what numba compiles, and load the models, before anything is measured."""
     pages = root / "warm"
     pages.mkdir()
-    make_input(pages / "0.warc.gz", 3_000_000, real_page(PAGE), texts)
+    make_input(pages / "0.warc.gz", 3_000_000, real_page(page), texts)
     table = made.model_dump()
     table["data"]["sources"]["common_crawl"]["path"] = str(pages)
     build(Recipe.model_validate(table), DataDir(root / "warmed"))
