@@ -187,15 +187,21 @@ def tokenize_tasks(recipe: Recipe, out: DataDir, workers: int) -> list[Tokenize]
     Raises:
         DataError: The documents are missing or damaged.
     """
-    threads = max(1, cores() // workers)
+    files = [
+        (source, split, file)
+        for source in recipe.data.sources
+        for split in SPLITS
+        for file in documents_files(out, source, split)
+    ]
+    largest = max((file.size for *_, file in files), default=0)
+    at_once = min(workers, sum(file.size > largest // 4 for *_, file in files))
+    threads = max(1, cores() // max(1, at_once))  # few large files would leave cores idle
     return [
         Tokenize(
             out.work, out, source, split, out.documents / file.path, file.size, file.sha256, file.made_by,
             recipe.data.shard_tokens, threads,
         )
-        for source in recipe.data.sources
-        for split in SPLITS
-        for file in documents_files(out, source, split)
+        for source, split, file in files
     ]  # fmt: skip
 
 
