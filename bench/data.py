@@ -26,9 +26,9 @@ from extract import PAGE, make_input, paragraphs, real_page
 from puna.config.recipe import Recipe
 from puna.core.files import write_json
 from puna.core.layout import DataDir
-from puna.core.records import commit, machine
+from puna.core.records import commit, cores, machine
 from puna.data.build.data import train_tokenizer
-from puna.data.build.executors import cores, run_stage
+from puna.data.build.executors import run_stage
 from puna.data.build.road import build_documents, plan_documents, tokenize_tasks
 from puna.data.documents import documents_of
 from puna.data.models.classifier import train_classifier

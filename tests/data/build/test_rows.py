@@ -7,7 +7,7 @@ import pytest
 
 from puna.core.errors import DataError
 from puna.data.build.counts import Counts
-from puna.data.build.rows import HASH, partition_of, read_rows, row_parts, write_rows
+from puna.data.build.rows import HASH, is_among, mapped, partition_of, read_rows, row_parts, write_rows
 from puna.data.build.task import Progress, Task
 
 
@@ -76,3 +76,11 @@ def test_neighbouring_numbers_are_spread_evenly():
 
 def test_partitions_are_those_of_every_version():
     assert partition_of(np.array([0, 1, 2, 2**63], dtype=np.uint64), 1000).tolist() == [0, 604, 447, 707]
+
+
+def test_values_are_looked_for_in_sorted_ones(tmp_path: Path):
+    values = np.array([5, 0, 9, 2**64 - 1, 5], dtype=np.uint64)
+    (tmp_path / "some").write_bytes(np.array([0, 5, 7], dtype=HASH).tobytes())
+    (tmp_path / "none").write_bytes(b"")
+    assert is_among(values, mapped(tmp_path / "some", HASH)).tolist() == [True, True, False, False, True]
+    assert is_among(values, mapped(tmp_path / "none", HASH)).tolist() == [False] * 5

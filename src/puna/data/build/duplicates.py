@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from puna.config.data import DataConfig
 from puna.config.rules import ContainmentRules, DedupConfig, MinHashRules
 from puna.data.build.chunks import read_numbered
 from puna.data.build.counts import Counts
 from puna.data.build.lines import Clean
-from puna.data.build.pairs import is_among, read_pairs, write_both_ways, write_pairs
+from puna.data.build.pairs import read_pairs, write_both_ways, write_pairs
 from puna.data.build.read import Read
-from puna.data.build.rows import read_rows, write_rows
+from puna.data.build.rows import is_among, read_rows, write_rows
 from puna.data.build.task import Progress, Task, fingerprint_of
 from puna.data.build.work import KEPT, chunk_files
 from puna.data.dedup.containment import SHARED, SHINGLE, contained, sampled_shingles, shared_shingles
@@ -290,4 +291,9 @@ class Contained(Task):
         rows = read_rows(self.counted, "shared", self.partition, SHARED)
         gone = [read_pairs(task) for task in self.gone]
         threshold = self.counted[0].dedup.contained.threshold
-        return write_pairs(self, contained(rows, threshold, lambda numbers: is_among(numbers, gone)))
+
+        def goes_anyway(numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:
+            nobody = np.zeros(len(numbers), dtype=bool)
+            return np.logical_or.reduce([nobody, *(is_among(numbers, pairs["number"]) for pairs in gone)])
+
+        return write_pairs(self, contained(rows, threshold, goes_anyway))

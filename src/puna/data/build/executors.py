@@ -274,11 +274,6 @@ def submit(stages: list[list[Task]], *, partition: str, time: str, workers: int,
         say(f"submitted {len(stages)} stages; their scripts and logs are in {_logs(stages[0][0]).parent}")
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _run_on_ray(stage: Stage, workers: int) -> None:
     import ray
 

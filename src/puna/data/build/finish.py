@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from puna.config.data import Source
@@ -61,10 +60,14 @@ class Finish(Task):
         """The source."""
         return self.read.name
 
+    @property
+    def _passed(self) -> list[Cleaned]:
+        """The tasks that these documents have passed through, one or two."""
+        return [*dict.fromkeys([self.read, self.cleaned])]
+
     def work_on(self, progress: Progress) -> Counts:
         """Copy what stays."""
-        before = [self.read.results()] + ([] if self.cleaned is self.read else [self.cleaned.results()])
-        counts: Counts = total([{"steps": part.get("steps", {})} for part in before])
+        counts = total(task.results() for task in self._passed)
         duplicates = self._duplicates()
         keep_text = self.read.data.keep_dropped
         with ExitStack() as stack:
@@ -110,15 +113,14 @@ class Finish(Task):
         return found
 
     def _dropped_before(self) -> Iterator[dict[str, Any]]:
-        for task in dict.fromkeys([self.read, self.cleaned]):
+        for task in self._passed:
             for name in chunk_files(task, DROPPED):
                 for fields in read_lines(task.checked(name)):
                     fields.pop("n", None)
                     yield fields
 
     def _write_report(self) -> None:
-        tasks = dict.fromkeys([self.read, self.cleaned])
-        paths = [task.checked(name) for task in tasks for name in chunk_files(task, REPORT)]
+        paths = [task.checked(name) for task in self._passed for name in chunk_files(task, REPORT)]
         with LinesWriter(self.directory / REPORT_FILE) as file:
             for path in paths:
                 for fields in read_lines(path):
@@ -135,8 +137,3 @@ def _describe(counts: Counts, split: str, document: Document, source: Source) ->
         ["years", document.date[:4] or "not told"],
     ):
         add_text(counts, path, size)
-
-
-def final_files(tasks: list[Finish], source: str, name: str) -> list[Path]:
-    """The files of one kind of a source, task by task."""
-    return [task.directory / name for task in tasks if task.name == source]

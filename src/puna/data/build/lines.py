@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from puna.config.data import DataConfig, Source
 from puna.config.rules import RuleName
-from puna.core.files import atomic_file
+from puna.core.files import write_bytes
 from puna.data.build.chunks import read_numbered
 from puna.data.build.cleaning import Chain, count
-from puna.data.build.counts import Counts, add, total
+from puna.data.build.counts import Counts, total
 from puna.data.build.read import LINES, Read
-from puna.data.build.rows import HASH, partition_of, read_rows
+from puna.data.build.rows import HASH, is_among, mapped, partition_of, read_rows
 from puna.data.build.task import Progress, Task, fingerprint_of
 from puna.data.build.work import KEPT, Chunk, chunk_files, finished_chunks
 from puna.data.document import Document, Dropped
@@ -58,14 +58,12 @@ class Lines(Task):
 
         hashes = read_rows(self.reads, "lines", self.partition, HASH)
         found = repeated(hashes)
-        with atomic_file(self.directory / _DUPLICATED) as path:
-            path.write_bytes(found.astype(HASH).tobytes())
+        write_bytes(self.directory / _DUPLICATED, found.astype(HASH).tobytes())
         return {"lines": len(hashes), "duplicated_hashes": len(found)}
 
     def duplicated(self) -> NDArray[np.uint64]:
         """The hashes of this partition, in order."""
-        path = self.checked(_DUPLICATED)
-        return np.memmap(path, dtype=HASH, mode="r") if path.stat().st_size else np.empty(0, dtype=np.uint64)
+        return mapped(self.checked(_DUPLICATED), HASH)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -129,7 +127,6 @@ class Clean(Task):
                         else:
                             chunk.keep(numbered.number, verdict)
                     chunk.next, chunk.reports = [number + 1, 0], chain.reports()
-                    add(chunk.counts, ["chunks"], 1)
                 counts.append(chunk.counts)
             progress.advance(self.input_bytes // len(names))
         return total(counts)
@@ -141,8 +138,6 @@ def _found(partitions: list[NDArray[np.uint64]], hashes: NDArray[np.uint64]) -> 
     owners = partition_of(hashes, len(partitions))
     found = []
     for owner in np.unique(owners):
-        wanted, there = hashes[owners == owner], partitions[owner]
-        at = np.searchsorted(there, wanted)
-        inside = at < len(there)
-        found.append(wanted[inside][there[at[inside]] == wanted[inside]])
+        wanted = hashes[owners == owner]
+        found.append(wanted[is_among(wanted, partitions[owner])])
     return np.sort(np.concatenate([hashes[:0], *found]))

@@ -1,13 +1,10 @@
 """Pairs of documents as tasks write them: on the way to components, and as what is known at the end."""
 
-from collections.abc import Sequence
-
 import numpy as np
-from numpy.typing import NDArray
 
-from puna.core.files import atomic_file
+from puna.core.files import write_bytes
 from puna.data.build.counts import Counts
-from puna.data.build.rows import write_rows
+from puna.data.build.rows import mapped, write_rows
 from puna.data.build.task import Task
 from puna.data.dedup.components import UP, turned
 from puna.data.dedup.edges import PAIR
@@ -27,15 +24,13 @@ def write_both_ways(task: Task, pairs: Rows, partitions: int) -> Counts:
 
 def write_pairs(task: Task, pairs: Rows) -> Counts:
     """Write what a task has found: documents that go, each with the one that stays, by number."""
-    with atomic_file(task.directory / _FOUND) as path:
-        path.write_bytes(pairs[np.argsort(pairs["number"], kind="stable")].tobytes())
+    write_bytes(task.directory / _FOUND, pairs[np.argsort(pairs["number"], kind="stable")].tobytes())
     return {"found": len(pairs)}
 
 
 def read_pairs(task: Task) -> Rows:
     """What a task has found, mapped."""
-    path = task.checked(_FOUND)
-    return np.memmap(path, dtype=PAIR, mode="r") if path.stat().st_size else np.empty(0, dtype=PAIR)
+    return mapped(task.checked(_FOUND), PAIR)
 
 
 def pairs_between(pairs: Rows, low: int, high: int) -> Rows:
@@ -43,13 +38,3 @@ def pairs_between(pairs: Rows, low: int, high: int) -> Rows:
     first = np.searchsorted(pairs["number"], np.uint64(low), side="left")
     last = np.searchsorted(pairs["number"], np.uint64(high), side="right")
     return np.array(pairs[first:last], dtype=PAIR)
-
-
-def is_among(numbers: NDArray[np.uint64], found: Sequence[Rows]) -> NDArray[np.bool_]:
-    """Which documents go according to pairs that tasks have found; these stay on the disk."""
-    among = np.zeros(len(numbers), dtype=bool)
-    for pairs in found:
-        if len(pairs):
-            at = np.minimum(np.searchsorted(pairs["number"], numbers), len(pairs) - 1)
-            among |= pairs["number"][at] == numbers
-    return among

@@ -16,7 +16,7 @@ from puna.config.data import DataConfig, Source
 from puna.config.rules import RuleName
 from puna.core.errors import DataError, UserError
 from puna.data.build.cleaning import FAILED, Chain, count, make_reader, read_one
-from puna.data.build.counts import Counts, add, total
+from puna.data.build.counts import Counts, total
 from puna.data.build.rule_inputs import DECONTAMINATE, Table
 from puna.data.build.task import Progress, Task
 from puna.data.build.work import Chunk, finished_chunks
@@ -114,7 +114,6 @@ class Read(Task):
                     self._write(chunk, position, verdict, lines)
                     chunk.next = after
                 chunk.reports = chain.reports()
-                add(chunk.counts, ["chunks"], 1)
                 counts.append(chunk.counts)
         return total(counts)
 

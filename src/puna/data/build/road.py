@@ -9,10 +9,10 @@ from puna.config.recipe import Recipe
 from puna.core.errors import DataError
 from puna.core.files import atomic_directory, remove, sha256_file, sha256_json, storage_errors, write_json
 from puna.core.layout import DataDir
-from puna.core.records import Record
+from puna.core.records import Record, cores
 from puna.data.build.counts import Counts, total
 from puna.data.build.dedup import duplicate_stages
-from puna.data.build.executors import Executor, check, cores, run_stage
+from puna.data.build.executors import Executor, check, run_stage
 from puna.data.build.finish import DROPPED_FILE, FILES, REPORT_FILE, Finish
 from puna.data.build.lines import Clean, Lines
 from puna.data.build.read import LINES, Read, read_tasks

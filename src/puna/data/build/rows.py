@@ -17,6 +17,19 @@ HASH = np.dtype("<u8")
 """A row that is nothing but a hash."""
 
 
+def mapped(path: Path, dtype: np.dtype[Any]) -> Rows:
+    """The rows of a file, which stay on the disk."""
+    return np.memmap(path, dtype=dtype, mode="r") if path.stat().st_size else np.empty(0, dtype=dtype)
+
+
+def is_among(values: NDArray[np.uint64], ordered: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which values stand in a sorted array, which may be on the disk."""
+    if not len(ordered):
+        return np.zeros(len(values), dtype=bool)
+    at = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
+    return ordered[at] == values
+
+
 def partition_of(keys: NDArray[np.uint64], partitions: int) -> NDArray[np.int64]:
     """The partition of each key: equal keys meet, neighbouring numbers of documents are scattered."""
     mixed = keys ^ keys >> np.uint64(33)  # the finaliser of MurmurHash3 (Appleby 2008)
