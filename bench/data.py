@@ -33,7 +33,7 @@ from puna.data.build.road import build_documents, plan_documents, tokenize_tasks
 from puna.data.documents import documents_of
 from puna.data.models.classifier import train_classifier
 from puna.data.models.lm import train_language_model
-from puna.tokenizer.tokenizer import Tokenizer
+from puna.tokenizer.load import load_tokenizer
 
 DUMP_BYTES = 80e12
 """A dump of CommonCrawl as WARC files, compressed, as they are counted."""
@@ -147,7 +147,7 @@ def build(made: Recipe, out: DataDir) -> dict[str, float]:
 def tokenization(made: Recipe, out: DataDir, rounds: int) -> dict[str, Any]:
     """MB of text per second on all cores, and by SentencePiece alone on one."""
     train_tokenizer(made, out, force=False)
-    tokenizer = Tokenizer.load(out.tokenizer)
+    tokenizer = load_tokenizer(out.tokenizer)
     texts = [document.text for split in ("train", "heldout") for document in documents_of(out, "common_crawl", split)]
     size = sum(len(text.encode()) for text in texts)
     ours, alone = [], []

@@ -17,6 +17,7 @@ TESTED_ELSEWHERE = {
     "cli/app.py": "the table of commands; tests/cli/test_cli.py reads it from --help",
     "cli/arguments.py": "declarations of arguments; tests/cli/test_stages.py runs them",
     "cli/export.py": "declares its arguments and calls cli/stages.py",
+    "cli/inspect_model.py": "declares its arguments and prints; tests/cli/test_import_.py runs it",
     "cli/generate.py": "declares its arguments and calls infer/generate.py",
     "cli/recipes.py": "prints what tests/config checks",
     "cli/report.py": "declares its arguments and calls cli/stages.py",

@@ -17,7 +17,7 @@ from puna.core.records import Record
 from puna.data.documents import documents_of
 from puna.data.loader import Loader
 from puna.data.shards import TokenShards
-from puna.tokenizer.tokenizer import Tokenizer
+from puna.tokenizer.load import load_tokenizer
 
 
 def puna(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -55,7 +55,7 @@ def _checkpoint(run: RunDir, step: int, **state: Any) -> None:
 
 def _rows(tiny: Recipe, tiny_data: DataDir, lines: str) -> list[list[int]]:
     """The token ids of each sequence of a trace, from the documents' text."""
-    tokenizer = Tokenizer.load(tiny_data.tokenizer)
+    tokenizer = load_tokenizer(tiny_data.tokenizer)
     texts = {}
     for name in tiny.mixture:
         for document in documents_of(tiny_data, name, "train"):

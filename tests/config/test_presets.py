@@ -124,12 +124,11 @@ def test_carbon_factors_are_section_6(preset: tuple[Recipe, Row]) -> None:
 
 
 # OpenLM, github.com/mlfoundations/open_lm at 9bb92ef.
-# open_lm/model_configs: hidden_dim, n_layers, n_heads. Its 411M is the file open_lm_410m.json; 12 heads do not divide
-# the width of its 87M, so that preset has 4 and says so.
+# open_lm/model_configs: hidden_dim, n_layers, n_heads. Its 411M is the file open_lm_410m.json.
 OPENLM = {
     "open_lm_11m": (96, 12, 12),
     "open_lm_25m": (192, 12, 12),
-    "open_lm_87m": (488, 12, 4),
+    "open_lm_87m": (488, 12, 12),
     "open_lm_160m": (768, 12, 12),
     "open_lm_411m": (1024, 24, 16),
     "open_lm_830m": (1536, 24, 16),
@@ -158,6 +157,9 @@ def test_openlm_presets_have_its_shapes(name: str) -> None:
     model = load_recipe(name).recipe.model
     assert (model.dim, model.n_layers, model.n_heads) == OPENLM[name]
     assert model.n_kv_heads == model.n_heads
+    # open_lm/model.py: dim // n_heads, which leaves 8 of the 488 of its 87M without a head
+    assert model.head_dim == model.dim // model.n_heads
+    assert model.rotary == "position"
     # open_lm/model.py: int(2 * 4 * dim / 3), rounded up to a multiple of 256; Params.norm_eps
     assert model.ffn_dim == -(-int(2 * 4 * model.dim / 3) // 256) * 256
     assert (model.norm, model.norm_eps, model.qk_norm, model.init) == ("layer", 1e-5, False, "openlm")

@@ -25,7 +25,7 @@ TEXTS = {"poems": "Tyger Tyger, burning bright", "code": "def frame(symmetry): r
 def built(recipe: Recipe, out: DataDir, tokenizer: Tokenizer) -> DataDir:
     """What the stages before the card leave, made by hand."""
     out.tokenizer.mkdir(parents=True)
-    (out.tokenizer / "tokenizer.model").write_bytes(tokenizer.model_bytes)
+    (out.tokenizer / "tokenizer.model").write_bytes(tokenizer.content)
     results, listing = {}, {}
     for source, text in TEXTS.items():
         for split, documents in (("train", 6), ("heldout", 2)):

@@ -25,7 +25,7 @@ def test_bytes_of_all_targets_are_exactly_the_bytes_of_the_text(tmp_path, tokeni
     write_shards(out, encoded, tokenizer, source="s", split="heldout", shard_tokens=50, documents_sha256="d")
     shards = TokenShards.open(out)
     lengths = [len(text) for text in tokenizer.token_bytes()]
-    batches = list(heldout_batches(shards, context, 3, lengths, max_tokens=None))
+    batches = list(heldout_batches(shards, context, 3, lengths, max_tokens=None, space_prefix=True))
     assert shards.text_bytes == len("".join(documents).encode())
     assert sum(int(batch.bytes_BT.sum()) for batch in batches) == shards.text_bytes
     assert all((batch.bytes_BT >= 0).all() for batch in batches)
@@ -36,7 +36,7 @@ def test_bytes_of_all_targets_are_exactly_the_bytes_of_the_text(tmp_path, tokeni
 @pytest.mark.parametrize("context", [5, 8, 16, 1000])
 def test_every_token_is_predicted_once_from_the_one_before_it(shards: TokenShards, context: int):
     stream = np.asarray(shards.read(0, shards.tokens), dtype=np.int64)
-    batches = list(heldout_batches(shards, context, 3, LENGTHS, max_tokens=None))
+    batches = list(heldout_batches(shards, context, 3, LENGTHS, max_tokens=None, space_prefix=True))
     inputs = np.concatenate([batch.inputs_BT.flatten() for batch in batches])[: len(stream) - 1]
     targets = np.concatenate([batch.targets_BT.flatten() for batch in batches])
     assert np.array_equal(inputs, stream[:-1])
@@ -47,7 +47,7 @@ def test_every_token_is_predicted_once_from_the_one_before_it(shards: TokenShard
 
 
 def test_batches_have_the_rows_that_were_asked_for_and_the_last_one_the_rest(shards: TokenShards):
-    batches = list(heldout_batches(shards, 5, 4, LENGTHS, max_tokens=None))
+    batches = list(heldout_batches(shards, 5, 4, LENGTHS, max_tokens=None, space_prefix=True))
     windows = -(-(shards.tokens - 1) // 5)
     assert [len(batch.inputs_BT) for batch in batches] == [4] * (windows // 4) + [windows % 4] * (windows % 4 > 0)
 
@@ -56,7 +56,7 @@ def test_batches_have_the_rows_that_were_asked_for_and_the_last_one_the_rest(sha
 def test_a_part_is_spread_evenly_over_the_split_and_never_larger_than_asked(shards: TokenShards, max_tokens: int):
     context = 5
     stream = np.asarray(shards.read(0, shards.tokens), dtype=np.int64)
-    batches = list(heldout_batches(shards, context, 3, LENGTHS, max_tokens=max_tokens))
+    batches = list(heldout_batches(shards, context, 3, LENGTHS, max_tokens=max_tokens, space_prefix=True))
     rows = np.concatenate([batch.inputs_BT for batch in batches])
     assert len(rows) == max(1, max_tokens // context)
     windows = stream[: (len(stream) - 1) // context * context].reshape(-1, context)
@@ -68,7 +68,7 @@ def test_a_part_is_spread_evenly_over_the_split_and_never_larger_than_asked(shar
 
 
 def test_asking_for_more_than_there_is_gives_everything(shards: TokenShards):
-    everything = list(heldout_batches(shards, 5, 100, LENGTHS, max_tokens=None))
-    more = list(heldout_batches(shards, 5, 100, LENGTHS, max_tokens=10**9))
+    everything = list(heldout_batches(shards, 5, 100, LENGTHS, max_tokens=None, space_prefix=True))
+    more = list(heldout_batches(shards, 5, 100, LENGTHS, max_tokens=10**9, space_prefix=True))
     assert len(everything) == len(more) == 1
     assert np.array_equal(everything[0].targets_BT, more[0].targets_BT)

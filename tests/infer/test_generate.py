@@ -6,6 +6,7 @@ import torch
 from puna.config.recipe import ModelConfig
 from puna.core.errors import GenerateError
 from puna.infer.generate import generate, generate_ids, generate_text
+from puna.model.init import init_weights
 from puna.model.llama import Llama
 from puna.tokenizer.tokenizer import Tokenizer
 
@@ -28,6 +29,18 @@ def test_greedy_decoding_with_a_cache_equals_a_full_pass_per_token(model: Llama,
     n = model.config.context - len(prompt_ids)
     ids = list(generate_ids(model, prompt_ids, max_tokens=1000, eos_id=NO_EOS, **GREEDY))
     assert ids == greedy_by_full_passes(model, prompt_ids, n)
+
+
+def test_a_model_that_turns_heads_by_their_number_decodes_with_a_cache_as_without() -> None:
+    config = ModelConfig(
+        dim=68, n_layers=2, n_heads=3, n_kv_heads=3, head_dim=22, ffn_dim=96, vocab_size=512, context=32, norm="layer",
+        qk_norm=True, rotary="head", init_std=0.2,
+    )  # fmt: skip
+    model = Llama(config)
+    init_weights(model, 0)
+    ids = list(generate_ids(model, [1, 400, 300], max_tokens=1000, eos_id=NO_EOS, **GREEDY))
+    assert ids == greedy_by_full_passes(model, [1, 400, 300], 29)
+    assert len(set(ids)) > 5
 
 
 def test_max_tokens_is_the_number_of_tokens(model: Llama) -> None:

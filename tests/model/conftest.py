@@ -12,6 +12,7 @@ LLAMA = {
     "one key head, tied": {"dim": 64, "n_heads": 4, "n_kv_heads": 1, "tie_embeddings": True},
     "head width 20, another base": {"dim": 60, "n_heads": 3, "n_kv_heads": 3, "rope_theta": 5e5, "norm_eps": 1e-5},
     "head width 20, grouped, tied": {"dim": 120, "n_heads": 6, "n_kv_heads": 2, "tie_embeddings": True},
+    "heads wider than the stream": {"dim": 64, "n_heads": 4, "n_kv_heads": 2, "head_dim": 20},
     "linear scaling": {"dim": 64, "n_heads": 4, "n_kv_heads": 2, "rope_scaling": {"kind": "linear", "factor": 3.0}},
     "Llama 3.1's scaling": {"dim": 64, "n_heads": 2, "n_kv_heads": 1, "rope_theta": 100.0, "rope_scaling": LLAMA_3_1},
 }
@@ -23,6 +24,13 @@ OTHERS = {
         "dim": 64, "n_heads": 4, "n_kv_heads": 2, "norm": "layer", "norm_eps": 1e-5, "qk_norm": True, "init": "openlm"
     },
     "RMSNorm, normalised queries and keys": {"dim": 60, "n_heads": 3, "n_kv_heads": 3, "qk_norm": True},
+    "turned by the head's number": {
+        "dim": 60, "n_heads": 6, "n_kv_heads": 6, "norm": "layer", "norm_eps": 1e-5, "rotary": "head"
+    },
+    "turned by the head's number, normalised, heads narrower than the stream": {
+        "dim": 68, "n_heads": 3, "n_kv_heads": 3, "head_dim": 22, "norm": "layer", "norm_eps": 1e-5, "qk_norm": True,
+        "rotary": "head",
+    },
 }  # fmt: skip
 """What it does not: OpenLM's."""
 

@@ -31,7 +31,7 @@ PUBLISHED = {
     # OpenLM's names; Gadre et al. 2024 (arXiv:2403.08540) call the 411M, 1B and 7B shapes 0.411B, 1.4B and 6.9B.
     "open_lm_11m": (11_012_448, "11", 1e6),
     "open_lm_25m": (24_679_104, "24", 1e6),
-    "open_lm_87m": (87_649_192, "87", 1e6),
+    "open_lm_87m": (87_461_800, "87", 1e6),
     "open_lm_160m": (162_417_408, "162", 1e6),
     "open_lm_411m": (411_616_256, "411", 1e6),
     "open_lm_830m": (834_479_616, "834", 1e6),
@@ -83,8 +83,8 @@ def test_full_convention_is_what_a_flop_counter_counts_in_unfused_attention(conf
 def test_conventions_differ_by_what_attention_counts(config: ModelConfig) -> None:
     flops = flops_per_token(config, 100)
     assert flops["param"] == 6 * matmul_parameters(config)
-    assert flops["full"] - flops["param"] == 12 * config.n_layers * config.dim * 100
-    assert flops["causal"] - flops["param"] == 6 * config.n_layers * config.dim * 100
+    assert flops["full"] - flops["param"] == 12 * config.n_layers * config.n_heads * config.head_dim * 100
+    assert flops["causal"] - flops["param"] == 6 * config.n_layers * config.n_heads * config.head_dim * 100
 
 
 def test_tied_output_layer_costs_its_product_but_no_parameters() -> None:

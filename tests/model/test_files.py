@@ -15,6 +15,7 @@ from puna.core.records import read_record
 from puna.model.files import load_model, read_config, resolve_model, save_model
 from puna.model.init import init_weights
 from puna.model.llama import Llama
+from puna.tokenizer.load import load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
 SHAPE = {"dim": 32, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "ffn_dim": 48, "vocab_size": 512, "context": 16}
@@ -28,7 +29,7 @@ def build(**changes: object) -> Llama:
 
 @pytest.fixture
 def saved(tmp_path: Path, tokenizer: Tokenizer) -> Path:
-    save_model(build(), tmp_path / "model", tokenizer_bytes=tokenizer.model_bytes, inputs={"data": "hash"})
+    save_model(build(), tmp_path / "model", tokenizer=tokenizer, inputs={"data": "hash"})
     return tmp_path / "model"
 
 
@@ -50,7 +51,7 @@ def refusal(directory: Path) -> str:
 @pytest.mark.parametrize("tied", [False, True])
 def test_saved_model_comes_back_bit_by_bit(tmp_path: Path, tokenizer: Tokenizer, tied: bool) -> None:
     model = build(tie_embeddings=tied)
-    outputs = save_model(model, tmp_path / "m", tokenizer_bytes=tokenizer.model_bytes, inputs={})
+    outputs = save_model(model, tmp_path / "m", tokenizer=tokenizer, inputs={})
     loaded, config = load_model(tmp_path / "m")
     assert config == model.config
     for (name, expected), (again, parameter) in zip(model.named_parameters(), loaded.named_parameters(), strict=True):
@@ -68,7 +69,7 @@ def test_saved_model_comes_back_bit_by_bit(tmp_path: Path, tokenizer: Tokenizer,
 def test_every_option_of_the_model_comes_back(tmp_path: Path, tokenizer: Tokenizer) -> None:
     scaling = {"kind": "llama3", "factor": 8.0, "original_context": 8}
     model = build(norm="layer", qk_norm=True, rope_scaling=scaling, init="openlm")
-    save_model(model, tmp_path / "m", tokenizer_bytes=tokenizer.model_bytes, inputs={})
+    save_model(model, tmp_path / "m", tokenizer=tokenizer, inputs={})
     loaded, config = load_model(tmp_path / "m")
     assert config == model.config
     tokens_BT = torch.arange(16)[None]
@@ -90,7 +91,7 @@ def test_model_written_before_these_options_still_loads(saved: Path) -> None:
 
 
 def test_directory_holds_tokenizer_and_record(saved: Path, tokenizer: Tokenizer) -> None:
-    assert Tokenizer.load(saved).sha256 == tokenizer.sha256
+    assert load_tokenizer(saved).sha256 == tokenizer.sha256
     record = read_record(saved / "record.json")
     assert record is not None
     assert (record["stage"], record["inputs"]) == ("model", {"data": "hash"})
@@ -99,7 +100,7 @@ def test_directory_holds_tokenizer_and_record(saved: Path, tokenizer: Tokenizer)
 
 def test_bfloat16_model_stays_bfloat16(tmp_path: Path, tokenizer: Tokenizer) -> None:
     model = build().bfloat16()
-    save_model(model, tmp_path / "m", tokenizer_bytes=tokenizer.model_bytes, inputs={})
+    save_model(model, tmp_path / "m", tokenizer=tokenizer, inputs={})
     loaded, _ = load_model(tmp_path / "m")
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), loaded.parameters(), strict=True))
     assert loaded.norm.weight.dtype == torch.bfloat16
@@ -163,7 +164,7 @@ def change_text(name: str, old: str, new: str) -> Callable[[Path], None]:
         (change_text("model.toml", "puna-model", "other"), "is 'other' version 1"),
         (change_text("model.toml", "[model]", "[modell]"), "is no description of a Puna model: 'model' is missing"),
         (change_text("model.toml", "dim = 32", 'dim = "a"'), "model.toml: model.dim: "),
-        (change_text("model.toml", "vocab_size = 512", "vocab_size = 513"), "has 512 tokens, but model.toml has"),
+        (change_text("model.toml", "vocab_size = 512", "vocab_size = 511"), "has 512 tokens, but model.toml has"),
         (lambda d: (d / "model.toml").write_bytes(b"\xff"), "is no description of a Puna model"),
     ],
 )  # fmt: skip
@@ -185,7 +186,7 @@ def test_model_without_a_whole_record_is_refused(saved: Path, content: str | Non
 def test_new_model_replaces_the_old_one(saved: Path, tokenizer: Tokenizer) -> None:
     model = build()
     init_weights(model, 1)
-    save_model(model, saved, tokenizer_bytes=tokenizer.model_bytes, inputs={})
+    save_model(model, saved, tokenizer=tokenizer, inputs={})
     assert torch.equal(load_model(saved)[0].output.weight, model.output.weight)
 
 
@@ -196,7 +197,7 @@ def test_full_disk_leaves_the_old_model_as_it_was(saved: Path, tokenizer: Tokeni
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
         with pytest.raises(StorageError, match="no space left"):
-            save_model(build(), saved, tokenizer_bytes=tokenizer.model_bytes, inputs={})
+            save_model(build(), saved, tokenizer=tokenizer, inputs={})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert {path.name: path.read_bytes() for path in saved.iterdir()} == before

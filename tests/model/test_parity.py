@@ -8,7 +8,7 @@ from torch import Tensor
 
 from puna.config.load import load_recipe
 from puna.config.recipe import ModelConfig
-from puna.export.names import huggingface_names
+from puna.formats.table import weights
 from puna.model.init import init_weights
 from puna.model.llama import Llama, rope_frequencies
 from puna.ops.cross_entropy import linear_cross_entropy
@@ -37,12 +37,12 @@ def pair(config: ModelConfig) -> tuple[Llama, torch.nn.Module]:
         transformers.LlamaConfig(
             vocab_size=config.vocab_size, hidden_size=config.dim, intermediate_size=config.ffn_dim,
             num_hidden_layers=config.n_layers, num_attention_heads=config.n_heads,
-            num_key_value_heads=config.n_kv_heads, max_position_embeddings=config.context,
+            num_key_value_heads=config.n_kv_heads, head_dim=config.head_dim, max_position_embeddings=config.context,
             rms_norm_eps=config.norm_eps, tie_word_embeddings=config.tie_embeddings,
             rope_parameters={"rope_theta": config.rope_theta, **scaling(config)},
         )
     )  # fmt: skip
-    names = huggingface_names(config)
+    names = {weight.name: weight.hf for weight in weights(config)}
     state = {names[name]: parameter.detach() for name, parameter in ours.named_parameters()}
     missing, unexpected = theirs.load_state_dict(state, strict=False)
     assert missing == (["lm_head.weight"] if config.tie_embeddings else [])
@@ -73,10 +73,10 @@ def test_gradients_of_every_parameter_equal_those_of_transformers(llama_config: 
     (total / len(targets_N)).backward()
     assert abs(total.item() / len(targets_N) - loss.item()) <= 1e-5
     expected = dict(theirs.named_parameters())
-    for mine, name in huggingface_names(llama_config).items():
-        gradient, reference = ours.get_parameter(mine).grad, expected[name].grad
-        assert reference.abs().max() > 1e-4, name
-        assert (gradient - reference).abs().max() <= 1e-5, name
+    for weight in weights(llama_config):
+        gradient, reference = ours.get_parameter(weight.name).grad, expected[weight.hf].grad
+        assert reference.abs().max() > 1e-4, weight.name
+        assert (gradient - reference).abs().max() <= 1e-5, weight.name
 
 
 def test_bfloat16_autocast_is_as_close_to_float32_as_that_of_transformers(llama_config: ModelConfig) -> None:
@@ -124,10 +124,11 @@ def slow_openlm(model: Llama, tokens_T: Tensor) -> Tensor:
             x = x - x.mean()
         return gain * x / (x.square().mean() + config.norm_eps).sqrt()
 
-    def turned(x: Tensor, position: int) -> Tensor:
+    def turned(x: Tensor, position: int, number: int) -> Tensor:
+        count = number if config.rotary == "head" else position
         out = x.clone()
         for i in range(width // 2):
-            angle = position * config.rope_theta ** (-2 * i / width)
+            angle = count * config.rope_theta ** (-2 * i / width)
             a, b = x[i], x[i + width // 2]
             out[i] = a * math.cos(angle) - b * math.sin(angle)
             out[i + width // 2] = b * math.cos(angle) + a * math.sin(angle)
@@ -143,11 +144,11 @@ def slow_openlm(model: Llama, tokens_T: Tensor) -> Tensor:
             q, k, v = (of[f"attention.{name}.weight"] @ h for name in ("wq", "wk", "wv"))
             if config.qk_norm:
                 q, k = norm(q, of["attention.q_norm.weight"]), norm(k, of["attention.k_norm.weight"])
-            keys.append(torch.stack([turned(head, position) for head in k.split(width)]))
+            keys.append(torch.stack([turned(head, position, number) for number, head in enumerate(k.split(width))]))
             values.append(torch.stack(v.split(width)))
             heads = []
             for number, head in enumerate(q.split(width)):
-                scores = torch.stack([turned(head, position) @ key[number // group] for key in keys])
+                scores = torch.stack([turned(head, position, number) @ key[number // group] for key in keys])
                 weights = (scores / math.sqrt(width)).softmax(0)
                 heads.append(sum(a * value[number // group] for a, value in zip(weights, values, strict=True)))
             x = x + of["attention.wo.weight"] @ torch.cat(heads)

@@ -33,5 +33,5 @@ def test_the_library_reads_back_the_same_bits(tmp_path: Path, dtype: torch.dtype
 def test_content_begins_at_a_multiple_of_eight_bytes(tmp_path: Path) -> None:
     for length in range(8):
         path = tmp_path / "x.safetensors"
-        write_safetensors(path, ["n" * (length + 1)], lambda _: torch.zeros(2))
+        write_safetensors(path, {"n" * (length + 1): torch.zeros(2)}, lambda _: torch.zeros(2))
         assert (path.stat().st_size - 8) % 8 == 0

@@ -45,7 +45,7 @@ def report_run(tiny: Recipe, tmp_path: Path) -> RunDir:
         source | {"name": "prose", "dropped": {"invalid_utf8": 2}, "unigram_bits_per_byte": 2.5},
         source | {"name": "code", "dropped": {}, "unigram_bits_per_byte": 3.5},
     ]
-    tokenizer = {"vocab_size": 512, "sha256": "ab" * 32}
+    tokenizer = {"kind": "sentencepiece", "vocab_size": 512, "sha256": "ab" * 32}
     card = {"schema": 2, "name": "tiny", "description": "", "tokenizer": tokenizer, "sources": sources}
     card["reasons"] = {"invalid_utf8": "Its bytes are no text." + HOSTILE}
     run.data_card.write_text(json.dumps(card))
@@ -64,7 +64,9 @@ def report_run(tiny: Recipe, tmp_path: Path) -> RunDir:
     record.write(run.record)
     proof = Record("export-hf")
     proof.results = {
-        "tensors_identical": 20, "tokenizer_strings_equal": 383, "oracle": "transformers 5", "logits_tokens": 256,
+        "weights": {"tensors": 20, "identical": 20, "converted": {}, "quantized": {}},
+        "tokenizer": {"forms": ["tokenizer.json"], "strings": 383}, "outputs": None,
+        "oracle": "transformers 5", "logits_tokens": 256,
         "logits_max_abs_difference": 1.5e-6, "logits_tolerance": 1e-4,
     }  # fmt: skip
     proof.write(run.exports / "hf" / "equivalence.json")

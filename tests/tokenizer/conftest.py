@@ -4,18 +4,27 @@ LLaMA's vocabulary and the Declaration of Human Rights in its languages are not 
 the directory that `PUNA_TEST_DATA` names, by default `shared/data` beside the repository. Without them some tests skip.
 """
 
+import importlib.util
 import inspect
 import os
-import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from puna.tokenizer.tokenizer import Tokenizer
+from puna.tokenizer.byte_bpe import ByteBPETokenizer
+from puna.tokenizer.byte_bpe_json import write_byte_bpe
+from puna.tokenizer.byte_level import DIGITS_THEN_GPT2
+from puna.tokenizer.ends import Ends
+from puna.tokenizer.gguf import read_gguf_tokenizer
+from puna.tokenizer.gguf_header import read_header
+from puna.tokenizer.sentencepiece import SentencePieceTokenizer
+from puna.tokenizer.tiktoken import read_tiktoken
 from puna.tokenizer.train import train_tokenizer
+from puna.tokenizer.train_byte_bpe import learn_byte_bpe
+from puna.tokenizer.training_text import TrainingText
 
 DATA = Path(os.environ.get("PUNA_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 
@@ -40,9 +49,9 @@ def tokenizer_dir(library: str, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="session")
-def tokenizer(tokenizer_dir: Path) -> Tokenizer:
+def tokenizer(tokenizer_dir: Path) -> SentencePieceTokenizer:
     """1000 pieces, learned from the library."""
-    return Tokenizer.load(tokenizer_dir)
+    return SentencePieceTokenizer((tokenizer_dir / "tokenizer.model").read_bytes())
 
 
 @pytest.fixture(scope="session")
@@ -61,21 +70,65 @@ def languages() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def llama() -> Tokenizer:
+def vocabulary_file() -> Callable[[str], Path]:
+    """Finds a vocabulary of llama.cpp by its name."""
+    return _file
+
+
+@pytest.fixture(scope="session")
+def llama() -> SentencePieceTokenizer:
     """LLaMA's own vocabulary, turned back into the SentencePiece model from llama.cpp's copy of it."""
-    path = DATA / "tokenizers" / "ggml-vocab-llama-spm.gguf"
-    if not path.exists():
-        pytest.skip("LLaMA's vocabulary is not here")
-    values = dict(_gguf_values(path.read_bytes()))
-    tokens, scores, types = (values[f"tokenizer.ggml.{name}"] for name in ("tokens", "scores", "token_type"))
-    # GGUF numbers the types as sentencepiece_model.proto does.
-    pieces = [
-        _field(1, _field(1, piece) + b"\x15" + struct.pack("<f", score) + _integer(3, kind))
-        for piece, score, kind in zip(tokens, scores, types, strict=True)
-    ]
-    bpe_with_byte_fallback = _integer(3, 2) + _integer(35, 1)
-    identity = _field(1, b"identity") + _integer(3, 1) + _integer(4, 0) + _integer(5, 1)
-    return Tokenizer(b"".join(pieces) + _field(2, bpe_with_byte_fallback) + _field(3, identity))
+    tokenizer = read_gguf_tokenizer(_metadata("llama-spm"), "llama")
+    assert isinstance(tokenizer, SentencePieceTokenizer)
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
+def neox() -> ByteBPETokenizer:
+    """GPT-NeoX's vocabulary, split as GPT-NeoX splits; llama.cpp's copy says nothing of that, nor of NFC."""
+    tokenizer = read_gguf_tokenizer(_metadata("gpt-neox") | {"tokenizer.ggml.pre": "gpt-2"}, "neox")
+    assert isinstance(tokenizer, ByteBPETokenizer)
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
+def llama3_file() -> Path:
+    """Llama 3's own file, as the package llama-models holds it."""
+    spec = importlib.util.find_spec("llama_models")
+    if spec is None or spec.origin is None:
+        pytest.skip("llama-models is not installed")
+    return Path(spec.origin).parent / "llama3" / "tokenizer.model"
+
+
+@pytest.fixture(scope="session")
+def llama3(llama3_file: Path) -> ByteBPETokenizer:
+    """Llama 3's tokenizer."""
+    return read_tiktoken(llama3_file.read_bytes(), str(llama3_file))
+
+
+@pytest.fixture(scope="session")
+def byte_bpe(library: str, tmp_path_factory: pytest.TempPathFactory) -> ByteBPETokenizer:
+    """A byte-level BPE of 1000 pieces, learned from the library."""
+    tokenizer = train_tokenizer(
+        [library], vocab_size=1000, character_coverage=1.0, config={}, inputs={}, kind="byte-bpe",
+        out=tmp_path_factory.mktemp("byte_bpe") / "tokenizer",
+    )  # fmt: skip
+    assert isinstance(tokenizer, ByteBPETokenizer)
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
+def spaced(library: str) -> ByteBPETokenizer:
+    """The like of GPT-NeoX: 400 pieces, special tokens that are not the first, and runs of spaces beside its merges."""
+    learned = learn_byte_bpe(TrainingText([library]), 400)
+    pieces = [learned.piece(token) for token in range(2, 400)]
+    runs = [" " * length for length in range(24, 1, -1)]
+    vocabulary = [*pieces, *runs, "<|begin|>", "<|endoftext|>"]
+    content = write_byte_bpe(
+        vocabulary, learned.merges, DIGITS_THEN_GPT2, Ends("<|begin|>", "<|endoftext|>", add_bos=False),
+        special=[421, 422], added=range(398, 421),
+    )  # fmt: skip
+    return ByteBPETokenizer(content)
 
 
 @pytest.fixture(scope="session")
@@ -89,38 +142,12 @@ def llama_golden() -> list[tuple[str, list[int]]]:
     return [(string, [int(word) for word in line.split()]) for string, line in zip(strings, lines, strict=True)]
 
 
-def _field(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
+def _file(name: str) -> Path:
+    path = DATA / "tokenizers" / f"ggml-vocab-{name}.gguf"
+    if not path.exists():
+        pytest.skip(f"the vocabulary {name} is not here")
+    return path
 
 
-def _integer(number: int, value: int) -> bytes:
-    return _varint(number << 3) + _varint(value)
-
-
-def _varint(value: int) -> bytes:
-    low, rest = value & 0x7F, value >> 7
-    return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])
-
-
-def _gguf_values(content: bytes) -> Iterator[tuple[str, Any]]:
-    """Keys and values of a GGUF file's header; strings are bytes."""
-    formats = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-    position = 0
-
-    def read(kind: int) -> Any:
-        nonlocal position
-        if kind == 8:
-            length = read(10)
-            position += length
-            return content[position - length : position]
-        if kind == 9:
-            of, length = read(4), read(10)
-            return [read(of) for _ in range(length)]
-        (value,) = struct.unpack_from(f"<{formats[kind]}", content, position)
-        position += struct.calcsize(f"<{formats[kind]}")
-        return value
-
-    assert content[:4] == b"GGUF"
-    position = 16
-    for _ in range(read(10)):
-        yield read(8).decode(), read(read(4))
+def _metadata(name: str) -> dict[str, Any]:
+    return read_header(_file(name)).metadata

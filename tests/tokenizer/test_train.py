@@ -1,6 +1,8 @@
-"""Training: the same text gives the same bytes, nothing of the text is lost, and what cannot be done is said."""
+"""Training of both kinds: the same text gives the same bytes, and what cannot be done is said and leaves nothing."""
 
-import re
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,181 +12,117 @@ import pytest
 from puna.core.errors import DataError, TokenizerError
 from puna.core.files import sha256_file
 from puna.core.records import read_record
-from puna.tokenizer.tokenizer import SPACE, Tokenizer
+from puna.tokenizer.load import load_tokenizer
+from puna.tokenizer.tokenizer import Kind, Tokenizer
 from puna.tokenizer.train import train_tokenizer
 
-FILES = {"tokenizer.model", "tokenizer.json", "record.json"}
+FILES: dict[Kind, set[str]] = {
+    "sentencepiece": {"tokenizer.model", "tokenizer.json", "record.json"},
+    "byte-bpe": {"tokenizer.json", "record.json"},
+}
+every_kind = pytest.mark.parametrize("kind", FILES)
 
 
-def train(texts: Any, out: Path, vocab_size: int = 600, character_coverage: float = 0.9999) -> Tokenizer:
+def train(texts: Any, out: Path, kind: Kind, vocab_size: int = 600) -> Tokenizer:
     return train_tokenizer(
-        texts, vocab_size=vocab_size, character_coverage=character_coverage, config={}, inputs={}, out=out
+        texts, vocab_size=vocab_size, character_coverage=0.9999, config={}, inputs={}, out=out, kind=kind
     )
 
 
-def pieces_of(tokenizer: Tokenizer) -> list[str]:
-    return [tokenizer.piece(token) for token in range(tokenizer.vocab_size)]
-
-
-def test_same_text_gives_the_same_bytes(library: str, tmp_path: Path) -> None:
-    first = train([library], tmp_path / "one")
-    again = train(library.splitlines(keepends=True), tmp_path / "two" / "elsewhere")
-    assert first.model_bytes == again.model_bytes
+@every_kind
+def test_same_text_gives_the_same_bytes(library: str, tmp_path: Path, kind: Kind) -> None:
+    first = train([library], tmp_path / "one", kind)
+    again = train([library], tmp_path / "two" / "elsewhere", kind)
+    assert first.content == again.content
     assert sha256_file(tmp_path / "one/tokenizer.json") == sha256_file(tmp_path / "two/elsewhere/tokenizer.json")
-    assert str(tmp_path).encode() not in first.model_bytes
+    assert str(tmp_path).encode() not in first.content
 
 
-def test_directory_holds_the_model_its_json_and_the_record(library: str, tmp_path: Path) -> None:
+@every_kind
+def test_another_process_on_more_threads_gives_the_same_bytes(library: str, tmp_path: Path, kind: Kind) -> None:
+    first = train(library.split("\n\n"), tmp_path / "one", kind)
+    (tmp_path / "text").write_text(library, encoding="utf-8")
+    code = (
+        "from pathlib import Path; from puna.tokenizer.train import train_tokenizer; "
+        f"text = Path({str(tmp_path / 'text')!r}).read_text(encoding='utf-8'); "
+        "train_tokenizer(text.split('\\n\\n'), vocab_size=600, character_coverage=0.9999, config={}, inputs={}, "
+        f"out=Path({str(tmp_path / 'two')!r}), kind={kind!r})"
+    )
+    threads = {"RAYON_NUM_THREADS": "4", "PYTHONHASHSEED": "7"}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, env=os.environ | threads)
+    assert load_tokenizer(tmp_path / "two").content == first.content
+
+
+@every_kind
+def test_directory_holds_the_tokenizer_and_the_record(library: str, tmp_path: Path, kind: Kind) -> None:
     out = tmp_path / "tokenizer"
     tokenizer = train_tokenizer(
         [library, "Größe"], vocab_size=600, character_coverage=0.9999, config={"vocab_size": 600},
-        inputs={"documents": "hash"}, out=out,
+        inputs={"documents": "hash"}, out=out, kind=kind,
     )  # fmt: skip
     record = read_record(out / "record.json")
     assert record is not None
-    assert {path.name for path in out.iterdir()} == FILES
+    assert {path.name for path in out.iterdir()} == FILES[kind]
     assert record["stage"] == "tokenizer"
     assert (record["config"], record["inputs"]) == ({"vocab_size": 600}, {"documents": "hash"})
-    assert record["outputs"] == {name: sha256_file(out / name) for name in FILES - {"record.json"}}
+    assert record["outputs"] == {name: sha256_file(out / name) for name in FILES[kind] - {"record.json"}}
     assert record["results"] == {"vocab_size": 600, "training_bytes": len(library.encode()) + len("Größe".encode())}
     assert record["seconds"] > 0.01
-    assert Tokenizer.load(out).model_bytes == tokenizer.model_bytes
+    assert (tokenizer.kind, tokenizer.vocab_size) == (kind, 600)
+    assert load_tokenizer(out).content == tokenizer.content
 
 
-def test_vocabulary_begins_with_control_tokens_and_bytes(tokenizer: Tokenizer) -> None:
-    pieces = pieces_of(tokenizer)
-    assert pieces[:3] == ["<unk>", "<s>", "</s>"]
-    assert pieces[3:259] == [f"<0x{byte:02X}>" for byte in range(256)]
-    assert len(pieces) == 1000
-
-
-def test_digits_are_tokens_of_their_own(tokenizer: Tokenizer) -> None:
-    assert not [piece for piece in pieces_of(tokenizer)[259:] if re.search(r"\d", piece) and len(piece) > 1]
-    assert [tokenizer.token_bytes()[token] for token in tokenizer.encode("x2023")[-4:]] == [b"2", b"0", b"2", b"3"]
-
-
-def test_indentation_is_one_token(tokenizer: Tokenizer) -> None:
-    for spaces in (4, 8):
-        assert SPACE * spaces in pieces_of(tokenizer)
-    # The dummy prefix makes of four spaces five at the start, so the line comes after another one.
-    assert len(tokenizer.encode("\n        return")) == len(tokenizer.encode("\n return")) + 1
-
-
-def test_trained_text_is_shorter_in_tokens_than_in_bytes(tokenizer: Tokenizer, library: str) -> None:
-    assert len(tokenizer.encode(library)) < 0.5 * len(library.encode())
-
-
-@pytest.mark.parametrize("texts", [[], [""], ["", "\n\n", "\n"], ["\u2585\n"]])
-def test_no_text_is_refused(tmp_path: Path, texts: list[str]) -> None:
+@every_kind
+@pytest.mark.parametrize("texts", [[], [""]])
+def test_no_text_is_refused(tmp_path: Path, texts: list[str], kind: Kind) -> None:
     with pytest.raises(TokenizerError, match=r"^there is no text to train the tokenizer on$"):
-        train(texts, tmp_path / "tokenizer")
+        train(texts, tmp_path / "tokenizer", kind)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_vocabulary_that_the_text_does_not_allow_is_refused_with_the_largest_possible(tmp_path: Path) -> None:
-    text = "the quick brown fox jumps over the lazy dog"
-    with pytest.raises(TokenizerError) as caught:
-        train([text], tmp_path / "tokenizer", vocab_size=5000)
-    match = re.fullmatch(
-        r"model.vocab_size = 5000 is too large: 43 bytes of text allow (\d+) at most", caught.value.message
-    )
-    assert match
-    assert list(tmp_path.iterdir()) == []
-    largest = int(match[1])
-    assert train([text], tmp_path / "tokenizer", vocab_size=largest).vocab_size == largest
-    with pytest.raises(TokenizerError, match=f"allow {largest} at most"):
-        train([text], tmp_path / "more", vocab_size=largest + 1)
-
-
-def test_vocabulary_too_small_for_the_characters_is_refused_with_the_smallest_possible(
-    library: str, tmp_path: Path
-) -> None:
-    with pytest.raises(TokenizerError) as caught:
-        train([library], tmp_path / "tokenizer", vocab_size=260)
-    match = re.fullmatch(
-        r"model.vocab_size = 260 is too small: the characters of the text alone need (\d+)", caught.value.message
-    )
-    assert match
-    assert list(tmp_path.iterdir()) == []
-    smallest = int(match[1])
-    assert train([library], tmp_path / "tokenizer", vocab_size=smallest).vocab_size == smallest
-    with pytest.raises(TokenizerError, match="too small"):
-        train([library], tmp_path / "less", vocab_size=smallest - 1)
-
-
-def test_refused_training_leaves_the_older_tokenizer(library: str, tmp_path: Path) -> None:
-    older = train([library], tmp_path / "tokenizer").model_bytes
+@every_kind
+def test_refused_training_leaves_the_older_tokenizer(library: str, tmp_path: Path, kind: Kind) -> None:
+    older = train([library], tmp_path / "tokenizer", kind).content
     with pytest.raises(TokenizerError):
-        train(["too little"], tmp_path / "tokenizer")
-    assert Tokenizer.load(tmp_path / "tokenizer").model_bytes == older
-    newer = train([library], tmp_path / "tokenizer", vocab_size=500)
-    assert Tokenizer.load(tmp_path / "tokenizer").model_bytes == newer.model_bytes != older
+        train(["too little"], tmp_path / "tokenizer", kind)
+    assert load_tokenizer(tmp_path / "tokenizer").content == older
+    newer = train([library], tmp_path / "tokenizer", kind, vocab_size=500)
+    assert load_tokenizer(tmp_path / "tokenizer").content == newer.content != older
     assert [path.name for path in tmp_path.iterdir()] == ["tokenizer"]
 
 
+def test_tokenizer_of_another_kind_replaces_all_of_the_older_one(library: str, tmp_path: Path) -> None:
+    train([library], tmp_path / "tokenizer", "sentencepiece")
+    newer = train([library], tmp_path / "tokenizer", "byte-bpe")
+    assert load_tokenizer(tmp_path / "tokenizer").content == newer.content
+
+
+@every_kind
 @pytest.mark.parametrize(
     "error", [DataError("documents.jsonl: line 3 is damaged"), KeyboardInterrupt(), OSError(5, "")]
 )
-def test_what_reading_the_text_raises_comes_through(library: str, tmp_path: Path, error: BaseException) -> None:
+def test_what_reading_the_text_raises_comes_through(
+    library: str, tmp_path: Path, error: BaseException, kind: Kind
+) -> None:
     def texts() -> Iterator[str]:
         yield library
         raise error
 
     with pytest.raises(type(error)) as caught:
-        train(texts(), tmp_path / "tokenizer")
+        train(texts(), tmp_path / "tokenizer", kind)
     assert caught.value is error
     assert list(tmp_path.iterdir()) == []
 
 
-def test_text_with_a_lone_surrogate_is_refused(library: str, tmp_path: Path) -> None:
+@every_kind
+def test_text_with_a_lone_surrogate_is_refused(library: str, tmp_path: Path, kind: Kind) -> None:
     with pytest.raises(TokenizerError, match=r"lone surrogate, U\+D800, at position 4"):
-        train([library, "half\ud800"], tmp_path / "tokenizer")
+        train([library, "half\ud800"], tmp_path / "tokenizer", kind)
 
 
-@pytest.mark.parametrize(
-    "filler",
-    [
-        pytest.param("x", id="nowhere to cut"),
-        pytest.param("no word ", id="cut at spaces"),
-        pytest.param("é", id="characters of two bytes"),
-    ],
-)
-def test_words_of_a_very_long_line_are_learned(library: str, tmp_path: Path, filler: str) -> None:
-    line = filler * (1_200_000 // len(filler)) + " zebra" * 3000
-    assert "▁zebra" in pieces_of(train([library, line], tmp_path / "tokenizer", character_coverage=0.99))
-
-
-@pytest.mark.parametrize("words", [["é" * 9, "", "four", "", ""] * 60_000, ["🙂" * 700_000, "end"]])
-def test_long_line_is_cut_at_spaces_and_nothing_is_lost(
-    tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read: list[str] = []
-    limits: list[int] = []
-
-    def spy(*, sentence_iterator: Iterator[str], max_sentence_length: int, **options: object) -> None:
-        read.extend(sentence_iterator)
-        limits.append(max_sentence_length)
-        raise RuntimeError("enough seen")
-
-    monkeypatch.setattr("sentencepiece.SentencePieceTrainer.train", spy)
-    with pytest.raises(TokenizerError, match="enough seen"):
-        train([" ".join(words)], tmp_path / "tokenizer")
-    assert len(read) > 1
-    assert max(len(line.encode()) for line in read) <= limits[0]
-    # A space is what the next line's dummy prefix stands for; within a word nothing is.
-    assert ("" if len(words) == 2 else " ").join(read) == " ".join(words)
-
-
-@pytest.mark.parametrize("odd", ["\u2585", SPACE, "\x00"])
-def test_lines_with_odd_characters_are_learned(library: str, tmp_path: Path, odd: str) -> None:
-    text = f"a quick{odd} brown zebra\n" * 1000
-    tokenizer = train([library, text], tmp_path / "tokenizer", character_coverage=0.999)
-    assert {"▁zebra", "▁quick"} <= set(pieces_of(tokenizer))
-    assert tokenizer.decode(tokenizer.encode(text)) == text
-
-
-def test_training_is_quiet(library: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    train([library], tmp_path / "tokenizer")
+@every_kind
+def test_training_is_quiet(library: str, tmp_path: Path, kind: Kind, capfd: pytest.CaptureFixture[str]) -> None:
+    train([library], tmp_path / "tokenizer", kind)
     with pytest.raises(TokenizerError):
-        train(["too little"], tmp_path / "tokenizer")
+        train(["too little"], tmp_path / "tokenizer", kind)
     assert capfd.readouterr() == ("", "")

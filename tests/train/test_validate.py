@@ -14,26 +14,28 @@ from puna.model.files import load_model
 from puna.parallel.mesh import build_mesh
 from puna.parallel.objective import Objective
 from puna.parallel.world import World
-from puna.tokenizer.tokenizer import Tokenizer
+from puna.tokenizer.load import load_tokenizer
 from puna.train.validate import validate
 
 
 def _validate(tiny: Recipe, data: DataDir, run: RunDir, **changes: object):
     model, _ = load_model(run.model)
-    tokenizer = Tokenizer.load(data.tokenizer)
+    tokenizer = load_tokenizer(data.tokenizer)
     heldout = {source: TokenShards.open(data.shards / source / HELDOUT) for source in tiny.mixture}
     chunk = changes.pop("chunk_tokens", 50)
     arguments = {"max_tokens": None, "micro_batch_tokens": 128} | changes
     world = World(0, 1, torch.device("cpu"), None)
     objective = Objective(model, build_mesh(ParallelConfig(), world), chunk)
-    return validate(objective, heldout, [len(b) for b in tokenizer.token_bytes()], world, **arguments)
+    return validate(
+        objective, heldout, [len(b) for b in tokenizer.token_bytes()], world, space_prefix=True, **arguments
+    )  # fmt: skip
 
 
 @torch.no_grad()
 def test_bits_per_byte_is_its_definition(tiny: Recipe, tiny_data: DataDir, tiny_run: RunDir):
     """Tokens of all documents one after the other, in windows; -log2 p of each token but <s>, over the UTF-8 bytes."""
     model, _ = load_model(tiny_run.model)
-    tokenizer = Tokenizer.load(tiny_data.tokenizer)
+    tokenizer = load_tokenizer(tiny_data.tokenizer)
     context = tiny.model.context
     documents = list(documents_of(tiny_data, "code", HELDOUT))
     ids = [token for document in documents for token in tokenizer.encode(document.text, bos=True, eos=True)]

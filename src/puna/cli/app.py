@@ -5,7 +5,21 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from puna.cli import data, export, generate, plan, recipes, report, run, tokenizer, train, tune, verify
+from puna.cli import (
+    data,
+    export,
+    generate,
+    import_,
+    inspect_model,
+    plan,
+    recipes,
+    report,
+    run,
+    tokenizer,
+    train,
+    tune,
+    verify,
+)
 
 _ROAD = [
     "recipes",
@@ -16,6 +30,8 @@ _ROAD = [
     "train",
     "verify-resume",
     "export",
+    "import",
+    "inspect",
     "generate",
     "report",
     "run",
@@ -65,6 +81,8 @@ app.command("tune")(tune.tune)
 app.command("train")(train.train)
 app.command("verify-resume")(verify.verify_resume)
 app.command("export")(export.export)
+app.command("import")(import_.import_)
+app.command("inspect")(inspect_model.inspect)
 app.command("generate")(generate.generate)
 app.command("report")(report.report)
 app.command("run")(run.run)

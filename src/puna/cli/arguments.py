@@ -1,6 +1,7 @@
 """Arguments that several commands share."""
 
 import re
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -34,6 +35,30 @@ RunPath: TypeAlias = Annotated[
 RunOrModel: TypeAlias = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run directory such as runs/demo, or a model directory.")
 ]
+
+
+class Dtype(StrEnum):
+    """What weights can be rounded to."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+From: TypeAlias = Annotated[
+    str | None, typer.Option("--from", metavar="FORMAT", help="The format.  [default: recognised]", show_default=False)
+]
+TokenizerPath: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--tokenizer", help="The tokenizer's file or directory.  [default: beside the model]"),
+]
+Heads: TypeAlias = Annotated[
+    int | None, typer.Option("--heads", min=1, help="Query heads, where no file says it (EasyLM).")
+]
+KeyHeads: TypeAlias = Annotated[int | None, typer.Option("--kv-heads", min=1, help="Key and value heads, likewise.")]
+Context: TypeAlias = Annotated[int | None, typer.Option("--context", min=2, help="Positions, likewise.")]
+NormEps: TypeAlias = Annotated[float | None, typer.Option("--norm-eps", help="Of RMSNorm, likewise.")]
+RopeTheta: TypeAlias = Annotated[float | None, typer.Option("--rope-theta", help="Rotary base, likewise.")]
 Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 
 

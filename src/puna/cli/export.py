@@ -6,24 +6,56 @@ from typing import Annotated
 
 import typer
 
-from puna.cli.arguments import Force, RunOrModel
+from puna.cli.arguments import Dtype, Force, RunOrModel
 
 
 class Form(StrEnum):
     """The formats that can be written."""
 
     HF = "hf"
+    LLAMA = "llama"
+    EASYLM = "easylm"
+    GGUF = "gguf"
+    LLAMA2C = "llama2c"
+    OPENLM = "openlm"
 
 
 def export(
     run: RunOrModel,
-    to: Annotated[Form, typer.Option("--to", help="The format: hf is Hugging Face's LlamaForCausalLM.")],
+    to: Annotated[
+        Form,
+        typer.Option(
+            "--to",
+            help="The format: Hugging Face, Meta's original, EasyLM, GGUF (llama.cpp), llama2.c or OpenLM.",
+        ),
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", help="Where to write.  [default: RUN/exports/FORMAT]", show_default=False)
     ] = None,
+    dtype: Annotated[
+        Dtype | None, typer.Option("--dtype", help="Round the weights to it.  [default: as they are]")
+    ] = None,
+    gguf_type: Annotated[
+        str | None, typer.Option("--type", help="gguf: F32, F16, BF16, Q8_0, Q4_0, Q4_K, …  [default: as they are]")
+    ] = None,
+    model_parallel: Annotated[
+        int | None, typer.Option("--model-parallel", min=1, help="llama: number of files.  [default: 1]")
+    ] = None,
+    text: Annotated[
+        Path | None,
+        typer.Option("--text", help="Held-out text to compare on.  [default: of the run's data, in data/NAME]"),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Compare weights and tokenizers only, run no model.")
+    ] = False,
     force: Force = False,
 ) -> None:
     """Write the model in another format and prove that it is the same model."""
+    from puna.cli.proof_text import proof_text
     from puna.cli.stages import export_model
+    from puna.formats.export_model import Options
 
-    export_model(run, to.value, out, force=force)
+    options = Options(
+        dtype=dtype and dtype.value, gguf_type=gguf_type, model_parallel=model_parallel, run=not quick
+    )  # fmt: skip
+    export_model(run, to.value, out, proof_text(run, text), options, force=force)

@@ -21,12 +21,12 @@ def generate(
     from puna.core.console import say
     from puna.infer.generate import generate as stream
     from puna.model.files import load_model, resolve_model
-    from puna.tokenizer.tokenizer import Tokenizer
+    from puna.tokenizer.load import load_tokenizer
 
     text = _read_stdin() if prompt == "-" else prompt
     directory = resolve_model(run)
     model, _ = load_model(directory)
-    tokenizer = Tokenizer.load(directory)
+    tokenizer = load_tokenizer(directory)
     pieces = stream(
         model, tokenizer, text, max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, on_stop=say
     )

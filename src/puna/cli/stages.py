@@ -5,6 +5,7 @@ finished stage is skipped; one that was made with other values is refused, unles
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from puna.config.explain import differences
 from puna.config.recipe import Recipe
@@ -12,6 +13,10 @@ from puna.core.console import say
 from puna.core.errors import DataError
 from puna.core.layout import DataDir, RunDir
 from puna.core.records import read_record
+
+if TYPE_CHECKING:
+    from puna.formats.equivalence import Text
+    from puna.formats.export_model import Options
 
 
 def train_model(
@@ -49,14 +54,19 @@ def train_model(
     train(recipe, data, run, resume=resume, force=force, sample=sample, stop_at=stop_at)
 
 
-def export_model(source: Path, form: str, out: Path | None, *, force: bool) -> None:
+def export_model(
+    source: Path, form: str, out: Path | None, text: "Text", options: "Options", *, force: bool
+) -> None:
     """The model in another format, with its equivalence report."""
-    from puna.export.hf import write_hf
+    from puna.formats.equivalence import summary
+    from puna.formats.export_model import export_model as export
     from puna.model.files import resolve_model
 
     model = resolve_model(source)
     target = out or (source if model != source else source.parent) / "exports" / form
-    write_hf(model, target, force=force)
+    results = export(model, form, target, text, options, force=force)
+    for line in summary(results):
+        say(line)
     say(f"exported to {target}")
 
 
@@ -77,7 +87,10 @@ def walk(recipe: Recipe, data: DataDir, run: RunDir) -> None:
     if _exported_from(run, exported):
         say(f"{exported}: exported already")
     else:
-        export_model(run.root, "hf", None, force=True)
+        from puna.cli.proof_text import proof_text
+        from puna.formats.export_model import Options
+
+        export_model(run.root, "hf", None, proof_text(run.root, None), Options(), force=True)
     write_report(run)
     say(f'try: puna generate {run.root} "{(recipe.samples.prompts or ["Once"])[0]}"')
 

@@ -21,11 +21,14 @@ class Stage(Section):
 
 
 class TokenizerConfig(Section):
-    """How the SentencePiece BPE tokenizer is trained (LLaMA, section 2.1: digits split, byte fallback)."""
+    """Which tokenizer is trained, and how."""
 
+    kind: Literal["sentencepiece", "byte-bpe"] = "sentencepiece"
+    """SentencePiece BPE as LLaMA's (section 2.1: digits split, byte fallback), or byte-level BPE as GPT-NeoX's, with
+    which OpenLM trained its models (without NFC, so that every text comes back as it was)."""
     character_coverage: float = Field(default=0.99995, gt=0.9, le=1.0)
-    """Share of the text's characters that get a piece; the others are written as bytes. LLaMA's own value,
-    as its released tokenizer.model records it."""
+    """kind = "sentencepiece": share of the text's characters that get a piece; the others are written as bytes.
+    LLaMA's own value, as its released tokenizer.model records it."""
     train_bytes: Count = 1_000_000_000
     """Bytes of text to train on at most, taken from the sources by their mixture shares; they are held in memory."""
 
@@ -63,12 +66,17 @@ class ModelConfig(Section):
     """Query heads (N)."""
     n_kv_heads: Positive = 32
     """Key and value heads (K); fewer than n_heads is grouped-query attention (Ainslie et al. 2023)."""
+    head_dim: int = Field(default=0, ge=0, lt=2**31)
+    """Width of one head (H); 0 is dim / n_heads, as in LLaMA."""
     ffn_dim: Positive = 11008
     """Hidden width of the feed-forward network (F): 2/3 of 4 D, rounded up to a multiple of 256."""
     vocab_size: int = Field(default=32000, gt=259, lt=2**31)
     """Tokens in the vocabulary (V), and so of the tokenizer: 3 control tokens, 256 bytes and the pieces."""
     context: int = Field(default=2048, gt=1, lt=2**31)
     """Positions that the model is trained on (T)."""
+    rotary: Literal["position", "head"] = "position"
+    """What the rotary angles count: positions, or the heads, an error that OpenLM's released models were trained with
+    (`head_rotary`). A query and its keys then turn by one angle, so it is as if nothing turned."""
     rope_theta: float = Field(default=10_000.0, gt=0)
     """Base of the rotary frequencies (Su et al. 2021)."""
     norm_eps: float = Field(default=1e-6, gt=0)
@@ -87,23 +95,23 @@ class ModelConfig(Section):
     """init = "scaled-normal": standard deviation of the initial weights; those that write to the residual stream get
     it divided by sqrt(2 n_layers) (Radford et al. 2019, section 2.3). The LLaMA paper gives no initialisation."""
 
-    @property
-    def head_dim(self) -> int:
-        """Width of one head (H)."""
-        return self.dim // self.n_heads
-
     @model_validator(mode="after")
     def _divisible(self) -> "ModelConfig":
         conflicts = []
-        if self.dim % self.n_heads:
-            sentence = f"dim = {self.dim} is not a multiple of n_heads = {self.n_heads}"
-            conflicts.append((sentence, ["dim", "n_heads"]))
-        elif self.head_dim % 2:
-            sentence = f"dim / n_heads = {self.head_dim} is odd; rotary embeddings turn pairs"
-            conflicts.append((sentence, ["dim", "n_heads"]))
+        if not self.head_dim:
+            if self.dim % self.n_heads:
+                sentence = f"dim = {self.dim} is not a multiple of n_heads = {self.n_heads}"
+                conflicts.append((sentence, ["dim", "n_heads"]))
+            self.__dict__["head_dim"] = self.dim // self.n_heads
+        if not conflicts and self.head_dim % 2:
+            sentence = f"head_dim = {self.head_dim} is odd; rotary embeddings turn pairs"
+            conflicts.append((sentence, ["dim", "n_heads", "head_dim"]))
         if self.n_heads % self.n_kv_heads:
             sentence = f"n_heads = {self.n_heads} is not a multiple of n_kv_heads = {self.n_kv_heads}"
             conflicts.append((sentence, ["n_heads", "n_kv_heads"]))
+        if self.rotary == "head" and self.n_kv_heads != self.n_heads:
+            sentence = f"rotary = 'head' needs n_kv_heads = n_heads, found {self.n_kv_heads} and {self.n_heads}"
+            conflicts.append((sentence, ["rotary", "n_kv_heads", "n_heads"]))
         if conflicts:
             raise ConflictError(conflicts)
         return self

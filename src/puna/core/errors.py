@@ -7,6 +7,7 @@ UserError                 one clear sentence, exit code 2, never a traceback
 ├── TokenizerError        a tokenizer cannot be trained, read or used
 ├── CheckpointError       a checkpoint or model directory is missing, damaged or of another run
 ├── TrainError            training cannot start or go on with these settings
+├── FormatError           a model in another system's format is damaged, incomplete or no LLaMA
 ├── ExportError           an export was refused or its proof failed
 ├── GenerateError         a prompt that the model cannot take
 └── StorageError          the disk is full or a path cannot be written
@@ -58,6 +59,10 @@ class CheckpointError(UserError):
 
 class TrainError(UserError):
     """Training cannot start or go on with these settings."""
+
+
+class FormatError(UserError):
+    """A model in another system's format is missing, damaged, incomplete, or not one that the decoder computes."""
 
 
 class ExportError(UserError):

@@ -5,7 +5,7 @@ data/demo/                    one data build (DataDir)
   config.toml                 the resolved recipe that reproduces it
   documents/                  cleaned documents per source and split, and what was dropped
   work/                       intermediate results by stage and task; may be deleted when the build is done
-  tokenizer/                  tokenizer.model, tokenizer.json, record.json
+  tokenizer/                  tokenizer.model (SentencePiece only), tokenizer.json, record.json
   shards/<source>/<split>/    token ids, index, origins, manifest.json
   card.json  .md  .html       the data card
   record.json                 how the build came to be
@@ -16,7 +16,7 @@ runs/demo/                    one training run (RunDir): the unit that people mo
   metrics.jsonl               one JSON object per logged step, validation or sample
   tensorboard/                the same numbers for TensorBoard
   checkpoints/step-00000100/  the training state that only `train` reads
-  model/                      the plain model: model.safetensors, model.toml, tokenizer.model, record.json
+  model/                      the plain model: model.safetensors, model.toml, the tokenizer's file, record.json
   exports/hf/                 one directory per format, each with equivalence.json
   report.html
   .lock                       held by the process that trains

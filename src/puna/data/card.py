@@ -15,7 +15,7 @@ from puna.core.records import Record
 from puna.data.mixture import Mixture
 from puna.data.shard_format import MANIFEST, REBUILD
 from puna.data.split import HELDOUT, TRAIN
-from puna.tokenizer.tokenizer import Tokenizer
+from puna.tokenizer.load import load_tokenizer
 
 SCHEMA = 2
 
@@ -34,7 +34,7 @@ def finish_build(recipe: Recipe, out: DataDir) -> None:
     from puna.data.documents import documents_record
 
     documents = documents_record(out)
-    tokenizer = Tokenizer.load(out.tokenizer)
+    tokenizer = load_tokenizer(out.tokenizer)
     card = with_mixture({"schema": SCHEMA} | make_card(recipe, out, documents, tokenizer), recipe)
     write_json(out.card, card)
     write_text(out.card.with_suffix(".md"), markdown(card))

@@ -53,7 +53,9 @@ def make_card(recipe: Recipe, out: DataDir, documents: dict[str, Any], tokenizer
     used = dict.fromkeys(rule for source in recipe.data.sources.values() for rule in source.clean)
     reasons = sorted({reason for source in sources for reason in source["dropped"]})
     return {
-        "tokenizer": {"vocab_size": tokenizer.vocab_size, "sha256": tokenizer.sha256},
+        "tokenizer": {
+            "kind": tokenizer.kind, "vocab_size": tokenizer.vocab_size, "sha256": tokenizer.sha256,
+        },  # fmt: skip
         "sources": sources,
         "rules": {rule: _thresholds(getattr(recipe.data.rules, rule.replace("-", "_"))) for rule in used},
         "dedup": recipe.data.dedup.model_dump(),
@@ -143,12 +145,15 @@ def _evaluation_sets(name: str, clean: list[RuleName], recipe: Recipe, out: Data
 def unigram_bits_per_byte(train: TokenShards, heldout: TokenShards, lengths: np.ndarray) -> float:
     """Bits per byte of the held-out text under the training text's token frequencies: what a model must beat.
 
-    Frequencies are smoothed by adding one. As in validation, </s> is counted and <s> is not.
+    Frequencies are smoothed by adding one. As in validation, the token that ends a text is counted, and one that only
+    begins it is not.
     """
     frequencies = _histogram(train, len(lengths)).astype(np.float64) + 1
-    frequencies[train.bos_id] = 0
+    if train.bos_id != train.eos_id:
+        frequencies[train.bos_id] = 0
     observed = _histogram(heldout, len(lengths))
-    observed[heldout.bos_id] = 0
+    if heldout.bos_id != heldout.eos_id:
+        observed[heldout.bos_id] = 0
     bits = -np.log2(frequencies / frequencies.sum(), where=frequencies > 0, out=np.zeros_like(frequencies))
     return float((observed * bits).sum() / heldout.text_bytes)
 

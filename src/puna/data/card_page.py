@@ -25,6 +25,7 @@ from puna.data.document import DUPLICATE
 
 _ROWS = 8
 """Languages or licences of a source that a page shows."""
+_TOKENIZERS = {"sentencepiece": "SentencePiece BPE", "byte-bpe": "Byte-level BPE"}
 _STEPS = {READ: "records become text", DEDUP: "documents that are there twice go"}
 _USE = [
     "It was built to pre-train language models. The held-out text is there to measure them and nothing else.",
@@ -284,8 +285,9 @@ def _rules(card: dict[str, Any]) -> list[Block]:
 
 def _tokenizer(card: dict[str, Any]) -> list[Block]:
     rows = [[source["name"], f"{source['unigram_bits_per_byte']:.3f}"] for source in card["sources"]]
+    tokenizer = card["tokenizer"]
     return [
-        f"SentencePiece BPE, {card['tokenizer']['vocab_size']:,} tokens, SHA-256 `{card['tokenizer']['sha256']}`.",
+        f"{_TOKENIZERS[tokenizer['kind']]}, {tokenizer['vocab_size']:,} tokens, SHA-256 `{tokenizer['sha256']}`.",
         Table(
             "Token frequencies alone, on held-out text: what a model must beat", ["source", "bits per byte"], 1, rows
         ),

@@ -18,13 +18,14 @@ class HeldoutBatch:
 
     inputs_BT: NDArray[np.int64]
     targets_BT: NDArray[np.int64]
-    """The next token; `IGNORE` where it is <s>, whose place is no news, and after the end."""
+    """The next token; `IGNORE` after the end, and where it only begins a text, whose place is no news."""
     bytes_BT: NDArray[np.int64]
     """Bytes of text that the target stands for."""
 
 
 def heldout_batches(
-    shards: TokenShards, context: int, rows: int, token_bytes: list[int], *, max_tokens: int | None
+    shards: TokenShards, context: int, rows: int, token_bytes: list[int], *, max_tokens: int | None,
+    space_prefix: bool,
 ) -> Iterator[HeldoutBatch]:
     """Windows of `context` tokens that do not overlap, `rows` at a time.
 
@@ -32,19 +33,22 @@ def heldout_batches(
         shards: The held-out shards of one source.
         context: Tokens per window (T).
         rows: Windows per batch; the last batch may have fewer.
-        token_bytes: Bytes that each id stands for. The first piece of a document holds the dummy prefix, a space that
-            is not in the text, so it counts one byte less; over a whole split the bytes are then exactly the text's.
+        token_bytes: Bytes that each id stands for.
         max_tokens: Windows spread evenly over the split with at most so many tokens; None for every token.
+        space_prefix: Whether the first piece of a document holds a space that is not in the text. It then counts one
+            byte less, so that over a whole split the bytes are exactly the text's.
     """
     lengths = np.asarray(token_bytes, dtype=np.int64)
     windows = -(-(shards.tokens - 1) // context)
     wanted = windows if max_tokens is None else min(windows, max(1, max_tokens // context))
     chosen = np.arange(wanted) * windows // wanted
     for start in range(0, wanted, rows):
-        yield _batch(shards, chosen[start : start + rows], context, lengths)
+        yield _batch(shards, chosen[start : start + rows], context, lengths, space_prefix)
 
 
-def _batch(shards: TokenShards, windows: NDArray[np.int64], context: int, lengths: NDArray[np.int64]) -> HeldoutBatch:
+def _batch(
+    shards: TokenShards, windows: NDArray[np.int64], context: int, lengths: NDArray[np.int64], space_prefix: bool
+) -> HeldoutBatch:
     inputs = np.full((len(windows), context), shards.bos_id, dtype=np.int64)
     targets = np.full((len(windows), context), IGNORE, dtype=np.int64)
     for row, window in enumerate(windows):
@@ -52,8 +56,10 @@ def _batch(shards: TokenShards, windows: NDArray[np.int64], context: int, length
         tokens = shards.read(start, min(context + 1, shards.tokens - start))
         inputs[row, : len(tokens) - 1] = tokens[:-1]
         targets[row, : len(tokens) - 1] = tokens[1:]
-    targets[targets == shards.bos_id] = IGNORE
+    if shards.bos_id != shards.eos_id:
+        targets[targets == shards.bos_id] = IGNORE
     scored = targets != IGNORE
     n_bytes = np.where(scored, lengths[np.maximum(targets, 0)], 0)
-    first_piece = scored & (inputs == shards.bos_id) & (n_bytes > 0)
-    return HeldoutBatch(inputs, targets, n_bytes - first_piece)
+    if space_prefix:
+        n_bytes -= scored & (inputs == shards.bos_id) & (n_bytes > 0)
+    return HeldoutBatch(inputs, targets, n_bytes)

@@ -20,9 +20,10 @@ from puna.core.layout import DataDir
 from puna.data.shard_files import LocalFiles, Piece, ShardFiles
 from puna.data.shard_format import MANIFEST, REBUILD, read_manifest
 from puna.data.split import HELDOUT
+from puna.tokenizer.load import NAMES as TOKENIZERS
 
 MARKER = "remote.json"
-_NEEDED = ("record.json", "config.toml", "card.json", "tokenizer/tokenizer.model")
+_NEEDED = ("record.json", "config.toml", "card.json")
 _HASH_BLOCK = 1 << 25
 
 
@@ -44,6 +45,8 @@ def mirror(url: str) -> DataDir:
     for name in _NEEDED:
         if name not in names:
             raise DataError(f"{url}/{name}: is missing, so no finished data build is here")
+    if not any(f"tokenizer/{name}" in names for name in TOKENIZERS):
+        raise DataError(f"{url}/tokenizer/{TOKENIZERS[0]}: is missing, so no finished data build is here")
     small = [
         name
         for name in sorted(names)

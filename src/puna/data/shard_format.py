@@ -15,7 +15,8 @@ shards/<source>/<split>/
                             the format, written by the first training run on them
 ```
 
-A document is `<s>`, its tokens, `</s>` (OpenLLaMA and EasyLM write both), and never straddles two shards. Sources are
+A document is `<s>`, its tokens, `</s>` (OpenLLaMA and EasyLM write both); where one token does both, as GPT-NeoX's
+`<|endoftext|>`, it is that and its tokens, and the next document's ends it. It never straddles two shards. Sources are
 never mixed on the disk: the loader mixes, so a new mixture needs no new build.
 
 manifest.json: `format`, `version`, `source`, `split`, `dtype`, `tokens`, `documents`, `text_bytes`; `tokenizer`
@@ -84,12 +85,13 @@ def _is_consistent(manifest: dict[str, Any]) -> bool:
     files = {file["name"]: file["bytes"] for file in manifest["files"]}
     counts = [manifest[key] for key in ("tokens", "documents", "text_bytes", "shard_tokens")]
     counts += [shard[key] for shard in shards for key in ("tokens", "documents")]
+    ends = [tokenizer["bos_id"], tokenizer["eos_id"]]
     texts = [manifest[key] for key in ("source", "split", "documents_sha256")] + [tokenizer["sha256"]]
     texts += [file["sha256"] for file in manifest["files"]]
     return (
-        all(type(count) is int and count >= 0 for count in [*counts, *files.values(), tokenizer["bos_id"]])
+        all(type(count) is int and count >= 0 for count in [*counts, *files.values(), *ends])
         and all(type(text) is str for text in texts)
-        and tokenizer["bos_id"] < tokenizer["vocab_size"]
+        and max(ends) < tokenizer["vocab_size"]
         and manifest["dtype"] == dtype.name
         and files.keys() == sizes.keys()
         and all(size is None or size == files[name] for name, size in sizes.items())

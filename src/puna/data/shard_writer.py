@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from puna.core.files import atomic_directory, sha256_file, sweep, sync, temporary_sibling, write_json
 from puna.data.shard_format import FORMAT, KINDS, MANIFEST, ROW, VERSION, token_dtype
@@ -24,7 +25,7 @@ class Encoded:
 
     id: str
     origin: str
-    ids: list[int]
+    ids: list[int] | NDArray[np.uint32]
     """Token ids, without <s> and </s>."""
     text_bytes: int
 
@@ -162,14 +163,19 @@ class ShardWriter:
 
     def add(self, document: Encoded) -> None:
         """Append a document."""
-        ids = [self.tokenizer.bos_id, *document.ids, self.tokenizer.eos_id]
+        # Where one token begins and ends texts, the next document's ends this one.
+        end = self.tokenizer.eos_id != self.tokenizer.bos_id
+        ids = np.empty(1 + len(document.ids) + end, dtype=self.dtype)
+        ids[0], ids[1 : 1 + len(document.ids)] = self.tokenizer.bos_id, document.ids
+        if end:
+            ids[-1] = self.tokenizer.eos_id
         if self._tokens and self._tokens + len(ids) > self.shard_tokens:
             self._close_shard()
         if not self._files:
             self._temporaries = [temporary_sibling(path) for path in self._paths()]
             self._files = [self._stack.enter_context(path.open("wb")) for path in self._temporaries]
         tokens, documents, origins = self._files
-        tokens.write(np.array(ids, dtype=self.dtype).tobytes())
+        tokens.write(ids.tobytes())
         row = (self._tokens, len(ids), document.text_bytes, self._origin)
         documents.write(np.array(row, dtype=ROW).tobytes())
         line = json.dumps({"id": document.id, "origin": document.origin}, ensure_ascii=False).encode() + b"\n"

@@ -32,11 +32,13 @@ class TokenShards:
         self.source: str = manifest["source"]
         self.split: str = manifest["split"]
         self.tokens: int = manifest["tokens"]
-        """Tokens in all documents, <s> and </s> included."""
+        """Tokens in all documents, those at their ends included."""
         self.documents: int = manifest["documents"]
         self.text_bytes: int = manifest["text_bytes"]
         """Length of all texts in UTF-8."""
         self.bos_id: int = manifest["tokenizer"]["bos_id"]
+        self.eos_id: int = manifest["tokenizer"]["eos_id"]
+        """Where it is `bos_id`, each document's first token ends the one before it."""
         self.tokenizer_sha256: str = manifest["tokenizer"]["sha256"]
         self.dtype = token_dtype(manifest["tokenizer"]["vocab_size"])
         """Of the ids in the files."""

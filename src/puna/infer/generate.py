@@ -8,6 +8,7 @@ from puna.core.errors import GenerateError
 from puna.infer.sampling import sample
 from puna.model.cache import new_caches
 from puna.model.llama import Llama
+from puna.tokenizer.bos import prompt_ids, warn_doubled
 from puna.tokenizer.stream import TextStream
 from puna.tokenizer.tokenizer import Tokenizer
 
@@ -78,9 +79,10 @@ def generate(
     on_stop: Callable[[str], None] = lambda reason: None,
 ) -> Iterator[str]:
     """Pieces of text that follow the prompt, never half a character; arguments as for `generate_ids`."""
+    warn_doubled(tokenizer, prompt)
     stream = TextStream(tokenizer, starts_text=not prompt)
     ids = generate_ids(
-        model, tokenizer.encode(prompt, bos=True), max_tokens=max_tokens, temperature=temperature, top_p=top_p,
+        model, prompt_ids(tokenizer, prompt), max_tokens=max_tokens, temperature=temperature, top_p=top_p,
         seed=seed, eos_id=tokenizer.eos_id, on_stop=on_stop,
     )  # fmt: skip
     for token in ids:

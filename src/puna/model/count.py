@@ -52,9 +52,9 @@ def flops_per_token(config: ModelConfig, tokens: int) -> dict[str, float]:
     """FLOPs of a forward and a backward pass per token, in sequences of `tokens`, by convention.
 
     Each matrix parameter costs 2 FLOPs forward and 4 backward. Attention's two products over `tokens` positions cost
-    12 L D T more where all scores are counted (`full`: PaLM, Chowdhery et al. 2022, appendix B) and half of it where
+    12 L N H T more where all scores are counted (`full`: PaLM, Chowdhery et al. 2022, appendix B) and half of it where
     only those below the diagonal are, which is what a causal kernel computes (`causal`). `param` leaves attention out.
     """
     matmul = 6.0 * matmul_parameters(config)
-    attention = 12.0 * config.n_layers * config.dim * tokens
+    attention = 12.0 * config.n_layers * config.n_heads * config.head_dim * tokens
     return {"full": matmul + attention, "causal": matmul + attention / 2, "param": matmul}

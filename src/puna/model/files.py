@@ -4,7 +4,7 @@
 model/
   model.safetensors   weights by Meta's names; no output.weight where embeddings are tied
   model.toml          format = "puna-model", version = 1, [model] as in a recipe
-  tokenizer.model     SentencePiece
+  tokenizer.model     SentencePiece; or tokenizer.json, byte BPE; or neither
   record.json         how it came to be, and the SHA-256 of the other files
 ```
 """
@@ -12,6 +12,7 @@ model/
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import tomli_w
 import torch
@@ -26,10 +27,11 @@ from puna.core.layout import RunDir
 from puna.core.records import Record, read_record
 from puna.model.llama import Llama
 from puna.model.safetensors import write_safetensors
+from puna.tokenizer.load import find_tokenizer, load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
 FORMAT, VERSION = "puna-model", 1
-WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "model.toml", "tokenizer.model"
+WEIGHTS, CONFIG = "model.safetensors", "model.toml"
 _TIED = "output.weight"
 
 
@@ -37,7 +39,7 @@ def save_model(
     model: Llama,
     directory: Path,
     *,
-    tokenizer_bytes: bytes,
+    tokenizer: Tokenizer | None,
     inputs: dict[str, str],
     whole: Callable[[Tensor], Tensor] = lambda tensor: tensor,
 ) -> dict[str, str]:
@@ -46,7 +48,7 @@ def save_model(
     Args:
         model: The weights, on any device.
         directory: Where to.
-        tokenizer_bytes: The content of tokenizer.model.
+        tokenizer: Its native file is written beside the weights.
         inputs: Hashes of what the model was made from, for its record.
         whole: Gives the whole of a tensor of which this device has a part; called once for each, in their order.
 
@@ -58,11 +60,11 @@ def save_model(
     """
     parameters = dict(model.named_parameters())
     with atomic_directory(directory, replace=True) as temporary:
-        write_safetensors(temporary / WEIGHTS, parameters, parameters.__getitem__, whole)
-        header = {"format": FORMAT, "version": VERSION, "model": model.config.model_dump(exclude_none=True)}
-        (temporary / CONFIG).write_text(tomli_w.dumps(header), encoding="utf-8")
-        (temporary / TOKENIZER).write_bytes(tokenizer_bytes)
-        hashes = {name: sha256_file(temporary / name) for name in (WEIGHTS, CONFIG, TOKENIZER)}
+        write_safetensors(temporary / WEIGHTS, parameters, lambda name: whole(parameters[name]))
+        (temporary / CONFIG).write_text(tomli_w.dumps(model_header(model.config)), encoding="utf-8")
+        if tokenizer is not None:
+            (temporary / tokenizer.file).write_bytes(tokenizer.content)
+        hashes = {path.name: sha256_file(path) for path in sorted(temporary.iterdir())}
         Record("model", config=model.config.model_dump(exclude_none=True), inputs=inputs, outputs=hashes).write(
             temporary / "record.json"
         )
@@ -78,11 +80,7 @@ def load_model(directory: Path, device: str | torch.device = "cpu") -> tuple[Lla
     """
     check_files(directory)
     config = read_config(directory)
-    tokens = Tokenizer.load(directory).vocab_size
-    if tokens != config.vocab_size:
-        raise CheckpointError(
-            f"{directory / TOKENIZER}: has {tokens} tokens, but {CONFIG} has vocab_size = {config.vocab_size}"
-        )
+    _check_tokenizer(directory, config)
     with torch.device("meta"):
         model = Llama(config)
     expected = {name: parameter.shape for name, parameter in model.named_parameters()}
@@ -104,6 +102,18 @@ def load_model(directory: Path, device: str | torch.device = "cpu") -> tuple[Lla
     if config.tie_embeddings:
         model.output.weight = model.tok_embeddings.weight
     return model.eval(), config
+
+
+def _check_tokenizer(directory: Path, config: ModelConfig) -> None:
+    """Refuse ids for which the model has no row; a padded vocabulary has rows that no id names."""
+    file = find_tokenizer(directory)
+    if file is not None and (tokens := load_tokenizer(file).vocab_size) > config.vocab_size:
+        raise CheckpointError(f"{file}: has {tokens} tokens, but {CONFIG} has vocab_size = {config.vocab_size}")
+
+
+def model_header(config: ModelConfig) -> dict[str, Any]:
+    """The content of model.toml."""
+    return {"format": FORMAT, "version": VERSION, "model": config.model_dump(exclude_none=True)}
 
 
 def read_config(directory: Path) -> ModelConfig:
@@ -141,7 +151,7 @@ def check_files(directory: Path) -> None:
     if record is None:
         raise CheckpointError(f"{directory}: holds no finished Puna model (there is no record.json)")
     outputs = record.get("outputs", {})
-    for name in (WEIGHTS, CONFIG, TOKENIZER):
+    for name in dict.fromkeys((WEIGHTS, CONFIG, *outputs, *_tokenizer(directory))):
         path = directory / name
         if name not in outputs:
             raise CheckpointError(f"{directory / 'record.json'}: has no hash of {name}, so it is no model's record")
@@ -164,6 +174,12 @@ def resolve_model(path: Path) -> Path:
     raise CheckpointError(
         f"{path}: {what}", hint="`puna train RECIPE --resume` finishes a run; `puna run demo` makes one"
     )
+
+
+def _tokenizer(directory: Path) -> list[str]:
+    """The name of the tokenizer's file, if there is one: without a hash it is not the model's."""
+    file = find_tokenizer(directory)
+    return [file.name] if file else []
 
 
 def _check_names(path: Path, expected: set[str], found: set[str]) -> None:

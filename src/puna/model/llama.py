@@ -116,6 +116,9 @@ class CausalCore(nn.Module):
 class Attention(nn.Module):
     """Causal self-attention with rotary positions; fewer key than query heads is grouped-query attention.
 
+    With rotary = "head" nothing turns: OpenLM's released models turn each head by its own number, so a query and its
+    keys by one angle, which leaves their product as it was.
+
     With qk_norm, queries and keys are normalised before they are turned, each over all heads at once: OpenLM's form of
     Dehghani et al. 2023.
     """
@@ -123,6 +126,7 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.head_dim = config.head_dim
+        self.turns = config.rotary == "position"
         self.wq = nn.Linear(config.dim, config.n_heads * config.head_dim, bias=False)
         self.wk = nn.Linear(config.dim, config.n_kv_heads * config.head_dim, bias=False)
         self.wv = nn.Linear(config.dim, config.n_kv_heads * config.head_dim, bias=False)
@@ -137,8 +141,9 @@ class Attention(nn.Module):
         """What each position gathers from itself and those before it, (B, T, D)."""
         q_BTNH = self.q_norm(self.wq(x_BTD)).unflatten(-1, (-1, self.head_dim))
         k_BTKH = self.k_norm(self.wk(x_BTD)).unflatten(-1, (-1, self.head_dim))
-        q_BNTH = rotate(q_BTNH, cos, sin).transpose(1, 2)
-        k_BKSH = rotate(k_BTKH, cos, sin).transpose(1, 2)
+        if self.turns:
+            q_BTNH, k_BTKH = rotate(q_BTNH, cos, sin), rotate(k_BTKH, cos, sin)
+        q_BNTH, k_BKSH = q_BTNH.transpose(1, 2), k_BTKH.transpose(1, 2)
         v_BKSH = self.wv(x_BTD).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
         if cache is not None:
             k_BKSH, v_BKSH = cache.update(k_BKSH, v_BKSH)

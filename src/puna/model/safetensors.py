@@ -7,7 +7,7 @@ tensor, padded with spaces to a multiple of 8; the tensors' bytes, one after the
 
 import json
 import struct
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +17,30 @@ from torch import Tensor
 _DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 
 
-def write_safetensors(
-    path: Path,
-    names: Collection[str],
-    tensor_of: Callable[[str], Tensor],
-    whole: Callable[[Tensor], Tensor] = lambda tensor: tensor,
-) -> None:
-    """Write the named tensors in this order.
+def write_safetensors(path: Path, likes: Mapping[str, Tensor], content_of: Callable[[str], Tensor]) -> None:
+    """Write tensors in the order of `likes`, one in memory at a time.
 
     Args:
         path: The file.
-        names: The tensors' names in the file.
-        tensor_of: Gives a name's tensor; it is called twice, for the header and for the content.
-        whole: Gives the content of a tensor of which this device has a part; called once for each name.
+        likes: By the tensors' names in the file, tensors of their dtypes and shapes, on any device, `meta` too.
+        content_of: Gives the content for a name; called once for each, in their order.
 
     Raises:
         OSError: The file cannot be written; the disk may be full.
     """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
-    for name in names:
-        tensor = tensor_of(name)
-        start, end = end, end + tensor.numel() * tensor.element_size()
-        header[name] = {"dtype": _DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+    for name, like in likes.items():
+        start, end = end, end + like.numel() * like.element_size()
+        header[name] = {"dtype": _DTYPES[like.dtype], "shape": list(like.shape), "data_offsets": [start, end]}
     content = json.dumps(header, separators=(",", ":")).encode()
     content += b" " * (-len(content) % 8)
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(content)) + content)
-        for name in names:
-            file.write(whole(tensor_of(name)).detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        for name in likes:
+            file.write(tensor_bytes(content_of(name)))
+
+
+def tensor_bytes(tensor: Tensor) -> memoryview:
+    """The bytes of a tensor in the order of its axes, little-endian; a copy is made only where it does not lie so."""
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data

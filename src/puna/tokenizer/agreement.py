@@ -1,20 +1,23 @@
 """Whether two forms of a tokenizer are the same tokenizer, string by string.
 
-Two differences are by design and stay out of the battery. The text of a control token (`</s>`) is a control token for
-Hugging Face's added tokens and ordinary text here. U+2581 is a space for Hugging Face, as for SentencePiece, and keeps
-its identity here.
+Two differences are by design. Hugging Face's library makes a control token of its text (`</s>`), and reads U+2581 as a
+space, as SentencePiece and llama.cpp do; here both are text. Strings with them are compared in all other forms.
 """
 
 import random
+from collections.abc import Callable, Mapping
 from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tokenizers
 
-from puna.tokenizer.tokenizer import SPACE, Tokenizer
+from puna.core.errors import TokenizerError
+from puna.tokenizer.tokenizer import Tokenizer
 
-_RANDOM_STRINGS = 300
+_SPACE = "\u2581"
+_RANDOM_STRINGS, _RANDOM_BYTES = 300, 60
+_CONTROL, _ADDED = 32, 64
+"""Of a vocabulary's own tokens, so many are asked."""
 
 _TRAPS = [
     "", " ", "  ", "   leading spaces", "trailing spaces   ", "two  spaces  between", " a", "a ", "\n", "\n\n\n",
@@ -23,7 +26,8 @@ _TRAPS = [
     "def main(argv=None):\n    if argv is None:\n        argv = sys.argv[1:]\n    return 0\n",
     "class A:\n\tdef f(self):\n\t\tpass\n", "for (int i = 0; i < 10; ++i) {\n  x[i] += 1;\n}",
     "0", "1234567890", "3.14159", "1,000,000", "2023-02-27", "x1y22z333", "1e-5", "0x1F", "½ ¾ ² ³",
-    "don't can't we're", "e-mail", "snake_case camelCase SCREAMING_CASE kebab-case", "https://example.org/a?b=c&d=%20#e",
+    "don't can't we're", "DON'T CAN'T WE'RE I'LL", "e-mail", "snake_case camelCase SCREAMING_CASE kebab-case",
+    "https://example.org/a?b=c&d=%20#e",
     "“quotes” ‘single’ «guillemets» — dash – en … ellipsis", "a\u00a0b no-break", "thin\u2009space", "\u3000wide space",
     "zero\u200bwidth", "soft\u00adhyphen", "\ufeffbyte order mark", "control\x01\x02\x1f", "null\x00inside", "bell\a",
     "naïve café résumé", "nai\u0308ve cafe\u0301 combining", "ÀÉÎÕÜ àéîõü ß ẞ ſ", "Ελληνικά", "Русский текст",
@@ -31,15 +35,31 @@ _TRAPS = [
     "🙂", "👩‍👩‍👧‍👦 family", "🏳️‍🌈 flag", "🇨🇭🇵🇪", "e\U000e0067", "emoji🙂in🙂words", "∀x∈ℝ: ⌈x⌉ ≥ x", "→⇒↔", "¡¿",
     "a" * 64, "a" * 500, " " * 64, "ab" * 200, "\n" * 20,
     "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft", "<0x0A>", "<0xE2><0x96>",
-    "[INST] hello [/INST]", "<|endoftext|>", "{{ template }}", "\\n \\t \\", "\"'`",
+    "[INST] hello [/INST]", "{{ template }}", "\\n \\t \\", "\"'`", "[PAD1]",
 ]  # fmt: skip
+
+_BY_DESIGN = [
+    "<s>", "</s>", "<unk>", "<pad>", "<|endoftext|>", "<|begin_of_text|>", "a <s>b</s>", "<|im_start|>user\n",
+    _SPACE, f"{_SPACE}{_SPACE}", f"the{_SPACE}the", f" {_SPACE} a",
+]  # fmt: skip
+
+
+class Form(NamedTuple):
+    """A tokenizer as someone else reads it."""
+
+    encode: Callable[[str], list[int]]
+    """Ids with what it puts before and after a text."""
+    decode: Callable[[list[int]], str]
+    """Text without control tokens."""
+    reads_control: bool
+    """Whether the two differences by design are there: text of control tokens, and U+2581."""
 
 
 @cache
 def battery() -> tuple[str, ...]:
-    """Strings that have caught tokenizers out, and random ones from a fixed seed."""
+    """Strings that have caught tokenizers out, and random characters and bytes from a fixed seed."""
     rng = random.Random(20230227)  # noqa: S311
-    # Blocks of scripts, spaces, punctuation, symbols and astral planes; no surrogates, no U+2581.
+    # Blocks of scripts, spaces, punctuation, symbols and astral planes; no surrogates.
     ranges = [
         (0x20, 0x7E), (0xA0, 0x24F), (0x300, 0x36F), (0x370, 0x52F), (0x590, 0x6FF), (0x900, 0x97F), (0x2000, 0x206F),
         (0x2190, 0x22FF), (0x3040, 0x30FF), (0x4E00, 0x4FFF), (0xAC00, 0xAD00), (0x1F300, 0x1F64F), (0x20000, 0x20100),
@@ -52,21 +72,88 @@ def battery() -> tuple[str, ...]:
             for _ in range(rng.randint(1, 40))
         ]
         strings.append("".join(letters))
-    assert not any(SPACE in string for string in strings)  # noqa: S101
+    for _ in range(_RANDOM_BYTES):
+        content = rng.randbytes(rng.randint(1, 40))
+        strings += [content.decode("latin-1"), content.decode("utf-8", errors="replace")]
     return tuple(strings)
 
 
-def check_agreement(tokenizer: Tokenizer, tokenizer_json: Path) -> dict[str, Any]:
-    """Compare ids, with the beginning-of-sequence token, and decoded text of `tokenizer.json` with the tokenizer's.
+def battery_for(tokenizer: Tokenizer, *, reads_control: bool) -> list[str]:
+    """The strings on which another form must agree: the battery, and the text of the tokenizer's own tokens.
+
+    Args:
+        tokenizer: Whose tokens.
+        reads_control: Whether the other form has the differences by design, so that those strings are left out.
+    """
+    control = [tokenizer.piece(token) for token in range(tokenizer.vocab_size) if tokenizer.is_control(token)]
+    beside = ("{}", "a{}b", " {} ", "{}{}")
+    strings = [
+        *battery(), *_BY_DESIGN, *control[:_CONTROL],
+        *(place.replace("{}", piece) for piece in sorted(tokenizer.added)[:_ADDED] for place in beside),
+    ]  # fmt: skip
+    if not reads_control:
+        return strings
+    apart = control if tokenizer.kind == "byte-bpe" else [*control, _SPACE]
+    return [string for string in strings if not any(piece in string for piece in apart)]
+
+
+def tokenizer_form(other: Tokenizer) -> Form:
+    """Another tokenizer of ours: what was read back from a file of another format."""
+    return Form(lambda text: other.encode(text, bos=other.add_bos), other.decode, reads_control=False)
+
+
+def huggingface_form(content: bytes, origin: str, *, bos_id: int | None = None) -> Form:
+    """A tokenizer.json as the `tokenizers` library reads it.
+
+    Args:
+        content: The file.
+        origin: What to call it in errors.
+        bos_id: What to put before every text where the file does not; tokenizer_config.json may ask for it.
+
+    Raises:
+        TokenizerError: The library cannot read it.
+    """
+    try:
+        engine = tokenizers.Tokenizer.from_str(content.decode())
+    except Exception as error:  # the library raises nothing more special
+        raise TokenizerError(f"{origin}: is no tokenizer.json, or a damaged one: {error!s:.200}") from None
+
+    def encode(text: str) -> list[int]:
+        ids = engine.encode(text).ids
+        return ids if bos_id is None or ids[:1] == [bos_id] else [bos_id, *ids]
+
+    return Form(encode, lambda ids: engine.decode(ids, skip_special_tokens=True), reads_control=True)
+
+
+def check_agreement(tokenizer: Tokenizer, forms: Mapping[str, Form]) -> dict[str, Any]:
+    """Compare ids, with the beginning-of-sequence token where it belongs, and decoded text of all forms.
 
     Returns:
-        `strings`, their number, and `disagreements`, one entry for each string with what differs.
+        `forms`, their names; `strings`, how many each of them was asked at least; and `disagreements`, one entry for
+        each string and form that differs: `form`, `text`, `puna` and `other` (ids), `decoded`.
     """
-    other = tokenizers.Tokenizer.from_file(str(tokenizer_json))
+    strings = {reads: battery_for(tokenizer, reads_control=reads) for reads in (True, False)}
     disagreements = []
-    for string in battery():
-        ours, theirs = tokenizer.encode(string, bos=True), other.encode(string).ids
-        decoded = other.decode(ours, skip_special_tokens=True)
-        if ours != theirs or decoded != string:
-            disagreements.append({"text": string, "puna": ours, "huggingface": theirs, "decoded": decoded})
-    return {"strings": len(battery()), "disagreements": disagreements}
+    for name, form in forms.items():
+        for string in strings[form.reads_control]:
+            ours = tokenizer.encode(string, bos=tokenizer.add_bos)
+            theirs, decoded = form.encode(string), form.decode(ours)
+            if ours != theirs or decoded != tokenizer.decode(ours):
+                disagreements.append({"form": name, "text": string, "puna": ours, "other": theirs, "decoded": decoded})
+    return {"forms": list(forms), "strings": len(strings[True]), "disagreements": disagreements}
+
+
+def first_disagreement(agreement: Mapping[str, Any]) -> str | None:
+    """What `check_agreement` found first, for a sentence; None where all forms agree."""
+    if not agreement["disagreements"]:
+        return None
+    first = agreement["disagreements"][0]
+    differ = len({wrong["text"] for wrong in agreement["disagreements"]})
+    where = next((i for i, (a, b) in enumerate(zip(first["puna"], first["other"], strict=False)) if a != b), None)
+    if first["puna"] == first["other"]:
+        what = f"decodes the ids of {first['text']!r:.80} to {first['decoded']!r:.80}"
+    elif where is None:
+        what = f"writes {first['text']!r:.80} with {len(first['other'])} ids, not {len(first['puna'])}"
+    else:
+        what = f"writes {first['text']!r:.80} with id {first['other'][where]} at {where}, not {first['puna'][where]}"
+    return f"{first['form']} {what} ({differ} of {agreement['strings']} strings differ)"

@@ -1,31 +1,70 @@
 """The same tokenizer as Hugging Face's `tokenizer.json`, and the `tokenizer_config.json` that goes with it.
 
-The class is `PreTrainedTokenizerFast`: transformers' own LlamaTokenizer, also over our file, writes every text that
-begins with a space differently from SentencePiece.
+A byte-level BPE is a tokenizer.json already. The class is `PreTrainedTokenizerFast`: transformers' own LlamaTokenizer,
+also over our file, writes every text that begins with a space differently from SentencePiece.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
-from puna.core.files import write_text
-from puna.tokenizer.tokenizer import SPACE, Tokenizer
+from puna.core.errors import TokenizerError
+from puna.core.files import write_bytes
+from puna.tokenizer.ends import Ends, template_of
+from puna.tokenizer.sentencepiece import SPACE, SentencePieceTokenizer
+from puna.tokenizer.tokenizer import Tokenizer
 
 
 def write_tokenizer_json(tokenizer: Tokenizer, path: Path) -> None:
-    """Write `tokenizer.json`."""
-    write_text(path, json.dumps(tokenizer_json(tokenizer), ensure_ascii=False) + "\n")
+    """Write `tokenizer.json`.
+
+    Raises:
+        TokenizerError: Hugging Face's library has no such tokenizer.
+    """
+    write_bytes(path, tokenizer_json(tokenizer))
 
 
-def tokenizer_json(tokenizer: Tokenizer) -> dict[str, Any]:
-    """The content of `tokenizer.json`: a BPE whose merges are rebuilt from the pieces and their scores.
+def tokenizer_json(tokenizer: Tokenizer) -> bytes:
+    """The content of `tokenizer.json`.
+
+    Raises:
+        TokenizerError: Hugging Face's library has no such tokenizer.
+    """
+    if isinstance(tokenizer, SentencePieceTokenizer):
+        return (json.dumps(_sentencepiece_json(tokenizer), ensure_ascii=False) + "\n").encode()
+    return tokenizer.content
+
+
+def tokenizer_config(tokenizer: Tokenizer, context: int) -> dict[str, Any]:
+    """The content of `tokenizer_config.json` for a model that was trained on `context` positions."""
+    unk = {} if tokenizer.unk_id is None else {"unk_token": tokenizer.piece(tokenizer.unk_id)}
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": tokenizer.piece(tokenizer.bos_id),
+        "eos_token": tokenizer.piece(tokenizer.eos_id),
+        **unk,
+        "add_bos_token": tokenizer.add_bos,
+        "add_eos_token": False,
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": context,
+    }
+
+
+def _sentencepiece_json(tokenizer: SentencePieceTokenizer) -> dict[str, Any]:
+    """A BPE whose merges are rebuilt from the pieces and their scores.
 
     The dummy prefix and the writing of spaces are the normalizer, the byte pieces the model's byte fallback; there is
     no pre-tokenizer, because SentencePiece merges over the whole text.
     """
+    if not tokenizer.lossless:
+        raise TokenizerError(
+            f"{tokenizer.origin}: changes spaces or characters before it encodes, and has no equal tokenizer.json"
+        )
     vocabulary = {tokenizer.piece(token): token for token in range(tokenizer.vocab_size)}
     controls = [token for token in range(tokenizer.vocab_size) if tokenizer.is_control(token)]
-    bos = tokenizer.piece(tokenizer.bos_id)
+    ends = Ends(tokenizer.piece(tokenizer.bos_id), tokenizer.piece(tokenizer.eos_id), tokenizer.add_bos)
+    prepend = [{"type": "Prepend", "prepend": SPACE}] if tokenizer.space_prefix else []
+    strip = [{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if tokenizer.space_prefix else []
     return {
         "version": "1.0",
         "truncation": None,
@@ -33,42 +72,29 @@ def tokenizer_json(tokenizer: Tokenizer) -> dict[str, Any]:
         "added_tokens": [
             {
                 "id": token, "content": tokenizer.piece(token), "single_word": False, "lstrip": False, "rstrip": False,
-                "normalized": False, "special": True,
+                "normalized": False, "special": token in controls,
             }
-            for token in controls
+            for token in sorted([*controls, *tokenizer.added.values()])
         ],
         "normalizer": {
             "type": "Sequence",
-            "normalizers": [
-                {"type": "Prepend", "prepend": SPACE},
-                {"type": "Replace", "pattern": {"String": " "}, "content": SPACE},
-            ],
+            "normalizers": [*prepend, {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}],
         },
         "pre_tokenizer": None,
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": [{"SpecialToken": {"id": bos, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
-            "pair": [
-                {"SpecialToken": {"id": bos, "type_id": 0}},
-                {"Sequence": {"id": "A", "type_id": 0}},
-                {"SpecialToken": {"id": bos, "type_id": 1}},
-                {"Sequence": {"id": "B", "type_id": 1}},
-            ],
-            "special_tokens": {bos: {"id": bos, "ids": [tokenizer.bos_id], "tokens": [bos]}},
-        },
+        "post_processor": template_of(ends, vocabulary),
         "decoder": {
             "type": "Sequence",
             "decoders": [
                 {"type": "Replace", "pattern": {"String": SPACE}, "content": " "},
                 {"type": "ByteFallback"},
                 {"type": "Fuse"},
-                {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+                *strip,
             ],
         },
         "model": {
             "type": "BPE",
             "dropout": None,
-            "unk_token": tokenizer.piece(tokenizer.unk_id),
+            "unk_token": None if tokenizer.unk_id is None else tokenizer.piece(tokenizer.unk_id),
             "continuing_subword_prefix": None,
             "end_of_word_suffix": None,
             "fuse_unk": True,
@@ -80,21 +106,7 @@ def tokenizer_json(tokenizer: Tokenizer) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def tokenizer_config(tokenizer: Tokenizer, context: int) -> dict[str, Any]:
-    """The content of `tokenizer_config.json` for a model that was trained on `context` positions."""
-    return {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": tokenizer.piece(tokenizer.bos_id),
-        "eos_token": tokenizer.piece(tokenizer.eos_id),
-        "unk_token": tokenizer.piece(tokenizer.unk_id),
-        "add_bos_token": True,
-        "add_eos_token": False,
-        "clean_up_tokenization_spaces": False,
-        "model_max_length": context,
-    }
-
-
-def _merges(tokenizer: Tokenizer, vocabulary: dict[str, int]) -> list[list[str]]:
+def _merges(tokenizer: SentencePieceTokenizer, vocabulary: dict[str, int]) -> list[list[str]]:
     """Every way to put a piece together from two others, in the order in which SentencePiece prefers them.
 
     SentencePiece merges the adjacent pair whose union has the highest score, whichever the two halves are; so each

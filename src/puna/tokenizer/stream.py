@@ -16,7 +16,7 @@ class TextStream:
     def __init__(self, tokenizer: Tokenizer, *, starts_text: bool = False) -> None:
         self._bytes_of = tokenizer.bytes_of
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._at_start = starts_text
+        self._at_start = starts_text and tokenizer.space_prefix
 
     def push(self, token: int) -> str:
         """The text that this token completes; it may be empty.

@@ -28,7 +28,7 @@ def finish(session: Session, record: Record, final: Validation) -> None:
         session.device.measured_again()
         return
     record.outputs = save_model(
-        session.model, run.model, tokenizer_bytes=session.tokenizer.model_bytes, inputs=record.inputs, whole=whole
+        session.model, run.model, tokenizer=session.tokenizer, inputs=record.inputs, whole=whole
     )
     state.wall_seconds += time.perf_counter() - session.clock.saved
     record.results = _results(session, record, final)

@@ -29,6 +29,7 @@ from puna.parallel.apply import build_model, needs_group, reshard
 from puna.parallel.mesh import Mesh, build_mesh
 from puna.parallel.objective import Objective
 from puna.parallel.world import World, joined
+from puna.tokenizer.load import load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 from puna.train import resume as resuming
 from puna.train.checkpoint import TrainState, directory_of, list_checkpoints, load_tensors, read_state
@@ -84,7 +85,7 @@ def train(
         world.first(lambda: check_batch(recipe, world.size))
         mesh = build_mesh(recipe.parallel, world)
         world.first(lambda: stack.enter_context(DirectoryLock(run.root)) and None)
-        tokenizer = Tokenizer.load(data.tokenizer)
+        tokenizer = load_tokenizer(data.tokenizer)
         world.first(lambda: check_prompts(recipe, tokenizer))
         # The main process has looked at every file before the others open them.
         fingerprint = world.first(lambda: open_data(recipe, data, tokenizer, verify=True)[0].fingerprint)
@@ -338,6 +339,7 @@ def _validate(session: Session, *, final: bool) -> Validation:
         session.world,
         max_tokens=None if final else recipe.validation.tokens,
         micro_batch_tokens=recipe.train.micro_batch_tokens,
+        space_prefix=session.tokenizer.space_prefix,
     )
     seconds = time.perf_counter() - started
     line = {"final": final, "loss": result.loss, "bits_per_byte": result.bits_per_byte, "seconds": seconds}

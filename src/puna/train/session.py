@@ -21,6 +21,7 @@ from puna.ops.attention import attention_backend
 from puna.parallel.mesh import Mesh
 from puna.parallel.objective import Objective
 from puna.parallel.world import World
+from puna.tokenizer.bos import prompt_ids
 from puna.tokenizer.tokenizer import Tokenizer
 from puna.train.checkpoint import TrainState
 from puna.train.device import Device
@@ -200,7 +201,7 @@ def check_prompts(recipe: Recipe, tokenizer: Tokenizer) -> None:
         TrainError: A prompt fills the model's context.
     """
     for prompt in recipe.samples.prompts:
-        length = len(tokenizer.encode(prompt, bos=True))
+        length = len(prompt_ids(tokenizer, prompt))
         if length >= recipe.model.context:
             raise TrainError(
                 f"samples.prompts: {prompt[:40]!r} is {length} tokens long, which leaves no room for an answer in "

@@ -39,6 +39,7 @@ def validate(
     *,
     max_tokens: int | None,
     micro_batch_tokens: int,
+    space_prefix: bool,
 ) -> Validation:
     """Loss and bits per byte of each source; all processes get the same.
 
@@ -50,6 +51,7 @@ def validate(
         world: The processes, which share the work.
         max_tokens: Tokens per source at most, spread evenly; None for all.
         micro_batch_tokens: Tokens per forward pass.
+        space_prefix: Whether the tokenizer puts a space before a text; it is none of its bytes.
     """
     context = objective.model.config.context
     rows = max(1, micro_batch_tokens // context)
@@ -60,7 +62,9 @@ def validate(
         # nats, tokens, bytes
         sums = torch.zeros(3, dtype=torch.float64, device=world.device)
         with torch.compiler.set_stance("force_eager"), bar as advance:
-            batches = heldout_batches(shards, context, rows, token_bytes, max_tokens=max_tokens)
+            batches = heldout_batches(
+                shards, context, rows, token_bytes, max_tokens=max_tokens, space_prefix=space_prefix
+            )
             for batch in _own(batches, objective.mesh.batch_index, objective.mesh.batches):
                 tokens_BT = torch.from_numpy(batch.inputs_BT).to(world.device)
                 targets_BT = torch.from_numpy(batch.targets_BT).to(world.device)

@@ -34,6 +34,7 @@ from puna.data.documents import documents_files, documents_record
 from puna.data.split import SPLITS
 from puna.data.training_text import training_text
 from puna.tokenizer import train as training
+from puna.tokenizer.load import load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
 
@@ -64,7 +65,7 @@ def build_data(recipe: Recipe, out: DataDir, *, force: bool, where: Where | None
         return
     with DirectoryLock(out.root):
         _train_tokenizer(recipe, out, force, where)
-        tokenizer = Tokenizer.load(out.tokenizer)
+        tokenizer = load_tokenizer(out.tokenizer)
         made_from = {"documents": _documents_hash(out), "tokenizer": tokenizer.sha256}
         if _finished(out.record, recipe.data.model_dump(), out.root, force, made_from) and _is_whole(
             recipe, out, tokenizer
@@ -170,6 +171,7 @@ def _train_tokenizer(recipe: Recipe, out: DataDir, force: bool, where: Where) ->
         config=config,
         inputs=made_from | {"mixture": sha256_json(recipe.mixture)},
         out=out.tokenizer,
+        kind=recipe.tokenizer.kind,
     )
 
 

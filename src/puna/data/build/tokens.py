@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from puna.data.build.counts import Counts
 from puna.data.build.task import Progress, Task
 from puna.data.document import Document
 from puna.data.shard_writer import Encoded, Part, ShardWriter
-from puna.tokenizer.tokenizer import FILE as TOKENIZER_FILE
+from puna.tokenizer.load import find_tokenizer, load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
 _BATCH_CHARACTERS = 8_000_000
-"""Text that is encoded at one time; its ids take some 36 bytes each while they are Python's."""
+"""Text that is encoded at one time."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -55,14 +56,15 @@ class Tokenize(Task):
     @property
     def is_done(self) -> bool:
         """Whether the file was encoded by the tokenizer that the build has now."""
-        path = self.out.tokenizer / TOKENIZER_FILE
-        return super().is_done and path.is_file() and self.results().get("tokenizer") == sha256_file(path)
+        path = find_tokenizer(self.out.tokenizer)
+        return super().is_done and path is not None and self.results().get("tokenizer") == sha256_file(path)
 
     def work_on(self, progress: Progress) -> Counts:
         """Encode documents in batches, in order."""
         for path in self.files():
             path.unlink()
-        tokenizer = Tokenizer.load(self.out.tokenizer)
+        files = sorted(path for path in self.out.tokenizer.glob("*") if path.is_file())
+        tokenizer = _tokenizer(self.out.tokenizer, tuple((path.name, sha256_file(path)) for path in files))
         if self.sha256 and not (self.documents.is_file() and sha256_file(self.documents) == self.sha256):
             raise DataError(
                 f"{self.documents}: is missing, or is not the file that files.json of {self.out.documents} speaks of",
@@ -71,7 +73,7 @@ class Tokenize(Task):
         writer = ShardWriter(self.directory, tokenizer, self.shard_tokens)
         with storage_errors(self.directory), writer:
             for batch in _batches(read_documents(self.documents, self.source)):
-                encoded = tokenizer.encode_batch([document.text for document in batch], threads=self.threads)
+                encoded = tokenizer.encode_arrays([document.text for document in batch], threads=self.threads)
                 for document, ids in zip(batch, encoded, strict=True):
                     writer.add(Encoded(document.id, document.origin, ids, len(document.text.encode())))
                 progress.advance(0)
@@ -81,6 +83,12 @@ class Tokenize(Task):
         """What a finished task has written."""
         results = self.results()
         return Part(self.directory, results["shards"], results["text_bytes"], self.hashes())
+
+
+@lru_cache(maxsize=1)
+def _tokenizer(directory: Path, hashes: tuple[tuple[str, str], ...]) -> Tokenizer:
+    """The tokenizer in a directory of these files, loaded once for all tasks of a process: it knows its words then."""
+    return load_tokenizer(directory)
 
 
 def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:

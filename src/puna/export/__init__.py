@@ -1,1 +1,0 @@
-"""A model in the formats of others, with the proof that it is the same model."""

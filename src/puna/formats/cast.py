@@ -1,0 +1,60 @@
+"""The same weights in another dtype."""
+
+import torch
+from torch import Tensor
+
+from puna.core.errors import FormatError
+from puna.formats.checkpoint import FLOATS, Checkpoint, Stored
+from puna.tokenizer.tokenizer import Tokenizer
+
+
+class CastCheckpoint(Checkpoint):
+    """A checkpoint whose tensors are rounded to `dtype` as they are read, to nearest, ties to even."""
+
+    def __init__(self, source: Checkpoint, dtype: str) -> None:
+        width = FLOATS[dtype].itemsize
+        stored = {name: Stored(dtype, source.weights[name].numel * width) for name in source.stored}
+        super().__init__(source.path, source.config, stored, source.extra, source.notes)
+        self.source = source
+        self.dtype = FLOATS[dtype]
+
+    def tensor(self, name: str) -> Tensor:
+        """One parameter, rounded.
+
+        Raises:
+            FormatError: float16 cannot hold one of its values.
+        """
+        exact = self.source.tensor(name)
+        rounded = exact.to(self.dtype)
+        if self.dtype == torch.float16 and rounded.isinf().any() and not exact.isinf().any():
+            largest = exact.abs().max().item()
+            raise FormatError(
+                f"{self.path}: {name} holds {largest:.4g}, and float16 ends at 65504", hint="use bfloat16 or float32"
+            )
+        return rounded
+
+    def tokenizer(self) -> Tokenizer | None:
+        """The source's."""
+        return self.source.tokenizer()
+
+
+def common_dtype(source: Checkpoint) -> str:
+    """The smallest dtype of those stored that holds every weight exactly; float32 where one is quantized.
+
+    Formats keep gains in float32 beside matrices of 16 bits; the decoder wants one dtype. Only tensors that are wider
+    than the narrowest are read.
+    """
+    found = {stored.dtype for stored in source.stored.values()}
+    if len(found) == 1 and found <= FLOATS.keys():
+        return found.pop()
+    narrow = found - {"float32"}
+    if len(narrow) != 1 or not narrow <= FLOATS.keys():
+        return "float32"
+    candidate = FLOATS[narrow.copy().pop()]
+    wide = (name for name, stored in source.stored.items() if stored.dtype == "float32")
+    exact = all(_holds(candidate, source.tensor(name)) for name in wide)
+    return narrow.pop() if exact else "float32"
+
+
+def _holds(dtype: torch.dtype, tensor: Tensor) -> bool:
+    return torch.equal(tensor.to(dtype).to(tensor.dtype), tensor)

@@ -1,0 +1,167 @@
+"""What every reader gives and every writer takes: a model of which all is known and no weight has been read."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from puna.config.recipe import ModelConfig
+from puna.core.errors import FormatError
+from puna.formats.table import Weight, weights
+from puna.tokenizer.tokenizer import Tokenizer
+
+FLOATS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+"""The dtypes that weights have outside quantized files, by their names in `Stored`."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How a parameter lies in its file."""
+
+    dtype: str
+    """float32, float16, bfloat16, or a type of GGUF such as Q4_0."""
+    n_bytes: int
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What a format does not say and the user does; None is unsaid. A hint that contradicts the files is refused."""
+
+    n_heads: int | None = None
+    n_kv_heads: int | None = None
+    context: int | None = None
+    norm_eps: float | None = None
+    rope_theta: float | None = None
+    tokenizer: Path | None = None
+    """A tokenizer's file or directory, instead of the one that lies with the model."""
+
+    def refuse_other_values(self, path: Path, config: ModelConfig) -> None:
+        """Refuse hints that are not what the files say.
+
+        Raises:
+            FormatError: One is not.
+        """
+        for name in ("n_heads", "n_kv_heads", "context", "norm_eps", "rope_theta"):
+            hint, said = getattr(self, name), getattr(config, name)
+            if hint is not None and hint != said:
+                raise FormatError(f"{path}: has {name} = {said}, but {hint} was given")
+
+
+class Checkpoint(ABC):
+    """A model in some format, opened.
+
+    Opening reads headers and configurations; `tensor` reads one parameter. Nothing may change the files meanwhile.
+
+    Args:
+        path: What the user named.
+        config: The decoder.
+        stored: Every parameter that the files hold, by our name.
+        extra: Names of the files' tensors for which the decoder has no place.
+        notes: One sentence each on what was assumed because no file says it, or passed over.
+    """
+
+    format: ClassVar[str]
+    """The format's name as `puna export --to` has it."""
+
+    def __init__(
+        self,
+        path: Path,
+        config: ModelConfig,
+        stored: Mapping[str, Stored],
+        extra: Sequence[str] = (),
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.path = path
+        self.config = config
+        self.weights: dict[str, Weight] = {weight.name: weight for weight in weights(config)}
+        self.stored = stored
+        self.extra = list(extra)
+        self.notes = list(notes)
+
+    @abstractmethod
+    def tensor(self, name: str) -> Tensor:
+        """One parameter by our name, in our layout: [out, in], wq and wk in halves; quantized ones as float32.
+
+        It may be a view of a mapped file: read it, do not change it.
+
+        Raises:
+            FormatError: The file is damaged.
+        """
+
+    @abstractmethod
+    def tokenizer(self) -> Tokenizer | None:
+        """The tokenizer that lies with the model, if there is one.
+
+        Raises:
+            TokenizerError: There is one that Puna cannot use.
+        """
+
+    def like(self, name: str) -> Tensor:
+        """A tensor on the device `meta` of the shape and dtype that `tensor` gives."""
+        dtype = FLOATS.get(self.stored[name].dtype, torch.float32)
+        return torch.empty(self.weights[name].shape, dtype=dtype, device="meta")
+
+    @property
+    def missing(self) -> list[str]:
+        """Parameters of the decoder that the files lack."""
+        return [name for name in self.weights if name not in self.stored]
+
+    def check_complete(self) -> None:
+        """Refuse a model with parameters too few or too many.
+
+        Raises:
+            FormatError: There are.
+        """
+        if missing := self.missing:
+            raise FormatError(f"{self.path}: lacks {_number(missing)}, the first is {missing[0]}")
+        if self.extra:
+            raise FormatError(
+                f"{self.path}: has {_number(self.extra)} that a LLaMA decoder has no place for, the first is "
+                f"{self.extra[0]}"
+            )
+
+
+def model_config(path: Path, values: dict[str, Any]) -> ModelConfig:
+    """The decoder of these values.
+
+    Raises:
+        FormatError: They are not a decoder's, and `path` says them.
+    """
+    try:
+        return ModelConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        found = f", found {first['input']!r}" if where else ""
+        raise FormatError(
+            f"{path}: {where and where + ': '}{first['msg'].removeprefix('Value error, ')}{found}"
+        ) from None
+
+
+def check_shape(path: Path, name: str, found: Sequence[int], expected: Sequence[int]) -> None:
+    """Refuse a tensor that is not as large as the configuration says.
+
+    Raises:
+        FormatError: It is not; `name` is the file's name for it.
+    """
+    if tuple(found) != tuple(expected):
+        raise FormatError(f"{path}: {name} is {list(found)}, but the configuration makes it {list(expected)}")
+
+
+def check_dtype(path: Path, name: str, dtype: str) -> None:
+    """Refuse a tensor of a dtype that is none of a model's weights.
+
+    Raises:
+        FormatError: It is.
+    """
+    if dtype not in FLOATS:
+        raise FormatError(f"{path}: {name} is {dtype}, expected one of {', '.join(FLOATS)}")
+
+
+def _number(names: Sequence[str]) -> str:
+    return f"{len(names)} tensor{'s' * (len(names) != 1)}"

@@ -1,0 +1,86 @@
+"""What a model in any format is, in lines for people."""
+
+from collections import Counter
+from typing import Any
+
+from puna.core.units import format_bytes, format_count
+from puna.formats.checkpoint import Checkpoint
+from puna.formats.express import features
+from puna.model.count import parameters
+from puna.tokenizer.tokenizer import Tokenizer
+
+_NAMED = 3
+"""Missing or extra tensors that are named; the others are counted."""
+
+
+def describe(checkpoint: Checkpoint, title: str, tokenizer: Tokenizer | None) -> list[str]:
+    """Lines of a name and what is known: format, architecture, sizes, weights, tokenizer, and what is amiss."""
+    config = checkpoint.config
+    special = ", ".join(said for said in features(config).values()) or "as LLaMA 7B"
+    lines = [
+        ("format", f"{title}, {checkpoint.path}"),
+        ("parameters", f"{parameters(config).total:,} ({format_count(parameters(config).total)})"),
+        (
+            "decoder",
+            f"{config.n_layers} layers, width {config.dim}, {config.n_heads} heads of {config.head_dim}, "
+            f"{config.n_kv_heads} key heads, feed-forward {config.ffn_dim}, {config.vocab_size:,} tokens, context "
+            f"{config.context}",
+        ),
+        ("architecture", f"{special}; rope_theta {config.rope_theta:g}, norm_eps {config.norm_eps:g}"),
+        ("weights", _weights(checkpoint)),
+        ("tokenizer", _tokenizer(tokenizer)),
+    ]
+    if checkpoint.missing:
+        lines.append(("missing", _names(checkpoint.missing)))
+    if checkpoint.extra:
+        lines.append(("not a LLaMA's", _names(checkpoint.extra)))
+    lines += [("note", note) for note in checkpoint.notes]
+    return [f"{name:<14} {text}" for name, text in lines]
+
+
+def as_dict(checkpoint: Checkpoint, form: str, tokenizer: Tokenizer | None) -> dict[str, Any]:
+    """The same for programs: `puna inspect --json`."""
+    return {
+        "format": form,
+        "path": str(checkpoint.path),
+        "model": checkpoint.config.model_dump(exclude_none=True),
+        "parameters": parameters(checkpoint.config).total,
+        "tensors": {
+            name: {
+                "shape": list(checkpoint.weights[name].shape), "dtype": stored.dtype, "bytes": stored.n_bytes,
+            }
+            for name, stored in checkpoint.stored.items()
+        },
+        "missing": checkpoint.missing,
+        "extra": checkpoint.extra,
+        "notes": checkpoint.notes,
+        "tokenizer": tokenizer
+        and {
+            "kind": tokenizer.kind, "vocab_size": tokenizer.vocab_size, "bos_id": tokenizer.bos_id,
+            "eos_id": tokenizer.eos_id, "add_bos": tokenizer.add_bos, "sha256": tokenizer.sha256,
+        },
+    }  # fmt: skip
+
+
+def _weights(checkpoint: Checkpoint) -> str:
+    kinds = Counter(stored.dtype for stored in checkpoint.stored.values())
+    total = sum(stored.n_bytes for stored in checkpoint.stored.values())
+    return f"{len(checkpoint.stored)} tensors, {format_bytes(total)}: " + ", ".join(
+        f"{count} {kind}" for kind, count in kinds.most_common()
+    )
+
+
+def _tokenizer(tokenizer: Tokenizer | None) -> str:
+    if tokenizer is None:
+        return "none found"
+    bos = "BOS before every text" if tokenizer.add_bos else "no BOS before a text"
+    kind = {"sentencepiece": "SentencePiece BPE", "byte-bpe": "byte-level BPE"}[tokenizer.kind]
+    return (
+        f"{kind}, {tokenizer.vocab_size:,} tokens, BOS {tokenizer.piece(tokenizer.bos_id)} ({tokenizer.bos_id}), EOS "
+        f"{tokenizer.piece(tokenizer.eos_id)} ({tokenizer.eos_id}), {bos}"
+    )
+
+
+def _names(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{len(names)} tensors: {', '.join(names[:_NAMED])}{more}"

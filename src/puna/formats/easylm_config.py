@@ -1,0 +1,190 @@
+"""The decoder of an EasyLM checkpoint, which says sizes only: what is read off them, assumed, or said beside it.
+
+EasyLM has the rest on its command line. Puna writes it into `llama_config.json`, under EasyLM's own names, beside the
+weights, and reads it there again; without that file, presets of EasyLM's configurator are recognised by their sizes.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from puna.config.recipe import ModelConfig
+from puna.core.errors import FormatError
+from puna.formats.checkpoint import Hints, model_config
+
+LLAMA_CONFIG = "llama_config.json"
+"""Stands beside the weights; EasyLM keeps the same names as `llama_config` in the metadata of a run."""
+
+EASYLM_THETA = 10_000.0
+"""What EasyLM's attention turns by: it is never given the setting `rope_theta` (EasyLM/models/llama/llama_model.py)."""
+
+_OURS = {
+    "vocab_size": "vocab_size", "hidden_size": "dim", "intermediate_size": "ffn_dim", "num_hidden_layers": "n_layers",
+    "num_attention_heads": "n_heads", "num_key_value_heads": "n_kv_heads", "rms_norm_eps": "norm_eps",
+    "max_position_embeddings": "context", "rope_theta": "rope_theta", "initializer_range": "init_std",
+    "tied_embeddings": "tie_embeddings",
+}  # fmt: skip
+"""EasyLM's names and ours. The last is Puna's own: EasyLM always has an output layer of its own."""
+
+_HINTED = ("n_heads", "n_kv_heads", "context", "norm_eps", "rope_theta")
+_MAX_JSON_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the shapes of the arrays say."""
+
+    vocab_size: int
+    dim: int
+    ffn_dim: int
+    n_layers: int
+    queries: int
+    """Rows of wq: heads times their width."""
+    keys: int
+    """Rows of wk."""
+
+
+@dataclass(frozen=True)
+class _Preset:
+    name: str
+    dim: int
+    ffn_dim: int
+    n_layers: int
+    n_heads: int
+    norm_eps: float = 1e-6
+    context: int = 2048
+    rope_theta: float = EASYLM_THETA
+    vocab_size: int | None = None
+    """None for those whose sizes belong to one model whatever its vocabulary."""
+    twin: str = ""
+    """A preset of the same sizes, and what it has that differs."""
+
+
+# EasyLM/models/llama/llama_model.py, LLaMAConfigurator.
+_PRESETS = (
+    _Preset("debug", 128, 256, 2, 4),
+    _Preset("llama_1b", 2048, 5504, 22, 16),
+    _Preset("llama_3b", 3200, 8640, 26, 32),
+    _Preset("llama_7b", 4096, 11008, 32, 32, twin="llama2_7b has norm_eps = 1e-05 and context = 4096"),
+    _Preset("llama_13b", 5120, 13824, 40, 40, twin="llama2_13b has norm_eps = 1e-05 and context = 4096"),
+    _Preset("llama_30b", 6656, 17920, 60, 52),
+    _Preset("llama_65b", 8192, 22016, 80, 64, 1e-5),
+    _Preset("llama2_70b", 8192, 28672, 80, 64, 1e-5, 4096, vocab_size=32_000),
+    _Preset("llama3_8b", 4096, 14336, 32, 32, 1e-5, 8192, 5e5, 128_256),
+    _Preset("llama3_70b", 8192, 28672, 80, 64, 1e-5, 8192, 5e5, 128_256),
+)
+_DEFAULT = _Preset("", 0, 0, 0, 0)
+"""What EasyLM takes where neither a preset nor the command line says another value."""
+
+
+def read_llama_config(path: Path) -> dict[str, Any]:
+    """What `llama_config.json` says, by our names; nothing where there is no such file.
+
+    Raises:
+        FormatError: It is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_JSON_BYTES + 1)
+        said = json.loads(content) if len(content) <= _MAX_JSON_BYTES else None
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        said = None
+    if not isinstance(said, dict):
+        raise FormatError(f"{path}: is no JSON object of EasyLM's settings")
+    return {ours: said[theirs] for theirs, ours in _OURS.items() if said.get(theirs) is not None}
+
+
+def llama_config(config: ModelConfig) -> dict[str, Any]:
+    """The content of `llama_config.json` for this decoder."""
+    return {theirs: getattr(config, ours) for theirs, ours in _OURS.items()}
+
+
+def decoder_of(path: Path, sizes: Sizes, said: Mapping[str, Any], hints: Hints) -> tuple[ModelConfig, list[str]]:
+    """The decoder, and a sentence on each value that was assumed.
+
+    Args:
+        path: The checkpoint, for errors.
+        sizes: What the arrays say.
+        said: What `llama_config.json` says, by our names.
+        hints: What the user says.
+
+    Raises:
+        FormatError: They contradict each other, or the number of heads is not known.
+    """
+    for name in ("vocab_size", "dim", "ffn_dim", "n_layers"):
+        if said.get(name, getattr(sizes, name)) != getattr(sizes, name):
+            raise FormatError(f"{path}: has {name} = {getattr(sizes, name)}, but {LLAMA_CONFIG} says {said[name]!r}")
+    known: dict[str, Any] = {name: value for name in _HINTED if (value := getattr(hints, name)) is not None}
+    known.update(said)
+    preset = _preset(sizes)
+    notes: list[str] = []
+    values = known | _heads(path, sizes, known, preset, notes)
+    for name in ("norm_eps", "context", "rope_theta"):
+        if name not in values:
+            values[name] = getattr(preset or _DEFAULT, name)
+            notes.append(f"{name} = {values[name]} is assumed: {_because(preset)}")
+    if hints.rope_theta is None and values["rope_theta"] != EASYLM_THETA:
+        notes.append(
+            f"EasyLM's own code turns by {EASYLM_THETA} whatever its settings say: a model that was trained with it "
+            f"needs rope_theta = {EASYLM_THETA}"
+        )
+    values |= {"vocab_size": sizes.vocab_size, "dim": sizes.dim, "ffn_dim": sizes.ffn_dim, "n_layers": sizes.n_layers}
+    config = model_config(path, values)
+    hints.refuse_other_values(path, config)
+    return config, notes
+
+
+def _heads(
+    path: Path, sizes: Sizes, known: Mapping[str, Any], preset: _Preset | None, notes: list[str]
+) -> dict[str, int]:
+    """n_heads, n_kv_heads and head_dim: two rows of widths that any one of them explains."""
+    heads, kv_heads = known.get("n_heads"), known.get("n_kv_heads")
+    for name, value in (("n_heads", heads), ("n_kv_heads", kv_heads)):
+        if value is not None and (type(value) is not int or value < 1):
+            raise FormatError(f"{path}: n_heads and n_kv_heads are whole numbers from 1, but {name} is {value!r}")
+    if heads is None and kv_heads is None:
+        if preset is None:
+            raise FormatError(
+                f"{path}: does not say how many heads it has, and the sizes (width {sizes.dim}, feed-forward "
+                f"{sizes.ffn_dim}, {sizes.n_layers} layers) are none of EasyLM's presets",
+                hint=f"give the number of query heads with --heads, such as {max(1, sizes.queries // 128)} for heads "
+                "128 wide",
+            )
+        heads = preset.n_heads
+        notes.append(f"n_heads = {heads} is assumed: {_because(preset)}")
+    parts, rows = (heads, sizes.queries) if heads is not None else (kv_heads, sizes.keys)
+    width, rest = divmod(rows, parts or 1)
+    if rest or not width or sizes.queries % width or sizes.keys % width:
+        raise FormatError(
+            f"{path}: wq has {sizes.queries} rows and wk {sizes.keys}, which are not whole heads for "
+            f"{'n_heads' if heads is not None else 'n_kv_heads'} = {parts}"
+        )
+    found = {"n_heads": sizes.queries // width, "n_kv_heads": sizes.keys // width, "head_dim": width}
+    if kv_heads not in (None, found["n_kv_heads"]):
+        raise FormatError(
+            f"{path}: wk has {sizes.keys} rows, {found['n_kv_heads']} heads of {width}, but n_kv_heads = {kv_heads} "
+            "was given"
+        )
+    return found
+
+
+def _preset(sizes: Sizes) -> _Preset | None:
+    """The preset of exactly these sizes; a head width that is only usual would be a guess."""
+    for preset in _PRESETS:
+        same = (preset.dim, preset.ffn_dim, preset.n_layers) == (sizes.dim, sizes.ffn_dim, sizes.n_layers)
+        if same and preset.vocab_size in (None, sizes.vocab_size) and sizes.queries == sizes.dim:
+            return preset
+    return None
+
+
+def _because(preset: _Preset | None) -> str:
+    if preset is None:
+        return "no EasyLM checkpoint says it, and EasyLM takes this by default"
+    twin = f" ({preset.twin})" if preset.twin else ""
+    return f"no EasyLM checkpoint says it, and EasyLM's preset of these sizes, {preset.name}, has it{twin}"

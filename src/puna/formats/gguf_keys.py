@@ -1,0 +1,232 @@
+"""The decoder in the metadata of a GGUF file: keys `llama.*`, and Llama 3.1's rotary scaling as a tensor of factors.
+
+GGUF keeps floats as float32; they are read as the shortest decimal number of that float32, so 1e-6 comes back as 1e-6.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from puna.config.recipe import ModelConfig, RopeScaling
+from puna.core.errors import FormatError
+from puna.core.units import format_count
+from puna.formats.checkpoint import Hints, model_config
+from puna.formats.gguf_mix import FILE_TYPES
+from puna.model.count import parameters
+from puna.model.llama import rope_frequencies
+
+ARCHITECTURE = "llama"
+FREQUENCIES = "rope_freqs.weight"
+"""The tensor of numbers by which llama.cpp divides the rotary frequencies of the pairs of a head."""
+
+_SCALING = "puna.rope_scaling"
+"""Our key: the scaling from which the tensor of factors was made, which GGUF has no keys for, as JSON."""
+
+_OTHER_DECODERS = (
+    "expert_count", "attention.scale", "attention.clamp_kqv", "logit_scale", "residual_scale", "embedding_scale",
+)  # fmt: skip
+"""Keys of decoders that use the architecture's name and compute something else."""
+
+_CONTEXT = 2048
+_THETA = 10_000.0
+
+
+def metadata_of(config: ModelConfig, file_type: str, name: str | None) -> dict[str, Any]:
+    """What a file says of the decoder: integers are written as uint32, floats as float32."""
+    prefix = f"{ARCHITECTURE}."
+    values: dict[str, Any] = {
+        "general.architecture": ARCHITECTURE,
+        "general.type": "model",
+        "general.size_label": format_count(parameters(config).total),
+        "general.file_type": FILE_TYPES[file_type].number,
+        "general.quantization_version": 2,
+        f"{prefix}vocab_size": config.vocab_size,
+        f"{prefix}context_length": config.context,
+        f"{prefix}embedding_length": config.dim,
+        f"{prefix}block_count": config.n_layers,
+        f"{prefix}feed_forward_length": config.ffn_dim,
+        f"{prefix}attention.head_count": config.n_heads,
+        f"{prefix}attention.head_count_kv": config.n_kv_heads,
+        f"{prefix}attention.key_length": config.head_dim,
+        f"{prefix}attention.value_length": config.head_dim,
+        f"{prefix}attention.layer_norm_rms_epsilon": config.norm_eps,
+        f"{prefix}rope.dimension_count": config.head_dim,
+        f"{prefix}rope.freq_base": config.rope_theta,
+    }
+    if name is not None:
+        values["general.name"] = name
+    if (scaling := config.rope_scaling) is not None:
+        if scaling.kind == "linear":
+            values |= {f"{prefix}rope.scaling.type": "linear", f"{prefix}rope.scaling.factor": scaling.factor}
+        else:
+            values[_SCALING] = scaling.model_dump_json()
+    return values
+
+
+def frequency_factors(config: ModelConfig) -> Tensor | None:
+    """How many times slower than without scaling each pair of a head turns, (H/2) in float32; None where none does."""
+    if config.rope_scaling is None or config.rope_scaling.kind == "linear":
+        return None
+    plain = rope_frequencies(config.head_dim, config.rope_theta)
+    return plain / rope_frequencies(config.head_dim, config.rope_theta, config.rope_scaling)
+
+
+class Keys:
+    """Metadata, read key by key with the type that is expected.
+
+    Args:
+        path: The file.
+        metadata: All its keys.
+    """
+
+    def __init__(self, path: Path, metadata: dict[str, Any]) -> None:
+        self._path = path
+        self._metadata = metadata
+
+    def get(self, key: str, kinds: type | tuple[type, ...], expected: str) -> Any:
+        """A value, or None where there is none.
+
+        Raises:
+            FormatError: It is of another type; `expected` names the right one.
+        """
+        value = self._metadata.get(key)
+        if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool)):
+            raise FormatError(f"{self._path}: {key} is {value!s:.80}, expected {expected}")
+        return value
+
+    def count(self, key: str) -> int | None:
+        """A number that is the same for all layers, or None; files may give one for each layer.
+
+        Raises:
+            FormatError: It is none, or differs from layer to layer.
+        """
+        value = self.get(key, (int, list), "a whole number")
+        if not isinstance(value, list):
+            return value
+        if len(set(map(repr, value))) != 1 or type(value[0]) is not int:
+            raise FormatError(f"{self._path}: {key} differs between layers, which a LLaMA decoder cannot express")
+        return value[0]
+
+    def needed(self, key: str) -> int:
+        """A number that must be there.
+
+        Raises:
+            FormatError: It is not.
+        """
+        value = self.count(key)
+        if value is None:
+            raise FormatError(f"{self._path}: lacks the key {key}")
+        return value
+
+    def number(self, key: str) -> float | None:
+        """A float as the shortest decimal number that gives it, or None.
+
+        Raises:
+            FormatError: It is no number, or not a finite one.
+        """
+        value = self.get(key, (int, float), "a number")
+        if value is None:
+            return None
+        with np.errstate(over="ignore"):
+            number = float(str(np.float32(value)))
+        if not math.isfinite(number):
+            raise FormatError(f"{self._path}: {key} is {value}, expected a number")
+        return number
+
+
+def config_of(
+    path: Path, metadata: dict[str, Any], *, vocab_size: int, tied: bool, factors: Tensor | None, hints: Hints
+) -> tuple[ModelConfig, list[str]]:
+    """The decoder that a file's metadata say, and a note for each value that was assumed.
+
+    Args:
+        path: The file.
+        metadata: All its keys.
+        vocab_size: Rows of the embedding.
+        tied: Whether there is no output layer of its own.
+        factors: The tensor of frequency factors, if there is one.
+        hints: What the user says; it is taken where the file says nothing.
+
+    Raises:
+        FormatError: A key is missing, no number, or of a decoder that is no LLaMA.
+    """
+    keys, notes, prefix = Keys(path, metadata), list[str](), f"{ARCHITECTURE}."
+    for key in _OTHER_DECODERS:
+        if keys.get(prefix + key, (int, float), "a number"):
+            raise FormatError(f"{path}: has {prefix}{key} = {metadata[prefix + key]}, which is no LLaMA decoder's")
+
+    def assumed(key: str, found: float | None, hint: float | None, default: float) -> Any:
+        if found is None and hint is None:
+            notes.append(f"{path.name} does not say {prefix}{key}; {default:g} is assumed")
+        return next(value for value in (found, hint, default) if value is not None)
+
+    dim, n_heads = keys.needed(f"{prefix}embedding_length"), keys.needed(f"{prefix}attention.head_count")
+    head_dim = keys.count(f"{prefix}attention.key_length") or (0 if dim % (n_heads or 1) else dim // (n_heads or 1))
+    for key in ("attention.value_length", "rope.dimension_count"):
+        other = keys.count(prefix + key)
+        if other is not None and other != head_dim:
+            raise FormatError(f"{path}: has {prefix}{key} = {other}, but its heads are {head_dim} wide")
+    eps = keys.number(f"{prefix}attention.layer_norm_rms_epsilon")
+    if eps is None and hints.norm_eps is None:
+        raise FormatError(f"{path}: lacks the key {prefix}attention.layer_norm_rms_epsilon", hint="pass --norm-eps")
+    theta = assumed("rope.freq_base", keys.number(f"{prefix}rope.freq_base"), hints.rope_theta, _THETA)
+    values = {
+        "dim": dim,
+        "n_layers": keys.needed(f"{prefix}block_count"),
+        "n_heads": n_heads,
+        "n_kv_heads": keys.count(f"{prefix}attention.head_count_kv") or n_heads,
+        "head_dim": head_dim,
+        "ffn_dim": keys.needed(f"{prefix}feed_forward_length"),
+        "vocab_size": vocab_size,
+        "context": assumed("context_length", keys.count(f"{prefix}context_length"), hints.context, _CONTEXT),
+        "rope_theta": theta,
+        "norm_eps": hints.norm_eps if eps is None else eps,
+        "tie_embeddings": tied,
+        "rope_scaling": _linear(path, keys, prefix),
+    }
+    config = model_config(path, values)
+    if factors is not None:
+        config = model_config(path, values | {"rope_scaling": _llama3(path, keys, config, factors)})
+    hints.refuse_other_values(path, config)
+    return config, notes
+
+
+def _linear(path: Path, keys: Keys, prefix: str) -> dict[str, Any] | None:
+    """A linear scaling that the keys say, if any."""
+    kind = keys.get(f"{prefix}rope.scaling.type", str, "a string")
+    factor = keys.number(f"{prefix}rope.scaling.factor") or keys.number(f"{prefix}rope.scale_linear")
+    if kind not in (None, "none", "linear"):
+        raise FormatError(f"{path}: has {prefix}rope.scaling.type = {kind!r}, expected 'none' or 'linear'")
+    return None if kind == "none" or factor in (None, 1.0) else {"kind": "linear", "factor": factor}
+
+
+def _llama3(path: Path, keys: Keys, config: ModelConfig, factors: Tensor) -> dict[str, Any] | None:
+    """The scaling of Llama 3.1's kind that makes these factors.
+
+    Raises:
+        FormatError: None does that is known: neither the one of our key nor one with the released models' constants.
+    """
+    if factors.shape != (config.head_dim // 2,):
+        raise FormatError(
+            f"{path}: {FREQUENCIES} is {list(factors.shape)}, but a head has {config.head_dim // 2} pairs"
+        )
+    if torch.equal(factors, torch.ones_like(factors)):
+        return None
+    said = keys.get(_SCALING, str, "a string")
+    original = keys.count(f"{ARCHITECTURE}.rope.scaling.original_context_length")
+    guess = {"kind": "llama3", "factor": float(str(np.float32(factors.max().item())))}
+    guess |= {} if original is None else {"original_context": original}
+    refused = FormatError(f"{path}: the factors of {FREQUENCIES} are of no rotary scaling of Llama 3.1's kind")
+    try:
+        scaling = RopeScaling.model_validate(guess if said is None else json.loads(said))
+    except ValueError:  # pydantic's and json's
+        raise refused from None
+    expected = frequency_factors(config.model_copy(update={"rope_scaling": scaling}))
+    if config.rope_scaling is not None or expected is None or not torch.allclose(expected, factors, rtol=1e-5, atol=0):
+        raise refused
+    return scaling.model_dump()

@@ -1,0 +1,84 @@
+"""A model in any format becomes a Puna model directory, complete or not at all."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from puna.core.console import progress, say, warn
+from puna.core.errors import FormatError
+from puna.core.files import atomic_directory, sha256_file
+from puna.formats.cast import CastCheckpoint, common_dtype
+from puna.formats.checkpoint import Checkpoint, Hints
+from puna.formats.compare import compare_weights
+from puna.formats.describe import describe
+from puna.formats.native import open_native, write_native
+from puna.formats.registry import named, recognise
+from puna.formats.watched import Watched
+from puna.tokenizer.load import load_tokenizer
+from puna.tokenizer.tokenizer import Tokenizer
+
+
+def import_model(
+    path: Path, out: Path, hints: Hints, *, form: str | None = None, dtype: str | None = None, force: bool = False
+) -> None:
+    """Write `out`, a model directory with the weights of `path`, and read it back to prove them the same.
+
+    Args:
+        path: A file or directory in any format that Puna reads.
+        out: The directory to make.
+        hints: What the files do not say.
+        form: The format's name; None recognises it.
+        dtype: What to round the weights to; None keeps theirs, float32 where they are quantized.
+        force: Whether an existing `out` gives way.
+
+    Raises:
+        FormatError: The format is unknown, the files are damaged or incomplete, or this is no LLaMA decoder.
+        TokenizerError: The tokenizer cannot be used.
+        StorageError: `out` exists, or the disk is full.
+    """
+    reader = recognise(path) if form is None else named(form)
+    checkpoint = reader.open(path, hints)
+    tokenizer = checked_tokenizer(checkpoint, hints)
+    for line in describe(checkpoint, reader.title, tokenizer):
+        say(line)
+    checkpoint.check_complete()
+    source = CastCheckpoint(checkpoint, dtype or common_dtype(checkpoint))
+    total = sum(stored.n_bytes for stored in source.stored.values())
+    with atomic_directory(out, replace=force) as directory:
+        with progress("hash the source", None, "bytes") as advance:
+            inputs = _hashes(path, advance)
+        with progress("write the weights", total, "bytes") as advance:
+            watched = Watched(source, advance)
+            results: dict[str, Any] = {"format": reader.name, "notes": checkpoint.notes}
+            write_native(watched, tokenizer, directory, inputs=inputs, results=results)
+        with progress("read them back", total, "bytes") as advance:
+            compare_weights(source, open_native(directory, Hints()), advance)
+    if tokenizer is None:
+        warn("no tokenizer was found, so this model can be exported and measured but takes no text (see --tokenizer)")
+    say(f"imported to {out}")
+
+
+def checked_tokenizer(checkpoint: Checkpoint, hints: Hints) -> Tokenizer | None:
+    """The tokenizer that was named, or the one that lies with the model; None where there is none.
+
+    Raises:
+        FormatError: It has more tokens than the model.
+        TokenizerError: It cannot be used.
+    """
+    tokenizer = load_tokenizer(hints.tokenizer) if hints.tokenizer else checkpoint.tokenizer()
+    if tokenizer is not None and tokenizer.vocab_size > checkpoint.config.vocab_size:
+        raise FormatError(
+            f"{tokenizer.origin}: has {tokenizer.vocab_size} tokens, but {checkpoint.path} has embeddings for "
+            f"{checkpoint.config.vocab_size}",
+            hint="name the tokenizer that the model was trained with: --tokenizer PATH",
+        )
+    return tokenizer
+
+
+def _hashes(path: Path, advance: Callable[[float], None]) -> dict[str, str]:
+    files = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
+    hashes = {}
+    for file in files:
+        hashes[file.name] = sha256_file(file)
+        advance(file.stat().st_size)
+    return hashes

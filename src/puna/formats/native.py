@@ -1,0 +1,84 @@
+"""Puna's own model directory, read and written one tensor at a time."""
+
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from torch import Tensor
+
+from puna.core.files import sha256_file
+from puna.core.records import Record
+from puna.formats.checkpoint import Checkpoint, Hints, Stored, check_dtype, check_shape
+from puna.formats.sharded import ShardedSafetensors
+from puna.formats.table import weights
+from puna.model.files import CONFIG, WEIGHTS, model_header, read_config
+from puna.model.safetensors import write_safetensors
+from puna.tokenizer.load import find_tokenizer, load_tokenizer
+from puna.tokenizer.tokenizer import Tokenizer
+
+
+def is_native(path: Path) -> bool:
+    """Whether `path` is a Puna model directory."""
+    return (path / CONFIG).is_file()
+
+
+class NativeCheckpoint(Checkpoint):
+    """A Puna model directory, opened; its hashes are not checked (`puna.model.files.check_files` does)."""
+
+    format = "puna"
+
+    def __init__(self, path: Path) -> None:
+        self._file = ShardedSafetensors(path / WEIGHTS)
+        config = read_config(path)
+        shapes = {weight.name: weight.shape for weight in weights(config)}
+        for name in self._file.names:
+            if name in shapes:
+                check_shape(path / WEIGHTS, name, self._file.shape(name), shapes[name])
+                check_dtype(path / WEIGHTS, name, self._file.dtype(name))
+        stored = {name: Stored(self._file.dtype(name), self._file.nbytes(name)) for name in self._file.names}
+        extra = [name for name in stored if name not in shapes]
+        super().__init__(path, config, {name: stored[name] for name in stored if name in shapes}, extra)
+
+    def tensor(self, name: str) -> Tensor:
+        """One parameter, a view of the mapped file."""
+        return self._file.tensor(name)
+
+    def tokenizer(self) -> Tokenizer | None:
+        """The tokenizer, if the model has one."""
+        return None if find_tokenizer(self.path) is None else load_tokenizer(self.path)
+
+
+def open_native(path: Path, hints: Hints) -> NativeCheckpoint:
+    """A Puna model directory, which says all that hints could.
+
+    Raises:
+        CheckpointError: model.toml is missing or damaged.
+        FormatError: The weights are damaged or not of the shapes that model.toml makes.
+    """
+    hints.refuse_other_values(path, read_config(path))
+    return NativeCheckpoint(path)
+
+
+def write_native(
+    source: Checkpoint, tokenizer: Tokenizer | None, directory: Path, *, inputs: dict[str, str], results: dict[str, Any]
+) -> None:
+    """Write a model directory that every command of Puna reads.
+
+    Args:
+        source: The weights.
+        tokenizer: Its tokenizer; without one the model can be exported and measured, but not asked.
+        directory: An empty directory.
+        inputs: SHA-256 of the files it was made from, for its record.
+        results: What was found about them, for its record.
+
+    Raises:
+        FormatError: The source is damaged.
+        OSError: The disk is full.
+    """
+    record = Record("import", config=source.config.model_dump(exclude_none=True), inputs=inputs, results=results)
+    write_safetensors(directory / WEIGHTS, {name: source.like(name) for name in source.weights}, source.tensor)
+    (directory / CONFIG).write_text(tomli_w.dumps(model_header(source.config)), encoding="utf-8")
+    if tokenizer is not None:
+        (directory / tokenizer.file).write_bytes(tokenizer.content)
+    record.outputs = {path.name: sha256_file(path) for path in sorted(directory.iterdir())}
+    record.write(directory / "record.json")

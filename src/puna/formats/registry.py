@@ -1,0 +1,83 @@
+"""The formats, and which of them a file or directory is in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from puna.core.errors import FormatError
+from puna.formats.checkpoint import Checkpoint, Hints
+from puna.formats.easylm_read import is_easylm, open_easylm
+from puna.formats.gguf_read import is_gguf, open_gguf
+from puna.formats.hf_read import is_hf, open_hf
+from puna.formats.llama2c_read import is_llama2c, open_llama2c
+from puna.formats.llama_read import is_llama, open_llama
+from puna.formats.native import is_native, open_native
+from puna.formats.openlm_read import is_openlm, open_openlm
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format."""
+
+    name: str
+    """As `puna export --to` and `puna import --from` have it."""
+    title: str
+    """As its users know it."""
+    recognises: Callable[[Path], bool]
+    """Whether a file or directory is in it; cheap, never raises."""
+    open: Callable[[Path, Hints], Checkpoint]
+    """Its reader."""
+
+
+FORMATS = (
+    Format("puna", "Puna model", is_native, open_native),
+    Format("openlm", "OpenLM checkpoint", is_openlm, open_openlm),
+    Format("hf", "Hugging Face directory", is_hf, open_hf),
+    Format("llama", "original LLaMA directory", is_llama, open_llama),
+    Format("gguf", "GGUF file", is_gguf, open_gguf),
+    Format("easylm", "EasyLM checkpoint", is_easylm, open_easylm),
+    Format("llama2c", "llama2.c file", is_llama2c, open_llama2c),
+)
+"""In the order in which they are asked; the last has no mark of its own but its length."""
+
+
+def recognise(path: Path) -> Format:
+    """The format that a file or directory is in.
+
+    Raises:
+        FormatError: None of them.
+    """
+    if not path.exists():
+        raise FormatError(f"{path}: is not there")
+    for candidate in FORMATS:
+        if candidate.recognises(path):
+            return candidate
+    known = ", ".join(f"{form.title} ({form.name})" for form in FORMATS)
+    raise FormatError(f"{path}: is in no format that Puna reads", hint=f"it reads: {known}; see docs/formats")
+
+
+def named(name: str) -> Format:
+    """The format of this name.
+
+    Raises:
+        FormatError: There is none.
+    """
+    for form in FORMATS:
+        if form.name == name:
+            return form
+    raise FormatError(f"{name!r} is no format; expected one of {', '.join(form.name for form in FORMATS)}")
+
+
+def open_checkpoint(path: Path, hints: Hints | None = None, *, form: str | None = None) -> Checkpoint:
+    """A model in any format, opened without reading its weights.
+
+    Args:
+        path: A file or directory.
+        hints: What the format does not say.
+        form: The format's name; None recognises it.
+
+    Raises:
+        FormatError: It is in no format that Puna reads, damaged, or no LLaMA decoder.
+    """
+    reader = recognise(path) if form is None else named(form)
+    return reader.open(path, hints or Hints())

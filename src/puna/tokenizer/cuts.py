@@ -1,0 +1,88 @@
+"""Cuts: where a text can be taken apart so that the ids of its parts, in a row, are those of the whole.
+
+A table of 256 x 256 says between which two bytes of UTF-8 this is so, whatever stands around them.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from puna.tokenizer.byte_level import GPT2_PATTERN, LLAMA3_PATTERN, LLAMA_CPP_DEFAULT
+
+Cuts = NDArray[np.bool_]
+"""(256, 256): whether there is a cut between a byte and the next one."""
+
+_LETTERS = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", dtype=np.uint8)
+_DIGITS = np.frombuffer(b"0123456789", dtype=np.uint8)
+_MARKS = np.frombuffer(b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", dtype=np.uint8)
+_BLANKS = np.frombuffer(b" \t\v\f", dtype=np.uint8)
+_BREAKS = np.frombuffer(b"\r\n", dtype=np.uint8)
+_SPACES = "\x85\xa0\u1680\u180e\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200C)))
+_OTHERS = np.array(sorted({*range(0x80, 0xC0)} - {space.encode()[-1] for space in _SPACES}), dtype=np.uint8)
+"""Last bytes of characters beyond ASCII that no white space ends in, by any version of Unicode."""
+
+_RUNS = {r"\p{N}", r"\p{N}+", "[0-9][0-9][0-9]", LLAMA_CPP_DEFAULT.patterns[0]}
+"""Patterns that match nothing but digits or nothing but marks: no match reaches from one kind to another."""
+
+
+def cuts_between(pieces: Iterable[bytes]) -> Cuts:
+    """The cuts of a vocabulary whose merges may happen anywhere in a text: where no merge can reach across.
+
+    A merge makes a piece, so it needs one in which the two bytes stand beside each other. A character is never taken
+    apart, whether a piece holds it or not.
+    """
+    cuts = cuts_outside(pieces, np.ones((256, 256), dtype=np.bool_))
+    cuts[:, 0x80:0xC0] = False  # the second, third or fourth byte of a character
+    return cuts
+
+
+def cuts_outside(strings: Iterable[bytes], cuts: Cuts) -> Cuts:
+    """Those of the cuts that take none of these strings apart."""
+    cuts = cuts.copy()
+    for string in strings:
+        data = np.frombuffer(string, dtype=np.uint8)
+        cuts[data[:-1], data[1:]] = False
+    return cuts
+
+
+def cuts_of(patterns: tuple[str, ...]) -> Cuts | None:
+    """The cuts of a byte-level BPE that splits text by these patterns, each what the ones before it have left.
+
+    No match of a pattern reaches across such a cut, and none looks at what is behind it. That is decided by what ASCII
+    characters are, and for others only where they stand before ASCII's white space, so that no two versions of Unicode
+    can differ about it. The byte behind a cut is ASCII, so composing characters (NFC) does not reach across either.
+
+    Returns:
+        None where a pattern is not known.
+    """
+    tables = [_TABLES[pattern]() for pattern in patterns if pattern in _TABLES]
+    if not tables or not {*patterns} <= _RUNS | {*_TABLES}:
+        return None
+    return np.logical_and.reduce(tables)
+
+
+def _gpt2_cuts() -> Cuts:
+    """White space begins a word, and so does each change of kind; a mark's `'` may begin a contraction."""
+    cuts = np.zeros((256, 256), dtype=np.bool_)
+    cuts[np.ix_(_join(_LETTERS, _DIGITS, _MARKS, _OTHERS), _join(_BLANKS, _BREAKS))] = True
+    cuts[np.ix_(_LETTERS, _join(_DIGITS, _MARKS))] = True
+    cuts[np.ix_(_DIGITS, _join(_LETTERS, _MARKS))] = True
+    cuts[np.ix_(_MARKS, _join(_LETTERS, _DIGITS))] = True
+    cuts[ord("'"), _LETTERS] = False
+    return cuts
+
+
+def _llama3_cuts() -> Cuts:
+    """A mark may be one match with the letters or the line breaks behind it."""
+    cuts = _gpt2_cuts()
+    cuts[np.ix_(_MARKS, _LETTERS)] = False
+    cuts[np.ix_(_join(_MARKS, _OTHERS), _BREAKS)] = False
+    return cuts
+
+
+def _join(*kinds: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.concatenate(kinds)
+
+
+_TABLES = {GPT2_PATTERN: _gpt2_cuts, LLAMA3_PATTERN: _llama3_cuts}

@@ -1,0 +1,91 @@
+"""Which tokens begin and end a text, and whether encoders put the first, in Hugging Face's files.
+
+tokenizer.json has no place for the names of these tokens; tokenizer_config.json, which may lie beside it, has. What it
+says is kept in the post-processor's list of special tokens, as `bos` and `eos`, where every reader passes over it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from puna.core.errors import TokenizerError
+
+_BOS = ("<|begin_of_text|>", "<s>", "<|startoftext|>", "<bos>")
+_EOS = ("<|end_of_text|>", "</s>", "<|endoftext|>", "<eos>")
+"""What the tokens are called where no file says which they are."""
+
+Piece = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The tokens at the ends of a text, as the vocabulary writes them."""
+
+    bos: str
+    eos: str
+    add_bos: bool
+    """Whether encoders put `bos` before a text."""
+
+
+def read_ends(data: dict[str, Any], config: dict[str, Any] | None, origin: str) -> Ends:
+    """The ends that a tokenizer.json tells, and the tokenizer_config.json beside it, which is asked first.
+
+    Raises:
+        TokenizerError: Nothing says which token ends a text.
+    """
+    said = config or {}
+    template = _template(data.get("post_processor"))
+    names = {name: entry["tokens"][0] for name, entry in template.get("special_tokens", {}).items()}
+    before, after = _around_text(template.get("single", []), names)
+    special = {token["content"] for token in data.get("added_tokens", []) if token["special"]}
+
+    def known(candidates: tuple[str, ...]) -> str | None:
+        return next((name for name in candidates if name in special), None)
+
+    eos = _name(said.get("eos_token")) or names.get("eos") or after or known(_EOS)
+    if eos is None:
+        raise TokenizerError(
+            f"{origin}: does not say which token ends a text",
+            hint="put the tokenizer_config.json that belongs to it beside it",
+        )
+    bos = _name(said.get("bos_token")) or names.get("bos") or before or known(_BOS) or eos
+    asked = said.get("add_bos_token")
+    return Ends(bos, eos, asked if isinstance(asked, bool) else before is not None)
+
+
+def template_of(ends: Ends, ids: dict[str, int]) -> dict[str, Any]:
+    """A post-processor that puts BOS where `ends` asks for it and names both tokens."""
+    first: list[Piece] = [{"SpecialToken": {"id": "bos", "type_id": 0}}] if ends.add_bos else []
+    second: list[Piece] = [{"SpecialToken": {"id": "bos", "type_id": 1}}] if ends.add_bos else []
+    text: list[Piece] = [{"Sequence": {"id": "A", "type_id": 0}}]
+    pair: list[Piece] = [{"Sequence": {"id": "B", "type_id": 1}}]
+    return {
+        "type": "TemplateProcessing",
+        "single": first + text,
+        "pair": first + text + second + pair,
+        "special_tokens": {
+            role: {"id": role, "ids": [ids[token]], "tokens": [token]}
+            for role, token in (("bos", ends.bos), ("eos", ends.eos))
+        },
+    }
+
+
+def _template(processor: dict[str, Any] | None) -> dict[str, Any]:
+    """The template among the post-processors; an empty one where there is none."""
+    match processor:
+        case {"type": "TemplateProcessing"}:
+            return processor
+        case {"type": "Sequence", "processors": steps}:
+            return next((found for step in steps if (found := _template(step))), {})
+    return {}
+
+
+def _around_text(pieces: list[Piece], names: dict[str, str]) -> tuple[str | None, str | None]:
+    """The special token right before a single text and that right after it."""
+    tokens = [names[piece["SpecialToken"]["id"]] if "SpecialToken" in piece else None for piece in pieces]
+    at = tokens.index(None) if None in tokens else len(tokens)
+    return (tokens[0] if at > 0 else None), (tokens[at + 1] if at + 1 < len(tokens) else None)
+
+
+def _name(token: Any) -> str | None:
+    """tokenizer_config.json writes a token as a string or as an object."""
+    return token.get("content") if isinstance(token, dict) else token

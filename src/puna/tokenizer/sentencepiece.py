@@ -1,0 +1,159 @@
+"""SentencePiece BPE without loss.
+
+SentencePiece puts a space before the text (the dummy prefix) and writes every space as U+2581, so it reads a U+2581 in
+the text as a space. Puna writes that one character as its three bytes instead, so decoding gives back any text
+exactly; for all other text the ids are SentencePiece's own.
+"""
+
+from functools import cached_property
+
+import numpy as np
+import sentencepiece
+
+from puna.core.errors import TokenizerError
+from puna.tokenizer.cuts import cuts_between
+from puna.tokenizer.sentencepiece_model import USER_DEFINED, Piece, adds_bos, is_plain_bpe, read_pieces
+from puna.tokenizer.tokenizer import Tokenizer
+from puna.tokenizer.words import Ids, Lengths, WordEncoder
+
+SPACE = "\u2581"
+"""How a piece writes a space."""
+
+_PROBE = "  Two  spaces,\ta \ufb01 ligature, \u2581\r\n"
+"""What a tokenizer changes that merges spaces or normalises characters."""
+
+
+class SentencePieceTokenizer(Tokenizer):
+    """A SentencePiece BPE model whose pieces include all 256 bytes.
+
+    Args:
+        content: The content of a `tokenizer.model`.
+        origin: What to call it in errors.
+
+    Raises:
+        TokenizerError: It is no SentencePiece model, or not one that Puna can use.
+    """
+
+    kind = "sentencepiece"
+    file = "tokenizer.model"
+
+    def __init__(self, content: bytes, origin: str = "tokenizer.model") -> None:
+        self._processor = processor = sentencepiece.SentencePieceProcessor()
+        try:
+            processor.LoadFromSerializedProto(content)
+            pieces = [self._read_piece(token) for token in range(processor.vocab_size())]
+        except (RuntimeError, TypeError, ValueError):
+            raise TokenizerError(f"{origin}: is no SentencePiece model, or a damaged one") from None
+        # No piece of our own is asked: only the dummy prefix makes tokens of one space two spaces' bytes.
+        prefix = b"".join(pieces[token] for token in processor.encode("a")) == b" a"
+        super().__init__(
+            content, origin, pieces, bos_id=processor.bos_id(), eos_id=processor.eos_id(), unk_id=processor.unk_id(),
+            add_bos=adds_bos(content), space_prefix=prefix,
+        )  # fmt: skip
+        self._check_usable()
+
+    def _check_usable(self) -> None:
+        if self.bos_id < 0 or self.eos_id < 0:
+            raise TokenizerError(f"{self.origin}: has <s> {self.bos_id} and </s> {self.eos_id}, Puna needs both")
+        n_bytes = len({self._token_bytes[token] for token in range(self.vocab_size) if self.is_byte(token)})
+        if n_bytes != 256:
+            raise TokenizerError(f"{self.origin}: has {n_bytes} byte pieces of 256, so it cannot write every text")
+        if not self.lossless:
+            raise TokenizerError(
+                f"{self.origin}: does not give text back as it was; Puna needs a model that does not normalise and "
+                "keeps runs of spaces"
+            )
+
+    @cached_property
+    def added(self) -> dict[str, int]:
+        """Ids of the user-defined pieces."""
+        return {piece.text: token for token, piece in enumerate(self.pieces) if piece.kind == USER_DEFINED}
+
+    @cached_property
+    def pieces(self) -> list[Piece]:
+        """The vocabulary as it lies in the file."""
+        try:
+            return read_pieces(self.content)
+        except ValueError as error:
+            raise TokenizerError(f"{self.origin}: is a damaged SentencePiece model: {error!s:.200}") from None
+
+    @cached_property
+    def lossless(self) -> bool:
+        """Whether text comes back as it was."""
+        return self.decode(self.encode(_PROBE)) == _PROBE
+
+    def piece(self, token: int) -> str:
+        """The piece of the vocabulary with this id."""
+        return self._processor.id_to_piece(token)
+
+    def score(self, token: int) -> float:
+        """The piece's score: the higher it is, the earlier the merge that makes it was learned."""
+        return self._processor.get_score(token)
+
+    def is_byte(self, token: int) -> bool:
+        """Whether the piece stands for one byte."""
+        return self._processor.is_byte(token)
+
+    def is_control(self, token: int) -> bool:
+        """Whether the piece is <unk>, <s>, </s> or another that stands for no text."""
+        return self._processor.is_control(token) or self._processor.is_unknown(token)
+
+    def _encode_texts(self, texts: list[str], threads: int) -> list[list[int]]:
+        encoded = self._processor.encode(texts, num_threads=threads)
+        return [
+            self._encode_around_spaces(text) if SPACE in text else ids for text, ids in zip(texts, encoded, strict=True)
+        ]
+
+    def _word_encoder(self) -> WordEncoder | None:
+        pieces = [
+            content
+            for token, content in enumerate(self._token_bytes)
+            if not self.is_byte(token) and not self.is_control(token)
+        ]
+        if not is_plain_bpe(self.content):
+            return None
+        known = {"\0": [self._nul], SPACE: self._space_ids}
+        prefix = " " if self.space_prefix else ""
+        return WordEncoder(self._encode_words, cuts_between(pieces), prefix=prefix, known=known, aside=SPACE)
+
+    def _encode_words(self, words: list[str]) -> tuple[Ids, Lengths]:
+        """Ids of words as they stand in the midst of a text, all in one call, in which NUL separates them."""
+        ids = np.array(self._processor.encode("\0" + "\0".join(words) + "\0"), dtype=np.uint32)
+        borders = np.flatnonzero(ids == self._nul)
+        ids = ids[borders[0] :]  # the dummy prefix is before it
+        return ids[ids != self._nul], np.diff(borders) - 1
+
+    @cached_property
+    def _nul(self) -> int:
+        return self._processor.piece_to_id("<0x00>")
+
+    def _encode_around_spaces(self, text: str) -> list[int]:
+        """Encode a text that holds U+2581: each one as its bytes, the stretches between as they stand."""
+        first, *rest = text.split(SPACE)
+        ids = self._processor.encode(first) if first else self._prefix_ids
+        for stretch in rest:
+            ids = ids + self._space_ids
+            if stretch:
+                ids += self._encode_without_prefix(stretch)
+        return ids
+
+    @cached_property
+    def _prefix_ids(self) -> list[int]:
+        return [self._processor.piece_to_id(SPACE)] if self.space_prefix else []
+
+    @cached_property
+    def _space_ids(self) -> list[int]:
+        return [self._processor.piece_to_id(f"<0x{byte:02X}>") for byte in SPACE.encode()]
+
+    def _encode_without_prefix(self, stretch: str) -> list[int]:
+        """Ids of text in the middle of a text, where no dummy prefix belongs.
+
+        SentencePiece never learns a piece that holds NUL, so nothing merges across one and what follows begins afresh.
+        """
+        return self._processor.encode("\0" + stretch)[len(self._processor.encode("\0")) :]
+
+    def _read_piece(self, token: int) -> bytes:
+        if self.is_control(token):
+            return b""
+        piece = self.piece(token)
+        return bytes([int(piece[3:5], 16)]) if self.is_byte(token) else piece.replace(SPACE, " ").encode()

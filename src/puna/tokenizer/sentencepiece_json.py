@@ -1,0 +1,105 @@
+"""A tokenizer.json that does what SentencePiece does, turned back into a SentencePiece model, and proved equal."""
+
+from typing import Any
+
+from puna.core.errors import TokenizerError
+from puna.tokenizer.agreement import check_agreement, first_disagreement, huggingface_form
+from puna.tokenizer.ends import read_ends
+from puna.tokenizer.sentencepiece import SPACE, SentencePieceTokenizer
+from puna.tokenizer.sentencepiece_model import (
+    BYTE,
+    CONTROL,
+    NORMAL,
+    UNKNOWN,
+    UNUSED,
+    USER_DEFINED,
+    Piece,
+    add_no_bos,
+    write_model,
+)
+
+_BYTES = {f"<0x{byte:02X}>" for byte in range(256)}
+
+
+def is_sentencepiece_like(data: Any) -> bool:
+    """Whether a tokenizer.json is a BPE that falls back to bytes, as its model says."""
+    match data:
+        case {"model": {"merges": _, "vocab": dict(vocabulary)}}:
+            return vocabulary.keys() >= _BYTES
+    return False
+
+
+def read_sentencepiece_json(
+    data: dict[str, Any], content: bytes, origin: str, config: dict[str, Any] | None
+) -> SentencePieceTokenizer:
+    """The SentencePiece model that gives the ids of a tokenizer.json.
+
+    Args:
+        data: The tokenizer.json.
+        content: The same as it lies in the file.
+        origin: What to call it in errors.
+        config: The tokenizer_config.json that lies beside it.
+
+    Raises:
+        TokenizerError: It is damaged, or no SentencePiece model gives the same ids for every text.
+    """
+    try:
+        ends = read_ends(data, config, origin)
+        model = write_model(
+            _pieces(data, origin), unk=data["model"]["unk_token"], bos=ends.bos, eos=ends.eos,
+            space_prefix=_puts_space(data),
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise TokenizerError(f"{origin}: is no tokenizer.json, or a damaged one: {error!r:.200}") from None
+    tokenizer = SentencePieceTokenizer(model if ends.add_bos else add_no_bos(model), origin)
+    # What only tokenizer_config.json says of BOS is not compared: the library reads tokenizer.json alone.
+    forms = {origin: huggingface_form(content, origin, bos_id=tokenizer.bos_id if ends.add_bos else None)}
+    if sentence := first_disagreement(check_agreement(tokenizer, forms)):
+        raise TokenizerError(
+            f"{origin}: does not do what a SentencePiece model does: {sentence}",
+            hint="use the tokenizer.model that it was made from",
+        )
+    return tokenizer
+
+
+def _pieces(data: dict[str, Any], origin: str) -> list[Piece]:
+    """The vocabulary; a piece's score is the rank of the first merge that makes it."""
+    model = data["model"]
+    ids: dict[str, int] = dict(model["vocab"])
+    kinds = dict.fromkeys(_BYTES, BYTE)
+    for token in data.get("added_tokens", []):
+        if ids.setdefault(token["content"], token["id"]) != token["id"]:
+            raise TokenizerError(f"{origin}: gives {token['content']!r} two ids")
+        kinds[token["content"]] = CONTROL if token["special"] else USER_DEFINED
+    kinds[model["unk_token"]] = UNKNOWN
+    scores: dict[str, float] = {}
+    for rank, merge in enumerate(model["merges"]):
+        left, right = merge.split(" ") if isinstance(merge, str) else merge
+        scores.setdefault(left + right, -float(rank))
+    pieces = sorted(ids, key=ids.__getitem__)
+    if [ids[piece] for piece in pieces] != list(range(len(pieces))):
+        raise TokenizerError(f"{origin}: has ids that are twice there, or left out")
+    lowest = -float(len(model["merges"]))
+    return [
+        Piece(
+            piece,
+            scores.get(piece, lowest),
+            # Nothing makes a longer piece for which there is no merge.
+            kinds.get(piece) or (UNUSED if len(piece) > 1 and piece not in scores else NORMAL),
+        )
+        for piece in pieces
+    ]
+
+
+def _puts_space(data: dict[str, Any]) -> bool:
+    """Whether a dummy prefix is put before the text."""
+    steps = [data.get("normalizer"), data.get("pre_tokenizer")]
+    for step in steps:
+        match step:
+            case {"type": "Sequence", "normalizers": list(inner)} | {"type": "Sequence", "pretokenizers": list(inner)}:
+                steps += inner
+            case {"type": "Prepend", "prepend": prefix}:
+                return prefix == SPACE
+            case {"type": "Metaspace"}:
+                return step.get("prepend_scheme", "always") != "never" and step.get("add_prefix_space", True)
+    return False

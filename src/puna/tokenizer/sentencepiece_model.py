@@ -1,0 +1,135 @@
+"""A SentencePiece model's file, read and written: a protocol buffer of pieces and the two specifications used here.
+
+The fields are those of sentencepiece_model.proto: ModelProto has pieces (1), trainer_spec (2) and normalizer_spec (3);
+a piece has its text (1), score (2) and type (3).
+"""
+
+import struct
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
+"""Types of pieces; GGUF numbers them alike."""
+
+_BPE = 2
+_NO_BOS = b"\xc0\x3e\x01"
+"""Field 1000 of ModelProto, which leaves the numbers from 200 on to whoever needs them: true."""
+
+_VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
+
+
+class Piece(NamedTuple):
+    """An entry of the vocabulary; its place is its id."""
+
+    text: str
+    score: float
+    """The higher it is, the earlier the merge that makes the piece."""
+    kind: int
+
+
+def read_pieces(content: bytes) -> list[Piece]:
+    """The pieces of a model.
+
+    Raises:
+        ValueError: It is no such file, or a damaged one.
+    """
+    pieces = []
+    for number, value in _fields(content):
+        if number == 1 and isinstance(value, bytes):
+            fields = dict(_fields(value))
+            text, score, kind = fields.get(1, b""), fields.get(2, b"\0\0\0\0"), fields.get(3, NORMAL)
+            if not isinstance(text, bytes) or not isinstance(score, bytes) or not isinstance(kind, int):
+                raise ValueError("a piece has a field of another type")
+            pieces.append(Piece(text.decode(), struct.unpack("<f", score)[0], kind))
+    return pieces
+
+
+def is_plain_bpe(content: bytes) -> bool:
+    """Whether a model is a BPE that maps no characters to others and writes spaces before words.
+
+    Raises:
+        ValueError: It is no such file, or a damaged one.
+    """
+    trainer, normalizer = {}, {}
+    for number, value in _fields(content):
+        if isinstance(value, bytes) and number in (2, 3):
+            (trainer if number == 2 else normalizer).update(_fields(value))
+    # model_type, treat_whitespace_as_suffix; precompiled_charsmap
+    return trainer.get(3) == _BPE and not trainer.get(24) and not normalizer.get(2)
+
+
+def write_model(pieces: Iterable[Piece], *, unk: str, bos: str, eos: str, space_prefix: bool) -> bytes:
+    """A BPE model with byte fallback that changes no character and keeps runs of spaces.
+
+    Args:
+        pieces: The vocabulary.
+        unk: The text of the piece for what cannot be written.
+        bos: The text of the piece that begins a text.
+        eos: The text of the piece that ends a text.
+        space_prefix: Whether a space is put before a text.
+    """
+    vocabulary = [
+        _field(1, _field(1, piece.text.encode()) + b"\x15" + struct.pack("<f", piece.score) + _integer(3, piece.kind))
+        for piece in pieces
+    ]
+    names = b"".join(_field(number, name.encode()) for number, name in ((45, unk), (46, bos), (47, eos)))
+    trainer = _integer(3, _BPE) + _integer(4, len(vocabulary)) + _integer(35, 1) + names
+    normalizer = _field(1, b"identity") + _integer(3, int(space_prefix)) + _integer(4, 0) + _integer(5, 1)
+    return b"".join(vocabulary) + _field(2, trainer) + _field(3, normalizer)
+
+
+def add_no_bos(content: bytes) -> bytes:
+    """The same model, with a note that encoders put no token before a text; other readers pass over it."""
+    return content + _NO_BOS if adds_bos(content) else content
+
+
+def adds_bos(content: bytes) -> bool:
+    """Whether encoders put a token before a text: they do unless there is that note."""
+    return not content.endswith(_NO_BOS)
+
+
+def _fields(content: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Numbers and values of a message's fields: whole numbers, or bytes."""
+    position = 0
+    while position < len(content):
+        key, position = _read_varint(content, position)
+        wire = key & 7
+        if wire == _VARINT:
+            value, position = _read_varint(content, position)
+            yield key >> 3, value
+            continue
+        if wire == _BYTES:
+            length, position = _read_varint(content, position)
+        elif wire in (_EIGHT_BYTES, _FOUR_BYTES):
+            length = 8 if wire == _EIGHT_BYTES else 4
+        else:
+            raise ValueError(f"wire type {wire} at byte {position}")
+        if position + length > len(content):
+            raise ValueError(f"a field goes beyond the {len(content)} bytes")
+        yield key >> 3, content[position : position + length]
+        position += length
+
+
+def _read_varint(content: bytes, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        if position >= len(content) or shift > 63:
+            raise ValueError(f"a number has no end at byte {position}")
+        byte = content[position]
+        value |= (byte & 0x7F) << shift
+        position, shift = position + 1, shift + 7
+        if byte < 0x80:
+            return value, position
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return _varint(number << 3 | _BYTES) + _varint(len(content)) + content
+
+
+def _integer(number: int, value: int) -> bytes:
+    return _varint(number << 3) + _varint(value)
+
+
+def _varint(value: int) -> bytes:
+    low, rest = value & 0x7F, value >> 7
+    return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])

@@ -1,0 +1,57 @@
+"""The text that an export is compared on."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from puna.cli.proof_text import proof_text
+from puna.core.errors import DataError
+from puna.core.layout import DataDir, RunDir
+from puna.data.documents import documents_of
+
+
+def test_the_users_text_comes_first(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("Das ist ein Text. " * 10_000)
+    found = proof_text(tmp_path, tmp_path / "mine.txt")
+    assert found.text.startswith("Das ist")
+    assert len(found.text) == 20_000
+    assert found.origin == str(tmp_path / "mine.txt")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"\xff\xfe", "is no UTF-8 text"), (b" \n", "holds no text"), (None, "cannot be read")]
+)
+def test_a_file_that_is_no_text_is_one_sentence(tmp_path: Path, content: bytes | None, said: str) -> None:
+    if content is not None:
+        (tmp_path / "mine.txt").write_bytes(content)
+    with pytest.raises(DataError, match=said):
+        proof_text(tmp_path, tmp_path / "mine.txt")
+
+
+def test_held_out_documents_of_the_runs_own_data_come_next(
+    tiny_run: RunDir, tiny_data: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    os.symlink(tiny_data.root, tmp_path / "data" / "tiny")
+    found = proof_text(tiny_run.root, None)
+    assert found.origin == "held-out documents of data/tiny"
+    for source in ("prose", "code"):
+        assert next(documents_of(tiny_data, source, "heldout")).text[:5000] in found.text
+
+
+def test_data_of_another_build_are_not_used(
+    tiny_run: RunDir, tiny_data: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_data.root, tmp_path / "data" / "tiny")
+    (tmp_path / "data" / "tiny" / "card.json").write_text("{}")
+    assert proof_text(tiny_run.root, None).origin == "the topics of Python's help(), not held out"
+
+
+def test_else_it_is_pythons_help(tmp_path: Path) -> None:
+    found = proof_text(tmp_path, None)
+    assert "statement" in found.text
+    assert found.origin == "the topics of Python's help(), not held out"

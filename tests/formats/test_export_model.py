@@ -1,0 +1,166 @@
+"""Exports: complete, proved, or not there."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from puna.core.errors import CheckpointError, ExportError, StorageError
+from puna.core.records import read_record
+from puna.formats import export_model as module
+from puna.formats.checkpoint import Hints
+from puna.formats.equivalence import Text, summary
+from puna.formats.export_model import Options, export_model
+from puna.formats.import_model import import_model
+from puna.formats.native import write_native
+from puna.model.files import load_model
+from puna.tokenizer.tokenizer import Tokenizer
+
+TEXT = Text("def main(argv):\n    return 0\n" * 200, "a program")
+FORMATS = ["hf", "llama", "easylm", "gguf", "llama2c", "openlm"]
+ONE_MODEL = pytest.mark.parametrize("model_dir", ["grouped heads"], indirect=True)
+
+
+@pytest.fixture
+def model(source: Callable[..., Any], tokenizer: Tokenizer, tmp_path: Path) -> Path:
+    """A small model that every format can express."""
+    out = tmp_path / "model"
+    out.mkdir()
+    write_native(source(norm_eps=1e-5, n_kv_heads=4, ffn_dim=256, init_std=0.02), tokenizer, out, inputs={}, results={})
+    return out
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_export_comes_back_as_the_model_that_it_was(model: Path, tmp_path: Path, form: str) -> None:
+    results = export_model(model, form, tmp_path / "out", TEXT, Options())
+    assert results["weights"] == {"tensors": 21, "identical": 21, "converted": {}, "quantized": {}}
+    assert results["outputs"] is None
+    import_model(tmp_path / "out", tmp_path / "again", Hints(n_heads=4, n_kv_heads=4, context=64, norm_eps=1e-5))
+    first, second = load_model(model), load_model(tmp_path / "again")
+    assert first[1] == second[1]
+    for name, parameter in first[0].named_parameters():
+        assert torch.equal(parameter, second[0].get_parameter(name))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_checksums_are_those_of_sha256sum_and_the_report_names_its_source(
+    model: Path, tmp_path: Path, form: str
+) -> None:
+    export_model(model, form, tmp_path / "out", TEXT, Options())
+    done = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=tmp_path / "out", capture_output=True)
+    assert done.returncode == 0, done.stdout
+    listed = {line.split("  ")[1] for line in (tmp_path / "out" / "SHA256SUMS").read_text().splitlines()}
+    assert listed == {path.name for path in (tmp_path / "out").iterdir()} - {"SHA256SUMS"}
+    report, made = read_record(tmp_path / "out" / "equivalence.json"), read_record(model / "record.json")
+    assert report is not None
+    assert made is not None
+    assert report["inputs"] == made["outputs"]
+    assert report["stage"] == f"export-{form}"
+    assert report["results"]["tokenizer"]["strings"] > 300
+
+
+def test_rounded_weights_are_reported_with_what_they_change(model: Path, tmp_path: Path) -> None:
+    results = export_model(model, "llama", tmp_path / "out", TEXT, Options(dtype="bfloat16", model_parallel=2))
+    assert results["weights"]["converted"] == {"bfloat16": 21}
+    outputs = results["outputs"]
+    assert 0 < outputs["max_abs_difference"] < 0.1
+    assert outputs["text"] == "a program"
+    assert outputs["perplexity"]["written"] == pytest.approx(outputs["perplexity"]["source"], rel=0.02)
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.pth")) == [
+        "consolidated.00.pth", "consolidated.01.pth",
+    ]  # fmt: skip
+
+
+def test_quantized_weights_are_reported_with_their_error_and_perplexity(
+    source: Callable[..., Any], tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    (tmp_path / "model").mkdir()
+    write_native(source(dim=64, n_heads=2), tokenizer, tmp_path / "model", inputs={}, results={})
+    results = export_model(tmp_path / "model", "gguf", tmp_path / "out", TEXT, Options(gguf_type="Q8_0"))
+    assert results["weights"]["quantized"]["Q8_0"]["tensors"] == 16
+    assert 0 < results["weights"]["quantized"]["Q8_0"]["relative_rms_error"] < 0.01
+    assert results["outputs"]["perplexity"] is not None
+    lines = summary(results)
+    assert any("16 quantized to Q8_0" in line for line in lines)
+    assert any("perplexity" in line and "a program" in line for line in lines)
+
+
+def test_quick_runs_no_model(model: Path, tmp_path: Path) -> None:
+    results = export_model(model, "hf", tmp_path / "out", TEXT, Options(dtype="float16", run=False))
+    assert results["outputs"] is None
+    assert results["oracle"] is None
+    assert "--quick" in results["oracle_missing"]
+
+
+def test_a_model_without_a_tokenizer_is_exported_without_one(source: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    write_native(source(), None, tmp_path / "model", inputs={}, results={})
+    results = export_model(tmp_path / "model", "hf", tmp_path / "out", TEXT, Options(dtype="bfloat16"))
+    assert results["tokenizer"] is None
+    assert results["outputs"]["perplexity"] is None
+    assert not list((tmp_path / "out").glob("tokenizer*"))
+
+
+@pytest.mark.parametrize(
+    ("form", "options", "said"),
+    [
+        ("hf", Options(model_parallel=2), "--model-parallel is a choice of --to llama, not of --to hf"),
+        ("llama", Options(gguf_type="Q8_0"), "--type is a choice of --to gguf, not of --to llama"),
+        ("gguf", Options(gguf_type="Q9"), "Q9"),
+        ("llama", Options(model_parallel=3), "3"),
+        ("puna", Options(), "'puna' is no format that Puna writes"),
+    ],
+)
+def test_choices_that_a_format_has_not_are_refused(
+    model: Path, tmp_path: Path, form: str, options: Options, said: str
+) -> None:
+    with pytest.raises(ExportError, match=said) as caught:
+        export_model(model, form, tmp_path / "out", TEXT, options)
+    assert "\n" not in caught.value.message
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_an_existing_directory_is_left_alone_without_force(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("keep")
+    with pytest.raises(StorageError, match="exists already"):
+        export_model(model, "hf", tmp_path / "out", TEXT, Options())
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+    export_model(model, "hf", tmp_path / "out", TEXT, Options(), force=True)
+    assert not (tmp_path / "out" / "mine.txt").exists()
+
+
+def test_a_damaged_model_is_not_exported(model: Path, tmp_path: Path) -> None:
+    content = bytearray((model / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (model / "model.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError, match="damaged"):
+        export_model(model, "hf", tmp_path / "out", TEXT, Options())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("form", ["llama", "gguf", "easylm"])
+def test_an_export_that_fails_its_proof_leaves_nothing(
+    model: Path, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = module.Watched.tensor
+
+    def another(self: Any, name: str) -> torch.Tensor:
+        tensor = right(self, name)
+        return tensor + 1e-3 if name == "layers.1.attention.wk.weight" else tensor
+
+    monkeypatch.setattr(module.Watched, "tensor", another)
+    with pytest.raises(ExportError, match=r"layers\.1\.attention\.wk\.weight has other values than the model"):
+        export_model(model, form, tmp_path / "out", TEXT, Options())
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@ONE_MODEL
+def test_nothing_of_the_oracle_is_shown(model_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    copy = shutil.copytree(model_dir, tmp_path / "model")
+    export_model(copy, "hf", tmp_path / "out", TEXT, Options())
+    assert capfd.readouterr() == ("", "")

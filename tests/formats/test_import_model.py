@@ -1,0 +1,167 @@
+"""Models of every format become Puna models."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from puna.core.errors import ExportError, FormatError, StorageError, UserError
+from puna.core.files import sha256_file
+from puna.core.records import read_record
+from puna.formats import import_model as module
+from puna.formats.checkpoint import Hints
+from puna.formats.gguf_write import write_gguf
+from puna.formats.hf_write import write_hf
+from puna.formats.import_model import import_model
+from puna.infer.generate import generate_text
+from puna.model.files import load_model
+from puna.tokenizer.load import load_tokenizer
+from puna.tokenizer.tokenizer import Tokenizer
+
+
+@pytest.fixture
+def hf(source: Callable[..., Any], tokenizer: Tokenizer, tmp_path: Path) -> Path:
+    """A Hugging Face directory in bfloat16."""
+    out = tmp_path / "hf"
+    out.mkdir()
+    write_hf(source(dtype=torch.bfloat16), tokenizer, out)
+    return out
+
+
+def test_the_model_talks_and_knows_where_it_came_from(hf: Path, tmp_path: Path, source: Callable[..., Any]) -> None:
+    import_model(hf, tmp_path / "model", Hints())
+    model, _ = load_model(tmp_path / "model")
+    for name, tensor in source(dtype=torch.bfloat16).tensors.items():
+        assert torch.equal(model.get_parameter(name), tensor)
+    tokenizer = load_tokenizer(tmp_path / "model")
+    assert generate_text(model, tokenizer, "def", max_tokens=4, temperature=0, top_p=1, seed=0)
+    record = read_record(tmp_path / "model" / "record.json")
+    assert record is not None
+    assert record["inputs"]["model.safetensors"] == sha256_file(hf / "model.safetensors")
+    assert record["results"]["format"] == "hf"
+
+
+def test_it_says_what_it_found(hf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import_model(hf, tmp_path / "model", Hints())
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "Hugging Face directory" in shown.err
+    assert "21 bfloat16" in shown.err
+    assert f"imported to {tmp_path / 'model'}" in shown.err
+
+
+def test_without_a_tokenizer_it_warns(hf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in hf.glob("tokenizer*"):
+        path.unlink()
+    import_model(hf, tmp_path / "model", Hints())
+    assert "no tokenizer was found" in capsys.readouterr().err
+    load_model(tmp_path / "model")
+
+
+def test_a_tokenizer_can_be_named(hf: Path, tmp_path: Path, tokenizer: Tokenizer) -> None:
+    elsewhere = tmp_path / "elsewhere" / "tokenizer.model"
+    elsewhere.parent.mkdir()
+    elsewhere.write_bytes(tokenizer.content)
+    for path in hf.glob("tokenizer*"):
+        path.unlink()
+    import_model(hf, tmp_path / "model", Hints(tokenizer=elsewhere))
+    assert load_tokenizer(tmp_path / "model").sha256 == tokenizer.sha256
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(
+    source: Callable[..., Any], tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    (tmp_path / "hf").mkdir()
+    write_hf(source(vocab_size=500), tokenizer, tmp_path / "hf")
+    with pytest.raises(FormatError, match=r"has 512 tokens, but .*hf has embeddings for 500"):
+        import_model(tmp_path / "hf", tmp_path / "model", Hints())
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(("dtype", "expected"), [(None, torch.bfloat16), ("float32", torch.float32)])
+def test_the_dtype_stays_or_is_the_one_asked_for(
+    hf: Path, tmp_path: Path, dtype: str | None, expected: torch.dtype
+) -> None:
+    import_model(hf, tmp_path / "model", Hints(), dtype=dtype)
+    assert {p.dtype for p in load_model(tmp_path / "model")[0].parameters()} == {expected}
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("BF16", torch.bfloat16), ("Q8_0", torch.float32)])
+def test_a_gguf_files_float32_gains_do_not_widen_the_model_and_quantized_weights_do(
+    source: Callable[..., Any], tokenizer: Tokenizer, tmp_path: Path, kind: str, expected: torch.dtype
+) -> None:
+    (tmp_path / "gguf").mkdir()
+    model = source(dtype=torch.bfloat16, dim=64, n_heads=2)
+    write_gguf(model, tokenizer, tmp_path / "gguf", file_type=kind)
+    (file,) = (tmp_path / "gguf").glob("*.gguf")
+    import_model(file, tmp_path / "model", Hints())
+    loaded = load_model(tmp_path / "model")[0]
+    assert {p.dtype for p in loaded.parameters()} == {expected}
+    if kind == "BF16":
+        assert all(torch.equal(loaded.get_parameter(name), tensor) for name, tensor in model.tensors.items())
+
+
+def test_an_existing_directory_is_left_alone_without_force(hf: Path, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.txt").write_text("keep")
+    with pytest.raises(StorageError, match="exists already"):
+        import_model(hf, tmp_path / "model", Hints())
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["mine.txt"]
+    import_model(hf, tmp_path / "model", Hints(), force=True)
+    load_model(tmp_path / "model")
+
+
+def test_an_incomplete_model_is_refused_and_nothing_stays(hf: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(hf / "model.safetensors")
+    del tensors["model.norm.weight"]
+    save_file(tensors, hf / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(FormatError, match=r"lacks 1 tensor, the first is norm\.weight"):
+        import_model(hf, tmp_path / "model", Hints())
+    assert [path.name for path in tmp_path.iterdir()] == ["hf"]
+
+
+def test_what_does_not_read_back_the_same_is_not_kept(
+    hf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = module.write_native
+
+    def flips_a_bit(source: Any, tokenizer: Any, directory: Path, **rest: Any) -> None:
+        right(source, tokenizer, directory, **rest)
+        content = bytearray((directory / "model.safetensors").read_bytes())
+        content[-1] ^= 1
+        (directory / "model.safetensors").write_bytes(content)
+
+    monkeypatch.setattr(module, "write_native", flips_a_bit)
+    with pytest.raises(ExportError, match="has other values than the model"):
+        import_model(hf, tmp_path / "model", Hints())
+    assert [path.name for path in tmp_path.iterdir()] == ["hf"]
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(
+    hf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+
+    def full(*arguments: Any, **rest: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "write_native", full)
+    with pytest.raises(StorageError, match="no space left"):
+        import_model(hf, tmp_path / "model", Hints())
+    assert [path.name for path in tmp_path.iterdir()] == ["hf"]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.99])
+def test_a_truncated_file_is_one_sentence(hf: Path, tmp_path: Path, share: float) -> None:
+    copy = shutil.copytree(hf, tmp_path / "copy")
+    content = (copy / "model.safetensors").read_bytes()
+    (copy / "model.safetensors").write_bytes(content[: int(share * len(content))])
+    with pytest.raises(UserError) as caught:
+        import_model(copy, tmp_path / "model", Hints())
+    assert "\n" not in caught.value.message
+    assert not (tmp_path / "model").exists()

@@ -1,0 +1,48 @@
+"""Which format a file or directory is in."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from puna.core.errors import FormatError
+from puna.formats.checkpoint import Hints
+from puna.formats.registry import FORMATS, named, open_checkpoint, recognise
+
+
+def test_what_is_no_model_is_refused_with_the_formats_that_are_read(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("not a model")
+    for path in (tmp_path, tmp_path / "notes.txt"):
+        with pytest.raises(FormatError, match="is in no format that Puna reads") as caught:
+            recognise(path)
+        assert all(f"({form.name})" in caught.value.hint for form in FORMATS)
+    with pytest.raises(FormatError, match="is not there"):
+        recognise(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00", b"\xff" * 40, b"{}", b"GGUF", b"PK\x03\x04", b"\x92" * 9])
+def test_no_recogniser_raises_for_any_file(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "file.bin"
+    path.write_bytes(content)
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "directory" / "config.json").write_bytes(content)
+    (tmp_path / "directory" / "params.json").write_bytes(content)
+    (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
+    for form in FORMATS:
+        for candidate in (path, tmp_path / "directory", tmp_path / "absent", tmp_path / "dangling"):
+            assert form.recognises(candidate) in (True, False)
+
+
+def test_formats_are_found_by_name() -> None:
+    assert [named(form.name) for form in FORMATS] == list(FORMATS)
+    with pytest.raises(FormatError, match="'onnx' is no format; expected one of puna, openlm, hf"):
+        named("onnx")
+
+
+@pytest.mark.parametrize("model_dir", ["grouped heads"], indirect=True)
+def test_a_model_is_opened_by_its_mark_or_by_name(model_dir: Path, source: Callable[..., Any]) -> None:
+    assert open_checkpoint(model_dir).format == "puna"
+    assert open_checkpoint(model_dir, Hints(n_heads=4), form="puna").config.n_heads == 4
+    with pytest.raises(FormatError):
+        open_checkpoint(model_dir, form="gguf")

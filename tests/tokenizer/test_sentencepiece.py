@@ -1,0 +1,167 @@
+"""SentencePiece's own ids, except for the one character that it reads as a space, and a refusal of unusable models."""
+
+import hashlib
+import io
+import random
+
+import pytest
+import sentencepiece
+from hypothesis import given
+from hypothesis import strategies as st
+
+from puna.core.errors import TokenizerError
+from puna.tokenizer.sentencepiece import SPACE, SentencePieceTokenizer
+from puna.tokenizer.sentencepiece_model import add_no_bos
+
+texts = st.text(
+    st.one_of(st.sampled_from("\u2585\x00\r\n\t \u00a0\ufeff\u0301aesz_(09 "), st.characters(exclude_categories=["Cs"]))
+)
+
+
+@pytest.fixture(scope="module")
+def oracle(tokenizer: SentencePieceTokenizer) -> sentencepiece.SentencePieceProcessor:
+    processor = sentencepiece.SentencePieceProcessor()
+    processor.LoadFromSerializedProto(tokenizer.content)
+    return processor
+
+
+def train_other(library: str, **changes: object) -> bytes:
+    """A model that is trained by SentencePiece itself with another option."""
+    model = io.BytesIO()
+    options = {
+        "model_type": "bpe", "vocab_size": 600, "character_coverage": 0.99, "byte_fallback": True, "pad_id": -1,
+        "normalization_rule_name": "identity", "remove_extra_whitespaces": False, "minloglevel": 3,
+    }  # fmt: skip
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(library.split("\n")[:3000]), model_writer=model, **(options | changes)
+    )
+    return model.getvalue()
+
+
+@given(texts.filter(lambda text: SPACE not in text))
+def test_ids_are_those_of_sentencepiece(
+    tokenizer: SentencePieceTokenizer, oracle: sentencepiece.SentencePieceProcessor, text: str
+) -> None:
+    assert tokenizer.encode(text) == oracle.encode(text)
+
+
+def test_ids_are_those_that_llama_cpp_expects(
+    llama: SentencePieceTokenizer, llama_golden: list[tuple[str, list[int]]]
+) -> None:
+    assert llama.vocab_size == 32000
+    assert len(llama_golden) > 40
+    for text, ids in llama_golden:
+        assert llama.encode(text) == ids, text
+        assert llama.decode(ids) == text
+
+
+@pytest.mark.parametrize("vocabulary", ["tokenizer", "llama"])
+def test_character_that_means_a_space_is_three_bytes(vocabulary: str, request: pytest.FixtureRequest) -> None:
+    tokenizer: SentencePieceTokenizer = request.getfixturevalue(vocabulary)
+
+    def pieces(text: str) -> list[str]:
+        return [tokenizer.piece(token) for token in tokenizer.encode(text)]
+
+    written = ["<0xE2>", "<0x96>", "<0x81>"]
+    assert pieces(SPACE) == [SPACE, *written]
+    assert pieces(SPACE * 2) == [SPACE, *written, *written]
+    assert pieces(f"the{SPACE}the") == ["▁the", *written, "the"]
+    assert pieces(f"the{SPACE} the\n") == ["▁the", *written, "▁the", "<0x0A>"]
+
+
+def test_model_without_a_dummy_prefix_is_taken_as_it_is(library: str) -> None:
+    content = train_other(library, add_dummy_prefix=False)
+    tokenizer = SentencePieceTokenizer(content)
+    oracle = sentencepiece.SentencePieceProcessor()
+    oracle.LoadFromSerializedProto(content)
+    assert not tokenizer.space_prefix
+    for text in ("the", " the", "  the  ", "", " ", "\n"):
+        assert tokenizer.encode(text) == oracle.encode(text)
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+    for text in (SPACE, f"{SPACE}the", f" the{SPACE}the"):
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_control_tokens_are_found_by_their_pieces_wherever_they_are(library: str) -> None:
+    content = train_other(library, unk_id=3, bos_id=0, eos_id=1, pad_id=2, bos_piece="<|startoftext|>")
+    tokenizer = SentencePieceTokenizer(content)
+    assert (tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id) == (3, 0, 1)
+    assert tokenizer.piece(0) == "<|startoftext|>"
+    assert [token for token in range(600) if tokenizer.is_control(token)] == [0, 1, 2, 3]
+
+
+def test_user_defined_pieces_are_found_before_anything_else(library: str) -> None:
+    tokenizer = SentencePieceTokenizer(train_other(library, user_defined_symbols="<one>,def"))
+    assert tokenizer.added == {"<one>": 3, "def": 4}
+    assert {3, 4} <= set(tokenizer.encode("undefined<one>"))
+    assert tokenizer.decode(tokenizer.encode("undefined<one> ")) == "undefined<one> "
+
+
+def test_beginning_of_sequence_is_put_unless_the_model_has_a_note(tokenizer: SentencePieceTokenizer) -> None:
+    assert tokenizer.add_bos
+    other = SentencePieceTokenizer(add_no_bos(tokenizer.content))
+    assert not other.add_bos
+    assert other.encode("the") == tokenizer.encode("the")
+
+
+def test_bytes_of_a_token_are_those_of_its_piece(
+    tokenizer: SentencePieceTokenizer, oracle: sentencepiece.SentencePieceProcessor
+) -> None:
+    table = tokenizer.token_bytes()
+    assert len(table) == tokenizer.vocab_size == oracle.vocab_size() == 1000
+    assert table[:3] == [b"", b"", b""]
+    assert table[3:259] == [bytes([value]) for value in range(256)]
+    assert [content.decode().replace(" ", SPACE) for content in table[259:]] == [
+        oracle.id_to_piece(token) for token in range(259, 1000)
+    ]
+
+
+def test_hash_is_that_of_the_file(tokenizer: SentencePieceTokenizer) -> None:
+    assert tokenizer.sha256 == hashlib.sha256(tokenizer.content).hexdigest()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"{}", b"not a model at all\n" * 50, b"\x80\x02}q\x00."])
+def test_other_file_is_refused(content: bytes) -> None:
+    with pytest.raises(TokenizerError, match=r"^some\.model: is no SentencePiece model"):
+        SentencePieceTokenizer(content, "some.model")
+
+
+def test_truncated_model_is_refused(tokenizer: SentencePieceTokenizer) -> None:
+    for size in range(0, len(tokenizer.content) - 1, 97):
+        with pytest.raises(TokenizerError):
+            SentencePieceTokenizer(tokenizer.content[:size])
+
+
+def test_damaged_model_is_refused_or_still_works(tokenizer: SentencePieceTokenizer) -> None:
+    rng = random.Random(0)
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(tokenizer.content)
+        for _ in range(rng.choice([1, 4, 50])):
+            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+        try:
+            other = SentencePieceTokenizer(bytes(damaged))
+            other.encode("  any text \u2581 1,2")
+            assert isinstance(other.added, dict)
+        except TokenizerError:
+            refused += 1
+    assert refused > 100
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"byte_fallback": False}, "0 byte pieces of 256"),
+        ({"eos_id": -1}, "has <s> 1 and </s> -1, Puna needs both"),
+        ({"normalization_rule_name": "nmt_nfkc"}, "does not give text back"),
+        ({"remove_extra_whitespaces": True}, "does not give text back"),
+    ],
+)
+def test_model_that_puna_cannot_use_is_refused(library: str, changes: dict[str, object], reason: str) -> None:
+    with pytest.raises(TokenizerError, match=reason) as caught:
+        SentencePieceTokenizer(train_other(library, **changes), "other.model")
+    assert caught.value.message.startswith("other.model: ")
+
+
+def test_model_of_sentencepiece_itself_is_taken(library: str) -> None:
+    assert SentencePieceTokenizer(train_other(library)).vocab_size == 600

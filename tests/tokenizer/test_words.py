@@ -1,0 +1,306 @@
+import json
+import random
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import tokenizers
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from puna.core.errors import TokenizerError
+from puna.tokenizer import words as words_module
+from puna.tokenizer.byte_bpe import ByteBPETokenizer
+from puna.tokenizer.byte_level import DIGITS_THEN_GPT2, GPT2, LLAMA3, LLAMA_CPP_DEFAULT, Split, pre_tokenizer
+from puna.tokenizer.cuts import Cuts, cuts_between
+from puna.tokenizer.sentencepiece import SPACE, SentencePieceTokenizer
+from puna.tokenizer.sentencepiece_model import BYTE, CONTROL, NORMAL, UNKNOWN, USER_DEFINED, Piece, write_model
+from puna.tokenizer.tokenizer import Tokenizer
+from puna.tokenizer.words import Ids, Lengths, WordEncoder, in_a_row
+from puna.tokenizer.words_kernel import LONGEST
+
+TRICKY = [
+    *" \n\t\r\0\x01\x1f'.,(){}_-=0159aesTZ", "  ", "    ", "the ", " the", "self.", "don't", "return", "1234", "def f(",
+    SPACE, SPACE * 2, f" {SPACE}", "é", "e\u0301", "ß", "字", "漢字仮名", "🙂", "\u00a0", "\u3000", "\u200b", "\ufeff",
+    "\u212a", "<s>", "</s>", "<|endoftext|>", "<0x0A>", "x" * 70, " " * 30, "aé" * 40,
+]  # fmt: skip
+TEXTS = st.lists(st.sampled_from(TRICKY) | st.text(max_size=4), max_size=25).map("".join)
+RELAXED = settings(
+    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+
+
+def by_words(tokenizer: Tokenizer) -> WordEncoder:
+    encoder = tokenizer._word_encoder()
+    assert encoder is not None
+    return encoder
+
+
+def assert_equal_to_the_library(tokenizer: Tokenizer, encoder: WordEncoder, texts: list[str], threads: int = 1) -> None:
+    expected = tokenizer._encode_texts(texts, 1)
+    found = encoder.encode(texts, threads)
+    assert len(found) == len(expected)
+    for text, ids, right in zip(texts, found, expected, strict=True):
+        assert ids.tolist() == right, repr(text[:200])
+
+
+@pytest.fixture(scope="module")
+def byte_bpe(library: str) -> Callable[[Split, bool], ByteBPETokenizer]:
+    """Byte-level BPE of 800 pieces, with runs of spaces as added tokens, and NFC where it is asked for."""
+
+    def make(split: Split, nfc: bool = False, **changes: bool) -> ByteBPETokenizer:
+        engine = tokenizers.Tokenizer(tokenizers.models.BPE())
+        engine.pre_tokenizer = tokenizers.Tokenizer.from_str(
+            json.dumps(
+                {"model": {"type": "BPE", "vocab": {}, "merges": []}, "pre_tokenizer": pre_tokenizer(split.patterns)}
+            )
+        ).pre_tokenizer
+        if nfc:
+            engine.normalizer = tokenizers.normalizers.NFC()
+        trainer = tokenizers.trainers.BpeTrainer(
+            vocab_size=800, initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        )
+        engine.train_from_iterator([library], trainer)
+        engine.add_special_tokens(["<|endoftext|>"])
+        engine.add_tokens([tokenizers.AddedToken(" " * length, normalized=True) for length in range(24, 1, -1)])
+        data = json.loads(engine.to_str())
+        data["model"]["ignore_merges"] = split.ignore_merges
+        data["added_tokens"][-1] |= changes
+        return ByteBPETokenizer(json.dumps(data).encode())
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def encoder(tokenizer: SentencePieceTokenizer) -> WordEncoder:
+    return by_words(tokenizer)
+
+
+@RELAXED
+@given(st.lists(TEXTS, max_size=4))
+def test_sentencepiece_gives_the_same_ids(
+    tokenizer: SentencePieceTokenizer, encoder: WordEncoder, texts: list[str]
+) -> None:
+    assert_equal_to_the_library(tokenizer, encoder, texts)
+
+
+@pytest.mark.parametrize("text", [*TRICKY, "", *(f"{a}{b}" for a in TRICKY for b in (" ", "a", "\0", SPACE))])
+def test_the_beginning_and_the_end_of_a_text_are_as_sentencepiece_has_them(
+    tokenizer: SentencePieceTokenizer, encoder: WordEncoder, text: str
+) -> None:
+    assert_equal_to_the_library(tokenizer, encoder, [text, "", f"a {text}", f"{text} b"])
+
+
+def test_llamas_own_vocabulary_gives_the_same_ids(
+    llama: SentencePieceTokenizer, library: str, languages: list[str]
+) -> None:
+    encoder = by_words(llama)
+    texts = [library, *languages, *TRICKY, "\n".join(languages)]
+    assert_equal_to_the_library(llama, encoder, texts)
+    assert_equal_to_the_library(llama, encoder, texts, threads=3)
+
+
+@pytest.mark.parametrize("split", [GPT2, LLAMA3, DIGITS_THEN_GPT2, LLAMA_CPP_DEFAULT])
+@pytest.mark.parametrize("nfc", [False, True])
+def test_byte_level_bpe_gives_the_same_ids(
+    byte_bpe: Callable[..., ByteBPETokenizer], split: Split, nfc: bool, library: str, languages: list[str]
+) -> None:
+    tokenizer = byte_bpe(split, nfc)
+    encoder = by_words(tokenizer)
+    assert_equal_to_the_library(tokenizer, encoder, [library, *languages[::5]])
+
+    @RELAXED
+    @given(st.lists(TEXTS, max_size=4))
+    def check(texts: list[str]) -> None:
+        assert_equal_to_the_library(tokenizer, encoder, texts)
+
+    check()
+
+
+def sentencepiece(pieces: list[str], kind: int = NORMAL, *, prefix: bool = True) -> SentencePieceTokenizer:
+    """A BPE of these pieces, the first ones the best."""
+    vocabulary = [Piece("<unk>", 0, UNKNOWN), Piece("<s>", 0, CONTROL), Piece("</s>", 0, CONTROL)]
+    vocabulary += [Piece(f"<0x{byte:02X}>", 0, BYTE) for byte in range(256)]
+    vocabulary += [Piece(piece.replace(" ", SPACE), -number, kind) for number, piece in enumerate(pieces)]
+    vocabulary += [Piece(char.replace(" ", SPACE), -1000, NORMAL) for char in " abé\n" if char not in pieces]
+    return SentencePieceTokenizer(write_model(vocabulary, unk="<unk>", bos="<s>", eos="</s>", space_prefix=prefix))
+
+
+@RELAXED
+@given(
+    st.lists(st.text("ab é\n", min_size=2, max_size=5), max_size=12, unique=True),
+    st.sampled_from([NORMAL, USER_DEFINED]),
+    st.booleans(),
+    st.lists(st.text(f"ab é\nc\0{SPACE}", max_size=60), max_size=3),
+)
+def test_any_vocabulary_gives_the_same_ids(pieces: list[str], kind: int, prefix: bool, texts: list[str]) -> None:
+    tokenizer = sentencepiece(pieces, kind, prefix=prefix)
+    assert_equal_to_the_library(tokenizer, by_words(tokenizer), texts)
+
+
+def test_pieces_with_spaces_inside_are_found() -> None:
+    tokenizer = sentencepiece([" a", " b", " a b"])
+    (ids,) = by_words(tokenizer).encode(["a bb"])
+    assert [tokenizer.piece(token) for token in ids.tolist()] == [f"{SPACE}a{SPACE}b", "b"]
+
+
+def test_no_vocabulary_holds_nul_which_separates_words() -> None:
+    for piece in ("a\0", "\0a"):
+        with pytest.raises(TokenizerError, match="is no SentencePiece model"):
+            sentencepiece([piece])
+    tokenizer = sentencepiece(["\0"])  # never written
+    assert_equal_to_the_library(tokenizer, by_words(tokenizer), ["\0", "a\0\0 b"])
+
+
+def test_a_model_that_maps_characters_is_not_cut(tokenizer: SentencePieceTokenizer) -> None:
+    charsmap = bytes([3 << 3 | 2, 6, 2 << 3 | 2, 4, 0, 0, 0, 0])  # an empty one; protobuf puts the two together
+    assert tokenizer._word_encoder() is not None
+    tokenizer = SentencePieceTokenizer(tokenizer.content)
+    tokenizer.content += charsmap
+    assert tokenizer._word_encoder() is None
+
+
+def test_added_tokens_that_look_at_their_neighbours_are_not_cut(byte_bpe: Callable[..., ByteBPETokenizer]) -> None:
+    assert byte_bpe(GPT2, single_word=True)._word_encoder() is None
+
+
+def test_each_word_is_encoded_once(tokenizer: SentencePieceTokenizer) -> None:
+    seen: list[str] = []
+    pieces = [tokenizer.bytes_of(token) for token in range(tokenizer.vocab_size) if not tokenizer.is_byte(token)]
+    encoder = spy(tokenizer, seen, cuts_between(pieces))
+    texts = [" ".join(random.Random(number).choices(["alpha", "beta", "gamma!", "字"], k=500)) for number in range(20)]
+    encoder.encode(texts)
+    assert len(seen) == len(set(seen)) < 20
+    encoder.encode(texts)
+    assert len(seen) == len(set(seen))
+
+
+def test_a_word_without_end_goes_to_the_library_whole_and_once(tokenizer: SentencePieceTokenizer) -> None:
+    seen: list[str] = []
+    encoder = spy(tokenizer, seen, no_cuts())
+    text = "x" * 1_000_000
+    (ids,) = encoder.encode([text])
+    assert seen == [" " + text]
+    assert tokenizer.decode(ids.tolist()) == text
+
+
+def test_words_are_kept_up_to_their_length(tokenizer: SentencePieceTokenizer) -> None:
+    for length, times in ((LONGEST, 1), (LONGEST + 1, 2)):
+        seen: list[str] = []
+        encoder = spy(tokenizer, seen, no_cuts())
+        for _ in range(2):
+            encoder.encode(["a" * (length - 1)])  # the dummy prefix is one more
+        assert len(seen) == times
+
+
+@pytest.mark.parametrize(("words", "letters"), [(8, 1 << 12), (1 << 10, 80)])
+def test_a_full_table_begins_afresh(
+    tokenizer: SentencePieceTokenizer, library: str, words: int, letters: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(words_module, "_WORDS", words)
+    monkeypatch.setattr(words_module, "_LETTERS", letters)
+    encoder = by_words(tokenizer)
+    assert_equal_to_the_library(tokenizer, encoder, [library[:20_000], "\u2581 \0", library[20_000:30_000]])
+    assert encoder._idle[0].count <= words
+
+
+def test_more_ids_than_bytes_are_kept_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words_module, "_LETTERS", 128)
+    encoder = WordEncoder(lambda words: in_a_row([[1, 2, 3] * len(word) for word in words]), cuts_between([b"ab"]))
+    assert [ids.tolist() for ids in encoder.encode(["ab" * 300, "b"] * 2)] == [[1, 2, 3] * 600, [1, 2, 3]] * 2
+
+
+def test_texts_are_many_small_ones_or_one_large_one(tokenizer: SentencePieceTokenizer, library: str) -> None:
+    encoder = by_words(tokenizer)
+    assert encoder.encode([]) == []
+    assert_equal_to_the_library(tokenizer, encoder, [""] * 5)
+    assert_equal_to_the_library(tokenizer, encoder, library.split("\n"))
+    assert_equal_to_the_library(tokenizer, encoder, [library * 4, "a", library], threads=4)
+
+
+def test_several_threads_may_use_one_encoder(tokenizer: SentencePieceTokenizer, library: str) -> None:
+    encoder = by_words(tokenizer)
+    lines = library.split("\n")
+    expected = tokenizer._encode_texts(lines, 1)
+    found: dict[int, list[list[int]]] = {}
+
+    def work(number: int) -> None:
+        found[number] = [ids.tolist() for line in lines for ids in encoder.encode([line])]
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(found[number] == expected for number in range(4))
+
+
+def test_an_error_of_the_library_leaves_nothing_behind(tokenizer: SentencePieceTokenizer) -> None:
+    fails = [True, False]
+
+    def encode(words: list[str]) -> tuple[Ids, Lengths]:
+        if fails.pop(0):
+            raise MemoryError
+        return tokenizer._encode_words(words)
+
+    encoder = WordEncoder(encode, no_cuts())
+    with pytest.raises(MemoryError):
+        encoder.encode(["some text"])
+    assert tokenizer.decode(encoder.encode(["some text"])[0].tolist()) == "some text"
+
+
+def test_ids_of_another_number_of_words_are_refused() -> None:
+    encoder = WordEncoder(lambda words: in_a_row([[1]] * (len(words) + 1)), no_cuts())
+    with pytest.raises(RuntimeError, match="2 words came back for 1"):
+        encoder.encode(["text"])
+
+
+def test_words_made_to_collide_cost_no_more_than_long_ones(tokenizer: SentencePieceTokenizer) -> None:
+    """All places of the table are taken: what finds none within 64 steps goes to the library each time."""
+    words = [f" {number}" for number in range(500)]
+    encoder = by_words(tokenizer)
+    encoder.encode(["a"])
+    table = encoder._idle[0].table
+    table[table == 0] = 0xFFFFFFFF_00000001  # taken, by another word
+    assert_equal_to_the_library(tokenizer, encoder, words)
+    assert encoder._idle[0].table is table
+
+
+def test_batches_go_word_by_word_when_there_is_much_text(
+    tokenizer: SentencePieceTokenizer, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = SentencePieceTokenizer(tokenizer.content)
+    texts = library.split("\n\n")
+    expected = fresh.encode_batch(texts)
+    assert "_words" not in vars(fresh)
+    monkeypatch.setattr("puna.tokenizer.tokenizer._MANY", 1000)
+    assert fresh.encode_batch(texts, threads=2) == expected
+    assert vars(fresh)["_words"] is not None
+    assert [ids.tolist() for ids in fresh.encode_arrays(texts)] == expected
+    assert fresh.encode("short") == tokenizer.encode("short")
+
+
+def test_without_numba_the_library_encodes(
+    tokenizer: SentencePieceTokenizer, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("puna.tokenizer.tokenizer._MANY", 0)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    fresh = SentencePieceTokenizer(tokenizer.content)
+    assert fresh.encode(library) == tokenizer._encode_texts([library], 1)[0]
+    assert [ids.tolist() for ids in fresh.encode_arrays([library, ""])] == tokenizer._encode_texts([library, ""], 1)
+    assert fresh._words is None
+
+
+def no_cuts() -> Cuts:
+    return np.zeros((256, 256), dtype=np.bool_)
+
+
+def spy(tokenizer: SentencePieceTokenizer, seen: list[str], cuts: Cuts) -> WordEncoder:
+    """An encoder that notes what goes to the library."""
+
+    def encode(words: list[str]) -> tuple[Ids, Lengths]:
+        seen.extend(words)
+        return tokenizer._encode_words(words)
+
+    return WordEncoder(encode, cuts, prefix=" ")
