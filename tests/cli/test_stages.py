@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from puna.config.load import load_recipe
 from puna.config.recipe import Recipe
 from puna.core.files import sha256_file
 from puna.core.layout import DataDir, RunDir
+from puna.data.build.data import build_data
+from puna.data.shards import TokenShards
+from puna.tokenizer.load import load_tokenizer
+from puna.train.metrics import read_metrics
 
 
 def _hashes(root: Path, *suffixes: str) -> dict[str, str]:
@@ -40,6 +45,33 @@ def test_data_build_killed_anywhere_and_run_again_gives_the_same_bytes(
     suffixes = (".bin", ".jsonl", ".zst", ".model", ".md", ".toml")
     assert _hashes(out, *suffixes) == _hashes(tiny_data.root, *suffixes)
     assert not list(out.rglob(".tmp-*"))
+
+
+def test_byte_level_recipe_goes_from_data_to_text(tiny_toml: Path, tmp_path: Path):
+    from puna.cli.stages import train_model
+    from puna.infer.generate import generate_text
+    from puna.model.files import load_model
+
+    toml, data, run = tmp_path / "bytes.toml", DataDir(tmp_path / "data"), RunDir(tmp_path / "run")
+    toml.write_text(
+        tiny_toml.read_text().replace("[train]", '[tokenizer]\nkind = "byte-bpe"\n\n[train]\ndocument_mask = true')
+    )
+    recipe = load_recipe(str(toml)).recipe
+    build_data(recipe, data, force=False)
+    train_model(recipe, data, run, resume=False, force=False)
+    assert sorted(path.name for path in data.tokenizer.iterdir()) == ["record.json", "tokenizer.json"]
+    assert sha256_file(run.model / "tokenizer.json") == sha256_file(data.tokenizer / "tokenizer.json")
+    tokenizer = load_tokenizer(run.model)
+    assert (tokenizer.kind, tokenizer.bos_id, tokenizer.eos_id, tokenizer.add_bos) == ("byte-bpe", 0, 0, True)
+    shards = TokenShards.open(data.shards / "prose" / "train")
+    ids = shards.read(0, shards.tokens)
+    assert int((ids == 0).sum()) == shards.documents
+    validations = [line for line in read_metrics(run.metrics) if line["kind"] == "validation"]
+    assert 0 < validations[-1]["bits_per_byte"]["prose"] < validations[0]["bits_per_byte"]["prose"] < 8
+    model, _ = load_model(run.model)
+    options = {"max_tokens": 8, "temperature": 0.8, "top_p": 0.9, "seed": 0}
+    assert generate_text(model, tokenizer, "The people", **options)
+    assert generate_text(model, tokenizer, "", **options)
 
 
 @pytest.mark.e2e

@@ -89,6 +89,23 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     return train_tokenizer(texts, vocab_size=330, character_coverage=1.0, config={}, inputs={}, out=out)
 
 
+@pytest.fixture(scope="session")
+def byte_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    """A byte-level BPE with a few merges, in which one token begins and ends a text."""
+    from puna.tokenizer.train import train_tokenizer
+
+    out = tmp_path_factory.mktemp("tokenizer") / "tokenizer"
+    return train_tokenizer(
+        [POEM * 3, CODE * 3], vocab_size=330, character_coverage=1.0, config={}, inputs={}, out=out, kind="byte-bpe"
+    )
+
+
+@pytest.fixture(params=["tokenizer", "byte_tokenizer"])
+def any_tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
+    """A tokenizer of each kind."""
+    return request.getfixturevalue(request.param)
+
+
 @pytest.fixture
 def shelf(tmp_path: Path) -> Path:
     """Two sources: poems of which those in `kept/` are held out, and code."""

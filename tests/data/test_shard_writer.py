@@ -31,6 +31,17 @@ def test_a_document_never_straddles_two_shards_and_a_long_one_has_its_own(tmp_pa
     ]  # fmt: skip
 
 
+def test_a_document_stands_between_the_tokens_that_begin_and_end_it(
+    tmp_path: Path, tokenizer: Tokenizer, byte_tokenizer: Tokenizer
+):
+    documents = [Encoded(str(n), "o", [50 + n] * n, n) for n in (1, 2)]
+    for each, expected in ((tokenizer, [1, 51, 2, 1, 52, 52, 2]), (byte_tokenizer, [0, 51, 0, 52, 52])):
+        _write(tmp_path / each.kind, documents, each)
+        shards = TokenShards.open(tmp_path / each.kind)
+        assert shards.read(0, shards.tokens).tolist() == expected
+        assert (shards.bos_id, shards.eos_id) == (each.bos_id, each.eos_id)
+
+
 def test_the_manifest_proves_every_file_and_names_the_tokenizer(tmp_path: Path, tokenizer: Tokenizer):
     _write(tmp_path / "out", _documents(30), tokenizer)
     manifest = read_manifest(tmp_path / "out")

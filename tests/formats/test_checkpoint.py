@@ -26,6 +26,17 @@ def test_missing_and_extra_tensors_are_counted_and_the_first_is_named(source: Ca
         model.check_complete()
 
 
+def test_its_files_are_what_was_named_or_what_lies_in_it(source: Callable[..., Any], tmp_path: Path) -> None:
+    model = source()
+    (tmp_path / "below").mkdir()
+    for name in ("b.bin", "a.bin", "below/c.bin"):
+        (tmp_path / name).write_bytes(b"x")
+    model.path = tmp_path
+    assert [path.name for path in model.files] == ["a.bin", "b.bin"]
+    model.path = tmp_path / "b.bin"
+    assert model.files == [tmp_path / "b.bin"]
+
+
 def test_likes_have_the_shape_and_dtype_and_no_values(source: Callable[..., Any]) -> None:
     model = source(dtype=torch.bfloat16)
     for name, tensor in model.tensors.items():

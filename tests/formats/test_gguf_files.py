@@ -105,6 +105,8 @@ def test_a_directory_must_hold_one_model(tmp_path: Path) -> None:
         ([("t", (9,), 0, 0), ("u", (8,), 0, 32)], "m.gguf: u lies on top of t"),
         ([("t", (8,), 0, 4)], "m.gguf: t begins at 4, no multiple of 32"),
         ([("t", (8,), 0, 0), ("t", (8,), 0, 32)], "m.gguf: has the tensor t twice"),
+        ([("t" * 128, (8,), 0, 0)], "which is no name"),
+        ([("t\nu", (8,), 0, 0)], "m.gguf: has a tensor called 't\\nu', which is no name"),
         ([("t", (8,), 24, 0)], "m.gguf: t has the type I8, which Puna does not read"),
         ([("t", (8,), 4, 0)], "m.gguf: t has the type number 4, which Puna does not read"),
         ([("t", (33,), 8, 0)], "m.gguf: t is [33], no whole blocks of 32 for Q8_0"),

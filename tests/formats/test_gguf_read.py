@@ -146,6 +146,15 @@ def test_a_tensor_of_another_shape_than_the_keys_say_is_named(source: Source, tm
         open_gguf(tmp_path / "m.gguf", Hints())
 
 
+def test_more_blocks_than_tensors_are_refused_before_they_are_listed(source: Source, tmp_path: Path) -> None:
+    write_foreign(tmp_path / "m.gguf", source())
+    content = (tmp_path / "m.gguf").read_bytes()
+    key = b"llama.block_count" + struct.pack("<I", 4)
+    (tmp_path / "m.gguf").write_bytes(content.replace(key + struct.pack("<I", 2), key + struct.pack("<I", 2**31 - 1)))
+    with pytest.raises(FormatError, match="says 2147483647 blocks, but holds 21 tensors"):
+        open_gguf(tmp_path / "m.gguf", Hints())
+
+
 @pytest.mark.parametrize("name", ["ggml-vocab-llama-spm.gguf", "ggml-vocab-gpt-neox.gguf"])
 def test_a_vocabulary_alone_is_no_model(name: str) -> None:
     path = DATA / "tokenizers" / name

@@ -161,14 +161,14 @@ CASES: dict[int, list[dict[str, Any]]] = {
         {"n_kv_heads": 4},
         {"n_kv_heads": 2, "rope_theta": 5e5, "norm_eps": 1e-5},
         {"n_kv_heads": 1, "tie_embeddings": True},
-        {"n_kv_heads": 2, "rope_scaling": SCALED_ROPE.model_dump(), "dim": 512},
+        {"n_kv_heads": 2, "rope_scaling": SCALED_ROPE.model_dump()},
     ],
     2: [
         {"n_kv_heads": 4},
         {"n_kv_heads": 2, "ffn_dim": 240},
         {"n_kv_heads": 1},
         {"n_kv_heads": 2, "tie_embeddings": True},
-        {"n_kv_heads": 2, "rope_scaling": SCALED_ROPE.model_dump(), "dim": 512},
+        {"n_kv_heads": 2, "rope_scaling": SCALED_ROPE.model_dump()},
     ],
 }  # fmt: skip
 

@@ -72,8 +72,6 @@ def test_no_turn_at_all_is_a_turn_by_the_heads_number() -> None:
 
 
 REFUSED = {
-    "default_layer_norm": ({"model_norm": "default_layer_norm"}, "is LayerNorm with a bias; Puna's decoder"),
-    "lp_layer_norm": ({"model_norm": "lp_layer_norm"}, "is LayerNorm with a bias"),
     "no_wb_layer_norm": ({"model_norm": "no_wb_layer_norm"}, "is LayerNorm without gains"),
     "unknown norm": ({"model_norm": "new_norm"}, "model_norm = 'new_norm' is unknown"),
     "unknown rotary": ({"positional_embedding_type": "alibi"}, "positional_embedding_type = 'alibi' is unknown"),
@@ -100,9 +98,18 @@ def test_other_architectures_are_refused_by_name(said: dict[str, Any], sentence:
     assert caught.value.message.startswith("run/params.txt: ")
 
 
-def test_biases_of_norms_are_refused_whatever_the_files_say() -> None:
-    with pytest.raises(FormatError, match=r"its LayerNorms have biases \(norm.bias\)"):
-        decoder(shapes=SHAPES | {"norm.bias": (80,)})
+@pytest.mark.parametrize("said", ["default_layer_norm", "lp_layer_norm", None])
+def test_biases_of_norms_are_those_of_the_first_models(said: str | None) -> None:
+    biased = SHAPES | {"norm.weight": (80,), "norm.bias": (80,)}
+    assert decoder(shapes=biased, model_norm=said).config.norm == "layer-bias"
+
+
+def test_biases_that_contradict_the_files_are_refused() -> None:
+    gains = SHAPES | {"norm.weight": (80,)}
+    with pytest.raises(FormatError, match=r"its norms have biases \(norm.bias\), but params.txt says gain_only"):
+        decoder(shapes=gains | {"norm.bias": (80,)}, model_norm="gain_only_layer_norm")
+    with pytest.raises(FormatError, match="its norms have no biases, but params.txt says default_layer_norm"):
+        decoder(shapes=gains, model_norm="default_layer_norm")
 
 
 def test_what_the_tensors_do_not_show_must_be_said() -> None:

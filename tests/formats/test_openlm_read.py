@@ -32,6 +32,10 @@ NEOX = "gain_only_layer_norm"
 KINDS: dict[str, dict[str, Any]] = {
     "LayerNorm, turned by the head's number": {"positional_embedding_type": "head_rotary"},
     "the same with norms of queries and keys": {"positional_embedding_type": "head_rotary", "qk_norm": True},
+    "the first models: LayerNorm with biases, turned by the head's number": {
+        "model_norm": "default_layer_norm", "positional_embedding_type": "head_rotary"
+    },
+    "LayerNorm with biases, of queries and keys too": {"model_norm": "lp_layer_norm", "qk_norm": True},
     "DCLM's": {"model_norm": "gain_only_lp_layer_norm", "qk_norm": True, "ffn_type": "swiglu_torch"},
     "RMSNorm, pairs of neighbours": {"model_norm": "rms_norm", "positional_embedding_type": "llama_rotary"},
     "pairs of neighbours, normalised": {
@@ -63,9 +67,11 @@ def random_state(model: dict[str, Any], dtype: torch.dtype = torch.float32) -> "
     for layer in range(model["n_layers"]):
         shapes |= {f"layers.{layer}.{name}": shape for name, shape in block.items()}
     shapes |= {"norm.weight": (d,), "output.weight": (v, d)}
+    if model["model_norm"] in ("default_layer_norm", "lp_layer_norm"):
+        shapes |= {name.replace("weight", "bias"): shape for name, shape in shapes.items() if "norm." in name}
     generator = torch.Generator().manual_seed(0)
     state = OrderedDict(
-        (name, (torch.randn(shape, generator=generator) * 0.12 + (len(shape) == 1)).to(dtype))
+        (name, (torch.randn(shape, generator=generator) * 0.12 + ("norm.weight" in name)).to(dtype))
         for name, shape in shapes.items()
     )
     if model["weight_tying"]:
@@ -79,10 +85,11 @@ def logits_of_openlm(state: dict[str, Tensor], model: dict[str, Any], tokens_T: 
     n, h = model["n_heads"], model["hidden_dim"] // model["n_heads"]
     kind = model["positional_embedding_type"]
 
-    def norm(x: Tensor, gain: Tensor) -> Tensor:
+    def norm(x: Tensor, of: dict[str, Tensor], name: str) -> Tensor:
         if model["model_norm"] != "rms_norm":
             x = x - x.mean(-1, keepdim=True)
-        return x / (x.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt() * gain
+        gained = x / (x.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt() * of[f"{name}.weight"]
+        return gained + of[f"{name}.bias"] if f"{name}.bias" in of else gained
 
     def turn(x_TNH: Tensor) -> Tensor:
         if kind == "none":
@@ -100,17 +107,17 @@ def logits_of_openlm(state: dict[str, Tensor], model: dict[str, Any], tokens_T: 
     ahead = torch.ones(len(tokens_T), len(tokens_T)).triu(1).bool()
     for layer in range(model["n_layers"]):
         of = {name.removeprefix(f"layers.{layer}."): t for name, t in w.items() if name.startswith(f"layers.{layer}.")}
-        joined = norm(x_TD, of["attention_norm.weight"]) @ of["attention.in_proj.weight"].T
+        joined = norm(x_TD, of, "attention_norm") @ of["attention.in_proj.weight"].T
         q, k, v = joined.chunk(3, -1)
         if model["qk_norm"]:
-            q, k = norm(q, of["attention.q_norm.weight"]), norm(k, of["attention.k_norm.weight"])
+            q, k = norm(q, of, "attention.q_norm"), norm(k, of, "attention.k_norm")
         q, k, v = (part.unflatten(-1, (n, h)) for part in (q, k, v))
         scores = torch.einsum("qnh,knh->nqk", turn(q), turn(k)) / math.sqrt(h)
         chosen = torch.einsum("nqk,knh->qnh", scores.masked_fill(ahead, -torch.inf).softmax(-1), v)
         x_TD = x_TD + chosen.flatten(1) @ of["attention.out_proj.weight"].T
-        gate, up = (norm(x_TD, of["ffn_norm.weight"]) @ of["feed_forward.w12.weight"].T).chunk(2, -1)
+        gate, up = (norm(x_TD, of, "ffn_norm") @ of["feed_forward.w12.weight"].T).chunk(2, -1)
         x_TD = x_TD + (gate / (1 + torch.exp(-gate)) * up) @ of["feed_forward.w3.weight"].T
-    return norm(x_TD, w["norm.weight"]) @ w["output.weight"].T
+    return norm(x_TD, w, "norm") @ w["output.weight"].T
 
 
 def training(directory: Path, state: dict[str, Tensor], model: dict[str, Any], **more: Any) -> Path:
@@ -136,6 +143,11 @@ def run(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / "run"
 
     return make
+
+
+def test_it_was_read_from_one_checkpoint_of_the_training(run: Callable[..., Path]) -> None:
+    directory = run()
+    assert open_openlm(directory, Hints()).files == [directory / "checkpoints" / "epoch_3.pt"]
 
 
 def change_json(path: Path, **changes: Any) -> None:

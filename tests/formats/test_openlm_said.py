@@ -110,6 +110,12 @@ def test_which_of_several_model_configurations_is_meant_must_be_said(tmp_path: P
         read_said(tmp_path)
 
 
+def test_a_model_configuration_of_another_name_is_noted(tmp_path: Path) -> None:
+    said = read_said(write(tmp_path, other=MODEL, params=PARAMS))
+    assert said.values["n_heads"] == 16
+    assert said.notes == ["other.json is taken for the model configuration that params.txt names, 'tiny'"]
+
+
 WRONG = {
     "text for a number": ({"n_heads": "4"}, "tiny.json: n_heads should be int, found '4'"),
     "truth for a number": ({"n_heads": True}, "tiny.json: n_heads should be int, found True"),

@@ -117,8 +117,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "tied": {"tie_embeddings": True, "n_kv_heads": 4, "norm_eps": 1e-5},
     "linear scaling": {"rope_scaling": {"kind": "linear", "factor": 2.5}},
     "Llama 3.1's scaling": {"rope_scaling": {"kind": "llama3", "factor": 8.0, "original_context": 8192}},
+    "LayerNorm with biases, qk-norm": {"norm": "layer-bias", "qk_norm": True, "norm_eps": 1e-5, "n_kv_heads": 4},
     "LayerNorm, qk-norm": {"norm": "layer", "qk_norm": True, "norm_eps": 1e-5, "n_kv_heads": 4},
-    "OpenLM 1B": {"norm": "layer", "rotary": "head", "norm_eps": 1e-5, "n_kv_heads": 4},
+    "OpenLM 1B": {"norm": "layer-bias", "rotary": "head", "norm_eps": 1e-5, "n_kv_heads": 4},
 }
 FORMATS = [HF, original(1), original(2), EASYLM, GGUF, LLAMA2C, OPENLM]
 
@@ -129,6 +130,7 @@ REFUSED = {
     "tied": set(),
     "linear scaling": {"llama", "easylm", "llama2c", "openlm"},
     "Llama 3.1's scaling": {"easylm", "llama2c", "openlm"},
+    "LayerNorm with biases, qk-norm": {"hf", "llama", "easylm", "gguf", "llama2c"},
     "LayerNorm, qk-norm": {"hf", "llama", "easylm", "gguf", "llama2c"},
     "OpenLM 1B": {"hf", "llama", "easylm", "gguf", "llama2c"},
 }

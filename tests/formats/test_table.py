@@ -12,7 +12,7 @@ from puna.model.llama import Llama
 
 SHAPE = {"dim": 32, "n_layers": 3, "n_heads": 4, "n_kv_heads": 2, "ffn_dim": 48, "vocab_size": 300, "context": 16}
 
-VARIANTS = [{}, {"tie_embeddings": True}, {"head_dim": 12}, {"qk_norm": True}, {"n_kv_heads": 4}]
+VARIANTS = [{}, {"tie_embeddings": True}, {"head_dim": 12}, {"qk_norm": True}, {"n_kv_heads": 4}, {"norm": "layer-bias", "qk_norm": True}]
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)

@@ -81,6 +81,15 @@ def test_prompt_begins_with_the_beginning_of_sequence_token(model: Llama, tokeni
     assert text == b"".join(tokenizer.token_bytes()[token] for token in ids).decode("utf-8", errors="replace")
 
 
+def test_doubled_beginning_of_sequence_is_warned_of(
+    model: Llama, tokenizer: Tokenizer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generate_text(model, tokenizer, "def f(x):", max_tokens=1, **GREEDY)
+    assert capsys.readouterr().err == ""
+    generate_text(model, tokenizer, "<s>def f(x):", max_tokens=1, **GREEDY)
+    assert capsys.readouterr().err.count("warning: the prompt begins with <s>") == 1
+
+
 def test_empty_prompt_starts_from_the_beginning_of_sequence_token(model: Llama, tokenizer: Tokenizer) -> None:
     assert generate_text(model, tokenizer, "", max_tokens=5, **SAMPLED)
 

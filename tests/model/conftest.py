@@ -20,6 +20,10 @@ LLAMA = {
 
 OTHERS = {
     "LayerNorm": {"dim": 64, "n_heads": 4, "n_kv_heads": 4, "norm": "layer", "norm_eps": 1e-5},
+    "LayerNorm with biases": {"dim": 64, "n_heads": 4, "n_kv_heads": 4, "norm": "layer-bias", "norm_eps": 1e-5},
+    "LayerNorm with biases, normalised queries and keys": {
+        "dim": 64, "n_heads": 4, "n_kv_heads": 2, "norm": "layer-bias", "norm_eps": 1e-5, "qk_norm": True
+    },
     "LayerNorm, normalised queries and keys": {
         "dim": 64, "n_heads": 4, "n_kv_heads": 2, "norm": "layer", "norm_eps": 1e-5, "qk_norm": True, "init": "openlm"
     },

@@ -46,12 +46,16 @@ def test_norm_of_a_bfloat16_input_has_float32_statistics() -> None:
     assert (norm(x) != exact.bfloat16()).double().mean() < 0.01
 
 
-def test_layer_norm_is_torchs_without_a_bias_and_has_float32_statistics() -> None:
+@pytest.mark.parametrize("bias", [False, True])
+def test_layer_norm_is_torchs_and_has_float32_statistics(bias: bool) -> None:
     x = (torch.randn(4, 4096) * 100 + 30).bfloat16()
-    norm = LayerNorm(4096, 1e-5).bfloat16()
+    norm = LayerNorm(4096, 1e-5, bias=bias).bfloat16()
     torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
-    assert [name for name, _ in norm.named_parameters()] == ["weight"]
+    assert [name for name, _ in norm.named_parameters()] == ["weight", "bias"][: 1 + bias]
     exact = torch.nn.functional.layer_norm(x.double(), (4096,), eps=1e-5).bfloat16() * norm.weight
+    if norm.bias is not None:
+        torch.nn.init.uniform_(norm.bias, -1, 1)
+        exact += norm.bias
     assert norm(x).dtype == torch.bfloat16
     assert (norm(x) != exact).double().mean() < 0.01
 

@@ -119,10 +119,10 @@ def slow_openlm(model: Llama, tokens_T: Tensor) -> Tensor:
     w = {name: parameter.detach().double() for name, parameter in model.named_parameters()}
     width, group = config.head_dim, config.n_heads // config.n_kv_heads
 
-    def norm(x: Tensor, gain: Tensor) -> Tensor:
-        if config.norm == "layer":
+    def norm(x: Tensor, of: dict[str, Tensor], name: str) -> Tensor:
+        if config.norm != "rms":
             x = x - x.mean()
-        return gain * x / (x.square().mean() + config.norm_eps).sqrt()
+        return of[f"{name}.weight"] * x / (x.square().mean() + config.norm_eps).sqrt() + of.get(f"{name}.bias", 0)
 
     def turned(x: Tensor, position: int, number: int) -> Tensor:
         count = number if config.rotary == "head" else position
@@ -140,10 +140,10 @@ def slow_openlm(model: Llama, tokens_T: Tensor) -> Tensor:
         keys: list[Tensor] = []
         values: list[Tensor] = []
         for position, x in enumerate(stream):
-            h = norm(x, of["attention_norm.weight"])
+            h = norm(x, of, "attention_norm")
             q, k, v = (of[f"attention.{name}.weight"] @ h for name in ("wq", "wk", "wv"))
             if config.qk_norm:
-                q, k = norm(q, of["attention.q_norm.weight"]), norm(k, of["attention.k_norm.weight"])
+                q, k = norm(q, of, "attention.q_norm"), norm(k, of, "attention.k_norm")
             keys.append(torch.stack([turned(head, position, number) for number, head in enumerate(k.split(width))]))
             values.append(torch.stack(v.split(width)))
             heads = []
@@ -152,18 +152,19 @@ def slow_openlm(model: Llama, tokens_T: Tensor) -> Tensor:
                 weights = (scores / math.sqrt(width)).softmax(0)
                 heads.append(sum(a * value[number // group] for a, value in zip(weights, values, strict=True)))
             x = x + of["attention.wo.weight"] @ torch.cat(heads)
-            h = norm(x, of["ffn_norm.weight"])
+            h = norm(x, of, "ffn_norm")
             gate, up = of["feed_forward.w1.weight"] @ h, of["feed_forward.w3.weight"] @ h
             stream[position] = x + of["feed_forward.w2.weight"] @ (gate * gate.sigmoid() * up)
-    return torch.stack([w["output.weight"] @ norm(x, w["norm.weight"]) for x in stream])
+    return torch.stack([w["output.weight"] @ norm(x, w, "norm") for x in stream])
 
 
 def test_logits_equal_those_of_a_slow_float64_openlm(other_config: ModelConfig) -> None:
     model = Llama(other_config)
     init_weights(model, 0)
     for name, parameter in model.named_parameters():
-        if name.endswith("norm.weight"):
-            torch.nn.init.uniform_(parameter, 0.5, 1.5, generator=torch.Generator().manual_seed(len(name)))
+        if "norm." in name:
+            low, high = (0.5, 1.5) if name.endswith("weight") else (-0.3, 0.3)
+            torch.nn.init.uniform_(parameter, low, high, generator=torch.Generator().manual_seed(len(name)))
     tokens_T = tokens(other_config)[0, :24]
     with torch.no_grad():
         logits_TV = model(tokens_T[None])[0]

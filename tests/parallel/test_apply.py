@@ -31,6 +31,7 @@ TWO: dict[str, dict[str, Any]] = {
     "shard, bf16": {"train": {"precision": "bf16"}},
     "shard, muon": {"optim": {"name": "muon"}},
     "shard, layer norms": {"model": {"norm": "layer", "qk_norm": True}},
+    "shard, layer norms with biases": {"model": {"norm": "layer-bias"}},
     "replicate": REPLICATE | {"train": {"micro_batch_tokens": 32}},
     "tensor": TENSOR,
     "tensor, compiled": TENSOR | {"train": {"compile": True}},

@@ -37,7 +37,7 @@ def pair(request: pytest.FixtureRequest) -> tuple[SentencePieceTokenizer, tokeni
 
 
 @pytest.fixture(scope="module")
-def overlapping(tmp_path_factory: pytest.TempPathFactory) -> tuple[SentencePieceTokenizer, tokenizers.Tokenizer]:
+def overlapping(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tokenizer, tokenizers.Tokenizer]:
     """A tokenizer of two letters, whose pieces can be put together in many ways, and the same from its JSON."""
     rng = random.Random(0)
     words = ["".join(rng.choices("ab", k=rng.randint(1, 30))) for _ in range(300)]
@@ -64,7 +64,7 @@ def lines_of(text: str) -> list[str]:
     return lines + ["\n".join(lines[i : i + 7]) for i in range(0, len(lines), 7)]
 
 
-def assert_equal_on(strings: list[str], tokenizer: SentencePieceTokenizer, other: tokenizers.Tokenizer) -> None:
+def assert_equal_on(strings: list[str], tokenizer: Tokenizer, other: tokenizers.Tokenizer) -> None:
     ours = tokenizer.encode_batch(strings)
     theirs = [encoding.ids for encoding in other.encode_batch(strings, add_special_tokens=False)]
     assert [s for s, a, b in zip(strings, ours, theirs, strict=True) if a != b] == []
@@ -95,7 +95,7 @@ def test_ids_and_text_are_equal_on_any_text(
 
 @given(text=st.text("ab", max_size=60))
 def test_overlapping_merges_come_in_the_same_order(
-    overlapping: tuple[SentencePieceTokenizer, tokenizers.Tokenizer], text: str
+    overlapping: tuple[Tokenizer, tokenizers.Tokenizer], text: str
 ) -> None:
     assert_equal_on([text], *overlapping)
 

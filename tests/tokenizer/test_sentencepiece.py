@@ -3,6 +3,7 @@
 import hashlib
 import io
 import random
+from typing import Any
 
 import pytest
 import sentencepiece
@@ -10,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from puna.core.errors import TokenizerError
+from puna.tokenizer.gguf import gguf_metadata
+from puna.tokenizer.huggingface import tokenizer_json
 from puna.tokenizer.sentencepiece import SPACE, SentencePieceTokenizer
 from puna.tokenizer.sentencepiece_model import add_no_bos
 
@@ -25,10 +28,10 @@ def oracle(tokenizer: SentencePieceTokenizer) -> sentencepiece.SentencePieceProc
     return processor
 
 
-def train_other(library: str, **changes: object) -> bytes:
+def train_other(library: str, **changes: Any) -> bytes:
     """A model that is trained by SentencePiece itself with another option."""
     model = io.BytesIO()
-    options = {
+    options: dict[str, Any] = {
         "model_type": "bpe", "vocab_size": 600, "character_coverage": 0.99, "byte_fallback": True, "pad_id": -1,
         "normalization_rule_name": "identity", "remove_extra_whitespaces": False, "minloglevel": 3,
     }  # fmt: skip
@@ -153,8 +156,6 @@ def test_damaged_model_is_refused_or_still_works(tokenizer: SentencePieceTokeniz
     [
         ({"byte_fallback": False}, "0 byte pieces of 256"),
         ({"eos_id": -1}, "has <s> 1 and </s> -1, Puna needs both"),
-        ({"normalization_rule_name": "nmt_nfkc"}, "does not give text back"),
-        ({"remove_extra_whitespaces": True}, "does not give text back"),
     ],
 )
 def test_model_that_puna_cannot_use_is_refused(library: str, changes: dict[str, object], reason: str) -> None:
@@ -163,5 +164,28 @@ def test_model_that_puna_cannot_use_is_refused(library: str, changes: dict[str, 
     assert caught.value.message.startswith("other.model: ")
 
 
+@pytest.mark.parametrize(
+    ("changes", "text", "back"),
+    [
+        ({"remove_extra_whitespaces": True}, "  two  spaces ", "two spaces"),
+        ({"normalization_rule_name": "nmt_nfkc"}, "a \ufb01 ligature\t", "a fi ligature "),
+        ({"normalization_rule_name": "nmt_nfkc"}, f"a{SPACE}b", "a b"),
+    ],
+)
+def test_model_that_loses_text_is_used_as_it_is(library: str, changes: dict[str, Any], text: str, back: str) -> None:
+    content = train_other(library, **changes)
+    tokenizer = SentencePieceTokenizer(content)
+    oracle = sentencepiece.SentencePieceProcessor()
+    oracle.LoadFromSerializedProto(content)
+    assert not tokenizer.lossless
+    assert tokenizer.encode(text) == oracle.encode(text)
+    assert tokenizer.encode_batch([text] * 500) == [oracle.encode(text)] * 500
+    assert tokenizer.decode(tokenizer.encode(text)) == oracle.decode(oracle.encode(text)) == back
+    for write in (tokenizer_json, lambda lossy: gguf_metadata(lossy, 600)):
+        with pytest.raises(TokenizerError, match="changes spaces or characters before it encodes"):
+            write(tokenizer)
+
+
 def test_model_of_sentencepiece_itself_is_taken(library: str) -> None:
-    assert SentencePieceTokenizer(train_other(library)).vocab_size == 600
+    tokenizer = SentencePieceTokenizer(train_other(library))
+    assert (tokenizer.vocab_size, tokenizer.lossless) == (600, True)

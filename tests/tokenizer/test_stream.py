@@ -46,6 +46,12 @@ def test_space_is_kept_in_a_continuation_and_taken_off_at_the_start(tokenizer: T
     assert streamed(tokenizer, [tokenizer.bos_id, *ids, *ids], starts_text=True) == ["", "the", " the", ""]
 
 
+@given(st.text())
+def test_nothing_is_taken_off_where_no_space_is_put(byte_bpe: Tokenizer, text: str) -> None:
+    text = " " + text.replace("\ufffd", "")
+    assert "".join(streamed(byte_bpe, byte_bpe.encode(text), starts_text=True)) == text
+
+
 def test_character_comes_with_the_last_of_its_bytes(tokenizer: Tokenizer) -> None:
     ids = [3 + byte for byte in "日🙂".encode()]
     assert streamed(tokenizer, ids, starts_text=False) == ["", "", "日", "", "", "", "🙂", ""]

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 import regex
@@ -21,7 +22,7 @@ def merges_by_hand(text: str, count: int) -> list[tuple[str, str]]:
     for _ in range(count):
         pairs: Counter[tuple[str, str]] = Counter()
         for word, times in words.items():
-            for pair in zip(word, word[1:], strict=False):
+            for pair in pairwise(word):
                 pairs[pair] += times
         best = min(pairs, key=lambda pair: (-pairs[pair], ids[pair[0]], ids[pair[1]]))
         merges.append(best)
@@ -80,5 +81,5 @@ def test_vocabulary_that_the_text_does_not_allow_is_refused_with_the_largest_pos
 
 def test_vocabulary_too_small_for_the_bytes_is_refused(library: str) -> None:
     assert learn_byte_bpe(TrainingText([library]), 258).merges == []
-    with pytest.raises(TokenizerError, match="model.vocab_size = 257 is too small: .* alone need 258"):
+    with pytest.raises(TokenizerError, match=r"model.vocab_size = 257 is too small: .* alone need 258"):
         learn_byte_bpe(TrainingText([library]), 257)

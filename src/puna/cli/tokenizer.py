@@ -1,4 +1,4 @@
-"""`puna tokenizer`: SentencePiece BPE on a recipe's own text."""
+"""`puna tokenizer`: a tokenizer on a recipe's own text."""
 
 import typer
 

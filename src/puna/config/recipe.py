@@ -81,8 +81,8 @@ class ModelConfig(Section):
     """Base of the rotary frequencies (Su et al. 2021)."""
     norm_eps: float = Field(default=1e-6, gt=0)
     """Added to the mean square inside RMSNorm, to the variance inside LayerNorm; 1e-5 in LLaMA 65B."""
-    norm: Literal["rms", "layer"] = "rms"
-    """RMSNorm, or LayerNorm with a gain and without a bias as OpenLM's models have."""
+    norm: Literal["rms", "layer", "layer-bias"] = "rms"
+    """RMSNorm, or LayerNorm with gains alone as OpenLM's models have it today, or with biases as its first ones."""
     qk_norm: bool = False
     """Whether queries and keys are normalised over all heads before they are turned (OpenLM's models)."""
     rope_scaling: RopeScaling | None = None

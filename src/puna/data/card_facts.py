@@ -53,9 +53,7 @@ def make_card(recipe: Recipe, out: DataDir, documents: dict[str, Any], tokenizer
     used = dict.fromkeys(rule for source in recipe.data.sources.values() for rule in source.clean)
     reasons = sorted({reason for source in sources for reason in source["dropped"]})
     return {
-        "tokenizer": {
-            "kind": tokenizer.kind, "vocab_size": tokenizer.vocab_size, "sha256": tokenizer.sha256,
-        },  # fmt: skip
+        "tokenizer": {name: getattr(tokenizer, name) for name in ("kind", "vocab_size", "sha256")},
         "sources": sources,
         "rules": {rule: _thresholds(getattr(recipe.data.rules, rule.replace("-", "_"))) for rule in used},
         "dedup": recipe.data.dedup.model_dump(),

@@ -107,6 +107,11 @@ class Checkpoint(ABC):
         return torch.empty(self.weights[name].shape, dtype=dtype, device="meta")
 
     @property
+    def files(self) -> list[Path]:
+        """The files that it was read from: what `path` names, or the files that lie in it."""
+        return [self.path] if self.path.is_file() else sorted(file for file in self.path.iterdir() if file.is_file())
+
+    @property
     def missing(self) -> list[str]:
         """Parameters of the decoder that the files lack."""
         return [name for name in self.weights if name not in self.stored]

@@ -13,6 +13,9 @@ from puna.core.errors import FormatError
 from puna.formats.gguf_types import BY_NUMBER, UNREAD, TensorType
 from puna.tokenizer.gguf_header import GGUFHeader, TensorInfo, read_header
 
+_NAME_LENGTH = 128
+"""No name is as long; llama.cpp stops at half of it."""
+
 _PIECE = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf")
 
 
@@ -81,21 +84,21 @@ def read_files(first: Path) -> tuple[dict[str, Any], dict[str, Place]]:
         ]
     count = header.metadata.get("split.count", 1)
     if count != len(pieces):
-        raise FormatError(f"{first}: is a piece of {count}, but its name says {len(pieces)}")
+        raise FormatError(f"{first}: is a piece of {count!s:.20}, but its name says {len(pieces)}")
     places: dict[str, Place] = {}
     for number, path in enumerate(pieces):
         if not path.is_file():
             raise FormatError(f"{path}: is not there, and {first.name} says that the model has {len(pieces)} pieces")
         piece = read_header(path) if number else header
         if len(pieces) > 1 and piece.metadata.get("split.no") != number:
-            raise FormatError(f"{path}: has split.no = {piece.metadata.get('split.no')}, expected {number}")
+            raise FormatError(f"{path}: has split.no = {piece.metadata.get('split.no')!s:.20}, expected {number}")
         for name, place in _places(path, piece).items():
             if name in places:
                 raise FormatError(f"{path}: has the tensor {name}, which {places[name].path.name} has, too")
             places[name] = place
     total = header.metadata.get("split.tensors.count", len(places))
     if total != len(places):
-        raise FormatError(f"{first}: says {total} tensors, but its pieces have {len(places)}")
+        raise FormatError(f"{first}: says {total!s:.20} tensors, but its pieces have {len(places)}")
     return header.metadata, places
 
 
@@ -103,6 +106,8 @@ def _places(path: Path, header: GGUFHeader) -> dict[str, Place]:
     size = path.stat().st_size
     places: dict[str, Place] = {}
     for info in header.tensors:
+        if len(info.name) >= _NAME_LENGTH or not info.name.isprintable():
+            raise FormatError(f"{path}: has a tensor called {info.name!r:.80}, which is no name")
         if info.name in places:
             raise FormatError(f"{path}: has the tensor {info.name} twice")
         place = Place(path, header.data_offset + info.offset, info.shape, _type(path, info))

@@ -201,7 +201,7 @@ def _linear(path: Path, keys: Keys, prefix: str) -> dict[str, Any] | None:
     kind = keys.get(f"{prefix}rope.scaling.type", str, "a string")
     factor = keys.number(f"{prefix}rope.scaling.factor") or keys.number(f"{prefix}rope.scale_linear")
     if kind not in (None, "none", "linear"):
-        raise FormatError(f"{path}: has {prefix}rope.scaling.type = {kind!r}, expected 'none' or 'linear'")
+        raise FormatError(f"{path}: has {prefix}rope.scaling.type = {kind!r:.80}, expected 'none' or 'linear'")
     return None if kind == "none" or factor in (None, 1.0) else {"kind": "linear", "factor": factor}
 
 

@@ -11,7 +11,7 @@ from puna.config.recipe import ModelConfig
 from puna.core.errors import FormatError
 from puna.formats.checkpoint import FLOATS, Checkpoint, Hints, Stored, check_shape
 from puna.formats.gguf_files import Place, gguf_file, read_files
-from puna.formats.gguf_keys import ARCHITECTURE, FREQUENCIES, config_of
+from puna.formats.gguf_keys import ARCHITECTURE, FREQUENCIES, Keys, config_of
 from puna.formats.gguf_quantize import dequantize
 from puna.formats.gguf_types import DTYPES
 from puna.formats.rotary import to_halves
@@ -73,7 +73,7 @@ def open_gguf(path: Path, hints: Hints) -> GGUFCheckpoint:
     metadata, places = read_files(first)
     architecture = metadata.get("general.architecture")
     if architecture != ARCHITECTURE:
-        raise FormatError(f"{first}: is of the architecture {architecture!r}, Puna reads {ARCHITECTURE!r}")
+        raise FormatError(f"{first}: is of the architecture {architecture!r:.80}, Puna reads {ARCHITECTURE!r}")
     if not places:
         raise FormatError(f"{first}: holds a vocabulary only, no weights", hint="it can be used as a --tokenizer")
     factors = _read(places[FREQUENCIES]) if FREQUENCIES in places else None
@@ -81,6 +81,8 @@ def open_gguf(path: Path, hints: Hints) -> GGUFCheckpoint:
         first, metadata, vocab_size=_vocab_size(first, metadata, places), tied=_OUTPUT not in places, factors=factors,
         hints=hints,
     )  # fmt: skip
+    if config.n_layers > len(places):
+        raise FormatError(f"{first}: says {config.n_layers} blocks, but holds {len(places)} tensors")
     ours = by_name(config, "gguf")
     for name, weight in ours.items():
         if name in places:
@@ -94,7 +96,7 @@ def open_gguf(path: Path, hints: Hints) -> GGUFCheckpoint:
 
 def _vocab_size(path: Path, metadata: dict[str, Any], places: Mapping[str, Place]) -> int:
     """Rows of the embedding; where it is missing, what the metadata say."""
-    said = metadata.get("llama.vocab_size")
+    said = Keys(path, metadata).count(f"{ARCHITECTURE}.vocab_size")
     if _EMBEDDING in places:
         rows = places[_EMBEDDING].shape[0]
         if said not in (None, rows):

@@ -46,7 +46,7 @@ def import_model(
     total = sum(stored.n_bytes for stored in source.stored.values())
     with atomic_directory(out, replace=force) as directory:
         with progress("hash the source", None, "bytes") as advance:
-            inputs = _hashes(path, advance)
+            inputs = _hashes(checkpoint.files, advance)
         with progress("write the weights", total, "bytes") as advance:
             watched = Watched(source, advance)
             results: dict[str, Any] = {"format": reader.name, "notes": checkpoint.notes}
@@ -75,8 +75,7 @@ def checked_tokenizer(checkpoint: Checkpoint, hints: Hints) -> Tokenizer | None:
     return tokenizer
 
 
-def _hashes(path: Path, advance: Callable[[float], None]) -> dict[str, str]:
-    files = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
+def _hashes(files: list[Path], advance: Callable[[float], None]) -> dict[str, str]:
     hashes = {}
     for file in files:
         hashes[file.name] = sha256_file(file)

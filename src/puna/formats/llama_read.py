@@ -237,7 +237,7 @@ def _axis(files: Files, config: ModelConfig, weight: Weight) -> int | None:
     axis = weight.split
     if count == 1 or axis is None:
         check_shape(file, weight.name, found, weight.shape)
-        return None if axis is None else axis
+        return axis
     shape = list(weight.shape)
     if weight.name == _EMBEDDING and tuple(found) == (shape[0] / count, shape[1]):
         axis = 0

@@ -15,11 +15,12 @@ NORM_EPS = 1e-5
 ROPE_THETA = 10_000.0
 """The base in all of its rotary embeddings."""
 
-NORMS = {"gain_only_layer_norm": "layer", "gain_only_lp_layer_norm": "layer", "rms_norm": "rms"}
-"""`model_norm` and ours. The two LayerNorms differ under autocast only."""
+NORMS = {
+    "gain_only_layer_norm": "layer", "gain_only_lp_layer_norm": "layer", "default_layer_norm": "layer-bias",
+    "lp_layer_norm": "layer-bias", "rms_norm": "rms",
+}  # fmt: skip
+"""`model_norm` and ours. The two LayerNorms of a kind differ under autocast only."""
 _OTHER_NORMS = {
-    "default_layer_norm": "LayerNorm with a bias",
-    "lp_layer_norm": "LayerNorm with a bias",
     "no_wb_layer_norm": "LayerNorm without gains",
 }
 ROTARY = {"rotary": "position", "llama_rotary": "position", "head_rotary": "head", "none": "head"}
@@ -115,10 +116,13 @@ def _sizes(
 
 def _norm(path: Path, said: Said, shapes: Mapping[str, tuple[int, ...]]) -> str:
     """Our word for the normalisation, which gains alone do not show."""
-    if "norm.bias" in shapes:
-        raise FormatError(f"{path}: its LayerNorms have biases (norm.bias); Puna's decoder computes {', '.join(NORMS)}")
-    if (norm := said.choose("model_norm", NORMS, _OTHER_NORMS)) is not None:
-        return norm
+    norm = said.choose("model_norm", NORMS, _OTHER_NORMS)
+    biased = "norm.bias" in shapes
+    if norm is not None and "norm.weight" in shapes and biased != (norm == "layer-bias"):
+        has = "have biases (norm.bias)" if biased else "have no biases"
+        raise FormatError(f"{path}: its norms {has}, but {said.files['model_norm'].name} says {said.values['model_norm']}")
+    if norm is not None or biased:
+        return norm or "layer-bias"
     raise FormatError(
         f"{path}: no file beside it says model_norm, so it may be LayerNorm or RMSNorm",
         hint="put the params.txt of its training, or a JSON file of open_lm's model_configs with model_norm and "

@@ -70,6 +70,7 @@ class PickledTensors:
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         _check_archive(path)
         with torch.serialization.safe_globals(_PASSED):
             content = load_pth(path)
@@ -135,8 +136,14 @@ class OpenlmCheckpoint(Checkpoint):
         """One parameter: rows of a tensor of the mapped file, in halves."""
         weight = self.weights[name]
         rows = self._tensors.tensor(self._file_names[weight.openlm])[slice(*weight.openlm_rows)]
-        turns = weight.rotary_heads or name.endswith(("q_norm.weight", "k_norm.weight"))
+        turns = weight.rotary_heads or "q_norm." in name or "k_norm." in name
         return to_halves(rows, self.config.n_heads) if self._pairs_neighbours and turns else rows
+
+    @property
+    def files(self) -> list[Path]:
+        """The checkpoint alone of a training's directory, which holds others."""
+        tensors = self._tensors
+        return [tensors.path] if isinstance(tensors, PickledTensors) else super().files
 
     def tokenizer(self) -> Tokenizer | None:
         """The tokenizer beside the weights; open_lm itself always takes GPT-NeoX's, which lies with no checkpoint."""

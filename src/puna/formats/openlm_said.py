@@ -118,6 +118,8 @@ def read_said(directory: Path) -> Said:
         ignored = [key for key in values if key not in _KINDS and key not in _ALIASES and not key.startswith("moe_")]
         if ignored:
             said.notes.append(f"{file.name} has {', '.join(map(repr, ignored[:5]))}, which open_lm does not read")
+        if model is not None and file.stem != Path(model).stem:
+            said.notes.append(f"{file.name} is taken for the model configuration that params.txt names, {model!r:.80}")
     if is_hugging_face(directory):
         values = read_json_object(directory / "config.json")
         said.add(directory / "config.json", values)

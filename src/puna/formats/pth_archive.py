@@ -15,7 +15,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -66,7 +66,8 @@ def read_archive(path: Path) -> Any:
         ForeignError: It wants code or classes.
         Exception: It is damaged; zip archives and pickles raise errors of many kinds.
     """
-    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+    with path.open("rb", buffering=0) as file, zipfile.ZipFile(file) as archive:
+        file_bytes = file.seek(0, io.SEEK_END)
         names = archive.namelist()
         if len(set(names)) < len(names):
             raise DamagedError("two records have one name")
@@ -76,7 +77,9 @@ def read_archive(path: Path) -> Any:
         content = _read(archive, f"{root}data.pkl")
         data = f"{root}data/"
         records = {
-            name.removeprefix(data): _record(file, archive.getinfo(name)) for name in names if name.startswith(data)
+            name.removeprefix(data): _record(file, file_bytes, archive.getinfo(name))
+            for name in names
+            if name.startswith(data)
         }
     _check_opcodes(content)
     return _Unpickler(content, records).load()
@@ -89,7 +92,7 @@ def _read(archive: zipfile.ZipFile, name: str) -> bytes:
     return archive.read(info)
 
 
-def _record(file: BinaryIO, info: zipfile.ZipInfo) -> tuple[int, int]:
+def _record(file: io.FileIO, file_bytes: int, info: zipfile.ZipInfo) -> tuple[int, int]:
     """First byte and length of a record's content."""
     file.seek(info.header_offset)
     header = file.read(_LOCAL_HEADER)
@@ -97,7 +100,7 @@ def _record(file: BinaryIO, info: zipfile.ZipInfo) -> tuple[int, int]:
         raise DamagedError(f"{info.filename} is compressed, encrypted or not where it should be")
     name, extra = int.from_bytes(header[26:28], "little"), int.from_bytes(header[28:30], "little")
     begin = info.header_offset + _LOCAL_HEADER + name + extra
-    if begin + info.file_size > file.seek(0, io.SEEK_END):
+    if begin + info.file_size > file_bytes:
         raise DamagedError(f"{info.filename} goes beyond the end of the file")
     return begin, info.file_size
 

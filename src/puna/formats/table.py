@@ -8,7 +8,7 @@ neighbours (`puna.formats.rotary`); OpenLM joins wq, wk and wv, and w1 and w3.
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from puna.config.recipe import ModelConfig
@@ -108,11 +108,18 @@ def weights(config: ModelConfig) -> tuple[Weight, ...]:
             openlm_rows=(first, first + sizes[row.shape[0]]),
         )
 
+    def both(row: _Row, layer: int | None = None) -> list[Weight]:
+        gain = weight(row, layer)
+        if config.norm != "layer-bias" or gain.is_matrix:
+            return [gain]
+        name, openlm = (said.removesuffix("weight") + "bias" for said in (gain.name, gain.openlm))
+        return [gain, replace(gain, name=name, hf="", easylm="", gguf="", openlm=openlm)]
+
     block = [row for row in _BLOCK if config.qk_norm or row.hf]
     return (
         weight(_EMBEDDING),
-        *(weight(row, layer) for layer in range(config.n_layers) for row in block),
-        weight(_NORM),
+        *(part for layer in range(config.n_layers) for row in block for part in both(row, layer)),
+        *both(_NORM),
         *([] if config.tie_embeddings else [weight(_OUTPUT)]),
     )
 

@@ -16,7 +16,7 @@ class Parameters:
     feed_forward: int
     """w1, w2 and w3 of all layers."""
     norms: int
-    """Gains: two per layer, two more where queries and keys are normalised, and the last one."""
+    """Gains: two per layer, two more where queries and keys are normalised, and the last one; as many biases."""
     output: int
     """V x D, or 0 where it is the embedding's transpose."""
 
@@ -30,11 +30,12 @@ def parameters(config: ModelConfig) -> Parameters:
     """How many parameters the decoder has (Touvron et al. 2023, table 2)."""
     q_dim, kv_dim = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
     qk_gains = q_dim + kv_dim if config.qk_norm else 0
+    each = 2 if config.norm == "layer-bias" else 1
     return Parameters(
         embedding=config.vocab_size * config.dim,
         attention=config.n_layers * 2 * config.dim * (q_dim + kv_dim),
         feed_forward=config.n_layers * 3 * config.dim * config.ffn_dim,
-        norms=config.dim + config.n_layers * (2 * config.dim + qk_gains),
+        norms=each * (config.dim + config.n_layers * (2 * config.dim + qk_gains)),
         output=0 if config.tie_embeddings else config.vocab_size * config.dim,
     )
 

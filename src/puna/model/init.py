@@ -58,7 +58,7 @@ def init_weights(model: Llama, seed: int) -> None:
                 parameter.shape, parameter.device_mesh, parameter.placements
             )
         if parameter.ndim < 2:
-            part.fill_(1.0)
+            part.fill_(0.0 if name.endswith(".bias") else 1.0)
         else:
             draw(part, seed, name, parameter.shape, offset, distribution(model.config, name, parameter.shape[1]))
 

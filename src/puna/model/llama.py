@@ -85,24 +85,27 @@ class RMSNorm(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """Subtract the mean, scale to a variance of one, then by a learned gain; no bias, statistics in float32.
+    """Subtract the mean, scale to a variance of one, then by a learned gain; statistics in float32 (Ba et al. 2016).
 
-    Ba et al. 2016; the form without a bias is what OpenLM calls `gain_only_layer_norm`.
+    The form without a bias is what OpenLM calls `gain_only_layer_norm`, that with one its `default_layer_norm`.
     """
 
-    def __init__(self, dim: int, eps: float) -> None:
+    def __init__(self, dim: int, eps: float, bias: bool) -> None:
         super().__init__()
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(dim))
+        self.bias = nn.Parameter(torch.zeros(dim)) if bias else None
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """The normalised stream in the dtype of the input."""
-        return F.layer_norm(x_BTD.float(), x_BTD.shape[-1:], eps=self.eps).type_as(x_BTD) * self.weight
+        x_BTD = F.layer_norm(x_BTD.float(), x_BTD.shape[-1:], eps=self.eps).type_as(x_BTD) * self.weight
+        return x_BTD if self.bias is None else x_BTD + self.bias
 
 
 def _norm(config: ModelConfig, width: int) -> RMSNorm | LayerNorm:
-    kind = {"rms": RMSNorm, "layer": LayerNorm}[config.norm]
-    return kind(width, config.norm_eps)
+    if config.norm == "rms":
+        return RMSNorm(width, config.norm_eps)
+    return LayerNorm(width, config.norm_eps, bias=config.norm == "layer-bias")
 
 
 class CausalCore(nn.Module):

@@ -66,9 +66,13 @@ class Share:
 
     @property
     def norms(self) -> int:
-        """Gains of one block; every device of a tensor-parallel group has all of them."""
-        counts, config = parameters(self.recipe.model), self.recipe.model
-        return (counts.norms - config.dim) // config.n_layers
+        """Gains and biases of one block; every device of a tensor-parallel group has all of them."""
+        return (parameters(self.recipe.model).norms - self.last_norm) // self.recipe.model.n_layers
+
+    @property
+    def last_norm(self) -> int:
+        """Gains and biases of the last norm."""
+        return self.recipe.model.dim * (2 if self.recipe.model.norm == "layer-bias" else 1)
 
     @property
     def block_matrices(self) -> int:
@@ -85,7 +89,7 @@ class Share:
     def ends(self) -> int:
         """Elements of embedding, last norm and output layer in this device's part of a tensor-parallel group."""
         config = self.recipe.model
-        return (1 if config.tie_embeddings else 2) * self.vocabulary * config.dim + config.dim
+        return (1 if config.tie_embeddings else 2) * self.vocabulary * config.dim + self.last_norm
 
     @property
     def matrices_held(self) -> int:

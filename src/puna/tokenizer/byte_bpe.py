@@ -18,8 +18,8 @@ from puna.tokenizer.ends import read_ends, template_of
 from puna.tokenizer.tokenizer import Tokenizer
 from puna.tokenizer.words import WordEncoder, in_a_row
 
-_PROBE = "  Two  spaces,\ta \ufb01 ligature, A\u2581\r\n\u00a0\x00"
-"""What a tokenizer changes that drops spaces or normalises more than NFC does."""
+_PROBES = ["a", "  Two  spaces,\ta \ufb01 ligature, A\u2581\r\n\u00a0\x00", "012 + 3?! 'll_~ É 日本 🙂 \n\n  "]
+"""What a tokenizer changes that adds or drops spaces, drops anything, or normalises more than NFC does."""
 
 _UTF8 = {*range(0xC0), *range(0xC2, 0xF5)}
 """The bytes that occur in text."""
@@ -94,7 +94,7 @@ class ByteBPETokenizer(Tokenizer):
         for token in sorted(self._special):
             if token in self._encode_one(self._pieces[token]):
                 raise TokenizerError(f"{self.origin}: makes the control token {token} of the text {self.piece(token)}")
-        if self.decode(self.encode(_PROBE)) != _PROBE:
+        if any(self.decode(self._encode_one(text)) != text for text in _PROBES):
             raise TokenizerError(
                 f"{self.origin}: does not give text back as it was; Puna needs a tokenizer that keeps every space and "
                 "changes no character"

@@ -3,6 +3,8 @@
 SentencePiece puts a space before the text (the dummy prefix) and writes every space as U+2581, so it reads a U+2581 in
 the text as a space. Puna writes that one character as its three bytes instead, so decoding gives back any text
 exactly; for all other text the ids are SentencePiece's own.
+
+Some models lose text before they encode it: OpenLLaMA's first one merges spaces. They can be used, as they are.
 """
 
 from functools import cached_property
@@ -19,7 +21,7 @@ from puna.tokenizer.words import Ids, Lengths, WordEncoder
 SPACE = "\u2581"
 """How a piece writes a space."""
 
-_PROBE = "  Two  spaces,\ta \ufb01 ligature, \u2581\r\n"
+_PROBE = "  Two  spaces,\ta \ufb01 ligature\r\n  "
 """What a tokenizer changes that merges spaces or normalises characters."""
 
 
@@ -58,11 +60,6 @@ class SentencePieceTokenizer(Tokenizer):
         n_bytes = len({self._token_bytes[token] for token in range(self.vocab_size) if self.is_byte(token)})
         if n_bytes != 256:
             raise TokenizerError(f"{self.origin}: has {n_bytes} byte pieces of 256, so it cannot write every text")
-        if not self.lossless:
-            raise TokenizerError(
-                f"{self.origin}: does not give text back as it was; Puna needs a model that does not normalise and "
-                "keeps runs of spaces"
-            )
 
     @cached_property
     def added(self) -> dict[str, int]:
@@ -79,8 +76,8 @@ class SentencePieceTokenizer(Tokenizer):
 
     @cached_property
     def lossless(self) -> bool:
-        """Whether text comes back as it was."""
-        return self.decode(self.encode(_PROBE)) == _PROBE
+        """Whether text comes back as it was: whether spaces and characters stay as they are."""
+        return self.decode(self._processor.encode(_PROBE)) == _PROBE
 
     def piece(self, token: int) -> str:
         """The piece of the vocabulary with this id."""
@@ -100,6 +97,8 @@ class SentencePieceTokenizer(Tokenizer):
 
     def _encode_texts(self, texts: list[str], threads: int) -> list[list[int]]:
         encoded = self._processor.encode(texts, num_threads=threads)
+        if not self.lossless:
+            return encoded
         return [
             self._encode_around_spaces(text) if SPACE in text else ids for text, ids in zip(texts, encoded, strict=True)
         ]
@@ -110,7 +109,7 @@ class SentencePieceTokenizer(Tokenizer):
             for token, content in enumerate(self._token_bytes)
             if not self.is_byte(token) and not self.is_control(token)
         ]
-        if not is_plain_bpe(self.content):
+        if not self.lossless or not is_plain_bpe(self.content):
             return None
         known = {"\0": [self._nul], SPACE: self._space_ids}
         prefix = " " if self.space_prefix else ""
