@@ -1,8 +1,8 @@
 """Import and export of a 1B-shaped model in every format, beside a plain copy of its file; opening of 65B-shaped ones.
 
 Rates are bytes of weights over time, to the disk and flushed. A round copies the model's file, then writes and reads
-each format in turn; ratios are taken within a round. What is written is compared bit by bit by `puna export` itself, which is
-timed apart, as `prove`. Memory is sampled: `anonymous` is what the process holds, without pages of mapped files,
+each format in turn; ratios are taken within a round. What is written is compared bit by bit, as by `puna export`,
+which is timed apart as `prove`. Memory is sampled: `anonymous` is what the process holds, without pages of mapped files,
 which the system takes back when it likes.
 
     python bench/convert.py --rounds 3
@@ -11,7 +11,6 @@ The record goes to bench/results/.
 """
 
 import argparse
-import os
 import platform
 import resource
 import shutil
@@ -29,7 +28,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from puna.config.load import load_recipe
 from puna.config.recipe import ModelConfig
 from puna.core.console import say
 from puna.core.files import sync, write_json
@@ -39,7 +37,6 @@ from puna.formats.compare import compare_weights
 from puna.formats.easylm_write import write_easylm
 from puna.formats.gguf_write import write_gguf
 from puna.formats.hf_write import write_hf
-from puna.formats.llama2c_write import write_llama2c
 from puna.formats.llama_write import write_llama
 from puna.formats.native import write_native
 from puna.formats.openlm_write import write_openlm

@@ -223,8 +223,8 @@ def encode() -> str:
                 f"{times['puna from nothing']:.1f} | {row['bytes_per_token']:.2f} |"
             )
     head = (
-        "| MB of text/s on one core | | Puna, on the way | Puna, from nothing | SentencePiece | tokenizers | tiktoken | "
-        "times the faster of the first two libraries | bytes per token |\n"
+        "| MB of text/s on one core | | Puna, on the way | Puna, from nothing | SentencePiece | tokenizers | tiktoken "
+        "| times the faster of the first two libraries | bytes per token |\n"
         "|---|---|---:|---:|---:|---:|---:|---:|---:|\n"
     )
     return f"{head}{chr(10).join(lines)}\n\n<sub>{record['what']}.</sub><br>\n{origin(record)}"

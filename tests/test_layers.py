@@ -34,7 +34,11 @@ def test_every_folder_has_its_place_among_the_layers() -> None:
 
 @pytest.mark.parametrize(
     ("module", "imported"),
-    [("core/errors.py", "puna.config.recipe"), ("train/schedule.py", "puna.formats.hf_write"), ("data/shards.py", "torch")],
+    [
+        ("core/errors.py", "puna.config.recipe"),
+        ("train/schedule.py", "puna.formats.hf_write"),
+        ("data/shards.py", "torch"),
+    ],
 )
 def test_an_import_against_the_layers_is_found(tmp_path: Path, module: str, imported: str) -> None:
     """The contracts can fail: the same check on a copy of the tree with one wrong import."""

@@ -26,9 +26,7 @@ def test_bytes_of_all_targets_are_exactly_the_bytes_of_the_text(tmp_path, any_to
     write_shards(out, encoded, tokenizer, source="s", split="heldout", shard_tokens=50, documents_sha256="d")
     shards = TokenShards.open(out)
     lengths = [len(text) for text in tokenizer.token_bytes()]
-    batches = list(
-        heldout_batches(shards, context, 3, lengths, max_tokens=None, space_prefix=tokenizer.space_prefix)
-    )
+    batches = list(heldout_batches(shards, context, 3, lengths, max_tokens=None, space_prefix=tokenizer.space_prefix))
     assert shards.text_bytes == len("".join(documents).encode())
     assert sum(int(batch.bytes_BT.sum()) for batch in batches) == shards.text_bytes
     assert all((batch.bytes_BT >= 0).all() for batch in batches)

@@ -362,7 +362,7 @@ def test_a_file_that_was_shortened_after_it_was_opened_is_refused(
     _, path = written()
     found = open_easylm(path, HEADS)
     os.truncate(path, 1000)
-    with pytest.raises(FormatError, match="is shorter than when it was opened"):
+    with pytest.raises(FormatError, match="has become shorter since it was opened"):
         found.tensor("output.weight")
     path.unlink()
     with pytest.raises(FormatError, match="cannot be read"):

@@ -34,9 +34,7 @@ def test_a_faithful_export_is_reported_without_running_our_own_model(
     assert len(lines) == 3
 
 
-def test_a_rounded_export_is_run_on_the_text(
-    source: Callable[..., Any], tokenizer: Tokenizer, tmp_path: Path
-) -> None:
+def test_a_rounded_export_is_run_on_the_text(source: Callable[..., Any], tokenizer: Tokenizer, tmp_path: Path) -> None:
     model = source()
     export = written(CastCheckpoint(model, "bfloat16"), tokenizer, tmp_path)
     found = prove(model, export, tmp_path, tokenizer, run=True, text=TEXT)

@@ -1,6 +1,8 @@
 """Two oracles read what is written: the `gguf` package, and llama.cpp, which runs it."""
 
+import errno
 import json
+import resource
 import struct
 import urllib.request
 from collections.abc import Callable
@@ -174,6 +176,17 @@ def test_data_begin_at_multiples_of_the_alignment(source: Source, tmp_path: Path
     reader = gguf.GGUFReader(tmp_path / "model-Q8_0.gguf")
     assert {tensor.data_offset % 32 for tensor in reader.tensors} == {0}
     assert struct.unpack_from("<4sI", (tmp_path / "model-Q8_0.gguf").read_bytes()) == (b"GGUF", 3)
+
+
+def test_a_full_disk_keeps_the_systems_reason(source: Source, tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as failed:
+            write_gguf(source(), None, tmp_path, file_type="F32")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert failed.value.errno == errno.EFBIG
 
 
 class LlamaCpp:

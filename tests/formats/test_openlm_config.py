@@ -108,7 +108,7 @@ def test_biases_that_contradict_the_files_are_refused() -> None:
     gains = SHAPES | {"norm.weight": (80,)}
     with pytest.raises(FormatError, match=r"its norms have biases \(norm.bias\), but params.txt says gain_only"):
         decoder(shapes=gains | {"norm.bias": (80,)}, model_norm="gain_only_layer_norm")
-    with pytest.raises(FormatError, match="its norms have no biases, but params.txt says default_layer_norm"):
+    with pytest.raises(FormatError, match=r"its norms have no biases, but params\.txt says default_layer_norm"):
         decoder(shapes=gains, model_norm="default_layer_norm")
 
 

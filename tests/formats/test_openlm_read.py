@@ -32,15 +32,11 @@ NEOX = "gain_only_layer_norm"
 KINDS: dict[str, dict[str, Any]] = {
     "LayerNorm, turned by the head's number": {"positional_embedding_type": "head_rotary"},
     "the same with norms of queries and keys": {"positional_embedding_type": "head_rotary", "qk_norm": True},
-    "the first models: LayerNorm with biases, turned by the head's number": {
-        "model_norm": "default_layer_norm", "positional_embedding_type": "head_rotary"
-    },
+    "the first models": {"model_norm": "default_layer_norm", "positional_embedding_type": "head_rotary"},
     "LayerNorm with biases, of queries and keys too": {"model_norm": "lp_layer_norm", "qk_norm": True},
     "DCLM's": {"model_norm": "gain_only_lp_layer_norm", "qk_norm": True, "ffn_type": "swiglu_torch"},
     "RMSNorm, pairs of neighbours": {"model_norm": "rms_norm", "positional_embedding_type": "llama_rotary"},
-    "pairs of neighbours, normalised": {
-        "model_norm": "rms_norm", "positional_embedding_type": "llama_rotary", "qk_norm": True
-    },
+    "the same, normalised": {"model_norm": "rms_norm", "positional_embedding_type": "llama_rotary", "qk_norm": True},
     "nothing turns": {"model_norm": "rms_norm", "positional_embedding_type": "none"},
     "heads narrower than the stream": {"hidden_dim": 84, "n_heads": 5},
     "custom attention that is softmax": {
@@ -88,8 +84,7 @@ def logits_of_openlm(state: dict[str, Tensor], model: dict[str, Any], tokens_T: 
     def norm(x: Tensor, of: dict[str, Tensor], name: str) -> Tensor:
         if model["model_norm"] != "rms_norm":
             x = x - x.mean(-1, keepdim=True)
-        gained = x / (x.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt() * of[f"{name}.weight"]
-        return gained + of[f"{name}.bias"] if f"{name}.bias" in of else gained
+        return x / (x.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt() * of[f"{name}.weight"] + of.get(f"{name}.bias", 0)
 
     def turn(x_TNH: Tensor) -> Tensor:
         if kind == "none":

@@ -47,9 +47,7 @@ def hints(source: Checkpoint) -> Hints:
     return Hints(config.n_heads, config.n_kv_heads, config.context, config.norm_eps, config.rope_theta)
 
 
-def travel(
-    source: Checkpoint, tokenizer: Tokenizer | None, road: Sequence[tuple[str, Write]], out: Path
-) -> Checkpoint:
+def travel(source: Checkpoint, tokenizer: Tokenizer | None, road: Sequence[tuple[str, Write]], out: Path) -> Checkpoint:
     """The model at the end of the road: written in each format, found by its mark, opened by its reader."""
     dtype = common_dtype(source)
     for number, (form, write) in enumerate(road):

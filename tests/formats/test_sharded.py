@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from puna.core.errors import FormatError
-from puna.formats import sharded
 from puna.formats.sharded import INDEX, WEIGHTS, ShardedSafetensors
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -121,13 +119,6 @@ def test_writing_to_a_tensor_never_reaches_the_file(file: Path) -> None:
     assert torch.equal(opened.tensor("brain"), load_file(file)["brain"])
 
 
-def test_file_that_cannot_be_mapped_is_read(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharded, "_libc", lambda: SimpleNamespace(mmap=lambda *_: 2**64 - 1))
-    opened = ShardedSafetensors(file)
-    for name, expected in load_file(file).items():
-        assert torch.equal(opened.tensor(name), expected)
-
-
 def test_65b_in_81_files_opens_in_less_than_a_second(tmp_path: Path) -> None:
     dim, ffn, vocabulary, layers = 8192, 22016, 32000, 80
     block = {"q": (dim, dim), "k": (dim, dim), "v": (dim, dim), "o": (dim, dim), "gate": (ffn, dim), "up": (ffn, dim),
@@ -219,10 +210,10 @@ def test_other_dtypes_are_named_and_not_read(tmp_path: Path) -> None:
         opened.tensor("a")
 
 
-def test_file_that_changed_its_length_is_not_mapped(file: Path) -> None:
+def test_file_that_became_shorter_is_not_mapped(file: Path) -> None:
     opened = ShardedSafetensors(file)
-    os.truncate(file, file.stat().st_size - 1)
-    with pytest.raises(FormatError, match="has changed its length since it was opened"):
+    os.truncate(file, 300)
+    with pytest.raises(FormatError, match="has become shorter since it was opened"):
         opened.tensor("float")
     file.unlink()
     with pytest.raises(FormatError, match="cannot be read: No such file"):

@@ -1,5 +1,6 @@
 """The table of names and shapes, against the parameters of our decoder and of transformers'."""
 
+import itertools
 import re
 
 import pytest
@@ -12,7 +13,10 @@ from puna.model.llama import Llama
 
 SHAPE = {"dim": 32, "n_layers": 3, "n_heads": 4, "n_kv_heads": 2, "ffn_dim": 48, "vocab_size": 300, "context": 16}
 
-VARIANTS = [{}, {"tie_embeddings": True}, {"head_dim": 12}, {"qk_norm": True}, {"n_kv_heads": 4}, {"norm": "layer-bias", "qk_norm": True}]
+VARIANTS: list[dict[str, object]] = [
+    {}, {"tie_embeddings": True}, {"head_dim": 12}, {"qk_norm": True}, {"n_kv_heads": 4},
+    {"norm": "layer-bias", "qk_norm": True},
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
@@ -67,7 +71,7 @@ def test_openlm_joins_queries_keys_and_values_and_the_two_gates() -> None:
     # Every joined tensor is covered without a gap.
     for parts in rows.values():
         assert parts[0][0] == 0
-        assert all(before[1] == after[0] for before, after in zip(parts, parts[1:], strict=False))
+        assert all(before[1] == after[0] for before, after in itertools.pairwise(parts))
 
 
 def test_only_queries_and_keys_turn_and_keys_by_their_own_number_of_heads() -> None:

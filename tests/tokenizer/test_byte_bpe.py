@@ -183,6 +183,11 @@ def test_control_token_that_text_would_become_is_refused(byte_bpe: ByteBPETokeni
         changed(byte_bpe, make_reachable)
 
 
+def test_config_of_another_tokenizer_is_refused(byte_bpe: ByteBPETokenizer) -> None:
+    with pytest.raises(TokenizerError, match="has no token </s>, which should begin or end a text"):
+        ByteBPETokenizer(byte_bpe.content, config={"eos_token": "</s>"})
+
+
 def test_truncated_file_is_refused(byte_bpe: ByteBPETokenizer) -> None:
     for size in range(0, len(byte_bpe.content) - 2, 997):
         with pytest.raises(TokenizerError, match="or a damaged one"):

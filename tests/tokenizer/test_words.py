@@ -293,7 +293,7 @@ def test_without_numba_the_library_encodes(
 
 
 def no_cuts() -> Cuts:
-    return np.zeros((256, 256), dtype=np.bool_)
+    return np.zeros((256, 256), dtype=np.uint8)
 
 
 def spy(tokenizer: SentencePieceTokenizer, seen: list[str], cuts: Cuts) -> WordEncoder:

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from puna.tokenizer.cuts import cuts_between
+from puna.tokenizer.cuts import BEFORE_LETTER, Cuts, cuts_between
 from puna.tokenizer.words_kernel import LONGEST, join_ids, number_words
 
 CUTS = cuts_between([b" ab", b"aba"])
@@ -17,10 +17,10 @@ class Table:
         self.numbers = np.empty(numbers, dtype=np.int32)
         self.others = np.empty((others, 2), dtype=np.int64)
 
-    def scan(self, data: bytes, start: int = 0) -> tuple[int, list[int], list[list[int]]]:
+    def scan(self, data: bytes, start: int = 0, cuts: Cuts = CUTS) -> tuple[int, list[int], list[list[int]]]:
         """Where it stopped, the numbers, the others."""
         position, self.count, n_words, n_others = number_words(
-            np.frombuffer(data, dtype=np.uint8), start, CUTS, self.table, self.letters, self.ends, self.count,
+            np.frombuffer(data, dtype=np.uint8), start, cuts, self.table, self.letters, self.ends, self.count,
             self.numbers, self.others,
         )  # fmt: skip
         return position, self.numbers[:n_words].tolist(), self.others[:n_others].tolist()
@@ -35,6 +35,15 @@ def test_equal_words_have_equal_numbers() -> None:
     assert numbers == [0, 0, 1, 2, 0]
     assert [table.word(number) for number in range(table.count)] == [b" ab", b".", b"aba"]
     assert (position, others) == (13, [])
+
+
+def test_a_cut_before_a_letter_waits_for_the_letter() -> None:
+    cuts = np.zeros((256, 256), dtype=np.uint8)
+    cuts[ord(" "), ord(" ")] = BEFORE_LETTER
+    table = Table()
+    data = b"   a  Z  {  @  [  `  "
+    numbers = table.scan(data, cuts=cuts)[1]
+    assert [table.word(number) for number in numbers] == [b"  ", b" a ", b" Z  {  @  [  `  "]
 
 
 @given(st.lists(st.text("ab é.\0", max_size=30), min_size=1, max_size=6))

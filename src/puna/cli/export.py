@@ -45,9 +45,7 @@ def export(
         Path | None,
         typer.Option("--text", help="Held-out text to compare on.  [default: of the run's data, in data/NAME]"),
     ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Compare weights and tokenizers only, run no model.")
-    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Compare weights and tokenizers only, run no model.")] = False,
     force: Force = False,
 ) -> None:
     """Write the model in another format and prove that it is the same model."""

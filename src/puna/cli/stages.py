@@ -54,9 +54,7 @@ def train_model(
     train(recipe, data, run, resume=resume, force=force, sample=sample, stop_at=stop_at)
 
 
-def export_model(
-    source: Path, form: str, out: Path | None, text: "Text", options: "Options", *, force: bool
-) -> None:
+def export_model(source: Path, form: str, out: Path | None, text: "Text", options: "Options", *, force: bool) -> None:
     """The model in another format, with its equivalence report."""
     from puna.formats.equivalence import summary
     from puna.formats.export_model import export_model as export

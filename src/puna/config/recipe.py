@@ -98,14 +98,14 @@ class ModelConfig(Section):
     @model_validator(mode="after")
     def _divisible(self) -> "ModelConfig":
         conflicts = []
+        said, keys = ("head_dim", ["head_dim"]) if self.head_dim else ("dim / n_heads", ["dim", "n_heads"])
         if not self.head_dim:
             if self.dim % self.n_heads:
                 sentence = f"dim = {self.dim} is not a multiple of n_heads = {self.n_heads}"
                 conflicts.append((sentence, ["dim", "n_heads"]))
             self.__dict__["head_dim"] = self.dim // self.n_heads
         if not conflicts and self.head_dim % 2:
-            sentence = f"head_dim = {self.head_dim} is odd; rotary embeddings turn pairs"
-            conflicts.append((sentence, ["dim", "n_heads", "head_dim"]))
+            conflicts.append((f"{said} = {self.head_dim} is odd; rotary embeddings turn pairs", keys))
         if self.n_heads % self.n_kv_heads:
             sentence = f"n_heads = {self.n_heads} is not a multiple of n_kv_heads = {self.n_kv_heads}"
             conflicts.append((sentence, ["n_heads", "n_kv_heads"]))

@@ -24,7 +24,12 @@ class HeldoutBatch:
 
 
 def heldout_batches(
-    shards: TokenShards, context: int, rows: int, token_bytes: list[int], *, max_tokens: int | None,
+    shards: TokenShards,
+    context: int,
+    rows: int,
+    token_bytes: list[int],
+    *,
+    max_tokens: int | None,
     space_prefix: bool,
 ) -> Iterator[HeldoutBatch]:
     """Windows of `context` tokens that do not overlap, `rows` at a time.

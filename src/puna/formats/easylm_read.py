@@ -14,6 +14,7 @@ from puna.core.errors import FormatError
 from puna.formats.checkpoint import FLOATS, Checkpoint, Hints, Stored, check_shape
 from puna.formats.easylm_config import LLAMA_CONFIG, Sizes, decoder_of, read_llama_config
 from puna.formats.flax_msgpack import Array, Key, scan
+from puna.formats.mapped import mapped
 from puna.formats.rotary import to_halves
 from puna.formats.table import Weight, by_name, count_layers
 from puna.tokenizer.load import find_tokenizer, load_tokenizer
@@ -122,13 +123,7 @@ class EasyLMCheckpoint(Checkpoint):
         """An array in the file's layout."""
         array = self._arrays[name]
         dtype = FLOATS[array.dtype]
-        try:
-            with self._file.open("rb") as file:
-                pieces = [_mapped(file.fileno(), start, length, dtype) for start, length in array.pieces]
-        except OSError as error:
-            raise FormatError(f"{self._file}: cannot be read: {error.strerror}") from None
-        except ValueError:
-            raise FormatError(f"{self._file}: is shorter than when it was opened") from None
+        pieces = [mapped(self._file, start, length // dtype.itemsize, dtype) for start, length in array.pieces]
         return (pieces[0] if len(pieces) == 1 else torch.cat(pieces)).view(array.shape)
 
 
@@ -212,13 +207,6 @@ def _stored(file: Path, name: str, array: Array | None, weight: Weight) -> Store
     if array.dtype not in FLOATS:
         raise FormatError(f"{file}: {name} is {array.dtype}, expected float32, float16 or bfloat16")
     return Stored(array.dtype, array.n_bytes)
-
-
-def _mapped(file: int, start: int, length: int, dtype: torch.dtype) -> Tensor:
-    """Part of a file as a tensor; the mapping goes when the tensor does, so memory holds only what is in use."""
-    before = start % mmap.ALLOCATIONGRANULARITY
-    content = mmap.mmap(file, before + length, access=mmap.ACCESS_COPY, offset=start - before)
-    return torch.frombuffer(content, dtype=dtype, count=length // dtype.itemsize, offset=before)
 
 
 def _bits(tensor: Tensor) -> Tensor:

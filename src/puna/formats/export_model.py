@@ -87,9 +87,7 @@ def export_model(
     return record.results
 
 
-def _write(
-    form: str, source: Checkpoint, tokenizer: Tokenizer | None, directory: Path, options: Options
-) -> list[str]:
+def _write(form: str, source: Checkpoint, tokenizer: Tokenizer | None, directory: Path, options: Options) -> list[str]:
     """Write the files of a format; returns remarks for the report."""
     if form == "hf":
         write_hf(source, tokenizer, directory)

@@ -3,13 +3,13 @@
 GGUF keeps floats as float32; they are read as the shortest decimal number of that float32, so 1e-6 comes back as 1e-6.
 """
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from puna.config.recipe import ModelConfig, RopeScaling
@@ -21,6 +21,7 @@ from puna.model.count import parameters
 from puna.model.llama import rope_frequencies
 
 ARCHITECTURE = "llama"
+_PREFIX = f"{ARCHITECTURE}."
 FREQUENCIES = "rope_freqs.weight"
 """The tensor of numbers by which llama.cpp divides the rotary frequencies of the pairs of a head."""
 
@@ -38,31 +39,30 @@ _THETA = 10_000.0
 
 def metadata_of(config: ModelConfig, file_type: str, name: str | None) -> dict[str, Any]:
     """What a file says of the decoder: integers are written as uint32, floats as float32."""
-    prefix = f"{ARCHITECTURE}."
     values: dict[str, Any] = {
         "general.architecture": ARCHITECTURE,
         "general.type": "model",
         "general.size_label": format_count(parameters(config).total),
         "general.file_type": FILE_TYPES[file_type].number,
         "general.quantization_version": 2,
-        f"{prefix}vocab_size": config.vocab_size,
-        f"{prefix}context_length": config.context,
-        f"{prefix}embedding_length": config.dim,
-        f"{prefix}block_count": config.n_layers,
-        f"{prefix}feed_forward_length": config.ffn_dim,
-        f"{prefix}attention.head_count": config.n_heads,
-        f"{prefix}attention.head_count_kv": config.n_kv_heads,
-        f"{prefix}attention.key_length": config.head_dim,
-        f"{prefix}attention.value_length": config.head_dim,
-        f"{prefix}attention.layer_norm_rms_epsilon": config.norm_eps,
-        f"{prefix}rope.dimension_count": config.head_dim,
-        f"{prefix}rope.freq_base": config.rope_theta,
+        f"{_PREFIX}vocab_size": config.vocab_size,
+        f"{_PREFIX}context_length": config.context,
+        f"{_PREFIX}embedding_length": config.dim,
+        f"{_PREFIX}block_count": config.n_layers,
+        f"{_PREFIX}feed_forward_length": config.ffn_dim,
+        f"{_PREFIX}attention.head_count": config.n_heads,
+        f"{_PREFIX}attention.head_count_kv": config.n_kv_heads,
+        f"{_PREFIX}attention.key_length": config.head_dim,
+        f"{_PREFIX}attention.value_length": config.head_dim,
+        f"{_PREFIX}attention.layer_norm_rms_epsilon": config.norm_eps,
+        f"{_PREFIX}rope.dimension_count": config.head_dim,
+        f"{_PREFIX}rope.freq_base": config.rope_theta,
     }
     if name is not None:
         values["general.name"] = name
     if (scaling := config.rope_scaling) is not None:
         if scaling.kind == "linear":
-            values |= {f"{prefix}rope.scaling.type": "linear", f"{prefix}rope.scaling.factor": scaling.factor}
+            values |= {f"{_PREFIX}rope.scaling.type": "linear", f"{_PREFIX}rope.scaling.factor": scaling.factor}
         else:
             values[_SCALING] = scaling.model_dump_json()
     return values
@@ -77,7 +77,7 @@ def frequency_factors(config: ModelConfig) -> Tensor | None:
 
 
 class Keys:
-    """Metadata, read key by key with the type that is expected.
+    """The keys `llama.*`, read one by one with the type that is expected.
 
     Args:
         path: The file.
@@ -85,18 +85,18 @@ class Keys:
     """
 
     def __init__(self, path: Path, metadata: dict[str, Any]) -> None:
-        self._path = path
+        self.path = path
         self._metadata = metadata
 
-    def get(self, key: str, kinds: type | tuple[type, ...], expected: str) -> Any:
+    def get(self, key: str, kinds: tuple[type, ...], expected: str) -> Any:
         """A value, or None where there is none.
 
         Raises:
             FormatError: It is of another type; `expected` names the right one.
         """
-        value = self._metadata.get(key)
-        if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool)):
-            raise FormatError(f"{self._path}: {key} is {value!s:.80}, expected {expected}")
+        value = self._metadata.get(_PREFIX + key)
+        if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
+            raise self.error(key, f"is {value!s:.80}, expected {expected}")
         return value
 
     def count(self, key: str) -> int | None:
@@ -109,7 +109,7 @@ class Keys:
         if not isinstance(value, list):
             return value
         if len(set(map(repr, value))) != 1 or type(value[0]) is not int:
-            raise FormatError(f"{self._path}: {key} differs between layers, which a LLaMA decoder cannot express")
+            raise self.error(key, "differs between layers, which a LLaMA decoder cannot express")
         return value[0]
 
     def needed(self, key: str) -> int:
@@ -120,7 +120,7 @@ class Keys:
         """
         value = self.count(key)
         if value is None:
-            raise FormatError(f"{self._path}: lacks the key {key}")
+            raise self.error(key, "is missing")
         return value
 
     def number(self, key: str) -> float | None:
@@ -135,8 +135,12 @@ class Keys:
         with np.errstate(over="ignore"):
             number = float(str(np.float32(value)))
         if not math.isfinite(number):
-            raise FormatError(f"{self._path}: {key} is {value}, expected a number")
+            raise self.error(key, f"is {value}, expected a number")
         return number
+
+    def error(self, key: str, what: str, hint: str = "") -> FormatError:
+        """What is wrong with a key."""
+        return FormatError(f"{self.path}: {_PREFIX}{key} {what}", hint=hint)
 
 
 def config_of(
@@ -155,58 +159,56 @@ def config_of(
     Raises:
         FormatError: A key is missing, no number, or of a decoder that is no LLaMA.
     """
-    keys, notes, prefix = Keys(path, metadata), list[str](), f"{ARCHITECTURE}."
+    keys, notes = Keys(path, metadata), list[str]()
     for key in _OTHER_DECODERS:
-        if keys.get(prefix + key, (int, float), "a number"):
-            raise FormatError(f"{path}: has {prefix}{key} = {metadata[prefix + key]}, which is no LLaMA decoder's")
+        if value := keys.get(key, (int, float), "a number"):
+            raise keys.error(key, f"is {value}, which is no LLaMA decoder's")
 
     def assumed(key: str, found: float | None, hint: float | None, default: float) -> Any:
         if found is None and hint is None:
-            notes.append(f"{path.name} does not say {prefix}{key}; {default:g} is assumed")
+            notes.append(f"{path.name} does not say {_PREFIX}{key}; {default:g} is assumed")
         return next(value for value in (found, hint, default) if value is not None)
 
-    dim, n_heads = keys.needed(f"{prefix}embedding_length"), keys.needed(f"{prefix}attention.head_count")
-    head_dim = keys.count(f"{prefix}attention.key_length") or (0 if dim % (n_heads or 1) else dim // (n_heads or 1))
-    for key in ("attention.value_length", "rope.dimension_count"):
-        other = keys.count(prefix + key)
-        if other is not None and other != head_dim:
-            raise FormatError(f"{path}: has {prefix}{key} = {other}, but its heads are {head_dim} wide")
-    eps = keys.number(f"{prefix}attention.layer_norm_rms_epsilon")
+    n_heads, n_kv_heads = keys.needed("attention.head_count"), keys.count("attention.head_count_kv")
+    eps = keys.number("attention.layer_norm_rms_epsilon")
     if eps is None and hints.norm_eps is None:
-        raise FormatError(f"{path}: lacks the key {prefix}attention.layer_norm_rms_epsilon", hint="pass --norm-eps")
-    theta = assumed("rope.freq_base", keys.number(f"{prefix}rope.freq_base"), hints.rope_theta, _THETA)
+        raise keys.error("attention.layer_norm_rms_epsilon", "is missing", hint="pass --norm-eps")
     values = {
-        "dim": dim,
-        "n_layers": keys.needed(f"{prefix}block_count"),
+        "dim": keys.needed("embedding_length"),
+        "n_layers": keys.needed("block_count"),
         "n_heads": n_heads,
-        "n_kv_heads": keys.count(f"{prefix}attention.head_count_kv") or n_heads,
-        "head_dim": head_dim,
-        "ffn_dim": keys.needed(f"{prefix}feed_forward_length"),
+        "n_kv_heads": n_heads if n_kv_heads is None else n_kv_heads,
+        "head_dim": keys.count("attention.key_length") or 0,
+        "ffn_dim": keys.needed("feed_forward_length"),
         "vocab_size": vocab_size,
-        "context": assumed("context_length", keys.count(f"{prefix}context_length"), hints.context, _CONTEXT),
-        "rope_theta": theta,
+        "rope_theta": assumed("rope.freq_base", keys.number("rope.freq_base"), hints.rope_theta, _THETA),
+        "context": assumed("context_length", keys.count("context_length"), hints.context, _CONTEXT),
         "norm_eps": hints.norm_eps if eps is None else eps,
         "tie_embeddings": tied,
-        "rope_scaling": _linear(path, keys, prefix),
+        "rope_scaling": _linear(keys),
     }
     config = model_config(path, values)
+    for key in ("attention.value_length", "rope.dimension_count"):
+        if (other := keys.count(key)) not in (None, config.head_dim):
+            raise keys.error(key, f"is {other}, but the heads are {config.head_dim} wide")
     if factors is not None:
-        config = model_config(path, values | {"rope_scaling": _llama3(path, keys, config, factors)})
+        scaling = _llama3(path, metadata.get(_SCALING), config, factors.float())
+        config = model_config(path, values | {"rope_scaling": scaling})
     hints.refuse_other_values(path, config)
     return config, notes
 
 
-def _linear(path: Path, keys: Keys, prefix: str) -> dict[str, Any] | None:
+def _linear(keys: Keys) -> dict[str, Any] | None:
     """A linear scaling that the keys say, if any."""
-    kind = keys.get(f"{prefix}rope.scaling.type", str, "a string")
-    factor = keys.number(f"{prefix}rope.scaling.factor") or keys.number(f"{prefix}rope.scale_linear")
+    kind = keys.get("rope.scaling.type", (str,), "a string")
+    factor = keys.number("rope.scaling.factor") or keys.number("rope.scale_linear")
     if kind not in (None, "none", "linear"):
-        raise FormatError(f"{path}: has {prefix}rope.scaling.type = {kind!r:.80}, expected 'none' or 'linear'")
+        raise keys.error("rope.scaling.type", f"is {kind!r:.80}, expected 'none' or 'linear'")
     return None if kind == "none" or factor in (None, 1.0) else {"kind": "linear", "factor": factor}
 
 
-def _llama3(path: Path, keys: Keys, config: ModelConfig, factors: Tensor) -> dict[str, Any] | None:
-    """The scaling of Llama 3.1's kind that makes these factors.
+def _llama3(path: Path, said: Any, config: ModelConfig, factors: Tensor) -> dict[str, Any] | None:
+    """The scaling of Llama 3.1's kind that makes these factors; `said` is the value of our key, if there is one.
 
     Raises:
         FormatError: None does that is known: neither the one of our key nor one with the released models' constants.
@@ -215,16 +217,15 @@ def _llama3(path: Path, keys: Keys, config: ModelConfig, factors: Tensor) -> dic
         raise FormatError(
             f"{path}: {FREQUENCIES} is {list(factors.shape)}, but a head has {config.head_dim // 2} pairs"
         )
-    if torch.equal(factors, torch.ones_like(factors)):
+    if said is None and torch.equal(factors, torch.ones_like(factors)):
         return None
-    said = keys.get(_SCALING, str, "a string")
-    original = keys.count(f"{ARCHITECTURE}.rope.scaling.original_context_length")
-    guess = {"kind": "llama3", "factor": float(str(np.float32(factors.max().item())))}
-    guess |= {} if original is None else {"original_context": original}
     refused = FormatError(f"{path}: the factors of {FREQUENCIES} are of no rotary scaling of Llama 3.1's kind")
     try:
-        scaling = RopeScaling.model_validate(guess if said is None else json.loads(said))
-    except ValueError:  # pydantic's and json's
+        if said is None:
+            scaling = RopeScaling(kind="llama3", factor=float(str(np.float32(factors.max().item()))))
+        else:
+            scaling = RopeScaling.model_validate_json(said)
+    except ValidationError:
         raise refused from None
     expected = frequency_factors(config.model_copy(update={"rope_scaling": scaling}))
     if config.rope_scaling is not None or expected is None or not torch.allclose(expected, factors, rtol=1e-5, atol=0):

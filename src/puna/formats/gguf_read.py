@@ -96,7 +96,7 @@ def open_gguf(path: Path, hints: Hints) -> GGUFCheckpoint:
 
 def _vocab_size(path: Path, metadata: dict[str, Any], places: Mapping[str, Place]) -> int:
     """Rows of the embedding; where it is missing, what the metadata say."""
-    said = Keys(path, metadata).count(f"{ARCHITECTURE}.vocab_size")
+    said = Keys(path, metadata).count("vocab_size")
     if _EMBEDDING in places:
         rows = places[_EMBEDDING].shape[0]
         if said not in (None, rows):

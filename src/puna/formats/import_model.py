@@ -11,6 +11,8 @@ from puna.formats.cast import CastCheckpoint, common_dtype
 from puna.formats.checkpoint import Checkpoint, Hints
 from puna.formats.compare import compare_weights
 from puna.formats.describe import describe
+from puna.formats.llama2c_tokenizer import read_tokenizer_bin
+from puna.formats.llama_read import verify_checklist
 from puna.formats.native import open_native, write_native
 from puna.formats.registry import named, recognise
 from puna.formats.watched import Watched
@@ -47,6 +49,8 @@ def import_model(
     with atomic_directory(out, replace=force) as directory:
         with progress("hash the source", None, "bytes") as advance:
             inputs = _hashes(checkpoint.files, advance)
+        if reader.name == "llama":
+            verify_checklist(path)
         with progress("write the weights", total, "bytes") as advance:
             watched = Watched(source, advance)
             results: dict[str, Any] = {"format": reader.name, "notes": checkpoint.notes}
@@ -65,7 +69,7 @@ def checked_tokenizer(checkpoint: Checkpoint, hints: Hints) -> Tokenizer | None:
         FormatError: It has more tokens than the model.
         TokenizerError: It cannot be used.
     """
-    tokenizer = load_tokenizer(hints.tokenizer) if hints.tokenizer else checkpoint.tokenizer()
+    tokenizer = _named_tokenizer(hints.tokenizer) if hints.tokenizer else checkpoint.tokenizer()
     if tokenizer is not None and tokenizer.vocab_size > checkpoint.config.vocab_size:
         raise FormatError(
             f"{tokenizer.origin}: has {tokenizer.vocab_size} tokens, but {checkpoint.path} has embeddings for "
@@ -73,6 +77,10 @@ def checked_tokenizer(checkpoint: Checkpoint, hints: Hints) -> Tokenizer | None:
             hint="name the tokenizer that the model was trained with: --tokenizer PATH",
         )
     return tokenizer
+
+
+def _named_tokenizer(path: Path) -> Tokenizer:
+    return read_tokenizer_bin(path) if path.suffix == ".bin" else load_tokenizer(path)
 
 
 def _hashes(files: list[Path], advance: Callable[[float], None]) -> dict[str, str]:

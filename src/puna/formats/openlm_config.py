@@ -120,7 +120,8 @@ def _norm(path: Path, said: Said, shapes: Mapping[str, tuple[int, ...]]) -> str:
     biased = "norm.bias" in shapes
     if norm is not None and "norm.weight" in shapes and biased != (norm == "layer-bias"):
         has = "have biases (norm.bias)" if biased else "have no biases"
-        raise FormatError(f"{path}: its norms {has}, but {said.files['model_norm'].name} says {said.values['model_norm']}")
+        where, what = said.files["model_norm"].name, said.values["model_norm"]
+        raise FormatError(f"{path}: its norms {has}, but {where} says {what}")
     if norm is not None or biased:
         return norm or "layer-bias"
     raise FormatError(

@@ -38,8 +38,8 @@ def ask_transformers(source: Checkpoint, out: Path, tokenizer: Tokenizer | None)
     needed = 5 * parameters(source.config).total
     if (memory := available_memory()) is not None and memory < needed:
         return _absent(
-            f"transformers would need {format_bytes(needed)} of memory and {format_bytes(memory)} are free, so no other "
-            "implementation has run this model"
+            f"transformers would need {format_bytes(needed)} of memory and {format_bytes(memory)} are free, so no "
+            "other implementation has run this model"
         )
     import transformers
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -5,14 +5,9 @@ with the dtype, shape and place of every tensor; the tensors' bytes without a ga
 that says which tensor is in which file, as Hugging Face's models do.
 """
 
-import ctypes
-import io
 import math
-import mmap
 import re
-import weakref
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +16,7 @@ from torch import Tensor
 
 from puna.core.errors import FormatError
 from puna.formats.json_object import json_object, read_json_object
+from puna.formats.mapped import mapped
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -98,24 +94,13 @@ class ShardedSafetensors:
         What is written to it is lost with it and never reaches the file.
 
         Raises:
-            FormatError: The tensor is of another dtype than F32, BF16 and F16, or the file has changed its length.
+            FormatError: The tensor is of another dtype than F32, BF16 and F16, or the file has become shorter.
         """
         place = self._places[name]
         dtype = _READ.get(place.dtype)
         if dtype is None:
             raise FormatError(f"{place.file}: {name} is {place.dtype}, expected F32, BF16 or F16")
-        if not place.n_bytes:
-            return torch.empty(place.shape, dtype=dtype)
-        try:
-            with io.FileIO(place.file) as file:
-                if file.seek(0, 2) != place.file_bytes:
-                    raise FormatError(f"{place.file}: has changed its length since it was opened")
-                content = _map(file, place.start, place.n_bytes)
-        except OSError as error:
-            raise FormatError(f"{place.file}: cannot be read: {error.strerror}") from None
-        if place.start % dtype.itemsize:  # old writers did not align the first tensor
-            return torch.frombuffer(content, dtype=torch.uint8).clone().view(dtype).view(place.shape)
-        return torch.frombuffer(content, dtype=dtype).view(place.shape)
+        return mapped(place.file, place.start, place.n_bytes // dtype.itemsize, dtype).view(place.shape)
 
 
 def _files(path: Path) -> tuple[dict[str, Path], list[Path]]:
@@ -200,31 +185,3 @@ def _place(path: Path, file_bytes: int, first: int, name: str, entry: Any) -> _P
     raise FormatError(
         f"{path}: the header's entry of {name!r:.80} has no dtype, shape and data_offsets that make sense"
     )
-
-
-def _map(file: io.FileIO, start: int, length: int) -> Any:
-    """A buffer over part of a file; a copy in memory where the system cannot map it."""
-    # Not Python's mmap: each of its maps keeps a file open, and a model has more tensors than a process may have files.
-    begin = start - start % mmap.ALLOCATIONGRANULARITY
-    size = start + length - begin
-    address = _libc().mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE, file.fileno(), begin)
-    if address == ctypes.c_void_p(-1).value:
-        file.seek(start)
-        copy = bytearray(length)
-        file.readinto(copy)
-        return copy
-    view = (ctypes.c_char * length).from_address(address + start - begin)
-    release = weakref.finalize(view, _libc().munmap, address, size)
-    release.atexit = False  # pyrefly: ignore[missing-attribute]
-    return view
-
-
-@cache
-def _libc() -> ctypes.CDLL:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = (
-        ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_ssize_t,
-    )  # fmt: skip
-    libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
-    return libc

@@ -50,6 +50,8 @@ class ByteBPETokenizer(Tokenizer):
             _check_kind(data, origin)
             ids, self._added, self._special = _read_vocabulary(data, origin)
             ends = read_ends(data, config, origin)
+            if absent := [piece for piece in (ends.bos, ends.eos) if piece not in ids]:
+                raise TokenizerError(f"{origin}: has no token {absent[0]}, which should begin or end a text")
             if config is not None and read_ends(data, None, origin) != ends:
                 data["post_processor"] = template_of(ends, ids)
                 content = (json.dumps(data, ensure_ascii=False) + "\n").encode()

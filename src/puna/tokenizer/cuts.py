@@ -1,6 +1,7 @@
 """Cuts: where a text can be taken apart so that the ids of its parts, in a row, are those of the whole.
 
-A table of 256 x 256 says between which two bytes of UTF-8 this is so, whatever stands around them.
+A table of 256 x 256 says between which two bytes of UTF-8 this is so: whatever stands around them, or where the byte
+behind them is an ASCII letter.
 """
 
 from collections.abc import Iterable
@@ -10,8 +11,11 @@ from numpy.typing import NDArray
 
 from puna.tokenizer.byte_level import GPT2_PATTERN, LLAMA3_PATTERN, LLAMA_CPP_DEFAULT
 
-Cuts = NDArray[np.bool_]
+Cuts = NDArray[np.uint8]
 """(256, 256): whether there is a cut between a byte and the next one."""
+
+NEVER, BEFORE_LETTER, ALWAYS = 0, 1, 2
+"""There is none; there is one if the byte after the next is an ASCII letter; there is one."""
 
 _LETTERS = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", dtype=np.uint8)
 _DIGITS = np.frombuffer(b"0123456789", dtype=np.uint8)
@@ -32,8 +36,8 @@ def cuts_between(pieces: Iterable[bytes]) -> Cuts:
     A merge makes a piece, so it needs one in which the two bytes stand beside each other. A character is never taken
     apart, whether a piece holds it or not.
     """
-    cuts = cuts_outside(pieces, np.ones((256, 256), dtype=np.bool_))
-    cuts[:, 0x80:0xC0] = False  # the second, third or fourth byte of a character
+    cuts = cuts_outside(pieces, np.full((256, 256), ALWAYS, dtype=np.uint8))
+    cuts[:, 0x80:0xC0] = NEVER  # the second, third or fourth byte of a character
     return cuts
 
 
@@ -42,7 +46,7 @@ def cuts_outside(strings: Iterable[bytes], cuts: Cuts) -> Cuts:
     cuts = cuts.copy()
     for string in strings:
         data = np.frombuffer(string, dtype=np.uint8)
-        cuts[data[:-1], data[1:]] = False
+        cuts[data[:-1], data[1:]] = NEVER
     return cuts
 
 
@@ -59,25 +63,29 @@ def cuts_of(patterns: tuple[str, ...]) -> Cuts | None:
     tables = [_TABLES[pattern]() for pattern in patterns if pattern in _TABLES]
     if not tables or not {*patterns} <= _RUNS | {*_TABLES}:
         return None
-    return np.logical_and.reduce(tables)
+    return np.minimum.reduce(tables)
 
 
 def _gpt2_cuts() -> Cuts:
-    """White space begins a word, and so does each change of kind; a mark's `'` may begin a contraction."""
-    cuts = np.zeros((256, 256), dtype=np.bool_)
-    cuts[np.ix_(_join(_LETTERS, _DIGITS, _MARKS, _OTHERS), _join(_BLANKS, _BREAKS))] = True
-    cuts[np.ix_(_LETTERS, _join(_DIGITS, _MARKS))] = True
-    cuts[np.ix_(_DIGITS, _join(_LETTERS, _MARKS))] = True
-    cuts[np.ix_(_MARKS, _join(_LETTERS, _DIGITS))] = True
-    cuts[ord("'"), _LETTERS] = False
+    """White space begins a word, and so does each change of kind; a mark's `'` may begin a contraction.
+
+    Of several white spaces before a letter the last one, if it is a space, belongs to the letter.
+    """
+    cuts = np.zeros((256, 256), dtype=np.uint8)
+    cuts[np.ix_(_join(_LETTERS, _DIGITS, _MARKS, _OTHERS), _join(_BLANKS, _BREAKS))] = ALWAYS
+    cuts[np.ix_(_LETTERS, _join(_DIGITS, _MARKS))] = ALWAYS
+    cuts[np.ix_(_DIGITS, _join(_LETTERS, _MARKS))] = ALWAYS
+    cuts[np.ix_(_MARKS, _join(_LETTERS, _DIGITS))] = ALWAYS
+    cuts[ord("'"), _LETTERS] = NEVER
+    cuts[_join(_BLANKS, _BREAKS), ord(" ")] = BEFORE_LETTER
     return cuts
 
 
 def _llama3_cuts() -> Cuts:
     """A mark may be one match with the letters or the line breaks behind it."""
     cuts = _gpt2_cuts()
-    cuts[np.ix_(_MARKS, _LETTERS)] = False
-    cuts[np.ix_(_join(_MARKS, _OTHERS), _BREAKS)] = False
+    cuts[np.ix_(_MARKS, _LETTERS)] = NEVER
+    cuts[np.ix_(_join(_MARKS, _OTHERS), _BREAKS)] = NEVER
     return cuts
 
 

@@ -13,7 +13,7 @@ _BOS = ("<|begin_of_text|>", "<s>", "<|startoftext|>", "<bos>")
 _EOS = ("<|end_of_text|>", "</s>", "<|endoftext|>", "<eos>")
 """What the tokens are called where no file says which they are."""
 
-Piece = dict[str, Any]
+_Part = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ def read_ends(data: dict[str, Any], config: dict[str, Any] | None, origin: str) 
 
 def template_of(ends: Ends, ids: dict[str, int]) -> dict[str, Any]:
     """A post-processor that puts BOS where `ends` asks for it and names both tokens."""
-    first: list[Piece] = [{"SpecialToken": {"id": "bos", "type_id": 0}}] if ends.add_bos else []
-    second: list[Piece] = [{"SpecialToken": {"id": "bos", "type_id": 1}}] if ends.add_bos else []
-    text: list[Piece] = [{"Sequence": {"id": "A", "type_id": 0}}]
-    pair: list[Piece] = [{"Sequence": {"id": "B", "type_id": 1}}]
+    first: list[_Part] = [{"SpecialToken": {"id": "bos", "type_id": 0}}] if ends.add_bos else []
+    second: list[_Part] = [{"SpecialToken": {"id": "bos", "type_id": 1}}] if ends.add_bos else []
+    text: list[_Part] = [{"Sequence": {"id": "A", "type_id": 0}}]
+    pair: list[_Part] = [{"Sequence": {"id": "B", "type_id": 1}}]
     return {
         "type": "TemplateProcessing",
         "single": first + text,
@@ -79,7 +79,7 @@ def _template(processor: dict[str, Any] | None) -> dict[str, Any]:
     return {}
 
 
-def _around_text(pieces: list[Piece], names: dict[str, str]) -> tuple[str | None, str | None]:
+def _around_text(pieces: list[_Part], names: dict[str, str]) -> tuple[str | None, str | None]:
     """The special token right before a single text and that right after it."""
     tokens = [names[piece["SpecialToken"]["id"]] if "SpecialToken" in piece else None for piece in pieces]
     at = tokens.index(None) if None in tokens else len(tokens)

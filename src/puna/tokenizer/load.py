@@ -60,9 +60,7 @@ def _read_json(content: bytes, origin: str, config: dict[str, Any] | None) -> To
         return ByteBPETokenizer(content, origin, config)
     if is_sentencepiece_like(data):
         return read_sentencepiece_json(data, content, origin, config)
-    raise TokenizerError(
-        f"{origin}: is no tokenizer.json of a byte-level BPE, nor of a BPE that falls back to bytes"
-    )
+    raise TokenizerError(f"{origin}: is no tokenizer.json of a byte-level BPE, nor of a BPE that falls back to bytes")
 
 
 def _config(path: Path) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from itertools import chain, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from puna.tokenizer.cuts import Cuts
+from puna.tokenizer.cuts import ALWAYS, Cuts
 
 Ids = NDArray[np.uint32]
 Lengths = NDArray[np.int64]
@@ -58,7 +58,7 @@ class WordEncoder:
         self._encode_words = encode_words
         self._cuts = cuts.copy()
         for byte in _END + _ASIDE:
-            self._cuts[byte] = self._cuts[:, byte] = True
+            self._cuts[byte] = self._cuts[:, byte] = ALWAYS
         self._prefix = prefix.encode()
         self._aside = aside.encode()
         self._known = {_END: [_END_ID]} | {

@@ -4,6 +4,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from puna.tokenizer.cuts import ALWAYS, BEFORE_LETTER
+
 LONGEST = 64
 """Bytes of the longest word that is kept; longer ones hardly ever come again."""
 
@@ -14,11 +16,17 @@ _FNV = np.uint64(0x100000001B3)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
+@njit(cache=True, nogil=True, inline="always")
+def is_letter(byte: int) -> bool:
+    """Whether a byte is an ASCII letter."""
+    return ord("a") <= byte | 0x20 <= ord("z")
+
+
 @njit(cache=True, nogil=True)
 def number_words(
     data: NDArray[np.uint8],
     start: int,
-    cuts: NDArray[np.bool_],
+    cuts: NDArray[np.uint8],
     table: NDArray[np.uint64],
     letters: NDArray[np.uint8],
     ends: NDArray[np.int64],
@@ -31,7 +39,7 @@ def number_words(
     Args:
         data: (bytes,)
         start: Where a word begins.
-        cuts: (256, 256), whether a word ends between two bytes.
+        cuts: (256, 256), whether a word ends between two bytes, as `puna.tokenizer.cuts` has it.
         table: (a power of two,), open addressing: half a hash and the number of a word plus one; 0 is free. Changed.
         letters: The bytes of all words kept, one after the other. Changed.
         ends: `ends[number + 1]` is where that word ends in `letters`. Changed.
@@ -47,7 +55,10 @@ def number_words(
         previous = data[start]
         value = np.uint64(previous)
         end = start + 1
-        while end < data.size and not cuts[previous, data[end]]:
+        while end < data.size:
+            cut = cuts[previous, data[end]]
+            if cut == ALWAYS or (cut == BEFORE_LETTER and end + 1 < data.size and is_letter(data[end + 1])):
+                break
             previous = data[end]
             value = (value ^ np.uint64(previous)) * _FNV
             end += 1
