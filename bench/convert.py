@@ -2,8 +2,8 @@
 
 Rates are bytes of weights over time, to the disk and flushed. A round copies the model's file, then writes and reads
 each format in turn; ratios are taken within a round. What is written is compared bit by bit, as by `puna export`,
-which is timed apart as `prove`. Memory is sampled: `anonymous` is what the process holds, without pages of mapped files,
-which the system takes back when it likes.
+which is timed apart as `prove`. Memory is sampled: `anonymous` is what the process
+holds without pages of mapped files, which the system takes back when it likes.
 
     python bench/convert.py --rounds 3
 

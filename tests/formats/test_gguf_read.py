@@ -150,8 +150,8 @@ def test_more_blocks_than_tensors_are_refused_before_they_are_listed(source: Sou
     write_foreign(tmp_path / "m.gguf", source())
     content = (tmp_path / "m.gguf").read_bytes()
     key = b"llama.block_count" + struct.pack("<I", 4)
-    (tmp_path / "m.gguf").write_bytes(content.replace(key + struct.pack("<I", 2), key + struct.pack("<I", 2**31 - 1)))
-    with pytest.raises(FormatError, match="says 2147483647 blocks, but holds 21 tensors"):
+    (tmp_path / "m.gguf").write_bytes(content.replace(key + struct.pack("<I", 2), key + struct.pack("<I", 9999)))
+    with pytest.raises(FormatError, match="says 9999 blocks, but holds 21 tensors"):
         open_gguf(tmp_path / "m.gguf", Hints())
 
 

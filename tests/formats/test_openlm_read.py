@@ -141,8 +141,7 @@ def run(tmp_path: Path) -> Callable[..., Path]:
 
 
 def test_it_was_read_from_one_checkpoint_of_the_training(run: Callable[..., Path]) -> None:
-    directory = run()
-    assert open_openlm(directory, Hints()).files == [directory / "checkpoints" / "epoch_3.pt"]
+    assert [file.name for file in open_openlm(run(), Hints()).files] == ["epoch_3.pt"]
 
 
 def change_json(path: Path, **changes: Any) -> None:

@@ -26,7 +26,7 @@ def tensors() -> dict[str, Tensor]:
 
 
 def written(path: Path) -> PthWriter:
-    with PthWriter(path) as writer:
+    with PthWriter(path, md5=True) as writer:
         for name, tensor in tensors().items():
             writer.add(name, tensor)
     return writer

@@ -36,7 +36,10 @@ def export(
         Dtype | None, typer.Option("--dtype", help="Round the weights to it.  [default: as they are]")
     ] = None,
     gguf_type: Annotated[
-        str | None, typer.Option("--type", help="gguf: F32, F16, BF16, Q8_0, Q4_0, Q4_K, …  [default: as they are]")
+        str | None,
+        typer.Option(
+            "--type", help="gguf: F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q4_K_M, Q4_0, …  [default: as they are]"
+        ),
     ] = None,
     model_parallel: Annotated[
         int | None, typer.Option("--model-parallel", min=1, help="llama: number of files.  [default: 1]")

@@ -17,6 +17,8 @@ from puna.tokenizer.tokenizer import Tokenizer
 
 FLOATS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 """The dtypes that weights have outside quantized files, by their names in `Stored`."""
+_MOST_LAYERS = 10_000
+"""More than any model has; of a damaged number of layers, a list of tensors' names would fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,8 @@ def model_config(path: Path, values: dict[str, Any]) -> ModelConfig:
     Raises:
         FormatError: They are not a decoder's, and `path` says them.
     """
+    if isinstance(layers := values.get("n_layers"), int) and layers > _MOST_LAYERS:
+        raise FormatError(f"{path}: says {layers} layers, and more than {_MOST_LAYERS} are not believed")
     try:
         return ModelConfig.model_validate(values)
     except ValidationError as error:

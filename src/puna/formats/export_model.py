@@ -76,7 +76,7 @@ def export_model(
     total = sum(source.like(name).nbytes for name in source.weights)
     with atomic_directory(out, replace=force) as directory:
         with progress(f"write {form}", total, "bytes") as advance:
-            notes = _write(form, Watched(source, advance), tokenizer, directory, options)
+            notes = _write(form, _name(model_dir), Watched(source, advance), tokenizer, directory, options)
         written = named(form).open(directory, _hints(native))
         results = prove(native, written, directory, tokenizer, run=options.run, text=text)
         record.outputs = {path.name: sha256_file(path) for path in sorted(directory.iterdir())}
@@ -87,7 +87,15 @@ def export_model(
     return record.results
 
 
-def _write(form: str, source: Checkpoint, tokenizer: Tokenizer | None, directory: Path, options: Options) -> list[str]:
+def _name(model_dir: Path) -> str:
+    """What to call the model: as its run is called, or as its own directory."""
+    path = model_dir.resolve()
+    return path.parent.name if path.name == "model" else path.name
+
+
+def _write(
+    form: str, name: str, source: Checkpoint, tokenizer: Tokenizer | None, directory: Path, options: Options
+) -> list[str]:
     """Write the files of a format; returns remarks for the report."""
     if form == "hf":
         write_hf(source, tokenizer, directory)
@@ -101,7 +109,7 @@ def _write(form: str, source: Checkpoint, tokenizer: Tokenizer | None, directory
         write_openlm(source, tokenizer, directory)
     elif form == "gguf":
         kind = options.gguf_type or _GGUF_TYPES[source.stored["tok_embeddings.weight"].dtype]
-        return write_gguf(source, tokenizer, directory, file_type=kind)
+        return write_gguf(source, tokenizer, directory, file_type=kind, name=name)
     else:
         raise ExportError(f"{form!r} is no format that Puna writes")
     return []

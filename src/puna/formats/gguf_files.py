@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from puna.core.errors import FormatError
 from puna.formats.gguf_types import BY_NUMBER, UNREAD, TensorType
+from puna.formats.mapped import mapped
 from puna.tokenizer.gguf_header import GGUFHeader, TensorInfo, read_header
 
 _NAME_LENGTH = 128
@@ -43,10 +45,7 @@ class Place:
         Raises:
             FormatError: The file is gone or has become shorter.
         """
-        try:
-            return np.memmap(self.path, np.uint8, mode="c", offset=self.offset, shape=(self.n_bytes,))
-        except (OSError, ValueError) as error:
-            raise FormatError(f"{self.path}: cannot be read: {error}") from None
+        return mapped(self.path, self.offset, self.n_bytes, torch.uint8).numpy()
 
 
 def gguf_file(path: Path) -> Path:

@@ -88,7 +88,8 @@ def _write_weights(source: Checkpoint, directory: Path, files: int, *, by_rows: 
     """Write every parameter into all files at once, one in memory at a time; returns the files' MD5 by name."""
     with contextlib.ExitStack() as stack:
         writers = [
-            stack.enter_context(PthWriter(directory / f"consolidated.{number:02d}.pth")) for number in range(files)
+            stack.enter_context(PthWriter(directory / f"consolidated.{number:02d}.pth", md5=True))
+            for number in range(files)
         ]
         for name, weight in source.weights.items():
             for writer, part in zip(writers, _parts(source, weight, files, by_rows=by_rows), strict=True):

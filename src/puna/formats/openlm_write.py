@@ -1,6 +1,7 @@
 """A checkpoint that open_lm loads: `epoch_0.pt`, and the model configuration that its `--model` takes."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,13 +19,9 @@ from puna.tokenizer.tokenizer import Tokenizer
 CHECKPOINT, MODEL = "epoch_0.pt", "open_lm.json"
 
 
-class _EpochWriter(PthWriter):
-    """A file with the tensors under `state_dict`, and what open_lm looks for beside them."""
-
-    def _finish(self) -> None:
-        whole = {"epoch": 0, "name": "puna", "state_dict": self._tensors, "evaluation_metrics": []}
-        self._tensors = whole  # pyrefly: ignore[bad-assignment]
-        super()._finish()
+def _epoch(tensors: dict[str, Any]) -> dict[str, Any]:
+    """What open_lm's training saves, and looks for beside the weights."""
+    return {"epoch": 0, "name": "puna", "state_dict": tensors, "evaluation_metrics": []}
 
 
 def write_openlm(source: Checkpoint, tokenizer: Tokenizer | None, directory: Path) -> None:
@@ -48,7 +45,7 @@ def write_openlm(source: Checkpoint, tokenizer: Tokenizer | None, directory: Pat
         dtypes = {source.stored[part.name].dtype for part in parts}
         if len(dtypes) > 1:
             raise ExportError(f"open_lm joins {name}, whose parts have several dtypes ({', '.join(sorted(dtypes))})")
-    with _EpochWriter(directory / CHECKPOINT) as file:
+    with PthWriter(directory / CHECKPOINT, around=_epoch) as file:
         for name, parts in joined.items():
             tensors = [source.tensor(part.name) for part in parts]
             file.add(name, tensors[0] if len(tensors) == 1 else torch.cat(tensors))

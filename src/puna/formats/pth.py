@@ -140,14 +140,19 @@ class PthWriter:
 
     Args:
         path: The file.
+        around: Gives what is pickled, of the dictionary of tensors; by itself where it is left out.
+        md5: Whether the file's MD5 is wanted.
 
     Raises:
         OSError: The file cannot be written; the disk may be full.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, *, around: Callable[[dict[str, Any]], Any] = lambda tensors: tensors, md5: bool = False
+    ) -> None:
         self.path = path
-        self._file = _HashedFile(path)
+        self._around = around
+        self._file = _AppendedFile(path, hashed=md5)
         self._zip = zipfile.ZipFile(self._file, "w", zipfile.ZIP_STORED)  # pyrefly: ignore[bad-argument-type]
         self._tensors: dict[str, _PickledTensor] = {}
         self._records = 0
@@ -169,7 +174,7 @@ class PthWriter:
 
     @property
     def md5(self) -> str:
-        """The MD5 of the finished file, in hexadecimal."""
+        """The MD5 of the finished file, in hexadecimal, where it was asked for."""
         return self._file.md5.hexdigest()
 
     def add(self, name: str, tensor: Tensor) -> None:
@@ -185,7 +190,7 @@ class PthWriter:
 
     def _finish(self) -> None:
         stream = io.BytesIO()
-        _TensorPickler(stream, protocol=2).dump(self._tensors)
+        _TensorPickler(stream, protocol=2).dump(self._around(self._tensors))
         self._record("data.pkl", stream.getbuffer())
         self._record("byteorder", b"little")
         self._record("version", b"3\n")
@@ -201,15 +206,16 @@ class PthWriter:
             record.write(content)
 
 
-class _HashedFile:
+class _AppendedFile:
     """A file that can only be appended to, with the MD5 of what was written.
 
     It has no `seek`, so `zipfile` streams and puts each record's checksum behind it, as PyTorch does. A thread hashes
     each piece while the next is prepared.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, hashed: bool) -> None:
         self.md5 = hashlib.md5(usedforsecurity=False)
+        self._hashed = hashed
         self._file = path.open("wb", buffering=0)
         self._thread = ThreadPoolExecutor(1)
         self._hashing: Future[None] | None = None
@@ -219,7 +225,8 @@ class _HashedFile:
         left = memoryview(content)
         size = left.nbytes
         self.wait()
-        self._hashing = self._thread.submit(self.md5.update, content)
+        if self._hashed:
+            self._hashing = self._thread.submit(self.md5.update, content)
         while left:
             left = left[self._file.write(left) :]
         self._position += size

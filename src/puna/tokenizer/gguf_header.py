@@ -97,7 +97,7 @@ class _Reader:
         for number in range(n_pairs):
             key = self._string(f"key {number} of {n_pairs}")
             if key in metadata:
-                raise FormatError(f"{self._path}: has the key {key!r} twice")
+                raise FormatError(f"{self._path}: has the key {key!r:.80} twice")
             metadata[key] = self._value(self._number("<I", key), key)
         tensors = [self._tensor(number, n_tensors) for number in range(n_tensors)]
         alignment = metadata.get("general.alignment", 32)
@@ -112,7 +112,7 @@ class _Reader:
         name = self._string(f"the name of tensor {number} of {of}")
         n_dimensions = self._number("<I", name)
         if n_dimensions > _MAX_DIMENSIONS:
-            raise FormatError(f"{self._path}: {name} has {n_dimensions} dimensions, {_MAX_DIMENSIONS} are legal")
+            raise FormatError(f"{self._path}: {name!r:.80} has {n_dimensions} dimensions, {_MAX_DIMENSIONS} are legal")
         shape = tuple(self._number("<Q", name) for _ in range(n_dimensions))
         return TensorInfo(name, shape[::-1], self._number("<I", name), self._number("<Q", name))
 
@@ -133,7 +133,7 @@ class _Reader:
 
     def _numbers(self, kind: int, count: int, key: str) -> list[Any]:
         if kind not in _NUMBERS:
-            raise FormatError(f"{self._path}: {key} has type {kind}, which is none of GGUF's")
+            raise FormatError(f"{self._path}: {key!r:.80} has type {kind}, which is none of GGUF's")
         dtype = np.dtype(_NUMBERS[kind])
         end = self._end(count * dtype.itemsize, key)
         values = np.frombuffer(self._content[self._position : end], dtype).tolist()
@@ -156,7 +156,7 @@ class _Reader:
         except struct.error:
             raise self._beyond(key) from None
         except UnicodeDecodeError:
-            raise FormatError(f"{self._path}: entry {len(strings)} of {key} is no UTF-8") from None
+            raise FormatError(f"{self._path}: entry {len(strings)} of {key:.80} is no UTF-8") from None
         self._position = position
         return strings
 

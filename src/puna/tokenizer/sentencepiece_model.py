@@ -131,5 +131,6 @@ def _integer(number: int, value: int) -> bytes:
 
 
 def _varint(value: int) -> bytes:
+    value &= (1 << 64) - 1  # a negative number is its two's complement
     low, rest = value & 0x7F, value >> 7
     return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])
