@@ -230,6 +230,32 @@ def encode() -> str:
     return f"{head}{chr(10).join(lines)}\n\n<sub>{record['what']}.</sub><br>\n{origin(record)}"
 
 
+def convert() -> str:
+    """Import and export beside a plain copy."""
+    record = newest("convert")
+    lines = []
+    for row in record["rows"]:
+        cells = [row["format"]]
+        for part in ("write", "import"):
+            ratio = row.get(f"{part}_of_copy")
+            rate = row.get(f"{part}_bytes_per_second")
+            cells += ["", ""] if ratio is None else [f"{rate / 1e9:.2f}", f"{ratio:.2f}"]
+        memory = max(row[f"{part}_anonymous_bytes"] for part in ("write", "import") if f"{part}_seconds_median" in row)
+        cells += [format_bytes(memory), f"{row['open_80_layers_seconds']:.2f} s"]
+        lines.append("| " + " | ".join(cells) + " |")
+    head = (
+        "| format | written, GB/s | of a copy | imported, GB/s | of a copy | memory held | opens 80 layers in |\n"
+        "|---|---:|---:|---:|---:|---:|---:|\n"
+    )
+    copies = sorted(record["copy_bytes_per_second"])
+    note = (
+        f"{record['what']}; medians of {len(record['rounds'])} rounds. A plain copy of its file, flushed: "
+        f"{copies[0] / 1e9:.2f} to {copies[-1] / 1e9:.2f} GB/s. Rates are of the model's 16-bit weights, whatever the "
+        "file's size."
+    )
+    return f"{head}{chr(10).join(lines)}\n\n<sub>{note}</sub><br>\n{origin(record)}"
+
+
 TABLES = {
     "demo": demo,
     "train_cpu": train_cpu,
@@ -243,8 +269,9 @@ TABLES = {
     "build": build,
     "dumps": dumps,
     "encode": encode,
+    "convert": convert,
 }
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs" / "guide").glob("*.md")))
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("[fg]*/*.md")))
 
 
 def rewrite(text: str) -> str:

@@ -32,6 +32,7 @@ def test_a_faithful_export_is_reported_without_running_our_own_model(
     assert lines[1].startswith("tokens: tokenizer.model, tokenizer.json agree with ours on ")
     assert lines[2].startswith("transformers ")
     assert len(lines) == 3
+    assert summary(found | {"notes": ["one tensor is F16"]})[3] == "note: one tensor is F16"
 
 
 def test_a_rounded_export_is_run_on_the_text(source: Callable[..., Any], tokenizer: Tokenizer, tmp_path: Path) -> None:

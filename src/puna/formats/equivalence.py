@@ -105,4 +105,4 @@ def summary(results: dict[str, Any]) -> list[str]:
             f"{results['oracle']}: logits within {results['logits_max_abs_difference']:.1e} of ours over "
             f"{results['logits_tokens']} tokens"
         )
-    return lines
+    return lines + [f"note: {note}" for note in results.get("notes", [])]
