@@ -89,6 +89,13 @@ def test_quantized_weights_are_reported_with_their_error_and_perplexity(
     assert any("perplexity" in line and "a program" in line for line in lines)
 
 
+@pytest.mark.parametrize("form", ["params", "train_state", "flax_params"])
+def test_easylms_three_kinds_of_files_can_be_chosen(model: Path, tmp_path: Path, form: Any) -> None:
+    results = export_model(model, "easylm", tmp_path / "out", TEXT, Options(easylm_form=form, run=False))
+    assert results["weights"]["identical"] == 21
+    assert any(form in path.name for path in (tmp_path / "out").iterdir())
+
+
 def test_quick_runs_no_model(model: Path, tmp_path: Path) -> None:
     results = export_model(model, "hf", tmp_path / "out", TEXT, Options(dtype="float16", run=False))
     assert results["outputs"] is None
@@ -110,6 +117,7 @@ def test_a_model_without_a_tokenizer_is_exported_without_one(source: Callable[..
     [
         ("hf", Options(model_parallel=2), "--model-parallel is a choice of --to llama, not of --to hf"),
         ("llama", Options(gguf_type="Q8_0"), "--type is a choice of --to gguf, not of --to llama"),
+        ("hf", Options(easylm_form="params"), "--form is a choice of --to easylm, not of --to hf"),
         ("gguf", Options(gguf_type="Q9"), "Q9"),
         ("llama", Options(model_parallel=3), "3"),
         ("puna", Options(), "'puna' is no format that Puna writes"),

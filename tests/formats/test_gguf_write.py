@@ -33,7 +33,8 @@ LLAMA3 = {"kind": "llama3", "factor": 8.0, "original_context": 32}
 
 
 def written(source: Checkpoint, tokenizer: Tokenizer | None, directory: Path, file_type: str = "F32") -> GGUFCheckpoint:
-    write_gguf(source, tokenizer, directory, file_type=file_type, name="Puna's", chat_template=TEMPLATE)
+    source.chat_template = TEMPLATE
+    write_gguf(source, tokenizer, directory, file_type=file_type, name="Puna's")
     return open_gguf(directory / f"model-{file_type}.gguf", Hints())
 
 

@@ -176,7 +176,9 @@ def test_chat_template_is_used_by_transformers(
     source: Callable[..., Any], tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     template = "{{ bos_token }}{% for message in messages %}[{{ message.role }}] {{ message.content }}\n{% endfor %}"
-    write_hf(source(), tokenizer, tmp_path, chat_template=template)
+    model = source()
+    model.chat_template = template
+    write_hf(model, tokenizer, tmp_path)
     fast = transformers.AutoTokenizer.from_pretrained(tmp_path)
     text = fast.apply_chat_template([{"role": "user", "content": "Hé!"}], tokenize=False)
     assert text == "<s>[user] Hé!\n"

@@ -2,6 +2,7 @@ import json
 import random
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ TRICKY = [
     "\u212a", "<s>", "</s>", "<|endoftext|>", "<0x0A>", "x" * 70, " " * 30, "aé" * 40,
 ]  # fmt: skip
 TEXTS = st.lists(st.sampled_from(TRICKY) | st.text(max_size=4), max_size=25).map("".join)
+NFC = tokenizers.normalizers.NFC()
 RELAXED = settings(
     deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
@@ -46,27 +48,31 @@ def assert_equal_to_the_library(tokenizer: Tokenizer, encoder: WordEncoder, text
 
 
 @pytest.fixture(scope="module")
-def byte_bpe(library: str) -> Callable[[Split, bool], ByteBPETokenizer]:
-    """Byte-level BPE of 800 pieces, with runs of spaces as added tokens, and NFC where it is asked for."""
+def byte_bpe(library: str) -> Callable[..., ByteBPETokenizer]:
+    """Byte-level BPE of 800 pieces with added tokens, by default runs of spaces, and NFC where it is asked for."""
+    runs = [tokenizers.AddedToken(" " * length, normalized=True) for length in range(24, 1, -1)]
 
-    def make(split: Split, nfc: bool = False, **changes: bool) -> ByteBPETokenizer:
+    def make(
+        split: Split,
+        normalizer: tokenizers.normalizers.Normalizer | None = None,
+        added: list[tokenizers.AddedToken] = runs,
+    ) -> ByteBPETokenizer:
         engine = tokenizers.Tokenizer(tokenizers.models.BPE())
         engine.pre_tokenizer = tokenizers.Tokenizer.from_str(
             json.dumps(
                 {"model": {"type": "BPE", "vocab": {}, "merges": []}, "pre_tokenizer": pre_tokenizer(split.patterns)}
             )
         ).pre_tokenizer
-        if nfc:
-            engine.normalizer = tokenizers.normalizers.NFC()
+        if normalizer is not None:
+            engine.normalizer = normalizer
         trainer = tokenizers.trainers.BpeTrainer(
             vocab_size=800, initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(), show_progress=False
         )
         engine.train_from_iterator([library], trainer)
         engine.add_special_tokens(["<|endoftext|>"])
-        engine.add_tokens([tokenizers.AddedToken(" " * length, normalized=True) for length in range(24, 1, -1)])
+        engine.add_tokens(added)
         data = json.loads(engine.to_str())
         data["model"]["ignore_merges"] = split.ignore_merges
-        data["added_tokens"][-1] |= changes
         return ByteBPETokenizer(json.dumps(data).encode())
 
     return make
@@ -106,7 +112,7 @@ def test_llamas_own_vocabulary_gives_the_same_ids(
 def test_byte_level_bpe_gives_the_same_ids(
     byte_bpe: Callable[..., ByteBPETokenizer], split: Split, nfc: bool, library: str, languages: list[str]
 ) -> None:
-    tokenizer = byte_bpe(split, nfc)
+    tokenizer = byte_bpe(split, NFC if nfc else None)
     encoder = by_words(tokenizer)
     assert_equal_to_the_library(tokenizer, encoder, [library, *languages[::5]])
 
@@ -161,8 +167,42 @@ def test_a_model_that_maps_characters_is_not_cut(tokenizer: SentencePieceTokeniz
     assert tokenizer._word_encoder() is None
 
 
-def test_added_tokens_that_look_at_their_neighbours_are_not_cut(byte_bpe: Callable[..., ByteBPETokenizer]) -> None:
-    assert byte_bpe(GPT2, single_word=True)._word_encoder() is None
+ADDED = [
+    tokenizers.AddedToken("self. x", normalized=False),
+    tokenizers.AddedToken("a1b(", normalized=True),
+    tokenizers.AddedToken("  "),
+    tokenizers.AddedToken("<a  b>", special=True),
+    tokenizers.AddedToken("1  2", special=True),
+]
+
+
+def test_added_tokens_with_cuts_inside_are_found_whole(byte_bpe: Callable[..., ByteBPETokenizer]) -> None:
+    tokenizer = byte_bpe(GPT2, added=ADDED)
+    encoder = by_words(tokenizer)
+    pieces = ["self. x", "self.", " ", "  ", "x", "a", "1", "b(", "<a  b>", "<a", "b>", "1  2", "2", "\n", "é"]
+
+    @RELAXED
+    @given(st.lists(st.sampled_from(pieces), max_size=20).map("".join))
+    def check(text: str) -> None:
+        assert_equal_to_the_library(tokenizer, encoder, [text])
+
+    check()
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "added"),
+    [
+        (None, [tokenizers.AddedToken("word", single_word=True)]),
+        (NFC, [tokenizers.AddedToken("x K")]),  # the Kelvin sign becomes a K
+        (NFC, [tokenizers.AddedToken("<a b>", special=True), tokenizers.AddedToken("  ")]),
+        (tokenizers.normalizers.Replace("a bc", "a b c"), []),
+    ],
+)
+def test_where_a_cut_may_change_the_ids_there_are_none(
+    byte_bpe: Callable[..., ByteBPETokenizer], normalizer: Any, added: list[tokenizers.AddedToken]
+) -> None:
+    assert byte_bpe(GPT2, normalizer, added)._word_encoder() is None
+    assert byte_bpe(Split((r"\w+|\W+",)))._word_encoder() is None
 
 
 def test_each_word_is_encoded_once(tokenizer: SentencePieceTokenizer) -> None:

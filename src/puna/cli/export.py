@@ -2,14 +2,17 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from puna.cli.arguments import Dtype, Force, RunOrModel
 
+if TYPE_CHECKING:
+    from puna.formats.easylm_write import Form
 
-class Form(StrEnum):
+
+class Target(StrEnum):
     """The formats that can be written."""
 
     HF = "hf"
@@ -20,10 +23,18 @@ class Form(StrEnum):
     OPENLM = "openlm"
 
 
+class EasyLMForm(StrEnum):
+    """EasyLM's three kinds of checkpoints."""
+
+    PARAMS = "params"
+    TRAIN_STATE = "train_state"
+    FLAX_PARAMS = "flax_params"
+
+
 def export(
     run: RunOrModel,
     to: Annotated[
-        Form,
+        Target,
         typer.Option(
             "--to",
             help="The format: Hugging Face, Meta's original, EasyLM, GGUF (llama.cpp), llama2.c or OpenLM.",
@@ -44,6 +55,9 @@ def export(
     model_parallel: Annotated[
         int | None, typer.Option("--model-parallel", min=1, help="llama: number of files.  [default: 1]")
     ] = None,
+    easylm_form: Annotated[
+        EasyLMForm | None, typer.Option("--form", help="easylm: which of its files.  [default: params]")
+    ] = None,
     text: Annotated[
         Path | None,
         typer.Option("--text", help="Held-out text to compare on.  [default: of the run's data, in data/NAME]"),
@@ -57,6 +71,7 @@ def export(
     from puna.formats.export_model import Options
 
     options = Options(
-        dtype=dtype and dtype.value, gguf_type=gguf_type, model_parallel=model_parallel, run=not quick
+        dtype=dtype and dtype.value, gguf_type=gguf_type, model_parallel=model_parallel,
+        easylm_form=cast("Form | None", easylm_form and easylm_form.value), run=not quick
     )  # fmt: skip
     export_model(run, to.value, out, proof_text(run, text), options, force=force)

@@ -15,6 +15,7 @@ class CastCheckpoint(Checkpoint):
         width = FLOATS[dtype].itemsize
         stored = {name: Stored(dtype, source.weights[name].numel * width) for name in source.stored}
         super().__init__(source.path, source.config, stored, source.extra, source.notes)
+        self.chat_template = source.chat_template
         self.source = source
         self.dtype = FLOATS[dtype]
 

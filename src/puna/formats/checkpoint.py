@@ -84,6 +84,8 @@ class Checkpoint(ABC):
         self.stored = stored
         self.extra = list(extra)
         self.notes = list(notes)
+        self.chat_template: str | None = None
+        """The Jinja template that lies with the model, which writes a conversation as text."""
 
     @abstractmethod
     def tensor(self, name: str) -> Tensor:

@@ -10,7 +10,7 @@ from puna.core.files import atomic_directory, sha256_file, write_json, write_tex
 from puna.core.records import Record, read_record
 from puna.formats.cast import CastCheckpoint
 from puna.formats.checkpoint import Checkpoint, Hints
-from puna.formats.easylm_write import write_easylm
+from puna.formats.easylm_write import Form, write_easylm
 from puna.formats.equivalence import Text, prove
 from puna.formats.gguf_write import write_gguf
 from puna.formats.hf_write import write_hf
@@ -34,11 +34,19 @@ class Options:
     """llama: the number of files; None is 1."""
     gguf_type: str | None = None
     """gguf: the type of its matrices; None is the one of the weights' dtype."""
+    easylm_form: Form | None = None
+    """easylm: which of its files; None is params."""
     run: bool = True
     """Whether the proof runs the models, too."""
 
 
-_CHOICES = {"model_parallel": ("llama", "--model-parallel"), "gguf_type": ("gguf", "--type")}
+_CHATS = {"hf", "gguf"}
+"""The formats that hold a chat template."""
+_CHOICES = {
+    "model_parallel": ("llama", "--model-parallel"),
+    "gguf_type": ("gguf", "--type"),
+    "easylm_form": ("easylm", "--form"),
+}
 _GGUF_TYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 
@@ -97,22 +105,25 @@ def _write(
     form: str, name: str, source: Checkpoint, tokenizer: Tokenizer | None, directory: Path, options: Options
 ) -> list[str]:
     """Write the files of a format; returns remarks for the report."""
+    notes = []
+    if source.chat_template is not None and form not in _CHATS:
+        notes.append(f"the model's chat template has no place in {form}")
     if form == "hf":
         write_hf(source, tokenizer, directory)
     elif form == "llama":
         write_llama(source, tokenizer, directory, model_parallel=options.model_parallel or 1)
     elif form == "easylm":
-        write_easylm(source, tokenizer, directory)
+        write_easylm(source, tokenizer, directory, form=options.easylm_form or "params")
     elif form == "llama2c":
         write_llama2c(source, tokenizer, directory)
     elif form == "openlm":
         write_openlm(source, tokenizer, directory)
     elif form == "gguf":
         kind = options.gguf_type or _GGUF_TYPES[source.stored["tok_embeddings.weight"].dtype]
-        return write_gguf(source, tokenizer, directory, file_type=kind, name=name)
+        notes += write_gguf(source, tokenizer, directory, file_type=kind, name=name)
     else:
         raise ExportError(f"{form!r} is no format that Puna writes")
-    return []
+    return notes
 
 
 def _hints(source: Checkpoint) -> Hints:

@@ -22,6 +22,7 @@ from puna.tokenizer.tokenizer import Tokenizer
 
 _EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
 _TOKENIZER = "tokenizer.ggml.model"
+_CHAT_TEMPLATE = "tokenizer.chat_template"
 _NO_TOKENIZER = (None, "none", "no_vocab")
 
 
@@ -88,10 +89,13 @@ def open_gguf(path: Path, hints: Hints) -> GGUFCheckpoint:
         if name in places:
             check_shape(first, name, places[name].shape, weight.shape)
     file = None if metadata.get(_TOKENIZER) in _NO_TOKENIZER else first
-    return GGUFCheckpoint(
+    checkpoint = GGUFCheckpoint(
         path, config, {weight.name: places[name] for name, weight in ours.items() if name in places},
         [name for name in places if name not in ours and name != FREQUENCIES], notes, hints.tokenizer or file,
     )  # fmt: skip
+    template = metadata.get(_CHAT_TEMPLATE)
+    checkpoint.chat_template = template if isinstance(template, str) else None
+    return checkpoint
 
 
 def _vocab_size(path: Path, metadata: dict[str, Any], places: Mapping[str, Place]) -> int:

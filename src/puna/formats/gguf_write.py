@@ -37,7 +37,6 @@ def write_gguf(
     *,
     file_type: str,
     name: str | None = None,
-    chat_template: str | None = None,
 ) -> list[str]:
     """Write `model-<file type>.gguf`, which llama.cpp runs.
 
@@ -47,7 +46,6 @@ def write_gguf(
         directory: An empty directory.
         file_type: One of `FILE_TYPES`; Q4_K and Q5_K are their medium mixes, as for llama.cpp.
         name: The model's name for people.
-        chat_template: In Jinja; None for a model that was not trained to chat.
 
     Returns:
         A phrase for each tensor that has another type than its form asks for because its rows are no whole blocks.
@@ -71,8 +69,8 @@ def write_gguf(
         metadata["tokenizer.ggml.model"] = "no_vocab"
     else:
         metadata |= gguf_metadata(tokenizer, config.vocab_size)
-    if chat_template is not None:
-        metadata["tokenizer.chat_template"] = chat_template
+    if source.chat_template is not None:
+        metadata["tokenizer.chat_template"] = source.chat_template
     kinds = {weight.name: tensor_type(file_type, weight, config) for weight in source.weights.values()}
     factors = frequency_factors(config)
     tensors = [] if factors is None else [(FREQUENCIES, tuple(factors.shape), "F32")]

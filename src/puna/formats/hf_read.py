@@ -9,6 +9,7 @@ from torch import Tensor
 
 from puna.config.recipe import ModelConfig
 from puna.core.errors import FormatError, TokenizerError
+from puna.formats.chat_template import read_chat_template
 from puna.formats.checkpoint import FLOATS, Checkpoint, Hints, Stored, check_shape
 from puna.formats.hf_config import CONFIG, read_huggingface_config
 from puna.formats.json_object import read_json_object
@@ -70,6 +71,7 @@ class HuggingFaceCheckpoint(Checkpoint):
             _check(file, _OUTPUT, (config.vocab_size, config.dim))
         stored = {ours: Stored(file.dtype(name), file.nbytes(name)) for ours, name in self._theirs.items()}
         super().__init__(path, config, stored, extra, notes)
+        self.chat_template = read_chat_template(path if path.is_dir() else path.parent)
 
     def tensor(self, name: str) -> Tensor:
         """One parameter, a view of the mapped file.

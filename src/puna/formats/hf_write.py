@@ -5,6 +5,7 @@ from pathlib import Path
 
 from puna.config.recipe import ModelConfig
 from puna.core.files import write_json, write_text
+from puna.formats.chat_template import CHAT_TEMPLATE
 from puna.formats.checkpoint import Checkpoint
 from puna.formats.hf_config import CONFIG, check_huggingface, huggingface_config
 from puna.formats.sharded import INDEX, WEIGHTS
@@ -32,16 +33,13 @@ model = AutoModelForCausalLM.from_pretrained(".")
 """
 
 
-def write_hf(
-    source: Checkpoint, tokenizer: Tokenizer | None, directory: Path, *, chat_template: str | None = None
-) -> None:
+def write_hf(source: Checkpoint, tokenizer: Tokenizer | None, directory: Path) -> None:
     """Write config.json, the weights, the tokenizer in all its forms and a model card.
 
     Args:
         source: The model; weights keep the dtypes that it gives.
         tokenizer: Its tokenizer; without one no file of a tokenizer is written, and config.json names no tokens.
         directory: An empty directory.
-        chat_template: A Jinja template that writes a conversation as text.
 
     Raises:
         ExportError: The model is not what LlamaForCausalLM computes.
@@ -59,8 +57,8 @@ def write_hf(
         if tokenizer.file != "tokenizer.json":
             write_tokenizer_json(tokenizer, directory / "tokenizer.json")
         write_json(directory / "tokenizer_config.json", tokenizer_config(tokenizer, source.config.context))
-    if chat_template is not None:
-        write_text(directory / "chat_template.jinja", chat_template)
+    if source.chat_template is not None:
+        write_text(directory / CHAT_TEMPLATE, source.chat_template)
     write_text(directory / "README.md", _card(source.config, dtype, tokenizer))
     _write_weights(source, directory)
 

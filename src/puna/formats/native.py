@@ -8,6 +8,7 @@ from torch import Tensor
 
 from puna.core.files import sha256_file
 from puna.core.records import Record
+from puna.formats.chat_template import CHAT_TEMPLATE, read_chat_template
 from puna.formats.checkpoint import Checkpoint, Hints, Stored, check_dtype, check_shape
 from puna.formats.sharded import ShardedSafetensors
 from puna.formats.table import weights
@@ -38,6 +39,7 @@ class NativeCheckpoint(Checkpoint):
         stored = {name: Stored(self._file.dtype(name), self._file.nbytes(name)) for name in self._file.names}
         extra = [name for name in stored if name not in shapes]
         super().__init__(path, config, {name: stored[name] for name in stored if name in shapes}, extra)
+        self.chat_template = read_chat_template(path)
 
     def tensor(self, name: str) -> Tensor:
         """One parameter, a view of the mapped file."""
@@ -80,5 +82,7 @@ def write_native(
     (directory / CONFIG).write_text(tomli_w.dumps(model_header(source.config)), encoding="utf-8")
     if tokenizer is not None:
         (directory / tokenizer.file).write_bytes(tokenizer.content)
+    if source.chat_template is not None:
+        (directory / CHAT_TEMPLATE).write_text(source.chat_template, encoding="utf-8", newline="")
     record.outputs = {path.name: sha256_file(path) for path in sorted(directory.iterdir())}
     record.write(directory / "record.json")

@@ -13,6 +13,7 @@ class Watched(Checkpoint):
 
     def __init__(self, source: Checkpoint, advance: Callable[[float], None]) -> None:
         super().__init__(source.path, source.config, source.stored, source.extra, source.notes)
+        self.chat_template = source.chat_template
         self._source = source
         self._advance = advance
 

@@ -16,7 +16,7 @@ from puna.tokenizer.byte_level import content_of, read_patterns
 from puna.tokenizer.cuts import cuts_of, cuts_outside
 from puna.tokenizer.ends import read_ends, template_of
 from puna.tokenizer.tokenizer import Tokenizer
-from puna.tokenizer.words import WordEncoder, in_a_row
+from puna.tokenizer.words import Ids, Lengths, WordEncoder, in_a_row
 
 _PROBES = ["a", "  Two  spaces,\ta \ufb01 ligature, A\u2581\r\n\u00a0\x00", "012 + 3?! 'll_~ É 日本 🙂 \n\n  "]
 """What a tokenizer changes that adds or drops spaces, drops anything, or normalises more than NFC does."""
@@ -130,17 +130,19 @@ class ByteBPETokenizer(Tokenizer):
         return self._engine.encode(text, add_special_tokens=False).ids
 
     def _word_encoder(self) -> WordEncoder | None:
-        cuts = cuts_of(self.patterns or ())
-        found = json.loads(self.content).get("added_tokens", [])
+        data = json.loads(self.content)
+        cuts, found = cuts_of(self.patterns or ()), data.get("added_tokens", [])
         if cuts is None or any(token.get("single_word") for token in found):
             return None
         # What is composed first may become an added token; of spaces nothing is composed, nor is a space of anything.
         spaces = [token["content"] for token in found if any(map(str.isspace, token["content"]))]
-        if self.normalizes and any(map(str.strip, [*self.added, *spaces])):
+        if self.normalizes and (data["normalizer"] != {"type": "NFC"} or any(map(str.strip, [*self.added, *spaces]))):
             return None
         # The engine looks for special tokens too, and passes over the text of those that it finds.
-        cuts = cuts_outside([token["content"].encode() for token in found], cuts)
-        return WordEncoder(lambda words: in_a_row(self._encode_texts(words, 1)), cuts)
+        return WordEncoder(self._encode_words, cuts_outside([token["content"].encode() for token in found], cuts))
+
+    def _encode_words(self, words: list[str]) -> tuple[Ids, Lengths]:
+        return in_a_row([self._encode_one(word) for word in words])
 
 
 def is_byte_level(data: Any) -> bool:

@@ -1,0 +1,36 @@
+"""The template that writes a conversation as text: where directories keep it. It is carried, never run here."""
+
+from pathlib import Path
+
+from puna.core.errors import FormatError
+from puna.formats.json_object import read_json_object
+
+CHAT_TEMPLATE = "chat_template.jinja"
+_TOKENIZER_CONFIG = "tokenizer_config.json"
+_MOST_BYTES = 1 << 20
+
+
+def read_chat_template(directory: Path) -> str | None:
+    """The template in a directory: its own file, else what tokenizer_config.json has, as models before 2025 do.
+
+    Of several templates there, the one called `default`.
+
+    Raises:
+        FormatError: A file cannot be read, or holds no text.
+    """
+    file = directory / CHAT_TEMPLATE
+    if file.is_file():
+        try:
+            with file.open(encoding="utf-8", newline="") as opened:
+                return opened.read(_MOST_BYTES)
+        except OSError as error:
+            raise FormatError(f"{file}: cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise FormatError(f"{file}: is no UTF-8 text") from None
+    if not (directory / _TOKENIZER_CONFIG).is_file():
+        return None
+    said = read_json_object(directory / _TOKENIZER_CONFIG).get("chat_template")
+    if isinstance(said, list):
+        named = [entry for entry in said if isinstance(entry, dict)]
+        said = next((entry.get("template") for entry in named if entry.get("name") == "default"), None)
+    return said if isinstance(said, str) else None
