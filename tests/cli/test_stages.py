@@ -1,5 +1,6 @@
 """The whole road by its files: skipped where finished, continued where killed, the same bytes in the end."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from puna.core.files import sha256_file
 from puna.core.layout import DataDir, RunDir
 from puna.data.build.data import build_data
 from puna.data.shards import TokenShards
+from puna.model.files import load_model
 from puna.tokenizer.load import load_tokenizer
 from puna.train.metrics import read_metrics
 
@@ -50,7 +52,6 @@ def test_data_build_killed_anywhere_and_run_again_gives_the_same_bytes(
 def test_byte_level_recipe_goes_from_data_to_text(tiny_toml: Path, tmp_path: Path):
     from puna.cli.stages import train_model
     from puna.infer.generate import generate_text
-    from puna.model.files import load_model
 
     toml, data, run = tmp_path / "bytes.toml", DataDir(tmp_path / "data"), RunDir(tmp_path / "run")
     toml.write_text(
@@ -72,6 +73,21 @@ def test_byte_level_recipe_goes_from_data_to_text(tiny_toml: Path, tmp_path: Pat
     options = {"max_tokens": 8, "temperature": 0.8, "top_p": 0.9, "seed": 0}
     assert generate_text(model, tokenizer, "The people", **options)
     assert generate_text(model, tokenizer, "", **options)
+
+
+def test_exports_lie_in_the_run_or_in_the_model_that_was_named(tiny_run: RunDir, tmp_path: Path):
+    from puna.cli.stages import export_model
+    from puna.formats.equivalence import Text
+    from puna.formats.export_model import Options
+
+    run, imported = RunDir(tmp_path / "runs" / "r"), tmp_path / "models" / "m"
+    for directory in (run.model, imported):
+        shutil.copytree(tiny_run.model, directory)
+    for source, exports in ((run.root, run.exports), (run.model, run.exports), (imported, imported / "exports")):
+        export_model(source, "easylm", None, Text("text", "a text"), Options(run=False), force=True)
+        assert (exports / "easylm" / "equivalence.json").is_file()
+        shutil.rmtree(exports)
+    load_model(imported)
 
 
 @pytest.mark.e2e

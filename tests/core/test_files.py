@@ -96,6 +96,12 @@ def test_directory_that_exists_is_refused_before_any_work(tmp_path: Path) -> Non
     assert str(caught.value) == f"{path}: exists already\n  hint: choose another directory, or pass --force"
 
 
+@pytest.mark.parametrize("path", [".", "..", "/", "a/.."])
+def test_names_that_no_new_directory_can_have_are_refused(path: str) -> None:
+    with pytest.raises(StorageError, match="no name"), atomic_directory(Path(path), replace=True):
+        pytest.fail("the work has begun")
+
+
 def test_directory_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "model"
     with pytest.raises(StorageError, match="exists already"), atomic_directory(path):

@@ -106,6 +106,18 @@ def test_outputs_are_measured_as_their_definitions_say(source: Callable[..., Any
     assert found["tokens"] == 24
 
 
+def test_logits_that_are_no_numbers_are_refused_and_a_perplexity_beyond_all_floats_is_none(
+    source: Callable[..., Any],
+) -> None:
+    tokens_BT = torch.randint(0, 512, (2, 12), generator=torch.Generator().manual_seed(0))
+    model = source()
+    model.tensors["output.weight"] *= 1e6
+    assert compare_outputs(model, model, tokens_BT, nothing)["perplexity"] is None
+    model.tensors["output.weight"][5, 5] = math.nan
+    with pytest.raises(ExportError, match="not finite"):
+        compare_outputs(model, source(), tokens_BT, nothing)
+
+
 def test_a_model_differs_in_nothing_from_itself(source: Callable[..., Any]) -> None:
     tokens_BT = torch.randint(0, 512, (2, 12))
     found = compare_outputs(source(), source(), tokens_BT, nothing)

@@ -327,6 +327,15 @@ def test_a_leaf_that_is_no_array_is_refused(written: Callable[..., tuple[Checkpo
         open_easylm(path, HEADS)
 
 
+def test_weights_within_and_beside_a_training_state_are_refused(
+    written: Callable[..., tuple[Checkpoint, Path]],
+) -> None:
+    original, path = written("train state")
+    path.write_bytes(path.read_bytes() + stream(arrays_of(original)))
+    with pytest.raises(FormatError, match="holds two arrays of the same name"):
+        open_easylm(path, HEADS)
+
+
 def test_two_ways_to_write_one_name_are_refused(written: Callable[..., tuple[Checkpoint, Path]]) -> None:
     _, path = written()
     with path.open("ab") as file:
@@ -391,7 +400,7 @@ def test_a_damaged_file_is_refused_or_read_to_its_end(
     else:
         for _ in range(data.draw(st.integers(1, 3))):
             content[data.draw(near)] ^= 1 << data.draw(st.integers(0, 7))
-    path = tmp_path_factory.getbasetemp() / "damaged"
+    path = tmp_path_factory.getbasetemp() / "damaged-easylm"
     path.write_bytes(content)
     is_easylm(path)
     with contextlib.suppress(FormatError):

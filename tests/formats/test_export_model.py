@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from puna.core.errors import CheckpointError, ExportError, StorageError
+from puna.core.errors import CheckpointError, ExportError, FormatError, StorageError
 from puna.core.records import read_record
 from puna.formats import export_model as module
 from puna.formats.checkpoint import Hints
@@ -138,8 +138,47 @@ def test_an_existing_directory_is_left_alone_without_force(model: Path, tmp_path
     with pytest.raises(StorageError, match="exists already"):
         export_model(model, "hf", tmp_path / "out", TEXT, Options())
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+    with pytest.raises(StorageError, match=r"holds no equivalence\.json"):
+        export_model(model, "hf", tmp_path / "out", TEXT, Options(), force=True)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+    (tmp_path / "out" / "equivalence.json").touch()
     export_model(model, "hf", tmp_path / "out", TEXT, Options(), force=True)
     assert not (tmp_path / "out" / "mine.txt").exists()
+
+
+def test_force_does_not_delete_the_run_that_is_exported(model: Path, tmp_path: Path) -> None:
+    for out in (model, tmp_path):
+        with pytest.raises(StorageError, match="which --force would delete"):
+            export_model(model, "hf", out, TEXT, Options(), force=True)
+    load_model(model)
+
+
+def test_a_model_that_is_replaced_while_it_is_exported_is_not(
+    model: Path, tmp_path: Path, source: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, other = module.open_native, tmp_path / "other"
+    other.mkdir()
+    write_native(source(norm_eps=1e-5, n_kv_heads=4, ffn_dim=256, seed=1), None, other, inputs={}, results={})
+
+    def replaced(path: Path, hints: Hints) -> Any:
+        (other / "model.safetensors").replace(path / "model.safetensors")
+        return real(path, hints)
+
+    monkeypatch.setattr(module, "open_native", replaced)
+    with pytest.raises(FormatError, match="was changed while it was read"):
+        export_model(model, "hf", tmp_path / "out", TEXT, Options(run=False))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [("bfloat16", "BF16"), ("float16", "F16"), ("float32", "F32")])
+def test_ggufs_matrices_are_rounded_to_a_dtype_and_its_gains_keep_every_bit(
+    model: Path, tmp_path: Path, dtype: str, kind: str
+) -> None:
+    results = export_model(model, "gguf", tmp_path / "out", TEXT, Options(dtype=dtype, run=False))
+    assert (tmp_path / "out" / f"model-{kind}.gguf").is_file()
+    assert results["weights"]["identical"] == (21 if dtype == "float32" else 5)
+    assert results["weights"]["converted"] == ({} if dtype == "float32" else {dtype: 16})
+    assert results["choices"] == ["--dtype", dtype]
 
 
 def test_a_damaged_model_is_not_exported(model: Path, tmp_path: Path) -> None:

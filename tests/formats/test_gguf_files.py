@@ -140,3 +140,18 @@ def test_a_file_that_shrinks_after_it_was_opened_is_one_sentence(tmp_path: Path)
     (tmp_path / "m.gguf").unlink()
     with pytest.raises(FormatError, match=r"m.gguf: (has become shorter|cannot be read)"):
         places["a"].read()
+
+
+def test_file_merged_of_pieces_is_one_file(tmp_path: Path) -> None:
+    # llama-gguf-split --merge keeps the first piece's keys and sets the number of pieces to zero.
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "llama")
+    writer.add_uint16("split.no", 0)
+    writer.add_uint16("split.count", 0)
+    writer.add_int32("split.tensors.count", len(ROWS))
+    for name, rows in ROWS.items():
+        writer.add_tensor(name, rows)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    assert read_files(tmp_path / "m.gguf")[1].keys() == ROWS.keys()

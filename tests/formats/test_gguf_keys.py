@@ -160,7 +160,7 @@ def test_the_epsilon_must_be_said_by_the_file_or_the_user() -> None:
         ("embedding_length", "80", "llama.embedding_length is 80, expected a whole number"),
         ("block_count", True, "llama.block_count is True, expected a whole number"),
         ("block_count", 0, "n_layers: Input should be greater than 0, found 0"),
-        ("block_count", 2**60, "n_layers"),
+        ("block_count", 2**60, "layers, and more than 10000 are not believed"),
         ("attention.head_count", 0, "n_heads"),
         ("attention.head_count", 7, "n_heads"),
         ("attention.head_count_kv", 0, "n_kv_heads"),

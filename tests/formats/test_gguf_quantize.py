@@ -109,3 +109,13 @@ def test_rows_longer_than_a_slab(kind: str) -> None:
     found = dequantize(quantize(w, kind), kind)
     assert found.shape == w.shape
     assert (found - w).norm() < 0.1 * w.norm()
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
+@pytest.mark.parametrize("size", [1e-45, 1e-40, 1e-20])
+def test_weights_next_to_nothing_become_zero_without_a_warning(kind: str, size: float) -> None:
+    w = torch.randn(3, 512, generator=torch.Generator().manual_seed(0)) * size
+    w[1] = 1.0
+    found = dequantize(quantize(w, kind), kind)
+    assert torch.equal(found[::2], torch.zeros(2, 512))
+    torch.testing.assert_close(found[1], w[1], rtol=1e-3, atol=0)

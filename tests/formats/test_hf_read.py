@@ -120,6 +120,26 @@ def test_one_file_is_opened_with_the_configuration_beside_it(single: Path) -> No
     assert torch.equal(opened.tensor("norm.weight"), open_hf(single, NONE).tensor("norm.weight"))
 
 
+def test_it_was_read_from_its_weights_and_settings_and_not_from_what_lies_beside(single: Path) -> None:
+    for name in ("pytorch_model.bin", "adapter_model.safetensors", "tokenizer.model"):
+        (single / name).touch()
+    files = {"config.json", "generation_config.json", WEIGHTS, "tokenizer.model"}
+    for path in (single, single / WEIGHTS):
+        assert {file.name for file in open_hf(path, NONE).files} == files
+
+
+def test_a_suffix_may_be_written_in_capitals(single: Path) -> None:
+    path = (single / WEIGHTS).rename(single / "MODEL.SAFETENSORS")
+    assert is_hf(path)
+    open_hf(path, NONE).check_complete()
+
+
+def test_a_directory_may_be_called_as_a_file_is(single: Path) -> None:
+    directory = single.rename(single.with_name("日本 model.safetensors"))
+    assert is_hf(directory)
+    open_hf(directory, NONE).check_complete()
+
+
 def test_one_file_of_several_is_refused(saved: Path) -> None:
     with pytest.raises(FormatError, match="is one file of several") as caught:
         open_hf(sorted(saved.glob("*.safetensors"))[0], NONE)
@@ -175,6 +195,17 @@ def test_output_layer_may_be_stored_though_it_is_the_embedding(tied: Path) -> No
     opened.check_complete()
     assert "output.weight" not in opened.stored
     assert torch.equal(opened.tensor("tok_embeddings.weight"), load_file(tied / WEIGHTS)["lm_head.weight"])
+
+
+def test_a_tied_matrix_may_have_the_output_layers_name_alone(tied: Path) -> None:
+    embedding = load_file(tied / WEIGHTS)["model.embed_tokens.weight"]
+    # safetensors' save_model keeps the first of two names in the alphabet; transformers reads such files.
+    edit_weights(tied, lambda tensors: tensors | {"lm_head.weight": tensors.pop("model.embed_tokens.weight")})
+    assert torch.equal(transformers.AutoModelForCausalLM.from_pretrained(tied).model.embed_tokens.weight, embedding)
+    opened = open_hf(tied, NONE)
+    opened.check_complete()
+    assert "output.weight" not in opened.stored
+    assert torch.equal(opened.tensor("tok_embeddings.weight"), embedding)
 
 
 @pytest.mark.parametrize(

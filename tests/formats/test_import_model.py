@@ -110,8 +110,38 @@ def test_an_existing_directory_is_left_alone_without_force(hf: Path, tmp_path: P
     with pytest.raises(StorageError, match="exists already"):
         import_model(hf, tmp_path / "model", Hints())
     assert [path.name for path in (tmp_path / "model").iterdir()] == ["mine.txt"]
+    with pytest.raises(StorageError, match=r"holds no model\.toml"):
+        import_model(hf, tmp_path / "model", Hints(), force=True)
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["mine.txt"]
+    (tmp_path / "model" / "mine.txt").rename(tmp_path / "model" / "model.toml")
     import_model(hf, tmp_path / "model", Hints(), force=True)
     load_model(tmp_path / "model")
+
+
+def test_files_that_change_while_they_are_imported_are_refused(
+    hf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = module._hashes
+
+    def hashed(files: list[Path], advance: Callable[[float], None]) -> dict[str, str]:
+        found = real(files, advance)
+        content = bytearray((hf / "model.safetensors").read_bytes())
+        content[-1] ^= 1
+        (hf / "model.safetensors").write_bytes(content)
+        return found
+
+    monkeypatch.setattr(module, "_hashes", hashed)
+    with pytest.raises(FormatError, match="was changed while it was read"):
+        import_model(hf, tmp_path / "model", Hints())
+    assert not (tmp_path / "model").exists()
+
+
+def test_force_does_not_delete_what_is_imported(hf: Path, tmp_path: Path) -> None:
+    before = sorted(path.name for path in hf.iterdir())
+    for out in (hf, tmp_path):
+        with pytest.raises(StorageError, match="which --force would delete"):
+            import_model(hf, out, Hints(), force=True)
+    assert sorted(path.name for path in hf.iterdir()) == before
 
 
 def test_an_incomplete_model_is_refused_and_nothing_stays(hf: Path, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import contextlib
+import time
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,14 @@ def test_anything_else_is_one_sentence(content: bytes, said: str) -> None:
         json_object(content, "x")
     assert caught.value.message.startswith(said)
     assert "\n" not in caught.value.message
+
+
+def test_a_name_that_comes_twice_is_found_among_many_at_once() -> None:
+    content = "{" + ",".join(f'"{number}": 0' for number in range(100_000)) + ', "99999": 1}'
+    begin = time.process_time()
+    with pytest.raises(FormatError, match="x: names '99999' twice"):
+        json_object(content.encode(), "x")
+    assert time.process_time() - begin < 5  # comparing each name with all takes minutes
 
 
 @given(st.binary(max_size=40))

@@ -179,6 +179,8 @@ def test_scaled_rope_is_llama_31s(whole: dict[str, Tensor], tmp_path: Path) -> N
         "kind": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_context": 8192,
     }  # fmt: skip
     assert read.config.rope_theta == 500000
+    # Hugging Face's files of Llama 3.2, whose params.json says no more than 3.1's, have another factor.
+    assert [note for note in read.notes if "use_scaled_rope, which is factor 8 in" in note]
 
 
 def test_hints_give_what_is_unsaid_and_are_refused_where_it_is_said(whole: dict[str, Tensor], tmp_path: Path) -> None:
@@ -203,6 +205,10 @@ def test_hints_give_what_is_unsaid_and_are_refused_where_it_is_said(whole: dict[
         (lambda d: (d / "params.json").write_text("{"), "params.json: is no JSON"),
         (lambda d: shutil.copy(d / "consolidated.00.pth", d / "consolidated.03.pth"), "consolidated.02.pth is missing"),
         (lambda d: torch.save({"a": torch.ones(2)}, d / "consolidated.01.pth"), "holds other tensors than consol"),
+        (
+            lambda d: shutil.copy(d / "consolidated.00.pth", d / "consolidated.1.pth"),
+            "has consolidated.01.pth and consolidated.1.pth, which are one number",
+        ),
     ],
 )
 def test_missing_and_foreign_files_are_one_sentence(
@@ -225,7 +231,7 @@ def test_missing_and_foreign_files_are_one_sentence(
         ({"n_kv_heads": 4}, r"attention.wk.weight is \[40, 80\], but the configuration makes it \[80, 80\]"),
         ({"dim": 96}, "but the configuration makes it"),
         ({"n_heads": 3, "n_kv_heads": 1}, "dim = 80 is not a multiple of n_heads = 3"),
-        ({"n_heads": 16}, "head_dim = 5 is odd"),
+        ({"n_heads": 16}, "dim / n_heads = 5 is odd"),
     ],
 )
 def test_tensors_that_are_not_as_params_says_are_refused(
@@ -317,6 +323,11 @@ class TestChecklist:
         (directory / "checklist.chk").write_text(line + "\n")
         with pytest.raises(FormatError, match=r"checklist.chk: has the line"):
             verify_checklist(directory)
+
+    def test_empty_lines_are_passed_over(self, directory: Path) -> None:
+        checklist = directory / "checklist.chk"
+        checklist.write_text("\n" + checklist.read_text() + "\n\n")
+        assert len(verify_checklist(directory)) == 4
 
     def test_without_lists_nothing_is_verified(self, tmp_path: Path) -> None:
         assert verify_checklist(tmp_path) == []

@@ -159,7 +159,7 @@ def test_only_open_lms_configuration_is_its_hugging_face_form(tmp_path: Path) ->
 def test_damaged_files_give_one_sentence_or_values(
     noise: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    directory = write(tmp_path_factory.getbasetemp() / "damaged", tiny=MODEL, params=PARAMS)
+    directory = write(tmp_path_factory.getbasetemp() / "damaged-openlm", tiny=MODEL, params=PARAMS)
     broken = directory / data.draw(st.sampled_from(["params.txt", "tiny.json"]))
     whole = broken.read_bytes()
     cut, again = sorted(data.draw(st.tuples(st.integers(0, len(whole)), st.integers(0, len(whole)))))

@@ -46,6 +46,12 @@ def test_another_configuration_has_other_logits(
         ask_transformers(hf[1], hf[0], tokenizer)
 
 
+def test_a_directory_that_it_does_not_load_is_a_sentence(hf: tuple[Path, Checkpoint], tokenizer: Tokenizer) -> None:
+    (hf[0] / "config.json").write_text('{"model_type": "no such model"}')
+    with pytest.raises(ExportError, match="does not load them"):
+        ask_transformers(hf[1], hf[0], tokenizer)
+
+
 def test_a_tensor_that_it_misses_is_reported(hf: tuple[Path, Checkpoint], tokenizer: Tokenizer) -> None:
     from safetensors.torch import load_file, save_file
 

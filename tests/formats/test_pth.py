@@ -167,6 +167,13 @@ def test_what_is_no_flat_dictionary_of_tensors_is_refused(
         read_pth(tmp_path / "x.pth")
 
 
+def test_a_pickle_cannot_replace_the_methods_of_its_dictionary(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.pth", "w") as archive:
+        archive.writestr("x/data.pkl", b"\x80\x02ccollections\nOrderedDict\n)R(U\x01aK\x01u}(U\x05itemsK\x05ub.")
+    with pytest.raises(FormatError, match="'a' is no named tensor, but int"):
+        read_pth(tmp_path / "x.pth")
+
+
 def test_a_missing_file_and_a_directory_are_one_sentence(tmp_path: Path) -> None:
     for path in (tmp_path / "none.pth", tmp_path):
         for read in (load_pth, read_pth):

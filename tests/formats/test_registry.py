@@ -1,12 +1,13 @@
 """Which format a file or directory is in."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from puna.core.errors import FormatError
+from puna.core.errors import FormatError, UserError
 from puna.formats.checkpoint import Hints
 from puna.formats.registry import FORMATS, named, open_checkpoint, recognise
 
@@ -30,8 +31,20 @@ def test_no_recogniser_raises_for_any_file(tmp_path: Path, content: bytes) -> No
     (tmp_path / "directory" / "params.json").write_bytes(content)
     (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
     for form in FORMATS:
-        for candidate in (path, tmp_path / "directory", tmp_path / "absent", tmp_path / "dangling"):
+        for candidate in (path, *(tmp_path / name for name in ("directory", "absent", "dangling", "long" * 100))):
             assert form.recognises(candidate) in (True, False)
+
+
+def test_what_cannot_be_read_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FormatError, match="cannot be read: File name too long"):
+        recognise(tmp_path / ("long" * 100))
+    asked = []
+    monkeypatch.setattr("os.access", lambda path, mode: asked.append((path, mode)))  # root may read everything
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "file"):
+        with pytest.raises(FormatError, match="cannot be read: Permission denied"):
+            recognise(path)
+    assert asked == [(tmp_path, os.R_OK | os.X_OK), (tmp_path / "file", os.R_OK)]
 
 
 def test_formats_are_found_by_name() -> None:
@@ -46,3 +59,11 @@ def test_a_model_is_opened_by_its_mark_or_by_name(model_dir: Path, source: Calla
     assert open_checkpoint(model_dir, Hints(n_heads=4), form="puna").config.n_heads == 4
     with pytest.raises(FormatError):
         open_checkpoint(model_dir, form="gguf")
+
+
+@pytest.mark.parametrize("form", [form.name for form in FORMATS])
+def test_a_path_that_cannot_be_read_is_one_sentence_in_every_format(tmp_path: Path, form: str) -> None:
+    for path in (tmp_path / ("x" * 300), tmp_path / "absent"):
+        with pytest.raises(UserError) as caught:
+            named(form).open(path, Hints())
+        assert "\n" not in caught.value.message

@@ -90,3 +90,4 @@ def test_layers_are_counted_by_the_highest_number() -> None:
     assert count_layers(names, "model.layers.") == 12
     assert count_layers(["lm_head.weight"], "model.layers.") == 0
     assert count_layers((name for name in names if re.search("1", name)), "model.layers.") == 12
+    assert count_layers([f"model.layers.{'9' * 5000}.x", *names], "model.layers.") == 12

@@ -136,6 +136,12 @@ def test_commands_reproduce_this_run(page: _Page):
     assert 'name = "tiny"' in page.text
 
 
+def test_exports_are_reproduced_with_their_choices_and_places(report_run: RunDir):
+    _change(report_run.exports / "hf" / "equivalence.json", "results", format="gguf", choices=["--type", "Q8_0"])
+    words = _words(_page(report_run))
+    assert "puna export runs/tiny --to gguf --type Q8_0 --out runs/tiny/exports/hf puna report runs/tiny" in words
+
+
 def test_lineage_names_hashes_machine_and_packages(page: _Page, report_run: RunDir):
     record = json.loads(report_run.record.read_text())
     for expected in (

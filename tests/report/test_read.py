@@ -128,3 +128,10 @@ def test_any_bytes_as_metrics_are_read_or_refused(report_run: RunDir, content: b
     else:
         refused = "metrics.jsonl"
     assert "metrics.jsonl" in refused
+
+
+def test_proof_of_another_version_is_named_with_what_to_do(report_run: RunDir):
+    path = report_run.exports / "hf" / "equivalence.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"results": {"parameters": 1}}))
+    with pytest.raises(DataError, match=r"equivalence\.json: 'results\.weights' is missing\n  hint: .*export again"):
+        read_run(report_run)

@@ -18,7 +18,8 @@ from puna.tokenizer.byte_level import SPLITS
 from puna.tokenizer.gguf import gguf_metadata, read_gguf_tokenizer
 from puna.tokenizer.gguf_header import read_header
 from puna.tokenizer.sentencepiece import SPACE, SentencePieceTokenizer
-from puna.tokenizer.sentencepiece_model import add_no_bos
+from puna.tokenizer.sentencepiece_model import USER_DEFINED, Piece, add_no_bos
+from puna.tokenizer.sentencepiece_model import write_model as proto
 from puna.tokenizer.tokenizer import Tokenizer
 
 KINDS = ["tokenizer", "llama", "byte_bpe", "spaced", "neox"]
@@ -130,6 +131,12 @@ def change(**values: Any) -> Callable[[Metadata], None]:
         ("tokenizer", change(scores=None), "no list tokenizer.ggml.scores"),
         ("tokenizer", change(scores=[0.0]), "has 1000 tokens and 1 scores"),
         ("tokenizer", change(scores=["0"] * 1000), "no list tokenizer.ggml.scores"),
+        (
+            "tokenizer",
+            change(scores=[0.0] * 999 + [1e300]),
+            "has the score 1e+300, expected a number that float32 holds",
+        ),
+        ("tokenizer", change(scores=[float("nan")] * 1000), "has the score nan, expected"),
         ("tokenizer", change(token_type=[1] * 1000), "is no SentencePiece model"),
         ("tokenizer", change(remove_extra_whitespaces=True), "merges spaces"),
         ("tokenizer", change(add_space_prefix=5), "merges spaces, or has an add_space_prefix"),
@@ -168,6 +175,17 @@ def test_what_llama_cpp_cannot_do_is_refused(byte_bpe: ByteBPETokenizer, name: s
     other = ByteBPETokenizer(json.dumps(json.loads(byte_bpe.content) | {name: value}).encode(), "other.json")
     with pytest.raises(TokenizerError, match=f"^other.json: .*{reason}"):
         gguf_metadata(other, 1000)
+
+
+def with_symbol(tokenizer: SentencePieceTokenizer, *, prefix: bool) -> SentencePieceTokenizer:
+    """The same with one more piece, which is found before anything else."""
+    pieces = [*tokenizer.pieces, Piece("<im>", 0.0, USER_DEFINED)]
+    return SentencePieceTokenizer(proto(pieces, unk="<unk>", bos="<s>", eos="</s>", space_prefix=prefix), "symbol")
+
+
+def test_symbols_behind_which_llama_cpp_puts_a_space_are_refused(tokenizer: SentencePieceTokenizer) -> None:
+    with pytest.raises(TokenizerError, match=r"^symbol: has user-defined .* '<im>', and llama\.cpp would put"):
+        gguf_metadata(with_symbol(tokenizer, prefix=True), 1001)
 
 
 def write_model(path: Path, metadata: Metadata) -> None:
@@ -239,6 +257,14 @@ def test_llama_cpp_gives_the_same_ids(vocabulary: str, tmp_path: Path, request: 
     path = tmp_path / "model.gguf"
     write_model(path, gguf_metadata(tokenizer, tokenizer.vocab_size + 5))
     assert_llama_cpp_agrees(path, tokenizer, battery_for(tokenizer, reads_control=False))
+
+
+@pytest.mark.oracle
+def test_llama_cpp_finds_the_same_symbols(tokenizer: SentencePieceTokenizer, tmp_path: Path) -> None:
+    symbol = with_symbol(tokenizer, prefix=False)
+    path = tmp_path / "model.gguf"
+    write_model(path, gguf_metadata(symbol, 1001))
+    assert_llama_cpp_agrees(path, symbol, ["a<im>b", "<im>b", "a <im> b", "<im><im>"])
 
 
 @pytest.mark.oracle

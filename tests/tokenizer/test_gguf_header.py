@@ -176,3 +176,13 @@ def test_any_damage_is_refused_or_harmless(
         except FormatError:
             continue
         assert len(header.metadata) <= len(VALUES) + len(ARRAYS) + 2
+
+
+@pytest.mark.parametrize("key", [b"x" * 5000, b"one\ntwo\x1b[2J"])
+def test_damaged_key_does_not_spoil_the_sentence(tmp_path: Path, key: bytes) -> None:
+    for kind, value in ((8, struct.pack("<Q", 2**63)), (8, struct.pack("<Q", 1) + b"\xff")):
+        (tmp_path / "m.gguf").write_bytes(file_of(pair(key, kind, value)))
+        with pytest.raises(FormatError) as caught:
+            read_header(tmp_path / "m.gguf")
+        assert caught.value.message.isprintable()
+        assert len(caught.value.message) < len(str(tmp_path)) + 300

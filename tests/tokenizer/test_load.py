@@ -84,10 +84,14 @@ def test_directory_is_searched_in_order(tokenizer_dir: Path, tmp_path: Path) -> 
 
 
 def test_missing_tokenizer_is_named(tmp_path: Path) -> None:
-    for path, named in ((tmp_path, tmp_path / "tokenizer.model"), (tmp_path / "none", tmp_path / "none")):
+    missing = tmp_path / "none"
+    for path, said in (
+        (tmp_path, "holds no tokenizer, neither tokenizer.model nor tokenizer.json"),
+        (missing, "cannot be read: No such file or directory"),
+    ):
         with pytest.raises(TokenizerError) as caught:
             load_tokenizer(path)
-        assert caught.value.message == f"{named}: cannot be read: No such file or directory"
+        assert caught.value.message == f"{path}: {said}"
 
 
 @pytest.mark.parametrize(
@@ -136,3 +140,10 @@ def test_damaged_json_is_refused_or_still_works(tokenizer: SentencePieceTokenize
         except TokenizerError:
             refused += 1
     assert refused > 20
+
+
+def test_weights_named_by_mistake_are_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "consolidated.00.pth").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(TokenizerError, match="has 1099511627776 bytes, more than any tokenizer"):
+        load_tokenizer(tmp_path / "consolidated.00.pth")

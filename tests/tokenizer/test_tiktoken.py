@@ -144,3 +144,9 @@ def test_what_the_file_would_not_say_is_refused(small: bytes, old: str, new: str
         return
     with pytest.raises(TokenizerError, match=reason):
         write_tiktoken(other)
+
+
+def test_endless_token_is_refused(small: bytes) -> None:
+    content = small + b"%s 261\n" % base64.b64encode(bytes(3_000_000))
+    with pytest.raises(TokenizerError, match=r"^x: line 262 has a token of 4000000 letters"):
+        read_tiktoken(content, "x")

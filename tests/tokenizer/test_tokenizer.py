@@ -1,5 +1,7 @@
 """What every tokenizer does, whatever its kind: no text is lost, and nothing in a text is a control token."""
 
+import copy
+import pickle
 import sys
 
 import pytest
@@ -104,3 +106,10 @@ def test_lone_surrogate_is_refused_with_its_position(any_kind: Tokenizer, text: 
         any_kind.encode(text)
     with pytest.raises(TokenizerError, match=f"at position {position}$"):
         any_kind.encode_batch(["well", text])
+
+
+def test_copies_give_the_same_ids(any_kind: Tokenizer) -> None:
+    text = f" a {any_kind.piece(any_kind.eos_id)}b"
+    for again in (copy.deepcopy(any_kind), pickle.loads(pickle.dumps(any_kind))):
+        assert again.encode(text, bos=True) == any_kind.encode(text, bos=True)
+        assert (again.sha256, again.origin) == (any_kind.sha256, any_kind.origin)

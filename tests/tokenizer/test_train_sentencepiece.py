@@ -114,3 +114,9 @@ def test_lines_with_odd_characters_are_learned(library: str, odd: str) -> None:
 def test_text_of_empty_lines_is_refused(texts: list[str]) -> None:
     with pytest.raises(TokenizerError, match=r"^there is no text to train the tokenizer on$"):
         train(texts)
+
+
+def test_long_lines_without_spaces_leave_the_space_in_the_vocabulary() -> None:
+    tokenizer = learn_sentencepiece(TrainingText(["ab" * 100_000]), 263, 0.9999)
+    assert tokenizer.space_prefix
+    assert tokenizer.lossless

@@ -16,7 +16,16 @@ from puna.tokenizer.byte_bpe import ByteBPETokenizer
 from puna.tokenizer.byte_level import DIGITS_THEN_GPT2, GPT2, LLAMA3, LLAMA_CPP_DEFAULT, Split, pre_tokenizer
 from puna.tokenizer.cuts import Cuts, cuts_between
 from puna.tokenizer.sentencepiece import SPACE, SentencePieceTokenizer
-from puna.tokenizer.sentencepiece_model import BYTE, CONTROL, NORMAL, UNKNOWN, USER_DEFINED, Piece, write_model
+from puna.tokenizer.sentencepiece_model import (
+    BYTE,
+    CONTROL,
+    NORMAL,
+    UNKNOWN,
+    USER_DEFINED,
+    Piece,
+    is_plain_bpe,
+    write_model,
+)
 from puna.tokenizer.tokenizer import Tokenizer
 from puna.tokenizer.words import Ids, Lengths, WordEncoder, in_a_row
 from puna.tokenizer.words_kernel import LONGEST
@@ -159,12 +168,31 @@ def test_no_vocabulary_holds_nul_which_separates_words() -> None:
     assert_equal_to_the_library(tokenizer, by_words(tokenizer), ["\0", "a\0\0 b"])
 
 
-def test_a_model_that_maps_characters_is_not_cut(tokenizer: SentencePieceTokenizer) -> None:
-    charsmap = bytes([3 << 3 | 2, 6, 2 << 3 | 2, 4, 0, 0, 0, 0])  # an empty one; protobuf puts the two together
-    assert tokenizer._word_encoder() is not None
-    tokenizer = SentencePieceTokenizer(tokenizer.content)
-    tokenizer.content += charsmap
-    assert tokenizer._word_encoder() is None
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        (3, bytes([2 << 3 | 2, 4, 0, 0, 0, 0])),  # precompiled_charsmap
+        (3, bytes([4 << 3, 1])),  # remove_extra_whitespaces
+        (3, bytes([5 << 3, 0])),  # escape_whitespaces
+        (2, bytes([3 << 3, 1])),  # model_type UNIGRAM
+        (2, bytes([24 << 3 & 0x7F | 0x80, 1, 1])),  # treat_whitespace_as_suffix
+    ],
+)
+def test_a_model_that_merges_otherwise_is_not_cut(
+    tokenizer: SentencePieceTokenizer, message: int, field: bytes
+) -> None:
+    other = SentencePieceTokenizer(tokenizer.content)
+    assert other._word_encoder() is not None
+    other.content += bytes([message << 3 | 2, len(field)]) + field  # protobuf puts messages together
+    assert other._word_encoder() is None
+
+
+def test_a_model_that_does_not_say_whether_it_keeps_spaces_is_not_cut(tokenizer: SentencePieceTokenizer) -> None:
+    """SentencePiece removes them then."""
+    keeps, says_nothing = bytes([4 << 3, 0]), bytes([15 << 3, 0])
+    assert tokenizer.content.count(keeps) == 1
+    assert is_plain_bpe(tokenizer.content)
+    assert not is_plain_bpe(tokenizer.content.replace(keeps, says_nothing))
 
 
 ADDED = [

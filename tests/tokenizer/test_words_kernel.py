@@ -59,6 +59,18 @@ def test_numbered_words_in_a_row_are_the_data(texts: list[str]) -> None:
     assert len(known) == len(set(known))
 
 
+def test_words_of_equal_hashes_are_told_apart_by_all_their_bytes() -> None:
+    for change in ("length", "byte"):
+        table = Table()
+        assert table.scan(b"ab")[1] == [0]
+        if change == "length":
+            table.ends[1] = 3  # as if "ab?" had the hash of "ab"
+        else:
+            table.letters[1] = ord("?")
+        assert table.scan(b"ab")[1] == [1]
+        assert table.word(1) == b"ab"
+
+
 def test_a_long_word_is_told_by_its_place() -> None:
     table = Table()
     data = b"." + b"ab" * LONGEST + b"." + b"a" * LONGEST + b"bbb" + b"ba" * LONGEST

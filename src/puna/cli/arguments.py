@@ -21,16 +21,16 @@ Show: TypeAlias = Annotated[
     bool, typer.Option("--show", help="Print the resolved recipe with the origin of every value, and stop.")
 ]
 DataPath: TypeAlias = Annotated[
-    Path | None, typer.Option("--data-dir", help="The data build.  [default: data/NAME]", show_default=False)
+    Path | None, typer.Option("--data-dir", help="The data build.  \\[default: data/NAME]", show_default=False)
 ]
 DataSource: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--data-dir", help="The data build, also as s3://BUCKET/PATH.  [default: data/NAME]", show_default=False
+        "--data-dir", help="The data build, also as s3://BUCKET/PATH.  \\[default: data/NAME]", show_default=False
     ),
 ]
 RunPath: TypeAlias = Annotated[
-    Path | None, typer.Option("--run-dir", help="The run.  [default: runs/NAME]", show_default=False)
+    Path | None, typer.Option("--run-dir", help="The run.  \\[default: runs/NAME]", show_default=False)
 ]
 RunOrModel: TypeAlias = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run directory such as runs/demo, or a model directory.")
@@ -46,11 +46,12 @@ class Dtype(StrEnum):
 
 
 From: TypeAlias = Annotated[
-    str | None, typer.Option("--from", metavar="FORMAT", help="The format.  [default: recognised]", show_default=False)
+    str | None,
+    typer.Option("--from", metavar="FORMAT", help="The format.  \\[default: recognised]", show_default=False),
 ]
 TokenizerPath: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--tokenizer", help="The tokenizer's file or directory.  [default: beside the model]"),
+    typer.Option("--tokenizer", help="The tokenizer's file or directory.  \\[default: beside the model]"),
 ]
 Heads: TypeAlias = Annotated[
     int | None, typer.Option("--heads", min=1, help="Query heads, where no file says it (EasyLM).")

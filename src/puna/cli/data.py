@@ -49,7 +49,7 @@ def build(
     ] = "local",
     workers: Annotated[
         int | None,
-        typer.Option("--workers", min=1, help="Tasks at one time.  [default: all cores]", show_default=False),
+        typer.Option("--workers", min=1, help="Tasks at one time.  \\[default: all cores]", show_default=False),
     ] = None,
     partition: Annotated[str, typer.Option("--partition", help="Slurm: the cluster's partition.")] = "",
     time: Annotated[str, typer.Option("--time", help="Slurm: longest time of a job.")] = "24:00:00",

@@ -41,26 +41,27 @@ def export(
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", help="Where to write.  [default: RUN/exports/FORMAT]", show_default=False)
+        Path | None, typer.Option("--out", help="Where to write.  \\[default: RUN/exports/FORMAT]", show_default=False)
     ] = None,
     dtype: Annotated[
-        Dtype | None, typer.Option("--dtype", help="Round the weights to it.  [default: as they are]")
+        Dtype | None,
+        typer.Option("--dtype", help="Round the weights to it; of gguf, the matrices.  \\[default: as they are]"),
     ] = None,
     gguf_type: Annotated[
         str | None,
         typer.Option(
-            "--type", help="gguf: F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q4_K_M, Q4_0, …  [default: as they are]"
+            "--type", help="gguf: F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q4_K_M, Q4_0, …  \\[default: as they are]"
         ),
     ] = None,
     model_parallel: Annotated[
-        int | None, typer.Option("--model-parallel", min=1, help="llama: number of files.  [default: 1]")
+        int | None, typer.Option("--model-parallel", min=1, help="llama: number of files.  \\[default: 1]")
     ] = None,
     easylm_form: Annotated[
-        EasyLMForm | None, typer.Option("--form", help="easylm: which of its files.  [default: params]")
+        EasyLMForm | None, typer.Option("--form", help="easylm: which of its files.  \\[default: params]")
     ] = None,
     text: Annotated[
         Path | None,
-        typer.Option("--text", help="Held-out text to compare on.  [default: of the run's data, in data/NAME]"),
+        typer.Option("--text", help="Held-out text to compare on.  \\[default: of the run's data, in data/NAME]"),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Compare weights and tokenizers only, run no model.")] = False,
     force: Force = False,

@@ -1,5 +1,6 @@
 """`puna import`: a model in another system's format becomes a Puna model."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,12 +12,12 @@ from puna.cli.arguments import Context, Dtype, Force, From, Heads, KeyHeads, Nor
 def import_(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="A file or directory in any format.")],
     out: Annotated[
-        Path | None, typer.Option("--out", help="Where to write.  [default: models/NAME]", show_default=False)
+        Path | None, typer.Option("--out", help="Where to write.  \\[default: models/NAME]", show_default=False)
     ] = None,
     tokenizer: TokenizerPath = None,
     dtype: Annotated[
         Dtype | None,
-        typer.Option("--dtype", help="Round the weights to it.  [default: as they are; quantized ones to float32]"),
+        typer.Option("--dtype", help="Round the weights to it.  \\[default: as they are; quantized ones to float32]"),
     ] = None,
     form: From = None,
     heads: Heads = None,
@@ -27,10 +28,13 @@ def import_(
     force: Force = False,
 ) -> None:
     """Recognise a model's format, say what it is, and write it as a Puna model; read back and compared."""
+    from puna.core.terminate import orderly_end
     from puna.formats.checkpoint import Hints
     from puna.formats.import_model import import_model
 
-    name = source.resolve().name
+    # Not resolved: a link into a cache is called as the link is, not as what it leads to.
+    name = Path(os.path.abspath(source)).name
     target = out or Path("models") / (name if source.is_dir() else Path(name).stem)
     hints = Hints(heads, kv_heads, context, norm_eps, rope_theta, tokenizer)
-    import_model(source, target, hints, form=form, dtype=dtype and dtype.value, force=force)
+    with orderly_end():
+        import_model(source, target, hints, form=form, dtype=dtype and dtype.value, force=force)

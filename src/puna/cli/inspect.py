@@ -31,7 +31,7 @@ def inspect(
         str | None, typer.Option("--grep", help="Only documents with this in their text, id or detail, in any case.")
     ] = None,
     sample: Annotated[
-        int | None, typer.Option("--sample", min=1, help="So many of each, at random.  [default: all, in order]")
+        int | None, typer.Option("--sample", min=1, help="So many of each, at random.  \\[default: all, in order]")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Another seed, another sample.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines with whole texts.")] = False,

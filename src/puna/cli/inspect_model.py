@@ -1,5 +1,6 @@
 """`puna inspect`: what a model in any format is, without reading its weights."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Annotated
@@ -29,8 +30,9 @@ def inspect(
     from puna.formats.registry import named, recognise
     from puna.model.files import CONFIG
 
-    if (RunDir(path).model / CONFIG).is_file():
-        path = RunDir(path).model
+    with contextlib.suppress(OSError):  # which opening it says in a sentence
+        if (RunDir(path).model / CONFIG).is_file():
+            path = RunDir(path).model
     reader = recognise(path) if form is None else named(form)
     hints = Hints(heads, kv_heads, context, norm_eps, rope_theta, tokenizer)
     checkpoint = reader.open(path, hints)

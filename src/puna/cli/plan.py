@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 def plan(
     recipe: RecipeName,
     overrides: Overrides = None,
-    devices: int = typer.Option(0, "--devices", min=0, help="How many.  [default: the layout's]", show_default=False),
+    devices: int = typer.Option(0, "--devices", min=0, help="How many.  \\[default: the layout's]", show_default=False),
     device: str = typer.Option("a100", "--device", help="a100, h100, h200, cpu (this machine's), or FLOP/s of one."),
     mfu: float | None = typer.Option(
-        None, "--mfu", help="Model FLOPs over the peak rate, such as 0.4.  [default: LLaMA 65B's]", show_default=False
+        None, "--mfu", help="Model FLOPs over the peak rate, such as 0.4.  \\[default: LLaMA 65B's]", show_default=False
     ),
     show: Show = False,
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),

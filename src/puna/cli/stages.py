@@ -56,13 +56,16 @@ def train_model(
 
 def export_model(source: Path, form: str, out: Path | None, text: "Text", options: "Options", *, force: bool) -> None:
     """The model in another format, with its equivalence report."""
+    from puna.core.terminate import orderly_end
     from puna.formats.equivalence import summary
     from puna.formats.export_model import export_model as export
     from puna.model.files import resolve_model
 
     model = resolve_model(source)
-    target = out or (source if model != source else source.parent) / "exports" / form
-    results = export(model, form, target, text, options, force=force)
+    # A run's exports lie in the run, whichever of its two directories was named; other models keep their own.
+    target = out or (model.parent if model.name == RunDir(source).model.name else model) / "exports" / form
+    with orderly_end():
+        results = export(model, form, target, text, options, force=force)
     for line in summary(results):
         say(line)
     say(f"exported to {target}")

@@ -92,6 +92,8 @@ def atomic_directory(final: Path, *, replace: bool = False) -> Iterator[Path]:
     Raises:
         StorageError: `final` exists and `replace` is false, the disk is full, or the path is not writable.
     """
+    if final.name in ("", ".."):
+        raise StorageError(f"{final}: is no name of a directory to make", hint="choose another directory")
     temporary = temporary_sibling(final)
     try:
         with storage_errors(final):

@@ -14,6 +14,8 @@ from puna.formats.streamed import last_states, logits_by_row
 
 _NOT_ARITHMETIC = {"context", "init", "init_std"}
 """Fields of a configuration that change nothing that a decoder computes."""
+_LARGEST_LOSS = 700.0
+"""Nats per token, of which the perplexity still is a float."""
 
 
 def compare_configs(source: Checkpoint, written: Checkpoint) -> None:
@@ -27,7 +29,7 @@ def compare_configs(source: Checkpoint, written: Checkpoint) -> None:
         # Formats keep some of these as float32.
         same = math.isclose(value, theirs[name], rel_tol=1e-7) if isinstance(value, float) else value == theirs[name]
         if name not in _NOT_ARITHMETIC and not same:
-            raise ExportError(f"{written.path.name}: says {name} = {theirs[name]}, but the model has {value}")
+            raise ExportError(f"the {written.format} files: says {name} = {theirs[name]}, but the model has {value}")
 
 
 def compare_weights(source: Checkpoint, written: Checkpoint, advance: Callable[[int], None]) -> dict[str, Any]:
@@ -52,7 +54,9 @@ def compare_weights(source: Checkpoint, written: Checkpoint, advance: Callable[[
     for name in source.weights:
         a, b, kind = source.tensor(name), written.tensor(name), written.stored[name].dtype
         if a.shape != b.shape:
-            raise ExportError(f"{written.path.name}: {name} is {list(b.shape)}, but the model has {list(a.shape)}")
+            raise ExportError(
+                f"the {written.format} files: {name} is {list(b.shape)}, but the model has {list(a.shape)}"
+            )
         if a.dtype == b.dtype and _same_bits(a, b):
             identical += 1
         elif kind not in FLOATS:
@@ -61,7 +65,7 @@ def compare_weights(source: Checkpoint, written: Checkpoint, advance: Callable[[
         elif a.dtype != b.dtype and _same_bits(a.to(b.dtype), b):
             converted[kind] = converted.get(kind, 0) + 1
         else:
-            raise ExportError(f"{written.path.name}: {name} has other values than the model")
+            raise ExportError(f"the {written.format} files: {name} has other values than the model")
         advance(a.nbytes)
     quantized = {
         kind: {
@@ -87,8 +91,11 @@ def compare_outputs(
 
     Returns:
         `tokens`, `max_abs_difference` of the logits, `mean_kl` of the conversion's next-token distribution from the
-        source's in nats, `same_most_likely` (share of positions), and `perplexity` of both where a sequence is longer
-        than one token.
+        source's in nats, `same_most_likely` (share of positions), and `perplexity` of both, None where no float holds
+        it.
+
+    Raises:
+        ExportError: A logit is not finite.
     """
     states = [last_states(checkpoint, tokens_BT, advance) for checkpoint in (source, written)]
     largest, kl, same = 0.0, 0.0, 0
@@ -101,11 +108,16 @@ def compare_outputs(
         kl += F.kl_div(log_q_TV, log_p_TV, reduction="sum", log_target=True).item()
         for index, log_TV in enumerate((log_p_TV, log_q_TV)):
             losses[index] += F.nll_loss(log_TV[:-1], tokens_T[1:], reduction="sum").item()
+    if not math.isfinite(sum(losses)):
+        raise ExportError("the model's logits are not finite on this text, so outputs cannot be compared")
     scored = tokens_BT.shape[0] * (tokens_BT.shape[1] - 1)
+    means = [loss / scored for loss in losses]
     return {
         "tokens": tokens_BT.numel(),
         "max_abs_difference": largest,
         "mean_kl": kl / tokens_BT.numel(),
         "same_most_likely": same / tokens_BT.numel(),
-        "perplexity": {"source": math.exp(losses[0] / scored), "written": math.exp(losses[1] / scored)},
+        "perplexity": {"source": math.exp(means[0]), "written": math.exp(means[1])}
+        if max(means) < _LARGEST_LOSS
+        else None,
     }

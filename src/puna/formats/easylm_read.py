@@ -145,9 +145,7 @@ def open_easylm(path: Path, hints: Hints) -> EasyLMCheckpoint:
     notes = []
     if any(key[:2] == _TRAIN_STATE for key in leaves):
         notes.append("it is a training state: its weights were taken, and all else passed over")
-        leaves = {
-            key[2:] if key[:2] == _TRAIN_STATE else key: leaf for key, leaf in leaves.items() if key[0] not in _PASSED
-        }
+        leaves = {key: leaf for key, leaf in leaves.items() if key[0] not in _PASSED}
     elif passed:
         leaves |= dict.fromkeys(passed)
     return EasyLMCheckpoint(path, file, _joined(file, leaves), hints, notes)
@@ -169,8 +167,8 @@ def _find(path: Path) -> Path:
 
 
 def _joined(file: Path, leaves: dict[Key, Array | None]) -> dict[str, Array | None]:
-    """The same by names that slashes join."""
-    arrays = {"/".join(key): leaf for key, leaf in leaves.items()}
+    """The same by names that slashes join, those of a training state without what is before its weights."""
+    arrays = {"/".join(key[2:] if key[:2] == _TRAIN_STATE else key): leaf for key, leaf in leaves.items()}
     if len(arrays) != len(leaves):
         raise FormatError(f"{file}: holds two arrays of the same name")
     return arrays

@@ -89,7 +89,7 @@ def summary(results: dict[str, Any]) -> list[str]:
     ]
     lines = ["weights: " + ", ".join(said)]
     if tokenizer is not None:
-        lines.append(f"tokens: {', '.join(tokenizer['forms'])} agree with ours on {tokenizer['strings']} strings")
+        lines.append(f"tokens: the same ids for {tokenizer['strings']} strings in {', '.join(tokenizer['forms'])}")
     if outputs is not None:
         line = (
             f"outputs: logits differ by {outputs['max_abs_difference']:.1e} at most, mean KL {outputs['mean_kl']:.1e}, "

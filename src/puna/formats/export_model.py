@@ -18,7 +18,9 @@ from puna.formats.llama2c_write import write_llama2c
 from puna.formats.llama_write import write_llama
 from puna.formats.native import open_native
 from puna.formats.openlm_write import write_openlm
+from puna.formats.place import check_place
 from puna.formats.registry import named
+from puna.formats.unchanged import check_unchanged, states
 from puna.formats.watched import Watched
 from puna.model.files import check_files
 from puna.tokenizer.tokenizer import Tokenizer
@@ -48,6 +50,7 @@ _CHOICES = {
     "easylm_form": ("easylm", "--form"),
 }
 _GGUF_TYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+_PROOF = "equivalence.json"
 
 
 def export_model(
@@ -68,17 +71,23 @@ def export_model(
 
     Raises:
         CheckpointError: The model is damaged.
+        FormatError: It was changed meanwhile.
         ExportError: The format cannot express the model, or what was written is not the same model; nothing stays.
         StorageError: `out` exists and `force` is false, or the disk is full.
     """
     for name, (owner, option) in _CHOICES.items():
         if getattr(options, name) is not None and form != owner:
             raise ExportError(f"{option} is a choice of --to {owner}, not of --to {form}")
+    if options.gguf_type is not None and options.dtype is not None:
+        raise ExportError("--type and --dtype both say what gguf's matrices become; give one of them")
+    check_place(out, model_dir, _PROOF, force=force)
+    before = states(model_dir)
     check_files(model_dir)
     native = open_native(model_dir, Hints())
     native.check_complete()
     tokenizer = native.tokenizer()
-    source = native if options.dtype is None else CastCheckpoint(native, options.dtype)
+    # GGUF's writer rounds matrices itself: gains are always float32 there, and keep all their bits.
+    source = native if options.dtype is None or form == "gguf" else CastCheckpoint(native, options.dtype)
     record = Record(f"export-{form}", config=native.config.model_dump(exclude_none=True))
     record.inputs = dict((read_record(model_dir / "record.json") or {})["outputs"])
     total = sum(source.like(name).nbytes for name in source.weights)
@@ -87,12 +96,19 @@ def export_model(
             notes = _write(form, _name(model_dir), Watched(source, advance), tokenizer, directory, options)
         written = named(form).open(directory, _hints(native))
         results = prove(native, written, directory, tokenizer, run=options.run, text=text)
+        check_unchanged(before)
         record.outputs = {path.name: sha256_file(path) for path in sorted(directory.iterdir())}
-        record.results = results | {"notes": notes}
-        write_json(directory / "equivalence.json", record.as_dict())
-        sums = record.outputs | {"equivalence.json": sha256_file(directory / "equivalence.json")}
+        record.results = results | {"choices": _chosen(options), "notes": notes}
+        write_json(directory / _PROOF, record.as_dict())
+        sums = record.outputs | {_PROOF: sha256_file(directory / _PROOF)}
         write_text(directory / "SHA256SUMS", "".join(f"{digest}  {name}\n" for name, digest in sums.items()))
     return record.results
+
+
+def _chosen(options: Options) -> list[str]:
+    """The options that made the files what they are, as a user types them."""
+    given = {"--dtype": options.dtype} | {option: getattr(options, name) for name, (_, option) in _CHOICES.items()}
+    return [word for option, value in given.items() if value is not None for word in (option, str(value))]
 
 
 def _name(model_dir: Path) -> str:
@@ -119,7 +135,7 @@ def _write(
     elif form == "openlm":
         write_openlm(source, tokenizer, directory)
     elif form == "gguf":
-        kind = options.gguf_type or _GGUF_TYPES[source.stored["tok_embeddings.weight"].dtype]
+        kind = options.gguf_type or _GGUF_TYPES[options.dtype or source.stored["tok_embeddings.weight"].dtype]
         notes += write_gguf(source, tokenizer, directory, file_type=kind, name=name)
     else:
         raise ExportError(f"{form!r} is no format that Puna writes")

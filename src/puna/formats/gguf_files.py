@@ -81,7 +81,8 @@ def read_files(first: Path) -> tuple[dict[str, Any], dict[str, Place]]:
         pieces = [
             first.with_name(f"{match[1]}-{number:05}-of-{match[3]}.gguf") for number in range(1, int(match[3]) + 1)
         ]
-    count = header.metadata.get("split.count", 1)
+    # llama.cpp's tool that merges pieces leaves 0 here, and split.no and split.tensors.count as they were.
+    count = header.metadata.get("split.count", 1) or 1
     if count != len(pieces):
         raise FormatError(f"{first}: is a piece of {count!s:.20}, but its name says {len(pieces)}")
     places: dict[str, Place] = {}

@@ -33,7 +33,8 @@ def quantize(w: Tensor, kind: str) -> npt.NDArray[np.uint8]:
 
     def work(rows: slice) -> None:
         values = w[rows].float().numpy()
-        out[rows] = own(values) if own else gguf.quants.quantize(values, gguf.GGMLQuantizationType[kind])
+        with np.errstate(all="ignore"):  # the inverse of a scale that is next to zero is infinite; the scale becomes 0
+            out[rows] = own(values) if own else gguf.quants.quantize(values, gguf.GGMLQuantizationType[kind])
 
     _in_slabs(work, w.shape[0], w.shape[1])
     return out

@@ -114,6 +114,8 @@ def _value(value: Any) -> bytes:
 
 def _items(values: list[Any]) -> tuple[int, bytes]:
     """The type of these values, and their bytes. Numbers alone are unsigned in llama.cpp's keys, in lists signed."""
+    if not values:  # of a tokenizer without merges
+        return _STRING, b""
     if isinstance(values[0], bool):
         return _BOOL, bytes(values)
     if isinstance(values[0], int):
@@ -141,7 +143,7 @@ def _converted(source: Checkpoint, weight: Weight, kind: str) -> Tensor:
     w = source.tensor(weight.name)
     if kind not in ("F32", "BF16"):
         low, high = w.aminmax()
-        largest = max(-low.item(), high.item()) if low.isfinite() and high.isfinite() else float("nan")
+        largest = max(-low.item(), high.item())
         if not largest <= _LARGEST_HALF:
             raise ExportError(
                 f"{source.path}: {weight.name} holds {largest:.4g}, which {kind} cannot, it ends at {_LARGEST_HALF:g}",

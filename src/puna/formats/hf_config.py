@@ -4,6 +4,7 @@ Read are the fields of transformers 4 (`rope_theta`, `rope_scaling`) and 5 (`rop
 files of early versions has the value that transformers gives it. Written are both, so that every reader finds its own.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,8 @@ def _number(
         raise FormatError(f"{path}: {where} = {value!r:.80}, expected a number")
     if isinstance(value, int) and abs(value) >= 2**63:
         raise FormatError(f"{path}: {where} = {value!r:.80}, expected a number of less than 64 bits")
+    if not math.isfinite(value):
+        raise FormatError(f"{path}: {where} = {value!r}, expected a finite number")
     return value
 
 

@@ -21,16 +21,18 @@ from puna.tokenizer.tokenizer import Tokenizer
 
 _EMBEDDING, _OUTPUT = "tok_embeddings.weight", "lm_head.weight"
 _PREFIX = "model."
+_SETTINGS = (".json", ".jinja", ".model")
+"""How files beside the weights end that say something of the model or its tokenizer."""
 _BUFFER = "rotary_emb.inv_freq"
 """The rotary frequencies, which old files hold for every layer."""
 
 
 def is_hf(path: Path) -> bool:
     """Whether this is a directory with Hugging Face's config.json, or a safetensors file that has one beside it."""
-    directory = path.parent if path.suffix == ".safetensors" else path
     try:
+        directory = path.parent if path.suffix.lower() == ".safetensors" and not path.is_dir() else path
         fields = read_json_object(directory / CONFIG)
-    except FormatError:
+    except (OSError, FormatError):
         return False
     return "model_type" in fields or "architectures" in fields
 
@@ -69,6 +71,8 @@ class HuggingFaceCheckpoint(Checkpoint):
         self._tied_output = config.tie_embeddings and _OUTPUT in file.names
         if self._tied_output:
             _check(file, _OUTPUT, (config.vocab_size, config.dim))
+            # Of two names of one tensor, safetensors' `save_model` keeps the first in the alphabet.
+            self._tied_output = self._theirs.setdefault(_EMBEDDING, _OUTPUT) != _OUTPUT
         stored = {ours: Stored(file.dtype(name), file.nbytes(name)) for ours, name in self._theirs.items()}
         super().__init__(path, config, stored, extra, notes)
         self.chat_template = read_chat_template(path if path.is_dir() else path.parent)
@@ -90,6 +94,13 @@ class HuggingFaceCheckpoint(Checkpoint):
                 )
             self._tied_output = False
         return tensor
+
+    @property
+    def files(self) -> list[Path]:
+        """The weights that were read, and the settings beside them; other forms of the weights may lie there too."""
+        directory = self.path if self.path.is_dir() else self.path.parent
+        beside = {file for file in directory.iterdir() if file.suffix in _SETTINGS and file.is_file()}
+        return sorted(beside | {self._file.file(name) for name in self._file.names})
 
     def tokenizer(self) -> Tokenizer | None:
         """tokenizer.model if there is one, else tokenizer.json; what does not fit together becomes a note.

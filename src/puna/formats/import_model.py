@@ -14,8 +14,11 @@ from puna.formats.describe import describe
 from puna.formats.llama2c_tokenizer import read_tokenizer_bin
 from puna.formats.llama_read import verify_checklist
 from puna.formats.native import open_native, write_native
+from puna.formats.place import check_place
 from puna.formats.registry import named, recognise
+from puna.formats.unchanged import check_unchanged, states
 from puna.formats.watched import Watched
+from puna.model.files import CONFIG
 from puna.tokenizer.load import load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
@@ -34,11 +37,14 @@ def import_model(
         force: Whether an existing `out` gives way.
 
     Raises:
-        FormatError: The format is unknown, the files are damaged or incomplete, or this is no LLaMA decoder.
+        FormatError: The format is unknown, the files are damaged, incomplete or changed meanwhile, or this is no LLaMA
+            decoder.
         TokenizerError: The tokenizer cannot be used.
         StorageError: `out` exists, or the disk is full.
     """
     reader = recognise(path) if form is None else named(form)
+    check_place(out, path, CONFIG, force=force)
+    before = states(path)
     checkpoint = reader.open(path, hints)
     tokenizer = checked_tokenizer(checkpoint, hints)
     for line in describe(checkpoint, reader.title, tokenizer):
@@ -57,6 +63,7 @@ def import_model(
             write_native(watched, tokenizer, directory, inputs=inputs, results=results)
         with progress("read them back", total, "bytes") as advance:
             compare_weights(source, open_native(directory, Hints()), advance)
+        check_unchanged(before)
     if tokenizer is None:
         warn("no tokenizer was found, so this model can be exported and measured but takes no text (see --tokenizer)")
     say(f"imported to {out}")

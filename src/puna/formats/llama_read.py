@@ -127,6 +127,11 @@ def open_llama(path: Path, hints: Hints) -> LlamaCheckpoint:
         },
     )  # fmt: skip
     hints.refuse_other_values(path / PARAMS, config)
+    if params.scaled_rope:
+        notes.append(
+            f"params.json has use_scaled_rope, which is factor {SCALED_ROPE.factor:g} in Meta's code; Hugging Face's "
+            "files of Llama 3.2 have 32"
+        )
     notes += [note for name, note in zip(assumed, notes_on_unsaid, strict=True) if name not in hinted]
     return LlamaCheckpoint(path, config, files, notes)
 
@@ -142,6 +147,8 @@ def verify_checklist(path: Path) -> list[str]:
         if not checklist.is_file():
             continue
         for line in checklist.read_bytes().decode(errors="replace").splitlines():
+            if not line.strip():
+                continue
             match = re.fullmatch(r"([0-9a-fA-F]{32}) [ *](?:\./)?([^/\\\0]+)", line.strip())
             if match is None:
                 raise FormatError(f"{checklist}: has the line {line[:80]!r}, expected an MD5 and the name of a file")
@@ -156,7 +163,9 @@ def _find_files(path: Path) -> list[Path]:
     numbers = {}
     for file in path.glob("consolidated.*.pth"):
         if match := re.fullmatch(r"consolidated\.(\d+)\.pth", file.name):
-            numbers[int(match[1])] = file
+            other = numbers.setdefault(int(match[1]), file)
+            if other != file:
+                raise FormatError(f"{path}: has {' and '.join(sorted((other.name, file.name)))}, which are one number")
     if lacking := [number for number in range(len(numbers)) if number not in numbers]:
         raise FormatError(f"{path}: consolidated.{lacking[0]:02d}.pth is missing")
     if not numbers:

@@ -1,5 +1,6 @@
 """Puna's own model directory, read and written one tensor at a time."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from puna.tokenizer.tokenizer import Tokenizer
 
 def is_native(path: Path) -> bool:
     """Whether `path` is a Puna model directory."""
-    return (path / CONFIG).is_file()
+    with contextlib.suppress(OSError):
+        return (path / CONFIG).is_file()
+    return False
 
 
 class NativeCheckpoint(Checkpoint):

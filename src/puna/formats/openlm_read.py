@@ -74,11 +74,12 @@ class PickledTensors:
         _check_archive(path)
         with torch.serialization.safe_globals(_PASSED):
             content = load_pth(path)
-        state = content.get("state_dict", content) if isinstance(content, dict) else None
-        if not isinstance(state, dict) or not any(isinstance(value, Tensor) for value in state.values()):
+        # Called as functions: a pickle may give an OrderedDict attributes of these names.
+        state = dict.get(content, "state_dict", content) if isinstance(content, dict) else None
+        if not isinstance(state, dict) or not any(isinstance(value, Tensor) for value in dict.values(state)):
             raise FormatError(f"{path}: holds no weights: neither a state dict nor one under 'state_dict'")
         self._state: dict[str, Tensor] = {}
-        for name, value in state.items():
+        for name, value in dict.items(state):
             if not isinstance(name, str) or not isinstance(value, Tensor):
                 raise FormatError(f"{path}: {name!r:.80} in the state dict is {type(value).__name__}, not a tensor")
             plain = value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
@@ -202,9 +203,16 @@ def _untie(path: Path, tensors: _Tensors, of_theirs: dict[str, tuple[tuple[int, 
         of_theirs[first] = of_theirs[second]
     elif first in of_theirs and second in of_theirs:
         a, b = (tensors.tensor(of_theirs[name][1]) for name in (first, second))
-        if a.data_ptr() != b.data_ptr() and not torch.equal(a, b):
+        if a.data_ptr() != b.data_ptr() and not _same_bits(a, b):
             raise FormatError(f"{path}: weight_tying is true, but {first} and {second} have other values")
     of_theirs.pop(second, None)
+
+
+def _same_bits(a: Tensor, b: Tensor) -> bool:
+    """Whether both are one matrix; a NaN is one, and 0 is not -0."""
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    return torch.equal(a.contiguous().view(torch.uint8), b.contiguous().view(torch.uint8))
 
 
 def _checkpoints(directory: Path) -> list[Path]:

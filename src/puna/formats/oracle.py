@@ -44,17 +44,22 @@ def ask_transformers(source: Checkpoint, out: Path, tokenizer: Tokenizer | None)
     import transformers
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    with _quiet_transformers():
-        theirs, info = AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32, output_loading_info=True)
+    try:
+        with _quiet_transformers():
+            theirs, info = AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32, output_loading_info=True)
+    except Exception as error:
+        raise ExportError(
+            f"the hf files: transformers {transformers.__version__} does not load them: {error}"
+        ) from error
     problems = [key for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if info[key]]
     if problems:
-        raise ExportError(f"{out.name}: transformers reports {', '.join(problems)}: {info[problems[0]]}")
+        raise ExportError(f"the hf files: transformers reports {', '.join(problems)}: {info[problems[0]]}")
     if tokenizer is not None:
         with _quiet_transformers():
             fast: Any = AutoTokenizer.from_pretrained(out)
             for text in battery_for(tokenizer, reads_control=True):
                 if fast(text)["input_ids"] != tokenizer.encode(text, bos=tokenizer.add_bos):
-                    raise ExportError(f"{out.name}: transformers' tokenizer writes {text!r} with other ids")
+                    raise ExportError(f"the hf files: transformers' tokenizer writes {text!r} with other ids")
     length = min(_LENGTH, source.config.context)
     generator = torch.Generator().manual_seed(0)
     tokens_BT = torch.randint(0, source.config.vocab_size, (_SEQUENCES, length), generator=generator)
@@ -64,7 +69,7 @@ def ask_transformers(source: Checkpoint, out: Path, tokenizer: Tokenizer | None)
         difference = max((ours_TV - theirs_TV).abs().max().item() for ours_TV, theirs_TV in rows)
     if not difference <= LOGITS_TOLERANCE:
         raise ExportError(
-            f"{out.name}: logits differ by {difference:.2e} from transformers', {LOGITS_TOLERANCE} is allowed"
+            f"the hf files: logits differ by {difference:.2e} from transformers', {LOGITS_TOLERANCE} is allowed"
         )
     return {
         "oracle": f"transformers {transformers.__version__}",

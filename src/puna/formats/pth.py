@@ -86,10 +86,12 @@ def read_pth(path: Path) -> dict[str, PthTensor]:
         content = load_pth(path)
     if not isinstance(content, dict) or not content:
         raise FormatError(f"{path}: holds no dictionary of tensors, but {type(content).__name__}")
-    for name, tensor in content.items():
+    # A pickle may give an OrderedDict an attribute `items`.
+    tensors = dict(dict.items(content))
+    for name, tensor in tensors.items():
         if not isinstance(name, str) or not name.isprintable() or not isinstance(tensor, Place | Tensor):
             raise FormatError(f"{path}: {str(name)!r:.80} is no named tensor, but {type(tensor).__name__}")
-    return {name: _opened(path, name, tensor) for name, tensor in content.items()}
+    return {name: _opened(path, name, tensor) for name, tensor in tensors.items()}
 
 
 def dtype_name(path: Path, name: str, tensor: PthTensor) -> str:

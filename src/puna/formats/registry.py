@@ -1,5 +1,6 @@
 """The formats, and which of them a file or directory is in."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,19 @@ class Format:
     """As its users know it."""
     recognises: Callable[[Path], bool]
     """Whether a file or directory is in it; cheap, never raises."""
-    open: Callable[[Path, Hints], Checkpoint]
+    reader: Callable[[Path, Hints], Checkpoint]
     """Its reader."""
+
+    def open(self, path: Path, hints: Hints) -> Checkpoint:
+        """A model in this format, opened without reading its weights.
+
+        Raises:
+            FormatError: It is not in this format, damaged, or cannot be read.
+        """
+        try:
+            return self.reader(path, hints)
+        except OSError as error:
+            raise FormatError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 FORMATS = (
@@ -45,10 +57,16 @@ def recognise(path: Path) -> Format:
     """The format that a file or directory is in.
 
     Raises:
-        FormatError: None of them.
+        FormatError: None of them, or it cannot be read.
     """
-    if not path.exists():
+    try:
+        there, needed = path.exists(), os.R_OK | (os.X_OK if path.is_dir() else 0)
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read: {error.strerror}") from None
+    if not there:
         raise FormatError(f"{path}: is not there")
+    if not os.access(path, needed):
+        raise FormatError(f"{path}: cannot be read: Permission denied")
     for candidate in FORMATS:
         if candidate.recognises(path):
             return candidate

@@ -135,7 +135,7 @@ def by_name(config: ModelConfig, column: Column) -> dict[str, Weight]:
 
 def count_layers(names: Iterable[str], prefix: str) -> int:
     """The number of layers that tensors' names speak of: one more than the highest number after `prefix`."""
-    pattern = re.compile(re.escape(prefix) + r"(\d+)\D")
+    pattern = re.compile(re.escape(prefix) + r"(\d{1,9})\D")  # Python makes no number of thousands of digits
     return 1 + max((int(match[1]) for name in names if (match := pattern.match(name))), default=-1)
 
 

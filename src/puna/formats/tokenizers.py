@@ -36,8 +36,8 @@ def prove_tokenizers(tokenizer: Tokenizer, written: Checkpoint, directory: Path)
     if inside is not None and not forms:
         forms[f"the {written.format} file"] = tokenizer_form(inside)
     if not forms:
-        raise ExportError(f"{directory.name}: the tokenizer was not written")
+        raise ExportError(f"the {written.format} files: the tokenizer was not written")
     agreement = check_agreement(tokenizer, forms)
     if difference := first_disagreement(agreement):
-        raise ExportError(f"{directory.name}: {difference}")
+        raise ExportError(f"the {written.format} files: {difference}")
     return {"forms": agreement["forms"], "strings": agreement["strings"]}

@@ -172,7 +172,9 @@ def resolve_model(path: Path) -> Path:
             return candidate
     what = "has no finished model yet" if RunDir(path).checkpoints.exists() else "holds no Puna model"
     raise CheckpointError(
-        f"{path}: {what}", hint="`puna train RECIPE --resume` finishes a run; `puna run demo` makes one"
+        f"{path}: {what}",
+        hint="`puna train RECIPE --resume` finishes a run; `puna run demo` makes one; `puna import PATH` makes a Puna "
+        "model of other formats",
     )
 
 

@@ -76,7 +76,7 @@ def read_run(run: RunDir) -> RunRecords:
     lines = _read_metrics(run.metrics)
     exports = {}
     for path in sorted(run.exports.glob("*/equivalence.json")):
-        exports[path.parent.name] = parse(ExportRecord, read_record(path), str(path)).results
+        exports[path.parent.name] = _read_export(path)
     return RunRecords(
         record=parse(TrainRecord, record, str(run.record)),
         train=_latest(lines, TrainLine, lambda line: line.step),
@@ -89,6 +89,15 @@ def read_run(run: RunDir) -> RunRecords:
         exports=exports,
         recipe=_read_text(run.config) if run.config.exists() else "",
     )
+
+
+def _read_export(path: Path) -> ExportResults:
+    """The figures of an export's proof."""
+    try:
+        return parse(ExportRecord, read_record(path), str(path)).results
+    except DataError as error:
+        hint = "an older version of Puna may have written it: export again with --force, or delete its directory"
+        raise DataError(error.message, hint=hint) from None
 
 
 def _latest(lines: list[AnyLine], kind: type[Line], key: Callable[[Line], Any]) -> list[Line]:

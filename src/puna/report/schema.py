@@ -269,6 +269,10 @@ class ExportOutputs(Part):
 class ExportResults(Part):
     """The figures of an export's proof."""
 
+    format: str = ""
+    """Empty where the directory's name says it."""
+    choices: list[str] = Field(default=[])
+    """Options of `puna export` that made the files what they are."""
     weights: ExportWeights
     tokenizer: ExportTokenizer | None
     outputs: ExportOutputs | None

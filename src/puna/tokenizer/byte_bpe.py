@@ -62,13 +62,13 @@ class ByteBPETokenizer(Tokenizer):
             for piece, token in ids.items():
                 self._pieces[token] = piece
             bos, eos = ids[ends.bos], ids[ends.eos]
+            self._special |= {bos, eos} | {token for token, piece in enumerate(self._pieces) if not piece}
+            token_bytes = [self._read_piece(token) for token in range(len(self._pieces))]
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
             raise TokenizerError(f"{origin}: is no tokenizer.json, or a damaged one: {_line(error)}") from None
-        self._special |= {bos, eos} | {token for token, piece in enumerate(self._pieces) if not piece}
         super().__init__(
-            content, origin, [self._read_piece(token) for token in range(len(self._pieces))], bos_id=bos, eos_id=eos,
-            unk_id=None, add_bos=ends.add_bos, space_prefix=False,
-        )  # fmt: skip
+            content, origin, token_bytes, bos_id=bos, eos_id=eos, unk_id=None, add_bos=ends.add_bos, space_prefix=False
+        )
         self._engine = _engine(content, origin)
         self._check_usable()
 

@@ -26,6 +26,7 @@ from puna.tokenizer.tokenizer import Tokenizer
 
 _KEY = "tokenizer.ggml."
 _PADDING_SCORE = -1000.0
+_LARGEST_SCORE = 3e38
 
 
 def read_gguf_tokenizer(metadata: dict[str, Any], origin: str) -> Tokenizer | None:
@@ -79,6 +80,11 @@ def _sentencepiece_keys(tokenizer: SentencePieceTokenizer) -> dict[str, Any]:
     if not tokenizer.lossless:
         raise TokenizerError(
             f"{tokenizer.origin}: changes spaces or characters before it encodes, which llama.cpp's kind does not"
+        )
+    if tokenizer.added and tokenizer.space_prefix:
+        raise TokenizerError(
+            f"{tokenizer.origin}: has user-defined pieces such as {min(tokenizer.added)!r:.80}, and llama.cpp would "
+            "put a space behind each in a text, so that it would get other ids there"
         )
     return {
         "model": "llama",
@@ -135,6 +141,8 @@ class _Vocabulary:
         scores = self._list("scores", (float, int))
         if len(scores) < len(self.tokens):
             raise self._error(f"has {len(self.tokens)} tokens and {len(scores)} scores")
+        if wrong := [score for score in scores if not abs(score) <= _LARGEST_SCORE]:
+            raise self._error(f"has the score {wrong[0]:g}, expected a number that float32 holds")
         prefix = self._keys.get("add_space_prefix", True)
         if self._keys.get("remove_extra_whitespaces", False) or not isinstance(prefix, bool):
             raise self._error("merges spaces, or has an add_space_prefix that is neither true nor false")

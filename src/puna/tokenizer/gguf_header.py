@@ -156,7 +156,7 @@ class _Reader:
         except struct.error:
             raise self._beyond(key) from None
         except UnicodeDecodeError:
-            raise FormatError(f"{self._path}: entry {len(strings)} of {key:.80} is no UTF-8") from None
+            raise FormatError(f"{self._path}: entry {len(strings)} of {_shown(key)} is no UTF-8") from None
         self._position = position
         return strings
 
@@ -176,4 +176,11 @@ class _Reader:
         return end
 
     def _beyond(self, what: str) -> FormatError:
-        return FormatError(f"{self._path}: is cut off or damaged: {what} goes beyond the file's {self._size} bytes")
+        return FormatError(
+            f"{self._path}: is cut off or damaged: {_shown(what)} goes beyond the file's {self._size} bytes"
+        )
+
+
+def _shown(what: str) -> str:
+    """A key or a place in the file for an error's sentence; a damaged key may be anything."""
+    return what if what.isprintable() and len(what) <= 80 else f"{what!r:.80}"

@@ -17,6 +17,9 @@ from puna.tokenizer.tokenizer import Tokenizer
 NAMES = ("tokenizer.model", "tokenizer.json")
 """What a directory's tokenizer is called, in the order in which they are looked for."""
 
+_LARGEST = 1 << 28
+"""More bytes than a tokenizer has; weights named by mistake do not fill the memory."""
+
 
 def load_tokenizer(path: Path) -> Tokenizer:
     """The tokenizer in a file, or in a directory that holds one.
@@ -30,7 +33,9 @@ def load_tokenizer(path: Path) -> Tokenizer:
     """
     file = path
     if path.is_dir():
-        file = find_tokenizer(path) or path / NAMES[0]
+        if (found := find_tokenizer(path)) is None:
+            raise TokenizerError(f"{path}: holds no tokenizer, neither {' nor '.join(NAMES)}")
+        file = found
     if is_gguf(file):
         if (tokenizer := read_gguf_tokenizer(read_header(file).metadata, str(file))) is None:
             raise TokenizerError(f"{file}: has no tokenizer")
@@ -78,6 +83,8 @@ def _config(path: Path) -> dict[str, Any] | None:
 
 def _read(file: Path) -> bytes:
     try:
+        if (size := file.stat().st_size) > _LARGEST:
+            raise TokenizerError(f"{file}: has {size} bytes, more than any tokenizer")
         return file.read_bytes()
     except OSError as error:
         raise TokenizerError(f"{file}: cannot be read: {error.strerror}") from None

@@ -60,6 +60,8 @@ class SentencePieceTokenizer(Tokenizer):
         n_bytes = len({self._token_bytes[token] for token in range(self.vocab_size) if self.is_byte(token)})
         if n_bytes != 256:
             raise TokenizerError(f"{self.origin}: has {n_bytes} byte pieces of 256, so it cannot write every text")
+        if (text := self.decode(self._processor.encode("a"))) != "a":  # no piece for the space, or spaces behind words
+            raise TokenizerError(f"{self.origin}: gives 'a' back as {text!r:.80}, so no text would come back as it was")
 
     @cached_property
     def added(self) -> dict[str, int]:
@@ -129,9 +131,9 @@ class SentencePieceTokenizer(Tokenizer):
     def _encode_around_spaces(self, text: str) -> list[int]:
         """Encode a text that holds U+2581: each one as its bytes, the stretches between as they stand."""
         first, *rest = text.split(SPACE)
-        ids = self._processor.encode(first) if first else self._prefix_ids
+        ids = [*(self._processor.encode(first) if first else self._prefix_ids)]
         for stretch in rest:
-            ids = ids + self._space_ids
+            ids += self._space_ids
             if stretch:
                 ids += self._encode_without_prefix(stretch)
         return ids

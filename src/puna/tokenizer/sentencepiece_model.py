@@ -45,7 +45,7 @@ def read_pieces(content: bytes) -> list[Piece]:
 
 
 def is_plain_bpe(content: bytes) -> bool:
-    """Whether a model is a BPE that maps no characters to others and writes spaces before words.
+    """Whether a model is a BPE that maps no characters to others, keeps all spaces and writes them before words.
 
     Raises:
         ValueError: It is no such file, or a damaged one.
@@ -54,8 +54,9 @@ def is_plain_bpe(content: bytes) -> bool:
     for number, value in _fields(content):
         if isinstance(value, bytes) and number in (2, 3):
             (trainer if number == 2 else normalizer).update(_fields(value))
-    # model_type, treat_whitespace_as_suffix; precompiled_charsmap
-    return trainer.get(3) == _BPE and not trainer.get(24) and not normalizer.get(2)
+    # model_type, treat_whitespace_as_suffix; precompiled_charsmap, remove_extra_whitespaces, escape_whitespaces
+    merges = trainer.get(3) == _BPE and not trainer.get(24)
+    return merges and not normalizer.get(2) and not normalizer.get(4, 1) and bool(normalizer.get(5, 1))
 
 
 def write_model(pieces: Iterable[Piece], *, unk: str, bos: str, eos: str, space_prefix: bool) -> bytes:

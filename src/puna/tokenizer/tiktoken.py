@@ -15,6 +15,8 @@ from puna.tokenizer.byte_level import LLAMA3, letters
 from puna.tokenizer.ends import Ends
 
 _LINE = re.compile(rb"[A-Za-z0-9+/]+={0,2} \d+\r?\n")
+_LONGEST = 1024
+"""Bytes of the longest token that is believed: time grows with the square of its length."""
 _SPECIAL = 256
 _NAMED = {
     0: "<|begin_of_text|>", 1: "<|end_of_text|>", 4: "<|finetune_right_pad_id|>", 6: "<|start_header_id|>",
@@ -40,6 +42,8 @@ def read_tiktoken(content: bytes, origin: str) -> ByteBPETokenizer:
             ranks[base64.b64decode(token, validate=True)] = int(rank)
         except (ValueError, binascii.Error):
             raise TokenizerError(f"{origin}: line {number} is no token in base64 and its rank: {line[:40]!r}") from None
+        if len(token) > 2 * _LONGEST:
+            raise TokenizerError(f"{origin}: line {number} has a token of {len(token)} letters, no token is as long")
         if rank != str(number - 1).encode() or len(ranks) != number:
             raise TokenizerError(f"{origin}: line {number} has rank {rank.decode()}, or a token that was there before")
     pieces = [letters(token) for token in ranks] + special_names()

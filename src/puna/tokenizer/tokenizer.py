@@ -7,7 +7,7 @@ itself: `encode` puts it where `bos=True` asks for it.
 
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -56,6 +56,10 @@ class Tokenizer(ABC):
         self.space_prefix = space_prefix
         self._token_bytes = token_bytes
         self._encoded = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and other processes read the file anew: the library keeps text of control tokens text only here."""
+        return type(self), (self.content, self.origin)
 
     @cached_property
     def sha256(self) -> str:

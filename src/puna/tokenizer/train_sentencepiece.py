@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import sentencepiece
 
 from puna.core.errors import TokenizerError
-from puna.tokenizer.sentencepiece import SentencePieceTokenizer
+from puna.tokenizer.sentencepiece import SPACE, SentencePieceTokenizer
 from puna.tokenizer.training_text import TrainingText
 
 _LINE_BYTES = 1 << 20
@@ -39,6 +39,7 @@ def learn_sentencepiece(text: TrainingText, vocab_size: int, character_coverage:
             model_type="bpe",
             vocab_size=vocab_size,
             character_coverage=character_coverage,
+            required_chars=SPACE,  # where long lines have no space it is rare, and the dummy prefix needs it
             split_digits=True,
             byte_fallback=True,
             normalization_rule_name="identity",

@@ -1,0 +1,33 @@
+"""The guard that what was hashed is what was converted: nobody has changed the source's files meanwhile."""
+
+from pathlib import Path
+from typing import TypeAlias
+
+from puna.core.errors import FormatError
+
+States: TypeAlias = dict[Path, tuple[int, ...] | None]
+
+
+def states(path: Path) -> States:
+    """By which a file, or each that lies in a directory, would be seen to have changed; empty where there is none."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return {file: _state(file) for file in files if file.is_file()}
+
+
+def check_unchanged(before: States) -> None:
+    """Refuse files that are not as they were.
+
+    Raises:
+        FormatError: One of them is another, has been written to or is gone.
+    """
+    for file, state in before.items():
+        if _state(file) != state:
+            raise FormatError(f"{file}: was changed while it was read", hint="run it again when nothing writes there")
+
+
+def _state(file: Path) -> tuple[int, ...] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
