@@ -57,9 +57,7 @@ FORMATS: dict[str, tuple[str, Write]] = {
     "openlm": ("openlm", lambda source, out: write_openlm(source, None, out)),
     "gguf BF16": ("gguf", lambda source, out: write_gguf(source, None, out, file_type="BF16")),
     "gguf Q8_0": ("gguf", lambda source, out: write_gguf(source, None, out, file_type="Q8_0")),
-    "gguf Q4_0": ("gguf", lambda source, out: write_gguf(source, None, out, file_type="Q4_0")),
     "gguf Q4_K": ("gguf", lambda source, out: write_gguf(source, None, out, file_type="Q4_K")),
-    "gguf Q6_K": ("gguf", lambda source, out: write_gguf(source, None, out, file_type="Q6_K")),
 }
 
 

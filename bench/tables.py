@@ -48,7 +48,8 @@ def demo() -> str:
         ),
         (
             "export to Hugging Face",
-            f"weights bit-identical, {export['tokenizer_strings_equal']} strings with equal tokens, logits within "
+            f"{export['weights']['identical']} of {export['weights']['tensors']} tensors bit-identical, "
+            f"{export['tokenizer']['strings']} strings with equal tokens, logits within "
             f"{export['logits_max_abs_difference']:.0e} of {export['oracle']}",
         ),
         (
