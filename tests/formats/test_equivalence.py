@@ -33,7 +33,9 @@ def test_a_faithful_export_is_reported_without_running_our_own_model(
     assert lines[1].endswith(" strings in tokenizer.model, tokenizer.json")
     assert lines[2].startswith("transformers ")
     assert len(lines) == 3
-    assert summary(found | {"notes": ["one tensor is F16"]})[3] == "note: one tensor is F16"
+    assert summary(found | {"notes": ["one tensor is F16"]})[3:] == ["note: one tensor is F16"]
+    many = summary(found | {"notes": [f"tensor {number} is F16" for number in range(9)]})
+    assert many[5:] == ["note: tensor 2 is F16", "note: 6 more are in equivalence.json"]
 
 
 def test_a_rounded_export_is_run_on_the_text(source: Callable[..., Any], tokenizer: Tokenizer, tmp_path: Path) -> None:

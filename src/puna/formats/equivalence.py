@@ -16,6 +16,8 @@ from puna.tokenizer.tokenizer import Tokenizer
 
 _SEQUENCES, _LENGTH = 4, 256
 """What the models are run on: 1,024 tokens are enough to see a wrong weight, and little work for a large model."""
+_NOTES = 3
+"""Notes that are shown; the file has them all."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def prove(
         results["outputs"] = outputs
     if written.format == "hf":
         return results | ask_transformers(written, directory, tokenizer)
-    return results | {"oracle": None, "oracle_missing": "puna asks another implementation of hf only"}
+    return results | {"oracle": None, "oracle_missing": "another implementation runs exports to hf only"}
 
 
 def _tokens(source: Checkpoint, tokenizer: Tokenizer | None, text: Text) -> tuple[Tensor, str]:
@@ -105,4 +107,8 @@ def summary(results: dict[str, Any]) -> list[str]:
             f"{results['oracle']}: logits within {results['logits_max_abs_difference']:.1e} of ours over "
             f"{results['logits_tokens']} tokens"
         )
-    return lines + [f"note: {note}" for note in results.get("notes", [])]
+    notes = results.get("notes", [])
+    lines += [f"note: {note}" for note in notes[:_NOTES]]
+    if len(notes) > _NOTES:
+        lines.append(f"note: {len(notes) - _NOTES} more are in equivalence.json")
+    return lines

@@ -18,7 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeAlias, cast, get_args
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 # loguru sends datatrove's messages to stderr from the moment of the import on; ours are the only ones there.
 import multiprocess
@@ -30,6 +30,7 @@ from loguru import logger
 
 from puna.core.console import progress, say
 from puna.core.errors import DataError
+from puna.core.terminate import orderly_end
 from puna.data.build.task import Task
 
 Executor: TypeAlias = Literal["local", "ray", "slurm"]
@@ -119,35 +120,24 @@ class _Local(_ByRecords):
         context = multiprocessing.get_context("forkserver")
         # Nothing is ever sent: that the other end is closed tells the workers that this process is gone.
         watched, held = context.Pipe(duplex=False)
-        before = signal.signal(signal.SIGTERM, _end) if _is_main_thread() else None
-        pool = ProcessPoolExecutor(self._workers, context, initializer=_begin_worker, initargs=(self, watched))
-        try:
-            for future in as_completed([pool.submit(_work, rank) for rank in ranks]):
-                future.result()
-        except BrokenProcessPool:
-            raise DataError(
-                f"stage {self._stage.name}: a worker was killed, most likely because memory ran out",
-                hint="run it again with fewer --workers, or a smaller data.task_bytes: what is done is kept",
-            ) from None
-        except BaseException:
-            for process in multiprocessing.active_children():
-                process.kill()  # nothing is lost: what a task has not finished has no name yet
-            raise
-        finally:
-            pool.shutdown(cancel_futures=True)
-            if before is not None:
-                signal.signal(signal.SIGTERM, before)
-            held.close()
-            watched.close()
-
-
-def _is_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
-
-
-def _end(number: int, frame: Any) -> NoReturn:
-    """End this process in good order, workers first: as when it is interrupted from the keyboard."""
-    raise SystemExit(128 + number)
+        with orderly_end():  # workers first, as when it is interrupted from the keyboard
+            pool = ProcessPoolExecutor(self._workers, context, initializer=_begin_worker, initargs=(self, watched))
+            try:
+                for future in as_completed([pool.submit(_work, rank) for rank in ranks]):
+                    future.result()
+            except BrokenProcessPool:
+                raise DataError(
+                    f"stage {self._stage.name}: a worker was killed, most likely because memory ran out",
+                    hint="run it again with fewer --workers, or a smaller data.task_bytes: what is done is kept",
+                ) from None
+            except BaseException:
+                for process in multiprocessing.active_children():
+                    process.kill()  # nothing is lost: what a task has not finished has no name yet
+                raise
+            finally:
+                pool.shutdown(cancel_futures=True)
+                held.close()
+                watched.close()
 
 
 _executor: "_Local | None" = None
