@@ -238,6 +238,16 @@ def test_damaged_run_leaves_the_older_report_as_it_was(report_run: RunDir):
     assert report_run.report.read_bytes() == before
 
 
+def test_notes_of_an_export_are_shown_and_many_are_counted(report_run: RunDir):
+    path = report_run.exports / "hf" / "equivalence.json"
+    _change(path, "results", notes=["w is Q5_0 <b>"])
+    assert "w is Q5_0 <b>" in _page(report_run).text
+    _change(path, "results", notes=[f"w{number} is Q5_0" for number in range(5)])
+    text = " ".join(_page(report_run).text.split())
+    assert "w2 is Q5_0; 2 more are in its equivalence.json" in text
+    assert "w3" not in text
+
+
 def test_export_without_an_oracle_says_so(report_run: RunDir):
     path = report_run.exports / "hf" / "equivalence.json"
     missing = "transformers is not installed"

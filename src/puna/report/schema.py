@@ -281,6 +281,8 @@ class ExportResults(Part):
     logits_max_abs_difference: float | None = None
     logits_tolerance: float | None = None
     logits_tokens: Count | None = None
+    notes: list[str] = Field(default=[])
+    """What the format has no place for, and tensors of another type than was asked for."""
 
 
 class ExportRecord(Part):
