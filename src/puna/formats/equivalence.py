@@ -10,7 +10,9 @@ from torch import Tensor
 from puna.core.console import progress
 from puna.formats.checkpoint import Checkpoint
 from puna.formats.compare import compare_configs, compare_outputs, compare_weights
-from puna.formats.oracle import ask_transformers
+from puna.formats.gguf_files import gguf_file
+from puna.formats.oracle import absent, ask_transformers
+from puna.formats.oracle_llama_cpp import ask_llama_cpp
 from puna.formats.tokenizers import prove_tokenizers
 from puna.tokenizer.tokenizer import Tokenizer
 
@@ -55,7 +57,7 @@ def prove(
     results: dict[str, Any] = {"format": written.format, "weights": weights, "outputs": None}
     results["tokenizer"] = None if tokenizer is None else prove_tokenizers(tokenizer, written, directory)
     if not run:
-        return results | {"oracle": None, "oracle_missing": "the models were not run (--quick)"}
+        return results | absent("the models were not run (--quick)")
     if weights["identical"] < weights["tensors"]:
         tokens_BT, origin = _tokens(source, tokenizer, text)
         with progress("run both models", 2 * source.config.n_layers, "blocks") as advance:
@@ -65,7 +67,9 @@ def prove(
         results["outputs"] = outputs
     if written.format == "hf":
         return results | ask_transformers(written, directory, tokenizer)
-    return results | {"oracle": None, "oracle_missing": "another implementation runs exports to hf only"}
+    if written.format == "gguf":
+        return results | ask_llama_cpp(written, gguf_file(directory), tokenizer)
+    return results | absent("another implementation runs exports to hf and gguf only")
 
 
 def _tokens(source: Checkpoint, tokenizer: Tokenizer | None, text: Text) -> tuple[Tensor, str]:
@@ -103,9 +107,10 @@ def summary(results: dict[str, Any]) -> list[str]:
     if results["oracle"] is None:
         lines.append(f"no oracle: {results['oracle_missing']}")
     else:
+        rounds = "" if results["logits_tolerance"] else ", because it rounds what it computes with"
         lines.append(
             f"{results['oracle']}: logits within {results['logits_max_abs_difference']:.1e} of ours over "
-            f"{results['logits_tokens']} tokens"
+            f"{results['logits_tokens']} tokens{rounds}"
         )
     notes = results.get("notes", [])
     lines += [f"note: {note}" for note in notes[:_NOTES]]

@@ -34,10 +34,10 @@ def ask_transformers(source: Checkpoint, out: Path, tokenizer: Tokenizer | None)
         ExportError: It does not load, or a logit or a token differs.
     """
     if find_spec("transformers") is None:
-        return _absent("transformers is not installed, so no other implementation has run this model")
+        return absent("transformers is not installed, so no other implementation has run this model")
     needed = 5 * parameters(source.config).total
     if (memory := available_memory()) is not None and memory < needed:
-        return _absent(
+        return absent(
             f"transformers would need {format_bytes(needed)} of memory and {format_bytes(memory)} are free, so no "
             "other implementation has run this model"
         )
@@ -79,7 +79,8 @@ def ask_transformers(source: Checkpoint, out: Path, tokenizer: Tokenizer | None)
     }
 
 
-def _absent(reason: str) -> dict[str, Any]:
+def absent(reason: str) -> dict[str, Any]:
+    """No answer, and why."""
     return {"oracle": None, "oracle_missing": reason, "logits_max_abs_difference": None}
 
 
