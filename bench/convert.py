@@ -142,7 +142,7 @@ def measure(source: Checkpoint, config: ModelConfig, root: Path) -> dict[str, di
             flush(out)
         row["file_bytes"] = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
         with watched(row, "open"):
-            written = named(form).open(out, hints_of(config))
+            written = named(form).open(out, Hints.of(config))
         if form != "puna":
             with watched(row, "import"):
                 write_native(written, None, again, inputs={}, results={})
@@ -167,14 +167,9 @@ def open_seconds(name: str, root: Path) -> float:
     times = []
     for _ in range(5):
         started = time.perf_counter()
-        named(form).open(root / "out", hints_of(config)).check_complete()
+        named(form).open(root / "out", Hints.of(config)).check_complete()
         times.append(time.perf_counter() - started)
     return statistics.median(times)
-
-
-def hints_of(config: ModelConfig) -> Hints:
-    """What formats leave unsaid."""
-    return Hints(config.n_heads, config.n_kv_heads, config.context, config.norm_eps, config.rope_theta)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from puna.formats.gguf_write import write_gguf
 from puna.formats.hf_write import write_hf
 from puna.formats.import_model import import_model
 from puna.formats.native import open_native, write_native
-from puna.formats.registry import open_checkpoint
+from puna.formats.registry import format_of
 from puna.tokenizer.tokenizer import Tokenizer
 
 TEMPLATE = "{% for m in messages %}\r\n<|{{ m.role }}|>\n{{ m.content }}é</s>{% endfor %}\n"
@@ -71,7 +71,7 @@ def test_it_comes_with_the_model_and_goes_with_it(
     assert open_native(tmp_path / "model", Hints()).chat_template == TEMPLATE
     for form in ("hf", "gguf"):
         results = export_model(tmp_path / "model", form, tmp_path / form, Text("x", "x"), Options(run=False))
-        assert open_checkpoint(tmp_path / form).chat_template == TEMPLATE
+        assert format_of(tmp_path / form).open(tmp_path / form, Hints()).chat_template == TEMPLATE
         assert results["notes"] == []
 
 

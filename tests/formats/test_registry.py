@@ -9,7 +9,7 @@ import pytest
 
 from puna.core.errors import FormatError, UserError
 from puna.formats.checkpoint import Hints
-from puna.formats.registry import FORMATS, named, open_checkpoint, recognise
+from puna.formats.registry import FORMATS, format_of, named, recognise
 
 
 def test_what_is_no_model_is_refused_with_the_formats_that_are_read(tmp_path: Path) -> None:
@@ -55,10 +55,10 @@ def test_formats_are_found_by_name() -> None:
 
 @pytest.mark.parametrize("model_dir", ["grouped heads"], indirect=True)
 def test_a_model_is_opened_by_its_mark_or_by_name(model_dir: Path, source: Callable[..., Any]) -> None:
-    assert open_checkpoint(model_dir).format == "puna"
-    assert open_checkpoint(model_dir, Hints(n_heads=4), form="puna").config.n_heads == 4
+    assert format_of(model_dir).open(model_dir, Hints()).format == "puna"
+    assert format_of(model_dir, "puna").open(model_dir, Hints(n_heads=4)).config.n_heads == 4
     with pytest.raises(FormatError):
-        open_checkpoint(model_dir, form="gguf")
+        format_of(model_dir, "gguf").open(model_dir, Hints())
 
 
 @pytest.mark.parametrize("form", [form.name for form in FORMATS])

@@ -42,11 +42,6 @@ LLAMA2C: tuple[str, Write] = ("llama2c", write_llama2c)
 OPENLM: tuple[str, Write] = ("openlm", write_openlm)
 
 
-def hints(source: Checkpoint) -> Hints:
-    config = source.config
-    return Hints(config.n_heads, config.n_kv_heads, config.context, config.norm_eps, config.rope_theta)
-
-
 def travel(source: Checkpoint, tokenizer: Tokenizer | None, road: Sequence[tuple[str, Write]], out: Path) -> Checkpoint:
     """The model at the end of the road: written in each format, found by its mark, opened by its reader."""
     dtype = common_dtype(source)
@@ -55,7 +50,7 @@ def travel(source: Checkpoint, tokenizer: Tokenizer | None, road: Sequence[tuple
         directory.mkdir()
         write(source, tokenizer, directory)
         assert recognise(directory).name == form
-        source = named(form).open(directory, hints(source))
+        source = named(form).open(directory, Hints.of(source.config))
         source.check_complete()
         if common_dtype(source) != dtype:  # F32 files of a model of 16 bits
             source = CastCheckpoint(source, dtype)

@@ -27,13 +27,13 @@ def inspect(
     from puna.formats.checkpoint import Hints
     from puna.formats.describe import as_dict, describe
     from puna.formats.import_model import checked_tokenizer
-    from puna.formats.registry import named, recognise
+    from puna.formats.registry import format_of
     from puna.model.files import CONFIG
 
     with contextlib.suppress(OSError):  # which opening it says in a sentence
         if (RunDir(path).model / CONFIG).is_file():
             path = RunDir(path).model
-    reader = recognise(path) if form is None else named(form)
+    reader = format_of(path, form)
     hints = Hints(heads, kv_heads, context, norm_eps, rope_theta, tokenizer)
     checkpoint = reader.open(path, hints)
     found = checked_tokenizer(checkpoint, hints)

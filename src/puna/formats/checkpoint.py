@@ -42,6 +42,11 @@ class Hints:
     tokenizer: Path | None = None
     """A tokenizer's file or directory, instead of the one that lies with the model."""
 
+    @classmethod
+    def of(cls, config: ModelConfig) -> "Hints":
+        """All that formats may leave unsaid of a decoder."""
+        return cls(config.n_heads, config.n_kv_heads, config.context, config.norm_eps, config.rope_theta)
+
     def refuse_other_values(self, path: Path, config: ModelConfig) -> None:
         """Refuse hints that are not what the files say.
 

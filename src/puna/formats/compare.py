@@ -4,13 +4,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from puna.core.errors import ExportError
 from puna.formats.checkpoint import FLOATS, Checkpoint
 from puna.formats.streamed import last_states, logits_by_row
+from puna.ops.bits import same_bits
 
 _NOT_ARITHMETIC = {"context", "init", "init_std"}
 """Fields of a configuration that change nothing that a decoder computes."""
@@ -57,12 +57,12 @@ def compare_weights(source: Checkpoint, written: Checkpoint, advance: Callable[[
             raise ExportError(
                 f"the {written.format} files: {name} is {list(b.shape)}, but the model has {list(a.shape)}"
             )
-        if a.dtype == b.dtype and _same_bits(a, b):
+        if a.dtype == b.dtype and same_bits(a, b):
             identical += 1
         elif kind not in FLOATS:
             off = a.float() - b
             errors.setdefault(kind, []).append((off.square().sum().item(), a.float().square().sum().item()))
-        elif a.dtype != b.dtype and _same_bits(a.to(b.dtype), b):
+        elif a.dtype != b.dtype and same_bits(a.to(b.dtype), b):
             converted[kind] = converted.get(kind, 0) + 1
         else:
             raise ExportError(f"the {written.format} files: {name} has other values than the model")
@@ -77,11 +77,6 @@ def compare_weights(source: Checkpoint, written: Checkpoint, advance: Callable[[
     return {
         "tensors": len(source.weights), "identical": identical, "converted": converted, "quantized": quantized,
     }  # fmt: skip
-
-
-def _same_bits(a: Tensor, b: Tensor) -> bool:
-    integers = torch.int32 if a.element_size() == 4 else torch.int16
-    return torch.equal(a.contiguous().view(integers), b.contiguous().view(integers))
 
 
 def compare_outputs(

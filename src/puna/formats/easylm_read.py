@@ -17,6 +17,7 @@ from puna.formats.flax_msgpack import Array, Key, scan
 from puna.formats.mapped import mapped
 from puna.formats.rotary import to_halves
 from puna.formats.table import Weight, by_name, count_layers
+from puna.ops.bits import same_bits
 from puna.tokenizer.load import find_tokenizer, load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
@@ -112,7 +113,7 @@ class EasyLMCheckpoint(Checkpoint):
         """Refuse to drop an output layer that is another one, once; opening has read no weight."""
         if self._unproved:
             head = self._read(HEAD).t()
-            if head.dtype != embedding.dtype or not torch.equal(_bits(head), _bits(embedding)):
+            if not same_bits(head, embedding):
                 raise FormatError(
                     f"{self._file}: {HEAD} is not the embedding, but {LLAMA_CONFIG} says that they are tied",
                     hint=f"set tied_embeddings to false in {LLAMA_CONFIG}",
@@ -205,7 +206,3 @@ def _stored(file: Path, name: str, array: Array | None, weight: Weight) -> Store
     if array.dtype not in FLOATS:
         raise FormatError(f"{file}: {name} is {array.dtype}, expected float32, float16 or bfloat16")
     return Stored(array.dtype, array.n_bytes)
-
-
-def _bits(tensor: Tensor) -> Tensor:
-    return tensor.view(torch.int32 if tensor.element_size() == 4 else torch.int16)

@@ -94,7 +94,7 @@ def export_model(
     with atomic_directory(out, replace=force) as directory:
         with progress(f"write {form}", total, "bytes") as advance:
             notes = _write(form, _name(model_dir), Watched(source, advance), tokenizer, directory, options)
-        written = named(form).open(directory, _hints(native))
+        written = named(form).open(directory, Hints.of(native.config))
         results = prove(native, written, directory, tokenizer, run=options.run, text=text)
         check_unchanged(before)
         record.outputs = {path.name: sha256_file(path) for path in sorted(directory.iterdir())}
@@ -140,12 +140,3 @@ def _write(
     else:
         raise ExportError(f"{form!r} is no format that Puna writes")
     return notes
-
-
-def _hints(source: Checkpoint) -> Hints:
-    """What formats may leave unsaid."""
-    config = source.config
-    return Hints(
-        n_heads=config.n_heads, n_kv_heads=config.n_kv_heads, context=config.context, norm_eps=config.norm_eps,
-        rope_theta=config.rope_theta,
-    )  # fmt: skip

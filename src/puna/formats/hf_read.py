@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from puna.config.recipe import ModelConfig
@@ -15,6 +14,7 @@ from puna.formats.hf_config import CONFIG, read_huggingface_config
 from puna.formats.json_object import read_json_object
 from puna.formats.sharded import INDEX, WEIGHTS, ShardedSafetensors
 from puna.formats.table import by_name
+from puna.ops.bits import same_bits
 from puna.tokenizer.agreement import check_agreement, first_disagreement, huggingface_form
 from puna.tokenizer.load import find_tokenizer, load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
@@ -86,8 +86,7 @@ class HuggingFaceCheckpoint(Checkpoint):
         """
         tensor = self._file.tensor(self._theirs[name])
         if name == _EMBEDDING and self._tied_output:
-            output = self._file.tensor(_OUTPUT)
-            if output.dtype != tensor.dtype or not torch.equal(output.view(torch.uint8), tensor.view(torch.uint8)):
+            if not same_bits(self._file.tensor(_OUTPUT), tensor):
                 raise FormatError(
                     f"{self._file.file(_OUTPUT)}: {_OUTPUT} is not the embedding, but {CONFIG} has "
                     "tie_word_embeddings = true"

@@ -15,7 +15,7 @@ from puna.formats.llama2c_tokenizer import read_tokenizer_bin
 from puna.formats.llama_read import verify_checklist
 from puna.formats.native import open_native, write_native
 from puna.formats.place import check_place
-from puna.formats.registry import named, recognise
+from puna.formats.registry import format_of
 from puna.formats.unchanged import check_unchanged, states
 from puna.formats.watched import Watched
 from puna.model.files import CONFIG
@@ -42,7 +42,7 @@ def import_model(
         TokenizerError: The tokenizer cannot be used.
         StorageError: `out` exists, or the disk is full.
     """
-    reader = recognise(path) if form is None else named(form)
+    reader = format_of(path, form)
     check_place(out, path, CONFIG, force=force)
     before = states(path)
     checkpoint = reader.open(path, hints)

@@ -22,6 +22,7 @@ from puna.formats.llama_params import SCALED_ROPE, Params, read_params, unsaid
 from puna.formats.pth import PthTensor, dtype_name, read_pth
 from puna.formats.rotary import to_halves
 from puna.formats.table import Weight, weights
+from puna.ops.bits import same_bits
 from puna.tokenizer.load import find_tokenizer, load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
@@ -95,7 +96,7 @@ class LlamaCheckpoint(Checkpoint):
         return load_tokenizer(beside) if beside.is_file() else None
 
     def _check_same(self, name: str, parts: Sequence[Tensor]) -> None:
-        if not all(_same_bits(parts[0], part) for part in parts[1:]):
+        if not all(same_bits(parts[0], part) for part in parts[1:]):
             raise FormatError(f"{self.path}: {name} differs between files that should hold the same of it")
 
 
@@ -212,7 +213,7 @@ def _key_heads(files: Files, params: Params, hints: Hints) -> tuple[int, list[st
         return hints.n_kv_heads, []  # reading checks that they are repeated
     changes = [
         number for number in range(1, count)
-        if not all(_same_bits(files[number][1][name].load(), files[number - 1][1][name].load()) for name in (_WK, _WV))
+        if not all(same_bits(files[number][1][name].load(), files[number - 1][1][name].load()) for name in (_WK, _WV))
     ]  # fmt: skip
     heads = len(changes) + 1
     if heads == said or said % heads or any(number % (said // heads) for number in changes):
@@ -258,10 +259,6 @@ def _axis(files: Files, config: ModelConfig, weight: Weight) -> int | None:
     shape[axis] = per_file
     check_shape(file, weight.name, found, shape)
     return axis
-
-
-def _same_bits(a: Tensor, b: Tensor) -> bool:
-    return torch.equal(a.reshape(-1).view(torch.uint8), b.reshape(-1).view(torch.uint8))
 
 
 def _md5(path: Path) -> str:

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from puna.core.errors import FormatError
-from puna.formats.checkpoint import FLOATS, Checkpoint, Hints, Stored, check_shape
+from puna.formats.checkpoint import FLOATS, Checkpoint, Hints, Stored, check_dtype, check_shape
 from puna.formats.openlm_config import Decoder, decoder_of
 from puna.formats.openlm_said import is_hugging_face, places, read_said
 from puna.formats.pth import load_pth
 from puna.formats.rotary import to_halves
 from puna.formats.sharded import INDEX, WEIGHTS, ShardedSafetensors
 from puna.formats.table import weights
+from puna.ops.bits import same_bits
 from puna.tokenizer.load import find_tokenizer, load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
@@ -123,8 +124,8 @@ class OpenlmCheckpoint(Checkpoint):
                 continue
             shape, file_name = of_theirs[weight.openlm]
             check_shape(path, file_name, shape, expected[weight.openlm])
-            if (dtype := tensors.dtype(file_name)) not in FLOATS:
-                raise FormatError(f"{path}: {file_name} is {dtype}, expected one of {', '.join(FLOATS)}")
+            dtype = tensors.dtype(file_name)
+            check_dtype(path, file_name, dtype)
             stored[weight.name] = Stored(dtype, weight.numel * FLOATS[dtype].itemsize)
         extra = [file_name for name, (_, file_name) in of_theirs.items() if name not in expected]
         super().__init__(path, config, stored, [name for name in extra if not _BUFFER.search(name)], decoder.notes)
@@ -203,16 +204,9 @@ def _untie(path: Path, tensors: _Tensors, of_theirs: dict[str, tuple[tuple[int, 
         of_theirs[first] = of_theirs[second]
     elif first in of_theirs and second in of_theirs:
         a, b = (tensors.tensor(of_theirs[name][1]) for name in (first, second))
-        if a.data_ptr() != b.data_ptr() and not _same_bits(a, b):
+        if a.data_ptr() != b.data_ptr() and not same_bits(a, b):
             raise FormatError(f"{path}: weight_tying is true, but {first} and {second} have other values")
     of_theirs.pop(second, None)
-
-
-def _same_bits(a: Tensor, b: Tensor) -> bool:
-    """Whether both are one matrix; a NaN is one, and 0 is not -0."""
-    if a.dtype != b.dtype or a.shape != b.shape:
-        return False
-    return torch.equal(a.contiguous().view(torch.uint8), b.contiguous().view(torch.uint8))
 
 
 def _checkpoints(directory: Path) -> list[Path]:

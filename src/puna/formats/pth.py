@@ -27,6 +27,7 @@ from puna.core.errors import FormatError
 from puna.formats.checkpoint import FLOATS
 from puna.formats.mapped import mapped
 from puna.formats.pth_archive import ZIP, DamagedError, ForeignError, Place, read_archive
+from puna.model.safetensors import tensor_bytes
 
 _ALIGNMENT = 64
 _LOCAL_HEADER = 30
@@ -183,7 +184,7 @@ class PthWriter:
         """Write a tensor; it is read while the next one is prepared, so do not change it in place."""
         content = tensor.detach().cpu().contiguous()
         self._tensors[name] = _PickledTensor(_Storage(str(self._records), content.dtype, content.numel()), content)
-        self._record(f"data/{self._records}", content.view(-1).view(torch.uint8).numpy().data)
+        self._record(f"data/{self._records}", tensor_bytes(content))
         self._records += 1
 
     def add_again(self, name: str, other: str) -> None:

@@ -86,16 +86,10 @@ def named(name: str) -> Format:
     raise FormatError(f"{name!r} is no format; expected one of {', '.join(form.name for form in FORMATS)}")
 
 
-def open_checkpoint(path: Path, hints: Hints | None = None, *, form: str | None = None) -> Checkpoint:
-    """A model in any format, opened without reading its weights.
-
-    Args:
-        path: A file or directory.
-        hints: What the format does not say.
-        form: The format's name; None recognises it.
+def format_of(path: Path, name: str | None = None) -> Format:
+    """The format of this name; without one, the format that the file or directory is in.
 
     Raises:
-        FormatError: It is in no format that Puna reads, damaged, or no LLaMA decoder.
+        FormatError: There is none.
     """
-    reader = recognise(path) if form is None else named(form)
-    return reader.open(path, hints or Hints())
+    return recognise(path) if name is None else named(name)

@@ -24,6 +24,7 @@ from puna.core.console import say
 from puna.core.errors import CheckpointError, TrainError
 from puna.core.files import storage_errors, sweep
 from puna.core.layout import RunDir
+from puna.ops.bits import same_bits
 from puna.train.checkpoint import list_checkpoints, read_state
 from puna.train.metrics import read_metrics
 
@@ -149,7 +150,7 @@ def _compare(whole: RunDir, killed: RunDir, end: int) -> tuple[int, int, int]:
     if left.keys() != right.keys():
         raise CheckpointError("the two states have different tensors")
     for name in left:
-        if not torch.equal(_bits(left[name]), _bits(right[name])):
+        if not same_bits(left[name], right[name]):
             difference = (left[name].double() - right[name].double()).abs().max().item()
             raise CheckpointError(f"resume is not exact here: {name} differs by {difference:.3g}")
     losses = [_losses(run) for run in (whole, killed)]
@@ -158,10 +159,6 @@ def _compare(whole: RunDir, killed: RunDir, end: int) -> tuple[int, int, int]:
         if losses[0][step] != losses[1][step]:
             raise CheckpointError(f"resume is not exact here: the loss of step {step} differs")
     return len(left), sum(tensor.numel() for tensor in left.values()), len(shared)
-
-
-def _bits(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.reshape(-1).view(torch.uint8)
 
 
 def _losses(run: RunDir) -> dict[int, float]:
