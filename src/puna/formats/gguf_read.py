@@ -17,13 +17,12 @@ from puna.formats.gguf_types import DTYPES
 from puna.formats.rotary import to_halves
 from puna.formats.table import by_name
 from puna.tokenizer import gguf_header
+from puna.tokenizer.gguf import read_gguf_tokenizer
 from puna.tokenizer.load import load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
 _EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
-_TOKENIZER = "tokenizer.ggml.model"
 _CHAT_TEMPLATE = "tokenizer.chat_template"
-_NO_TOKENIZER = (None, "none", "no_vocab")
 
 
 def is_gguf(path: Path) -> bool:
@@ -42,12 +41,16 @@ class GGUFCheckpoint(Checkpoint):
 
     def __init__(
         self, path: Path, config: ModelConfig, places: Mapping[str, Place], extra: list[str], notes: list[str],
-        tokenizer: Path | None,
+        first: Path, metadata: dict[str, Any], tokenizer: Path | None,
     ) -> None:  # fmt: skip
         stored = {name: Stored(DTYPES.get(at.kind.name, at.kind.name), at.n_bytes) for name, at in places.items()}
         super().__init__(path, config, stored, extra, notes)
         self._places = places
+        self._first = first
+        self._metadata = metadata
         self._tokenizer = tokenizer
+        template = metadata.get(_CHAT_TEMPLATE)
+        self.chat_template = template if isinstance(template, str) else None
 
     def tensor(self, name: str) -> Tensor:
         """One parameter: a view of the mapped file, a copy where rows turn, float32 where it is quantized.
@@ -61,7 +64,9 @@ class GGUFCheckpoint(Checkpoint):
 
     def tokenizer(self) -> Tokenizer | None:
         """The file's tokenizer, or the one that the user named."""
-        return None if self._tokenizer is None else load_tokenizer(self._tokenizer)
+        if self._tokenizer is not None:
+            return load_tokenizer(self._tokenizer)
+        return read_gguf_tokenizer(self._metadata, str(self._first))
 
 
 def open_gguf(path: Path, hints: Hints) -> GGUFCheckpoint:
@@ -88,14 +93,11 @@ def open_gguf(path: Path, hints: Hints) -> GGUFCheckpoint:
     for name, weight in ours.items():
         if name in places:
             check_shape(first, name, places[name].shape, weight.shape)
-    file = None if metadata.get(_TOKENIZER) in _NO_TOKENIZER else first
-    checkpoint = GGUFCheckpoint(
+    return GGUFCheckpoint(
         path, config, {weight.name: places[name] for name, weight in ours.items() if name in places},
-        [name for name in places if name not in ours and name != FREQUENCIES], notes, hints.tokenizer or file,
+        [name for name in places if name not in ours and name != FREQUENCIES], notes, first, metadata,
+        hints.tokenizer,
     )  # fmt: skip
-    template = metadata.get(_CHAT_TEMPLATE)
-    checkpoint.chat_template = template if isinstance(template, str) else None
-    return checkpoint
 
 
 def _vocab_size(path: Path, metadata: dict[str, Any], places: Mapping[str, Place]) -> int:

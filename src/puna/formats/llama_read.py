@@ -10,6 +10,7 @@ import hashlib
 import math
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -32,7 +33,6 @@ TOKENIZER, TOKENIZER_CHECKLIST = "tokenizer.model", "tokenizer_checklist.chk"
 _EMBEDDING, _OUTPUT = "tok_embeddings.weight", "output.weight"
 _WQ, _WK, _WV = (f"layers.0.attention.{name}.weight" for name in ("wq", "wk", "wv"))
 _BUFFERS = {"rope.freqs"}
-_CHUNK = 1 << 24
 
 Files = Sequence[tuple[Path, dict[str, PthTensor]]]
 """The tensors of each file, in the files' order."""
@@ -262,11 +262,8 @@ def _axis(files: Files, config: ModelConfig, weight: Weight) -> int | None:
 
 
 def _md5(path: Path) -> str:
-    md5 = hashlib.md5(usedforsecurity=False)
     try:
         with path.open("rb") as file:
-            while content := file.read(_CHUNK):
-                md5.update(content)
+            return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
     except OSError as error:
         raise FormatError(f"{path}: cannot be read: {error.strerror}") from None
-    return md5.hexdigest()

@@ -18,11 +18,12 @@ from puna.formats.checkpoint import Checkpoint
 from puna.formats.oracle import LOGITS_TOLERANCE, absent
 from puna.formats.streamed import last_states, logits_by_row
 from puna.tokenizer.agreement import battery_for
+from puna.tokenizer.sentencepiece import SPACE
 from puna.tokenizer.tokenizer import Tokenizer
 
 _TOKENS = 17
 """Each but the first is asked for with all that come before it: the server gives one distribution per request."""
-_SKIPPED = ("\0", "\u2581")
+_SKIPPED = ("\0", SPACE)
 """Its server ends a text at NUL, and SentencePiece's space is a space to it; here both are text."""
 _FORCED_BIAS = 1000.0
 

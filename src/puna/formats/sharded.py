@@ -35,7 +35,6 @@ _HEADER_BYTES = 100_000_000
 @dataclass(frozen=True)
 class _Place:
     file: Path
-    file_bytes: int
     dtype: str
     shape: tuple[int, ...]
     start: int
@@ -149,7 +148,7 @@ def _read_header(path: Path) -> dict[str, _Place]:
     for name in header:
         _check_printable(path, name)
     first = 8 + length
-    places = {name: _place(path, file_bytes, first, name, entry) for name, entry in header.items()}
+    places = {name: _place(path, first, name, entry) for name, entry in header.items()}
     end = first
     for name, place in sorted(places.items(), key=lambda item: (item[1].start, item[1].n_bytes)):
         if place.start != end:
@@ -167,7 +166,7 @@ def _check_printable(path: Path, name: str) -> None:
         raise FormatError(f"{path}: names a tensor {name!r:.80}, which no model does")
 
 
-def _place(path: Path, file_bytes: int, first: int, name: str, entry: Any) -> _Place:
+def _place(path: Path, first: int, name: str, entry: Any) -> _Place:
     """One entry of a header; offsets count from the byte `first`."""
     match entry:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [start, end]}:
@@ -181,7 +180,7 @@ def _place(path: Path, file_bytes: int, first: int, name: str, entry: Any) -> _P
                     raise FormatError(
                         f"{path}: {name}, {dtype} {shape!r:.80}, should take {n_bytes} bytes, found {end - start}"
                     )
-                return _Place(path, file_bytes, dtype, tuple(shape), first + start, n_bytes)
+                return _Place(path, dtype, tuple(shape), first + start, n_bytes)
     raise FormatError(
         f"{path}: the header's entry of {name!r:.80} has no dtype, shape and data_offsets that make sense"
     )

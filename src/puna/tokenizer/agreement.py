@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import tokenizers
 
 from puna.core.errors import TokenizerError
+from puna.tokenizer.sentencepiece import SPACE
 from puna.tokenizer.tokenizer import Tokenizer
 
-_SPACE = "\u2581"
 _RANDOM_STRINGS, _RANDOM_BYTES = 300, 60
 _CONTROL, _ADDED = 32, 64
 """Of a vocabulary's own tokens, so many are asked."""
@@ -40,7 +40,7 @@ _TRAPS = [
 
 _BY_DESIGN = [
     "<s>", "</s>", "<unk>", "<pad>", "<|endoftext|>", "<|begin_of_text|>", "a <s>b</s>", "<|im_start|>user\n",
-    _SPACE, f"{_SPACE}{_SPACE}", f"the{_SPACE}the", f" {_SPACE} a",
+    SPACE, f"{SPACE}{SPACE}", f"the{SPACE}the", f" {SPACE} a",
 ]  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def battery_for(tokenizer: Tokenizer, *, reads_control: bool) -> list[str]:
     ]  # fmt: skip
     if not reads_control:
         return strings
-    apart = control if tokenizer.kind == "byte-bpe" else [*control, _SPACE]
+    apart = control if tokenizer.kind == "byte-bpe" else [*control, SPACE]
     return [string for string in strings if not any(piece in string for piece in apart)]
 
 
