@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from puna.ops.cross_entropy import linear_cross_entropy, token_losses
+from puna.ops import cross_entropy
+from puna.ops.cross_entropy import linear_cross_entropy, softmax_gradient, token_losses
 from puna.ops.reference import reference_token_losses, reference_z_losses
 
 IGNORED = -1
@@ -67,6 +68,50 @@ def test_loss_and_both_gradients_equal_the_oracle(
     close(losses_N, reference_token_losses(x_ND, weight_VD, targets_N))
     close(x_ND.grad, grad_x_ND)
     close(weight_VD.grad, grad_weight_VD)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    n=st.integers(1, 20),
+    v=st.integers(1, 50),
+    chunk=st.integers(1, 25),
+    seed=st.integers(0, 1000),
+    ignored=st.sampled_from([0.0, 0.3, 1.0]),
+    z_loss=st.sampled_from([0.0, 0.03]),
+)
+def test_the_kernel_for_gpus_has_the_oracles_loss_and_gradients(
+    n: int, v: int, chunk: int, seed: int, ignored: float, z_loss: float
+) -> None:
+    x_ND, weight_VD, targets_N = inputs(n, 4, v, seed, ignored)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(cross_entropy, "_in_place", lambda device, group: False)
+        loss, losses_N = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk, z_loss=z_loss)
+        loss.backward()
+        measured_N = token_losses(x_ND, weight_VD, targets_N, chunk)
+    expected, grad_x_ND, grad_weight_VD = reference(x_ND, weight_VD, targets_N, z_loss)
+    close(loss, expected)
+    close(losses_N, reference_token_losses(x_ND, weight_VD, targets_N))
+    close(measured_N, losses_N)
+    close(x_ND.grad, grad_x_ND)
+    close(weight_VD.grad, grad_weight_VD)
+
+
+def test_the_kernel_for_gpus_keeps_exact_losses_of_targets_whose_probability_underflows() -> None:
+    logits_CV = torch.tensor([[200.0, -200.0, 0.0], [0.0, 1.0, 2.0]])
+    targets_C1, counted_C1 = torch.tensor([[1], [2]]), torch.tensor([[True], [True]])
+    _, log_sums_C1, target_logits_C1 = softmax_gradient(logits_CV, targets_C1, counted_C1, 0.0)
+    expected_C = torch.nn.functional.cross_entropy(logits_CV.double(), targets_C1[:, 0], reduction="none")
+    close((log_sums_C1 - target_logits_C1)[:, 0], expected_C)
+
+
+def test_the_kernel_for_gpus_computes_the_same_compiled() -> None:
+    logits_CV = torch.randn(6, 300, generator=torch.Generator().manual_seed(0)).bfloat16()
+    targets_C1, counted_C1 = torch.arange(6)[:, None] * 40, torch.arange(6)[:, None] != 3
+    eager = softmax_gradient(logits_CV, targets_C1, counted_C1, 0.01)
+    compiled = torch.compile(softmax_gradient, dynamic=False)(logits_CV, targets_C1, counted_C1, 0.01)
+    for actual, expected in zip(compiled, eager, strict=True):
+        assert actual.dtype == expected.dtype
+        close(actual, expected, 1e-5 if expected.dtype == torch.float32 else 4e-3)
 
 
 def test_all_rows_ignored_gives_zero_loss_and_zero_gradients() -> None:
@@ -148,19 +193,19 @@ def test_broken_activations_give_a_loss_that_is_not_finite() -> None:
     assert not linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=2)[0].isfinite()
 
 
-def test_bfloat16_autocast_rounds_products_but_not_statistics() -> None:
+def test_bfloat16_activations_round_products_but_neither_statistics_nor_a_float32_weights_gradient() -> None:
     x_ND, weight_VD, targets_N = inputs(64, 16, 200)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss, _ = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=10)
-        losses_N = token_losses(x_ND, weight_VD, targets_N, chunk=10)
+    x_ND = x_ND.detach().bfloat16().requires_grad_()
+    loss, _ = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=10)
+    losses_N = token_losses(x_ND, weight_VD, targets_N, chunk=10)
     loss.backward()
     logits_NV = (x_ND.detach().bfloat16() @ weight_VD.detach().bfloat16().T).double()
     expected_N = torch.nn.functional.cross_entropy(logits_NV, targets_N, reduction="none")
     close(losses_N, expected_N)
     close(loss, expected_N.sum())
     _, grad_x_ND, grad_weight_VD = reference(x_ND, weight_VD, targets_N)
+    assert (x_ND.grad.dtype, weight_VD.grad.dtype) == (torch.bfloat16, torch.float32)
     for gradient, expected in ((x_ND.grad, grad_x_ND), (weight_VD.grad, grad_weight_VD)):
-        assert gradient.dtype == torch.float32
         assert (gradient - expected).norm() < 0.01 * expected.norm()
 
 
@@ -269,8 +314,8 @@ def test_processes_that_share_the_vocabulary_get_the_whole_ones_losses_and_their
 ) -> None:
     whole, parts = shared_vocabulary
     x_ND, weight_VD = (whole[name].clone().requires_grad_() for name in ("x", "weight"))
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=case == "bf16"):
-        total, losses_N = linear_cross_entropy(x_ND, weight_VD, whole["targets"], 30, z_loss=z_loss)
+    in_dtype_ND = x_ND.bfloat16() if case == "bf16" else x_ND
+    total, losses_N = linear_cross_entropy(in_dtype_ND, weight_VD, whole["targets"], 30, z_loss=z_loss)
     (total / 2).backward()
     for first in range(0, 4, size):
         group = [
@@ -314,11 +359,16 @@ class LargestTensor(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("z_loss", [0.0, 0.1])
-@pytest.mark.parametrize("autocast", [False, True])
-def test_no_tensor_ever_holds_more_logits_than_a_chunk(autocast: bool, z_loss: float) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_no_tensor_ever_holds_more_logits_than_a_chunk(
+    dtype: torch.dtype, in_place: bool, z_loss: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     n, d, v, chunk = 64, 4, 1000, 8
     x_ND, weight_VD, targets_N = inputs(n, d, v)
-    with LargestTensor() as largest, torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+    x_ND = x_ND.to(dtype)
+    monkeypatch.setattr(cross_entropy, "_in_place", lambda device, group: in_place)
+    with LargestTensor() as largest:
         linear_cross_entropy(x_ND, weight_VD, targets_N, chunk, z_loss=z_loss)[0].backward()
     assert largest.elements == chunk * v
     with LargestTensor() as everything:

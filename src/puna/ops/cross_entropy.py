@@ -9,8 +9,12 @@ The gradient of -log p[target] with respect to the logits is p - onehot(target).
 L of the softmax's denominator and keeps L near zero (PaLM, section 5); with it the gradient is
 p (1 + 2 z L) - onehot(target).
 
-Matrix products run in autocast's dtype where autocast is on, else in the dtype of `x_ND`; probabilities, losses and
-the sum of the weight's gradient over chunks are float32.
+Matrix products run in the dtype of `x_ND`, into which the weight is cast; probabilities, losses and the sum of the
+weight's gradient over chunks are float32.
+
+On a CPU a row is turned into its probabilities in place, while it is in a core's cache. On a GPU one kernel makes the
+gradient out of the logits and nothing waits for the device (`softmax_gradient`); compiled, it reads them twice and
+writes once.
 
 Where processes share the vocabulary, each has the logits of its own pieces only; they tell each other two numbers of
 each row, its maximum and its sum of exponentials, and the logit of its target (Megatron-LM, Shoeybi et al. 2019,
@@ -19,7 +23,9 @@ section 3).
 Shapes in names: N tokens   C tokens of a chunk   D model width   V vocabulary, of this process where they share it
 """
 
-from typing import Any
+from collections.abc import Callable
+from functools import cache
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -32,7 +38,7 @@ _TINY = torch.finfo(torch.float32).tiny
 
 def linear_cross_entropy(
     x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, chunk: int, *,
-    ignore_index: int = -1, z_loss: float = 0.0, group: ProcessGroup | None = None,
+    ignore_index: int = -1, z_loss: float = 0.0, group: ProcessGroup | None = None, compiled: bool = False,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The sum over tokens of -log softmax(weight x)[target] + z_loss L^2, and each token's first term, in float32.
 
@@ -48,10 +54,11 @@ def linear_cross_entropy(
         group: Processes that share the vocabulary: process i of n has the i-th of n equal parts of the weight's rows,
             all have the same x and targets. The losses are those of the whole vocabulary; the gradient of x is this
             process's part of it, to be summed over the group.
+        compiled: Whether `softmax_gradient` runs compiled where it is what runs.
     """
     wants_x, wants_weight = (torch.is_grad_enabled() and tensor.requires_grad for tensor in (x_ND, weight_VD))
     return _LinearCrossEntropy.apply(
-        x_ND, weight_VD, targets_N, chunk, ignore_index, z_loss, group, wants_x, wants_weight
+        x_ND, weight_VD, targets_N, chunk, ignore_index, z_loss, group, compiled, wants_x, wants_weight
     )  # fmt: skip
 
 
@@ -64,18 +71,60 @@ def token_losses(
 
     Arguments as for `linear_cross_entropy`.
     """
-    return _forward(x_ND, weight_VD, targets_N, chunk, ignore_index, 0.0, group, wants_x=False, wants_weight=False)[1]
+    return _forward(
+        x_ND, weight_VD, targets_N, chunk, ignore_index, 0.0, group, compiled=False, wants_x=False, wants_weight=False
+    )[1]
+
+
+def softmax_gradient(
+    logits_CV: Tensor, targets_C1: Tensor, counted_C1: Tensor, z_loss: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradient of the losses' sum with respect to the logits, and what the losses are made of.
+
+    Args:
+        logits_CV: In any dtype; computed with in float32.
+        targets_C1: The right token of each row.
+        counted_C1: Whether a row takes part; the gradient of others is zero.
+        z_loss: Weight of the squared logarithm of the softmax's denominator.
+
+    Returns:
+        The gradient (C, V) in the logits' dtype; the logarithm of the denominator and the target's logit, (C, 1) each
+        in float32.
+    """
+    logits32_CV = logits_CV.float()
+    log_sums_C1, target_logits_C1 = _statistics(logits32_CV, targets_C1)
+    scale_C1 = (1 + 2 * z_loss * log_sums_C1).where(counted_C1, 0.0)
+    grad_CV = (logits32_CV - log_sums_C1).exp() * scale_C1
+    is_target_CV = torch.arange(logits_CV.shape[1], device=logits_CV.device) == targets_C1
+    grad_CV = grad_CV - (is_target_CV & counted_C1).to(grad_CV.dtype)
+    return grad_CV.to(logits_CV.dtype), log_sums_C1, target_logits_C1
+
+
+def _statistics(logits32_CV: Tensor, targets_C1: Tensor) -> tuple[Tensor, Tensor]:
+    highest_C1 = logits32_CV.amax(1, keepdim=True)
+    log_sums_C1 = (logits32_CV - highest_C1).exp().sum(1, keepdim=True).log() + highest_C1
+    return log_sums_C1, logits32_CV.gather(1, targets_C1)
+
+
+_Kernel = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor, Tensor]]
+"""`softmax_gradient`, as it is or compiled."""
+
+
+@cache
+def _kernel(compiled: bool) -> _Kernel:
+    return torch.compile(softmax_gradient, dynamic=False) if compiled else softmax_gradient
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, chunk: int, ignore_index: int, z_loss: float,
-        group: ProcessGroup | None, wants_x: bool, wants_weight: bool,
+        group: ProcessGroup | None, compiled: bool, wants_x: bool, wants_weight: bool,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         total, losses_N, *gradients = _forward(
-            x_ND, weight_VD, targets_N, chunk, ignore_index, z_loss, group, wants_x=wants_x, wants_weight=wants_weight
-        )
+            x_ND, weight_VD, targets_N, chunk, ignore_index, z_loss, group,
+            compiled=compiled, wants_x=wants_x, wants_weight=wants_weight,
+        )  # fmt: skip
         ctx.gradients, ctx.dtypes = gradients, (x_ND.dtype, weight_VD.dtype)
         ctx.mark_non_differentiable(losses_N)
         return total, losses_N
@@ -92,44 +141,91 @@ class _LinearCrossEntropy(torch.autograd.Function):
             None if gradient is None else gradient.mul_(grad_outputs[0]).to(dtype)
             for gradient, dtype in zip(gradients, ctx.dtypes, strict=True)
         )
-        return *scaled, None, None, None, None, None, None, None
+        return *scaled, None, None, None, None, None, None, None, None
 
 
 def _forward(
     x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, chunk: int, ignore_index: int, z_loss: float,
-    group: ProcessGroup | None, *, wants_x: bool, wants_weight: bool,
+    group: ProcessGroup | None, *, compiled: bool, wants_x: bool, wants_weight: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:  # fmt: skip
     """The sum, losses (N,), and the sum's gradients with respect to x and weight where they are wanted."""
-    device = x_ND.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x_ND.dtype
-    with torch.autocast(device, enabled=False):
-        x_ND, weight_VD = x_ND.to(dtype), weight_VD.to(dtype)
-        rows, vocabulary = x_ND.shape[0], weight_VD.shape[0]
-        counted_N = targets_N != ignore_index
-        targets_N = targets_N.where(counted_N, 0)
+    weight_VD = weight_VD.to(x_ND.dtype)
+    rows, vocabulary, differentiated = x_ND.shape[0], weight_VD.shape[0], wants_x or wants_weight
+    counted_N = targets_N != ignore_index
+    targets_N = targets_N.where(counted_N, 0)
+    in_place = _in_place(x_ND.device, group)
+    if in_place:
         plain = z_loss == 0 and group is None
         chunks = _Plain(targets_N) if plain else _General(targets_N, vocabulary, z_loss, group)
-        grad_x_ND = torch.empty_like(x_ND) if wants_x else None
-        grad_weight_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if wants_weight else None
-        buffer_CV = torch.empty(min(chunk, rows), vocabulary, dtype=torch.float32, device=x_ND.device)
-        for start in range(0, rows, chunk):
-            part = slice(start, start + chunk)
-            x_CD = x_ND[part]
-            out_CV = buffer_CV[: len(x_CD)]
-            # Where the dtypes agree the logits are in the buffer already.
-            logits_CV = torch.mm(x_CD, weight_VD.T, out=out_CV if x_CD.dtype == out_CV.dtype else None)
-            chunks.measure(part, logits_CV, out_CV)
-            del logits_CV  # in bfloat16 it is no part of the buffer, and would live until the next one is there
-            if grad_x_ND is None and grad_weight_VD is None:
-                continue
-            grad_CV, counted_C1 = chunks.differentiate(part, out_CV).to(dtype), counted_N[part, None].to(dtype)
-            if grad_x_ND is not None:
-                torch.mm(grad_CV, weight_VD, out=grad_x_ND[part]).mul_(counted_C1)
-            if grad_weight_VD is not None:
-                _add_product(grad_weight_VD, grad_CV.T, x_CD * counted_C1)
-            del grad_CV
-        losses_N = chunks.losses(x_ND, weight_VD, chunk).where(counted_N, 0.0)
-        return chunks.total(losses_N, counted_N), losses_N, grad_x_ND, grad_weight_VD
+    else:
+        chunks = _Fused(targets_N, counted_N, z_loss, _kernel(compiled) if differentiated else None)
+    grad_x_ND = torch.empty_like(x_ND) if wants_x else None
+    grad_weight_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if wants_weight else None
+    # Chunks of one size, so that what is compiled is compiled once.
+    size = -(-rows // -(-rows // chunk)) if rows else chunk
+    buffer_CV = torch.empty(size if in_place else 0, vocabulary, dtype=torch.float32, device=x_ND.device)
+    for start in range(0, rows, size):
+        part = slice(start, start + size)
+        x_CD = x_ND[part]
+        out_CV = buffer_CV[: len(x_CD)]
+        # Where the dtypes agree the logits are in the buffer already.
+        logits_CV = torch.mm(x_CD, weight_VD.T, out=out_CV if in_place and x_CD.dtype == out_CV.dtype else None)
+        chunks.measure(part, logits_CV, out_CV)
+        del logits_CV  # in bfloat16 it is no part of the buffer, and would live until the next one is there
+        if not differentiated:
+            continue
+        grad_CV = chunks.differentiate(part, out_CV).to(x_CD.dtype)
+        counted_C1 = counted_N[part, None].to(x_CD.dtype) if in_place else None
+        if grad_x_ND is not None:
+            product_CD = torch.mm(grad_CV, weight_VD, out=grad_x_ND[part])
+            if counted_C1 is not None:
+                product_CD.mul_(counted_C1)
+        if grad_weight_VD is not None:
+            _add_product(grad_weight_VD, grad_CV.T, x_CD if counted_C1 is None else x_CD * counted_C1)
+        del grad_CV
+    losses_N = chunks.losses(x_ND, weight_VD, size).where(counted_N, 0.0)
+    return chunks.total(losses_N, counted_N), losses_N, grad_x_ND, grad_weight_VD
+
+
+def _in_place(device: torch.device, group: ProcessGroup | None) -> bool:
+    """Whether the gradient is made in the memory of float32 logits."""
+    return device.type == "cpu" or group is not None
+
+
+class _Fused:
+    """All of a vocabulary on a GPU: one kernel from the logits to their gradient."""
+
+    def __init__(self, targets_N: Tensor, counted_N: Tensor, z_loss: float, kernel: _Kernel | None) -> None:
+        self._targets_N1, self._counted_N1, self._z_loss = targets_N[:, None], counted_N[:, None], z_loss
+        self._kernel = kernel
+        self._log_sums_N, self._target_logits_N = torch.empty(
+            2, len(targets_N), dtype=torch.float32, device=targets_N.device
+        )
+        self._grad_CV: Tensor | None = None
+
+    def measure(self, part: slice, logits_CV: Tensor, out_CV: Tensor) -> None:
+        """Note what the loss needs, and the gradient."""
+        targets_C1, counted_C1 = self._targets_N1[part], self._counted_N1[part]
+        if self._kernel is None:
+            log_sums_C1, target_logits_C1 = _statistics(logits_CV.float(), targets_C1)
+        else:
+            self._grad_CV, log_sums_C1, target_logits_C1 = self._kernel(
+                logits_CV, targets_C1, counted_C1, self._z_loss
+            )  # fmt: skip
+        self._log_sums_N[part], self._target_logits_N[part] = log_sums_C1[:, 0], target_logits_C1[:, 0]
+
+    def differentiate(self, part: slice, out_CV: Tensor) -> Tensor:
+        """The gradient with respect to the logits; it is handed over."""
+        grad_CV, self._grad_CV = self._grad_CV, None
+        return cast(Tensor, grad_CV)
+
+    def losses(self, x_ND: Tensor, weight_VD: Tensor, chunk: int) -> Tensor:
+        """The losses of all rows, (N,)."""
+        return self._log_sums_N - self._target_logits_N
+
+    def total(self, losses_N: Tensor, counted_N: Tensor) -> Tensor:
+        """What the gradient is of."""
+        return _with_z_loss(losses_N, self._log_sums_N, counted_N, self._z_loss)
 
 
 class _Plain:
@@ -206,13 +302,19 @@ class _General:
 
     def total(self, losses_N: Tensor, counted_N: Tensor) -> Tensor:
         """What the gradient is of."""
-        return losses_N.sum() + self._z_loss * self._log_sums_N.where(counted_N, 0.0).square().sum()
+        return _with_z_loss(losses_N, self._log_sums_N, counted_N, self._z_loss)
+
+
+def _with_z_loss(losses_N: Tensor, log_sums_N: Tensor, counted_N: Tensor, z_loss: float) -> Tensor:
+    return losses_N.sum() + z_loss * log_sums_N.where(counted_N, 0.0).square().sum()
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
     """Add left @ right to a float32 total."""
     if left.dtype == total.dtype:
         total.addmm_(left, right)
+    elif total.device.type == "cuda":
+        torch.addmm(total, left, right, out_dtype=total.dtype, out=total)
     else:
         total.add_(left @ right)
 
