@@ -99,7 +99,7 @@ def main() -> None:
                 "tokens_per_second": max(rates),
                 "tokens_per_second_min_max": [min(rates), max(rates)],
                 "peak_memory_bytes": statistics.median(one[index]["peak_memory_bytes"] for one in rounds),
-                "first_step_seconds": statistics.median(one[index]["first_step_seconds"] for one in rounds),
+                "first_step_seconds": statistics.median(one[index]["first_pass_seconds"] for one in rounds),
             }
         )
     now = datetime.now(UTC)

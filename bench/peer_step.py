@@ -25,13 +25,13 @@ Loss = Callable[[Tensor], Tensor]
 
 def puna(compiled: bool) -> tuple[torch.nn.Module, Loss]:
     """Ours: blocks compiled, chunked head and loss."""
-    from puna.config.recipe import ModelConfig, TrainConfig
+    from puna.config.recipe import DEFAULT_LOSS_CHUNK, ModelConfig
     from puna.model.init import init_weights
     from puna.model.llama import Llama
     from puna.ops.cross_entropy import linear_cross_entropy
 
     config = ModelConfig(dim=D, n_layers=LAYERS, n_heads=HEADS, n_kv_heads=HEADS, ffn_dim=F, vocab_size=V, context=T)
-    chunk = TrainConfig().loss_chunk_tokens
+    chunk = DEFAULT_LOSS_CHUNK["cpu"]
     model = Llama(config)
     init_weights(model, 0)
     if compiled:

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from puna.config.recipe import Recipe
+from puna.config.recipe import DEFAULT_LOSS_CHUNK, Recipe
 from puna.core.files import write_json
 from puna.core.records import commit, machine, packages
 from puna.core.units import format_bytes
@@ -78,7 +78,7 @@ def train(recipe: Recipe) -> list[int]:
     from puna.model.llama import Llama
     from puna.ops.cross_entropy import linear_cross_entropy
     from puna.parallel.recompute import apply_recompute
-    from puna.train.gradient import clip_gradient
+    from puna.train.gradient import clip_divisor, gradient_norm
     from puna.train.optimizer import build_optimizer
 
     def peak() -> int:
@@ -101,12 +101,14 @@ def train(recipe: Recipe) -> list[int]:
             x_BTD = model.hidden(tokens_BT[:, :-1])
             targets_N = tokens_BT[:, 1:].flatten()
             total, _ = linear_cross_entropy(
-                x_BTD.flatten(0, 1), model.output.weight, targets_N, settings.loss_chunk_tokens
+                x_BTD.flatten(0, 1),
+                model.output.weight,
+                targets_N,
+                settings.loss_chunk_tokens or DEFAULT_LOSS_CHUNK[CPU],
             )
             (total / settings.batch_tokens).backward()
             del x_BTD, total
-        clip_gradient(model, recipe.optim.clip_norm)
-        optimizer.step()
+        optimizer.step(clip_divisor(gradient_norm(model), recipe.optim.clip_norm))
         optimizer.zero_grad(set_to_none=True)
         peaks.append(peak())
     return peaks

@@ -39,7 +39,7 @@ def alone(worker: ModuleType) -> Callable[[dict[str, Any]], dict[str, torch.Tens
     def run(case: dict[str, Any]) -> dict[str, torch.Tensor]:
         train = {key: value for key, value in case.get("train", {}).items() if key not in ("compile", "recompute")}
         recipe = worker.recipe_of(case | {"train": train, "parallel": {}})
-        with joined(group_needed=recipe.train.precision == "bf16") as world:
+        with joined() as world:
             return worker.step(recipe, world)
 
     return run

@@ -14,6 +14,7 @@ import torch
 
 from puna.parallel.apply import build_model
 from puna.parallel.mesh import build_mesh
+from puna.parallel.objective import Objective
 from puna.parallel.world import joined
 
 TENSOR, CONTEXT, REPLICATE = ({"parallel": {name: 2}} for name in ("tensor", "context", "replicate"))
@@ -71,10 +72,12 @@ Run = Callable[..., Any]
 def test_angles_are_float32_in_every_precision(worker: ModuleType, precision: str):
     recipe = worker.recipe_of({"train": {"precision": precision}})
     seen = []
-    with joined(group_needed=True) as world:
-        model = build_model(recipe, build_mesh(recipe.parallel, world), world.device)
+    with joined() as world:
+        mesh = build_mesh(recipe.parallel, world)
+        model = build_model(recipe, mesh, world.device)
         model.layers[1].register_forward_pre_hook(lambda module, inputs: seen.append([x.dtype for x in inputs[:3]]))
-        model.hidden(worker.tokens_of(recipe)[:, :-1])
+        with Objective.of(recipe, model, mesh).passes():
+            model.hidden(worker.tokens_of(recipe)[:, :-1])
     passes = torch.float32 if precision == "fp32" else torch.bfloat16
     assert seen == [[passes, torch.float32, torch.float32]]
 

@@ -15,7 +15,7 @@ SCRIPT = """
 import sys, torch
 from puna.core.errors import DataError
 from puna.parallel.world import joined
-with joined(group_needed=False) as world:
+with joined() as world:
     assert world.size == 2
     assert world.first(lambda: {"rank": world.rank}) == {"rank": 0}
     assert world.each(world.rank * 10) == [0, 10]
@@ -54,9 +54,7 @@ def test_one_process_asks_nobody():
         world.first(lambda: (_ for _ in ()).throw(UserError("sentence")))
 
 
-def test_group_of_one_is_left_again():
-    for _ in range(2):
-        with joined(group_needed=True) as world:
-            assert torch.distributed.is_initialized()
-            assert world.size == 1
+def test_one_process_joins_no_group():
+    with joined() as world:
+        assert (world.rank, world.size, world.checkpoint_group) == (0, 1, None)
         assert not torch.distributed.is_initialized()

@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 from torch.distributed.tensor import DTensor
 
 from puna.config.recipe import ModelConfig, OptimConfig, ParallelConfig, Recipe, TrainConfig
-from puna.parallel.apply import build_model, needs_group
+from puna.parallel.apply import build_model
 from puna.parallel.mesh import build_mesh
 from puna.parallel.objective import Objective
 from puna.parallel.world import World, joined
-from puna.train.gradient import clip_gradient
+from puna.train.gradient import clip_divisor, gradient_norm
 from puna.train.optimizer import build_optimizer, set_learning_rate
 
 BOS = 1
@@ -59,24 +59,25 @@ def step(recipe: Recipe, world: World) -> dict[str, torch.Tensor]:
     """One optimizer step in the recipe's layout."""
     mesh = build_mesh(recipe.parallel, world)
     model = build_model(recipe, mesh, world.device)
-    bos_id = BOS if recipe.train.document_mask else None
-    objective = Objective(model, mesh, recipe.train.loss_chunk_tokens, recipe.train.z_loss, bos_id)
+    objective = Objective.of(recipe, model, mesh, BOS)
     tokens_BT = tokens_of(recipe)
     micro = recipe.train.micro_batch_tokens // recipe.model.context
     sums = torch.zeros(2, dtype=torch.float64)
-    for start in range(0, len(tokens_BT), micro * mesh.batches):
-        rows = tokens_BT[start + mesh.batch_index * micro :][:micro]
-        total, losses = objective.train(rows[:, :-1], rows[:, 1:])
-        (total / recipe.train.batch_tokens).backward()
-        sums += torch.stack((losses.double().sum(), torch.tensor(float(losses.numel()))))
+    with objective.passes():
+        for start in range(0, len(tokens_BT), micro * mesh.batches):
+            rows = tokens_BT[start + mesh.batch_index * micro :][:micro]
+            total, losses = objective.train(rows[:, :-1], rows[:, 1:])
+            (total / recipe.train.batch_tokens).backward()
+            sums += torch.stack((losses.double().sum(), torch.tensor(float(losses.numel()))))
     sums = world.sum(sums) / mesh.tensor
     names = [name for name, _ in model.named_parameters()]
     result = {"losses": sums[:1], "tokens": sums[1:]}
     result |= {f"grad.{name}": whole(parameter.grad) for name, parameter in zip(names, model.parameters(), strict=True)}
-    result["norm"] = clip_gradient(model, 0.05)[None].float()
+    norm = gradient_norm(model)
+    result["norm"] = norm[None]
     optimizer = build_optimizer(model, recipe.optim, recipe.train.precision)
     set_learning_rate(optimizer, 1e-2)
-    optimizer.step()
+    optimizer.step(clip_divisor(norm, 0.05))
     result |= {f"weight.{name}": whole(parameter) for name, parameter in model.named_parameters()}
     return result
 
@@ -86,7 +87,7 @@ def main() -> None:
     cases, out = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
     torch.set_num_threads(1)
     recipes = {name: recipe_of(case) for name, case in cases.items()}
-    with joined(group_needed=any(needs_group(recipe) for recipe in recipes.values())) as world:
+    with joined() as world:
         for name, recipe in recipes.items():
             result = step(recipe, world)
             torch.compiler.reset()

@@ -211,7 +211,7 @@ sync, write_state = files.sync, saver.write_state
 def full(*arguments):
     raise StorageError("no space left")
 
-with joined(group_needed=False) as world:
+with joined() as world:
     run = RunDir(Path(sys.argv[1]))
     model = Llama(ModelConfig(dim=8, n_layers=1, n_heads=2, n_kv_heads=1, ffn_dim=16, vocab_size=260, context=8))
     optimizer = build_optimizer(model, OptimConfig())

@@ -6,6 +6,7 @@ bench/plan.py. Sharded weights are gathered one block ahead (FSDP2, torch.distri
 
 from dataclasses import dataclass
 
+from puna.config.recipe import DEFAULT_LOSS_CHUNK
 from puna.model.plan_activations import Term, in_flight, kept, sizes, total
 from puna.model.plan_layout import CPU, Share
 
@@ -124,7 +125,7 @@ def _last_norm(share: Share) -> list[Term]:
 def _loss(share: Share) -> list[Term]:
     """The buffers of `puna.ops.cross_entropy`."""
     train, dim = share.recipe.train, share.recipe.model.dim
-    chunk = min(train.loss_chunk_tokens, share.tokens)
+    chunk = min(train.loss_chunk_tokens or DEFAULT_LOSS_CHUNK[share.kind], share.tokens)
     logits, weight, narrow = chunk * share.vocabulary, share.vocabulary * dim, share.matrix_bytes == 2
     terms = [
         # In bfloat16 the products write and read tensors of their own beside the float32 buffer.

@@ -4,18 +4,21 @@ The gradient is that of the sum over all tokens divided by `denominator`, which 
 its own tokens' part, and sharding adds the parts up.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, Partial, Replicate
 
+from puna.config.recipe import DEFAULT_LOSS_CHUNK, Recipe
 from puna.model.llama import Llama
 from puna.ops.attention import document_mask
 from puna.ops.cross_entropy import linear_cross_entropy, token_losses
 from puna.parallel.context import own_positions, part_masks
 from puna.parallel.mesh import Mesh
+from puna.parallel.working import WorkingWeights
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,30 @@ class Objective:
     z_loss: float = 0.0
     bos_id: int | None = None
     """The token that begins a document, where attention is to stop at it; None lets it see across."""
+    compiled: bool = False
+    """Whether the loss's own kernel is compiled."""
+    working: WorkingWeights | None = None
+    """What passes compute with, where it is not the model's parameters, nor sharding that makes it."""
+
+    @classmethod
+    def of(cls, recipe: Recipe, model: Llama, mesh: Mesh, bos_id: int | None = None) -> Self:
+        """The recipe's objective for its model in its layout; `bos_id` of the tokenizer masks documents if asked for.
+
+        The model has its initial weights.
+        """
+        train, device = recipe.train, next(model.parameters()).device
+        on_gpu = device.type != "cpu"
+        working = None
+        if mesh.fsdp_mesh is None and (train.precision == "bf16" or on_gpu):
+            dtype = torch.float32 if train.precision == "fp32" else torch.bfloat16
+            working = WorkingWeights(model, dtype, join=on_gpu)
+        chunk = train.loss_chunk_tokens or DEFAULT_LOSS_CHUNK["gpu" if on_gpu else "cpu"]
+        masked = bos_id if train.document_mask else None
+        return cls(model, mesh, chunk, train.z_loss, masked, train.compile, working)
+
+    def passes(self) -> AbstractContextManager[Any]:
+        """What forward and backward passes run in; leave it before the optimizer moves the weights."""
+        return self.working or nullcontext()
 
     def train(self, tokens_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
         """The sum of this device's losses, to be differentiated, and each token's, (B, P) float32 in nats.
@@ -40,8 +67,9 @@ class Objective:
         """
         x_ND, targets_N, shape = self._hidden(tokens_BT, targets_BT)
         total, losses_N = linear_cross_entropy(
-            x_ND, self._weight(), targets_N, self.chunk_tokens, z_loss=self.z_loss, group=self._group()
-        )
+            x_ND, self._weight(), targets_N, self.chunk_tokens, z_loss=self.z_loss, group=self._group(),
+            compiled=self.compiled,
+        )  # fmt: skip
         averaged = self.mesh.fsdp_mesh.size() if self.mesh.fsdp_mesh is not None else 1
         return total * averaged, losses_N.view(shape)
 
@@ -53,12 +81,14 @@ class Objective:
 
     def _hidden(self, tokens_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor, torch.Size]:
         """What the output layer reads of this device's tokens, their targets in the same order, and their shape."""
+        if self.working is not None and not self.working.entered:
+            raise RuntimeError("passes run within Objective.passes()")
         mask: Any = None
         documents_BT = None if self.bos_id is None else (tokens_BT == self.bos_id).cumsum(1)
         positions_P = None
         if self.mesh.context > 1:
             index, devices = self.mesh.context_index, self.mesh.context
-            positions_P = own_positions(tokens_BT.shape[1], index, devices).to(tokens_BT.device)
+            positions_P = own_positions(tokens_BT.shape[1], index, devices, tokens_BT.device)
             if documents_BT is not None:
                 mask = part_masks(documents_BT, index, devices)
             tokens_BT, targets_BT = tokens_BT[:, positions_P], targets_BT[:, positions_P]
@@ -72,6 +102,9 @@ class Objective:
 
     def _weight(self) -> Tensor:
         weight = self.model.output.weight
+        if self.working is not None:
+            # Its gradient is summed in float32 without being rounded in between.
+            weight = self.working.own(weight)
         return weight.to_local() if isinstance(weight, DTensor) else weight
 
     def _group(self) -> torch.distributed.ProcessGroup | None:

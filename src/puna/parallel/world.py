@@ -96,31 +96,24 @@ class World:
 
 
 @contextlib.contextmanager
-def joined(*, group_needed: bool) -> Iterator[World]:
-    """The world that the environment describes, joined for as long as the context lasts.
-
-    Args:
-        group_needed: Whether sharding needs a process group even where this process is alone.
-    """
+def joined() -> Iterator[World]:
+    """The world that the environment describes, joined for as long as the context lasts; alone there are no groups."""
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
     if on_gpu:
+        # Blocks of memory that grow leave no gaps between tensors of many sizes; read when the first one is made.
+        os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
         torch.cuda.set_device(device)
-    if size == 1 and not group_needed:
+    if size == 1:
         yield World(0, 1, device, None)
         return
     backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
-    if size == 1:
-        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
-    else:
-        store, rank, size = next(dist.rendezvous("env://", timeout=_TIMEOUT))
-        dist.init_process_group(
-            backend, store=own_store(store, rank, size), rank=rank, world_size=size, timeout=_TIMEOUT
-        )
+    store, rank, size = next(dist.rendezvous("env://", timeout=_TIMEOUT))
+    dist.init_process_group(backend, store=own_store(store, rank, size), rank=rank, world_size=size, timeout=_TIMEOUT)
     try:
-        group: Any = dist.new_group(backend="gloo", timeout=_TIMEOUT) if size > 1 else None
+        group: Any = dist.new_group(backend="gloo", timeout=_TIMEOUT)
         yield World(rank, size, device, group)
     finally:
         dist.destroy_process_group()

@@ -36,9 +36,14 @@ class Device:
     watts_source: str
     """Where `watts` comes from."""
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it works on its own while this process goes on."""
+        return self.torch_device.type == "cuda"
+
     def peak_memory_bytes(self) -> int:
         """The most memory held so far: the device's allocations on a GPU, the process's on a CPU."""
-        if self.torch_device.type == "cuda":
+        if self.on_gpu:
             return torch.cuda.max_memory_allocated(self.torch_device)
         import resource
 
@@ -55,7 +60,7 @@ class Device:
 
     def synchronize(self) -> None:
         """Wait until the device has done what it was asked to."""
-        if self.torch_device.type == "cuda":
+        if self.on_gpu:
             torch.cuda.synchronize(self.torch_device)
 
 

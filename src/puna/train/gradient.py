@@ -1,11 +1,61 @@
-"""The gradient's norm over all devices, and its clipping (LLaMA, section 2.3: 1.0)."""
+"""The gradient's norm over all devices, and what the optimizer divides by to clip it (LLaMA, section 2.3: 1.0).
+
+Everything is computed on the tensors that this device holds; devices tell each other one number per layout.
+"""
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
+_SMALLEST = 1e-6
+"""Added to the norm, as `torch.nn.utils.clip_grad_norm_` does."""
 
-def clip_gradient(model: nn.Module, max_norm: float) -> Tensor:
-    """The norm of the whole gradient before it is scaled down to `max_norm`, a scalar that is equal on all devices."""
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
-    return norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+def gradient_norm(model: nn.Module) -> Tensor:
+    """The norm of the whole gradient, a float32 scalar on the device that is equal on all devices.
+
+    Gradients that are laid out otherwise than their parameters are laid out as these on the way.
+    """
+    layouts: dict[tuple[DeviceMesh, tuple[int, ...]] | None, list[Tensor]] = {}
+    for parameter in model.parameters():
+        if parameter.grad is None:
+            continue
+        layout = None
+        if isinstance(parameter, DTensor):
+            parameter.grad = _laid_out_as(parameter, parameter.grad)
+            split = (dim for dim, placement in enumerate(parameter.placements) if not placement.is_replicate())
+            layout = (parameter.device_mesh, tuple(split))
+        layouts.setdefault(layout, []).append(local(parameter.grad))
+    if list(layouts) == [None]:
+        return _norm(layouts[None])
+    squares = []
+    for layout, gradients in layouts.items():
+        square = _norm(gradients).square()
+        if layout is not None:
+            mesh, dims = layout
+            for dim in dims:
+                dist.all_reduce(square, group=mesh.get_group(dim))
+        squares.append(square)
+    return torch.stack(squares).sum().sqrt()
+
+
+def clip_divisor(norm: Tensor, max_norm: float) -> Tensor:
+    """What the gradient is divided by so that its norm is `max_norm` at most, a scalar that is 1 or more."""
+    return ((norm + _SMALLEST) / max_norm).clamp(min=1.0)
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The part of a tensor that this device holds; it shares memory with it."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def _laid_out_as(parameter: DTensor, gradient: Tensor) -> Tensor:
+    if isinstance(gradient, DTensor) and gradient.placements != parameter.placements:
+        return gradient.redistribute(placements=parameter.placements)
+    return gradient
+
+
+def _norm(gradients: list[Tensor]) -> Tensor:
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients, 2, dtype=torch.float32)))

@@ -25,7 +25,7 @@ from puna.data.card import read_card, with_mixture
 from puna.data.loader import Loader
 from puna.data.shards import TokenShards
 from puna.model.count import flops_per_token
-from puna.parallel.apply import build_model, needs_group, reshard
+from puna.parallel.apply import build_model, reshard
 from puna.parallel.mesh import Mesh, build_mesh
 from puna.parallel.objective import Objective
 from puna.parallel.world import World, joined
@@ -81,7 +81,7 @@ def train(
     if resume and force:
         raise TrainError("--resume goes on with a run and --force deletes it; give one of them")
     began = time.perf_counter()
-    with joined(group_needed=needs_group(recipe)) as world, contextlib.ExitStack() as stack:
+    with joined() as world, contextlib.ExitStack() as stack:
         world.first(lambda: check_batch(recipe, world.size))
         mesh = build_mesh(recipe.parallel, world)
         world.first(lambda: stack.enter_context(DirectoryLock(run.root)) and None)
@@ -140,7 +140,10 @@ def _train(
     """Build what the steps need, take them, and finish."""
     device = find_device(recipe.train.precision, recipe.energy, world.device)
     model = build_model(recipe, mesh, world.device)
-    optimizer = build_optimizer(model, recipe.optim, recipe.train.precision, recipe.seed)
+    optimizer = build_optimizer(
+        model, recipe.optim, recipe.train.precision, recipe.seed, compiled=recipe.train.compile and device.on_gpu
+    )
+    objective = Objective.of(recipe, model, mesh, tokenizer.bos_id)
     state = found or TrainState(data_fingerprint=loader.fingerprint)
     made_by = _circumstances(recipe, mesh, world)
     if found:
@@ -150,8 +153,6 @@ def _train(
             resuming.check_circumstances(found.made_by, made_by, path)
             say(f"resumed from {path} at step {found.step}")
     state.recipe, state.made_by, state.sessions = record.config, made_by, state.sessions + 1
-    bos_id = tokenizer.bos_id if recipe.train.document_mask else None
-    objective = Objective(model, mesh, recipe.train.loss_chunk_tokens, recipe.train.z_loss, bos_id)
     opened: list[Metrics | NoMetrics] = [NoMetrics()]
     world.first(lambda: opened.append(Metrics(run, state.step, recipe.metrics.wandb_project)))
     metrics = stack.enter_context(opened[-1])
@@ -357,7 +358,7 @@ def _sample(session: Session) -> None:
     session.settle()
     step = session.state.step
     for prompt in session.recipe.samples.prompts:
-        with torch.compiler.set_stance("force_eager"):
+        with torch.compiler.set_stance("force_eager"), session.objective.passes():
             text = session.sample(session.model, session.tokenizer, prompt, session.recipe.seed)
         session.metrics.write("sample", step, session.tokens, prompt=prompt, text=text)
         if session.display is not None:

@@ -4,10 +4,12 @@
 process of its own, because what one setting has taken, or died of, must not touch the next.
 """
 
+import contextlib
 import json
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,12 @@ import torch
 from puna.config.load import load_recipe
 from puna.config.recipe import Recipe
 from puna.model.count import flops_per_token
-from puna.parallel.apply import build_model, needs_group
+from puna.parallel.apply import build_model
 from puna.parallel.mesh import build_mesh
 from puna.parallel.objective import Objective
 from puna.parallel.world import joined
-from puna.train.device import find_device
-from puna.train.gradient import clip_gradient
+from puna.train.device import Device, find_device
+from puna.train.gradient import clip_divisor, gradient_norm
 from puna.train.optimizer import build_optimizer
 
 WARM_UP = 2
@@ -29,31 +31,38 @@ WARM_UP = 2
 
 
 def measure(recipe: Recipe, steps: int) -> dict[str, Any] | None:
-    """Tokens/s of all processes and the peak memory of the one that takes most, in optimizer steps of one pass each.
+    """Tokens/s of all processes in the recipe's batches, and the peak memory of the process that takes most.
 
-    None on all processes but the main one.
+    A pass and what follows the last one of a batch are timed apart, because a batch has many passes and one update:
+    two optimizer steps of one pass to warm up, then so many of two. None on all processes but the main one.
     """
-    with joined(group_needed=needs_group(recipe)) as world:
+    with joined() as world:
         mesh = build_mesh(recipe.parallel, world)
         device = find_device(recipe.train.precision, recipe.energy, world.device)
         model = build_model(recipe, mesh, world.device)
-        optimizer = build_optimizer(model, recipe.optim, recipe.train.precision, recipe.seed)
-        objective = Objective(model, mesh, recipe.train.loss_chunk_tokens, recipe.train.z_loss)
+        optimizer = build_optimizer(
+            model, recipe.optim, recipe.train.precision, recipe.seed, compiled=recipe.train.compile and device.on_gpu
+        )
+        objective = Objective.of(recipe, model, mesh)
         rows = recipe.train.micro_batch_tokens // recipe.model.context
         shape = (rows, recipe.model.context + 1)
         tokens_BT = torch.randint(recipe.model.vocab_size, shape, device=world.device)
-        seconds = []
-        for _ in range(WARM_UP + steps):
-            device.synchronize()
-            started = time.perf_counter()
-            total, _ = objective.train(tokens_BT[:, :-1], tokens_BT[:, 1:])
-            (total / recipe.train.micro_batch_tokens).backward()
-            clip_gradient(model, recipe.optim.clip_norm)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            device.synchronize()
-            seconds.append(time.perf_counter() - started)
-        rate = recipe.train.micro_batch_tokens * mesh.batches / statistics.median(seconds[WARM_UP:])
+        of_passes: list[float] = []
+        of_updates: list[float] = []
+        for step in range(WARM_UP + steps):
+            with _timed(device, of_updates):
+                with objective.passes():
+                    for _ in range(1 if step < WARM_UP else 2):
+                        with _timed(device, of_passes):
+                            total, _ = objective.train(tokens_BT[:, :-1], tokens_BT[:, 1:])
+                            (total / recipe.train.batch_tokens).backward()
+                norm = gradient_norm(model)
+                optimizer.step(clip_divisor(norm, recipe.optim.clip_norm))
+                optimizer.zero_grad(set_to_none=True)
+            of_updates[-1] -= sum(of_passes[-1 if step < WARM_UP else -2 :])
+        one_pass, update = (statistics.median(times[WARM_UP:]) for times in (of_passes, of_updates))
+        passes = recipe.train.batch_tokens // (recipe.train.micro_batch_tokens * mesh.batches)
+        rate = recipe.train.batch_tokens / (max(1, passes) * one_pass + update)
         flops = flops_per_token(recipe.model, recipe.model.context)["causal"]
         memory = world.largest(device.peak_memory_bytes())
         if not world.main:
@@ -62,9 +71,21 @@ def measure(recipe: Recipe, steps: int) -> dict[str, Any] | None:
             "tokens_per_second": rate,
             "peak_memory_bytes": memory,
             "mfu": flops * rate / (device.peak_flops * world.size),
-            "first_step_seconds": seconds[0],
+            "pass_seconds": one_pass,
+            "update_seconds": update,
+            "first_pass_seconds": of_passes[0],
             "device": device.name,
         }
+
+
+@contextlib.contextmanager
+def _timed(device: Device, seconds: list[float]) -> Iterator[None]:
+    """Add how long the device takes for what is asked of it here."""
+    device.synchronize()
+    started = time.perf_counter()
+    yield
+    device.synchronize()
+    seconds.append(time.perf_counter() - started)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def remedies(recipe: Recipe) -> list[str]:
         found.append(f"train.micro_batch_tokens={half} (same batch, more passes)")
     if train.recompute in ("none", "llama") or train.recompute.startswith("budget"):
         found.append(f"train.recompute={'llama' if train.recompute == 'none' else 'full'}")
-    if train.loss_chunk_tokens > 256:
+    if train.loss_chunk_tokens == 0 or train.loss_chunk_tokens > 256:
         found.append("train.loss_chunk_tokens=256")
     if train.precision == "bf16":
         found.append("train.precision=bf16-stochastic (weights and optimizer state in half the memory)")

@@ -17,6 +17,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from puna.train.gradient import local
+
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic; they bring small singular values up fastest and leave all of them between about 0.7 and 1.2."""
 _ITERATIONS = 5
@@ -34,10 +36,12 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     # pyrefly: ignore[bad-override] the loop computes the loss; no step does
-    def step(self, closure: None = None) -> None:
-        """Move every matrix that has a gradient."""
+    def step(self, divisor: Tensor | None = None) -> None:
+        """Move every matrix that has a gradient, which is divided by `divisor` first, a scalar on the device."""
         for group in self.param_groups:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if divisor is not None and parameters:
+                torch._foreach_div_([local(parameter.grad) for parameter in parameters], divisor)
             for start in range(0, len(parameters), _AT_ONCE):
                 batch = parameters[start : start + _AT_ONCE]
                 steps = [_whole(self._momentum(parameter, parameter.grad, group["momentum"])) for parameter in batch]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from puna.config.recipe import OptimConfig
 from puna.core.errors import TrainError
 from puna.core.units import format_count
-from puna.train import muon, stochastic
+from puna.train import adamw, muon, stochastic
 
 _NAMES_SHOWN = 4
 
@@ -20,7 +20,7 @@ _NAMES_SHOWN = 4
 class MuonWithAdamW(torch.optim.Optimizer):
     """Muon for the matrices of the blocks and AdamW for all else, as one optimizer with one state."""
 
-    def __init__(self, matrices: muon.Muon, rest: torch.optim.AdamW) -> None:
+    def __init__(self, matrices: muon.Muon, rest: adamw.AdamW) -> None:
         # The groups are the same objects, so what the schedule writes into them reaches both.
         super().__init__([*matrices.param_groups, *rest.param_groups], {})
         self._parts = (matrices, rest)
@@ -28,25 +28,30 @@ class MuonWithAdamW(torch.optim.Optimizer):
             part.state = self.state
 
     # pyrefly: ignore[bad-override] the loop computes the loss; no step does
-    def step(self, closure: None = None) -> None:
-        """Move every parameter that has a gradient."""
+    def step(self, divisor: Tensor | None = None) -> None:
+        """Move every parameter that has a gradient, which is divided by `divisor` first."""
         for part in self._parts:
-            part.step()
+            part.step(divisor)
+
+
+Optimizer = adamw.AdamW | stochastic.StochasticAdamW | MuonWithAdamW
+"""What `build_optimizer` makes: `step(divisor)` divides the gradient on the way."""
 
 
 def build_optimizer(
-    model: nn.Module, config: OptimConfig, precision: str = "fp32", seed: int = 0
-) -> torch.optim.Optimizer:
+    model: nn.Module, config: OptimConfig, precision: str = "fp32", seed: int = 0, *, compiled: bool = False
+) -> Optimizer:
     """The optimizer over the model's parameters; the schedule sets the learning rate at every step.
 
-    AdamW runs in one fused pass over memory. Embeddings and the output layer count as matrices for the decay, but are
-    no matter for Muon, which takes the matrices of the blocks only.
+    AdamW runs in one fused pass over memory, clipping included. Embeddings and the output layer count as matrices for
+    the decay, but are no matter for Muon, which takes the matrices of the blocks only.
 
     Args:
         model: Its parameters are in the layout and dtype that they will be trained in.
         config: Which optimizer, and its constants.
         precision: train.precision; `bf16-stochastic` expects bfloat16 parameters.
         seed: Of stochastic rounding.
+        compiled: Whether steps that PyTorch has no kernel for are compiled.
 
     Raises:
         TrainError: Muon was asked for in a precision that it cannot work in.
@@ -66,12 +71,14 @@ def build_optimizer(
     ]
     betas = (config.beta1, config.beta2)
     if precision == "bf16-stochastic":
-        return stochastic.StochasticAdamW(groups, lr=config.lr, betas=betas, eps=config.eps, seed=seed)
-    adamw = torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=config.eps, fused=True)
+        return stochastic.StochasticAdamW(
+            groups, lr=config.lr, betas=betas, eps=config.eps, seed=seed, compiled=compiled
+        )  # fmt: skip
+    moments = adamw.AdamW(groups, lr=config.lr, betas=betas, eps=config.eps)
     if config.name == "adamw":
-        return adamw
+        return moments
     group = {"params": matrices, "weight_decay": config.weight_decay}
-    return MuonWithAdamW(muon.Muon([group], lr=config.lr, momentum=config.momentum), adamw)
+    return MuonWithAdamW(muon.Muon([group], lr=config.lr, momentum=config.momentum), moments)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
@@ -130,8 +137,5 @@ def _is_muon(group: dict) -> bool:
 def _zero_state(parameter: Tensor, group: dict, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     if _is_muon(group):
         return muon.zero_state(parameter)
-    state = stochastic.zero_state(parameter)
-    if not isinstance(optimizer, stochastic.StochasticAdamW):
-        # Fused AdamW counts where it computes.
-        state["step"] = state["step"].to(parameter.device)
-    return state
+    rounded = isinstance(optimizer, stochastic.StochasticAdamW)
+    return stochastic.zero_state(parameter) if rounded else adamw.zero_state(parameter)

@@ -27,7 +27,7 @@ from puna.train.checkpoint import TrainState
 from puna.train.device import Device
 from puna.train.display import Display
 from puna.train.metrics import Metrics, NoMetrics
-from puna.train.optimizer import describe_groups
+from puna.train.optimizer import Optimizer, describe_groups
 from puna.train.saver import Saver
 from puna.train.stability import Monitor
 
@@ -72,7 +72,7 @@ class Session:
     heldout: dict[str, TokenShards]
     model: Llama
     objective: Objective
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     state: TrainState
     monitor: Monitor
     metrics: Metrics | NoMetrics

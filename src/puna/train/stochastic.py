@@ -4,19 +4,30 @@ bfloat16 has 8 bits of precision: rounded to nearest, an update below 1/512 of a
 small change of a moment. Stochastic rounding (Gupta et al. 2015, section 3) makes the expected value of what is stored
 equal to what was computed, so small updates add up. Weight and moments take six bytes per parameter instead of twelve.
 
-The random bits are a function of the seed, the step, the tensor and the place of the shard in it. A resumed run draws
-the same bits, and devices that hold copies of the same shard agree.
+The random bits are a function of the seed, the step, the tensor, the place of the shard in it and the number's own
+place in the shard. A resumed run draws the same bits, and devices that hold copies of the same shard agree. They are
+computed where they are used, so that all of a step, compiled, is one pass over the memory.
 """
 
 import hashlib
 import math
+from collections.abc import Callable
+from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from puna.ops.transfer import sent
+from puna.train.gradient import local
+
 _LOW_BITS = 16
 """Bits of a float32 that a bfloat16 does not have."""
+
+_ODD = (-1640531535, -2048144789, -1028477387)
+"""2^32 over the golden ratio (Knuth 1998, section 6.4), and the multipliers of MurmurHash3's 32-bit finalizer (Appleby
+2011), as signed numbers."""
 
 
 class StochasticAdamW(torch.optim.Optimizer):
@@ -28,41 +39,76 @@ class StochasticAdamW(torch.optim.Optimizer):
         betas: Decay of the first and second moment.
         eps: Added to the root of the second moment.
         seed: Of the rounding.
+        compiled: Whether each tensor's step is compiled into one pass.
     """
 
-    def __init__(self, params: list[dict], *, lr: float, betas: tuple[float, float], eps: float, seed: int) -> None:
+    def __init__(
+        self, params: list[dict], *, lr: float, betas: tuple[float, float], eps: float, seed: int,
+        compiled: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.0})
-        self._seed = seed
+        self._seed, self._move = seed, _kernel(compiled)
         if wrong := {p.dtype for group in self.param_groups for p in group["params"]} - {torch.bfloat16}:
             raise TypeError(f"parameters must be bfloat16, found {wrong}")
 
     @torch.no_grad()
     # pyrefly: ignore[bad-override] the loop computes the loss; no step does
-    def step(self, closure: None = None) -> None:
-        """Move every parameter that has a gradient."""
+    def step(self, divisor: Tensor | None = None) -> None:
+        """Move every parameter that has a gradient, which is divided by `divisor` first, a scalar on the device."""
         index = 0
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._move(parameter, parameter.grad, group, index)
-                index += 1
+            moving = [(number, p) for number, p in enumerate(group["params"], index) if p.grad is not None]
+            index += len(group["params"])
+            if not moving:
+                continue
+            device = moving[0][1].device
+            one = torch.ones((), device=device) if divisor is None else divisor
+            for _, parameter in moving:
+                if not self.state[parameter]:
+                    self.state[parameter].update(zero_state(parameter))
+                self.state[parameter]["step"] += 1
+            # All numbers of the group's tensors go to the device at once.
+            constants = sent(np.array([self._constants(group, p) for _, p in moving], dtype=np.float32), device)
+            steps = [(number, int(self.state[p]["step"])) for number, p in moving]
+            keys = [
+                _key(self._seed, step, number, *_place(p)) for (number, step), (_, p) in zip(steps, moving, strict=True)
+            ]
+            key_rows = sent(np.array(keys, dtype=np.int32), device)
+            for row, (_, parameter) in enumerate(moving):
+                state = self.state[parameter]
+                held = (parameter, state["exp_avg"], state["exp_avg_sq"])
+                weight, first, second = (local(tensor).view(-1) for tensor in held)
+                gradient = local(parameter.grad).reshape(-1)
+                self._move(weight, first, second, gradient, one, constants[row], key_rows[row])
 
-    def _move(self, parameter: Tensor, gradient: Tensor, group: dict, index: int) -> None:
-        state = self.state[parameter]
-        if not state:
-            state.update(zero_state(parameter))
-        state["step"] += 1
-        step, (beta1, beta2), lr = int(state["step"]), group["betas"], group["lr"]
-        weight, first, second = (_local(tensor) for tensor in (parameter, state["exp_avg"], state["exp_avg_sq"]))
-        gradient32 = _local(_laid_out_as(parameter, gradient)).float()
-        first32 = first.float().lerp_(gradient32, 1 - beta1)
-        second32 = second.float().mul_(beta2).addcmul_(gradient32, gradient32, value=1 - beta2)
-        weight32 = weight.float().mul_(1 - lr * group["weight_decay"])
-        root = second32.sqrt().div_(math.sqrt(1 - beta2**step)).add_(group["eps"])
-        weight32.addcdiv_(first32, root, value=-lr / (1 - beta1**step))
-        generator = _generator(weight.device, self._seed, step, index, *_place(parameter))
-        for stored, computed in ((weight, weight32), (first, first32), (second, second32)):
-            stored.copy_(round_stochastically(computed, generator))
+    def _constants(self, group: dict, parameter: Tensor) -> list[float]:
+        """What the step of a tensor computes with: see `_move`."""
+        step, (beta1, beta2), lr = int(self.state[parameter]["step"]), group["betas"], group["lr"]
+        decay = 1 - lr * group["weight_decay"]
+        return [1 - beta1, 1 - beta2, decay, lr / (1 - beta1**step), math.sqrt(1 - beta2**step), group["eps"]]
+
+
+def _move(
+    weight: Tensor, first: Tensor, second: Tensor, gradient: Tensor, divisor: Tensor, constants_6: Tensor, key_2: Tensor
+) -> None:
+    """One step of one tensor, in place; all are flat."""
+    new1, new2, decay, rate, correction, eps = constants_6.unbind()
+    gradient32 = gradient.float() / divisor
+    first32 = first.float()
+    first32 = first32 + new1 * (gradient32 - first32)
+    second32 = second.float()
+    second32 = second32 + new2 * (gradient32 * gradient32 - second32)
+    weight32 = weight.float() * decay - rate * first32 / (second32.sqrt() / correction + eps)
+    bits, more = random_bits(len(weight), key_2)
+    weight.copy_(round_stochastically(weight32, bits))
+    # The upper half is as good as the lower one.
+    first.copy_(round_stochastically(first32, bits >> _LOW_BITS))
+    second.copy_(round_stochastically(second32, more))
+
+
+@cache
+def _kernel(compiled: bool) -> Callable[..., None]:
+    return torch.compile(_move, dynamic=True) if compiled else _move
 
 
 def zero_state(parameter: Tensor) -> dict[str, Tensor]:
@@ -74,32 +120,41 @@ def zero_state(parameter: Tensor) -> dict[str, Tensor]:
     }
 
 
-def round_stochastically(values: Tensor, generator: torch.Generator) -> Tensor:
+def random_bits(count: int, key_2: Tensor) -> tuple[Tensor, Tensor]:
+    """Two int32 of random bits for each of `count` places, by hashing the place with two int32 of a key."""
+    place = torch.arange(count, dtype=torch.int32, device=key_2.device)
+    bits = _mixed(_mixed(place * _ODD[0] + key_2[0]) ^ key_2[1])
+    return bits, _mixed(bits + _ODD[0])
+
+
+def _mixed(bits: Tensor) -> Tensor:
+    """MurmurHash3's finalizer: each bit of the result depends on all bits that come in."""
+    bits = (bits ^ ((bits >> 16) & 0xFFFF)) * _ODD[1]
+    bits = (bits ^ ((bits >> 13) & 0x7FFFF)) * _ODD[2]
+    return bits ^ ((bits >> 16) & 0xFFFF)
+
+
+def round_stochastically(values: Tensor, bits: Tensor) -> Tensor:
     """Each float32 value as one of its two bfloat16 neighbours, the nearer one more often; the mean is the value.
 
     Adding a random number to the bits that will be cut off carries into the others with just that probability. What
     bfloat16 can represent stays; above its largest number the next one is infinity.
+
+    Args:
+        values: In float32.
+        bits: int32 of the same shape, whose lower 16 bits are random.
     """
-    low = torch.randint(0, 1 << _LOW_BITS, values.shape, dtype=torch.int32, device=values.device, generator=generator)
-    rounded = low.add_(values.view(torch.int32)).bitwise_and_(-1 << _LOW_BITS).view(torch.float32)
+    low = bits & ((1 << _LOW_BITS) - 1)
+    rounded = ((low + values.view(torch.int32)) & (-1 << _LOW_BITS)).view(torch.float32)
     # A NaN's payload may carry into its sign or be cut off altogether.
     return torch.where(values.isfinite(), rounded, values).bfloat16()
 
 
-def _generator(device: torch.device, *key: int) -> torch.Generator:
-    """Random bits that depend on the key alone."""
-    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(digest, "little"))
-
-
-def _local(tensor: Tensor) -> Tensor:
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
-
-
-def _laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:
-    if isinstance(parameter, DTensor) and isinstance(gradient, DTensor):
-        return gradient.redistribute(placements=parameter.placements)
-    return gradient
+def _key(*numbers: int) -> tuple[int, int]:
+    """Two int32 that depend on the numbers alone."""
+    digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
+    first, second = np.frombuffer(digest, dtype="<i4").tolist()
+    return first, second
 
 
 def _place(parameter: Tensor) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ import torch
 from puna.core.console import progress
 from puna.data.heldout import IGNORE, HeldoutBatch, heldout_batches
 from puna.data.shards import TokenShards
+from puna.ops.transfer import sent
 from puna.parallel.apply import reshard
 from puna.parallel.objective import Objective
 from puna.parallel.world import World
@@ -61,13 +62,12 @@ def validate(
         bar = progress(f"validate {source}", total, "tokens") if world.main else contextlib.nullcontext(lambda _: None)
         # nats, tokens, bytes
         sums = torch.zeros(3, dtype=torch.float64, device=world.device)
-        with torch.compiler.set_stance("force_eager"), bar as advance:
+        with torch.compiler.set_stance("force_eager"), objective.passes(), bar as advance:
             batches = heldout_batches(
                 shards, context, rows, token_bytes, max_tokens=max_tokens, space_prefix=space_prefix
             )
             for batch in _own(batches, objective.mesh.batch_index, objective.mesh.batches):
-                tokens_BT = torch.from_numpy(batch.inputs_BT).to(world.device)
-                targets_BT = torch.from_numpy(batch.targets_BT).to(world.device)
+                tokens_BT, targets_BT = sent(batch.inputs_BT, world.device), sent(batch.targets_BT, world.device)
                 sums[0] += objective.measure(tokens_BT, targets_BT).double().sum() * objective.mesh.context
                 sums[1] += int((batch.targets_BT != IGNORE).sum())
                 sums[2] += int(batch.bytes_BT.sum())
