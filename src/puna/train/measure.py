@@ -18,13 +18,10 @@ import torch
 from puna.config.load import load_recipe
 from puna.config.recipe import Recipe
 from puna.model.count import flops_per_token
-from puna.parallel.apply import build_model
-from puna.parallel.mesh import build_mesh
-from puna.parallel.objective import Objective
 from puna.parallel.world import joined
-from puna.train.device import Device, find_device
+from puna.train.device import Device
 from puna.train.gradient import clip_divisor, gradient_norm
-from puna.train.optimizer import build_optimizer
+from puna.train.synthetic import random_pass, synthetic_session
 
 WARM_UP = 2
 """Steps that are not counted: compilation, and the optimizer's first state."""
@@ -37,16 +34,9 @@ def measure(recipe: Recipe, steps: int) -> dict[str, Any] | None:
     two optimizer steps of one pass to warm up, then so many of two. None on all processes but the main one.
     """
     with joined() as world:
-        mesh = build_mesh(recipe.parallel, world)
-        device = find_device(recipe.train.precision, recipe.energy, world.device)
-        model = build_model(recipe, mesh, world.device)
-        optimizer = build_optimizer(
-            model, recipe.optim, recipe.train.precision, recipe.seed, compiled=recipe.train.compile and device.on_gpu
-        )
-        objective = Objective.of(recipe, model, mesh)
-        rows = recipe.train.micro_batch_tokens // recipe.model.context
-        shape = (rows, recipe.model.context + 1)
-        tokens_BT = torch.randint(recipe.model.vocab_size, shape, device=world.device)
+        session = synthetic_session(recipe, world)
+        device, mesh, objective = session.device, session.mesh, session.objective
+        tokens_BT = random_pass(session)
         of_passes: list[float] = []
         of_updates: list[float] = []
         for step in range(WARM_UP + steps):
@@ -56,9 +46,9 @@ def measure(recipe: Recipe, steps: int) -> dict[str, Any] | None:
                         with _timed(device, of_passes):
                             total, _ = objective.train(tokens_BT[:, :-1], tokens_BT[:, 1:])
                             (total / recipe.train.batch_tokens).backward()
-                norm = gradient_norm(model)
-                optimizer.step(clip_divisor(norm, recipe.optim.clip_norm))
-                optimizer.zero_grad(set_to_none=True)
+                norm = gradient_norm(session.model)
+                session.optimizer.step(clip_divisor(norm, recipe.optim.clip_norm))
+                session.optimizer.zero_grad(set_to_none=True)
             of_updates[-1] -= sum(of_passes[-1 if step < WARM_UP else -2 :])
         one_pass, update = (statistics.median(times[WARM_UP:]) for times in (of_passes, of_updates))
         passes = recipe.train.batch_tokens // (recipe.train.micro_batch_tokens * mesh.batches)

@@ -1,0 +1,540 @@
+"""What training costs on one GPU, in ten minutes that may be stopped anywhere.
+
+Each line of output is a JSON object that stands for itself; a short table follows where nothing stopped it, and
+`--record` writes all of it to bench/results/. Sections, in the order of what one would regret not to know:
+
+    ceilings     matrix products of the models' shapes, attention, a copy: what the rest is measured against
+    waits        one real optimizer step with every wait of the host for the device listed; then where its time goes
+    1b           tokens/s, MFU and memory beside `puna plan`, by micro-batch and precision; pass and update apart
+    peers        transformers' LLaMA, compiled, in the same run
+    7b           the same for 7B, float8 included
+    toggles      1B again with one thing taken back at a time
+    masks        attention within documents
+    checkpoint   how long training stands still for a checkpoint
+    demo         a run of real data on the GPU beside the same on the CPU, and `puna verify-resume` (needs --data)
+
+MFU counts 6 FLOPs per matrix parameter and causal attention, over the datasheet's dense bfloat16 rate.
+
+    python bench/gpu.py --record
+    python bench/gpu.py --only 1b,7b
+    python bench/gpu.py --dry            tiny models on a CPU: does every line run?
+"""
+
+import argparse
+import contextlib
+import gc
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from puna.config.recipe import Recipe
+from puna.core.files import write_json
+from puna.core.records import commit, machine, packages
+from puna.model.count import flops_per_token, parameters
+from puna.model.plan_layout import CPU, GPU, share_of
+from puna.model.plan_memory import plan_memory
+from puna.parallel.working import WorkingWeights
+from puna.parallel.world import World, joined
+from puna.train.device import Device, find_device
+from puna.train.session import Session
+from puna.train.step import train_step
+from puna.train.synthetic import on_random_tokens, synthetic_session
+
+RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parents[1]
+T = 2048
+SIZES: dict[str, dict[str, Any]] = {
+    "1b": {"dim": 2048, "n_layers": 24, "n_heads": 16, "n_kv_heads": 16, "ffn_dim": 5632, "vocab_size": 32_000},
+    "7b": {"dim": 4096, "n_layers": 32, "n_heads": 32, "n_kv_heads": 32, "ffn_dim": 11_008, "vocab_size": 32_000},
+}
+TINY = {"dim": 64, "n_layers": 2, "n_heads": 2, "n_kv_heads": 2, "ffn_dim": 96, "vocab_size": 512}
+BATCH = 2**19
+"""Tokens of an optimizer step: half a million, as small as such models are trained with."""
+
+
+class Bench:
+    """What all sections share: the device, the sizes and where lines go."""
+
+    def __init__(self, world: World, *, dry: bool, until: float) -> None:
+        self.world, self.dry, self.until = world, dry, until
+        self.context = 64 if dry else T
+        self.device = Device(world.device, "cpu", 1e12, "none: a dry run", 1.0, "none") if dry else self._found()
+        self.lines: list[dict[str, Any]] = []
+        self.began = time.perf_counter()
+
+    def _found(self) -> Device:
+        recipe = self.recipe("1b", T)
+        return find_device("bf16", recipe.energy, self.world.device)
+
+    def say(self, what: str, **figures: Any) -> None:
+        """One line."""
+        figures = {name: round(x, 4) if isinstance(x, float) else x for name, x in figures.items()}
+        self.lines.append({"what": what, "at": round(time.perf_counter() - self.began, 1), **figures})
+        print(json.dumps(self.lines[-1]), flush=True)
+
+    def recipe(self, size: str, micro: int, *, batch: int = 0, **train: Any) -> Recipe:
+        """A recipe of a size, with passes of so many tokens."""
+        context = getattr(self, "context", T)
+        micro = micro * context // T
+        train = {"precision": "bf16"} | train
+        batch = (batch or 4 * micro * T // context) * context // T
+        return Recipe.model_validate(
+            {
+                "name": "gpu",
+                "model": (TINY if self.dry else SIZES[size]) | {"context": context},
+                "train": {"tokens": 64 * batch, "batch_tokens": batch, "micro_batch_tokens": micro} | train,
+                "optim": {"warmup_steps": 0},
+            }
+        )
+
+    def milliseconds(self, action: Callable[[], Any], runs: int = 10, warm: int = 3) -> float:
+        """Median of several runs, the device's work included."""
+        runs, warm = (1, 1) if self.dry else (runs, warm)
+        for _ in range(warm):
+            action()
+        times = []
+        for _ in range(runs):
+            self.device.synchronize()
+            started = time.perf_counter()
+            action()
+            self.device.synchronize()
+            times.append(1e3 * (time.perf_counter() - started))
+        return statistics.median(times)
+
+    def random(self, *shape: int) -> torch.Tensor:
+        """Numbers of a normal distribution in bfloat16: products of zeros run faster than any real ones."""
+        return torch.randn(*shape, device=self.world.device, dtype=torch.bfloat16)
+
+
+@contextlib.contextmanager
+def session_of(bench: Bench, recipe: Recipe) -> Iterator[Session]:
+    """A session whose memory is given back."""
+    _clean(bench)
+    session = synthetic_session(recipe, bench.world, bench.device)
+    try:
+        yield session
+    finally:
+        del session
+        _clean(bench)
+
+
+def _clean(bench: Bench) -> None:
+    gc.collect()
+    torch.compiler.reset()
+    if bench.device.on_gpu:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def ceilings(bench: Bench) -> None:
+    """What the machine can do at best."""
+    tokens, square = (64, 64) if bench.dry else (16_384, 8192)
+    left, right = bench.random(square, square), bench.random(square, square)
+    flops = 2 * square**3
+    bench.say("product", of="square", size=square, tflops=flops / bench.milliseconds(lambda: left @ right) / 1e9)
+    for size in SIZES:
+        numbers = TINY if bench.dry else SIZES[size]
+        dim, ffn, heads = numbers["dim"], numbers["ffn_dim"], numbers["n_heads"]
+        shapes = {
+            "wq": (tokens, dim, dim), "wq wk wv": (tokens, dim, 3 * dim), "w1": (tokens, dim, ffn),
+            "w1 w3": (tokens, dim, 2 * ffn), "w2": (tokens, ffn, dim),
+            "output": (tokens // 2, dim, numbers["vocab_size"]),
+        }  # fmt: skip
+        for name, shape in shapes.items():
+            bench.say("product", of=name, size=size, tflops=_product_rates(bench, *shape))
+        bench.say("attention", size=size, **_attention_rates(bench, tokens, heads, dim // heads))
+    source = torch.empty(2**20 if bench.dry else 2**31, dtype=torch.bfloat16, device=bench.world.device)
+    target = torch.empty_like(source)
+    bench.say("copy", tbytes_per_second=4 * source.numel() / bench.milliseconds(lambda: target.copy_(source)) / 1e9)
+
+
+def _product_rates(bench: Bench, rows: int, inner: int, outer: int) -> dict[str, float]:
+    """TFLOP/s of the three products of a linear layer."""
+    x, weight, grad = bench.random(rows, inner), bench.random(outer, inner), bench.random(rows, outer)
+    products = {
+        "forward": lambda: F.linear(x, weight),
+        "input's gradient": lambda: grad @ weight,
+        "weight's gradient": lambda: grad.T @ x,
+    }
+    return {of: round(2 * rows * inner * outer / bench.milliseconds(call) / 1e9, 1) for of, call in products.items()}
+
+
+def _attention_rates(bench: Bench, tokens: int, heads: int, width: int) -> dict[str, float]:
+    """TFLOP/s of causal attention, counting scores below the diagonal and a backward pass as two forward ones."""
+    batch = max(1, tokens // bench.context)
+    q, k, v = (bench.random(batch, bench.context, heads, width).transpose(1, 2).requires_grad_() for _ in range(3))
+    grad = torch.randn_like(q)
+
+    def attend() -> torch.Tensor:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+    forward = bench.milliseconds(attend)
+    both = bench.milliseconds(lambda: torch.autograd.grad(attend(), (q, k, v), grad))
+    flops = 2 * batch * heads * bench.context**2 * width
+    return {"forward_tflops": flops / forward / 1e9, "both_tflops": 3 * flops / both / 1e9}
+
+
+def waits(bench: Bench) -> None:
+    """The waits of a step, and its time by kind of work."""
+    with session_of(bench, bench.recipe("1b", 16_384)) as session:
+        batches = on_random_tokens(session)
+        for _ in range(2):
+            train_step(session, batches)
+        bench.device.synchronize()
+        if bench.device.on_gpu:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                torch.cuda.set_sync_debug_mode("warn")
+                try:
+                    train_step(session, batches)
+                finally:
+                    torch.cuda.set_sync_debug_mode("default")
+            found = [f"{Path(w.filename).name}:{w.lineno}" for w in caught if "synchronizing" in str(w.message)]
+            bench.say("waits of a step", passes=session.passes, waits=found)
+        activities = [torch.profiler.ProfilerActivity.CPU]
+        if bench.device.on_gpu:
+            activities.append(torch.profiler.ProfilerActivity.CUDA)
+        started = time.perf_counter()
+        with torch.profiler.profile(activities=activities) as profile:
+            train_step(session, batches)
+            bench.device.synchronize()
+        elapsed = time.perf_counter() - started
+        kinds: dict[str, float] = {}
+        for event in profile.events():
+            if event.device_type == torch.autograd.DeviceType.CUDA:
+                kinds[_kind(event.name)] = kinds.get(_kind(event.name), 0.0) + event.self_device_time_total / 1e3
+        bench.say("time of a step, ms", elapsed_profiled=1e3 * elapsed, **dict(sorted(kinds.items())))
+        if bench.device.on_gpu:
+            rows = [e for e in profile.key_averages() if e.device_type == torch.autograd.DeviceType.CUDA]
+            for event in sorted(rows, key=lambda event: -event.self_device_time_total)[:24]:
+                bench.say("kernel", name=event.key[:90], count=event.count, ms=event.self_device_time_total / 1e3)
+
+
+def _kind(name: str) -> str:
+    name = name.lower()
+    words = {
+        "products": ("nvjet", "gemm", "cutlass"), "attention": ("sdpa", "fmha", "flash", "attention", "flex"),
+        "copies": ("memcpy", "copy"), "fills": ("memset", "fill"), "compiled": ("triton_",), "optimizer": ("adam",),
+    }  # fmt: skip
+    return next((kind for kind, marks in words.items() if any(mark in name for mark in marks)), "other")
+
+
+def step_figures(bench: Bench, recipe: Recipe, *, steps: int = 2, **said: Any) -> dict[str, Any]:
+    """Time of a pass and of what a step adds, and what comes of it in batches of half a million tokens."""
+    try:
+        with session_of(bench, recipe) as session:
+            figures = _timed(bench, session, steps)
+    except torch.OutOfMemoryError as error:
+        bench.say("step", **said, problem=str(error).splitlines()[0][:100])
+        return {}
+    bench.say("step", **said, **figures)
+    return figures
+
+
+def _timed(bench: Bench, session: Session, steps: int) -> dict[str, Any]:
+    """Steps of one pass and of four: the difference is three passes."""
+    recipe, batches = session.recipe, on_random_tokens(session)
+    update_only = recipe.train.micro_batch_tokens
+    started = time.perf_counter()
+    for _ in range(2):
+        train_step(session, batches)
+    bench.device.synchronize()
+    first = time.perf_counter() - started
+    session.recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"batch_tokens": update_only})})
+    short = bench.milliseconds(lambda: train_step(session, batches), runs=steps + 1, warm=1)
+    session.recipe = recipe
+    long = bench.milliseconds(lambda: train_step(session, batches), runs=steps, warm=0)
+    one_pass = (long - short) / (session.passes - 1)
+    update = max(0.0, short - one_pass)
+    flops = flops_per_token(recipe.model, recipe.model.context)["causal"] * recipe.train.micro_batch_tokens
+    passes = BATCH * recipe.model.context // T / recipe.train.micro_batch_tokens
+    whole = passes * one_pass + update
+    peak = bench.device.peak_flops / 1e3
+    planned = plan_memory(share_of(recipe, 1, GPU if bench.device.on_gpu else CPU)).peak.bytes
+    return {
+        "micro_batch_tokens": recipe.train.micro_batch_tokens,
+        "precision": recipe.train.precision,
+        "recompute": recipe.train.recompute,
+        "pass_ms": one_pass,
+        "update_ms": update,
+        "tokens_per_second": 1e3 * passes * recipe.train.micro_batch_tokens / whole,
+        "mfu": passes * flops / whole / peak,
+        "mfu_of_a_pass": flops / one_pass / peak,
+        "memory_gib": bench.device.peak_memory_bytes() / 2**30,
+        "planned_gib": planned / 2**30,
+        "first_two_steps_s": first,
+    }
+
+
+def one_b(bench: Bench) -> None:
+    """1B by micro-batch and precision."""
+    for micro in (8192, 16_384, 32_768):
+        step_figures(bench, bench.recipe("1b", micro), size="1b", system="puna")
+    step_figures(bench, bench.recipe("1b", 16_384, precision="bf16-stochastic"), size="1b", system="puna")
+
+
+def seven_b(bench: Bench) -> None:
+    """7B as one GPU can hold it."""
+    for micro, train in (
+        (16_384, {"precision": "bf16-stochastic"}),
+        (8192, {"precision": "bf16-stochastic"}),
+        (2048, {"precision": "bf16"}),
+        (4096, {"precision": "bf16", "recompute": "llama"}),
+    ):
+        step_figures(bench, bench.recipe("7b", micro, **train), size="7b", system="puna")
+
+
+def toggles(bench: Bench) -> None:
+    """1B with one thing at a time as it would be without it."""
+    recipe = bench.recipe("1b", 16_384)
+    step_figures(bench, recipe, size="1b", system="puna", toggle="none")
+
+    def separate(model: Any, dtype: torch.dtype, *, join: bool) -> WorkingWeights:
+        return WorkingWeights(model, dtype, join=False)
+
+    import puna.parallel.objective as objective
+
+    objective.WorkingWeights = separate  # type: ignore[misc]
+    try:
+        step_figures(bench, recipe, size="1b", system="puna", toggle="separate products")
+    finally:
+        objective.WorkingWeights = WorkingWeights  # type: ignore[misc]
+    chunk = bench.recipe("1b", 16_384, loss_chunk_tokens=1024)
+    step_figures(bench, chunk, size="1b", system="puna", toggle="loss chunks of 1,024")
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.MATH], set_priority=True):
+        step_figures(bench, recipe, size="1b", system="puna", toggle="flash attention")
+    eager = bench.recipe("1b", 16_384, compile=False)
+    step_figures(bench, eager, size="1b", system="puna", toggle="eager")
+    step_figures(bench, recipe, size="1b", system="puna", toggle="none, again")
+
+
+def masks(bench: Bench) -> None:
+    """Attention within documents."""
+    step_figures(bench, bench.recipe("1b", 16_384, document_mask=True), size="1b", system="puna", mask="documents")
+
+
+def peers(bench: Bench) -> None:
+    """Transformers' LLaMA, compiled, with PyTorch's attention and fused AdamW: float32 weights under autocast."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    for size in ("1b", "7b"):
+        micros = (16_384, 8192, 4096, 2048)
+        for micro in micros:
+            recipe = bench.recipe(size, micro)
+            _clean(bench)
+            numbers = recipe.model
+            config = LlamaConfig(
+                hidden_size=numbers.dim, num_hidden_layers=numbers.n_layers, num_attention_heads=numbers.n_heads,
+                num_key_value_heads=numbers.n_kv_heads, intermediate_size=numbers.ffn_dim,
+                vocab_size=numbers.vocab_size, max_position_embeddings=numbers.context, attn_implementation="sdpa",
+                use_cache=False,
+            )  # fmt: skip
+            # 7B with float32 weights and moments does not fit into one GPU with what transformers keeps.
+            dtype = torch.float32 if size == "1b" else torch.bfloat16
+            try:
+                figures = _transformers(bench, LlamaForCausalLM, config, recipe, dtype)
+            except torch.OutOfMemoryError as error:
+                bench.say("step", size=size, system="transformers", micro_batch_tokens=micro, problem=str(error)[:100])
+                continue
+            bench.say("step", size=size, system="transformers", **figures)
+            break
+
+
+def _transformers(bench: Bench, kind: Any, config: Any, recipe: Recipe, dtype: torch.dtype) -> dict[str, Any]:
+    with torch.device(bench.world.device):
+        model = kind._from_config(config, dtype=dtype).train()
+    forward = torch.compile(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+    micro = recipe.train.micro_batch_tokens
+    shape = (micro // recipe.model.context, recipe.model.context + 1)
+    tokens_BT = torch.randint(recipe.model.vocab_size, shape, device=bench.world.device)
+
+    def one_pass() -> None:
+        with torch.autocast(bench.world.device.type, torch.bfloat16, enabled=dtype == torch.float32):
+            logits_BTV = forward(tokens_BT[:, :-1]).logits
+            loss = F.cross_entropy(logits_BTV.flatten(0, 1).float(), tokens_BT[:, 1:].flatten())
+        loss.backward()
+
+    def update() -> None:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    pass_ms = bench.milliseconds(one_pass, runs=5)
+    update_ms = bench.milliseconds(update, runs=3, warm=1)
+    flops = flops_per_token(recipe.model, recipe.model.context)["causal"] * micro
+    passes = BATCH * recipe.model.context // T / micro
+    whole = passes * pass_ms + update_ms
+    memory = bench.device.peak_memory_bytes() / 2**30
+    return {
+        "micro_batch_tokens": micro,
+        "precision": "bf16, weights too" if dtype == torch.bfloat16 else "bf16",
+        "pass_ms": pass_ms,
+        "update_ms": update_ms,
+        "tokens_per_second": 1e3 * passes * micro / whole,
+        "mfu": passes * flops / whole / (bench.device.peak_flops / 1e3),
+        "memory_gib": memory,
+    }
+
+
+def checkpoint(bench: Bench) -> None:
+    """How long training stands still for a checkpoint of 1B, the first one and the second."""
+    from puna.core.layout import RunDir
+    from puna.train.saver import Saver
+
+    with session_of(bench, bench.recipe("1b", 16_384)) as session, tempfile.TemporaryDirectory() as folder:
+        batches = on_random_tokens(session)
+        for _ in range(2):
+            train_step(session, batches)
+        with Saver(RunDir(Path(folder) / "run"), session.recipe.checkpoint, bench.world) as saver:
+            for number in range(2):
+                bench.device.synchronize()
+                session.state.step = number + 1
+                still = saver.save(session.state, session.model, session.optimizer)
+                started, steps = time.perf_counter(), 0
+                train_step(session, batches)
+                bench.device.synchronize()
+                during = time.perf_counter() - started
+                started = time.perf_counter()
+                saver.wait()
+                written = time.perf_counter() - started + during
+                steps = bench.milliseconds(lambda: train_step(session, batches), runs=2, warm=0) / 1e3
+                size = parameters(session.recipe.model).total * 12 / 2**30
+                bench.say(
+                    "checkpoint", number=number + 1, gib=size, still_s=still, step_while_writing_s=during,
+                    step_s=steps, written_after_s=written,
+                )  # fmt: skip
+
+
+def demo(bench: Bench, data: Path | None) -> None:
+    """Forty steps of the demo's data on the CPU and on the GPU, and the proof that a run resumes exactly."""
+    if data is None:
+        bench.say("demo", problem="no --data")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        losses: dict[str, list[float]] = {}
+        size = ["train.tokens=163840", "optim.warmup_steps=10", "train.log_every=1", "samples.prompts=[]"]
+        size += ["checkpoint.every_steps=10"]
+        for name, hidden, precision in (("cpu", "", "fp32"), ("gpu fp32", None, "fp32"), ("gpu bf16", None, "bf16")):
+            run = str(Path(folder) / name.replace(" ", "-"))
+            environment = {} if hidden is None else {"CUDA_VISIBLE_DEVICES": hidden}
+            command = ["train", "demo", *size, f"train.precision={precision}", "--data", str(data), "--run", run]
+            done = _puna(command, environment)
+            if done.returncode:
+                bench.say("demo", run=name, problem=done.stderr[-300:])
+                continue
+            lines = [json.loads(line) for line in (Path(run) / "metrics.jsonl").read_text().splitlines()]
+            losses[name] = [line["loss"] for line in lines if line["kind"] == "train"]
+            bench.say("demo", run=name, steps=len(losses[name]), first=losses[name][0], last=losses[name][-1])
+            if name != "cpu" and "cpu" in losses:
+                apart = max(abs(a - b) for a, b in zip(losses["cpu"], losses[name], strict=True))
+                bench.say("demo", run=name, largest_difference_to_cpu=apart)
+        for name in ("gpu-fp32", "gpu-bf16"):
+            done = _puna(["verify-resume", str(Path(folder) / name), "--data", str(data), "--steps", "10"], {})
+            bench.say("verify-resume", run=name, exit=done.returncode, said=(done.stdout + done.stderr)[-240:])
+
+
+def _puna(arguments: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    import os
+
+    return subprocess.run(
+        [sys.executable, "-m", "puna", *arguments], env=os.environ | environment, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+
+
+SECTIONS: dict[str, Callable[..., None]] = {
+    "ceilings": ceilings, "waits": waits, "1b": one_b, "peers": peers, "7b": seven_b, "toggles": toggles,
+    "masks": masks, "checkpoint": checkpoint, "demo": demo,
+}  # fmt: skip
+
+
+def table(lines: list[dict[str, Any]]) -> str:
+    """The steps, one line each."""
+    rows = [f"{'':<46}{'pass ms':>9}{'update':>8}{'tokens/s':>10}{'MFU':>7}{'GiB':>7}{'planned':>8}"]
+    for line in lines:
+        if line["what"] != "step":
+            continue
+        name = " ".join(
+            str(line.get(key, "")) for key in ("size", "system", "micro_batch_tokens", "precision", "recompute")
+        )
+        name += f" {line.get('toggle') or line.get('mask') or ''}"
+        if "pass_ms" not in line:
+            rows.append(f"{name:<46}  {line['problem']}")
+            continue
+        rows.append(
+            f"{name:<46}{line['pass_ms']:>9.1f}{line['update_ms']:>8.1f}{line['tokens_per_second']:>10.0f}"
+            f"{line['mfu']:>7.1%}{line['memory_gib']:>7.1f}{line.get('planned_gib', 0):>8.1f}"
+        )
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """Run the sections."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(SECTIONS), help="sections, with commas")
+    parser.add_argument("--minutes", type=float, default=10.0, help="no section begins after so long")
+    parser.add_argument("--dry", action="store_true", help="tiny models on a CPU")
+    parser.add_argument("--data", type=Path, help="the demo's data build")
+    parser.add_argument("--record", action="store_true", help="write the record to bench/results/")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="where the record goes")
+    parser.add_argument("--commit", help="of the sources, where they are no checkout")
+    arguments = parser.parse_args()
+    chosen = arguments.only.split(",")
+    if unknown := set(chosen) - SECTIONS.keys():
+        parser.error(f"unknown section {sorted(unknown)[0]!r}; there are {', '.join(SECTIONS)}")
+    if not arguments.dry and not torch.cuda.is_available():
+        parser.error("there is no GPU that PyTorch can use; --dry runs every section on a CPU")
+    torch.manual_seed(0)
+    with joined() as world:
+        if arguments.dry:
+            world = World(0, 1, torch.device("cpu"), None)
+        bench = Bench(world, dry=arguments.dry, until=60 * arguments.minutes)
+        bench.say("machine", device=bench.device.name, torch=torch.__version__, cuda=torch.version.cuda or "")
+        for name in chosen:
+            if time.perf_counter() - bench.began > bench.until:
+                bench.say("left out", section=name, why=f"{arguments.minutes:g} minutes are over")
+                continue
+            try:
+                SECTIONS[name](bench, *([arguments.data] if name == "demo" else []))
+            except Exception as error:
+                if arguments.dry:
+                    raise
+                traceback.print_exc()
+                bench.say("failed", section=name, error=str(error)[:300])
+            _clean(bench)
+    print(table(bench.lines), file=sys.stderr)
+    if arguments.record:
+        now = datetime.now(UTC)
+        record = {
+            "schema": 1,
+            "benchmark": "gpu",
+            "what": "training of 1B and 7B LLaMA at T 2048 on one GPU; MFU over the datasheet's dense bfloat16 rate",
+            "command": "python bench/gpu.py " + " ".join(sys.argv[1:]),
+            "commit": arguments.commit or commit(),
+            "date": now.isoformat(timespec="seconds"),
+            "machine": machine(),
+            "packages": packages(),
+            "device": bench.device.name,
+            "lines": bench.lines,
+        }
+        path = arguments.out / f"gpu_{now:%Y-%m-%d}.json"
+        write_json(path, record)
+        print(f"record: {path}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
