@@ -426,12 +426,12 @@ def demo(bench: Bench, data: Path | None) -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         losses: dict[str, list[float]] = {}
-        size = ["train.tokens=163840", "optim.warmup_steps=10", "train.log_every=1", "samples.prompts=[]"]
+        size = ["train.tokens=81920", "optim.warmup_steps=10", "train.log_every=1", "samples.prompts=[]"]
         size += ["checkpoint.every_steps=10"]
         for name, hidden, precision in (("cpu", "", "fp32"), ("gpu fp32", None, "fp32"), ("gpu bf16", None, "bf16")):
             run = str(Path(folder) / name.replace(" ", "-"))
             environment = {} if hidden is None else {"CUDA_VISIBLE_DEVICES": hidden}
-            command = ["train", "demo", *size, f"train.precision={precision}", "--data", str(data), "--run", run]
+            command = ["train", "demo", *size, f"train.precision={precision}", "--data-dir", str(data), "--run-dir", run]
             done = _puna(command, environment)
             if done.returncode:
                 bench.say("demo", run=name, problem=done.stderr[-300:])
@@ -443,7 +443,7 @@ def demo(bench: Bench, data: Path | None) -> None:
                 apart = max(abs(a - b) for a, b in zip(losses["cpu"], losses[name], strict=True))
                 bench.say("demo", run=name, largest_difference_to_cpu=apart)
         for name in ("gpu-fp32", "gpu-bf16"):
-            done = _puna(["verify-resume", str(Path(folder) / name), "--data", str(data), "--steps", "10"], {})
+            done = _puna(["verify-resume", str(Path(folder) / name), "--data-dir", str(data), "--steps", "10"], {})
             bench.say("verify-resume", run=name, exit=done.returncode, said=(done.stdout + done.stderr)[-240:])
 
 
