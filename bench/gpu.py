@@ -45,7 +45,6 @@ from puna.core.records import commit, machine, packages
 from puna.model.count import flops_per_token, parameters
 from puna.model.plan_layout import CPU, GPU, share_of
 from puna.model.plan_memory import plan_memory
-from puna.parallel.working import WorkingWeights
 from puna.parallel.world import World, joined
 from puna.train.device import Device, find_device
 from puna.train.session import Session
@@ -225,8 +224,9 @@ def waits(bench: Bench) -> None:
 def _kind(name: str) -> str:
     name = name.lower()
     words = {
-        "products": ("nvjet", "gemm", "cutlass"), "attention": ("sdpa", "fmha", "flash", "attention", "flex"),
-        "copies": ("memcpy", "copy"), "fills": ("memset", "fill"), "compiled": ("triton_",), "optimizer": ("adam",),
+        "attention": ("sdpa", "fmha", "flash", "attention", "flex"), "compiled": ("triton_",),
+        "products": ("nvjet", "gemm", "cutlass"), "copies": ("memcpy", "copy"), "fills": ("memset", "fill"),
+        "optimizer": ("adam",),
     }  # fmt: skip
     return next((kind for kind, marks in words.items() if any(mark in name for mark in marks)), "other")
 
@@ -301,16 +301,6 @@ def toggles(bench: Bench) -> None:
     recipe = bench.recipe("1b", 16_384)
     step_figures(bench, recipe, size="1b", system="puna", toggle="none")
 
-    def separate(model: Any, dtype: torch.dtype, *, join: bool) -> WorkingWeights:
-        return WorkingWeights(model, dtype, join=False)
-
-    import puna.parallel.objective as objective
-
-    objective.WorkingWeights = separate  # type: ignore[misc]
-    try:
-        step_figures(bench, recipe, size="1b", system="puna", toggle="separate products")
-    finally:
-        objective.WorkingWeights = WorkingWeights  # type: ignore[misc]
     chunk = bench.recipe("1b", 16_384, loss_chunk_tokens=1024)
     step_figures(bench, chunk, size="1b", system="puna", toggle="loss chunks of 1,024")
     from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -431,7 +421,16 @@ def demo(bench: Bench, data: Path | None) -> None:
         for name, hidden, precision in (("cpu", "", "fp32"), ("gpu fp32", None, "fp32"), ("gpu bf16", None, "bf16")):
             run = str(Path(folder) / name.replace(" ", "-"))
             environment = {} if hidden is None else {"CUDA_VISIBLE_DEVICES": hidden}
-            command = ["train", "demo", *size, f"train.precision={precision}", "--data-dir", str(data), "--run-dir", run]
+            command = [
+                "train",
+                "demo",
+                *size,
+                f"train.precision={precision}",
+                "--data-dir",
+                str(data),
+                "--run-dir",
+                run,
+            ]
             done = _puna(command, environment)
             if done.returncode:
                 bench.say("demo", run=name, problem=done.stderr[-300:])

@@ -1,6 +1,8 @@
 """Passes on working weights against plain ones: the same gradients, in the parameters' own dtype."""
 
 import copy
+import gc
+import weakref
 
 import pytest
 import torch
@@ -15,15 +17,13 @@ from puna.parallel.working import WorkingWeights
 SMALL = {"dim": 32, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "ffn_dim": 48, "vocab_size": 300, "context": 16}
 
 
-def build(dtype: torch.dtype = torch.float32, **changes: object) -> Llama:
+def build(**changes: object) -> Llama:
     model = Llama(ModelConfig.model_validate(SMALL | changes))
     init_weights(model, 1)
-    return model.to(dtype)
+    return model
 
 
-def gradients(
-    model: Llama, working: WorkingWeights | None, passes: int = 2, chunk: int = 64
-) -> dict[str, Tensor]:
+def gradients(model: Llama, working: WorkingWeights | None, passes: int = 2, chunk: int = 64) -> dict[str, Tensor]:
     """The gradient of the sum of some passes' losses."""
     for number in range(passes):
         generator = torch.Generator().manual_seed(number)
@@ -43,13 +43,13 @@ def within(model: Llama, working: WorkingWeights, passes: int = 2, chunk: int = 
     return {name: parameter.grad for name, parameter in named.items()}
 
 
-@pytest.mark.parametrize("join", [False, True])
+@pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("tied", [False, True])
-def test_bfloat16_passes_have_float32_sums_of_the_gradients_of_a_bfloat16_model(tied: bool, join: bool):
+def test_bfloat16_passes_have_float32_sums_of_the_gradients_of_a_bfloat16_model(tied: bool, compiled: bool):
     model = build(tie_embeddings=tied)
     rounded = copy.deepcopy(model).bfloat16()
     rounded.tie()
-    ours = within(model, WorkingWeights(model, torch.bfloat16, join=join))
+    ours = within(model, WorkingWeights(model, compiled=compiled))
     sums: dict[str, Tensor] = {}
     for number in range(2):
         rounded.zero_grad()
@@ -62,36 +62,22 @@ def test_bfloat16_passes_have_float32_sums_of_the_gradients_of_a_bfloat16_model(
     assert ours.keys() == sums.keys()
     for name, theirs in sums.items():
         assert ours[name].dtype == torch.float32, name
-        # One product of all rows and several of some may sum in another order before they are rounded.
-        assert (ours[name] - theirs).norm() <= 1e-2 * theirs.norm(), name
-        if not join and "output" not in name and not tied:
+        if "output" in name or tied:
+            # The output layer's part is not rounded before it is added.
+            assert (ours[name] - theirs).norm() <= 1e-2 * theirs.norm(), name
+        else:
             assert torch.equal(ours[name], theirs), name
 
 
 def test_the_output_layers_sum_over_chunks_is_not_rounded():
     model = build()
-    ours = within(model, WorkingWeights(model, torch.bfloat16, join=False), passes=1, chunk=8)["output.weight"]
+    ours = within(model, WorkingWeights(model), passes=1, chunk=8)["output.weight"]
     assert not torch.equal(ours, ours.bfloat16().float())
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_joined_products_share_the_parameters_memory_and_give_their_gradients(dtype: torch.dtype):
-    plain, model = build(dtype), build(dtype)
-    working = WorkingWeights(model, dtype, join=True)
-    attention = model.blocks()[0].attention
-    places = [layer.weight.data_ptr() for layer in (attention.wq, attention.wk, attention.wv)]
-    size = attention.wq.weight.element_size()
-    assert places[1:] == [places[0] + 32 * 32 * size, places[0] + (32 + 16) * 32 * size]
-    expected, ours = gradients(plain, None), within(model, working)
-    tolerance = 1e-6 if dtype == torch.float32 else 1e-2
-    for name, theirs in expected.items():
-        assert ours[name].dtype == dtype
-        assert (ours[name] - theirs).norm() <= tolerance * theirs.norm(), name
 
 
 def test_copies_follow_the_parameters():
     model = build()
-    working = WorkingWeights(model, torch.bfloat16, join=True)
+    working = WorkingWeights(model)
     tokens_BT = torch.arange(16)[None]
     with torch.no_grad():
         with working:
@@ -108,8 +94,16 @@ def test_copies_follow_the_parameters():
 def test_an_error_within_leaves_the_models_own_parameters_in_place():
     model = build()
     named = dict(model.named_parameters())
-    with pytest.raises(ZeroDivisionError), WorkingWeights(model, torch.bfloat16, join=True):
+    with pytest.raises(ZeroDivisionError), WorkingWeights(model):
         raise ZeroDivisionError
     assert all(parameter is named[name] for name, parameter in model.named_parameters())
-    assert model.blocks()[0].attention.joined is None
     assert model.hidden(torch.arange(4)[None]).dtype == torch.float32
+
+
+def test_model_and_copies_are_given_back_when_nobody_holds_them():
+    model = build()
+    within(model, WorkingWeights(model))
+    parameters = [weakref.ref(parameter) for parameter in model.parameters()]
+    del model
+    gc.collect()
+    assert [reference() for reference in parameters] == [None] * len(parameters)

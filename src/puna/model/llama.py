@@ -66,7 +66,8 @@ def rotate(x_BTNH: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """
     left, right = x_BTNH.float().chunk(2, dim=-1)
     cos, sin = cos[:, None, :], sin[:, None, :]
-    return torch.cat((left * cos - right * sin, right * cos + left * sin), dim=-1).type_as(x_BTNH)
+    turned = (left * cos - right * sin, right * cos + left * sin)
+    return torch.cat([half.type_as(x_BTNH) for half in turned], dim=-1)
 
 
 class RMSNorm(nn.Module):
@@ -108,13 +109,6 @@ def _norm(config: ModelConfig, width: int) -> RMSNorm | LayerNorm:
     return LayerNorm(width, config.norm_eps, bias=config.norm == "layer-bias")
 
 
-def _products(x_BTD: Tensor, layers: Sequence[nn.Linear], joined: Tensor | None) -> Sequence[Tensor]:
-    """What each of the layers makes of the same input; `joined` is the layers' matrices below each other, or None."""
-    if joined is None:
-        return [layer(x_BTD) for layer in layers]
-    return F.linear(x_BTD, joined).split([layer.out_features for layer in layers], dim=-1)
-
-
 class CausalCore(nn.Module):
     """Attention between the projections; a module of its own so that context parallelism can take its place."""
 
@@ -144,19 +138,17 @@ class Attention(nn.Module):
         self.q_norm = _norm(config, config.n_heads * config.head_dim) if config.qk_norm else nn.Identity()
         self.k_norm = _norm(config, config.n_kv_heads * config.head_dim) if config.qk_norm else nn.Identity()
         self.core = CausalCore()
-        self.joined: Tensor | None = None
-        """wq, wk and wv below each other, where one product takes the place of three (`puna.parallel.working`)."""
 
     def forward(
         self, x_BTD: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache | None = None, mask: Mask | None = None
     ) -> Tensor:
         """What each position gathers from itself and those before it, (B, T, D)."""
-        q, k, v = _products(x_BTD, (self.wq, self.wk, self.wv), self.joined)
-        q_BTNH, k_BTKH = (x.unflatten(-1, (-1, self.head_dim)) for x in (self.q_norm(q), self.k_norm(k)))
+        q_BTNH = self.q_norm(self.wq(x_BTD)).unflatten(-1, (-1, self.head_dim))
+        k_BTKH = self.k_norm(self.wk(x_BTD)).unflatten(-1, (-1, self.head_dim))
         if self.turns:
             q_BTNH, k_BTKH = rotate(q_BTNH, cos, sin), rotate(k_BTKH, cos, sin)
         q_BNTH, k_BKSH = q_BTNH.transpose(1, 2), k_BTKH.transpose(1, 2)
-        v_BKSH = v.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        v_BKSH = self.wv(x_BTD).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
         if cache is not None:
             k_BKSH, v_BKSH = cache.update(k_BKSH, v_BKSH)
         out_BNTH = self.core(q_BNTH, k_BKSH, v_BKSH, mask)
@@ -171,13 +163,10 @@ class FeedForward(nn.Module):
         self.w1 = nn.Linear(config.dim, config.ffn_dim, bias=False)
         self.w2 = nn.Linear(config.ffn_dim, config.dim, bias=False)
         self.w3 = nn.Linear(config.dim, config.ffn_dim, bias=False)
-        self.joined: Tensor | None = None
-        """w1 and w3 below each other, as in `Attention`."""
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """A gated step of each position on its own, (B, T, D)."""
-        gate, up = _products(x_BTD, (self.w1, self.w3), self.joined)
-        return self.w2(F.silu(gate) * up)
+        return self.w2(F.silu(self.w1(x_BTD)) * self.w3(x_BTD))
 
 
 class Block(nn.Module):

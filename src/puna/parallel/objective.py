@@ -49,9 +49,8 @@ class Objective:
         train, device = recipe.train, next(model.parameters()).device
         on_gpu = device.type != "cpu"
         working = None
-        if mesh.fsdp_mesh is None and (train.precision == "bf16" or on_gpu):
-            dtype = torch.float32 if train.precision == "fp32" else torch.bfloat16
-            working = WorkingWeights(model, dtype, join=on_gpu)
+        if mesh.fsdp_mesh is None and train.precision == "bf16":
+            working = WorkingWeights(model, compiled=train.compile and on_gpu)
         chunk = train.loss_chunk_tokens or DEFAULT_LOSS_CHUNK["gpu" if on_gpu else "cpu"]
         masked = bos_id if train.document_mask else None
         return cls(model, mesh, chunk, train.z_loss, masked, train.compile, working)

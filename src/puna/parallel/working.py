@@ -1,19 +1,15 @@
-"""The weights that passes compute with, where this process is alone and no sharding makes them.
+"""The bfloat16 weights that passes compute with, where this process is alone and no sharding makes them.
 
-The optimizer moves the model's own parameters. While `WorkingWeights` are entered, the model's modules hold leaves of
-another kind in their place:
+The optimizer moves the model's own float32 parameters. While `WorkingWeights` are entered, the model's modules hold
+bfloat16 copies in their place, made once on entering: once per optimizer step, and not once per pass. As soon as a pass
+has the gradient of a copy, it is added to the parameter's own in float32, and goes.
 
-- in `bf16` a bfloat16 copy of every parameter, made once on entering, so once per optimizer step and not once per pass.
-  As soon as a pass has the gradient of a leaf, it is added to the parameter's own in float32, and goes;
-- on a GPU wq, wk and wv of a block are one matrix, and so are w1 and w3, because one large product is faster than
-  several small ones. In `bf16` the leaf is their copy; where the parameters are in the dtype of the passes already it
-  is their own memory, of which they become slices.
-
-The gradients that leave lie where those of plain weights would.
+This is what FSDP does on one device too, but that casts, copies and "reduces" every weight and every gradient in every
+pass: 36 bytes of memory traffic per parameter and pass where 12 do.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import cache, partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,69 +18,38 @@ from torch import Tensor, nn
 
 from puna.model.llama import Llama
 
-PRODUCTS = {"attention": ("wq", "wk", "wv"), "feed_forward": ("w1", "w3")}
-"""Linear layers of a block that read the same input, by the module that has their joined matrix as `joined`."""
-
-
-@dataclass(frozen=True)
-class _Leaf:
-    """What passes compute with in place of some parameters."""
-
-    tensor: Tensor
-    """Of one parameter, or of several below each other."""
-    parameters: list[nn.Parameter]
-    slots: list[tuple[nn.Module, str]]
-    """The modules that hold it, and the name that it has there."""
-    shared: bool
-    """Whether its memory is the parameters' own."""
-
-    def parts(self, whole: Tensor) -> Iterator[tuple[nn.Parameter, Tensor]]:
-        """The parameters, and the rows of `whole` that are theirs."""
-        rows = [len(parameter) for parameter in self.parameters]
-        return zip(self.parameters, whole.split(rows), strict=True)
-
 
 class WorkingWeights:
-    """A context in which the model computes with its working weights, and learns.
+    """A context in which the model computes in bfloat16, and learns in float32.
 
     Args:
-        model: On its device, with its initial weights; its parameters stay the ones that are trained and saved.
-        dtype: Of the passes.
-        join: Whether products of the same input become one.
+        model: On its device; its parameters stay the ones that are trained and saved.
+        compiled: Whether gradients are added by a compiled kernel.
     """
 
-    def __init__(self, model: Llama, dtype: torch.dtype, *, join: bool) -> None:
+    def __init__(self, model: Llama, *, compiled: bool = False) -> None:
         self.entered = False
-        self._leaves: list[_Leaf] = []
-        self._own: dict[int, nn.Parameter] = {}
-        taken: set[int] = set()
-        if join:
-            for block in model.blocks():
-                for home, names in PRODUCTS.items():
-                    module = block.get_submodule(home)
-                    weights = [module.get_submodule(name).get_parameter("weight") for name in names]
-                    taken.update(map(id, weights))
-                    self._add(weights, [(module, "joined")], dtype)
-        slots: dict[int, list[tuple[nn.Module, str]]] = {}
+        self._copies: dict[nn.Parameter, Tensor] = {}
+        self._slots: list[tuple[nn.Module, str, nn.Parameter]] = []
         for module in model.modules():
             for name, parameter in module.named_parameters(recurse=False):
-                slots.setdefault(id(parameter), []).append((module, name))
-        for parameter in model.parameters():
-            if id(parameter) not in taken and parameter.dtype != dtype:
-                self._add([parameter], slots[id(parameter)], dtype)
+                self._slots.append((module, name, parameter))
+                if parameter not in self._copies:
+                    copy = torch.empty_like(parameter, dtype=torch.bfloat16).requires_grad_()
+                    # The hook does not know the copy, which would hold itself for ever.
+                    copy.register_post_accumulate_grad_hook(partial(_hand_over, parameter, _adder(compiled)))
+                    self._copies[parameter] = copy
+        self._own = {id(copy): parameter for parameter, copy in self._copies.items()}
 
     def own(self, weight: Tensor) -> Tensor:
-        """The parameter that a working weight stands for; any other tensor is its own."""
+        """The parameter that a copy stands for; any other tensor is its own."""
         return self._own.get(id(weight), weight)
 
     def __enter__(self) -> Self:
-        copied = [part for leaf in self._leaves if not leaf.shared for part in leaf.parts(leaf.tensor.detach())]
-        if copied:
-            with torch.no_grad():
-                torch._foreach_copy_([part for _, part in copied], [parameter.detach() for parameter, _ in copied])
-        for leaf in self._leaves:
-            for module, name in leaf.slots:
-                _hold(module, name, leaf.tensor)
+        with torch.no_grad():
+            torch._foreach_copy_(list(self._copies.values()), list(self._copies))
+        for module, name, parameter in self._slots:
+            _hold(module, name, self._copies[parameter])
         self.entered = True
         return self
 
@@ -92,42 +57,33 @@ class WorkingWeights:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.entered = False
-        for leaf in self._leaves:
-            for module, name in leaf.slots:
-                _hold(module, name, None if name == "joined" else leaf.parameters[0])
-            if leaf.shared and leaf.tensor.grad is not None:
-                for parameter, part in leaf.parts(leaf.tensor.grad):
-                    parameter.grad = part
-            leaf.tensor.grad = None
-
-    def _add(self, parameters: list[nn.Parameter], slots: list[tuple[nn.Module, str]], dtype: torch.dtype) -> None:
-        shared = parameters[0].dtype == dtype
-        tensor = torch.cat([parameter.detach().to(dtype) for parameter in parameters]).requires_grad_()
-        leaf = _Leaf(tensor, parameters, slots, shared)
-        self._leaves.append(leaf)
-        if shared:
-            for parameter, part in leaf.parts(tensor.detach()):
-                parameter.data = part
-        else:
-            tensor.register_post_accumulate_grad_hook(lambda _: _hand_over(leaf))
-            if len(parameters) == 1:
-                self._own[id(tensor)] = parameters[0]
+        for module, name, parameter in self._slots:
+            _hold(module, name, parameter)
 
 
-def _hold(module: nn.Module, name: str, tensor: Tensor | None) -> None:
+def _hold(module: nn.Module, name: str, tensor: Tensor) -> None:
     """Put a tensor where a module looks for a parameter, without making a parameter of it."""
-    place: dict[str, Any] = vars(module) if name == "joined" else module._parameters
-    place[name] = tensor
+    parameters: dict[str, Any] = module._parameters
+    parameters[name] = tensor
 
 
 @torch.no_grad()
-def _hand_over(leaf: _Leaf) -> None:
-    """Add a pass's gradient to the parameters' sums in their own dtype."""
-    if leaf.tensor.grad is None:
+def _hand_over(parameter: nn.Parameter, add: Callable[[Tensor, Tensor], None], copy: Tensor) -> None:
+    """Add a pass's gradient to the parameter's sum."""
+    gradient, copy.grad = copy.grad, None
+    if gradient is None:
         return
-    for parameter, part in leaf.parts(leaf.tensor.grad):
-        if parameter.grad is None:
-            parameter.grad = part.to(parameter.dtype)
-        else:
-            parameter.grad.add_(part)
-    leaf.tensor.grad = None
+    if parameter.grad is None:
+        parameter.grad = gradient.to(parameter.dtype)
+    else:
+        add(parameter.grad.view(-1), gradient.reshape(-1))
+
+
+def _add(total: Tensor, part: Tensor) -> None:
+    total.add_(part)
+
+
+@cache
+def _adder(compiled: bool) -> Callable[[Tensor, Tensor], None]:
+    """PyTorch's own kernel for a sum of two dtypes reaches half of an H200's memory rate."""
+    return torch.compile(_add, dynamic=True) if compiled else _add
