@@ -69,19 +69,22 @@ def build_mesh(config: ParallelConfig, world: World) -> Mesh:
     if not dist.is_initialized():
         return Mesh(*numbers, None, None, None)
     # Two views of the same processes: devices that share a sequence also share its weights' shards.
-    weights = init_device_mesh(
-        world.device.type,
-        (config.replicate, shard * config.context, config.tensor),
-        mesh_dim_names=("replicate", "shard", "tensor"),
-    )
-    sequences = init_device_mesh(
-        world.device.type,
-        (config.replicate * shard, config.context, config.tensor),
-        mesh_dim_names=("batch", "context", "tensor"),
-    )
+    kind = world.device.type
+    weights = _grouped(kind, {"replicate": config.replicate, "shard": shard * config.context, "tensor": config.tensor})
+    sequences = None
+    if config.context > 1:
+        sequences = _grouped(
+            kind, {"batch": config.replicate * shard, "context": config.context, "tensor": config.tensor}
+        )
     return Mesh(
         *numbers,
         weights["replicate", "shard"] if config.replicate > 1 else weights["shard"],
         weights["tensor"] if config.tensor > 1 else None,
-        sequences["context"] if config.context > 1 else None,
+        None if sequences is None else sequences["context"],
     )
+
+
+def _grouped(kind: str, sizes: dict[str, int]) -> DeviceMesh:
+    """The processes along axes of these sizes; an axis of one has no group, which would be one more per process."""
+    axes = {name: size for name, size in sizes.items() if size > 1 or name == "shard"}
+    return init_device_mesh(kind, tuple(axes.values()), mesh_dim_names=tuple(axes))

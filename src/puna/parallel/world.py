@@ -4,10 +4,15 @@ A run is started alone, by `torchrun` or by Slurm through `torchrun`; what diffe
 (RANK, WORLD_SIZE, LOCAL_RANK). Rank 0 is the main process: it alone writes files that all share and speaks to people.
 
 GPUs speak over NCCL, CPUs over gloo; a run on GPUs has both, because checkpoints and decisions pass through the hosts.
+
+Gloo connects two processes when they first have something to say to each other. A mesh of all connections would be
+2,047 sockets of each of 2,048 processes in each group, and 34 MB of addresses that each reads from one key-value store
+(docs/decisions/0013). What is said here goes in rings and trees, so a process has a dozen neighbours.
 """
 
 import contextlib
 import os
+import resource
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,12 +21,15 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from puna.core.errors import EXIT_CODE, UserError
+from puna.core.errors import EXIT_CODE, TrainError, UserError
 from puna.parallel.rendezvous import own_store
 
 _TIMEOUT = timedelta(hours=2)
 """How long a process waits for the others: as long as the main one may take to hash terabytes of shards the first time.
 A process that dies is noticed by torchrun at once."""
+
+_FILES = 1024
+"""Files and sockets that a process is allowed besides those that grow with the run: shards, gloo, NCCL's own sockets."""
 
 Result = TypeVar("Result")
 
@@ -109,6 +117,9 @@ def joined() -> Iterator[World]:
     if size == 1:
         yield World(0, 1, device, None)
         return
+    if size > 1:
+        _allow_files(size, rank, local_rank)
+        os.environ["TORCH_GLOO_LAZY_INIT"] = "1"
     backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
     store, rank, size = next(dist.rendezvous("env://", timeout=_TIMEOUT))
     dist.init_process_group(backend, store=own_store(store, rank, size), rank=rank, world_size=size, timeout=_TIMEOUT)
@@ -117,3 +128,26 @@ def joined() -> Iterator[World]:
         yield World(rank, size, device, group)
     finally:
         dist.destroy_process_group()
+
+
+def _allow_files(size: int, rank: int, local_rank: int) -> None:
+    """Let this process open as many files as the system allows, and refuse a run for which that is too few.
+
+    The main process may have to keep the key-value store, to which every process is connected.
+
+    Raises:
+        TrainError: On one process of each machine; the others leave with the same exit code.
+    """
+    needed = _FILES + (size if rank == 0 else 0)
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # where "unlimited" is more than the system takes
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        allowed = most
+    if resource.RLIM_INFINITY in (allowed, most) or allowed >= needed:
+        return
+    if local_rank:
+        raise SystemExit(EXIT_CODE)
+    raise TrainError(
+        f"process {rank} of {size} may open {allowed} files and sockets, and may need {needed}",
+        hint=f"raise the hard limit where the run is launched: ulimit -Hn {needed}, or LimitNOFILE of the service",
+    )
