@@ -25,13 +25,14 @@ import torch.distributed.checkpoint as dcp
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 
 from puna.core.errors import EXIT_CODE, CheckpointError
 from puna.core.files import sha256_file, sha256_json, write_json
 from puna.core.layout import RunDir
 from puna.parallel.world import World
 from puna.train.optimizer import ensure_state, named_state
+from puna.train.shard_plan import OwnFiles, OwnPlan
 
 FORMAT, VERSION = "puna-checkpoint", 2
 _FILE_BYTES = 1 << 30
@@ -85,16 +86,15 @@ def list_checkpoints(run: RunDir) -> list[tuple[int, Path]]:
 
 
 def write_shards(directory: Path, state: dict[str, Tensor], world: World) -> dict[str, str]:
-    """Write this process's part of every tensor; all processes call it with the same names.
+    """Write this process's part of every tensor; all processes call it with the same names, and none waits for others.
 
     Returns:
         SHA-256 of the files that this process wrote, by name.
     """
-    group = {"no_dist": True} if world.size == 1 else {"process_group": world.checkpoint_group}
-    writer = HuggingFaceStorageWriter(str(directory), _files(state, world.size), save_distributed=True)
-    _dcp(dcp.save, state, storage_writer=writer, **group)
-    mine = f"shard-{world.rank + 1:05d}-*" if world.size > 1 else "*.safetensors"
-    return {path.name: sha256_file(path) for path in sorted(directory.glob(mine))}
+    writer = OwnFiles(str(directory), _files(state, world.size), world.rank)
+    _dcp(dcp.save, state, storage_writer=writer, planner=OwnPlan(world.rank, world.size))
+    mine = sorted(directory.glob(f"shard-{world.rank + 1:05d}-*"))
+    return {path.name: sha256_file(path) for path in mine}
 
 
 def write_state(directory: Path, state: TrainState, hashes: dict[str, str]) -> None:
@@ -126,28 +126,42 @@ def read_state(path: Path, world: World | None = None) -> TrainState:
             break
     if extra := {file.name for file in path.iterdir()} - hashes.keys() - {"state.json"}:
         problem = f"{path / min(extra)}: does not belong to this checkpoint"
-    problems = [sentence for sentence in (world.each(problem) if world else [problem]) if sentence]
-    if problems:
-        if world and not world.main:
-            raise SystemExit(EXIT_CODE)
-        raise CheckpointError(problems[0], hint=_older(path))
+    _agree(problem, world, _older(path))
     return state
 
 
 def load_tensors(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, world: World) -> None:
-    """Read a checked checkpoint's tensors into the model and the optimizer, in place, in whatever layout they are."""
+    """Read a checked checkpoint's tensors into the model and the optimizer, in place, in whatever layout they are.
+
+    Raises:
+        CheckpointError: They are not this model's.
+    """
     ensure_state(model, optimizer)
-    group = {"no_dist": True} if world.size == 1 else {"process_group": world.checkpoint_group}
+    problem = ""
     try:
-        _dcp(dcp.load, tensors(model, optimizer), storage_reader=HuggingFaceStorageReader(str(path)), **group)
+        _dcp(dcp.load, tensors(model, optimizer), storage_reader=HuggingFaceStorageReader(str(path)))
     except (KeyError, RuntimeError, ValueError) as error:
-        raise CheckpointError(f"{path}: does not hold this model's state: {str(error).splitlines()[0]}") from None
+        problem = f"{path}: does not hold this model's state: {str(error).splitlines()[0]}"
+    _agree(problem, world)
 
 
 def tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Every tensor of the training state by name; they share memory with the model and the optimizer."""
     weights = {f"model.{name}": parameter.detach() for name, parameter in model.named_parameters()}
     return weights | named_state(model, optimizer)
+
+
+def _agree(problem: str, world: World | None, hint: str = "") -> None:
+    """Go on where no process has a problem.
+
+    Raises:
+        CheckpointError: The first one's sentence, on the main process; the others leave with the same exit code.
+    """
+    problems = [sentence for sentence in (world.each(problem) if world else [problem]) if sentence]
+    if problems:
+        if world and not world.main:
+            raise SystemExit(EXIT_CODE)
+        raise CheckpointError(problems[0], hint=hint)
 
 
 def _files(state: dict[str, Tensor], processes: int) -> dict[str, int]:
@@ -188,12 +202,12 @@ def _older(path: Path) -> str:
 
 
 def _dcp(action: Any, state: dict[str, Tensor], **options: Any) -> None:
-    """Run a save or a load without the library's remarks."""
+    """Run a save or a load of this process alone, without the library's remarks."""
     logging.getLogger("torch.distributed.checkpoint").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         try:
-            action(state, **options)
+            action(state, no_dist=True, **options)
         except CheckpointException as error:
             # The library wraps what went wrong in each process; the first of these is the cause.
             raise next(cause for cause, _ in error.failures.values()) from error
