@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from puna.core.errors import UserError
-from puna.parallel.world import World, joined
+from puna.parallel.world import News, World, joined
 
 SCRIPT = """
 import sys, torch
 from puna.core.errors import DataError
-from puna.parallel.world import joined
+from puna.parallel.world import News, joined
 with joined() as world:
     assert world.size == 2
     assert world.first(lambda: {"rank": world.rank}) == {"rank": 0}
@@ -22,6 +22,11 @@ with joined() as world:
     assert world.largest(15 if world.rank else 0) == 15
     assert world.sum(torch.tensor([1.0, float(world.rank)])).tolist() == [2.0, 1.0]
     assert world.told("word" if world.main else None) == "word"
+    news = News(world)
+    assert [news.hear(number * world.rank, at_once=False) for number in (0, 3, 2, 1)] == [0, 0, 3, 0]
+    assert news.hear(5 * world.rank, at_once=True) == 1
+    assert news.hear(5 * world.rank, at_once=True) == 5
+    assert news.hear(0, at_once=True) == 0
     def fail():
         raise DataError("no such thing")
     try:
@@ -50,6 +55,7 @@ def test_one_process_asks_nobody():
     assert world.each("a") == ["a"]
     assert world.largest(4) == 4
     assert world.told("b") == "b"
+    assert News(world).hear(15, at_once=False) == 15
     with pytest.raises(UserError, match="sentence"):
         world.first(lambda: (_ for _ in ()).throw(UserError("sentence")))
 
@@ -58,3 +64,35 @@ def test_one_process_joins_no_group():
     with joined() as world:
         assert (world.rank, world.size, world.checkpoint_group) == (0, 1, None)
         assert not torch.distributed.is_initialized()
+
+
+LIMITS = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, int(sys.argv[1])))
+from puna.core.errors import TrainError
+from puna.parallel import world
+try:
+    world._allow_files(2048, int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"]))
+except TrainError as error:
+    sys.exit(str(error))
+sys.stdout.write(str(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("rank", "local_rank", "most", "code", "said"),
+    [
+        ("0", "0", "4096", 0, "4096"),
+        ("0", "0", "2048", 1, "process 0 of 2048 may open 2048 files and sockets, and may need 3072"),
+        ("8", "0", "2048", 0, "2048"),
+        ("8", "0", "1000", 1, "process 8 of 2048 may open 1000 files and sockets, and may need 1024"),
+        ("9", "1", "1000", 2, ""),
+    ],
+)
+def test_files_are_allowed_up_to_the_hard_limit_or_the_run_refused(
+    rank: str, local_rank: str, most: str, code: int, said: str
+):
+    environment = os.environ | {"RANK": rank, "LOCAL_RANK": local_rank}
+    command = [sys.executable, "-c", LIMITS, most]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, (done.stdout + done.stderr).splitlines()[:1]) == (code, [said] if said else [])

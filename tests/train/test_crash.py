@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -111,12 +112,16 @@ def test_torchrun_restarts_a_killed_worker_and_the_run_ends_with_the_same_bits(
     assert _same(whole, killed)
 
 
-def test_signal_to_the_workers_saves_on_all_of_them(tiny_toml: Path, tiny_data: DataDir, tmp_path: Path):
+@pytest.mark.parametrize("signalled", [[0, 1], [1]])
+def test_signal_to_any_of_the_workers_saves_on_all_of_them(
+    tiny_toml: Path, tiny_data: DataDir, tmp_path: Path, signalled: list[int]
+):
     run = RunDir(tmp_path / "run")
     process = _start(tiny_toml, tiny_data, run, "checkpoint.every_steps=1000", launcher=[*GROUP[:-1], "0"])
     _wait(process, run, lambda: _reached(run, 3))
-    for worker in _workers(process.pid):
-        os.kill(worker, signal.SIGTERM)
+    workers = _workers(process.pid)
+    for index in signalled:
+        os.kill(workers[index], signal.SIGTERM)
     assert process.wait(timeout=120) != 0
     assert len(list_checkpoints(run)) == 1
     log = run.root.with_suffix(".log").read_text()

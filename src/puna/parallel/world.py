@@ -5,9 +5,9 @@ A run is started alone, by `torchrun` or by Slurm through `torchrun`; what diffe
 
 GPUs speak over NCCL, CPUs over gloo; a run on GPUs has both, because checkpoints and decisions pass through the hosts.
 
-Gloo connects two processes when they first have something to say to each other. A mesh of all connections would be
-2,047 sockets of each of 2,048 processes in each group, and 34 MB of addresses that each reads from one key-value store
-(docs/decisions/0013). What is said here goes in rings and trees, so a process has a dozen neighbours.
+Gloo connects two processes when they first have something to say to each other (docs/decisions/0013). A mesh of all
+connections would be 2,047 sockets of each of 2,048 processes in each group, whose addresses, 34 MB, each process reads
+from one key-value store. What is said here goes in rings and trees, so a process has a dozen neighbours.
 """
 
 import contextlib
@@ -101,6 +101,40 @@ class World:
         if self.size > 1:
             dist.all_reduce(values)
         return values
+
+
+class News:
+    """The largest number that any process brings, heard by all of them at the same call: the next one.
+
+    So no process waits after a step until the slowest has taken it too; one that is alone hears itself at once.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._under_way: tuple[torch.Tensor, dist.Work] | None = None
+
+    def hear(self, number: int, *, at_once: bool) -> int:
+        """The largest number of the call before; or of this one, where that was 0 and `at_once` is true.
+
+        All processes call it equally often and with the same `at_once`. Where it was not 0, `number` is not sent.
+        """
+        if self._world.size == 1:
+            return number
+        heard = self._arrived()
+        if heard:
+            return heard
+        value = torch.tensor(number)
+        work = dist.all_reduce(value, op=dist.ReduceOp.MAX, async_op=True)
+        self._under_way = (value, work)
+        return self._arrived() if at_once else 0
+
+    def _arrived(self) -> int:
+        if self._under_way is None:
+            return 0
+        value, work = self._under_way
+        work.wait()
+        self._under_way = None
+        return int(value)
 
 
 @contextlib.contextmanager

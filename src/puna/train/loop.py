@@ -28,7 +28,7 @@ from puna.model.count import flops_per_token
 from puna.parallel.apply import build_model, reshard
 from puna.parallel.mesh import Mesh, build_mesh
 from puna.parallel.objective import Objective
-from puna.parallel.world import World, joined
+from puna.parallel.world import News, World, joined
 from puna.tokenizer.load import load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 from puna.train import resume as resuming
@@ -168,8 +168,9 @@ def _train(
     last = min(recipe.total_steps, stop_at or recipe.total_steps)
     if world.main:
         session.display = stack.enter_context(Display(recipe, state.step))
+    news = News(world)
     while state.step < last:
-        _run_steps(session, interrupt, last)
+        _run_steps(session, interrupt, news, last)
     if last < recipe.total_steps:
         saver.wait()
         session.say(f"stopped at step {state.step} as asked; `--resume` goes on from here")
@@ -193,7 +194,7 @@ def _circumstances(recipe: Recipe, mesh: Mesh, world: World) -> dict[str, str]:
     }
 
 
-def _run_steps(session: Session, interrupt: Interrupt, last: int) -> None:
+def _run_steps(session: Session, interrupt: Interrupt, news: News, last: int) -> None:
     """Steps until the last one, or until a rollback changes which batches are next."""
     with session.batches() as batches:
         waited = 0.0
@@ -203,15 +204,15 @@ def _run_steps(session: Session, interrupt: Interrupt, last: int) -> None:
             waited = batches.waited
             if not outcome.verdict.fine and _left_out(session, outcome):
                 return
-            _after_step(session, outcome, interrupt, last)
+            _after_step(session, outcome, interrupt, news, last)
 
 
-def _after_step(session: Session, outcome: Outcome, interrupt: Interrupt, last: int) -> None:
+def _after_step(session: Session, outcome: Outcome, interrupt: Interrupt, news: News, last: int) -> None:
     """Whatever is due after a step: look, log, validate, sample, save."""
     recipe, state = session.recipe, session.state
     done, stopping = state.step == recipe.total_steps, state.step == last
-    # What any process has to tell: a checkpoint that failed, or a signal.
-    told = session.world.largest(_FAILED_SAVE if session.saver.failed else interrupt.signal or 0)
+    # What any process had to tell a step ago: a checkpoint that failed, or a signal. The last step waits to hear it.
+    told = news.hear(_FAILED_SAVE if session.saver.failed else interrupt.signal or 0, at_once=stopping)
     if told == _FAILED_SAVE:
         session.saver.wait()
         raise SystemExit(EXIT_CODE)
