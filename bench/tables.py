@@ -7,6 +7,7 @@ rewrites what stands between `<!-- table: NAME -->` and `<!-- end -->`; a test f
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -257,6 +258,34 @@ def convert() -> str:
     return f"{head}{chr(10).join(lines)}\n\n<sub>{note}</sub><br>\n{origin(record)}"
 
 
+def cluster() -> str:
+    """One process of 2,048, simulated."""
+    record = newest("cluster")
+    layouts, plan = record["layouts"], record["library_plan"]
+    size = next(iter(layouts.values()))["processes"]
+    times = size / plan["processes"]
+    seconds = sum(plan[key] for key in ("unpickle_seconds", "plan_seconds", "pickle_seconds")) * times
+    rows: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
+        ("process groups and mesh", lambda row: f"{row['mesh_seconds']:.2f} s"),
+        ("model in its layout, own weights drawn", lambda row: f"{row['model_seconds']:.0f} s"),
+        ("optimizer's state", lambda row: f"{row['optimizer_seconds']:.2f} s"),
+        ("memory of the process at its highest", lambda row: format_bytes(row["peak_memory_bytes"])),
+        ("of it libraries", lambda row: format_bytes(row["imports_bytes"])),
+        ("of it weights and optimizer's state", lambda row: format_bytes(row["state_bytes"])),
+        ("gloo's sockets, connected to all", lambda row: f"{row['sockets_connected_to_all']:,}"),
+        ("on demand, at most", lambda row: f"{row['sockets_on_demand_at_most']:,}"),
+        ("own plan of a checkpoint", lambda row: f"{row['own_plan_seconds']:.1f} s, {row['entries']:,} entries"),
+    ]
+    lines = [f"| {what} | {' | '.join(show(row) for row in layouts.values())} |" for what, show in rows]
+    head = f"| LLaMA 65B, one of {size:,} processes | {' | '.join(layouts)} |\n|---|{'---:|' * len(layouts)}\n"
+    note = (
+        f"<sub>{record['what']}. A plan through the main process: {seconds / 60:.0f} minutes of its time for "
+        f"{format_bytes(plan['gathered_bytes'] * times)} of lists, measured with {plan['processes']} processes, times "
+        f"{times:.0f}.</sub><br>"
+    )
+    return f"{head}{chr(10).join(lines)}\n\n{note}\n{origin(record)}"
+
+
 TABLES = {
     "demo": demo,
     "train_cpu": train_cpu,
@@ -271,6 +300,7 @@ TABLES = {
     "dumps": dumps,
     "encode": encode,
     "convert": convert,
+    "cluster": cluster,
 }
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("[fg]*/*.md")))
 

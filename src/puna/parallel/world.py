@@ -29,7 +29,7 @@ _TIMEOUT = timedelta(hours=2)
 A process that dies is noticed by torchrun at once."""
 
 _FILES = 1024
-"""Files and sockets that a process is allowed besides those that grow with the run: shards, gloo, NCCL's own sockets."""
+"""Files and sockets that a process may need besides those that grow with the run: shards, gloo's and NCCL's sockets."""
 
 Result = TypeVar("Result")
 
