@@ -177,7 +177,7 @@ def _allow_files(size: int, rank: int, local_rank: int) -> None:
     with contextlib.suppress(ValueError, OSError):  # where "unlimited" is more than the system takes
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         allowed = most
-    if resource.RLIM_INFINITY in (allowed, most) or allowed >= needed:
+    if allowed == resource.RLIM_INFINITY or allowed >= needed:
         return
     if local_rank:
         raise SystemExit(EXIT_CODE)

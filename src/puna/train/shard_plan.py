@@ -2,7 +2,7 @@
 
 The library's own plan goes through the main process, which gathers everyone's list, removes what several have, and
 sends each its own list back: at 65B on 2,048 processes 5.9 million entries, a gigabyte each way and eight minutes of
-one thread (bench/cluster.py). But what a process holds is known from its place in the mesh, and so is who else holds it.
+one thread (bench/cluster.py). But a process knows from its place in the mesh what it holds, and who else holds it.
 """
 
 import dataclasses
