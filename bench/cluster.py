@@ -149,7 +149,7 @@ def count_here(how: str) -> dict[str, int]:
     """Sockets and all files that two groups over all processes open in a process, started by torchrun; the most."""
     before = _open()
     if how == "on demand":
-        with joined(group_needed=False) as world:
+        with joined() as world:
             build_mesh(ParallelConfig(), world)
             world.first(lambda: None)
             world.each(None)

@@ -151,9 +151,8 @@ def joined() -> Iterator[World]:
     if size == 1:
         yield World(0, 1, device, None)
         return
-    if size > 1:
-        _allow_files(size, rank, local_rank)
-        os.environ["TORCH_GLOO_LAZY_INIT"] = "1"
+    _allow_files(size, rank, local_rank)
+    os.environ["TORCH_GLOO_LAZY_INIT"] = "1"
     backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
     store, rank, size = next(dist.rendezvous("env://", timeout=_TIMEOUT))
     dist.init_process_group(backend, store=own_store(store, rank, size), rank=rank, world_size=size, timeout=_TIMEOUT)
