@@ -267,6 +267,7 @@ def _timed(bench: Bench, session: Session, steps: int) -> dict[str, Any]:
         "micro_batch_tokens": recipe.train.micro_batch_tokens,
         "precision": recipe.train.precision,
         "recompute": recipe.train.recompute,
+        "float8": recipe.train.float8,
         "pass_ms": one_pass,
         "update_ms": update,
         "tokens_per_second": 1e3 * passes * recipe.train.micro_batch_tokens / whole,
@@ -283,17 +284,20 @@ def one_b(bench: Bench) -> None:
     for micro in (8192, 16_384, 32_768):
         step_figures(bench, bench.recipe("1b", micro), size="1b", system="puna")
     step_figures(bench, bench.recipe("1b", 16_384, precision="bf16-stochastic"), size="1b", system="puna")
+    if not bench.dry:
+        step_figures(bench, bench.recipe("1b", 16_384, float8=True), size="1b", system="puna")
 
 
 def seven_b(bench: Bench) -> None:
     """7B as one GPU can hold it."""
     for micro, train in (
         (16_384, {"precision": "bf16-stochastic"}),
-        (8192, {"precision": "bf16-stochastic"}),
+        (16_384, {"precision": "bf16-stochastic", "float8": True}),
         (2048, {"precision": "bf16"}),
         (4096, {"precision": "bf16", "recompute": "llama"}),
     ):
-        step_figures(bench, bench.recipe("7b", micro, **train), size="7b", system="puna")
+        if not (bench.dry and "float8" in train):
+            step_figures(bench, bench.recipe("7b", micro, **train), size="7b", system="puna")
 
 
 def toggles(bench: Bench) -> None:

@@ -149,6 +149,9 @@ class TrainConfig(Section):
     """fp32 throughout; `bf16`: weights are cast to bfloat16 for the passes, with fp32 weights, sums of gradients and
     optimizer state; `bf16-stochastic`: weights and moments are bfloat16 too, and updates are rounded at random in
     proportion to the distance (Gupta et al. 2015)."""
+    float8: bool = False
+    """Whether the blocks' linear layers multiply in float8, with a scale per row, forward and for the input's gradient
+    (Micikevicius et al. 2022; the weight's gradient stays in bfloat16). Needs a GPU of compute capability 8.9."""
     log_every: Positive = 10
     """Optimizer steps between two lines of metrics."""
 
@@ -358,6 +361,10 @@ class Recipe(Section):
         if self.optim.name == "muon" and self.train.precision == "bf16-stochastic":
             sentence = "optim.name = 'muon' needs float32 weights, train.precision = 'bf16-stochastic' has none"
             conflicts.append((sentence, ["optim.name", "train.precision"]))
+        if self.train.float8 and (tensor > 1 or self.train.precision == "fp32"):
+            field, value = ("parallel.tensor", tensor) if tensor > 1 else ("train.precision", self.train.precision)
+            sentence = f"train.float8 = true scales whole rows of bfloat16 numbers, which {field} = {value!r} has not"
+            conflicts.append((sentence, ["train.float8", field]))
         if self.train.recompute.startswith("budget") and not self.train.compile:
             sentence = f"train.recompute = {self.train.recompute!r} is the compiler's choice and needs train.compile"
             conflicts.append((sentence, ["train.recompute", "train.compile"]))

@@ -1,7 +1,7 @@
 """The layout of a recipe, applied to the decoder from outside, in the one order in which the parts fit together.
 
 1. The model is described on the meta device: no memory, whatever its size.
-2. Tensor parallelism splits the matrices, context parallelism the sequences.
+2. Tensor parallelism splits the matrices, context parallelism the sequences; or products run in float8.
 3. Recomputation goes around each block, compilation around that.
 4. FSDP shards what each device has left (ZeRO-3), over all devices that hold the same; its hooks stay outside of the
    compiled code, and it casts weights to the precision of the passes.
@@ -17,6 +17,7 @@ from puna.config.recipe import Recipe
 from puna.model.init import init_weights
 from puna.model.llama import Llama
 from puna.parallel.context import apply_context_parallel
+from puna.parallel.float8 import apply_float8, check_float8
 from puna.parallel.mesh import Mesh
 from puna.parallel.recompute import apply_recompute
 from puna.parallel.tensor import apply_tensor_parallel
@@ -32,6 +33,9 @@ def build_model(recipe: Recipe, mesh: Mesh, device: torch.device) -> Llama:
         apply_tensor_parallel(model, mesh.tensor_mesh)
     if mesh.context_mesh is not None:
         apply_context_parallel(model, mesh.context_mesh)
+    if recipe.train.float8:
+        check_float8(model, device)
+        apply_float8(model)
     apply_recompute(model, recipe.train.recompute, compile=recipe.train.compile)
     if recipe.train.compile and mesh.tensor_mesh is None and device.type != "cpu":
         # Operator by operator it is twenty passes over the stream in float32; on a CPU that is nothing beside the rest.
@@ -65,7 +69,12 @@ def _shard(model: Llama, mesh: Mesh, precision: str) -> None:
     )
     # One device has nobody to gather from: it casts a block once per pass instead of twice.
     alone = mesh.fsdp_mesh is not None and mesh.fsdp_mesh.size() == 1
-    for block in model.layers:
-        fully_shard(block, mesh=mesh.fsdp_mesh, mp_policy=policy, reshard_after_forward=not alone)
+    # The backward pass begins with the last block, which would be gathered again at once.
+    last = len(model.layers) - 1
+    for number, block in enumerate(model.layers):
+        fully_shard(block, mesh=mesh.fsdp_mesh, mp_policy=policy, reshard_after_forward=not alone and number < last)
+    if model.tok_embeddings.weight is not model.output.weight:
+        # The first block need not wait for the output layer; and no backward pass reads the embedding.
+        fully_shard(model.tok_embeddings, mesh=mesh.fsdp_mesh, mp_policy=policy, reshard_after_forward=False)
     fully_shard(model, mesh=mesh.fsdp_mesh, mp_policy=policy, reshard_after_forward=False)
     register_fsdp_forward_method(model, "hidden")

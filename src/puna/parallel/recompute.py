@@ -67,7 +67,7 @@ def _shape_of_w2(block: Block) -> tuple[int, int]:
 
 
 _KEPT = {
-    "aten::mm", "aten::addmm", "aten::bmm", "puna::causal_attention",
+    "aten::mm", "aten::addmm", "aten::bmm", "aten::_scaled_mm", "puna::causal_attention",
     "aten::_scaled_dot_product_flash_attention_for_cpu", "aten::_scaled_dot_product_flash_attention",
     "aten::_scaled_dot_product_efficient_attention", "aten::_scaled_dot_product_cudnn_attention",
     "aten::_scaled_dot_product_attention_math", "flex_attention",
@@ -80,7 +80,7 @@ def _llama_policy(shape_of_w2: tuple[int, int], context: Any, operator: Any, *in
     name = operator.name() if callable(operator.name) else operator.name
     name = name.partition(".")[0]
     # Nothing in the block reads the last product but the sum that leaves it, whose gradient needs no operand.
-    last = name == "aten::mm" and tuple(inputs[1].shape) == shape_of_w2
+    last = name in ("aten::mm", "aten::_scaled_mm") and tuple(inputs[1].shape) == shape_of_w2
     return CheckpointPolicy.MUST_SAVE if name in _KEPT and not last else CheckpointPolicy.PREFER_RECOMPUTE
 
 

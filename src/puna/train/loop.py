@@ -190,7 +190,8 @@ def _circumstances(recipe: Recipe, mesh: Mesh, world: World) -> dict[str, str]:
         "torch": torch.__version__,
         "threads": str(torch.get_num_threads()) if world.device.type == "cpu" else "",
         "device": torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else "cpu",
-        "numerics": f"{recipe.train.precision}, {'compiled' if recipe.train.compile else 'eager'}",
+        "numerics": f"{recipe.train.precision}{', float8 products' if recipe.train.float8 else ''}, "
+        f"{'compiled' if recipe.train.compile else 'eager'}",
     }
 
 

@@ -2,6 +2,9 @@
 
 A save copies the tensors into the host's memory and gives training back; a thread then writes them, flushes them,
 hashes them and, when every process has, the main process renames the directory. The next save waits for the last one.
+
+From a GPU the copies are under way while training goes on: page-locked memory, made once, takes them on a stream of
+their own, and only the next optimizer step waits for them, on the device.
 """
 
 import threading
@@ -9,11 +12,10 @@ import time
 from copy import deepcopy
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from puna.config.recipe import CheckpointConfig
 from puna.core.errors import StorageError
@@ -21,6 +23,7 @@ from puna.core.files import atomic_directory, discard, storage_errors
 from puna.core.layout import RunDir
 from puna.parallel.world import World
 from puna.train.checkpoint import TrainState, directory_of, list_checkpoints, tensors, write_shards, write_state
+from puna.train.staging import Staging
 
 
 class Saver:
@@ -36,6 +39,7 @@ class Saver:
         self._run, self._config, self._world = run, config, world
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
+        self._staging = Staging(world.device)
 
     def __enter__(self) -> Self:
         return self
@@ -58,7 +62,7 @@ class Saver:
         self.wait()
         named = tensors(model, optimizer)
         if self._config.asynchronous:
-            copies = {name: _copied(tensor) for name, tensor in named.items()}
+            copies = self._staging.copied(named)
             self._thread = threading.Thread(target=self._guarded, args=(deepcopy(state), copies), daemon=True)
             self._thread.start()
         else:
@@ -78,6 +82,10 @@ class Saver:
             error, self._error = self._error, None
             raise error
 
+    def before_update(self) -> None:
+        """Let the device finish the copies before what it is told next; nothing waits here."""
+        self._staging.before_update()
+
     @property
     def failed(self) -> bool:
         """Whether the last save has come to grief; `wait` says how."""
@@ -87,6 +95,7 @@ class Saver:
         try:
             if self._world.device.type == "cuda":
                 torch.cuda.set_device(self._world.device)  # a thread begins on the first one
+            self._staging.wait()
             self._write(state, named)
         except BaseException as error:
             self._error = error
@@ -138,10 +147,3 @@ class Saver:
         for step, path in list_checkpoints(self._run)[: -self._config.keep]:
             if not every or step % every:
                 discard(path)
-
-
-def _copied(tensor: Tensor) -> Any:
-    """A copy in the host's memory that says of itself which part of which tensor it is."""
-    if not isinstance(tensor, DTensor):
-        return tensor.detach().to("cpu", copy=True)
-    return DTensor(tensor.to_local().detach().to("cpu", copy=True), tensor._spec, requires_grad=False)

@@ -220,6 +220,7 @@ def announce(session: Session) -> None:
     session.say(
         f"{recipe.name}: {format_count(parameters(recipe.model).total)} parameters, {format_count(train.tokens)} "
         f"tokens in {recipe.total_steps} steps of {train.batch_tokens} tokens, {train.precision}"
+        f"{' with float8 products' if train.float8 else ''}"
     )
     session.say(f"{device.name}: {device.peak_flops / 1e9:.0f} GFLOP/s at best ({device.peak_source})")
     session.say(

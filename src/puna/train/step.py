@@ -54,6 +54,7 @@ def train_step(session: Session, batches: Iterator[NDArray[np.int64]]) -> Outcom
         session.source_sums = before
     else:
         set_learning_rate(session.optimizer, lr)
+        session.saver.before_update()
         session.optimizer.step(clip_divisor(norm, recipe.optim.clip_norm))
     session.optimizer.zero_grad(set_to_none=True)
     state.step += 1

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from puna.config.recipe import Recipe
+from puna.core.layout import RunDir
 from puna.parallel.apply import build_model
 from puna.parallel.mesh import build_mesh
 from puna.parallel.objective import Objective
@@ -17,6 +19,7 @@ from puna.train.checkpoint import TrainState
 from puna.train.device import Device, find_device
 from puna.train.metrics import NoMetrics
 from puna.train.optimizer import build_optimizer
+from puna.train.saver import Saver
 from puna.train.session import Session
 from puna.train.stability import Monitor
 
@@ -60,12 +63,13 @@ def synthetic_session(recipe: Recipe, world: World, device: Device | None = None
     compiled = recipe.train.compile and device.on_gpu
     optimizer = build_optimizer(model, recipe.optim, recipe.train.precision, recipe.seed, compiled=compiled)
     objective = Objective.of(recipe, model, mesh, BOS)
-    absent: dict[str, Any] = dict.fromkeys(("run", "tokenizer", "display", "saver", "sample"))
+    absent: dict[str, Any] = dict.fromkeys(("run", "tokenizer", "display", "sample"))
     absent["loader"] = RandomTokens(recipe)
     return Session(
         recipe=recipe, world=world, mesh=mesh, device=device, heldout={}, model=model,
         objective=objective, optimizer=optimizer, state=TrainState(data_fingerprint=""),
-        monitor=Monitor(recipe.stability), metrics=NoMetrics(), **absent,
+        monitor=Monitor(recipe.stability), metrics=NoMetrics(),
+        saver=Saver(RunDir(Path()), recipe.checkpoint, world), **absent,
     )  # fmt: skip
 
 
