@@ -6,8 +6,8 @@ Each line of output is a JSON object that stands for itself; a short table follo
     ceilings     matrix products of the models' shapes, attention, a copy: what the rest is measured against
     waits        one real optimizer step with every wait of the host for the device listed; then where its time goes
     1b           tokens/s, MFU and memory beside `puna plan`, by micro-batch and precision; pass and update apart
-    peers        transformers' LLaMA, compiled, in the same run
     7b           the same for 7B, float8 included
+    peers        transformers' LLaMA, compiled, in the same run
     toggles      1B again with one thing taken back at a time
     masks        attention within documents
     checkpoint   how long training stands still for a checkpoint
@@ -21,23 +21,22 @@ MFU counts 6 FLOPs per matrix parameter and causal attention, over the datasheet
 """
 
 import argparse
-import contextlib
-import gc
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from gpu_ceilings import ceilings
+from gpu_common import BATCH, Bench, T, clean, session_of
+from gpu_peers import peers
 
 from puna.config.recipe import Recipe
 from puna.core.files import write_json
@@ -46,143 +45,12 @@ from puna.model.count import flops_per_token, parameters
 from puna.model.plan_layout import CPU, GPU, share_of
 from puna.model.plan_memory import plan_memory
 from puna.parallel.world import World, joined
-from puna.train.device import Device, find_device
 from puna.train.session import Session
 from puna.train.step import train_step
-from puna.train.synthetic import on_random_tokens, synthetic_session
+from puna.train.synthetic import on_random_tokens
 
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parents[1]
-T = 2048
-SIZES: dict[str, dict[str, Any]] = {
-    "1b": {"dim": 2048, "n_layers": 24, "n_heads": 16, "n_kv_heads": 16, "ffn_dim": 5632, "vocab_size": 32_000},
-    "7b": {"dim": 4096, "n_layers": 32, "n_heads": 32, "n_kv_heads": 32, "ffn_dim": 11_008, "vocab_size": 32_000},
-}
-TINY = {"dim": 64, "n_layers": 2, "n_heads": 2, "n_kv_heads": 2, "ffn_dim": 96, "vocab_size": 512}
-BATCH = 2**19
-"""Tokens of an optimizer step: half a million, as small as such models are trained with."""
-
-
-class Bench:
-    """What all sections share: the device, the sizes and where lines go."""
-
-    def __init__(self, world: World, *, dry: bool, until: float) -> None:
-        self.world, self.dry, self.until = world, dry, until
-        self.context = 64 if dry else T
-        self.device = Device(world.device, "cpu", 1e12, "none: a dry run", 1.0, "none") if dry else self._found()
-        self.lines: list[dict[str, Any]] = []
-        self.began = time.perf_counter()
-
-    def _found(self) -> Device:
-        recipe = self.recipe("1b", T)
-        return find_device("bf16", recipe.energy, self.world.device)
-
-    def say(self, what: str, **figures: Any) -> None:
-        """One line."""
-        figures = {name: round(x, 4) if isinstance(x, float) else x for name, x in figures.items()}
-        self.lines.append({"what": what, "at": round(time.perf_counter() - self.began, 1), **figures})
-        print(json.dumps(self.lines[-1]), flush=True)
-
-    def recipe(self, size: str, micro: int, *, batch: int = 0, **train: Any) -> Recipe:
-        """A recipe of a size, with passes of so many tokens."""
-        context = getattr(self, "context", T)
-        micro = micro * context // T
-        train = {"precision": "bf16"} | train
-        batch = (batch or 4 * micro * T // context) * context // T
-        return Recipe.model_validate(
-            {
-                "name": "gpu",
-                "model": (TINY if self.dry else SIZES[size]) | {"context": context},
-                "train": {"tokens": 64 * batch, "batch_tokens": batch, "micro_batch_tokens": micro} | train,
-                "optim": {"warmup_steps": 0},
-            }
-        )
-
-    def milliseconds(self, action: Callable[[], Any], runs: int = 10, warm: int = 3) -> float:
-        """Median of several runs, the device's work included."""
-        runs, warm = (1, 1) if self.dry else (runs, warm)
-        for _ in range(warm):
-            action()
-        times = []
-        for _ in range(runs):
-            self.device.synchronize()
-            started = time.perf_counter()
-            action()
-            self.device.synchronize()
-            times.append(1e3 * (time.perf_counter() - started))
-        return statistics.median(times)
-
-    def random(self, *shape: int) -> torch.Tensor:
-        """Numbers of a normal distribution in bfloat16: products of zeros run faster than any real ones."""
-        return torch.randn(*shape, device=self.world.device, dtype=torch.bfloat16)
-
-
-@contextlib.contextmanager
-def session_of(bench: Bench, recipe: Recipe) -> Iterator[Session]:
-    """A session whose memory is given back."""
-    _clean(bench)
-    session = synthetic_session(recipe, bench.world, bench.device)
-    try:
-        yield session
-    finally:
-        del session
-        _clean(bench)
-
-
-def _clean(bench: Bench) -> None:
-    gc.collect()
-    torch.compiler.reset()
-    if bench.device.on_gpu:
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-
-
-def ceilings(bench: Bench) -> None:
-    """What the machine can do at best."""
-    tokens, square = (64, 64) if bench.dry else (16_384, 8192)
-    left, right = bench.random(square, square), bench.random(square, square)
-    flops = 2 * square**3
-    bench.say("product", of="square", size=square, tflops=flops / bench.milliseconds(lambda: left @ right) / 1e9)
-    for size in SIZES:
-        numbers = TINY if bench.dry else SIZES[size]
-        dim, ffn, heads = numbers["dim"], numbers["ffn_dim"], numbers["n_heads"]
-        shapes = {
-            "wq": (tokens, dim, dim), "wq wk wv": (tokens, dim, 3 * dim), "w1": (tokens, dim, ffn),
-            "w1 w3": (tokens, dim, 2 * ffn), "w2": (tokens, ffn, dim),
-            "output": (tokens // 2, dim, numbers["vocab_size"]),
-        }  # fmt: skip
-        for name, shape in shapes.items():
-            bench.say("product", of=name, size=size, tflops=_product_rates(bench, *shape))
-        bench.say("attention", size=size, **_attention_rates(bench, tokens, heads, dim // heads))
-    source = torch.empty(2**20 if bench.dry else 2**31, dtype=torch.bfloat16, device=bench.world.device)
-    target = torch.empty_like(source)
-    bench.say("copy", tbytes_per_second=4 * source.numel() / bench.milliseconds(lambda: target.copy_(source)) / 1e9)
-
-
-def _product_rates(bench: Bench, rows: int, inner: int, outer: int) -> dict[str, float]:
-    """TFLOP/s of the three products of a linear layer."""
-    x, weight, grad = bench.random(rows, inner), bench.random(outer, inner), bench.random(rows, outer)
-    products = {
-        "forward": lambda: F.linear(x, weight),
-        "input's gradient": lambda: grad @ weight,
-        "weight's gradient": lambda: grad.T @ x,
-    }
-    return {of: round(2 * rows * inner * outer / bench.milliseconds(call) / 1e9, 1) for of, call in products.items()}
-
-
-def _attention_rates(bench: Bench, tokens: int, heads: int, width: int) -> dict[str, float]:
-    """TFLOP/s of causal attention, counting scores below the diagonal and a backward pass as two forward ones."""
-    batch = max(1, tokens // bench.context)
-    q, k, v = (bench.random(batch, bench.context, heads, width).transpose(1, 2).requires_grad_() for _ in range(3))
-    grad = torch.randn_like(q)
-
-    def attend() -> torch.Tensor:
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-
-    forward = bench.milliseconds(attend)
-    both = bench.milliseconds(lambda: torch.autograd.grad(attend(), (q, k, v), grad))
-    flops = 2 * batch * heads * bench.context**2 * width
-    return {"forward_tflops": flops / forward / 1e9, "both_tflops": 3 * flops / both / 1e9}
 
 
 def waits(bench: Bench) -> None:
@@ -231,10 +99,12 @@ def _kind(name: str) -> str:
     return next((kind for kind, marks in words.items() if any(mark in name for mark in marks)), "other")
 
 
-def step_figures(bench: Bench, recipe: Recipe, *, steps: int = 2, **said: Any) -> dict[str, Any]:
+def step_figures(
+    bench: Bench, recipe: Recipe, *, steps: int = 2, shapes_repeat: bool = True, **said: Any
+) -> dict[str, Any]:  # fmt: skip
     """Time of a pass and of what a step adds, and what comes of it in batches of half a million tokens."""
     try:
-        with session_of(bench, recipe) as session:
+        with session_of(bench, recipe, shapes_repeat=shapes_repeat) as session:
             figures = _timed(bench, session, steps)
     except torch.OutOfMemoryError as error:
         bench.say("step", **said, problem=str(error).splitlines()[0][:100])
@@ -256,6 +126,11 @@ def _timed(bench: Bench, session: Session, steps: int) -> dict[str, Any]:
     short = bench.milliseconds(lambda: train_step(session, batches), runs=steps + 1, warm=1)
     session.recipe = recipe
     long = bench.milliseconds(lambda: train_step(session, batches), runs=steps, warm=0)
+    train_step(session, batches)
+    train_step(session, batches)
+    time.sleep(0 if bench.dry else long / 1e3)  # the device is in the middle of the second one
+    power = bench.power()
+    bench.device.synchronize()
     one_pass = (long - short) / (session.passes - 1)
     update = max(0.0, short - one_pass)
     flops = flops_per_token(recipe.model, recipe.model.context)["causal"] * recipe.train.micro_batch_tokens
@@ -276,6 +151,7 @@ def _timed(bench: Bench, session: Session, steps: int) -> dict[str, Any]:
         "memory_gib": bench.device.peak_memory_bytes() / 2**30,
         "planned_gib": planned / 2**30,
         "first_two_steps_s": first,
+        **power,
     }
 
 
@@ -291,10 +167,11 @@ def one_b(bench: Bench) -> None:
 def seven_b(bench: Bench) -> None:
     """7B as one GPU can hold it."""
     for micro, train in (
+        (8192, {"precision": "bf16-stochastic"}),
         (16_384, {"precision": "bf16-stochastic"}),
-        (16_384, {"precision": "bf16-stochastic", "float8": True}),
         (2048, {"precision": "bf16"}),
         (4096, {"precision": "bf16", "recompute": "llama"}),
+        (8192, {"precision": "bf16-stochastic", "float8": True}),
     ):
         if not (bench.dry and "float8" in train):
             step_figures(bench, bench.recipe("7b", micro, **train), size="7b", system="puna")
@@ -307,10 +184,9 @@ def toggles(bench: Bench) -> None:
 
     chunk = bench.recipe("1b", 16_384, loss_chunk_tokens=1024)
     step_figures(bench, chunk, size="1b", system="puna", toggle="loss chunks of 1,024")
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.MATH], set_priority=True):
-        step_figures(bench, recipe, size="1b", system="puna", toggle="flash attention")
+    # What is cached of compiled code does not know of attention's order.
+    with torch._functorch.config.patch(enable_autograd_cache=False):
+        step_figures(bench, recipe, shapes_repeat=False, size="1b", system="puna", toggle="flash attention")
     eager = bench.recipe("1b", 16_384, compile=False)
     step_figures(bench, eager, size="1b", system="puna", toggle="eager")
     step_figures(bench, recipe, size="1b", system="puna", toggle="none, again")
@@ -319,69 +195,6 @@ def toggles(bench: Bench) -> None:
 def masks(bench: Bench) -> None:
     """Attention within documents."""
     step_figures(bench, bench.recipe("1b", 16_384, document_mask=True), size="1b", system="puna", mask="documents")
-
-
-def peers(bench: Bench) -> None:
-    """Transformers' LLaMA, compiled, with PyTorch's attention and fused AdamW: float32 weights under autocast."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    for size in ("1b", "7b"):
-        micros = (16_384, 8192, 4096, 2048)
-        for micro in micros:
-            recipe = bench.recipe(size, micro)
-            _clean(bench)
-            numbers = recipe.model
-            config = LlamaConfig(
-                hidden_size=numbers.dim, num_hidden_layers=numbers.n_layers, num_attention_heads=numbers.n_heads,
-                num_key_value_heads=numbers.n_kv_heads, intermediate_size=numbers.ffn_dim,
-                vocab_size=numbers.vocab_size, max_position_embeddings=numbers.context, attn_implementation="sdpa",
-                use_cache=False,
-            )  # fmt: skip
-            # 7B with float32 weights and moments does not fit into one GPU with what transformers keeps.
-            dtype = torch.float32 if size == "1b" else torch.bfloat16
-            try:
-                figures = _transformers(bench, LlamaForCausalLM, config, recipe, dtype)
-            except torch.OutOfMemoryError as error:
-                bench.say("step", size=size, system="transformers", micro_batch_tokens=micro, problem=str(error)[:100])
-                continue
-            bench.say("step", size=size, system="transformers", **figures)
-            break
-
-
-def _transformers(bench: Bench, kind: Any, config: Any, recipe: Recipe, dtype: torch.dtype) -> dict[str, Any]:
-    with torch.device(bench.world.device):
-        model = kind._from_config(config, dtype=dtype).train()
-    forward = torch.compile(model)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
-    micro = recipe.train.micro_batch_tokens
-    shape = (micro // recipe.model.context, recipe.model.context + 1)
-    tokens_BT = torch.randint(recipe.model.vocab_size, shape, device=bench.world.device)
-
-    def one_pass() -> None:
-        with torch.autocast(bench.world.device.type, torch.bfloat16, enabled=dtype == torch.float32):
-            logits_BTV = forward(tokens_BT[:, :-1]).logits
-            loss = F.cross_entropy(logits_BTV.flatten(0, 1).float(), tokens_BT[:, 1:].flatten())
-        loss.backward()
-
-    def update() -> None:
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-
-    pass_ms = bench.milliseconds(one_pass, runs=5)
-    update_ms = bench.milliseconds(update, runs=3, warm=1)
-    flops = flops_per_token(recipe.model, recipe.model.context)["causal"] * micro
-    passes = BATCH * recipe.model.context // T / micro
-    whole = passes * pass_ms + update_ms
-    memory = bench.device.peak_memory_bytes() / 2**30
-    return {
-        "micro_batch_tokens": micro,
-        "precision": "bf16, weights too" if dtype == torch.bfloat16 else "bf16",
-        "pass_ms": pass_ms,
-        "update_ms": update_ms,
-        "tokens_per_second": 1e3 * passes * micro / whole,
-        "mfu": passes * flops / whole / (bench.device.peak_flops / 1e3),
-        "memory_gib": memory,
-    }
 
 
 def checkpoint(bench: Bench) -> None:
@@ -422,19 +235,14 @@ def demo(bench: Bench, data: Path | None) -> None:
         losses: dict[str, list[float]] = {}
         size = ["train.tokens=81920", "optim.warmup_steps=10", "train.log_every=1", "samples.prompts=[]"]
         size += ["checkpoint.every_steps=10"]
-        for name, hidden, precision in (("cpu", "", "fp32"), ("gpu fp32", None, "fp32"), ("gpu bf16", None, "bf16")):
-            run = str(Path(folder) / name.replace(" ", "-"))
+        for name, hidden, changes in (
+            ("cpu", "", ["train.precision=fp32", "train.compile=false"]),
+            ("gpu-fp32", None, ["train.precision=fp32"]),
+            ("gpu-bf16", None, ["train.precision=bf16"]),
+        ):
+            run = str(Path(folder) / name)
             environment = {} if hidden is None else {"CUDA_VISIBLE_DEVICES": hidden}
-            command = [
-                "train",
-                "demo",
-                *size,
-                f"train.precision={precision}",
-                "--data-dir",
-                str(data),
-                "--run-dir",
-                run,
-            ]
+            command = ["train", "demo", *size, *changes, "--data-dir", str(data), "--run-dir", run]
             done = _puna(command, environment)
             if done.returncode:
                 bench.say("demo", run=name, problem=done.stderr[-300:])
@@ -445,9 +253,8 @@ def demo(bench: Bench, data: Path | None) -> None:
             if name != "cpu" and "cpu" in losses:
                 apart = max(abs(a - b) for a, b in zip(losses["cpu"], losses[name], strict=True))
                 bench.say("demo", run=name, largest_difference_to_cpu=apart)
-        for name in ("gpu-fp32", "gpu-bf16"):
-            done = _puna(["verify-resume", str(Path(folder) / name), "--data-dir", str(data), "--steps", "10"], {})
-            bench.say("verify-resume", run=name, exit=done.returncode, said=(done.stdout + done.stderr)[-240:])
+        done = _puna(["verify-resume", str(Path(folder) / "gpu-bf16"), "--data-dir", str(data), "--steps", "10"], {})
+        bench.say("verify-resume", run="gpu-bf16", exit=done.returncode, said=(done.stdout + done.stderr)[-240:])
 
 
 def _puna(arguments: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -460,7 +267,7 @@ def _puna(arguments: list[str], environment: dict[str, str]) -> subprocess.Compl
 
 
 SECTIONS: dict[str, Callable[..., None]] = {
-    "ceilings": ceilings, "waits": waits, "1b": one_b, "peers": peers, "7b": seven_b, "toggles": toggles,
+    "ceilings": ceilings, "waits": waits, "1b": one_b, "7b": seven_b, "peers": peers, "toggles": toggles,
     "masks": masks, "checkpoint": checkpoint, "demo": demo,
 }  # fmt: skip
 
@@ -474,6 +281,7 @@ def table(lines: list[dict[str, Any]]) -> str:
         name = " ".join(
             str(line.get(key, "")) for key in ("size", "system", "micro_batch_tokens", "precision", "recompute")
         )
+        name += " float8" if line.get("float8") else ""
         name += f" {line.get('toggle') or line.get('mask') or ''}"
         if "pass_ms" not in line:
             rows.append(f"{name:<46}  {line['problem']}")
@@ -518,7 +326,7 @@ def main() -> None:
                     raise
                 traceback.print_exc()
                 bench.say("failed", section=name, error=str(error)[:300])
-            _clean(bench)
+            clean(bench)
     print(table(bench.lines), file=sys.stderr)
     if arguments.record:
         now = datetime.now(UTC)

@@ -25,6 +25,7 @@ from puna.data.card import read_card, with_mixture
 from puna.data.loader import Loader
 from puna.data.shards import TokenShards
 from puna.model.count import flops_per_token
+from puna.ops.attention import gpu_kernels
 from puna.parallel.apply import build_model, reshard
 from puna.parallel.mesh import Mesh, build_mesh
 from puna.parallel.objective import Objective
@@ -81,7 +82,7 @@ def train(
     if resume and force:
         raise TrainError("--resume goes on with a run and --force deletes it; give one of them")
     began = time.perf_counter()
-    with joined() as world, contextlib.ExitStack() as stack:
+    with joined() as world, gpu_kernels(shapes_repeat=True), contextlib.ExitStack() as stack:
         world.first(lambda: check_batch(recipe, world.size))
         mesh = build_mesh(recipe.parallel, world)
         world.first(lambda: stack.enter_context(DirectoryLock(run.root)) and None)
@@ -360,7 +361,7 @@ def _sample(session: Session) -> None:
     session.settle()
     step = session.state.step
     for prompt in session.recipe.samples.prompts:
-        with torch.compiler.set_stance("force_eager"), session.objective.passes():
+        with torch.compiler.set_stance("force_eager"), gpu_kernels(shapes_repeat=False), session.objective.passes():
             text = session.sample(session.model, session.tokenizer, prompt, session.recipe.seed)
         session.metrics.write("sample", step, session.tokens, prompt=prompt, text=text)
         if session.display is not None:

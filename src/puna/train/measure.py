@@ -18,6 +18,7 @@ import torch
 from puna.config.load import load_recipe
 from puna.config.recipe import Recipe
 from puna.model.count import flops_per_token
+from puna.ops.attention import gpu_kernels
 from puna.parallel.world import joined
 from puna.train.device import Device
 from puna.train.gradient import clip_divisor, gradient_norm
@@ -33,7 +34,7 @@ def measure(recipe: Recipe, steps: int) -> dict[str, Any] | None:
     A pass and what follows the last one of a batch are timed apart, because a batch has many passes and one update:
     two optimizer steps of one pass to warm up, then so many of two. None on all processes but the main one.
     """
-    with joined() as world:
+    with joined() as world, gpu_kernels(shapes_repeat=True):
         session = synthetic_session(recipe, world)
         device, mesh, objective = session.device, session.mesh, session.objective
         tokens_BT = random_pass(session)

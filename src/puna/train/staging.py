@@ -45,7 +45,8 @@ class Staging:
                 if name not in self._memory or self._memory[name].shape != local.shape:
                     self._memory[name] = self._made(local)
                 copies[name] = _like(tensor, self._memory[name].copy_(local, non_blocking=True))
-            self._copied = self._stream.record_event()
+            self._copied = torch.cuda.Event()
+            self._copied.record(self._stream)
         return copies
 
     def before_update(self) -> None:
