@@ -41,6 +41,7 @@ TESTED_ELSEWHERE = {
     "train/measure.py": "tests/train/test_tune.py runs it",
     "train/saver.py": "tests/train/test_checkpoint.py saves through it",
     "train/session.py": "tests/train/test_loop.py makes sessions; what it refuses is there too",
+    "train/synthetic.py": "tests/train/test_waiting.py takes its steps, tests/train/test_tune.py measures them",
     "train/step.py": "tests/train/test_loop.py compares its steps with a plain loop",
     "ops/reference.py": "the oracles; tests/ops compares the fast operations and torch's with them",
     "cli/train.py": "declares its arguments and calls cli/stages.py",
