@@ -286,7 +286,33 @@ def cluster() -> str:
     return f"{head}{chr(10).join(lines)}\n\n{note}\n{origin(record)}"
 
 
+def gpu() -> str:
+    """Training on one GPU."""
+    record = newest("gpu")
+    head = (
+        "| model | precision | tokens of a pass | pass | update | tokens/s | MFU | memory |\n"
+        "|---|---|---:|---:|---:|---:|---:|---:|\n"
+    )
+    lines = [
+        f"| {row['size'].upper()} | {row['precision']}{' float8' if row['float8'] else ''} | "
+        f"{row['micro_batch_tokens']:,} | {row['pass_ms']:.0f} ms | {row['update_ms']:.0f} ms | "
+        f"{format_count(row['tokens_per_second'])} | {row['mfu']:.1%} | {row['memory_gib']:.0f} GiB |"
+        for row in record["lines"]
+        if row["what"] == "step" and row.get("toggle", "none") == "none" and "mfu" in row
+    ]
+    before = [
+        f"| {row['size'].upper()} before, sharded | {row['precision']} | {row['micro_batch_tokens']:,} | "
+        f"{row['pass_ms']:.0f} ms | {row['update_ms']:.0f} ms | | {row['mfu_of_a_pass']:.1%} of a pass | |"
+        for row in record.get("before", {}).get("lines", [])
+        if row["what"] == "pass" and row["precision"] == "bf16"
+    ]
+    note = f"<sub>{record['device']}, torch {record['packages']['torch']}"
+    note += f"; {record['how']}.</sub><br>" if "how" in record else ".</sub><br>"
+    return f"{head}{chr(10).join(lines + before)}\n\n{note}\n{origin(record)}"
+
+
 TABLES = {
+    "gpu": gpu,
     "demo": demo,
     "train_cpu": train_cpu,
     "samples": samples,
