@@ -112,3 +112,17 @@ def test_pattern_that_python_warns_about_is_accepted_quietly() -> None:
 def test_name_that_is_no_plain_directory_is_refused(name: str) -> None:
     with pytest.raises(ValidationError, match="name"):
         Recipe(name=name)
+
+
+@pytest.mark.parametrize(
+    ("train", "parallel", "sentence"),
+    [
+        ({"float8": True}, {"tensor": 2}, "scales whole rows, which parallel.tensor = 2 would split"),
+        ({"float8": True, "precision": "fp32"}, {}, "is for passes in bfloat16, train.precision = 'fp32' has none"),
+    ],
+)
+def test_float8_is_refused_where_it_cannot_be(train: dict, parallel: dict, sentence: str) -> None:
+    values = {"name": "x", "train": {"tokens": 2**32, **train}, "parallel": parallel, "optim": {"warmup_steps": 1}}
+    with pytest.raises(ValidationError, match=sentence):
+        Recipe.model_validate(values)
+    assert Recipe.model_validate(values | {"parallel": {}, "train": {"tokens": 2**32, "float8": True}}).train.float8

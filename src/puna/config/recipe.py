@@ -361,10 +361,12 @@ class Recipe(Section):
         if self.optim.name == "muon" and self.train.precision == "bf16-stochastic":
             sentence = "optim.name = 'muon' needs float32 weights, train.precision = 'bf16-stochastic' has none"
             conflicts.append((sentence, ["optim.name", "train.precision"]))
-        if self.train.float8 and (tensor > 1 or self.train.precision == "fp32"):
-            field, value = ("parallel.tensor", tensor) if tensor > 1 else ("train.precision", self.train.precision)
-            sentence = f"train.float8 = true scales whole rows of bfloat16 numbers, which {field} = {value!r} has not"
-            conflicts.append((sentence, ["train.float8", field]))
+        if self.train.float8 and tensor > 1:
+            sentence = f"train.float8 = true scales whole rows, which parallel.tensor = {tensor} would split"
+            conflicts.append((sentence, ["train.float8", "parallel.tensor"]))
+        if self.train.float8 and self.train.precision == "fp32":
+            sentence = "train.float8 = true is for passes in bfloat16, train.precision = 'fp32' has none"
+            conflicts.append((sentence, ["train.float8", "train.precision"]))
         if self.train.recompute.startswith("budget") and not self.train.compile:
             sentence = f"train.recompute = {self.train.recompute!r} is the compiler's choice and needs train.compile"
             conflicts.append((sentence, ["train.recompute", "train.compile"]))

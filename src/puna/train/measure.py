@@ -52,8 +52,9 @@ def measure(recipe: Recipe, steps: int) -> dict[str, Any] | None:
                 session.optimizer.zero_grad(set_to_none=True)
             of_updates[-1] -= sum(of_passes[-1 if step < WARM_UP else -2 :])
         one_pass, update = (statistics.median(times[WARM_UP:]) for times in (of_passes, of_updates))
-        passes = recipe.train.batch_tokens // (recipe.train.micro_batch_tokens * mesh.batches)
-        rate = recipe.train.batch_tokens / (max(1, passes) * one_pass + update)
+        tokens = recipe.train.micro_batch_tokens * mesh.batches
+        passes = max(1, recipe.train.batch_tokens // tokens)
+        rate = passes * tokens / (passes * one_pass + update)
         flops = flops_per_token(recipe.model, recipe.model.context)["causal"]
         memory = world.largest(device.peak_memory_bytes())
         if not world.main:
