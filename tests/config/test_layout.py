@@ -2,7 +2,8 @@
 
 import pytest
 
-from puna.config.layout import check_batch, resolved_shard
+from puna.config.layout import check_batch, largest_micro_batch, resolved_shard
+from puna.config.load import load_recipe
 from puna.config.recipe import ParallelConfig, Recipe
 from puna.core.errors import TrainError
 
@@ -30,3 +31,27 @@ def test_batch_that_devices_cannot_share_equally_is_refused(tiny: Recipe):
     check_batch(tiny, 2)
     with pytest.raises(TrainError, match=r"not a multiple of train.micro_batch_tokens = 128 on each of 4 devices"):
         check_batch(tiny, 4)
+
+
+def test_refusal_names_the_micro_batch_that_fits():
+    """The paper's own machine: 4M tokens on 2,048 devices are one sequence of 2,048 for each."""
+    recipe = load_recipe("llama-65b").recipe
+    with pytest.raises(TrainError) as refused:
+        check_batch(recipe, 2048)
+    assert str(refused.value.hint).startswith("train.micro_batch_tokens=2048, or use fewer devices")
+    check_batch(load_recipe("llama-65b", ["train.micro_batch_tokens=2048"]).recipe, 2048)
+
+
+def test_refusal_names_no_micro_batch_where_none_fits():
+    recipe = load_recipe("llama-65b").recipe
+    for devices in (3, 4096):
+        with pytest.raises(TrainError) as refused:
+            check_batch(recipe, devices)
+        assert str(refused.value.hint).startswith("use fewer devices")
+
+
+@pytest.mark.parametrize(("batches", "micro"), [(1, 16384), (128, 16384), (256, 16384), (512, 8192), (3, None)])
+def test_largest_micro_batch_is_the_largest_of_all_that_could_be(batches: int, micro: int | None):
+    recipe = load_recipe("llama-65b").recipe
+    could = [size for size in range(2048, 16384 + 1, 2048) if 4_194_304 % (size * batches) == 0]
+    assert largest_micro_batch(recipe, batches) == micro == max(could, default=None)

@@ -30,8 +30,20 @@ def check_batch(recipe: Recipe, devices: int) -> None:
     batches = recipe.parallel.replicate * resolved_shard(recipe.parallel, devices)
     once = recipe.train.micro_batch_tokens * batches
     if recipe.train.batch_tokens % once:
+        fewer = "use fewer devices for batches (parallel.tensor, parallel.context)"
+        fits = largest_micro_batch(recipe, batches)
         raise TrainError(
             f"train.batch_tokens = {recipe.train.batch_tokens} is not a multiple of train.micro_batch_tokens = "
             f"{recipe.train.micro_batch_tokens} on each of {batches} devices, {once} in all",
-            hint="lower train.micro_batch_tokens, or use fewer devices for batches (parallel.tensor, parallel.context)",
+            hint=f"train.micro_batch_tokens={fits}, or {fewer}" if fits else fewer,
         )
+
+
+def largest_micro_batch(recipe: Recipe, batches: int) -> int | None:
+    """The largest micro-batch, up to the recipe's, with which so many devices share a batch; None where none does."""
+    context, train = recipe.model.context, recipe.train
+    rows, rest = divmod(train.batch_tokens, context * batches)
+    if rest or not rows:
+        return None
+    most = train.micro_batch_tokens // context
+    return context * max(part for part in range(1, min(most, rows) + 1) if rows % part == 0)
