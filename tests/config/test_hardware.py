@@ -31,6 +31,33 @@ def test_every_form_has_its_own_datasheets_figures(
 
 
 @pytest.mark.parametrize(
+    ("driver_name", "memory", "inside", "outside", "product"),
+    # Both directions of NVLink or PCI Express, and Gbit/s of an adapter; the same datasheets and NVIDIA DGX A100's,
+    # H100's and H200's. TFLOP/s of the best-shaped product: Bekman, "Machine Learning Engineering".
+    [
+        ("NVIDIA A100-SXM4-80GB", 2039e9, 600e9, 200, 271.2e12),
+        ("NVIDIA A100-SXM4-40GB", 1555e9, 600e9, 200, 271.2e12),
+        ("NVIDIA A100 80GB PCIe", 1935e9, 64e9, 200, 252.9e12),
+        ("NVIDIA A100-PCIE-40GB", 1555e9, 64e9, 200, 252.9e12),
+        ("NVIDIA H100 80GB HBM3", 3350e9, 900e9, 400, 794.5e12),
+        ("NVIDIA H100 PCIe", 2000e9, 128e9, 400, None),
+        ("NVIDIA H100 NVL", 3900e9, 128e9, 400, None),
+        ("NVIDIA H200", 4800e9, 900e9, 400, 794.5e12),
+        ("NVIDIA H200 NVL", 4800e9, 128e9, 400, None),
+    ],
+)
+def test_every_form_has_its_memorys_and_links_rates(
+    driver_name: str, memory: float, inside: float, outside: float, product: float | None
+):
+    gpu = find_gpu(driver_name)
+    assert gpu is not None
+    assert gpu.memory_bytes_per_s == memory
+    assert gpu.node.bytes_per_s == inside / 2
+    assert gpu.network.bytes_per_s == outside * 1e9 / 8
+    assert gpu.product_share * gpu.bf16_flops == pytest.approx(product or 0.803 * gpu.bf16_flops, rel=2e-3)
+
+
+@pytest.mark.parametrize(
     "name", ["NVIDIA H100 80GB HBM3 MIG 1g.10gb", "NVIDIA H100", "NVIDIA GH200 480GB", "NVIDIA GeForce RTX 4090", ""]
 )
 def test_parts_relatives_and_strangers_are_not_known(name: str):

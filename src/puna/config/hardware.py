@@ -1,4 +1,4 @@
-"""What known GPUs can do, draw and hold, by NVIDIA's datasheets; and what is assumed of a CPU.
+"""What known GPUs can do, draw, hold and send, by NVIDIA's datasheets; and what is assumed of a CPU.
 
 Rates are dense: datasheets give twice of it for sparse matrices. A datasheet's GB of memory are GiB, of which the
 driver keeps about a hundredth.
@@ -13,6 +13,25 @@ WATTS_PER_CORE = 3.5
 
 
 @dataclass(frozen=True)
+class Link:
+    """What carries messages from one device to the next."""
+
+    name: str
+    bytes_per_s: float
+    """Of each device, in one direction."""
+    hop_s: float
+    """From one device of a ring to the next, for messages that are long: NCCL's own figure for its tuning (ring,
+    protocol Simple; NCCL 2.26, src/graph/tuning.cc)."""
+
+
+# Datasheets count both directions: half of NVLink's 600 and 900 GB/s, of PCI Express's 64 and 128.
+NVLINK_3, NVLINK_4 = Link("NVLink", 300e9, 3.4e-6), Link("NVLink", 450e9, 3.4e-6)
+PCIE_4, PCIE_5 = Link("PCI Express", 32e9, 5.7e-6), Link("PCI Express", 64e9, 5.7e-6)
+# One adapter for each GPU: NVIDIA DGX A100 (eight of 200 Gbit/s), DGX H100 and H200 (eight of 400), datasheets.
+HDR, NDR = Link("network", 25e9, 14e-6), Link("network", 50e9, 14e-6)
+
+
+@dataclass(frozen=True)
 class Gpu:
     """One form of a GPU."""
 
@@ -23,25 +42,37 @@ class Gpu:
     watts: float
     """The most that it draws."""
     memory_bytes: int
+    memory_bytes_per_s: float
+    node: Link
+    """To the others of its machine: NVLink through switches where it is SXM; PCI Express for cards, whose bridges join
+    two or four at most."""
+    network: Link
+    """To other machines, as in NVIDIA's own of that generation; those that hold cards differ."""
+    product_share: float
+    """Of the rate, what the best-shaped matrix product reaches: measured by Bekman, "Machine Learning Engineering",
+    maximum achievable matmul FLOPS (A100 SXM 271.2, PCIe 252.9, H100 SXM 794.5, H200 the same, TFLOP/s). The other
+    cards were not measured there; they get their generation's."""
 
     def flops(self, precision: str) -> float:
         """FLOP/s that count as 100 % in `train.precision`."""
         return self.fp32_flops if precision == "fp32" else self.bf16_flops
 
 
+_A100, _H100 = (312e12, 19.5e12), (989e12, 66.9e12)
+
 GPUS = {
     # NVIDIA A100 datasheet (2021)
-    "A100-SXM4-80GB": Gpu(312e12, 19.5e12, 400.0, 80 * GIB),
-    "A100-SXM4-40GB": Gpu(312e12, 19.5e12, 400.0, 40 * GIB),
-    "A100 80GB PCIe": Gpu(312e12, 19.5e12, 300.0, 80 * GIB),
-    "A100-PCIE-40GB": Gpu(312e12, 19.5e12, 250.0, 40 * GIB),
+    "A100-SXM4-80GB": Gpu(*_A100, 400.0, 80 * GIB, 2039e9, NVLINK_3, HDR, product_share=0.869),
+    "A100-SXM4-40GB": Gpu(*_A100, 400.0, 40 * GIB, 1555e9, NVLINK_3, HDR, product_share=0.869),
+    "A100 80GB PCIe": Gpu(*_A100, 300.0, 80 * GIB, 1935e9, PCIE_4, HDR, product_share=0.811),
+    "A100-PCIE-40GB": Gpu(*_A100, 250.0, 40 * GIB, 1555e9, PCIE_4, HDR, product_share=0.811),
     # NVIDIA H100 architecture whitepaper (2022), table 2; the NVL form: H100 datasheet (2024)
-    "H100 80GB HBM3": Gpu(989e12, 66.9e12, 700.0, 80 * GIB),
-    "H100 PCIe": Gpu(756e12, 51.2e12, 350.0, 80 * GIB),
-    "H100 NVL": Gpu(835e12, 60e12, 400.0, 94 * GIB),
+    "H100 80GB HBM3": Gpu(*_H100, 700.0, 80 * GIB, 3350e9, NVLINK_4, NDR, product_share=0.803),
+    "H100 PCIe": Gpu(756e12, 51.2e12, 350.0, 80 * GIB, 2000e9, PCIE_5, NDR, product_share=0.803),
+    "H100 NVL": Gpu(835e12, 60e12, 400.0, 94 * GIB, 3900e9, PCIE_5, NDR, product_share=0.803),
     # NVIDIA H200 datasheet (2024)
-    "H200": Gpu(989e12, 66.9e12, 700.0, 141 * GIB),
-    "H200 NVL": Gpu(835e12, 60e12, 600.0, 141 * GIB),
+    "H200": Gpu(*_H100, 700.0, 141 * GIB, 4800e9, NVLINK_4, NDR, product_share=0.803),
+    "H200 NVL": Gpu(835e12, 60e12, 600.0, 141 * GIB, 4800e9, PCIE_5, NDR, product_share=0.803),
 }
 """By the driver's name for them, without the `NVIDIA` that newer drivers put in front. The names are whole: a part of
 a divided GPU (MIG) is called otherwise and has none of these rates."""
