@@ -58,12 +58,22 @@ def test_muon_remembers_one_momentum_of_the_blocks_matrices_and_adamws_two_of_th
 
 
 @pytest.mark.parametrize(
-    ("precision", "devices", "grouped", "alone"),
-    [("fp32", 1, False, True), ("bf16-stochastic", 1, False, True), ("bf16", 1, True, True), ("fp32", 2, True, False)],
-)
-def test_weights_are_gathered_where_they_are_sharded_or_cast(precision: str, devices: int, grouped: bool, alone: bool):
+    ("precision", "devices", "grouped", "copied"),
+    [
+        ("fp32", 1, False, False), ("bf16-stochastic", 1, False, False), ("bf16", 1, False, True),
+        ("fp32", 2, True, False), ("bf16", 2, True, False),
+    ],
+)  # fmt: skip
+def test_several_devices_gather_weights_and_one_copies_them_where_it_casts(
+    precision: str, devices: int, grouped: bool, copied: bool
+):
     share = share_of(recipe(train={"precision": precision}), devices, GPU)
-    assert (share.grouped, share.alone) == (grouped, alone)
+    assert (share.grouped, share.copied, share.alone) == (grouped, copied, devices == 1)
+
+
+def test_devices_that_share_only_products_have_nobody_to_gather_from():
+    share = share_of(recipe(parallel={"tensor": 2}), 2, GPU)
+    assert (share.grouped, share.alone) == (True, True)
 
 
 def test_layout_of_another_size_is_refused_with_both_numbers():

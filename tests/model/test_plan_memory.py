@@ -54,10 +54,10 @@ PARAMETERS = 4 * BLOCK + 2 * 1024 * 64 + 64
 
 def test_one_gpu_in_bf16_by_hand():
     loss = moment(planned(train=ONE_PASS), "loss")
-    assert bytes_of(loss, "weights") - bytes_of(loss, "weights of all blocks") == 4 * PARAMETERS
+    assert bytes_of(loss, "weights") - bytes_of(loss, "copies of the weights") == 4 * PARAMETERS
     assert bytes_of(loss, "optimizer state") == 8 * PARAMETERS
-    assert bytes_of(loss, "embedding and output layer gathered") == 2 * (2 * 1024 * 64 + 64)
-    assert bytes_of(loss, "weights of all blocks") == 2 * 4 * BLOCK
+    assert bytes_of(loss, "copies of the weights") == 2 * (PARAMETERS - 1024 * 64)
+    assert bytes_of(loss, "copy of the output layer") == 2 * 1024 * 64
     assert bytes_of(loss, "last norm") == 1024 * (64 * 4 + 64 * 2 + 4 + 64 * 2)
     assert bytes_of(loss, "logits of a chunk") == (4 + 4) * 1024 * 1024
     assert bytes_of(loss, "gradient of the output layer") == 4 * 1024 * 64
@@ -70,6 +70,21 @@ def test_one_gpu_in_bf16_by_hand():
         12 * PARAMETERS + 2 * PARAMETERS + 4 * 1024 * block + 1024 * (64 * 8 + 4) + 8 * 2**20 + 6 * 2**16 + 2 * 2**16
     )
     assert loss.bytes == everything
+
+
+def test_one_device_adds_up_bfloat16_gradients_one_tensor_at_a_time():
+    memory = planned()
+    for name in ("backward pass, last block", "backward pass, first block"):
+        assert bytes_of(moment(memory, name), "before it is added up") == 2 * 64 * 192
+    assert bytes_of(moment(memory, "backward pass, embedding"), "before it is added up") == 2 * 1024 * 64
+    assert bytes_of(moment(memory, "optimizer step"), "gradients") == 4 * PARAMETERS
+    assert not any("gathered" in term.name for moment in memory.moments for term in moment.terms)
+
+
+def test_tied_output_layer_has_a_copy_that_lasts_as_the_embedding():
+    loss = moment(planned(model={"tie_embeddings": True}), "loss")
+    assert bytes_of(loss, "copies of the weights") == 2 * (PARAMETERS - 1024 * 64)
+    assert not any("copy of the output layer" in term.name for term in loss.terms)
 
 
 def test_one_cpu_in_fp32_by_hand():
@@ -110,9 +125,11 @@ def test_bfloat16_holds_the_next_chunks_logits_where_there_are_several_and_they_
 
 def test_sharded_weights_are_gathered_two_blocks_at_a_time_and_reduced_one_at_a_time():
     last = moment(planned(4), "backward pass, last block")
-    assert bytes_of(last, "weights of a block and the next one") == 2 * 2 * BLOCK
+    assert bytes_of(last, "weights of two blocks") == 2 * 2 * BLOCK
     assert bytes_of(last, "gradients of a block, not yet reduced") == (2 + 4) * BLOCK
     assert bytes_of(last, "gradient of the output layer, not yet reduced") == 2 * 1024 * 64
+    forward = moment(planned(4), "forward pass")
+    assert bytes_of(forward, "weights of three blocks") == 2 * 3 * BLOCK
     end = moment(planned(4), "backward pass, embedding")
     assert bytes_of(end, "gradients of embedding and output layer") == (2 + 4) * (2 * 1024 * 64 + 64)
 
@@ -195,12 +212,29 @@ def test_policies_need_less_the_more_they_compute_again(train: dict[str, Any], k
     assert full <= llama <= none
 
 
+def test_forward_pass_holds_a_block_at_its_widest_where_little_of_it_is_kept():
+    share = share_of(recipe(train={"recompute": "full"}), 4, GPU)
+    forward = moment(plan_memory(share), "forward pass")
+    stream = 2 * 1024 * 64
+    assert bytes_of(forward, "aren't kept") == 3 * 2 * 1024 * 192 + stream
+    assert bytes_of(moment(planned(4), "forward pass"), "aren't kept") == 0
+
+
+def test_layers_that_are_fewer_than_three_are_all_that_is_gathered():
+    two = moment(planned(4, model={"n_layers": 2}), "forward pass")
+    assert bytes_of(two, "weights of two blocks") == 2 * 2 * BLOCK
+    pair = moment(planned(2, parallel={"tensor": 2}), "forward pass")
+    share = share_of(recipe(parallel={"tensor": 2}), 2, GPU)
+    assert bytes_of(pair, "weights of all blocks") == 2 * 4 * share.block
+
+
 def test_llama_7b_state_is_sixteen_bytes_per_parameter_and_two_more_for_the_passes():
     from puna.config.load import load_recipe
 
     share: Share = share_of(load_recipe("llama-7b").recipe, 1, GPU)
     step = moment(plan_memory(share), "optimizer step")
-    assert step.bytes == pytest.approx((4 + 8 + 4 + 2) * 6_738_415_616)
+    # The output layer has no lasting copy.
+    assert step.bytes == (4 + 8 + 4 + 2) * 6_738_415_616 - 2 * 32000 * 4096
     assert total(kept_compiled(share)) < total(kept_in_eager(share))
 
 

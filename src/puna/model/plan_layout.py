@@ -30,13 +30,21 @@ class Share:
 
     @property
     def grouped(self) -> bool:
-        """Whether sharding takes part: on one device only where it casts weights for the passes."""
-        return self.devices > 1 or self.recipe.train.precision == "bf16"
+        """Whether sharding takes part: where there are several devices."""
+        return self.devices > 1
 
     @property
     def alone(self) -> bool:
         """Whether nobody has anything to gather from: then the cast weights stay from the first pass to the step."""
         return self.replicate * self.weight_devices == 1
+
+    @property
+    def copied(self) -> bool:
+        """Whether a device without others keeps bfloat16 copies of its weights for the passes of a step.
+
+        All but an output layer of its own has one, made once per step; that layer is cast in every pass.
+        """
+        return self.devices == 1 and self.recipe.train.precision == "bf16"
 
     @property
     def passes(self) -> int:

@@ -1,7 +1,8 @@
 """Where the memory of a device goes at the moments of a step at which most of it is taken; no torch.
 
 Every term is a tensor, or a set of like tensors, of the code that it names. Checked against measured peaks on a CPU by
-bench/plan.py. Sharded weights are gathered one block ahead (FSDP2, torch.distributed.fsdp.fully_shard).
+bench/plan.py. Sharded weights are gathered one block ahead (FSDP2, torch.distributed.fsdp.fully_shard); in the forward
+pass a third block may be there, which is done but whose memory waits for the stream of the messages.
 """
 
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ GAPS = {
 """Eager and compiled, by policy: what glibc's allocator holds on a CPU without using it, as a share of what is used.
 Activations leave holes into which gradients settle that stay longer, most of all where blocks are computed again. No
 formula: the middle of the same record's measurements."""
+
+UNADDED = "a bfloat16 gradient before it is added up in float32"
+"""Of one tensor: on a device without others no second one exists at that time."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +73,19 @@ def plan_memory(share: Share) -> Memory:
     first = gradients if accumulates else Term(
         "gradients so far", 0 if share.grouped else share.weight_bytes * (output + share.block)
     )  # fmt: skip
+    before = [gradients] if accumulates else []
+    two = _gathered(share, 2)
     moments = {
-        "loss": [*([gradients] if accumulates else []), *activations, *_last_norm(share), *_loss(share)],
-        "backward pass, last block": [first, *activations, again, flight, *_unreduced_block(share)],
+        "forward pass": [*before, *activations, *_passing(share, total(activations) // layers), *_gathered(share, 3)],
+        "loss": [*before, *activations, *_last_norm(share), *_loss(share), *two],
+        "backward pass, last block": [first, *activations, again, flight, *_unreduced_block(share), *two],
         "backward pass, first block": [
-            so_far, Term("one block's activations", own), flight, *_unreduced_block(share)
+            so_far, Term("one block's activations", own), flight, *_unreduced_block(share), *two
         ],
         "backward pass, embedding": [
-            gradients, Term("gradient of the stream, twice", 2 * sizes(share).stream), *_unreduced_ends(share)
+            gradients, Term("gradient of the stream, twice", 2 * sizes(share).stream), *_unreduced_ends(share), *two
         ],
-        "optimizer step": [gradients, *_optimizer_workspace(share)],
+        "optimizer step": [gradients, *_optimizer_workspace(share), *two],
     }  # fmt: skip
     staged = share.recipe.checkpoint.asynchronous and share.kind != CPU
     return Memory(
@@ -97,7 +104,7 @@ def _with_gaps(share: Share, terms: list[Term]) -> list[Term]:
 
 def _held(share: Share) -> list[Term]:
     """What stays all the time."""
-    train, layers, c = share.recipe.train, share.recipe.model.n_layers, share.matrix_bytes
+    train, c = share.recipe.train, share.matrix_bytes
     terms = [
         Term("weights", share.weight_bytes * share.held),
         Term(f"optimizer state ({share.recipe.optim.name})", share.optimizer_state),
@@ -106,14 +113,32 @@ def _held(share: Share) -> list[Term]:
         terms.insert(0, Term("Python, torch and scratch memory", PROCESS_BYTES[train.compile]))
         if share.recipe.checkpoint.asynchronous:
             terms.append(Term("copy of the state that is being written", share.state))
+    if share.copied:
+        own = 0 if share.recipe.model.tie_embeddings else share.vocabulary * share.recipe.model.dim
+        terms.append(Term("bfloat16 copies of the weights for the passes", c * (share.held - own)))
     if share.grouped:
-        blocks = layers if share.alone else min(2, layers)
-        what = "all blocks" if share.alone else "a block and the next one"
         terms.append(Term("embedding and output layer gathered for the passes", c * share.ends))
-        terms.append(Term(f"weights of {what} gathered for the passes", c * blocks * share.block))
         if share.replicate > 1 and share.passes > 1:
             terms.append(Term("gradients that replicas have not added up yet", 4 * share.held))
     return terms
+
+
+def _gathered(share: Share, ahead: int) -> list[Term]:
+    """Weights of so many blocks, or of all where nobody has anything to gather from and they stay."""
+    if not share.grouped:
+        return []
+    layers = share.recipe.model.n_layers
+    blocks = layers if share.alone else min(ahead, layers)
+    what = "all" if share.alone else {1: "one", 2: "two", 3: "three"}[blocks]
+    plural = "s" if share.alone or blocks > 1 else ""
+    return [Term(f"weights of {what} block{plural} gathered for the passes", share.matrix_bytes * blocks * share.block)]
+
+
+def _passing(share: Share, kept_of_one: int) -> list[Term]:
+    """What a block holds at its widest while it runs forward, beyond what it keeps."""
+    s = sizes(share)
+    widest = 3 * s.hidden + s.gathered + s.stream
+    return [Term("tensors of a block that aren't kept", max(0, widest - kept_of_one))]
 
 
 def _last_norm(share: Share) -> list[Term]:
@@ -133,6 +158,8 @@ def _loss(share: Share) -> list[Term]:
         Term("gradient of the output layer", 4 * weight),
         Term("gradient of what it reads", share.matrix_bytes * share.tokens * dim),
     ]
+    if share.copied and not share.recipe.model.tie_embeddings:
+        terms.append(Term("bfloat16 copy of the output layer", 2 * weight))
     if narrow:
         next_logits = logits if chunk < share.tokens else 0
         terms.append(Term("a chunk's part of that gradient, or the next one's logits", 2 * max(weight, next_logits)))
@@ -140,11 +167,16 @@ def _loss(share: Share) -> list[Term]:
 
 
 def _unreduced_block(share: Share) -> list[Term]:
-    """Gradients of gathered weights until sharding has added them up over the devices, block by block."""
+    """Gradients of a block in the dtype of the passes until they are added up in that of the sums.
+
+    Sharding adds them up over the devices, block by block; a device without others tensor by tensor.
+    """
+    c, config = share.matrix_bytes, share.recipe.model
+    if share.copied:
+        return [Term(UNADDED, c * max(config.dim * config.ffn_dim, config.dim * config.n_heads * config.head_dim))]
     if not share.grouped:
         return []
-    c = share.matrix_bytes
-    output = Term("gradient of the output layer, not yet reduced", c * share.vocabulary * share.recipe.model.dim)
+    output = Term("gradient of the output layer, not yet reduced", c * share.vocabulary * config.dim)
     return [output, Term("gradients of a block, not yet reduced, and the message", (c + 4) * share.block)]
 
 
@@ -153,8 +185,10 @@ def _unreduced_ends(share: Share) -> list[Term]:
     if share.grouped:
         name = "gradients of embedding and output layer, not yet reduced, and the message"
         return [Term(name, (share.matrix_bytes + 4) * share.ends)]
-    output = share.matrix_bytes * share.vocabulary * share.recipe.model.dim
-    return [Term("the embedding's gradient before it is added up", output)] if share.passes > 1 else []
+    embedding = share.matrix_bytes * share.vocabulary * share.recipe.model.dim
+    if share.copied:
+        return [Term(UNADDED, embedding)]
+    return [Term("the embedding's gradient before it is added up", embedding)] if share.passes > 1 else []
 
 
 def _optimizer_workspace(share: Share) -> list[Term]:
