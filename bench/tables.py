@@ -8,10 +8,16 @@ rewrites what stands between `<!-- table: NAME -->` and `<!-- end -->`; a test f
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from puna.config.hardware import Gpu, Link
+from puna.config.load import load_recipe
 from puna.core.units import format_bytes, format_carbon, format_count, format_duration, format_energy
+from puna.model.plan import plan
+from puna.model.plan_links import Links
+from puna.model.plan_target import find_target, rates_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -311,6 +317,43 @@ def gpu() -> str:
     return f"{head}{chr(10).join(lines + before)}\n\n{note}\n{origin(record)}"
 
 
+def published_speeds() -> list[dict[str, Any]]:
+    """Training speeds that others have published, each with the plan for what they ran."""
+    rows = json.loads((ROOT / "bench" / "published_speeds.json").read_text(encoding="utf-8"))["rows"]
+    for row in rows:
+        recipe = load_recipe(row["recipe"], row["overrides"]).recipe
+        options = {name: row.get(name) for name in ("node_devices", "network_gbps")}
+        if isinstance(row["device"], str):
+            target = find_target(row["device"], recipe, row["devices"], **options)
+        else:
+            # No device of ours, but its figures can be put in the same place.
+            about, link = row["device"], Link(*row["device"]["link"])
+            flops, share, memory = about["flops"], about["product_share"], about["memory_bytes_per_s"]
+            gpu = Gpu(flops, flops, 0.0, about["memory_bytes"], memory, link, link, product_share=share)
+            target = replace(
+                find_target("a100", recipe, row["devices"]), name=about["name"], peak_flops=flops,
+                memory_bytes=about["memory_bytes"], rates=rates_of(gpu, recipe.train.precision),
+                links=Links(link, link, row["node_devices"]),
+            )  # fmt: skip
+        row["plan"] = plan(recipe, target, row["devices"])
+        row["estimated"] = row["plan"].speed.tokens_per_second / row["devices"]
+    return rows
+
+
+def published() -> str:
+    """What `puna plan` estimates for runs whose speed is known."""
+    lines = []
+    for row in published_speeds():
+        device = row["device"] if isinstance(row["device"], str) else row["device"]["name"]
+        lines.append(
+            f"| {row['system']} {row['size']}, {row['devices']:,} {device} | {row['how']} | {row['published']:,} | "
+            f"{row['estimated']:,.0f} | {row['estimated'] / row['published'] - 1:+.0%} | {row['plan'].speed.mfu:.1%} |"
+        )
+    head = "| run | as planned | published tokens/s | estimated | off by | estimated MFU |\n"
+    head += "|---|---|---:|---:|---:|---:|\n"
+    return head + "\n".join(lines) + "\n\n<sub>`bench/published_speeds.json` has every row's recipe and source.</sub>"
+
+
 TABLES = {
     "gpu": gpu,
     "demo": demo,
@@ -327,6 +370,7 @@ TABLES = {
     "encode": encode,
     "convert": convert,
     "cluster": cluster,
+    "published": published,
 }
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("[fg]*/*.md")))
 

@@ -17,11 +17,15 @@ def test_plan_of_7b_is_plain_text_on_stdout_with_all_figures():
     assert (result.returncode, result.stderr) == (0, "")
     lines = {line[: line.find("  ", 2)].strip(): line for line in result.stdout.splitlines() if line}
     assert "6.74B" in lines["parameters"]
-    assert "48.5%" in lines["utilisation (MFU)"]
+    assert "estimated from model, layout and hardware" in lines["utilisation (MFU)"]
+    assert "passes" in lines["optimizer step"]
+    for name in ("matrix products", "attention", "waiting for other devices", "traffic", "weights gathered"):
+        assert name in lines
     assert "does not fit: 80.0 GiB there; bf16, recompute none; 8 shards" in lines["memory per device"]
     for name in ("weights", "optimizer state (adamw)", "gradients", "tokens/s", "time", "disk", "energy", "carbon"):
         assert name in lines
     assert "\n  train.recompute=full  (" in result.stdout
+    assert "other arithmetic" in result.stdout
     assert "\x1b" not in result.stdout
 
 
@@ -42,6 +46,26 @@ def test_json_is_one_object_and_obeys_the_arguments():
     assert (found["speed"]["mfu"], found["device"]["peak_flops"], found["energy"]) == (0.25, 1e15, None)
 
 
+def test_network_and_machines_change_time_and_traffic():
+    arguments = ("open_lm_7b", "--device", "A100-SXM4-40GB", "--devices", "256", "--json")
+    usual, slow, small = (
+        json.loads(puna(*arguments, *more).stdout)
+        for more in ((), ("--network-gbps", "25"), ("--devices-per-node", "4"))
+    )
+    assert slow["speed"]["seconds"] > usual["speed"]["seconds"]
+    sent = [sum(kind["network_bytes"] for kind in plan["speed"]["step"]["traffic"]) for plan in (usual, slow, small)]
+    assert sent[0] == sent[1]
+    # Half as many devices share the way out.
+    assert sent[2] == pytest.approx(2 * sent[0])
+
+
+def test_one_device_and_a_utilisation_that_is_given_have_no_traffic_to_show():
+    assert "traffic" not in puna("llama-7b", "--device", "h200").stdout
+    given = puna("llama-7b", "--devices", "8", "--mfu", "0.4").stdout
+    assert "traffic" not in given
+    assert "optimizer step" not in given
+
+
 def test_power_that_nobody_knows_is_said_so():
     assert "give the device's power with energy.device_watts" in puna("llama-7b", "--device", "1e15").stdout
 
@@ -53,6 +77,10 @@ def test_power_that_nobody_knows_is_said_so():
         (["llama-7b", "--mfu", "1.5"], ["--mfu 1.5", "at most 1"]),
         (["llama-7b", "--mfu", "nan"], ["--mfu nan"]),
         (["llama-7b", "parallel.tensor=2", "--devices", "3"], ["but the number of processes is 3", "--devices"]),
+        (["llama-7b", "--network-gbps", "0"], ["--network-gbps 0", "above 0"]),
+        (["llama-7b", "--network-gbps", "nan"], ["--network-gbps nan"]),
+        (["llama-7b", "--network-gbps", "100", "--device", "1e15"], ["--network-gbps needs a known GPU"]),
+        (["llama-65b", "--devices", "2048"], ["not a multiple", "train.micro_batch_tokens=2048"]),
         (["lama-7b"], ["did you mean 'llama-7b'?"]),
     ],
 )

@@ -9,7 +9,9 @@ import pytest
 from puna.config.load import load_recipe
 from puna.config.recipe import Recipe
 from puna.core.errors import TrainError
-from puna.model.plan import Plan, changes, plan
+from puna.model.count import flops_per_token
+from puna.model.plan import Plan, plan
+from puna.model.plan_changes import changes
 from puna.model.plan_target import GPU_UTILISATION, find_target
 
 
@@ -22,11 +24,29 @@ def llama_65b(**options: Any) -> Plan:
     return planned("llama-65b", "train.micro_batch_tokens=2048", devices=2048, **options)
 
 
-def test_llama_65b_takes_21_days_on_2048_a100s_at_380_tokens_per_second_each():
-    """Touvron et al. 2023, section 2.4."""
-    found = llama_65b()
+def test_llama_65b_takes_about_21_days_on_2048_a100s_at_about_380_tokens_per_second_each():
+    """Touvron et al. 2023, section 2.4; in the layout of its released files, eight devices to a product."""
+    found = planned("llama-65b", "parallel.tensor=8", devices=2048)
+    assert found.speed.tokens_per_second / 2048 == pytest.approx(380, rel=0.07)
+    assert found.speed.seconds / 86400 == pytest.approx(21, rel=0.07)
+    assert found.verdict == "tight"
+
+
+def test_the_papers_utilisation_stands_for_gpus_of_which_only_the_peak_is_known():
+    found = planned("llama-65b", "train.micro_batch_tokens=2048", devices=2048, device="312e12")
     assert found.speed.tokens_per_second / 2048 == pytest.approx(380, rel=0.002)
     assert found.speed.seconds / 86400 == pytest.approx(21, abs=0.25)
+    assert found.speed.step is None
+
+
+def test_utilisation_of_a_known_gpu_is_that_of_the_models_flops_in_the_time_of_a_step():
+    found = planned("llama-7b", devices=64)
+    step = found.speed.step
+    assert step is not None
+    flops = flops_per_token(found.recipe.model, 2048)["causal"] * 4_194_304
+    assert found.speed.mfu == pytest.approx(flops / 64 / step.seconds / 312e12)
+    assert found.speed.tokens_per_second == pytest.approx(4_194_304 / step.seconds)
+    assert found.speed.seconds == pytest.approx(found.recipe.total_steps * step.seconds)
 
 
 @pytest.mark.parametrize(
@@ -58,14 +78,16 @@ def test_time_is_that_of_the_flops_at_the_utilisation_that_is_given():
 
 
 def test_what_is_computed_again_slows_the_run_but_not_where_the_utilisation_is_given():
-    none, full = (planned("llama-7b", f"train.recompute={policy}") for policy in ("none", "full"))
+    none, full = (planned("llama-7b", f"train.recompute={policy}", device="1e15") for policy in ("none", "full"))
     assert none.speed.mfu == GPU_UTILISATION
     # A forward pass of all but the output layer is a third more, or nearly so.
     assert none.speed.mfu / full.speed.mfu == pytest.approx(4 / 3, abs=0.01)
-    every, half = (planned("llama-7b", f"train.recompute={policy}") for policy in ("every-2", "budget=0.5"))
+    every, half = (
+        planned("llama-7b", f"train.recompute={policy}", device="1e15") for policy in ("every-2", "budget=0.5")
+    )
     assert none.speed.mfu / every.speed.mfu == pytest.approx(7 / 6, abs=0.005)
     assert half.speed.mfu == pytest.approx(every.speed.mfu)
-    assert planned("llama-7b", "train.recompute=llama").speed.mfu == none.speed.mfu
+    assert planned("llama-7b", "train.recompute=llama", device="1e15").speed.mfu == none.speed.mfu
     assert planned("llama-7b", "train.recompute=full", mfu=0.3).speed.mfu == 0.3
 
 
@@ -108,29 +130,6 @@ def test_checkpoints_that_stay_are_those_of_a_run_played_through(steps: int, eve
     assert planned("demo", *overrides).disk.kept == len(there)
 
 
-def test_every_change_that_is_advised_fits_and_7b_fits_on_no_single_a100():
-    one = planned("llama-7b")
-    assert one.verdict == "does not fit"
-    advised = changes(one)
-    # 18 bytes per parameter are there whatever the passes do.
-    assert advised
-    assert all("--devices" in words for words, _ in advised)
-    eight = planned("llama-7b", devices=8)
-    advised = changes(eight)
-    assert {"train.recompute=llama", "train.recompute=full"} <= {words for words, _ in advised}
-    for words, size in advised:
-        overrides = [word for word in words.split() if word.startswith(("train.", "parallel."))]
-        devices = int(words.partition("--devices ")[2].split()[0]) if "--devices" in words else 8
-        again = planned("llama-7b", *overrides, devices=devices)
-        assert (again.verdict, again.memory.peak.bytes) == ("fits", size)
-
-
-def test_run_that_fits_needs_no_advice_and_unknown_memory_gives_none():
-    assert changes(planned("llama-7b", "train.recompute=full", devices=8)) == []
-    unknown = planned("llama-7b", device="1e15")
-    assert (unknown.verdict, changes(unknown)) == ("", [])
-
-
 def test_memory_above_nine_tenths_is_called_tight():
     recipe = load_recipe("llama-7b").recipe
     found = planned("llama-7b", devices=8)
@@ -157,6 +156,10 @@ def test_json_has_every_figure_and_adds_up():
     assert values["memory"]["bytes"] == max(values["memory"]["moments"].values())
     assert values["flops"]["run"]["param"] == pytest.approx(values["flops"]["per_token"]["param"] * values["tokens"])
     assert values["layout"] == {"replicate": 1, "shard": 2048, "context": 1, "tensor": 1}
+    step = values["speed"]["step"]
+    spent = sum(part["seconds"] for part in step["parts"])
+    assert step["seconds"] == pytest.approx(spent + step["exposed_seconds"])
+    assert step["exposed_seconds"] == pytest.approx(sum(kind["exposed_seconds"] for kind in step["traffic"]))
     assert values["energy"]["kgco2eq"] == pytest.approx(values["energy"]["kwh"] * 0.385)
 
 

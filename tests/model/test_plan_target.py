@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from puna.config.hardware import HDR, NDR, NVLINK_3
 from puna.config.load import load_recipe
 from puna.config.recipe import Recipe
 from puna.core.errors import ConfigError
 from puna.model import plan_target
+from puna.model.plan_kernels import Rates
+from puna.model.plan_links import Links
 from puna.model.plan_target import find_target, sgemm_rate
 
 RECORD = Path(__file__).parents[2] / "bench" / "results" / "train_cpu_2026-11-21.json"
@@ -28,9 +31,32 @@ def test_gpu_is_known_by_its_short_name_and_by_its_drivers(llama: Recipe, name: 
     assert target.memory_bytes == 80 * 2**30
 
 
+def test_rates_and_links_of_a_known_gpu_are_shares_of_its_datasheets(llama: Recipe):
+    target = find_target("a100", llama, 8)
+    assert target.rates == Rates(products=0.869 * 312e12, attention=0.5 * 312e12, memory=0.9 * 2039e9)
+    assert target.links == Links(NVLINK_3, HDR, 8)
+    fp32 = find_target("a100", load_recipe("llama-7b", ["train.precision=fp32"]).recipe, 8)
+    assert fp32.rates == Rates(products=0.869 * 19.5e12, attention=0.5 * 19.5e12, memory=0.9 * 2039e9)
+
+
+def test_network_and_size_of_machines_can_be_given(llama: Recipe):
+    links = find_target("h100", llama, 8, node_devices=4, network_gbps=100).links
+    assert links is not None
+    assert (links.node_devices, links.network.bytes_per_s, links.network.hop_s) == (4, 12.5e9, NDR.hop_s)
+
+
+@pytest.mark.parametrize("name", ["cpu", "4e14", "b100"])
+def test_network_of_a_device_of_which_little_is_known_is_refused(llama: Recipe, name: str):
+    with pytest.raises(ConfigError, match=f"--network-gbps needs a known GPU, of a100, .*; --device is {name}"):
+        find_target(name, llama, 8, network_gbps=100)
+    with pytest.raises(ConfigError, match="--devices-per-node needs a known GPU"):
+        find_target(name, llama, 8, node_devices=4)
+
+
 def test_rate_of_arithmetic_is_a_gpu_of_unknown_memory_and_power(llama: Recipe):
     target = find_target("4e14", llama, 1)
     assert (target.peak_flops, target.memory_bytes, target.watts) == (4e14, None, None)
+    assert (target.rates, target.links) == (None, None)
 
 
 @pytest.mark.parametrize("name", ["b100", "", "nan", "inf", "-1e12", "0", "a100 "])

@@ -15,8 +15,17 @@ def plan(
     overrides: Overrides = None,
     devices: int = typer.Option(0, "--devices", min=0, help="How many.  \\[default: the layout's]", show_default=False),
     device: str = typer.Option("a100", "--device", help="a100, h100, h200, cpu (this machine's), or FLOP/s of one."),
+    node_devices: int | None = typer.Option(
+        None, "--devices-per-node", min=1, help="GPUs of one machine.  \\[default: 8]", show_default=False
+    ),
+    network_gbps: float | None = typer.Option(
+        None,
+        "--network-gbps",
+        help="Gbit/s of each GPU to other machines.  \\[default: 200 for A100, 400 for H100 and H200]",
+        show_default=False,
+    ),
     mfu: float | None = typer.Option(
-        None, "--mfu", help="Model FLOPs over the peak rate, such as 0.4.  \\[default: LLaMA 65B's]", show_default=False
+        None, "--mfu", help="Model FLOPs over the peak rate, such as 0.4.  \\[default: estimated]", show_default=False
     ),
     show: Show = False,
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
@@ -29,9 +38,12 @@ def plan(
 
     if mfu is not None and not 0 < mfu <= 1:
         raise ConfigError([f"--mfu {mfu:g}: expected a share of the peak rate, above 0 and at most 1"])
+    if network_gbps is not None and not 0 < network_gbps < float("inf"):
+        raise ConfigError([f"--network-gbps {network_gbps:g}: expected Gbit/s above 0, such as 200"])
     layout = resolved.parallel
     devices = devices or layout.replicate * max(1, layout.shard) * layout.context * layout.tensor
-    planned = make_plan(resolved, find_target(device, resolved, devices), devices, mfu)
+    target = find_target(device, resolved, devices, node_devices=node_devices, network_gbps=network_gbps)
+    planned = make_plan(resolved, target, devices, mfu)
     if as_json:
         import json
 
@@ -43,8 +55,9 @@ def plan(
 def describe(plan: "Plan") -> list[str]:
     """The plan as lines for people."""
     rows: list[tuple[str, str, str]] = []
-    for section in (_parameters, _work, _memory, _disk, _energy):
-        rows += [*section(plan), ("", "", "")]
+    for section in (_parameters, _work, _step, _traffic, _memory, _disk, _energy):
+        if lines := section(plan):
+            rows += [*lines, ("", "", "")]
     names, values = (max(len(row[column]) for row in rows) for column in (0, 1))
     lines = [f"{name:<{names}}  {value:>{values}}  {remark}".rstrip() for name, value, remark in rows[:-1]]
     devices = f"{plan.share.devices} x {plan.target.name}" if plan.share.devices > 1 else plan.target.name
@@ -80,6 +93,44 @@ def _work(plan: "Plan") -> list[tuple[str, str, str]]:
         ("tokens/s", format_count(speed.tokens_per_second), f"{on_each} on each device"),
         ("time", format_duration(speed.seconds), "without validation, checkpoints and failures"),
     ]  # fmt: skip
+
+
+def _step(plan: "Plan") -> list[tuple[str, str, str]]:
+    if (step := plan.speed.step) is None:
+        return []
+    passes = plan.share.passes
+    each = f"{_duration(step.seconds / passes)} for each of {passes} passes" if passes > 1 else "1 pass"
+    rows = [("optimizer step", _duration(step.seconds), each)]
+    rows += [(f"  {part.name}", _duration(part.seconds), f"{part.seconds / step.seconds:.1%}") for part in step.parts]
+    waiting = step.exposed_seconds
+    if step.traffic:
+        rows.append(("  waiting for other devices", _duration(waiting), f"{waiting / step.seconds:.1%}"))
+    return rows
+
+
+def _traffic(plan: "Plan") -> list[tuple[str, str, str]]:
+    """What each device sends in a step."""
+    from puna.core.units import format_bytes
+
+    step, links = plan.speed.step, plan.target.links
+    if step is None or links is None or not step.traffic:
+        return []
+    total = sum(kind.node_bytes + kind.network_bytes for kind in step.traffic)
+    network = f"network of {links.network.bytes_per_s * 8 / 1e9:g} Gbit/s"
+    about = f"per device and step; {links.node_devices} in a machine by {links.node.name}, beyond it {network} each"
+    rows = [("traffic", format_bytes(round(total)), about)]
+    for kind in step.traffic:
+        over = {links.node.name: kind.node_bytes, "the network": kind.network_bytes}
+        used = {link: size for link, size in over.items() if size}
+        ways = " and ".join(used if len(used) == 1 else (f"{format_bytes(round(used[link]))} {link}" for link in used))
+        time = f"{_duration(kind.seconds)}, {_duration(kind.exposed_seconds)} of it waited for"
+        rows.append((f"  {kind.name}", format_bytes(round(sum(used.values()))), f"over {ways}; {time}"))
+    return rows
+
+
+def _duration(seconds: float) -> str:
+    """Of a part of a step: in milliseconds below one second."""
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
 
 
 def _memory(plan: "Plan") -> list[tuple[str, str, str]]:
@@ -131,10 +182,13 @@ def _energy(plan: "Plan") -> list[tuple[str, str, str]]:
 
 def _what_to_change(plan: "Plan") -> list[str]:
     from puna.core.units import format_bytes
-    from puna.model.plan import changes
+    from puna.model.plan_changes import changes
 
     if plan.verdict in ("", "fits"):
         return []
-    ways = [f"  {words}  ({format_bytes(size)})" for words, size in changes(plan)]
+    ways = []
+    for way in changes(plan):
+        known = [format_bytes(way.bytes), f"MFU {way.mfu:.1%}" if way.mfu else "", way.remark]
+        ways.append(f"  {way.words}  ({', '.join(filter(None, known))})")
     found = ways or ["  nothing that was tried: a smaller model, or devices with more memory"]
     return ["", "what would fit, cheapest in speed first:", *found]

@@ -1,16 +1,16 @@
 """What a run will take before anything runs: parameters, FLOPs, time, memory, disk, energy, carbon; no torch."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from puna.config.energy import energy_and_carbon
 from puna.config.recipe import Recipe
-from puna.core.errors import TrainError
 from puna.model.count import flops_per_token, parameters
 from puna.model.plan_layout import CPU, Share, share_of
 from puna.model.plan_memory import Memory, plan_memory
 from puna.model.plan_target import Target
+from puna.model.plan_time import StepTime, step_time
 
 CONVENTION = "causal"
 """Of `puna.model.count.flops_per_token`, in which utilisation is given."""
@@ -18,8 +18,8 @@ CONVENTION = "causal"
 TIGHT = 0.9
 """Share of a device's memory above which the driver's context, gaps between tensors and messages may not fit too."""
 
-_MOST_DOUBLINGS = 14
-"""Of the number of devices, when looking for one at which a run fits."""
+ESTIMATED = "estimated from model, layout and hardware"
+"""Where a utilisation comes from that was neither given nor measured."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Speed:
     tokens_per_second: float
     """Of all devices together."""
     seconds: float
+    step: StepTime | None
+    """Where the time of an optimizer step goes; None where the utilisation was given, or is one for all layouts."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Plan:
     @property
     def verdict(self) -> str:
         """`fits`, `tight` or `does not fit`; empty where the device's memory is unknown."""
-        return _verdict(self.memory.peak.bytes, self.target.memory_bytes)
+        return verdict(self.memory.peak.bytes, self.target.memory_bytes)
 
     @property
     def energy(self) -> tuple[float, float] | None:
@@ -86,14 +88,14 @@ class Plan:
         energy = self.energy
         return {
             "recipe": self.recipe.name,
-            "device": vars(target),
+            "device": asdict(target),
             "devices": share.devices,
             "layout": {name: getattr(share, name) for name in ("replicate", "shard", "context", "tensor")},
             "parameters": vars(counts) | {"total": counts.total},
             "tokens": self.tokens,
             "steps": self.recipe.total_steps,
             "flops": {"per_token": per_token, "run": {name: flops * self.tokens for name, flops in per_token.items()}},
-            "speed": vars(self.speed) | {"convention": CONVENTION},
+            "speed": asdict(self.speed) | {"convention": CONVENTION, "step": _step(self.speed.step)},
             "memory": {
                 "bytes": peak.bytes,
                 "moment": peak.name,
@@ -115,79 +117,48 @@ def plan(recipe: Recipe, target: Target, devices: int, mfu: float | None = None)
         recipe: What to train.
         target: One device.
         devices: How many there are.
-        mfu: Model FLOPs (convention `causal`) over the peak rate; None takes the target's utilisation and leaves out
-            what recomputation takes of it.
+        mfu: Model FLOPs (convention `causal`) over the peak rate; None estimates it (`puna.model.plan_time`), or
+            takes the target's utilisation less what recomputation takes where no more is known of it.
 
     Raises:
         TrainError: The layout has another number of devices, or they cannot share the batch.
     """
     share = share_of(recipe, devices, target.kind)
-    return Plan(recipe, target, share, plan_memory(share), _speed(recipe, target, devices, mfu), _disk(recipe))
+    return Plan(recipe, target, share, plan_memory(share), speed_of(share, target, mfu), _disk(recipe))
 
 
-def changes(found: Plan) -> list[tuple[str, int]]:
-    """Overrides with which a run fits that does not, and the memory that it takes then; cheapest in speed first."""
-    if found.target.memory_bytes is None or found.verdict == "fits":
-        return []
-    recipe, here = found.recipe, found.share.devices
-    policy = recipe.train.recompute
-    stronger = [name for name in ("llama", "full") if name != policy and (name == "full" or policy == "none")]
-    tries = [[(change, here) for change in _smaller_passes(recipe, policy)]]
-    for name in stronger if policy != "full" else []:
-        tries.append([({"recompute": name}, here)])
-        tries.append([(change, here) for change in _smaller_passes(recipe, name)])
-    if found.target.kind != CPU:
-        more = (here << power for power in range(1, _MOST_DOUBLINGS))
-        tries.append([(change, count) for count in more for change in [{}, *_smaller_passes(recipe, policy)]])
-    ways = [_first_that_fits(found, candidates) for candidates in tries]
-    return list(dict.fromkeys(way for way in ways if way))
-
-
-def _first_that_fits(found: Plan, candidates: list[tuple[dict[str, Any], int]]) -> tuple[str, int] | None:
-    """The first of these changes to `train` and numbers of devices with which the run fits, in words."""
-    layout = found.recipe.parallel
-    for change, devices in candidates:
-        values = found.recipe.model_dump()
-        values["train"] |= change
-        words = [f"train.{key}={value}" for key, value in change.items() if value != getattr(found.recipe.train, key)]
-        if devices != found.share.devices:
-            values["parallel"]["shard"] = 0
-            words += [f"--devices {devices}", *(["parallel.shard=0"] if layout.shard else [])]
-        try:
-            memory = plan_memory(share_of(Recipe.model_validate(values), devices, found.target.kind))
-        except TrainError:
-            continue
-        if _verdict(memory.peak.bytes, found.target.memory_bytes) == "fits":
-            return " ".join(words), memory.peak.bytes
-    return None
-
-
-def _smaller_passes(recipe: Recipe, policy: str) -> list[dict[str, Any]]:
-    """Micro-batches below the recipe's, largest first, under the policy."""
-    rows = recipe.train.micro_batch_tokens // recipe.model.context
-    return [
-        {"recompute": policy, "micro_batch_tokens": smaller * recipe.model.context}
-        for smaller in range(rows - 1, 0, -1)
-        if rows % smaller == 0
-    ]
-
-
-def _verdict(needed: int, there: int | None) -> str:
+def verdict(needed: int, there: int | None) -> str:
+    """What memory that is needed comes to on a device that has so much."""
     if there is None:
         return ""
     return "does not fit" if needed > there else "tight" if needed > TIGHT * there else "fits"
 
 
-def _speed(recipe: Recipe, target: Target, devices: int, mfu: float | None) -> Speed:
-    flops = flops_per_token(recipe.model, recipe.model.context)[CONVENTION]
-    source = "given"
-    if mfu is None:
+def speed_of(share: Share, target: Target, mfu: float | None = None) -> Speed:
+    """How fast the recipe trains in its layout; arguments as for `plan`."""
+    recipe, step = share.recipe, None
+    flops, source = flops_per_token(recipe.model, recipe.model.context)[CONVENTION], "given"
+    if mfu is None and target.rates is not None and target.links is not None:
+        step, source = step_time(share, target.rates, target.links), ESTIMATED
+        mfu = recipe.train.batch_tokens * flops / (step.seconds * target.peak_flops * share.devices)
+    elif mfu is None:
         extra = _computed_again(recipe)
         mfu, source = target.utilisation / (1 + extra), target.utilisation_source
         if extra:
             source += f", less {extra:.0%} of FLOPs that are computed again"
-    rate = mfu * target.peak_flops * devices / flops
-    return Speed(mfu, source, rate, recipe.total_steps * recipe.train.batch_tokens / rate)
+    rate = mfu * target.peak_flops * share.devices / flops
+    return Speed(mfu, source, rate, recipe.total_steps * recipe.train.batch_tokens / rate, step)
+
+
+def _step(step: StepTime | None) -> dict[str, Any] | None:
+    if step is None:
+        return None
+    return {
+        "seconds": step.seconds,
+        "exposed_seconds": step.exposed_seconds,
+        "parts": [vars(part) for part in step.parts],
+        "traffic": [vars(kind) for kind in step.traffic],
+    }
 
 
 def _computed_again(recipe: Recipe) -> float:

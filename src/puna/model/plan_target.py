@@ -4,16 +4,21 @@ import math
 import time
 from dataclasses import dataclass
 
-from puna.config.hardware import GPUS, SHORT_NAMES, WATTS_PER_CORE, find_gpu
+from puna.config.hardware import GPUS, SHORT_NAMES, WATTS_PER_CORE, Gpu, Link, find_gpu
 from puna.config.recipe import Recipe
 from puna.core.errors import ConfigError
 from puna.core.records import machine
+from puna.model.plan_kernels import ATTENTION_SHARE, MEMORY_SHARE, Rates
 from puna.model.plan_layout import CPU, GPU
+from puna.model.plan_links import Links
 
 GPU_UTILISATION = 0.485
 """Share of the peak rate that the matrix products and causal attention of LLaMA 65B took: 380 tokens/s on each A100
 (Touvron et al. 2023, section 2.4), 398 GFLOP per token, 312 TFLOP/s."""
 GPU_SOURCE = "LLaMA 65B's on A100s (380 tokens/s, section 2.4)"
+
+NODE_DEVICES = 8
+"""GPUs of a machine: NVIDIA's DGX and HGX."""
 
 CPU_UTILISATION = {True: 0.83, False: 0.82}
 """Compiled and eager, of the rate of a large product: bench/results/train_cpu_2026-11-21.json."""
@@ -38,32 +43,48 @@ class Target:
     memory_bytes: int | None
     """None where nobody said."""
     utilisation: float
-    """Share of the peak that the FLOPs that are really computed take, those of recomputation included."""
+    """Share of the peak that the FLOPs that are really computed take, those of recomputation included; where `rates`
+    don't say it better."""
     utilisation_source: str
+    rates: Rates | None = None
+    """What its kernels do per second; None where only the peak is known."""
+    links: Links | None = None
+    """How it reaches others; None where `rates` is."""
 
 
-def find_target(name: str, recipe: Recipe, devices: int) -> Target:
+def find_target(
+    name: str, recipe: Recipe, devices: int, *, node_devices: int | None = None, network_gbps: float | None = None
+) -> Target:
     """The device of that name.
 
     Args:
         name: `a100`, `h100`, `h200`, a name as the driver has it, `cpu` for this machine's, or FLOP/s of a GPU.
         recipe: Its precision decides the rate; its energy.device_watts counts more than a datasheet's.
         devices: Processes that share a CPU.
+        node_devices: GPUs of a machine; None is `NODE_DEVICES`.
+        network_gbps: Of each GPU to other machines, in Gbit/s; None is that of NVIDIA's own machines.
 
     Raises:
-        ConfigError: The name is none of these.
+        ConfigError: The name is none of these, or the network of a device is given of which too little else is known.
     """
     own_watts, precision = recipe.energy.device_watts, recipe.train.precision
     said = "energy.device_watts" if own_watts else ""
-    if name.lower() == CPU:
-        return _this_cpu(recipe, devices)
-    gpu = find_gpu(SHORT_NAMES.get(name.lower(), name))
+    full = SHORT_NAMES.get(name.lower(), name)
+    gpu = find_gpu(full)
     if gpu is not None:
-        full = SHORT_NAMES.get(name.lower(), name)
         return Target(
             full, GPU, gpu.flops(precision), "datasheet", own_watts or gpu.watts, said or "datasheet",
-            gpu.memory_bytes, GPU_UTILISATION, GPU_SOURCE,
+            gpu.memory_bytes, GPU_UTILISATION, GPU_SOURCE, rates_of(gpu, precision),
+            _links(gpu, node_devices, network_gbps),
         )  # fmt: skip
+    if given := [
+        option
+        for option, value in (("--devices-per-node", node_devices), ("--network-gbps", network_gbps))
+        if value is not None
+    ]:
+        raise ConfigError([f"{given[0]} needs a known GPU, of {', '.join([*SHORT_NAMES, *GPUS])}; --device is {name}"])
+    if name.lower() == CPU:
+        return _this_cpu(recipe, devices)
     try:
         flops = float(name)
     except ValueError:
@@ -74,6 +95,23 @@ def find_target(name: str, recipe: Recipe, devices: int) -> Target:
     return Target(
         f"{flops:.3g} FLOP/s", GPU, flops, "given", own_watts, said or "unknown", None, GPU_UTILISATION, GPU_SOURCE
     )
+
+
+def rates_of(gpu: Gpu, precision: str) -> Rates:
+    """What kernels do per second on the GPU in `train.precision`."""
+    peak = gpu.flops(precision)
+    return Rates(
+        products=gpu.product_share * peak,
+        attention=ATTENTION_SHARE * peak,
+        memory=MEMORY_SHARE * gpu.memory_bytes_per_s,
+    )
+
+
+def _links(gpu: Gpu, node_devices: int | None, network_gbps: float | None) -> Links:
+    network = gpu.network
+    if network_gbps is not None:
+        network = Link(network.name, network_gbps * 1e9 / 8, network.hop_s)
+    return Links(gpu.node, network, node_devices or NODE_DEVICES)
 
 
 def _this_cpu(recipe: Recipe, processes: int) -> Target:

@@ -1,0 +1,96 @@
+"""What would make a run fit into its devices' memory that does not; no torch."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from puna.config.recipe import Recipe
+from puna.core.errors import TrainError
+from puna.model.plan import Plan, speed_of, verdict
+from puna.model.plan_layout import CPU, share_of
+from puna.model.plan_memory import plan_memory
+
+OTHER_ARITHMETIC = "other arithmetic: weights, moments and a step's sums of gradients are bfloat16, rounded at random"
+"""What a run in `bf16-stochastic` pays for its memory; not speed."""
+
+_MOST_DOUBLINGS = 14
+"""Of the number of devices, when looking for one at which a run fits."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to make a run fit."""
+
+    words: str
+    """Overrides and options of the command line."""
+    bytes: int
+    """Memory that a device takes then."""
+    mfu: float | None
+    """The utilisation then; None where it isn't estimated."""
+    remark: str = ""
+
+
+def changes(found: Plan) -> list[Way]:
+    """Ways to make a run fit that does not.
+
+    Those on the devices that there are come first, fastest first where the plan estimates speed; else in the order in
+    which they usually cost it. Last those with more devices.
+    """
+    if found.target.memory_bytes is None or found.verdict == "fits":
+        return []
+    recipe, here = found.recipe, found.share.devices
+    policy = recipe.train.recompute
+    stronger = [name for name in ("llama", "full") if name != policy and (name == "full" or policy == "none")]
+    tries: list[list[dict[str, Any]]] = [_smaller_passes(recipe, policy)]
+    for name in stronger if policy != "full" else []:
+        if name == "full":
+            tries.append(_in_bfloat16(recipe, policy))
+        tries += [[{"recompute": name}], _smaller_passes(recipe, name)]
+    if policy == "full":
+        tries.append(_in_bfloat16(recipe, policy))
+    ways = [_first_that_fits(found, [(change, here) for change in candidates]) for candidates in tries]
+    ways.sort(key=lambda way: -(way.mfu or 0.0) if way else 0.0)
+    if found.target.kind != CPU:
+        more = (here << power for power in range(1, _MOST_DOUBLINGS))
+        doubled = [(change, count) for count in more for change in [{}, *_smaller_passes(recipe, policy)]]
+        ways.append(_first_that_fits(found, doubled))
+    return list({way.words: way for way in ways if way}.values())
+
+
+def _first_that_fits(found: Plan, candidates: list[tuple[dict[str, Any], int]]) -> Way | None:
+    """The first of these changes to `train` and numbers of devices with which the run fits."""
+    layout = found.recipe.parallel
+    for change, devices in candidates:
+        values = found.recipe.model_dump()
+        values["train"] |= change
+        words = [f"train.{key}={value}" for key, value in change.items() if value != getattr(found.recipe.train, key)]
+        if devices != found.share.devices:
+            values["parallel"]["shard"] = 0
+            words += [f"--devices {devices}", *(["parallel.shard=0"] if layout.shard else [])]
+        try:
+            share = share_of(Recipe.model_validate(values), devices, found.target.kind)
+        except TrainError:
+            continue
+        memory = plan_memory(share)
+        if verdict(memory.peak.bytes, found.target.memory_bytes) == "fits":
+            speed = speed_of(share, found.target)
+            remark = OTHER_ARITHMETIC if "precision" in change else ""
+            return Way(" ".join(words), memory.peak.bytes, speed.mfu if speed.step else None, remark)
+    return None
+
+
+def _in_bfloat16(recipe: Recipe, policy: str) -> list[dict[str, Any]]:
+    """All of the training in bfloat16, which costs no speed, with passes as large as fit; AdamW alone can do it."""
+    if recipe.train.precision != "bf16" or recipe.optim.name != "adamw":
+        return []
+    whole = {"precision": "bf16-stochastic"}
+    return [whole, *(whole | change for change in _smaller_passes(recipe, policy))]
+
+
+def _smaller_passes(recipe: Recipe, policy: str) -> list[dict[str, Any]]:
+    """Micro-batches below the recipe's, largest first, under the policy."""
+    rows = recipe.train.micro_batch_tokens // recipe.model.context
+    return [
+        {"recompute": policy, "micro_batch_tokens": smaller * recipe.model.context}
+        for smaller in range(rows - 1, 0, -1)
+        if rows % smaller == 0
+    ]

@@ -1,0 +1,51 @@
+"""Estimates of speed beside what others have published of their runs."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from puna.model.count import parameters
+
+TABLES = Path(__file__).parents[2] / "bench" / "tables.py"
+
+
+def published_speeds() -> list[dict[str, Any]]:
+    spec = importlib.util.spec_from_file_location("tables", TABLES)
+    assert spec is not None
+    assert spec.loader is not None
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    return tables.published_speeds()
+
+
+ROWS = published_speeds()
+WITHIN = {
+    # LLaMA's layout isn't published: of three that it may have been, the farthest is 14 % off.
+    "llama": (0.85, 1.10),
+    "a100": (0.90, 1.10),
+    # Their software of 2023 on a GPU that was new: docs/guide/planning.md says what the estimate doesn't know.
+    "h100": (1.10, 1.45),
+    "openlm": (1.0, 1.3),
+    "tpu": (1.0, 1.7),
+}
+"""Estimated over published, lowest and highest, by group."""
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[f"{row['system']}-{row['size']}-{row['devices']}" for row in ROWS])
+def test_estimate_lies_as_near_to_what_was_published_as_the_guide_says(row: dict[str, Any]):
+    lowest, highest = WITHIN[row["group"]]
+    assert lowest < row["estimated"] / row["published"] < highest
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if "parameters" in row], ids=lambda row: row["size"])
+def test_recipes_that_stand_for_others_models_have_their_size(row: dict[str, Any]):
+    assert parameters(row["plan"].recipe.model).total == pytest.approx(row["parameters"], rel=0.01)
+
+
+def test_the_one_fitted_share_is_that_of_the_runs_it_is_said_to_come_from():
+    """Four runs on one machine, without recomputation: none is more than 3 % off; nothing else was fitted."""
+    fitted = [row for row in ROWS if row["group"] == "a100" and row["devices"] == 8 and "recompute" not in row["how"]]
+    assert [row["size"] for row in fitted] == ["1B", "3B", "7B", "13B"]
+    assert all(abs(row["estimated"] / row["published"] - 1) < 0.03 for row in fitted)
