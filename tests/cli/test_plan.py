@@ -79,6 +79,8 @@ def test_power_that_nobody_knows_is_said_so():
         (["llama-7b", "parallel.tensor=2", "--devices", "3"], ["but the number of processes is 3", "--devices"]),
         (["llama-7b", "--network-gbps", "0"], ["--network-gbps 0", "above 0"]),
         (["llama-7b", "--network-gbps", "nan"], ["--network-gbps nan"]),
+        (["llama-7b", "--network-gbps", "100", "--mfu", "0.4"], ["--mfu stands in for the estimate"]),
+        (["llama-7b", "--devices-per-node", "4", "--mfu", "0.4"], ["--mfu stands in for the estimate"]),
         (["llama-7b", "--network-gbps", "100", "--device", "1e15"], ["--network-gbps needs a known GPU"]),
         (["llama-65b", "--devices", "2048"], ["not a multiple", "train.micro_batch_tokens=2048"]),
         (["lama-7b"], ["did you mean 'llama-7b'?"]),

@@ -40,6 +40,8 @@ def plan(
         raise ConfigError([f"--mfu {mfu:g}: expected a share of the peak rate, above 0 and at most 1"])
     if network_gbps is not None and not 0 < network_gbps < float("inf"):
         raise ConfigError([f"--network-gbps {network_gbps:g}: expected Gbit/s above 0, such as 200"])
+    if mfu is not None and (network_gbps is not None or node_devices is not None):
+        raise ConfigError(["--mfu stands in for the estimate that --network-gbps and --devices-per-node are for"])
     layout = resolved.parallel
     devices = devices or layout.replicate * max(1, layout.shard) * layout.context * layout.tensor
     target = find_target(device, resolved, devices, node_devices=node_devices, network_gbps=network_gbps)
@@ -122,9 +124,11 @@ def _traffic(plan: "Plan") -> list[tuple[str, str, str]]:
     for kind in step.traffic:
         over = {links.node.name: kind.node_bytes, "the network": kind.network_bytes}
         used = {link: size for link, size in over.items() if size}
-        ways = " and ".join(used if len(used) == 1 else (f"{format_bytes(round(used[link]))} {link}" for link in used))
+        ways = [f"over {link}" for link in used]
+        if len(used) > 1:
+            ways = [f"{format_bytes(round(size))} over {link}" for link, size in used.items()]
         time = f"{_duration(kind.seconds)}, {_duration(kind.exposed_seconds)} of it waited for"
-        rows.append((f"  {kind.name}", format_bytes(round(sum(used.values()))), f"over {ways}; {time}"))
+        rows.append((f"  {kind.name}", format_bytes(round(sum(used.values()))), f"{', '.join(ways)}; {time}"))
     return rows
 
 

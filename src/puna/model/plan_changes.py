@@ -6,10 +6,10 @@ from typing import Any
 from puna.config.recipe import Recipe
 from puna.core.errors import TrainError
 from puna.model.plan import Plan, speed_of, verdict
-from puna.model.plan_layout import CPU, share_of
+from puna.model.plan_layout import CPU, Share, share_of
 from puna.model.plan_memory import plan_memory
 
-OTHER_ARITHMETIC = "other arithmetic: weights, moments and a step's sums of gradients are bfloat16, rounded at random"
+OTHER_ARITHMETIC = "other arithmetic: weights and moments are bfloat16, rounded at random"
 """What a run in `bf16-stochastic` pays for its memory; not speed."""
 
 _MOST_DOUBLINGS = 14
@@ -73,9 +73,14 @@ def _first_that_fits(found: Plan, candidates: list[tuple[dict[str, Any], int]]) 
         memory = plan_memory(share)
         if verdict(memory.peak.bytes, found.target.memory_bytes) == "fits":
             speed = speed_of(share, found.target)
-            remark = OTHER_ARITHMETIC if "precision" in change else ""
+            remark = _other_arithmetic(share) if "precision" in change else ""
             return Way(" ".join(words), memory.peak.bytes, speed.mfu if speed.step else None, remark)
     return None
+
+
+def _other_arithmetic(share: Share) -> str:
+    sums = f"; gradients of {share.passes} passes are added up in bfloat16" if share.passes > 1 else ""
+    return OTHER_ARITHMETIC + sums
 
 
 def _in_bfloat16(recipe: Recipe, policy: str) -> list[dict[str, Any]]:
