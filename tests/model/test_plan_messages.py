@@ -17,7 +17,7 @@ from puna.config.recipe import Recipe
 from puna.model.plan_kernels import Rates
 from puna.model.plan_layout import GPU, share_of
 from puna.model.plan_links import Links, Sent
-from puna.model.plan_messages import loss_messages, muon_messages, muon_workers, weight_messages
+from puna.model.plan_messages import end_messages, loss_messages, muon_messages, muon_workers, weight_messages
 from puna.model.plan_time import step_time
 from puna.parallel.apply import build_model, set_last_pass
 from puna.parallel.mesh import build_mesh
@@ -128,6 +128,19 @@ def test_replicas_add_up_the_part_of_a_gradient_that_each_holds():
     assert messages.gather.node_bytes == 2 * 4000 * 3 / 4
     assert messages.reduce.node_bytes == 4 * 4000 * 3 / 4
     assert messages.replicas.node_bytes == 2 * 4 * 1000 * 1 / 2
+
+
+def test_embedding_and_output_layer_have_a_message_each_unless_they_are_one():
+    slow = Links(Link("inside", 1e9, 1e-3), Link("outside", 1e9, 1e-3), node_devices=64)
+    own = share_of(recipe(8, {}, {}), 8, GPU)
+    both = end_messages(own, slow).gather
+    assert own.end_groups == [512 * 64, 512 * 64 + 64]
+    assert both.node_bytes == pytest.approx(weight_messages(own, slow, own.ends).gather.node_bytes)
+    assert both.seconds == pytest.approx(weight_messages(own, slow, own.ends).gather.seconds + 7e-3)
+    tables = recipe(8, {}, {}).model_dump()
+    tied = share_of(Recipe.model_validate(tables | {"model": tables["model"] | {"tie_embeddings": True}}), 8, GPU)
+    assert tied.end_groups == [512 * 64 + 64]
+    assert end_messages(tied, slow) == weight_messages(tied, slow, tied.ends)
 
 
 def test_last_chunk_of_the_loss_counts_for_the_part_that_it_is():

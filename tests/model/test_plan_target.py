@@ -9,6 +9,7 @@ from puna.config.load import load_recipe
 from puna.config.recipe import Recipe
 from puna.core.errors import ConfigError
 from puna.model import plan_target
+from puna.model.plan import plan
 from puna.model.plan_kernels import Rates
 from puna.model.plan_links import Links
 from puna.model.plan_target import find_target, sgemm_rate
@@ -37,6 +38,18 @@ def test_rates_and_links_of_a_known_gpu_are_shares_of_its_datasheets(llama: Reci
     assert target.links == Links(NVLINK_3, HDR, 8)
     fp32 = find_target("a100", load_recipe("llama-7b", ["train.precision=fp32"]).recipe, 8)
     assert fp32.rates == Rates(products=0.869 * 19.5e12, attention=0.5 * 19.5e12, memory=0.9 * 2039e9)
+
+
+def test_float8_has_a_rate_where_the_gpu_has_the_units_and_is_refused_elsewhere():
+    narrow = load_recipe("llama-7b", ["train.float8=true"]).recipe
+    rates = find_target("h200", narrow, 1).rates
+    assert rates is not None
+    assert 1300e12 < rates.float8 < 1450e12
+    for name in ("a100", "A100 80GB PCIe", "cpu"):
+        with pytest.raises(ConfigError, match=rf"train.float8 = true needs a GPU of compute .*--device is {name}"):
+            find_target(name, narrow, 1)
+    speed = plan(narrow, find_target("4e14", narrow, 1), 1).speed
+    assert speed.mfu_source.endswith("what float8 gains on this device is not known")
 
 
 def test_network_and_size_of_machines_can_be_given(llama: Recipe):

@@ -52,6 +52,9 @@ class Gpu:
     """Of the rate, what the best-shaped matrix product reaches: measured by Bekman, "Machine Learning Engineering",
     maximum achievable matmul FLOPS (A100 SXM 271.2, PCIe 252.9, H100 SXM 794.5, H200 the same, TFLOP/s). The other
     cards were not measured there; they get their generation's."""
+    float8_share: float | None = None
+    """Of twice the rate, which is a datasheet's for float8, what products of rows with their scales reach: ours, 1,300
+    to 1,450 of 1,979 TFLOP/s on an H200, taken for its generation; None where the GPU has no such units."""
 
     def flops(self, precision: str) -> float:
         """FLOP/s that count as 100 % in `train.precision`."""
@@ -59,6 +62,7 @@ class Gpu:
 
 
 _A100, _H100 = (312e12, 19.5e12), (989e12, 66.9e12)
+_HOPPER = {"product_share": 0.803, "float8_share": 0.695}
 
 GPUS = {
     # NVIDIA A100 datasheet (2021)
@@ -67,12 +71,12 @@ GPUS = {
     "A100 80GB PCIe": Gpu(*_A100, 300.0, 80 * GIB, 1935e9, PCIE_4, HDR, product_share=0.811),
     "A100-PCIE-40GB": Gpu(*_A100, 250.0, 40 * GIB, 1555e9, PCIE_4, HDR, product_share=0.811),
     # NVIDIA H100 architecture whitepaper (2022), table 2; the NVL form: H100 datasheet (2024)
-    "H100 80GB HBM3": Gpu(*_H100, 700.0, 80 * GIB, 3350e9, NVLINK_4, NDR, product_share=0.803),
-    "H100 PCIe": Gpu(756e12, 51.2e12, 350.0, 80 * GIB, 2000e9, PCIE_5, NDR, product_share=0.803),
-    "H100 NVL": Gpu(835e12, 60e12, 400.0, 94 * GIB, 3900e9, PCIE_5, NDR, product_share=0.803),
+    "H100 80GB HBM3": Gpu(*_H100, 700.0, 80 * GIB, 3350e9, NVLINK_4, NDR, **_HOPPER),
+    "H100 PCIe": Gpu(756e12, 51.2e12, 350.0, 80 * GIB, 2000e9, PCIE_5, NDR, **_HOPPER),
+    "H100 NVL": Gpu(835e12, 60e12, 400.0, 94 * GIB, 3900e9, PCIE_5, NDR, **_HOPPER),
     # NVIDIA H200 datasheet (2024)
-    "H200": Gpu(*_H100, 700.0, 141 * GIB, 4800e9, NVLINK_4, NDR, product_share=0.803),
-    "H200 NVL": Gpu(835e12, 60e12, 600.0, 141 * GIB, 4800e9, PCIE_5, NDR, product_share=0.803),
+    "H200": Gpu(*_H100, 700.0, 141 * GIB, 4800e9, NVLINK_4, NDR, **_HOPPER),
+    "H200 NVL": Gpu(835e12, 60e12, 600.0, 141 * GIB, 4800e9, PCIE_5, NDR, **_HOPPER),
 }
 """By the driver's name for them, without the `NVIDIA` that newer drivers put in front. The names are whole: a part of
 a divided GPU (MIG) is called otherwise and has none of these rates."""

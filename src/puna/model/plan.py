@@ -146,6 +146,8 @@ def speed_of(share: Share, target: Target, mfu: float | None = None) -> Speed:
         mfu, source = target.utilisation / (1 + extra), target.utilisation_source
         if extra:
             source += f", less {extra:.0%} of FLOPs that are computed again"
+        if recipe.train.float8:
+            source += "; what float8 gains on this device is not known"
     rate = mfu * target.peak_flops * share.devices / flops
     return Speed(mfu, source, rate, recipe.total_steps * recipe.train.batch_tokens / rate, step)
 

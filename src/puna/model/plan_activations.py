@@ -184,7 +184,20 @@ def in_flight(share: Share) -> int:
         attention += 2 * 4 * BLOCKED_QUERIES * share.tokens * share.recipe.model.n_heads // share.tensor
     # By the time of attention what the feed-forward network kept is gone.
     gone = (3 if compiled else 4) * s.hidden + 2 * s.stream + s.gathered
-    return max(feed_forward, attention - gone)
+    return max(feed_forward, attention - gone) + _in_float8(share)
+
+
+def _in_float8(share: Share) -> int:
+    """What a product in float8 takes beside its operands: both rounded, and the weight's columns in a row.
+
+    Operator by operator, three float32 tensors exist on the way.
+    """
+    config, train = share.recipe.model, share.recipe.train
+    if not train.float8:
+        return 0
+    activations, weight = share.tokens * config.ffn_dim, config.dim * config.ffn_dim
+    rounded = activations + weight if train.compile else 12 * max(activations, weight) + min(activations, weight)
+    return rounded + 2 * weight
 
 
 def _larger(first: list[Term], second: list[Term]) -> list[Term]:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from puna.config.layout import check_batch, resolved_shard
-from puna.config.recipe import Recipe
+from puna.config.recipe import DEFAULT_LOSS_CHUNK, Recipe
 from puna.model.count import parameters
 
 CPU, GPU = "cpu", "gpu"
@@ -40,9 +40,10 @@ class Share:
 
     @property
     def copied(self) -> bool:
-        """Whether a device without others keeps bfloat16 copies of its weights for the passes of a step.
+        """Whether a device without others keeps bfloat16 copies of all its weights for the passes of a step.
 
-        All but an output layer of its own has one, made once per step; that layer is cast in every pass.
+        `puna.parallel.working` makes them once per step. The loss casts the output layer's own weight in every pass
+        nevertheless, so that its gradient comes in float32.
         """
         return self.devices == 1 and self.recipe.train.precision == "bf16"
 
@@ -56,6 +57,32 @@ class Share:
     def tokens(self) -> int:
         """Tokens of a pass on this device."""
         return self.recipe.train.micro_batch_tokens // self.context
+
+    @property
+    def loss_chunk(self) -> int:
+        """Tokens whose logits exist at one time; all chunks of a pass are equally long."""
+        most = self.recipe.train.loss_chunk_tokens or DEFAULT_LOSS_CHUNK[self.kind]
+        return math.ceil(self.tokens / math.ceil(self.tokens / most))
+
+    @property
+    def loss_chunks(self) -> int:
+        """Chunks of a pass."""
+        return math.ceil(self.tokens / self.loss_chunk)
+
+    @property
+    def fused_loss(self) -> bool:
+        """Whether one kernel makes the logits' gradient: on a GPU that has the whole vocabulary."""
+        return self.kind != CPU and self.tensor == 1
+
+    @property
+    def compiled_norm(self) -> bool:
+        """Whether the model's last norm is compiled as its blocks are (`puna.parallel.apply`)."""
+        return self.fused_loss and self.recipe.train.compile
+
+    @property
+    def compiled_update(self) -> bool:
+        """Whether steps of an optimizer that PyTorch has no kernel for are compiled."""
+        return self.kind != CPU and self.recipe.train.compile
 
     @property
     def vocabulary(self) -> int:
@@ -98,6 +125,21 @@ class Share:
         """Elements of embedding, last norm and output layer in this device's part of a tensor-parallel group."""
         config = self.recipe.model
         return (1 if config.tie_embeddings else 2) * self.vocabulary * config.dim + self.last_norm
+
+    @property
+    def end_groups(self) -> list[int]:
+        """The same by message of sharding: an embedding of its own, and the output layer with the last norm."""
+        embedding = 0 if self.recipe.model.tie_embeddings else self.vocabulary * self.recipe.model.dim
+        return [size for size in (embedding, self.ends - embedding) if size]
+
+    @property
+    def block_gathers(self) -> int:
+        """Times that weights of a block are gathered in a pass, all blocks together.
+
+        Forward and backward, but the last one once: the backward pass begins with it.
+        """
+        layers = self.recipe.model.n_layers
+        return layers if self.alone else 2 * layers - 1
 
     @property
     def matrices_held(self) -> int:

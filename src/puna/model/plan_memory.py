@@ -7,7 +7,6 @@ pass a third block may be there, which is done but whose memory waits for the st
 
 from dataclasses import dataclass
 
-from puna.config.recipe import DEFAULT_LOSS_CHUNK
 from puna.model.plan_activations import Term, in_flight, kept, sizes, total
 from puna.model.plan_layout import CPU, Share
 
@@ -114,8 +113,7 @@ def _held(share: Share) -> list[Term]:
         if share.recipe.checkpoint.asynchronous:
             terms.append(Term("copy of the state that is being written", share.state))
     if share.copied:
-        own = 0 if share.recipe.model.tie_embeddings else share.vocabulary * share.recipe.model.dim
-        terms.append(Term("bfloat16 copies of the weights for the passes", c * (share.held - own)))
+        terms.append(Term("bfloat16 copies of the weights for the passes", c * share.held))
     if share.grouped:
         terms.append(Term("embedding and output layer gathered for the passes", c * share.ends))
         if share.replicate > 1 and share.passes > 1:
@@ -142,27 +140,33 @@ def _passing(share: Share, kept_of_one: int) -> list[Term]:
 
 
 def _last_norm(share: Share) -> list[Term]:
-    """What the model's last norm keeps, which always runs operator by operator, and what the output layer reads."""
+    """What the model's last norm keeps, and what the output layer reads."""
     s = sizes(share)
-    return [Term("last norm and its output", s.stream32 + s.stream + s.statistics + s.gathered)]
+    kept_by_norm = s.stream if share.compiled_norm else s.stream32 + s.stream
+    return [Term("last norm and its output", kept_by_norm + s.statistics + s.gathered)]
 
 
 def _loss(share: Share) -> list[Term]:
     """The buffers of `puna.ops.cross_entropy`."""
-    train, dim = share.recipe.train, share.recipe.model.dim
-    chunk = min(train.loss_chunk_tokens or DEFAULT_LOSS_CHUNK[share.kind], share.tokens)
-    logits, weight, narrow = chunk * share.vocabulary, share.vocabulary * dim, share.matrix_bytes == 2
+    c, dim = share.matrix_bytes, share.recipe.model.dim
+    weight, narrow = share.vocabulary * dim, c == 2
+    if not share.fused_loss:
+        # In bfloat16 a product writes, and then another one reads, a tensor of its own beside the float32 buffer.
+        per_logit = 6 if narrow else 4
+    elif share.recipe.train.compile:
+        per_logit = 2 * c
+    else:
+        # What the kernel's operators leave to each other, one after the other.
+        per_logit = 19 if narrow else 17
     terms = [
-        # In bfloat16 the products write and read tensors of their own beside the float32 buffer.
-        Term("logits of a chunk and their gradient", (4 + 4 * narrow) * logits),
+        Term("logits of a chunk and their gradient", per_logit * share.loss_chunk * share.vocabulary),
         Term("gradient of the output layer", 4 * weight),
-        Term("gradient of what it reads", share.matrix_bytes * share.tokens * dim),
+        Term("gradient of what it reads", c * share.tokens * dim),
     ]
-    if share.copied and not share.recipe.model.tie_embeddings:
-        terms.append(Term("bfloat16 copy of the output layer", 2 * weight))
-    if narrow:
-        next_logits = logits if chunk < share.tokens else 0
-        terms.append(Term("a chunk's part of that gradient, or the next one's logits", 2 * max(weight, next_logits)))
+    if share.copied:
+        terms.append(Term("the output layer in bfloat16 for its products", 2 * weight))
+    if narrow and share.kind == CPU:
+        terms.append(Term("a chunk's part of the output layer's gradient", 2 * weight))
     return terms
 
 
@@ -181,10 +185,13 @@ def _unreduced_block(share: Share) -> list[Term]:
 
 
 def _unreduced_ends(share: Share) -> list[Term]:
-    """The same of embedding and output layer, at the end; or the embedding's before it is added to earlier passes'."""
+    """The same of embedding and output layer, at the end; or the embedding's before it is added to earlier passes'.
+
+    Each has a message of its own, and waits for the other's to leave.
+    """
     if share.grouped:
         name = "gradients of embedding and output layer, not yet reduced, and the message"
-        return [Term(name, (share.matrix_bytes + 4) * share.ends)]
+        return [Term(name, share.matrix_bytes * share.ends + 4 * max(share.end_groups))]
     embedding = share.matrix_bytes * share.vocabulary * share.recipe.model.dim
     if share.copied:
         return [Term(UNADDED, embedding)]
@@ -192,13 +199,15 @@ def _unreduced_ends(share: Share) -> list[Term]:
 
 
 def _optimizer_workspace(share: Share) -> list[Term]:
-    """What a step of the optimizer takes for a moment; fused AdamW takes nothing."""
+    """What a step of the optimizer takes for a moment; in one pass over the memory it takes nothing."""
     config = share.recipe.model
     largest = config.dim * config.ffn_dim // share.tensor
     if share.recipe.train.precision == "bf16-stochastic":
-        # gradient, both moments, weight and root in float32, random bits twice, and a mask
+        if share.compiled_update:
+            return []
+        # Both moments, the weight and what is made of them in float32, and random bits.
         ends = share.vocabulary * config.dim
-        return [Term("largest tensor's update in float32", 29 * max(largest, ends) // share.weight_devices)]
+        return [Term("largest tensor's update in float32", 43 * max(largest, ends) // share.weight_devices)]
     if share.recipe.optim.name == "muon":
         whole = config.dim * config.ffn_dim
         side = min(config.dim, config.ffn_dim)

@@ -27,7 +27,7 @@ SUM_BYTES = 4
 
 @dataclass(frozen=True)
 class WeightMessages:
-    """Those of sharding (FSDP2), of one block or of embedding, last norm and output layer, which share a message."""
+    """Those of sharding (FSDP2), of one block, or of the ends of the model."""
 
     gather: Sent
     """Weights, in the dtype of the passes."""
@@ -59,6 +59,16 @@ def weight_messages(share: Share, links: Links, elements: int) -> WeightMessages
     )
 
 
+def end_messages(share: Share, links: Links) -> WeightMessages:
+    """Of the embedding, and of the output layer with the last norm; tied, these are one message."""
+    each = [weight_messages(share, links, size) for size in share.end_groups]
+    return WeightMessages(
+        gather=sum((messages.gather for messages in each), Sent()),
+        reduce=sum((messages.reduce for messages in each), Sent()),
+        replicas=sum((messages.replicas for messages in each), Sent()),
+    )
+
+
 def tensor_messages(share: Share, links: Links) -> StreamMessages:
     """Of a block: the stream is gathered before and scattered after each half, its gradient the other way round.
 
@@ -79,9 +89,9 @@ def tensor_end_messages(share: Share, links: Links) -> Sent:
 
 def loss_messages(share: Share, links: Links) -> Sent:
     """Of a pass: each row's maximum, then its sum and its target's logit, in float32 (`puna.ops.cross_entropy`)."""
-    among, chunk = tensor_group(share, links), min(share.recipe.train.loss_chunk_tokens, share.tokens)
-    chunks = share.tokens / chunk
-    return (reduced(4 * chunk, among, links) + reduced(8 * chunk, among, links)) * chunks
+    among, chunks = tensor_group(share, links), share.loss_chunks
+    mean = share.tokens / chunks
+    return (reduced(4 * mean, among, links) + reduced(8 * mean, among, links)) * chunks
 
 
 def context_messages(share: Share, links: Links) -> StreamMessages:

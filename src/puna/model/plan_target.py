@@ -65,12 +65,16 @@ def find_target(
         network_gbps: Of each GPU to other machines, in Gbit/s; None is that of NVIDIA's own machines.
 
     Raises:
-        ConfigError: The name is none of these, or the network of a device is given of which too little else is known.
+        ConfigError: The name is none of these, or the network of a device is given of which too little else is known,
+            or the device cannot multiply in float8 and the recipe asks for it.
     """
     own_watts, precision = recipe.energy.device_watts, recipe.train.precision
     said = "energy.device_watts" if own_watts else ""
     full = SHORT_NAMES.get(name.lower(), name)
     gpu = find_gpu(full)
+    if recipe.train.float8 and (name.lower() == CPU or (gpu is not None and gpu.float8_share is None)):
+        sentence = "train.float8 = true needs a GPU of compute capability 8.9, such as an H100"
+        raise ConfigError([f"{sentence}; --device is {name}"])
     if gpu is not None:
         return Target(
             full, GPU, gpu.flops(precision), "datasheet", own_watts or gpu.watts, said or "datasheet",
@@ -104,6 +108,7 @@ def rates_of(gpu: Gpu, precision: str) -> Rates:
         products=gpu.product_share * peak,
         attention=ATTENTION_SHARE * peak,
         memory=MEMORY_SHARE * gpu.memory_bytes_per_s,
+        float8=2 * peak * (gpu.float8_share or 0.0),
     )
 
 

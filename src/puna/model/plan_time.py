@@ -2,9 +2,9 @@
 
 Messages of sharding travel while blocks are computed, as FSDP2 sends them: the weights of the next block while one is
 computed, and the gradients of the one before (Zhao et al. 2023, section 3.3; torch.distributed.fsdp.fully_shard). What
-takes longer than a block shows. So does what has nothing to hide behind: embedding and first block before the first
-kernel, the last block when the backward pass begins, gradients of the first block and of the ends when it is over. The
-messages of tensor and context parallelism are waited for, all of them.
+takes longer than a block shows. So does what has nothing to hide behind: the ends of the model and its first block
+before the first kernel, gradients of the first block and of the ends when the backward pass is over, which began with
+a block whose weights were still there. The messages of tensor and context parallelism are waited for, all of them.
 """
 
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from puna.model.plan_kernels import (
     block_forward,
     copies,
     ends,
+    float8_bytes,
     optimizer_step,
     recomputed_blocks,
 )
@@ -24,6 +25,7 @@ from puna.model.plan_layout import Share
 from puna.model.plan_links import Links, Sent
 from puna.model.plan_messages import (
     context_messages,
+    end_messages,
     loss_messages,
     muon_messages,
     tensor_end_messages,
@@ -87,11 +89,12 @@ def step_time(share: Share, rates: Rates, links: Links) -> StepTime:
 def _parts(share: Share, rates: Rates) -> list[Part]:
     layers = share.recipe.model.n_layers
     blocks, edge = (block_forward(share) + block_backward(share)) * layers, ends(share)
-    again, update = block_again(share) * layers, optimizer_step(share)
+    again, update, rounded = block_again(share) * layers, optimizer_step(share), sum(float8_bytes(share)) * layers
     passes = {
-        "matrix products": Work(products=blocks.products + edge.products),
+        "matrix products": Work(products=blocks.products + edge.products, float8=blocks.float8),
         "attention": Work(attention=blocks.attention),
-        "norms, rotary turns, SwiGLU, residuals": Work(memory=blocks.memory),
+        "norms, rotary turns, SwiGLU, residuals": Work(memory=blocks.memory - rounded),
+        "float8 made of what products read": Work(memory=rounded),
         "loss, last norm and embedding": Work(memory=edge.memory),
         "copies of weights, sums of gradients": copies(share),
         "computed again": again,
@@ -104,16 +107,16 @@ def _weights(share: Share, rates: Rates, links: Links) -> list[Traffic]:
     """Weights gathered, gradients scattered and, once per step, replicas' sums."""
     layers, passes = share.recipe.model.n_layers, share.passes
     block = weight_messages(share, links, share.block)
-    edge = weight_messages(share, links, share.ends)
+    edge = end_messages(share, links)
     waits = tensor_messages(share, links), context_messages(share, links)
     again = recomputed_blocks(share)
     forward = block_forward(share).seconds(rates) + sum(messages.forward.seconds for messages in waits)
     backward = (block_backward(share) + block_again(share)).seconds(rates)
     backward += sum(messages.backward.seconds + again * messages.again.seconds for messages in waits)
-    gathers = block.gather * (2 * layers) + edge.gather
+    gathers = block.gather * share.block_gathers + edge.gather
     reduces = block.reduce * layers + edge.reduce
     late = max(0.0, block.gather.seconds - forward) * (layers - 1)
-    first = edge.gather.seconds + 2 * block.gather.seconds
+    first = edge.gather.seconds + block.gather.seconds
     end = block.reduce.seconds + edge.reduce.seconds
     # Backward, a block's weights, the gradients of another and once per step their sums share the time of one block.
     usual = block.gather.seconds + block.reduce.seconds
