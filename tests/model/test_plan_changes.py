@@ -6,7 +6,7 @@ import pytest
 
 from puna.config.load import load_recipe
 from puna.model.plan import Plan, plan
-from puna.model.plan_changes import OTHER_ARITHMETIC, Way, changes
+from puna.model.plan_changes import OTHER_ARITHMETIC, Way, advice, changes
 from puna.model.plan_target import find_target
 
 
@@ -92,3 +92,23 @@ def test_run_that_fits_needs_no_advice_and_unknown_memory_gives_none():
 def test_devices_that_a_recipe_fixes_are_freed_for_more_of_them():
     ways = changes(planned("llama-65b", "parallel.shard=8", "train.micro_batch_tokens=2048", devices=8))
     assert ways[-1].words.endswith("parallel.shard=0")
+
+
+def test_advice_without_a_device_is_the_same_list_cheapest_first():
+    found = advice(load_recipe("llama-7b").recipe)
+    starts = [
+        "train.micro_batch_tokens=8192 (", "train.loss_chunk_tokens=256", "train.recompute=llama",
+        f"train.precision=bf16-stochastic ({OTHER_ARITHMETIC})", "train.recompute=full", "more devices", "`puna plan`",
+    ]  # fmt: skip
+    assert len(found) == len(starts)
+    assert all(words.startswith(start) for words, start in zip(found, starts, strict=True))
+
+
+def test_advice_is_about_what_is_not_done_yet():
+    overrides = ["train.micro_batch_tokens=2048", "train.recompute=full", "train.loss_chunk_tokens=128"]
+    words = " ".join(advice(load_recipe("llama-7b", overrides).recipe))
+    assert "micro_batch_tokens" not in words
+    assert "recompute" not in words
+    assert "loss_chunk_tokens" not in words
+    assert "parallel.shard" in words
+    assert "bf16-stochastic" not in " ".join(advice(load_recipe("llama-7b", ["optim.name=muon"]).recipe))

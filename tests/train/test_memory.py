@@ -5,7 +5,8 @@ import torch
 
 from puna.config.recipe import Recipe
 from puna.core.errors import TrainError
-from puna.train.memory import explain_out_of_memory, remedies
+from puna.model.plan_changes import advice
+from puna.train.memory import explain_out_of_memory
 
 
 def test_refused_memory_says_what_to_change(tiny: Recipe):
@@ -13,6 +14,8 @@ def test_refused_memory_says_what_to_change(tiny: Recipe):
         torch.empty(1 << 60, dtype=torch.uint8)
     assert "train.micro_batch_tokens=64" in caught.value.hint
     assert "train.recompute=llama" in caught.value.hint
+    # The list is the plan's own.
+    assert caught.value.hint == f"try, in this order: {'; '.join(advice(tiny))}"
 
 
 def test_gpu_that_is_full_says_the_same(tiny: Recipe):
@@ -23,11 +26,3 @@ def test_gpu_that_is_full_says_the_same(tiny: Recipe):
 def test_other_errors_are_left_alone(tiny: Recipe):
     with pytest.raises(RuntimeError, match="shape"), explain_out_of_memory(tiny):
         raise RuntimeError("shape mismatch")
-
-
-def test_advice_is_about_what_is_not_done_yet(tiny: Recipe):
-    train = tiny.train.model_copy(update={"micro_batch_tokens": 32, "recompute": "full", "loss_chunk_tokens": 128})
-    advice = " ".join(remedies(tiny.model_copy(update={"train": train})))
-    assert "micro_batch_tokens" not in advice
-    assert "recompute" not in advice
-    assert "parallel.shard" in advice

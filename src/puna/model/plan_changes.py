@@ -1,4 +1,4 @@
-"""What would make a run fit into its devices' memory that does not; no torch."""
+"""What would make a run fit into its devices' memory that does not, before it runs or when memory ran out; no torch."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,9 @@ from puna.model.plan_memory import plan_memory
 
 OTHER_ARITHMETIC = "other arithmetic: weights and moments are bfloat16, rounded at random"
 """What a run in `bf16-stochastic` pays for its memory; not speed."""
+
+_SMALL_CHUNK = 256
+"""Tokens of the loss at one time when memory is short."""
 
 _MOST_DOUBLINGS = 14
 """Of the number of devices, when looking for one at which a run fits."""
@@ -38,22 +41,52 @@ def changes(found: Plan) -> list[Way]:
     if found.target.memory_bytes is None or found.verdict == "fits":
         return []
     recipe, here = found.recipe, found.share.devices
-    policy = recipe.train.recompute
-    stronger = [name for name in ("llama", "full") if name != policy and (name == "full" or policy == "none")]
-    tries: list[list[dict[str, Any]]] = [_smaller_passes(recipe, policy)]
-    for name in stronger if policy != "full" else []:
-        if name == "full":
-            tries.append(_in_bfloat16(recipe, policy))
-        tries += [[{"recompute": name}], _smaller_passes(recipe, name)]
-    if policy == "full":
-        tries.append(_in_bfloat16(recipe, policy))
+    tries = remedies(recipe)
     ways = [_first_that_fits(found, [(change, here) for change in candidates]) for candidates in tries]
     ways.sort(key=lambda way: -(way.mfu or 0.0) if way else 0.0)
     if found.target.kind != CPU:
         more = (here << power for power in range(1, _MOST_DOUBLINGS))
-        doubled = [(change, count) for count in more for change in [{}, *_smaller_passes(recipe, policy)]]
+        smaller = _smaller_passes(recipe, recipe.train.recompute)
+        doubled = [(change, count) for count in more for change in [{}, *smaller]]
         ways.append(_first_that_fits(found, doubled))
     return list({way.words: way for way in ways if way}.values())
+
+
+def remedies(recipe: Recipe) -> list[list[dict[str, Any]]]:
+    """Changes to `train` that need less memory on the devices that there are.
+
+    The cheapest in speed come first; each is a list of which the first takes the least away.
+    """
+    policy = recipe.train.recompute
+    # How small a chunk is before depends on the device; 0 is more than this on all.
+    chunk = [{"loss_chunk_tokens": _SMALL_CHUNK}]
+    found = [
+        _smaller_passes(recipe, policy),
+        chunk if not 0 < recipe.train.loss_chunk_tokens <= _SMALL_CHUNK else [],
+    ]
+    if policy == "none":
+        found += [[{"recompute": "llama"}], _smaller_passes(recipe, "llama")]
+    found.append(_in_bfloat16(recipe, policy))
+    if policy != "full":
+        found += [[{"recompute": "full"}], _smaller_passes(recipe, "full")]
+    return [candidates for candidates in found if candidates]
+
+
+def advice(recipe: Recipe) -> list[str]:
+    """The remedies in words, for a run of which nobody knows what would fit, and what is left beyond them."""
+    first = {_words(recipe, candidates[0]): candidates[0] for candidates in remedies(recipe)}
+    remarks = {"micro_batch_tokens": " (same batch, more passes)", "precision": f" ({OTHER_ARITHMETIC})"}
+    found = [
+        words + "".join(remark for key, remark in remarks.items() if key in change)
+        for words, change in first.items()
+        if " " not in words
+    ]
+    found.append("more devices, with parallel.shard (or parallel.context for long sequences)")
+    return [*found, "`puna plan` shows where the memory goes"]
+
+
+def _words(recipe: Recipe, change: dict[str, Any]) -> str:
+    return " ".join(f"train.{key}={value}" for key, value in change.items() if value != getattr(recipe.train, key))
 
 
 def _first_that_fits(found: Plan, candidates: list[tuple[dict[str, Any], int]]) -> Way | None:
@@ -62,7 +95,7 @@ def _first_that_fits(found: Plan, candidates: list[tuple[dict[str, Any], int]]) 
     for change, devices in candidates:
         values = found.recipe.model_dump()
         values["train"] |= change
-        words = [f"train.{key}={value}" for key, value in change.items() if value != getattr(found.recipe.train, key)]
+        words = [_words(found.recipe, change)] if change else []
         if devices != found.share.devices:
             values["parallel"]["shard"] = 0
             words += [f"--devices {devices}", *(["parallel.shard=0"] if layout.shard else [])]
