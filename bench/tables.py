@@ -318,7 +318,7 @@ def gpu() -> str:
 
 
 def published_speeds() -> list[dict[str, Any]]:
-    """Training speeds that others have published, each with the plan for what they ran."""
+    """Training speeds that others have published, and two of ours, each with the plan for what was run."""
     rows = json.loads((ROOT / "bench" / "published_speeds.json").read_text(encoding="utf-8"))["rows"]
     for row in rows:
         recipe = load_recipe(row["recipe"], row["overrides"]).recipe
@@ -354,6 +354,19 @@ def published() -> str:
     return head + "\n".join(lines) + "\n\n<sub>`bench/published_speeds.json` has every row's recipe and source.</sub>"
 
 
+def planned_memory() -> str:
+    """What `puna plan` says of the memory of our own runs on a GPU."""
+    lines = ["| run | as planned | measured | planned | off by |", "|---|---|---:|---:|---:|"]
+    for row in published_speeds():
+        if measured := row.get("memory_gib"):
+            planned = row["plan"].memory.peak.bytes / 2**30
+            lines.append(
+                f"| {row['system']} {row['size']}, {row['devices']} {row['device']} | {row['how']} | {measured} GiB | "
+                f"{planned:.1f} GiB | {planned / measured - 1:+.1%} |"
+            )
+    return "\n".join(lines)
+
+
 TABLES = {
     "gpu": gpu,
     "demo": demo,
@@ -371,6 +384,7 @@ TABLES = {
     "convert": convert,
     "cluster": cluster,
     "published": published,
+    "planned_memory": planned_memory,
 }
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("[fg]*/*.md")))
 
