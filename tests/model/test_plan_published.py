@@ -1,6 +1,7 @@
 """Estimates of speed beside what others have published of their runs."""
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,19 @@ WITHIN = {
 def test_estimate_lies_as_near_to_what_was_published_as_the_guide_says(row: dict[str, Any]):
     lowest, highest = WITHIN[row["group"]]
     assert lowest < row["estimated"] / row["published"] < highest
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if "memory_gib" in row], ids=lambda row: row["size"])
+def test_our_own_rows_are_those_of_the_record(row: dict[str, Any]):
+    lines = json.loads((TABLES.parent / "results" / row["source"].rpartition("/")[2]).read_text(encoding="utf-8"))[
+        "lines"
+    ]
+    steps = [line for line in lines if line["what"] == "step" and line.get("toggle") == "none"]
+    line = next(line for line in steps if line["size"] == row["size"].lower())
+    train = row["plan"].recipe.train
+    assert (train.precision, train.micro_batch_tokens) == (line["precision"], line["micro_batch_tokens"])
+    assert row["published"] == round(line["tokens_per_second"])
+    assert row["memory_gib"] == round(line["memory_gib"], 1)
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if "memory_gib" in row], ids=lambda row: row["size"])

@@ -53,8 +53,9 @@ class Gpu:
     maximum achievable matmul FLOPS (A100 SXM 271.2, PCIe 252.9, H100 SXM 794.5, H200 the same, TFLOP/s). The other
     cards were not measured there; they get their generation's."""
     float8_share: float | None = None
-    """Of twice the rate, which is a datasheet's for float8, what products of rows with their scales reach: ours, 1,300
-    to 1,450 of 1,979 TFLOP/s on an H200, taken for its generation; None where the GPU has no such units."""
+    """Of twice the rate, which is a datasheet's for float8, what products of rows with their scales reach: 1,375 of
+    1,979 TFLOP/s, between the 1,180 and 1,460 that were measured on an H200 (docs/guide/gpu.md), and taken for its
+    generation; None where the GPU has no such units."""
 
     def flops(self, precision: str) -> float:
         """FLOP/s that count as 100 % in `train.precision`."""
