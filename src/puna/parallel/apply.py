@@ -74,7 +74,7 @@ def _shard(model: Llama, mesh: Mesh, precision: str) -> None:
     for number, block in enumerate(model.layers):
         fully_shard(block, mesh=mesh.fsdp_mesh, mp_policy=policy, reshard_after_forward=not alone and number < last)
     if model.tok_embeddings.weight is not model.output.weight:
-        # The first block need not wait for the output layer; and no backward pass reads the embedding.
+        # A message of its own, so that the float32 one of the output layer's gradient is gone before it is made.
         fully_shard(model.tok_embeddings, mesh=mesh.fsdp_mesh, mp_policy=policy, reshard_after_forward=False)
     fully_shard(model, mesh=mesh.fsdp_mesh, mp_policy=policy, reshard_after_forward=False)
     register_fsdp_forward_method(model, "hidden")
