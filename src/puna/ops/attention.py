@@ -108,7 +108,7 @@ def causal_attention(q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, mask: Mask 
     kernel, _ = attention_backend(q_BNTH.device.type, q_BNTH.dtype, n_queries, masked)
     if kernel == BLOCKED:
         documents = (None, None) if mask is None else (mask.queries_BT, mask.keys_BS)
-        return torch.ops.puna.causal_attention(q_BNTH, k_BKSH, v_BKSH, *documents)
+        return torch.ops.puna.causal_attention(q_BNTH, k_BKSH, v_BKSH, *documents)[0]
     if kernel == FLEX:
         return flex_causal_attention(q_BNTH, k_BKSH, v_BKSH, None if mask is None else mask.blocks)
     return _pytorch(q_BNTH, k_BKSH, v_BKSH, mask)

@@ -1,20 +1,23 @@
 """Causal attention in float32 on a CPU, by blocks of queries.
 
-A block's scores are one batched matrix product with the keys from the first that any of its queries may see up to the
-block's end, and the backward pass computes them again instead of having kept them.
+Where a C++ compiler is, both passes run block by block in a core's cache (`cpu/attention.cpp`). Elsewhere, and on more
+threads than there are heads, a block's scores are one batched matrix product with the keys from the first that any of
+its queries may see up to the block's end. The backward pass computes the weights again instead of having kept them.
 
-The output's memory is in the order (B, T, N, H), in which the next layer reads it.
+The memory of the output and of all gradients is in the order (B, T, N, H), in which the layers around read it.
 
 Axes: B batch   N query heads   K key and value heads   T queries, the last T of the keys' positions   S keys
 H head width   C queries of a block   E keys of a block   R rows of a block: its queries of all heads that share keys
 """
 
-from collections.abc import Iterator
+import ctypes
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from puna.ops import cpu
 from puna.ops.blocks import seen_blocks
 
 BLOCK = 128
@@ -33,36 +36,127 @@ class _Block(NamedTuple):
 @torch.library.custom_op("puna::causal_attention", mutates_args=())
 def _forward(
     q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, queries_BT: Tensor | None, keys_BS: Tensor | None
-) -> Tensor:
-    batch, heads, tokens, width = q_BNTH.shape
-    k, v = k_BKSH.flatten(0, 1), v_BKSH.flatten(0, 1)
-    out_BTNH = q_BNTH.new_empty(batch, tokens, heads, width)
-    for block in _blocks(tokens, k.shape[1], queries_BT, keys_BS):
-        out = torch.bmm(_weights(q_BNTH, k, block), v[:, block.keys])
-        out_BTNH[:, block.queries] = out.view(batch, heads, -1, width).transpose(1, 2)
-    return out_BTNH.transpose(1, 2)
+) -> tuple[Tensor, Tensor]:
+    """Attention, and the logarithm of every query's sum of exponentials, (B, N, T)."""
+    out_BNTH, log_sums_BNT = _like(q_BNTH), q_BNTH.new_empty(q_BNTH.shape[:3])
+    forward = forward_in_cache if _in_cache(q_BNTH) else forward_by_products
+    forward(q_BNTH, k_BKSH, v_BKSH, queries_BT, keys_BS, out_BNTH, log_sums_BNT)
+    return out_BNTH, log_sums_BNT
 
 
 @torch.library.custom_op("puna::causal_attention_backward", mutates_args=())
 def _backward(
-    grad_BNTH: Tensor, q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, out_BNTH: Tensor,
+    grad_BNTH: Tensor, q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, out_BNTH: Tensor, log_sums_BNT: Tensor,
     queries_BT: Tensor | None, keys_BS: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    backward = backward_in_cache if _in_cache(q_BNTH) else backward_by_products
+    return backward(grad_BNTH, q_BNTH, k_BKSH, v_BKSH, out_BNTH, log_sums_BNT, queries_BT, keys_BS)
+
+
+def _in_cache(q_BNTH: Tensor) -> bool:
+    """Whether the compiled operator runs: it gives one head to one thread."""
+    return q_BNTH.shape[0] * q_BNTH.shape[1] >= torch.get_num_threads() and cpu.library() is not None
+
+
+def _like(x_BNTH: Tensor) -> Tensor:
+    """A new tensor of the same shape whose memory is in the order (B, T, N, H)."""
+    return torch.empty_like(x_BNTH.transpose(1, 2), memory_format=torch.contiguous_format).transpose(1, 2)
+
+
+def forward_in_cache(
+    q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, queries_BT: Tensor | None, keys_BS: Tensor | None,
+    out_BNTH: Tensor, log_sums_BNT: Tensor,
+) -> None:  # fmt: skip
+    """Write both outputs by the compiled operator."""
+    q_BNTH, k_BKSH, v_BKSH = (_rows_contiguous(x) for x in (q_BNTH, k_BKSH, v_BKSH))
+    documents = [x if x is None else x.to(torch.int32).contiguous() for x in (queries_BT, keys_BS)]
+    _library().puna_attention(
+        _sizes(q_BNTH, k_BKSH), *map(cpu.Heads.of, (q_BNTH, k_BKSH, v_BKSH)), _documents(documents),
+        cpu.Heads.of(out_BNTH), ctypes.c_void_p(log_sums_BNT.data_ptr()),
+    )  # fmt: skip
+
+
+def backward_in_cache(
+    grad_BNTH: Tensor, q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, out_BNTH: Tensor, log_sums_BNT: Tensor,
+    queries_BT: Tensor | None, keys_BS: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """The gradients of queries, keys and values by the compiled operator."""
+    grad_BNTH, q_BNTH, k_BKSH, v_BKSH = (_rows_contiguous(x) for x in (grad_BNTH, q_BNTH, k_BKSH, v_BKSH))
+    documents = [x if x is None else x.to(torch.int32).contiguous() for x in (queries_BT, keys_BS)]
+    heads, key_heads = q_BNTH.shape[1], k_BKSH.shape[1]
+    # Of every query head; those that share a key head are summed up below, in the order of the heads.
+    shape = q_BNTH.shape[0], k_BKSH.shape[2], heads, q_BNTH.shape[3]
+    grads = _like(q_BNTH), *(q_BNTH.new_empty(shape).transpose(1, 2) for _ in range(2))
+    _library().puna_attention_backward(
+        _sizes(q_BNTH, k_BKSH), *map(cpu.Heads.of, (grad_BNTH, q_BNTH, k_BKSH, v_BKSH, out_BNTH)),
+        ctypes.c_void_p(log_sums_BNT.data_ptr()), _documents(documents), *map(cpu.Heads.of, grads),
+    )  # fmt: skip
+    if heads == key_heads:
+        return grads
+    grad_k_BKSH, grad_v_BKSH = (
+        torch.sum(x_BNSH.transpose(1, 2).unflatten(2, (key_heads, -1)), 3).transpose(1, 2) for x_BNSH in grads[1:]
+    )
+    return grads[0], grad_k_BKSH, grad_v_BKSH
+
+
+def _library() -> ctypes.CDLL:
+    library = cpu.library()
+    if library is None:
+        raise RuntimeError("no C++ compiler made the operator")
+    return library
+
+
+def _rows_contiguous(x_BNTH: Tensor) -> Tensor:
+    return x_BNTH if x_BNTH.stride(3) == 1 else x_BNTH.contiguous()
+
+
+def _sizes(q_BNTH: Tensor, k_BKSH: Tensor) -> cpu.Sizes:
+    batch, heads, tokens, width = q_BNTH.shape
+    return cpu.Sizes(batch, heads, k_BKSH.shape[1], tokens, k_BKSH.shape[2], width, torch.get_num_threads())
+
+
+def _documents(documents: Sequence[Tensor | None]) -> cpu.Documents:
+    return cpu.Documents(*(None if x is None else x.data_ptr() for x in documents))
+
+
+def forward_by_products(
+    q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, queries_BT: Tensor | None, keys_BS: Tensor | None,
+    out_BNTH: Tensor, log_sums_BNT: Tensor,
+) -> None:  # fmt: skip
+    """Write both outputs by PyTorch's batched products."""
     batch, heads, tokens, width = q_BNTH.shape
     k, v = k_BKSH.flatten(0, 1), v_BKSH.flatten(0, 1)
-    grad_q_BTNH = q_BNTH.new_empty(batch, tokens, heads, width)
+    for block in _blocks(tokens, k.shape[1], queries_BT, keys_BS):
+        scores = _scores(q_BNTH, k, block)
+        log_sums = scores.logsumexp(2, keepdim=True)
+        out = torch.bmm(scores.sub_(log_sums).exp_(), v[:, block.keys])
+        out_BNTH[:, :, block.queries] = out.view(batch, heads, -1, width)
+        log_sums_BNT[:, :, block.queries] = log_sums.view(batch, heads, -1)
+
+
+def backward_by_products(
+    grad_BNTH: Tensor, q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, out_BNTH: Tensor, log_sums_BNT: Tensor,
+    queries_BT: Tensor | None, keys_BS: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """The gradients of queries, keys and values by PyTorch's batched products."""
+    batch, heads, tokens, width = q_BNTH.shape
+    k, v = k_BKSH.flatten(0, 1), v_BKSH.flatten(0, 1)
+    grad_q_BNTH, grad_k_BKSH, grad_v_BKSH = _like(q_BNTH), _like(k_BKSH), _like(v_BKSH)
     grad_k, grad_v = k.new_zeros(k.shape), v.new_zeros(v.shape)
     for block in _blocks(tokens, k.shape[1], queries_BT, keys_BS):
-        weights = _weights(q_BNTH, k, block)
+        log_sums = _rows(log_sums_BNT[..., None], k.shape[0], block)
+        weights = _scores(q_BNTH, k, block).sub_(log_sums).exp_()
         grad, out, q = (_rows(x_BNTH, k.shape[0], block) for x_BNTH in (grad_BNTH, out_BNTH, q_BNTH))
         grad_v[:, block.keys] += torch.bmm(weights.transpose(1, 2), grad)
         # The softmax's Jacobian takes from each weight's gradient its row's weighted mean, which is grad . out.
         means = out.mul_(grad).sum(-1, keepdim=True)
         grad_scores = torch.bmm(grad, v[:, block.keys].transpose(1, 2)).sub_(means).mul_(weights)
         grad_q = torch.bmm(grad_scores, k[:, block.keys]).mul_(width**-0.5)
-        grad_q_BTNH[:, block.queries] = grad_q.view(batch, heads, -1, width).transpose(1, 2)
+        grad_q_BNTH[:, :, block.queries] = grad_q.view(batch, heads, -1, width)
         grad_k[:, block.keys] += torch.bmm(grad_scores.transpose(1, 2), q.mul_(width**-0.5))
-    return grad_q_BTNH.transpose(1, 2), grad_k.view(k_BKSH.shape), grad_v.view(v_BKSH.shape)
+    grad_k_BKSH.copy_(grad_k.view(k_BKSH.shape))
+    grad_v_BKSH.copy_(grad_v.view(v_BKSH.shape))
+    return grad_q_BNTH, grad_k_BKSH, grad_v_BKSH
 
 
 def _blocks(tokens: int, n_keys: int, queries_BT: Tensor | None, keys_BS: Tensor | None) -> Iterator[_Block]:
@@ -88,8 +182,8 @@ def _rows(x_BNTH: Tensor, rows: int, block: _Block) -> Tensor:
     return x.copy_(x_BNTH[:, :, block.queries]).view(rows, -1, x_BNTH.shape[3])
 
 
-def _weights(q_BNTH: Tensor, k: Tensor, block: _Block) -> Tensor:
-    """Attention weights of the block's queries, (B K, R, E)."""
+def _scores(q_BNTH: Tensor, k: Tensor, block: _Block) -> Tensor:
+    """Scores of the block's queries, (B K, R, E), minus infinity where a key is masked."""
     q = _rows(q_BNTH, k.shape[0], block).mul_(q_BNTH.shape[3] ** -0.5)
     scores = torch.bmm(q, k[:, block.keys].transpose(1, 2))
     size = len(block.future_CC)
@@ -98,34 +192,30 @@ def _weights(q_BNTH: Tensor, k: Tensor, block: _Block) -> Tensor:
         scores_BNCE[..., -size:].masked_fill_(block.future_CC, float("-inf"))
     else:
         scores_BNCE.masked_fill_(block.masked_BCE[:, None], float("-inf"))
-    return torch.softmax(scores, dim=-1, out=scores)
+    return scores
 
 
 @_forward.register_fake
 def _(
     q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, queries_BT: Tensor | None, keys_BS: Tensor | None
-) -> Tensor:  # fmt: skip
-    return torch.empty_like(q_BNTH.transpose(1, 2), memory_format=torch.contiguous_format).transpose(1, 2)
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    return _like(q_BNTH), q_BNTH.new_empty(q_BNTH.shape[:3])
 
 
 @_backward.register_fake
 def _(
-    grad_BNTH: Tensor, q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, out_BNTH: Tensor,
+    grad_BNTH: Tensor, q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, out_BNTH: Tensor, log_sums_BNT: Tensor,
     queries_BT: Tensor | None, keys_BS: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    contiguous = torch.contiguous_format
-    return (
-        torch.empty_like(q_BNTH.transpose(1, 2), memory_format=contiguous).transpose(1, 2),
-        torch.empty_like(k_BKSH, memory_format=contiguous),
-        torch.empty_like(v_BKSH, memory_format=contiguous),
-    )
+    return _like(q_BNTH), _like(k_BKSH), _like(v_BKSH)
 
 
-def _save(ctx: Any, inputs: tuple[Tensor | None, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:3], output, *inputs[3:])
+def _save(ctx: Any, inputs: tuple[Tensor | None, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*inputs[:3], *output, *inputs[3:])
 
 
-def _differentiate(ctx: Any, grad_BNTH: Tensor) -> tuple[Tensor | None, ...]:
+def _differentiate(ctx: Any, grad_BNTH: Tensor, grad_log_sums: None) -> tuple[Tensor | None, ...]:
     saved = ctx.saved_tensors
     return *torch.ops.puna.causal_attention_backward(grad_BNTH, *saved), None, None
 
