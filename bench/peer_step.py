@@ -12,41 +12,66 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 D, LAYERS, HEADS, F, V, T, B = 512, 8, 8, 1536, 32_000, 512, 8
-LR, BETAS, CLIP = 1e-3, (0.9, 0.95), 1.0
+LR, BETAS, DECAY, CLIP = 1e-3, (0.9, 0.95), 0.1, 1.0
 
 Loss = Callable[[Tensor], Tensor]
 """From tokens (B, T + 1) to the mean loss, with its graph."""
 
 
-def puna(compiled: bool) -> tuple[torch.nn.Module, Loss]:
-    """Ours: blocks compiled, chunked head and loss."""
-    from puna.config.recipe import DEFAULT_LOSS_CHUNK, ModelConfig
-    from puna.model.init import init_weights
-    from puna.model.llama import Llama
-    from puna.ops.cross_entropy import linear_cross_entropy
+class System(NamedTuple):
+    """What one step of a system is made of."""
 
-    config = ModelConfig(dim=D, n_layers=LAYERS, n_heads=HEADS, n_kv_heads=HEADS, ffn_dim=F, vocab_size=V, context=T)
-    chunk = DEFAULT_LOSS_CHUNK["cpu"]
-    model = Llama(config)
-    init_weights(model, 0)
-    if compiled:
-        for block in model.layers:
-            block.compile()
+    model: torch.nn.Module
+    loss: Loss
+    passes: Callable[[], AbstractContextManager[Any]] = nullcontext
+    """What forward and backward run in."""
+    update: Callable[[], None] | None = None
+    """Clip and move the weights, where the system has its own way; else PyTorch's fused AdamW after its clipping."""
+
+
+def puna(compiled: bool) -> System:
+    """Ours, as `puna train` runs it: its model, objective, clipping and optimizer."""
+    from puna.config.recipe import ModelConfig, OptimConfig, Recipe, TrainConfig
+    from puna.parallel.apply import build_model
+    from puna.parallel.mesh import build_mesh
+    from puna.parallel.objective import Objective
+    from puna.parallel.world import joined
+    from puna.train.gradient import clip_divisor, gradient_norm
+    from puna.train.optimizer import build_optimizer
+
+    recipe = Recipe(
+        name="bench",
+        model=ModelConfig(dim=D, n_layers=LAYERS, n_heads=HEADS, n_kv_heads=HEADS, ffn_dim=F, vocab_size=V, context=T),
+        train=TrainConfig(
+            tokens=64 * B * T, batch_tokens=B * T, micro_batch_tokens=B * T, precision="fp32", recompute="none",
+            compile=compiled,
+        ),
+        optim=OptimConfig(lr=LR, beta1=BETAS[0], beta2=BETAS[1], weight_decay=DECAY, clip_norm=CLIP, warmup_steps=1),
+    )  # fmt: skip
+    with joined() as world:
+        mesh = build_mesh(recipe.parallel, world)
+    model = build_model(recipe, mesh, world.device)
+    objective = Objective.of(recipe, model, mesh)
+    optimizer = build_optimizer(model, recipe.optim)
 
     def loss(tokens_BT: Tensor) -> Tensor:
-        x_BTD = model.hidden(tokens_BT[:, :-1])
-        total, _ = linear_cross_entropy(x_BTD.flatten(0, 1), model.output.weight, tokens_BT[:, 1:].flatten(), chunk)
-        return total / (B * T)
+        return objective.train(tokens_BT[:, :-1], tokens_BT[:, 1:])[0] / (B * T)
 
-    return model, loss
+    def update() -> None:
+        optimizer.step(clip_divisor(gradient_norm(model), CLIP))
+        optimizer.zero_grad()
+
+    return System(model, loss, objective.passes, update)
 
 
-def transformers(compiled: bool) -> tuple[torch.nn.Module, Loss]:
+def transformers(compiled: bool) -> System:
     """Hugging Face's LlamaForCausalLM with SDPA attention, its own loss on logits that we hand the targets."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -61,10 +86,10 @@ def transformers(compiled: bool) -> tuple[torch.nn.Module, Loss]:
         logits_BTV = forward(tokens_BT[:, :-1]).logits
         return torch.nn.functional.cross_entropy(logits_BTV.flatten(0, 1), tokens_BT[:, 1:].flatten())
 
-    return model, loss
+    return System(model, loss)
 
 
-def litgpt(compiled: bool) -> tuple[torch.nn.Module, Loss]:
+def litgpt(compiled: bool) -> System:
     """The GPT of litgpt as its `pretrain` uses it: compiled model, chunked cross-entropy over full logits."""
     from litgpt.config import Config
     from litgpt.model import GPT
@@ -81,7 +106,22 @@ def litgpt(compiled: bool) -> tuple[torch.nn.Module, Loss]:
     def loss(tokens_BT: Tensor) -> Tensor:
         return chunked_cross_entropy(forward(tokens_BT[:, :-1]), tokens_BT[:, 1:])
 
-    return model, loss
+    return System(model, loss)
+
+
+SYSTEMS = {"puna": puna, "transformers": transformers, "litgpt": litgpt}
+
+
+def pytorch_update(model: torch.nn.Module) -> Callable[[], None]:
+    """PyTorch's clipping and fused AdamW."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LR, betas=BETAS, weight_decay=DECAY, fused=True)
+
+    def update() -> None:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return update
 
 
 def matmul_rate() -> float:
@@ -98,25 +138,22 @@ def matmul_rate() -> float:
 def main() -> None:
     """Warm up, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("system", choices=("puna", "transformers", "litgpt"))
+    parser.add_argument("system", choices=tuple(SYSTEMS))
     parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--profile", action="store_true", help="print where one more step's time goes, on stderr")
     arguments = parser.parse_args()
     torch.manual_seed(0)
-    model, loss_of = {"puna": puna, "transformers": transformers, "litgpt": litgpt}[arguments.system](
-        arguments.compiled
-    )
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LR, betas=BETAS, weight_decay=0.1, fused=True)
+    system = SYSTEMS[arguments.system](arguments.compiled)
+    update = system.update or pytorch_update(system.model)
     tokens_BT = torch.randint(0, V, (B, T + 1), generator=torch.Generator().manual_seed(0))
     rate_before = matmul_rate()
 
     def step() -> float:
-        loss = loss_of(tokens_BT)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-        optimizer.step()
-        optimizer.zero_grad()
+        with system.passes():
+            loss = system.loss(tokens_BT)
+            loss.backward()
+        update()
         return loss.item()
 
     seconds, losses = [], []
@@ -134,7 +171,7 @@ def main() -> None:
             {
                 "system": arguments.system,
                 "compiled": arguments.compiled,
-                "parameters": sum(parameter.numel() for parameter in model.parameters()),
+                "parameters": sum(parameter.numel() for parameter in system.model.parameters()),
                 "first_step_seconds": seconds[0],
                 "tokens_per_second": [B * T / second for second in seconds[2:]],
                 "median_tokens_per_second": B * T / statistics.median(seconds[2:]),

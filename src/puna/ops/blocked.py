@@ -70,7 +70,7 @@ def forward_in_cache(
     """Write both outputs by the compiled operator."""
     q_BNTH, k_BKSH, v_BKSH = (_rows_contiguous(x) for x in (q_BNTH, k_BKSH, v_BKSH))
     documents = [x if x is None else x.to(torch.int32).contiguous() for x in (queries_BT, keys_BS)]
-    _library().puna_attention(
+    cpu.compiled().puna_attention(
         _sizes(q_BNTH, k_BKSH), *map(cpu.Heads.of, (q_BNTH, k_BKSH, v_BKSH)), _documents(documents),
         cpu.Heads.of(out_BNTH), ctypes.c_void_p(log_sums_BNT.data_ptr()),
     )  # fmt: skip
@@ -87,7 +87,7 @@ def backward_in_cache(
     # Of every query head; those that share a key head are summed up below, in the order of the heads.
     shape = q_BNTH.shape[0], k_BKSH.shape[2], heads, q_BNTH.shape[3]
     grads = _like(q_BNTH), *(q_BNTH.new_empty(shape).transpose(1, 2) for _ in range(2))
-    _library().puna_attention_backward(
+    cpu.compiled().puna_attention_backward(
         _sizes(q_BNTH, k_BKSH), *map(cpu.Heads.of, (grad_BNTH, q_BNTH, k_BKSH, v_BKSH, out_BNTH)),
         ctypes.c_void_p(log_sums_BNT.data_ptr()), _documents(documents), *map(cpu.Heads.of, grads),
     )  # fmt: skip
@@ -97,13 +97,6 @@ def backward_in_cache(
         torch.sum(x_BNSH.transpose(1, 2).unflatten(2, (key_heads, -1)), 3).transpose(1, 2) for x_BNSH in grads[1:]
     )
     return grads[0], grad_k_BKSH, grad_v_BKSH
-
-
-def _library() -> ctypes.CDLL:
-    library = cpu.library()
-    if library is None:
-        raise RuntimeError("no C++ compiler made the operator")
-    return library
 
 
 def _rows_contiguous(x_BNTH: Tensor) -> Tensor:

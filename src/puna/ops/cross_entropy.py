@@ -12,9 +12,9 @@ p (1 + 2 z L) - onehot(target).
 Matrix products run in the dtype of `x_ND`, into which the weight is cast; probabilities, losses and the sum of the
 weight's gradient over chunks are float32.
 
-On a CPU a row is turned into its probabilities in place, while it is in a core's cache. On a GPU one kernel makes the
-gradient out of the logits and nothing waits for the device (`softmax_gradient`); compiled, it reads them twice and
-writes once.
+One kernel makes the gradient out of the logits and nothing waits for the device (`softmax_gradient`); compiled for a
+GPU, it reads them twice and writes once. Its twin for CPUs does so in the logits' memory, row by row in a core's cache
+(`cpu/softmax.cpp`). Without a C++ compiler, and in bfloat16, PyTorch's softmax turns a row into its probabilities there.
 
 Where processes share the vocabulary, each has the logits of its own pieces only; they tell each other two numbers of
 each row, its maximum and its sum of exponentials, and the logit of its target (Megatron-LM, Shoeybi et al. 2019,
@@ -23,6 +23,7 @@ section 3).
 Shapes in names: N tokens   C tokens of a chunk   D model width   V vocabulary, of this process where they share it
 """
 
+import ctypes
 from collections.abc import Callable
 from functools import cache
 from typing import Any, cast
@@ -32,6 +33,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.distributed import ProcessGroup
+
+from puna.ops import cpu
 
 _TINY = torch.finfo(torch.float32).tiny
 
@@ -115,6 +118,20 @@ def _kernel(compiled: bool) -> _Kernel:
     return torch.compile(softmax_gradient, dynamic=False) if compiled else softmax_gradient
 
 
+def softmax_gradient_in_cache(
+    logits_CV: Tensor, targets_C1: Tensor, counted_C1: Tensor, z_loss: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`softmax_gradient` of contiguous float32 logits on a CPU, in their memory, by the compiled operator."""
+    rows, vocabulary = logits_CV.shape
+    log_sums_C1, target_logits_C1 = logits_CV.new_empty(2, rows, 1)
+    targets_C1, counted_C1 = targets_C1.contiguous(), counted_C1.contiguous()
+    memory = [ctypes.c_void_p(x.data_ptr()) for x in (logits_CV, targets_C1, counted_C1)]
+    sums = [ctypes.c_void_p(x.data_ptr()) for x in (log_sums_C1, target_logits_C1)]
+    sizes = (ctypes.c_int64(size) for size in (rows, vocabulary, torch.get_num_threads()))
+    cpu.compiled().puna_softmax_gradient(*sizes, *memory, ctypes.c_float(z_loss), *sums)
+    return logits_CV, log_sums_C1, target_logits_C1
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -153,12 +170,14 @@ def _forward(
     rows, vocabulary, differentiated = x_ND.shape[0], weight_VD.shape[0], wants_x or wants_weight
     counted_N = targets_N != ignore_index
     targets_N = targets_N.where(counted_N, 0)
-    in_place = _in_place(x_ND.device, group)
+    in_cache = group is None and x_ND.device.type == "cpu" and x_ND.dtype == torch.float32 and cpu.library() is not None
+    in_place = not in_cache and _in_place(x_ND.device, group)
     if in_place:
         plain = z_loss == 0 and group is None
         chunks = _Plain(targets_N) if plain else _General(targets_N, vocabulary, z_loss, group)
     else:
-        chunks = _Fused(targets_N, counted_N, z_loss, _kernel(compiled) if differentiated else None)
+        kernel = softmax_gradient_in_cache if in_cache else _kernel(compiled) if differentiated else None
+        chunks = _Fused(targets_N, counted_N, z_loss, kernel)
     grad_x_ND = torch.empty_like(x_ND) if wants_x else None
     grad_weight_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if wants_weight else None
     # Chunks of one size, so that what is compiled is compiled once.
@@ -193,7 +212,7 @@ def _in_place(device: torch.device, group: ProcessGroup | None) -> bool:
 
 
 class _Fused:
-    """All of a vocabulary on a GPU: one kernel from the logits to their gradient."""
+    """All of a vocabulary on one device: one kernel from the logits to their gradient."""
 
     def __init__(self, targets_N: Tensor, counted_N: Tensor, z_loss: float, kernel: _Kernel | None) -> None:
         self._targets_N1, self._counted_N1, self._z_loss = targets_N[:, None], counted_N[:, None], z_loss

@@ -22,6 +22,7 @@ import torch
 import torch.distributed as dist
 
 from puna.core.errors import EXIT_CODE, TrainError, UserError
+from puna.parallel.host_memory import keep_freed_memory
 from puna.parallel.rendezvous import own_store
 
 _TIMEOUT = timedelta(hours=2)
@@ -148,6 +149,8 @@ def joined() -> Iterator[World]:
         # Blocks of memory that grow leave no gaps between tensors of many sizes; read when the first one is made.
         os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
         torch.cuda.set_device(device)
+    else:
+        keep_freed_memory()
     if size == 1:
         yield World(0, 1, device, None)
         return

@@ -67,6 +67,14 @@ def library() -> ctypes.CDLL | None:
         return None
 
 
+def compiled() -> ctypes.CDLL:
+    """The compiled operators, where the caller knows that there are some."""
+    operators = library()
+    if operators is None:
+        raise RuntimeError("no C++ compiler made the operators")
+    return operators
+
+
 def find_compiler() -> str | None:
     """The path of a C++ compiler: $CXX, g++ or clang++."""
     for name in (os.environ.get("CXX"), "g++", "clang++"):

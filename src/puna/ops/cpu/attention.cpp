@@ -195,6 +195,15 @@ void forward_head(const Sizes& z, int64_t b, int64_t n, const Heads& q, const He
     }
 }
 
+float dot(const float* x, const float* y, int64_t width) {
+    Floats sums{};
+    int64_t h = 0;
+    for (; h + W <= width; h += W) sums += load(x + h) * load(y + h);
+    float rest = 0;
+    for (; h < width; h++) rest += x[h] * y[h];
+    return sum(sums) + rest;
+}
+
 // From scores to weights and from the weights' gradients to those of the scores, row by row; `means` are the rows' sums
 // of weight times gradient, which the softmax's Jacobian takes away.
 void differentiate_row(float* weights, float* grads, int64_t columns, float lse, float mean) {
@@ -231,9 +240,7 @@ void backward_head(const Sizes& z, int64_t b, int64_t n, const Heads& grad, cons
         copy_rows(q.at(b, n, query), q.token, block.rows, width, padded, scale, q_rows);
         copy_rows(grad.at(b, n, query), grad.token, block.rows, width, padded, 1, grad_rows);
         for (int64_t row = 0; row < block.rows; row++) {
-            const float* result = out.at(b, n, query + row);
-            means[row] = 0;
-            for (int64_t h = 0; h < width; h++) means[row] += result[h] * grad_rows[row * padded + h];
+            means[row] = dot(out.at(b, n, query + row), grad_rows + row * padded, width);
         }
         std::fill_n(q_sums, block.rows * padded, 0.0f);
         for (; block.find(); block.key += KEYS) {
