@@ -11,6 +11,7 @@ import resource
 import statistics
 import sys
 import time
+import types
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
@@ -109,7 +110,35 @@ def litgpt(compiled: bool) -> System:
     return System(model, loss)
 
 
-SYSTEMS = {"puna": puna, "transformers": transformers, "litgpt": litgpt}
+def open_lm(compiled: bool) -> System:
+    """OpenLM's Transformer with RMSNorm, PyTorch's attention and its SwiGLU, and the loss that its `train` takes."""
+    try:
+        import xformers  # noqa: F401
+    except ImportError:
+        # It is imported without being asked for anything here: its operators are for GPUs.
+        package, operators = types.ModuleType("xformers"), types.ModuleType("xformers.ops")
+        vars(package)["ops"] = operators
+        sys.modules |= {"xformers": package, "xformers.ops": operators}
+    from open_lm.attention import torch_attn
+    from open_lm.model import Params, Transformer
+    from open_lm.norms import get_norm_class
+
+    model = Transformer(
+        Params(
+            dim=D, n_layers=LAYERS, n_heads=HEADS, vocab_size=V, seq_len=T, norm_type=get_norm_class("rms_norm"),
+            attn_func=torch_attn, ffn_type="swiglu_torch",
+        )
+    )  # fmt: skip
+    forward = torch.compile(model) if compiled else model
+
+    def loss(tokens_BT: Tensor) -> Tensor:
+        logits_BTV, _, _ = forward(tokens_BT[:, :-1])
+        return torch.nn.functional.cross_entropy(logits_BTV.flatten(0, 1), tokens_BT[:, 1:].flatten())
+
+    return System(model, loss)
+
+
+SYSTEMS = {"puna": puna, "transformers": transformers, "litgpt": litgpt, "open_lm": open_lm}
 
 
 def pytorch_update(model: torch.nn.Module) -> Callable[[], None]:
@@ -180,6 +209,7 @@ def main() -> None:
                 "losses": losses,
                 "tokens_sha256": hashlib.sha256(tokens_BT.numpy().tobytes()).hexdigest(),
                 "torch": torch.__version__,
+                "instructions": torch.backends.cpu.get_cpu_capability(),
             }
         )
     )

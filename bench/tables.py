@@ -68,9 +68,20 @@ def demo() -> str:
     return f"| `puna run demo` on two cores | |\n|---|---|\n{table}\n\n{origin(record)}"
 
 
+def newest_of_each(benchmark: str) -> list[dict[str, Any]]:
+    """The newest record of each machine that a benchmark has run on, by the file names without their dates."""
+    paths = sorted((ROOT / "bench" / "results").glob(f"{benchmark}_*.json"))
+    found = {path.stem.rpartition("_")[0]: path for path in paths}
+    return [json.loads(path.read_text(encoding="utf-8")) for path in found.values()]
+
+
 def train_cpu() -> str:
-    """Training on a CPU beside the peers."""
-    record = newest("train_cpu")
+    """Training on CPUs beside the peers, processor by processor."""
+    return "\n\n".join(_train_cpu_on(record) for record in newest_of_each("train_cpu"))
+
+
+def _train_cpu_on(record: dict[str, Any]) -> str:
+    """One processor's figures."""
     lines = [
         f"| {row['system']}, {row['mode']} | {row['tokens_per_second']:.0f} | "
         f"{row['tokens_per_second_min_max'][0]:.0f} to {row['tokens_per_second_min_max'][1]:.0f} | "
@@ -78,7 +89,10 @@ def train_cpu() -> str:
         f"{row['puna_compiled_is_faster_by']:.2f} |"
         for row in sorted(record["rows"], key=lambda row: -row["tokens_per_second"])
     ]
+    best = min(row["puna_compiled_is_faster_by"] for row in record["rows"] if row["system"] != "puna")
+    note = f"; {record['note']}" if record.get("note") else ""
     head = (
+        f"**{record['machine']['processor']}, {record['instructions']}{note}: {best:.2f} times the best peer**\n\n"
         "| system | tokens/s | range | peak memory | share of sgemm | Puna compiled is faster by |\n"
         "|---|---:|---:|---:|---:|---:|\n"
     )

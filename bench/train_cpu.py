@@ -1,17 +1,21 @@
-"""Training on a CPU against transformers and litgpt: tokens/s, peak memory, share of the machine's sgemm rate.
+"""Training on a CPU against transformers, litgpt and OpenLM: tokens/s, peak memory, share of the machine's sgemm rate.
 
 Each system runs in a process of its own, with the Python that has it; the systems take turns, eager and compiled, for
 several rounds, so that a machine whose speed drifts treats all alike. Ratios are taken within a round, then their
 median.
 
-    python bench/train_cpu.py --litgpt-python /path/to/venv/bin/python --rounds 3
+    python bench/train_cpu.py --litgpt-python /path/to/venv/bin/python --open-lm-python ... --rounds 3
 
-litgpt needs a virtual environment of its own (`pip install torch==2.13.0 litgpt==0.5.13`); without it, it is left out
-and the record says so. The record goes to bench/results/.
+litgpt needs a virtual environment of its own (`pip install torch==2.13.0 litgpt==0.5.13`); so does OpenLM (its
+repository at 9bb92ef, torch and huggingface_hub). What has no environment is left out and the record says so.
+
+The record goes to bench/results/, or where --record says, one per processor and instruction set. Nothing else is
+written below this folder, so that it may be read-only.
 """
 
 import argparse
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -69,12 +73,15 @@ def main() -> None:
     """Run the rounds and write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--litgpt-python", help="the Python of an environment that has litgpt")
+    parser.add_argument("--open-lm-python", help="the Python of an environment that has OpenLM")
+    parser.add_argument("--record", type=Path, help="the record's file; default: bench/results/, by processor and date")
+    parser.add_argument("--note", default="", help="what to know of the processor, such as that it was restricted")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=4, help="counted steps per process")
     arguments = parser.parse_args()
     systems = [("puna", sys.executable), ("transformers", sys.executable)]
-    if arguments.litgpt_python:
-        systems.append(("litgpt", arguments.litgpt_python))
+    peers = {"litgpt": arguments.litgpt_python, "open_lm": arguments.open_lm_python}
+    systems += [(name, python) for name, python in peers.items() if python]
     rounds = []
     for number in range(arguments.rounds):
         results = []
@@ -92,17 +99,22 @@ def main() -> None:
         "schema": 1,
         "benchmark": "train_cpu",
         "what": "60M LLaMA (D 512, 8 layers, 8 heads, F 1536, V 32000), T 512, 8 sequences, fp32, AdamW, clip 1.0",
-        "command": "python bench/train_cpu.py --litgpt-python PYTHON "
-        f"--rounds {arguments.rounds} --steps {arguments.steps}",
+        "command": "python bench/train_cpu.py "
+        + "".join(f"--{name.replace('_', '-')}-python PYTHON " for name, python in peers.items() if python)
+        + f"--rounds {arguments.rounds} --steps {arguments.steps}",
         "commit": commit(),
         "date": now.isoformat(timespec="seconds"),
         "machine": machine(),
-        "litgpt": "measured" if arguments.litgpt_python else "not measured: no environment was given",
+        "instructions": rounds[0][0]["instructions"],
+        "note": arguments.note,
+        **{name: "measured" if python else "not measured: no environment was given" for name, python in peers.items()},
         "flops_convention": "6 x matrix parameters + 6 L D T per token (causal attention)",
         "rows": summarize(rounds),
         "rounds": rounds,
     }
-    path = HERE / "results" / f"train_cpu_{now:%Y-%m-%d}.json"
+    family = f"{record['machine']['processor']} {record['instructions']}".lower()
+    name = "-".join(re.findall(r"[a-z0-9]+", re.sub(r"\((r|tm)\)|processor", "", family)))
+    path = arguments.record or HERE / "results" / f"train_cpu_{name}_{now:%Y-%m-%d}.json"
     write_json(path, record)
     for row in record["rows"]:
         print(

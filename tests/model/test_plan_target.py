@@ -14,7 +14,7 @@ from puna.model.plan_kernels import Rates
 from puna.model.plan_links import Links
 from puna.model.plan_target import find_target, sgemm_rate
 
-RECORD = Path(__file__).parents[2] / "bench" / "results" / "train_cpu_2026-11-21.json"
+RECORD = Path(__file__).parents[2] / "bench" / "results" / "train_cpu_amd-epyc-avx2_2026-11-21.json"
 
 
 @pytest.fixture

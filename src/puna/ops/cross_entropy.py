@@ -182,13 +182,14 @@ def _forward(
     grad_weight_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if wants_weight else None
     # Chunks of one size, so that what is compiled is compiled once.
     size = -(-rows // -(-rows // chunk)) if rows else chunk
-    buffer_CV = torch.empty(size if in_place else 0, vocabulary, dtype=torch.float32, device=x_ND.device)
+    buffered = in_place or in_cache
+    buffer_CV = torch.empty(size if buffered else 0, vocabulary, dtype=torch.float32, device=x_ND.device)
     for start in range(0, rows, size):
         part = slice(start, start + size)
         x_CD = x_ND[part]
         out_CV = buffer_CV[: len(x_CD)]
         # Where the dtypes agree the logits are in the buffer already.
-        logits_CV = torch.mm(x_CD, weight_VD.T, out=out_CV if in_place and x_CD.dtype == out_CV.dtype else None)
+        logits_CV = torch.mm(x_CD, weight_VD.T, out=out_CV if buffered and x_CD.dtype == out_CV.dtype else None)
         chunks.measure(part, logits_CV, out_CV)
         del logits_CV  # in bfloat16 it is no part of the buffer, and would live until the next one is there
         if not differentiated:

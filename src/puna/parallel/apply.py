@@ -36,7 +36,7 @@ def build_model(recipe: Recipe, mesh: Mesh, device: torch.device) -> Llama:
     if recipe.train.float8:
         check_float8(model, device)
         apply_float8(model)
-    apply_recompute(model, recipe.train.recompute, compile=recipe.train.compile)
+    apply_recompute(model, recipe.train.recompute, compile=recipe.train.compile, on_cpu=device.type == "cpu")
     if recipe.train.compile and mesh.tensor_mesh is None and device.type != "cpu":
         # Operator by operator it is twenty passes over the stream in float32; on a CPU that is nothing beside the rest.
         model.norm.forward = torch.compile(model.norm.forward)

@@ -7,6 +7,9 @@
 | `full` | its input (Chen et al. 2016) |
 | `every-n` | its input in every n-th block, all in the others |
 | `budget=x` | what the compiler finds worth most in the share x of the memory of `none` |
+
+On a CPU, `none` compiled keeps no output of a norm or of SwiGLU either, though products of the backward pass read them:
+that is a fifth of what a block keeps, for one write of each (docs/decisions/0014).
 """
 
 from collections.abc import Callable
@@ -39,10 +42,11 @@ def recomputed(block: Block, number: int, policy: str) -> Forward:
     raise ValueError(policy)
 
 
-def set_compiler_budget(policy: str) -> None:
-    """Tell the compiler which share of the memory of `none` activations may take."""
+def set_compiler_budget(policy: str, *, on_cpu: bool = False) -> None:
+    """Tell the compiler which share of the memory of `none` activations may take, and on a CPU to keep no operands."""
     import torch._functorch.config as compiler
 
+    compiler.ban_recompute_materialized_backward = not on_cpu
     compiler.activation_memory_budget = float(policy.removeprefix("budget=")) if policy.startswith("budget=") else 1.0
 
 
@@ -84,9 +88,9 @@ def _llama_policy(shape_of_w2: tuple[int, int], context: Any, operator: Any, *in
     return CheckpointPolicy.MUST_SAVE if name in _KEPT and not last else CheckpointPolicy.PREFER_RECOMPUTE
 
 
-def apply_recompute(model: Llama, policy: str, *, compile: bool = False) -> None:
+def apply_recompute(model: Llama, policy: str, *, compile: bool = False, on_cpu: bool = False) -> None:
     """Let every block run under the policy, compiled or not, in place."""
-    set_compiler_budget(policy)
+    set_compiler_budget(policy, on_cpu=on_cpu)
     forwards: dict[Any, Forward] = {}
     for number, block in enumerate(model.blocks()):
         forward = recomputed(block, number, policy)
