@@ -88,7 +88,7 @@ def train(recipe: Recipe) -> list[int]:
     settings = recipe.train
     with torch.device("meta"):
         model = Llama(recipe.model)
-    apply_recompute(model, settings.recompute, compile=settings.compile)
+    apply_recompute(model, settings.recompute, compile=settings.compile, on_cpu=True)
     model.to_empty(device="cpu")
     init_weights(model, recipe.seed)
     optimizer = build_optimizer(model, recipe.optim)

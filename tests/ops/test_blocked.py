@@ -7,13 +7,8 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from puna.ops import blocked, cpu
-from puna.ops.blocked import (
-    BLOCK,
-    backward_by_products,
-    backward_in_cache,
-    forward_by_products,
-    forward_in_cache,
-)
+from puna.ops.blocked import BLOCK, backward_by_products, forward_by_products
+from puna.ops.cpu.attention import backward_in_cache, empty_like, forward_in_cache
 
 attention = torch.ops.puna.causal_attention
 compiled = pytest.mark.skipif(cpu.find_compiler() is None, reason="no C++ compiler")
@@ -38,7 +33,7 @@ def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 
 def _forward(way: str, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, documents: Documents) -> list[torch.Tensor]:
-    outputs = [blocked._like(q), q.new_empty(q.shape[:3])]
+    outputs = [empty_like(q), q.new_empty(q.shape[:3])]
     forward = forward_in_cache if way == "in cache" else forward_by_products
     forward(q, k, v, *documents, *outputs)
     return outputs

@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from puna.ops import cross_entropy
-from puna.ops.cross_entropy import linear_cross_entropy, softmax_gradient, token_losses
+from puna.ops import cpu, cross_entropy
+from puna.ops.cross_entropy import linear_cross_entropy, softmax_gradient, softmax_gradient_in_cache, token_losses
 from puna.ops.reference import reference_token_losses, reference_z_losses
 
 IGNORED = -1
@@ -374,3 +374,34 @@ def test_no_tensor_ever_holds_more_logits_than_a_chunk(
     with LargestTensor() as everything:
         reference_token_losses(x_ND, weight_VD, targets_N)
     assert everything.elements == n * v
+
+
+@pytest.mark.skipif(cpu.find_compiler() is None, reason="no C++ compiler")
+@settings(max_examples=60, deadline=None)
+@given(
+    c=st.integers(1, 9), v=st.integers(1, 100), seed=st.integers(0, 1000), z_loss=st.sampled_from([0.0, 0.01]),
+    scale=st.sampled_from([0.0, 1.0, 40.0, 1000.0]),
+)  # fmt: skip
+def test_in_cache_the_gradient_is_the_same(c: int, v: int, seed: int, z_loss: float, scale: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits_CV = torch.randn(c, v, generator=generator) * scale
+    targets_C1 = torch.randint(v, (c, 1), generator=generator)
+    counted_C1 = torch.rand(c, 1, generator=generator) < 0.7
+    expected = softmax_gradient(logits_CV, targets_C1, counted_C1, z_loss)
+    found = softmax_gradient_in_cache(logits_CV, targets_C1, counted_C1, z_loss)
+    assert found[0] is logits_CV
+    for x, y in zip(found, expected, strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-5, atol=1e-5 * max(1.0, z_loss * scale))
+
+
+@pytest.mark.parametrize("z_loss", [0.0, 0.01])
+def test_without_the_compiled_operator_all_is_the_same(monkeypatch: pytest.MonkeyPatch, z_loss: float) -> None:
+    def run() -> tuple[Tensor, ...]:
+        x_ND, weight_VD, targets_N = inputs(30, 8, 50, ignored=0.3)
+        loss, losses_N = linear_cross_entropy(x_ND, weight_VD, targets_N, 7, ignore_index=IGNORED, z_loss=z_loss)
+        return losses_N, loss, *torch.autograd.grad(loss, (x_ND, weight_VD))
+
+    with_it = run()
+    monkeypatch.setattr(cpu, "library", lambda: None)
+    for x, y in zip(with_it, run(), strict=True):
+        close(x, y)

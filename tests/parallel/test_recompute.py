@@ -11,11 +11,11 @@ from puna.parallel.recompute import apply_recompute
 CONFIG = ModelConfig(dim=32, n_layers=4, n_heads=4, n_kv_heads=2, ffn_dim=48, vocab_size=288, context=256)
 
 
-def _run(policy: str, *, compile: bool = False) -> tuple[torch.Tensor, list[torch.Tensor], int]:
+def _run(policy: str, *, compile: bool = False, on_cpu: bool = False) -> tuple[torch.Tensor, list[torch.Tensor], int]:
     """The stream, all gradients, and the bytes that the blocks keep for the backward pass."""
     model = Llama(CONFIG)
     init_weights(model, 0)
-    apply_recompute(model, policy, compile=compile)
+    apply_recompute(model, policy, compile=compile, on_cpu=on_cpu)
     tokens = torch.arange(256)[None] % 288
     kept: dict[int, int] = {}
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
@@ -46,6 +46,18 @@ def test_compiled_policy_gives_the_same_to_rounding(policy: str):
     torch.compiler.reset()
     torch.testing.assert_close(plain[0], ours[0], rtol=1e-4, atol=1e-5)
     for a, b in zip(plain[1], ours[1], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-6)
+
+
+def test_compiled_for_a_cpu_no_operand_is_kept_that_is_cheap_to_make_again():
+    everywhere = _run("none", compile=True)
+    torch.compiler.reset()
+    on_cpu = _run("none", compile=True, on_cpu=True)
+    torch.compiler.reset()
+    # Of each block: both norms' outputs, and SwiGLU's.
+    assert everywhere[2] - on_cpu[2] == CONFIG.n_layers * 256 * (2 * CONFIG.dim + CONFIG.ffn_dim) * 4
+    torch.testing.assert_close(everywhere[0], on_cpu[0], rtol=1e-4, atol=1e-5)
+    for a, b in zip(everywhere[1], on_cpu[1], strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-6)
 
 

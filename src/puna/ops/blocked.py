@@ -10,8 +10,7 @@ Axes: B batch   N query heads   K key and value heads   T queries, the last T of
 H head width   C queries of a block   E keys of a block   R rows of a block: its queries of all heads that share keys
 """
 
-import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from puna.ops import cpu
 from puna.ops.blocks import seen_blocks
+from puna.ops.cpu.attention import backward_in_cache, empty_like, forward_in_cache
 
 BLOCK = 128
 """Queries per block: a small one computes fewer masked scores, a large one makes larger products. 64 measures alike."""
@@ -38,7 +38,7 @@ def _forward(
     q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, queries_BT: Tensor | None, keys_BS: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Attention, and the logarithm of every query's sum of exponentials, (B, N, T)."""
-    out_BNTH, log_sums_BNT = _like(q_BNTH), q_BNTH.new_empty(q_BNTH.shape[:3])
+    out_BNTH, log_sums_BNT = empty_like(q_BNTH), q_BNTH.new_empty(q_BNTH.shape[:3])
     forward = forward_in_cache if _in_cache(q_BNTH) else forward_by_products
     forward(q_BNTH, k_BKSH, v_BKSH, queries_BT, keys_BS, out_BNTH, log_sums_BNT)
     return out_BNTH, log_sums_BNT
@@ -56,60 +56,6 @@ def _backward(
 def _in_cache(q_BNTH: Tensor) -> bool:
     """Whether the compiled operator runs: it gives one head to one thread."""
     return q_BNTH.shape[0] * q_BNTH.shape[1] >= torch.get_num_threads() and cpu.library() is not None
-
-
-def _like(x_BNTH: Tensor) -> Tensor:
-    """A new tensor of the same shape whose memory is in the order (B, T, N, H)."""
-    return torch.empty_like(x_BNTH.transpose(1, 2), memory_format=torch.contiguous_format).transpose(1, 2)
-
-
-def forward_in_cache(
-    q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, queries_BT: Tensor | None, keys_BS: Tensor | None,
-    out_BNTH: Tensor, log_sums_BNT: Tensor,
-) -> None:  # fmt: skip
-    """Write both outputs by the compiled operator."""
-    q_BNTH, k_BKSH, v_BKSH = (_rows_contiguous(x) for x in (q_BNTH, k_BKSH, v_BKSH))
-    documents = [x if x is None else x.to(torch.int32).contiguous() for x in (queries_BT, keys_BS)]
-    cpu.compiled().puna_attention(
-        _sizes(q_BNTH, k_BKSH), *map(cpu.Heads.of, (q_BNTH, k_BKSH, v_BKSH)), _documents(documents),
-        cpu.Heads.of(out_BNTH), ctypes.c_void_p(log_sums_BNT.data_ptr()),
-    )  # fmt: skip
-
-
-def backward_in_cache(
-    grad_BNTH: Tensor, q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, out_BNTH: Tensor, log_sums_BNT: Tensor,
-    queries_BT: Tensor | None, keys_BS: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """The gradients of queries, keys and values by the compiled operator."""
-    grad_BNTH, q_BNTH, k_BKSH, v_BKSH = (_rows_contiguous(x) for x in (grad_BNTH, q_BNTH, k_BKSH, v_BKSH))
-    documents = [x if x is None else x.to(torch.int32).contiguous() for x in (queries_BT, keys_BS)]
-    heads, key_heads = q_BNTH.shape[1], k_BKSH.shape[1]
-    # Of every query head; those that share a key head are summed up below, in the order of the heads.
-    shape = q_BNTH.shape[0], k_BKSH.shape[2], heads, q_BNTH.shape[3]
-    grads = _like(q_BNTH), *(q_BNTH.new_empty(shape).transpose(1, 2) for _ in range(2))
-    cpu.compiled().puna_attention_backward(
-        _sizes(q_BNTH, k_BKSH), *map(cpu.Heads.of, (grad_BNTH, q_BNTH, k_BKSH, v_BKSH, out_BNTH)),
-        ctypes.c_void_p(log_sums_BNT.data_ptr()), _documents(documents), *map(cpu.Heads.of, grads),
-    )  # fmt: skip
-    if heads == key_heads:
-        return grads
-    grad_k_BKSH, grad_v_BKSH = (
-        torch.sum(x_BNSH.transpose(1, 2).unflatten(2, (key_heads, -1)), 3).transpose(1, 2) for x_BNSH in grads[1:]
-    )
-    return grads[0], grad_k_BKSH, grad_v_BKSH
-
-
-def _rows_contiguous(x_BNTH: Tensor) -> Tensor:
-    return x_BNTH if x_BNTH.stride(3) == 1 else x_BNTH.contiguous()
-
-
-def _sizes(q_BNTH: Tensor, k_BKSH: Tensor) -> cpu.Sizes:
-    batch, heads, tokens, width = q_BNTH.shape
-    return cpu.Sizes(batch, heads, k_BKSH.shape[1], tokens, k_BKSH.shape[2], width, torch.get_num_threads())
-
-
-def _documents(documents: Sequence[Tensor | None]) -> cpu.Documents:
-    return cpu.Documents(*(None if x is None else x.data_ptr() for x in documents))
 
 
 def forward_by_products(
@@ -134,7 +80,7 @@ def backward_by_products(
     """The gradients of queries, keys and values by PyTorch's batched products."""
     batch, heads, tokens, width = q_BNTH.shape
     k, v = k_BKSH.flatten(0, 1), v_BKSH.flatten(0, 1)
-    grad_q_BNTH, grad_k_BKSH, grad_v_BKSH = _like(q_BNTH), _like(k_BKSH), _like(v_BKSH)
+    grad_q_BNTH, grad_k_BKSH, grad_v_BKSH = empty_like(q_BNTH), empty_like(k_BKSH), empty_like(v_BKSH)
     grad_k, grad_v = k.new_zeros(k.shape), v.new_zeros(v.shape)
     for block in _blocks(tokens, k.shape[1], queries_BT, keys_BS):
         log_sums = _rows(log_sums_BNT[..., None], k.shape[0], block)
@@ -192,7 +138,7 @@ def _scores(q_BNTH: Tensor, k: Tensor, block: _Block) -> Tensor:
 def _(
     q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, queries_BT: Tensor | None, keys_BS: Tensor | None
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    return _like(q_BNTH), q_BNTH.new_empty(q_BNTH.shape[:3])
+    return empty_like(q_BNTH), q_BNTH.new_empty(q_BNTH.shape[:3])
 
 
 @_backward.register_fake
@@ -200,7 +146,7 @@ def _(
     grad_BNTH: Tensor, q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, out_BNTH: Tensor, log_sums_BNT: Tensor,
     queries_BT: Tensor | None, keys_BS: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    return _like(q_BNTH), _like(k_BKSH), _like(v_BKSH)
+    return empty_like(q_BNTH), empty_like(k_BKSH), empty_like(v_BKSH)
 
 
 def _save(ctx: Any, inputs: tuple[Tensor | None, ...], output: tuple[Tensor, Tensor]) -> None:

@@ -14,7 +14,7 @@ weight's gradient over chunks are float32.
 
 One kernel makes the gradient out of the logits and nothing waits for the device (`softmax_gradient`); compiled for a
 GPU, it reads them twice and writes once. Its twin for CPUs does so in the logits' memory, row by row in a core's cache
-(`cpu/softmax.cpp`). Without a C++ compiler, and in bfloat16, PyTorch's softmax turns a row into its probabilities there.
+(`cpu/softmax.cpp`). Without a C++ compiler, and in bfloat16, PyTorch's softmax turns rows into probabilities there.
 
 Where processes share the vocabulary, each has the logits of its own pieces only; they tell each other two numbers of
 each row, its maximum and its sum of exponentials, and the logit of its target (Megatron-LM, Shoeybi et al. 2019,

@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from puna.core.console import warn
 
@@ -25,38 +24,12 @@ _INSTRUCTIONS = {"AVX512": ("-march=x86-64-v4",), "AVX2": ("-march=x86-64-v3",)}
 """Options by what PyTorch itself uses of this processor, so that ATEN_CPU_CAPABILITY restricts both alike."""
 
 
-class Heads(ctypes.Structure):
-    """A (B, heads, tokens, H) tensor whose last axis is contiguous, as attention.cpp has it."""
-
-    _fields_ = (
-        ("data", ctypes.c_void_p), ("batch", ctypes.c_int64), ("head", ctypes.c_int64), ("token", ctypes.c_int64)
-    )  # fmt: skip
-
-    @classmethod
-    def of(cls, x_BNTH: Tensor) -> "Heads":
-        """The tensor's memory, which must outlive this."""
-        return cls(x_BNTH.data_ptr(), *x_BNTH.stride()[:3])
-
-
-class Documents(ctypes.Structure):
-    """The documents of queries and keys, int32, or nulls."""
-
-    _fields_ = (("queries", ctypes.c_void_p), ("keys", ctypes.c_void_p))
-
-
-class Sizes(ctypes.Structure):
-    """The sizes of one call of attention, and the threads that may work."""
-
-    _fields_ = tuple(
-        (name, ctypes.c_int64) for name in ("batch", "heads", "key_heads", "tokens", "keys", "width", "threads")
-    )
-
-
 @cache
 def library() -> ctypes.CDLL | None:
     """The compiled operators; None where they cannot be compiled, which is said once."""
     compiler = find_compiler()
     if compiler is None:
+        warn("no C++ compiler was found ($CXX, g++, clang++): training in float32 on this CPU is slower without one")
         return None
     options = (*_OPTIONS, *_INSTRUCTIONS.get(torch.backends.cpu.get_cpu_capability(), ()))
     try:
