@@ -67,17 +67,21 @@ def backward_in_cache(
     heads, key_heads = q_BNTH.shape[1], k_BKSH.shape[1]
     # Of every query head; those that share a key head are summed up below, in the order of the heads.
     shape = q_BNTH.shape[0], k_BKSH.shape[2], heads, q_BNTH.shape[3]
-    grads = empty_like(q_BNTH), *(q_BNTH.new_empty(shape).transpose(1, 2) for _ in range(2))
+    grad_q_BNTH = empty_like(q_BNTH)
+    grad_k_BNSH, grad_v_BNSH = (q_BNTH.new_empty(shape).transpose(1, 2) for _ in range(2))
     compiled().puna_attention_backward(
         _sizes(q_BNTH, k_BKSH), *map(Heads.of, (grad_BNTH, q_BNTH, k_BKSH, v_BKSH, out_BNTH)),
-        ctypes.c_void_p(log_sums_BNT.data_ptr()), _documents(documents), *map(Heads.of, grads),
+        ctypes.c_void_p(log_sums_BNT.data_ptr()), _documents(documents),
+        *map(Heads.of, (grad_q_BNTH, grad_k_BNSH, grad_v_BNSH)),
     )  # fmt: skip
     if heads == key_heads:
-        return grads
-    grad_k_BKSH, grad_v_BKSH = (
-        torch.sum(x_BNSH.transpose(1, 2).unflatten(2, (key_heads, -1)), 3).transpose(1, 2) for x_BNSH in grads[1:]
-    )
-    return grads[0], grad_k_BKSH, grad_v_BKSH
+        return grad_q_BNTH, grad_k_BNSH, grad_v_BNSH
+    return grad_q_BNTH, _summed(grad_k_BNSH, key_heads), _summed(grad_v_BNSH, key_heads)
+
+
+def _summed(x_BNSH: Tensor, key_heads: int) -> Tensor:
+    """The sums over query heads that share a key head, (B, K, S, H)."""
+    return x_BNSH.transpose(1, 2).unflatten(2, (key_heads, -1)).sum(3).transpose(1, 2)
 
 
 def _rows_contiguous(x_BNTH: Tensor) -> Tensor:
