@@ -75,6 +75,10 @@ def newest_of_each(benchmark: str) -> list[dict[str, Any]]:
     return [json.loads(path.read_text(encoding="utf-8")) for path in found.values()]
 
 
+_LEAD = {1: "the lead is that in tokens/s", 2: "the lead is that in shares of the sgemm rate beside each step"}
+"""What the lead is in, by the schema of train_cpu's records."""
+
+
 def train_cpu() -> str:
     """Training on CPUs beside the peers, processor by processor."""
     return "\n\n".join(_train_cpu_on(record) for record in newest_of_each("train_cpu"))
@@ -99,8 +103,8 @@ def _train_cpu_on(record: dict[str, Any]) -> str:
     return (
         head
         + "\n".join(lines)
-        + f"\n\n<sub>{record['what']}; medians of {len(record['rounds'])} rounds.</sub><br>\n"
-        + origin(record)
+        + f"\n\n<sub>{record['what']}; medians of {len(record['rounds'])} rounds; "
+        + f"{_LEAD[record['schema']]}.</sub><br>\n{origin(record)}"
     )
 
 
