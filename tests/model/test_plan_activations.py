@@ -68,12 +68,12 @@ def test_compiled_block_keeps_the_tensors_that_are_listed():
 
 
 def test_policies_by_hand():
-    # 512 tokens, D 64, N H 64, K H 32, F 192, float32: in units of 512 x 4 bytes.
+    # 512 tokens, D 64, N 4, N H 64, K H 32, F 192, float32: in units of 512 x 4 bytes.
     one = share({}, {})
     assert total(kept_by_full(one)) == 64 * 2048
-    assert total(kept_by_llama(one)) == (64 + (64 + 2 * 32) + 64 + 64 + 2 * 192) * 2048
-    assert total(kept_compiled(one)) == (2 * 64 + 2 + 2 * 64 + (2 * 64 + 2 * 32) + 3 * 192) * 2048
-    assert total(kept_in_eager(one)) == ((2 + 2 + 2) * 64 + 2 + (2 * 64 + 2 * 32) + 4 * 192) * 2048
+    assert total(kept_by_llama(one)) == (64 + (64 + 2 * 32) + 64 + 4 + 64 + 2 * 192) * 2048
+    assert total(kept_compiled(one)) == (2 * 64 + 2 + 2 * 64 + (2 * 64 + 2 * 32) + 4 + 3 * 192) * 2048
+    assert total(kept_in_eager(one)) == ((2 + 2 + 2) * 64 + 2 + (2 * 64 + 2 * 32) + 4 + 4 * 192) * 2048
 
 
 @pytest.mark.parametrize(

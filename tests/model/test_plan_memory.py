@@ -97,7 +97,7 @@ def test_one_cpu_in_fp32_by_hand():
     loss, step = moment(memory, "loss"), moment(memory, "optimizer step")
     process = bytes_of(loss, "Python")
     assert process > 200 * 2**20
-    block = (2 + 2 + 2) * 64 + 2 + 4 * 64 + 4 * 192
+    block = (2 + 2 + 2) * 64 + 2 + 4 * 64 + 8 + 4 * 192
     held = 12 * PARAMETERS
     gaps = bytes_of(loss, "gaps")
     assert loss.bytes - process - gaps == held + 4 * (

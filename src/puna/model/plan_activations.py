@@ -49,7 +49,7 @@ class _Sizes:
     statistics: int
     """The numbers per token that a norm keeps, float32."""
     sums: int
-    """log-sum-exp of every row of attention, which PyTorch's kernels keep, float32."""
+    """log-sum-exp of every row of attention, which every kernel keeps, float32."""
     queries32: int
     own_keys32: int
 
@@ -68,7 +68,7 @@ def sizes(share: Share) -> _Sizes:
         keys=width * keys * share.context,
         hidden=width * tokens * config.ffn_dim // tensor,
         statistics=(4 if config.norm == "rms" else 8) * tokens // tensor,
-        sums=0 if blocked_attention(share) else 4 * tokens * config.n_heads // tensor,
+        sums=4 * tokens * config.n_heads // tensor,
         queries32=4 * queries,
         own_keys32=4 * keys,
     )
@@ -100,7 +100,8 @@ def kept_in_eager(share: Share) -> list[Term]:
 def kept_compiled(share: Share) -> list[Term]:
     """What a compiled block keeps: what products and attention read, and what cheap operators are computed again from.
 
-    The compiler never computes again what a matrix product of the backward pass reads (torch's min-cut partitioner).
+    The compiler never computes again what a matrix product of the backward pass reads (torch's min-cut partitioner); on
+    a CPU it is asked to, so there the plan says more than is kept (`puna.parallel.recompute`).
     """
     s = sizes(share)
     terms = [
