@@ -43,6 +43,7 @@ TESTED_ELSEWHERE = {
     "train/session.py": "tests/train/test_loop.py makes sessions; what it refuses is there too",
     "train/synthetic.py": "tests/train/test_waiting.py takes its steps, tests/train/test_tune.py measures them",
     "train/step.py": "tests/train/test_loop.py compares its steps with a plain loop",
+    "ops/cpu/attention.py": "tests/ops/test_blocked.py compares it with its twins, tests/ops/test_cpu.py builds it",
     "ops/reference.py": "the oracles; tests/ops compares the fast operations and torch's with them",
     "cli/train.py": "declares its arguments and calls cli/stages.py",
 }
