@@ -207,6 +207,7 @@ def checkpoint(bench: Bench) -> None:
         for _ in range(2):
             train_step(session, batches)
         with Saver(RunDir(Path(folder) / "run"), session.recipe.checkpoint, bench.world) as saver:
+            session.saver = saver  # whose copies the next update waits for
             for number in range(2):
                 bench.device.synchronize()
                 session.state.step = number + 1

@@ -56,6 +56,14 @@ def test_checkpoint_of_another_recipe_is_refused(tiny: Recipe, tiny_run: RunDir)
         check_recipe(saved, _changed(tiny, "optim", lr=0.5), tiny_run, "the checkpoint")
 
 
+def test_a_recipe_that_was_saved_before_a_key_existed_goes_on_with_its_default(tiny: Recipe, tiny_run: RunDir):
+    saved = tiny.model_dump(exclude_none=True)
+    del saved["train"]["float8"]
+    check_recipe(saved, tiny, tiny_run, "the checkpoint")
+    with pytest.raises(CheckpointError, match=r"train\.float8: false -> true"):
+        check_recipe(saved, _changed(tiny, "train", float8=True), tiny_run, "the checkpoint")
+
+
 def test_change_that_only_rounds_differently_is_warned_of(
     tiny: Recipe, tiny_run: RunDir, capsys: pytest.CaptureFixture[str]
 ):

@@ -19,6 +19,7 @@ from puna.config.load import load_recipe
 from puna.config.recipe import Recipe
 from puna.model.count import flops_per_token
 from puna.ops.attention import gpu_kernels
+from puna.parallel.apply import set_last_pass
 from puna.parallel.world import joined
 from puna.train.device import Device
 from puna.train.gradient import clip_divisor, gradient_norm
@@ -32,7 +33,7 @@ def measure(recipe: Recipe, steps: int) -> dict[str, Any] | None:
     """Tokens/s of all processes in the recipe's batches, and the peak memory of the process that takes most.
 
     A pass and what follows the last one of a batch are timed apart, because a batch has many passes and one update:
-    two optimizer steps of one pass to warm up, then so many of two. None on all processes but the main one.
+    so many optimizer steps of two passes after two to warm up. None on all processes but the main one.
     """
     with joined() as world, gpu_kernels(shapes_repeat=True):
         session = synthetic_session(recipe, world)
@@ -40,18 +41,20 @@ def measure(recipe: Recipe, steps: int) -> dict[str, Any] | None:
         tokens_BT = random_pass(session)
         of_passes: list[float] = []
         of_updates: list[float] = []
-        for step in range(WARM_UP + steps):
+        for _ in range(WARM_UP + steps):
             with _timed(device, of_updates):
                 with objective.passes():
-                    for _ in range(1 if step < WARM_UP else 2):
+                    for number in range(2):
+                        set_last_pass(session.model, mesh, last=number == 1)
                         with _timed(device, of_passes):
                             total, _ = objective.train(tokens_BT[:, :-1], tokens_BT[:, 1:])
                             (total / recipe.train.batch_tokens).backward()
                 norm = gradient_norm(session.model)
                 session.optimizer.step(clip_divisor(norm, recipe.optim.clip_norm))
                 session.optimizer.zero_grad(set_to_none=True)
-            of_updates[-1] -= sum(of_passes[-1 if step < WARM_UP else -2 :])
-        one_pass, update = (statistics.median(times[WARM_UP:]) for times in (of_passes, of_updates))
+            of_updates[-1] -= sum(of_passes[-2:])
+        one_pass = statistics.median(of_passes[2 * WARM_UP :])
+        update = statistics.median(of_updates[WARM_UP:])
         tokens = recipe.train.micro_batch_tokens * mesh.batches
         passes = max(1, recipe.train.batch_tokens // tokens)
         rate = passes * tokens / (passes * one_pass + update)

@@ -2,9 +2,10 @@
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 from puna.config.explain import differences
-from puna.config.recipe import Recipe
+from puna.config.recipe import Recipe, TrainConfig
 from puna.config.toml import read_toml
 from puna.core.console import warn
 from puna.core.errors import CheckpointError
@@ -101,15 +102,14 @@ def check_data(trained_on: str, present: str, path: Path) -> None:
         )
 
 
-def check_recipe(saved: dict[str, object], recipe: Recipe, run: RunDir, what: str) -> None:
+def check_recipe(saved: dict[str, Any], recipe: Recipe, run: RunDir, what: str) -> None:
     """Refuse a recipe that makes other weights, and warn of one that rounds them differently.
 
     Raises:
         CheckpointError: Naming every key that differs.
     """
-    changed = [
-        line for line in differences(saved, recipe.model_dump(exclude_none=True)) if not line.startswith(MAY_CHANGE)
-    ]
+    now = recipe.model_dump(exclude_none=True)
+    changed = [line for line in differences(_with_newer_keys(saved), now) if not line.startswith(MAY_CHANGE)]
     refused = [line for line in changed if not line.startswith(MAY_CHANGE_BITS)]
     if refused:
         raise CheckpointError(
@@ -118,6 +118,14 @@ def check_recipe(saved: dict[str, object], recipe: Recipe, run: RunDir, what: st
         )
     if changed:
         warn(f"{what}; now {'; '.join(changed)}: weights will be equal to rounding, not bit for bit")
+
+
+def _with_newer_keys(saved: dict[str, Any]) -> dict[str, Any]:
+    """A saved recipe with the defaults of what recipes could not say when it was written."""
+    train = saved.get("train")
+    if not isinstance(train, dict):
+        return saved
+    return saved | {"train": {"float8": TrainConfig.model_fields["float8"].default} | train}
 
 
 def check_circumstances(made_by: dict[str, str], present: dict[str, str], path: Path) -> None:
