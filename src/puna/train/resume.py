@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from puna.config.explain import differences
-from puna.config.recipe import Recipe, TrainConfig
+from puna.config.recipe import Recipe
+from puna.config.section import Section
 from puna.config.toml import read_toml
 from puna.core.console import warn
 from puna.core.errors import CheckpointError
@@ -122,10 +123,12 @@ def check_recipe(saved: dict[str, Any], recipe: Recipe, run: RunDir, what: str) 
 
 def _with_newer_keys(saved: dict[str, Any]) -> dict[str, Any]:
     """A saved recipe with the defaults of what recipes could not say when it was written."""
-    train = saved.get("train")
-    if not isinstance(train, dict):
-        return saved
-    return saved | {"train": {"float8": TrainConfig.model_fields["float8"].default} | train}
+    defaults = {
+        name: field.default.model_dump(exclude_none=True)
+        for name, field in Recipe.model_fields.items()
+        if isinstance(field.default, Section)
+    }
+    return saved | {name: table | saved[name] for name, table in defaults.items() if isinstance(saved.get(name), dict)}
 
 
 def check_circumstances(made_by: dict[str, str], present: dict[str, str], path: Path) -> None:
