@@ -50,7 +50,6 @@ from puna.train.step import train_step
 from puna.train.synthetic import on_random_tokens
 
 RESULTS = Path(__file__).parent / "results"
-ROOT = Path(__file__).parents[1]
 
 
 def waits(bench: Bench) -> None:
@@ -212,7 +211,7 @@ def checkpoint(bench: Bench) -> None:
                 bench.device.synchronize()
                 session.state.step = number + 1
                 still = saver.save(session.state, session.model, session.optimizer)
-                started, steps = time.perf_counter(), 0
+                started = time.perf_counter()
                 train_step(session, batches)
                 bench.device.synchronize()
                 during = time.perf_counter() - started

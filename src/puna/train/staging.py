@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from puna.core.console import warn
+from puna.train.gradient import local
 
 
 class Staging:
@@ -33,18 +34,18 @@ class Staging:
         The tensors must not change before `before_update` has been called.
         """
         if self._device.type != "cuda":
-            return {name: _like(tensor, local.to("cpu", copy=True)) for name, tensor, local in _locals(named)}
+            return {name: _like(tensor, held.to("cpu", copy=True)) for name, tensor, held in _locals(named)}
         self._stream = self._stream or torch.cuda.Stream(self._device)
         self._stream.wait_stream(torch.cuda.current_stream(self._device))
         copies = {}
         with torch.cuda.stream(self._stream):
-            for name, tensor, local in _locals(named):
-                if local.device.type == "cpu":
-                    copies[name] = _like(tensor, local.clone())
+            for name, tensor, held in _locals(named):
+                if held.device.type == "cpu":
+                    copies[name] = _like(tensor, held.clone())
                     continue
-                if name not in self._memory or self._memory[name].shape != local.shape:
-                    self._memory[name] = self._made(local)
-                copies[name] = _like(tensor, self._memory[name].copy_(local, non_blocking=True))
+                if name not in self._memory or self._memory[name].shape != held.shape:
+                    self._memory[name] = self._made(held)
+                copies[name] = _like(tensor, self._memory[name].copy_(held, non_blocking=True))
             self._copied = torch.cuda.Event()
             self._copied.record(self._stream)
         return copies
@@ -60,22 +61,19 @@ class Staging:
         if self._stream is not None:
             self._stream.synchronize()
 
-    def _made(self, local: Tensor) -> Tensor:
+    def _made(self, held: Tensor) -> Tensor:
         if self._pins:
             try:
-                return torch.empty_like(local, device="cpu", pin_memory=True)
+                return torch.empty_like(held, device="cpu", pin_memory=True)
             except RuntimeError as error:
                 self._pins = False
                 warn(f"checkpoints take longer to copy: no page-locked memory ({str(error).splitlines()[0]})")
-        return torch.empty_like(local, device="cpu")
+        return torch.empty_like(held, device="cpu")
 
 
 def _locals(named: dict[str, Tensor]) -> list[tuple[str, Tensor, Tensor]]:
     """Each name, its tensor, and the part of it that this process holds."""
-    return [
-        (name, tensor, (tensor.to_local() if isinstance(tensor, DTensor) else tensor).detach())
-        for name, tensor in named.items()
-    ]
+    return [(name, tensor, local(tensor).detach()) for name, tensor in named.items()]
 
 
 def _like(tensor: Tensor, copy: Tensor) -> Any:
