@@ -16,6 +16,9 @@ from puna.core.layout import DataDir, RunDir
 from puna.tokenizer.tokenizer import Tokenizer
 from puna.tokenizer.train import train_tokenizer
 
+# Tests of how the tests themselves are collected.
+pytest_plugins = ["pytester"]
+
 # Two test processes on two cores: one thread each, and the same bits whichever process runs a test.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The compiler works in this process: its pool of workers would outlive a test and leave pipes open.
@@ -77,6 +80,12 @@ max_tokens = 8
 every_steps = 5
 keep = 3
 """
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Names bytes that nobody can read by their argument: a gzip header holds the second in which it was made, and the
+    processes that share the tests must all come to the same names."""
+    return argname if isinstance(val, bytes) and not (val.isascii() and val.decode().isprintable()) else None
 
 
 @pytest.fixture(scope="session")

@@ -84,6 +84,22 @@ def test_counting_and_planning_import_where_torch_is_not_installed() -> None:
     import_without_torch(["puna.model.count", *planning])
 
 
+def test_names_of_tests_do_not_depend_on_when_they_are_collected(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest((ROOT / "tests" / "conftest.py").read_text(encoding="utf-8"))
+    pytester.makepyfile(
+        "import gzip, pytest, os\n"
+        "@pytest.mark.parametrize('packed', [gzip.compress(b'x', mtime=int(os.environ['NOW'])), b'plain', b'\\n'])\n"
+        "def test_it(packed): pass\n"
+    )
+    names = []
+    for now in ("1", "2000000000"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("NOW", now)
+            names.append(pytester.runpytest_subprocess("--collect-only", "-q").outlines[:3])
+    assert names[0] == names[1]
+    assert [name.partition("[")[2] for name in names[0]] == ["packed0]", "plain]", "packed1]"]
+
+
 def test_what_trains_does_not_import_where_torch_is_not_installed() -> None:
     """The check can fail."""
     with pytest.raises(AssertionError, match="import of torch halted"):
