@@ -33,15 +33,15 @@ from puna.core.console import say
 from puna.core.files import sync, write_json
 from puna.core.records import commit, machine
 from puna.formats.checkpoint import Checkpoint, Hints, Stored
-from puna.formats.compare import compare_weights
-from puna.formats.easylm_write import write_easylm
-from puna.formats.gguf_write import write_gguf
-from puna.formats.hf_write import write_hf
-from puna.formats.llama_write import write_llama
+from puna.formats.easylm.write import write_easylm
+from puna.formats.gguf.write import write_gguf
+from puna.formats.hf.write import write_hf
+from puna.formats.llama.write import write_llama
 from puna.formats.native import write_native
-from puna.formats.openlm_write import write_openlm
+from puna.formats.openlm.write import write_openlm
+from puna.formats.proof.compare import compare_weights
 from puna.formats.registry import named
-from puna.model.count import parameters
+from puna.plan.count import parameters
 from puna.tokenizer.tokenizer import Tokenizer
 
 ONE_B = {"dim": 2048, "n_layers": 22, "n_heads": 16, "n_kv_heads": 16, "ffn_dim": 5632, "norm_eps": 1e-5}

@@ -27,12 +27,12 @@ from puna.config.recipe import Recipe
 from puna.core.files import write_json
 from puna.core.layout import DataDir
 from puna.core.records import commit, cores, machine
-from puna.data.build.data import train_tokenizer
-from puna.data.build.executors import run_stage
-from puna.data.build.road import build_documents, plan_documents, tokenize_tasks
 from puna.data.documents import documents_of
 from puna.data.models.classifier import train_classifier
 from puna.data.models.lm import train_language_model
+from puna.data.stages.build import train_tokenizer
+from puna.data.stages.plan import build_documents, plan_documents, tokenize_tasks
+from puna.data.tasks.executors import run_stage
 from puna.tokenizer.load import load_tokenizer
 
 DUMP_BYTES = 80e12

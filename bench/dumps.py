@@ -32,7 +32,7 @@ from puna.config.data import Source
 from puna.core.files import write_json
 from puna.core.records import commit, machine
 from puna.data.document import Document, Raw, Reader
-from puna.data.files import InputFile
+from puna.data.input_file import InputFile
 from puna.data.readers.arxiv import ArxivReader
 from puna.data.readers.stackexchange import StackExchangeReader
 from puna.data.readers.wikipedia import WikipediaReader

@@ -33,7 +33,7 @@ from puna.config.data import Source
 from puna.core.files import write_json
 from puna.core.records import commit, machine
 from puna.data.document import Document, Raw
-from puna.data.files import InputFile
+from puna.data.input_file import InputFile
 from puna.data.readers.warc import WarcReader
 
 PAGE = Path(__file__).resolve().parents[2] / "shared" / "data" / "common_crawl" / "whirlwind.warc.gz"

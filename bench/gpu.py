@@ -41,10 +41,10 @@ from gpu_peers import peers
 from puna.config.recipe import Recipe
 from puna.core.files import write_json
 from puna.core.records import commit, machine, packages
-from puna.model.count import flops_per_token, parameters
-from puna.model.plan_layout import CPU, GPU, share_of
-from puna.model.plan_memory import plan_memory
 from puna.parallel.world import World, joined
+from puna.plan.count import flops_per_token, parameters
+from puna.plan.layout import CPU, GPU, share_of
+from puna.plan.memory import plan_memory
 from puna.train.session import Session
 from puna.train.step import train_step
 from puna.train.synthetic import on_random_tokens

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from gpu_common import BATCH, Bench, T, clean
 
 from puna.config.recipe import Recipe
-from puna.model.count import flops_per_token
+from puna.plan.count import flops_per_token
 
 
 def peers(bench: Bench) -> None:

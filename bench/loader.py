@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 from puna.config.recipe import Recipe
 from puna.core.files import write_json
 from puna.core.records import commit, machine
-from puna.data.loader import Loader
-from puna.data.prefetch import Prefetch
-from puna.data.shard_files import LocalFiles
-from puna.data.shard_format import DOCUMENTS, FORMAT, MANIFEST, ORIGINS, ROW, TOKENS, VERSION
-from puna.data.shards import TokenShards
-from puna.data.verified import MEMORY, SCHEMA
+from puna.shards.files import LocalFiles
+from puna.shards.format import DOCUMENTS, FORMAT, MANIFEST, ORIGINS, ROW, TOKENS, VERSION
+from puna.shards.loader import Loader
+from puna.shards.prefetch import Prefetch
+from puna.shards.shards import TokenShards
+from puna.shards.verified import MEMORY, SCHEMA
 
 CONTEXT, ROWS = 2048, 16
 SOURCES = {"web": 3.0, "code": 1.0}

@@ -24,8 +24,8 @@ from puna.config.recipe import DEFAULT_LOSS_CHUNK, Recipe
 from puna.core.files import write_json
 from puna.core.records import commit, machine, packages
 from puna.core.units import format_bytes
-from puna.model.plan_layout import CPU, share_of
-from puna.model.plan_memory import plan_memory
+from puna.plan.layout import CPU, share_of
+from puna.plan.memory import plan_memory
 
 RESULTS = Path(__file__).parent / "results"
 STEPS = 3
@@ -186,7 +186,7 @@ def main() -> None:
     made = {
         "schema": 1,
         "benchmark": "plan_cpu",
-        "what": "peak resident memory of three training steps, float32, T 512, against puna.model.plan_memory",
+        "what": "peak resident memory of three training steps, float32, T 512, against puna.plan.memory",
         "sizes": SIZES,
         "command": "python bench/plan.py" + (f" --only {arguments.only}" if arguments.only else ""),
         "commit": commit(),

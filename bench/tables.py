@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from puna.config.hardware import Gpu, Link
 from puna.config.load import load_recipe
 from puna.core.units import format_bytes, format_carbon, format_count, format_duration, format_energy
-from puna.model.plan import plan
-from puna.model.plan_links import Links
-from puna.model.plan_target import find_target, rates_of
+from puna.plan.hardware import Gpu, Link
+from puna.plan.links import Links
+from puna.plan.plan import plan
+from puna.plan.target import find_target, rates_of
 
 ROOT = Path(__file__).parents[1]
 

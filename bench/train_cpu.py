@@ -26,7 +26,7 @@ from typing import Any
 from puna.config.recipe import ModelConfig
 from puna.core.files import write_json
 from puna.core.records import commit, machine
-from puna.model.count import flops_per_token
+from puna.plan.count import flops_per_token
 
 HERE = Path(__file__).parent
 CONFIG = ModelConfig(dim=512, n_layers=8, n_heads=8, n_kv_heads=8, ffn_dim=1536, vocab_size=32_000, context=512)

@@ -105,7 +105,7 @@ def tiny(tiny_toml: Path) -> Recipe:
 @pytest.fixture(scope="session")
 def tiny_data(tiny: Recipe, tmp_path_factory: pytest.TempPathFactory) -> DataDir:
     """The tiny recipe's data build."""
-    from puna.data.build.data import build_data
+    from puna.data.stages.build import build_data
 
     out = DataDir(tmp_path_factory.mktemp("data") / "tiny")
     build_data(tiny, out, force=False)

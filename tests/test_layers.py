@@ -36,8 +36,8 @@ def test_every_folder_has_its_place_among_the_layers() -> None:
     ("module", "imported"),
     [
         ("core/errors.py", "puna.config.recipe"),
-        ("train/schedule.py", "puna.formats.hf_write"),
-        ("data/shards.py", "torch"),
+        ("train/schedule.py", "puna.formats.hf.write"),
+        ("shards/shards.py", "torch"),
     ],
 )
 def test_an_import_against_the_layers_is_found(tmp_path: Path, module: str, imported: str) -> None:

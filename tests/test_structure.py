@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "puna"
 MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py") if path.name != "__init__.py")
 LONGEST_FILE = 450
-TORCH_FREE = ("cli", "config", "core", "tokenizer", "data", "report")
+TORCH_FREE = ("cli", "config", "core", "plan", "tokenizer", "shards", "data", "report")
 
 TESTED_ELSEWHERE = {
     "__main__.py": "two lines that call cli.main; tests/cli runs them as `python -m puna`",
@@ -24,15 +24,15 @@ TESTED_ELSEWHERE = {
     "cli/run.py": "declares its arguments and calls cli/stages.py",
     "cli/tokenizer.py": "declares its arguments and calls cli/stages.py",
     "cli/models.py": "declares arguments; tests/cli/test_data.py runs its commands",
-    "data/build/components.py": "tests/data/build/test_road.py and test_executors.py join near duplicates through it",
-    "data/build/dedup.py": "the order of stages; tests/data/build/test_road.py builds through it",
-    "data/build/duplicates.py": "tests/data/build/test_road.py finds duplicates through it",
-    "data/build/finish.py": "tests/data/build/test_road.py reads what it writes",
-    "data/build/pairs.py": "tests/data/build/test_road.py finds duplicates through it",
-    "data/build/tokens.py": "tests/data/build/test_road.py reads the shards that it writes",
-    "data/build/work.py": "tests/data/build/test_road.py goes on from its chunks",
+    "data/stages/components.py": "tests/data/stages/test_plan.py and test_executors.py join near duplicates through it",
+    "data/stages/dedup.py": "the order of stages; tests/data/stages/test_plan.py builds through it",
+    "data/stages/duplicates.py": "tests/data/stages/test_plan.py finds duplicates through it",
+    "data/stages/finish.py": "tests/data/stages/test_plan.py reads what it writes",
+    "data/stages/pairs.py": "tests/data/stages/test_plan.py finds duplicates through it",
+    "data/stages/tokens.py": "tests/data/stages/test_plan.py reads the shards that it writes",
+    "data/tasks/chunks.py": "tests/data/stages/test_plan.py goes on from its chunks",
     "data/document.py": "records and protocols; tests/data/readers and tests/data/rules use them all",
-    "data/files.py": "tests/data/test_sources.py opens and watches files",
+    "data/input_file.py": "tests/data/input/test_sources.py opens and watches files",
     "cli/tune.py": "declares its arguments and calls train/tune.py",
     "cli/verify.py": "declares its arguments and calls train/verify.py",
     "parallel/objective.py": "tests/parallel/test_apply.py compares it with one process in every layout",
@@ -76,12 +76,6 @@ def test_layer_imports_where_torch_is_not_installed(layer: str) -> None:
     """All modules of the layer, with torch and what else only training needs blocked."""
     modules = [f"puna.{'.'.join(path.with_suffix('').parts)}" for path in MODULES if path.parts[0] == layer]
     import_without_torch(modules)
-
-
-def test_counting_and_planning_import_where_torch_is_not_installed() -> None:
-    planning = [f"puna.model.{path.stem}" for path in MODULES if path.match("model/plan*.py")]
-    assert len(planning) > 1
-    import_without_torch(["puna.model.count", *planning])
 
 
 def test_names_of_tests_do_not_depend_on_when_they_are_collected(pytester: pytest.Pytester) -> None:

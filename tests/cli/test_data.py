@@ -15,8 +15,8 @@ from puna.config.recipe import Recipe
 from puna.core.layout import DataDir, RunDir
 from puna.core.records import Record
 from puna.data.documents import documents_of
-from puna.data.loader import Loader
-from puna.data.shards import TokenShards
+from puna.shards.loader import Loader
+from puna.shards.shards import TokenShards
 from puna.tokenizer.load import load_tokenizer
 
 

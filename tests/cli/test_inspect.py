@@ -18,7 +18,7 @@ import pytest
 from puna.core.files import sha256_file, write_json
 from puna.core.layout import DataDir
 from puna.core.records import Record
-from puna.data.build.chunks import LinesWriter
+from puna.data.document_files import LinesWriter
 
 HOSTILE = "\x1b]0;owned\x07\x9b31m"
 DROPPED = [

@@ -13,9 +13,9 @@ from puna.config.load import load_recipe
 from puna.config.recipe import Recipe
 from puna.core.files import sha256_file
 from puna.core.layout import DataDir, RunDir
-from puna.data.build.data import build_data
-from puna.data.shards import TokenShards
+from puna.data.stages.build import build_data
 from puna.model.files import load_model
+from puna.shards.shards import TokenShards
 from puna.tokenizer.load import load_tokenizer
 from puna.train.metrics import read_metrics
 
@@ -77,8 +77,8 @@ def test_byte_level_recipe_goes_from_data_to_text(tiny_toml: Path, tmp_path: Pat
 
 def test_exports_lie_in_the_run_or_in_the_model_that_was_named(tiny_run: RunDir, tmp_path: Path):
     from puna.cli.stages import export_model
-    from puna.formats.equivalence import Text
     from puna.formats.export_model import Options
+    from puna.formats.proof.equivalence import Text
 
     run, imported = RunDir(tmp_path / "runs" / "r"), tmp_path / "models" / "m"
     for directory in (run.model, imported):

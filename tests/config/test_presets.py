@@ -1,4 +1,4 @@
-"""The shipped presets are the published models, number by number; tests/model/test_count.py has their parameters.
+"""The shipped presets are the published models, number by number; tests/plan/test_count.py has their parameters.
 
 LLaMA: Touvron et al. 2023, "LLaMA: Open and Efficient Foundation Language Models", arXiv:2302.13971. What the paper
 does not give is from the `params.json` that was released with the weights (norm_eps; multiple_of = 256, and so the

@@ -5,8 +5,8 @@ import pytest
 from puna.config.recipe import Recipe
 from puna.core.errors import DataError
 from puna.core.layout import DataDir
-from puna.data.build.road import build_documents
 from puna.data.documents import documents_files, documents_of, documents_record, documents_sha256
+from puna.data.stages.plan import build_documents
 
 
 def test_files_are_listed_with_their_hashes_in_order(recipe: Recipe, out: DataDir):

@@ -12,8 +12,8 @@ from puna.core.errors import DataError
 from puna.core.files import sha256_file, write_json
 from puna.core.layout import DataDir
 from puna.core.records import Record
-from puna.data.build.chunks import LinesWriter
 from puna.data.document import Dropped
+from puna.data.document_files import LinesWriter
 from puna.data.inspect import Cursor, Inspection, Kept, sample, without_controls
 
 KEPT = {

@@ -5,8 +5,8 @@ import pytest
 from puna.config.recipe import Recipe
 from puna.core.errors import DataError
 from puna.core.layout import DataDir
-from puna.data.build.road import build_documents
 from puna.data.documents import documents_of
+from puna.data.stages.plan import build_documents
 from puna.data.training_text import training_text
 
 

@@ -10,12 +10,12 @@ import pytest
 from puna.core.errors import FormatError
 from puna.formats.chat_template import read_chat_template
 from puna.formats.checkpoint import Checkpoint, Hints
-from puna.formats.equivalence import Text
 from puna.formats.export_model import Options, export_model
-from puna.formats.gguf_write import write_gguf
-from puna.formats.hf_write import write_hf
+from puna.formats.gguf.write import write_gguf
+from puna.formats.hf.write import write_hf
 from puna.formats.import_model import import_model
 from puna.formats.native import open_native, write_native
+from puna.formats.proof.equivalence import Text
 from puna.formats.registry import format_of
 from puna.tokenizer.tokenizer import Tokenizer
 

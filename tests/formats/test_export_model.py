@@ -13,10 +13,10 @@ from puna.core.errors import CheckpointError, ExportError, FormatError, StorageE
 from puna.core.records import read_record
 from puna.formats import export_model as module
 from puna.formats.checkpoint import Hints
-from puna.formats.equivalence import Text, summary
 from puna.formats.export_model import Options, export_model
 from puna.formats.import_model import import_model
 from puna.formats.native import write_native
+from puna.formats.proof.equivalence import Text, summary
 from puna.model.files import load_model
 from puna.tokenizer.tokenizer import Tokenizer
 

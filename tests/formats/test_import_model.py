@@ -13,8 +13,8 @@ from puna.core.files import sha256_file
 from puna.core.records import read_record
 from puna.formats import import_model as module
 from puna.formats.checkpoint import Hints
-from puna.formats.gguf_write import write_gguf
-from puna.formats.hf_write import write_hf
+from puna.formats.gguf.write import write_gguf
+from puna.formats.hf.write import write_hf
 from puna.formats.import_model import import_model
 from puna.infer.generate import generate_text
 from puna.model.files import load_model

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from puna.core.errors import ExportError
 from puna.formats.cast import CastCheckpoint, common_dtype
 from puna.formats.checkpoint import Checkpoint, Hints
-from puna.formats.compare import compare_configs
-from puna.formats.easylm_write import write_easylm
-from puna.formats.gguf_write import write_gguf
-from puna.formats.hf_write import write_hf
-from puna.formats.llama2c_write import write_llama2c
-from puna.formats.llama_write import write_llama
+from puna.formats.easylm.write import write_easylm
+from puna.formats.gguf.write import write_gguf
+from puna.formats.hf.write import write_hf
+from puna.formats.llama.write import write_llama
+from puna.formats.llama2c.write import write_llama2c
 from puna.formats.native import write_native
-from puna.formats.openlm_write import write_openlm
+from puna.formats.openlm.write import write_openlm
+from puna.formats.proof.compare import compare_configs
 from puna.formats.registry import named, recognise
 from puna.tokenizer.tokenizer import Tokenizer
 

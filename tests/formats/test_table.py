@@ -8,8 +8,8 @@ import torch
 
 from puna.config.recipe import ModelConfig
 from puna.formats.table import by_name, count_layers, weights
-from puna.model.count import parameters
 from puna.model.llama import Llama
+from puna.plan.count import parameters
 
 SHAPE = {"dim": 32, "n_layers": 3, "n_heads": 4, "n_kv_heads": 2, "ffn_dim": 48, "vocab_size": 300, "context": 16}
 

@@ -18,12 +18,12 @@ from puna.config.recipe import Recipe
 from puna.core.errors import ConfigError, DataError, StorageError, TrainError
 from puna.core.layout import DataDir, RunDir
 from puna.core.lock import DirectoryLock
-from puna.data.loader import Loader
-from puna.data.shards import TokenShards
 from puna.model.files import load_model
 from puna.parallel.apply import build_model
 from puna.parallel.mesh import build_mesh
 from puna.parallel.world import World
+from puna.shards.loader import Loader
+from puna.shards.shards import TokenShards
 from puna.train import loop
 from puna.train.checkpoint import list_checkpoints
 from puna.train.metrics import read_metrics

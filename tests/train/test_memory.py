@@ -5,7 +5,7 @@ import torch
 
 from puna.config.recipe import Recipe
 from puna.core.errors import TrainError
-from puna.model.plan_changes import advice
+from puna.plan.changes import advice
 from puna.train.memory import explain_out_of_memory
 
 

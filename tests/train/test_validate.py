@@ -8,12 +8,12 @@ import torch
 from puna.config.recipe import ParallelConfig, Recipe
 from puna.core.layout import DataDir, RunDir
 from puna.data.documents import documents_of
-from puna.data.shards import TokenShards
-from puna.data.split import HELDOUT
 from puna.model.files import load_model
 from puna.parallel.mesh import build_mesh
 from puna.parallel.objective import Objective
 from puna.parallel.world import World
+from puna.shards.shards import TokenShards
+from puna.shards.split import HELDOUT
 from puna.tokenizer.load import load_tokenizer
 from puna.train.validate import validate
 

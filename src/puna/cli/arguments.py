@@ -95,7 +95,7 @@ def data_source(place: str | None, recipe: "Recipe") -> DataDir:
     """The data build to read: a directory, or the local mirror of one in an object store."""
     if place is None or "://" not in place:
         return data_dir(None if place is None else Path(place), recipe)
-    from puna.data.remote import mirror
+    from puna.shards.remote import mirror
 
     return mirror(place)
 

@@ -26,8 +26,8 @@ from puna.core.records import read_record
 
 if TYPE_CHECKING:
     from puna.config.recipe import Recipe
-    from puna.data.build.executors import Executor
-    from puna.data.loader import Loader
+    from puna.data.tasks.executors import Executor
+    from puna.shards.loader import Loader
 
 app = typer.Typer(help="Build the data of a recipe, and see what a run has read.", no_args_is_help=True)
 
@@ -60,13 +60,13 @@ def build(
     """Read the sources, clean and deduplicate, train the tokenizer, write token shards and a data card."""
     resolved = resolve(recipe, overrides, show)
     where = data_dir(out, resolved)
-    from puna.data.build.data import Where, build_data
+    from puna.data.stages.build import Where, build_data
 
     build_data(resolved, where, force=force, where=Where(_executor(executor), workers, partition, time, setup))
 
 
 def _executor(name: str) -> "Executor":
-    from puna.data.build.executors import EXECUTORS
+    from puna.data.tasks.executors import EXECUTORS
 
     for known in EXECUTORS:
         if name == known:
@@ -142,9 +142,9 @@ def _batch_number(step: int, state: dict[str, Any]) -> int:
 
 def _loader(recipe: "Recipe", run: RunDir, data: DataDir, state: dict[str, Any]) -> "Loader":
     """The sequences of the run, from the data that it was trained on."""
-    from puna.data.loader import Loader
-    from puna.data.shards import TokenShards
-    from puna.data.split import TRAIN
+    from puna.shards.loader import Loader
+    from puna.shards.shards import TokenShards
+    from puna.shards.split import TRAIN
 
     loader = Loader({name: TokenShards.open(data.shards / name / TRAIN) for name in recipe.mixture}, recipe)
     record = read_record(run.record)

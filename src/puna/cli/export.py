@@ -9,7 +9,7 @@ import typer
 from puna.cli.arguments import Dtype, Force, RunOrModel
 
 if TYPE_CHECKING:
-    from puna.formats.easylm_write import Form
+    from puna.formats.easylm.write import Form
 
 
 class Target(StrEnum):

@@ -82,7 +82,7 @@ class _Chosen:
 
 
 def _fields(row: "Kept | Dropped") -> dict[str, Any]:
-    from puna.data.build.chunks import document_fields, dropped_fields
+    from puna.data.document_files import document_fields, dropped_fields
     from puna.data.inspect import Kept
     from puna.data.reasons import explain
 

@@ -7,7 +7,7 @@ import typer
 from puna.cli.arguments import Overrides, RecipeName, Show, resolve
 
 if TYPE_CHECKING:
-    from puna.model.plan import Plan
+    from puna.plan.plan import Plan
 
 
 def plan(
@@ -33,8 +33,8 @@ def plan(
     """Say what a run will take: parameters, memory per device, FLOPs, days, disk, energy and carbon."""
     resolved = resolve(recipe, overrides, show)
     from puna.core.errors import ConfigError
-    from puna.model.plan import plan as make_plan
-    from puna.model.plan_target import find_target
+    from puna.plan.plan import plan as make_plan
+    from puna.plan.target import find_target
 
     if mfu is not None and not 0 < mfu <= 1:
         raise ConfigError([f"--mfu {mfu:g}: expected a share of the peak rate, above 0 and at most 1"])
@@ -68,7 +68,7 @@ def describe(plan: "Plan") -> list[str]:
 
 def _parameters(plan: "Plan") -> list[tuple[str, str, str]]:
     from puna.core.units import format_count
-    from puna.model.count import parameters
+    from puna.plan.count import parameters
 
     counts = parameters(plan.recipe.model)
     rows = [(f"  {name.replace('_', ' ')}", format_count(count), "") for name, count in vars(counts).items()]
@@ -77,7 +77,7 @@ def _parameters(plan: "Plan") -> list[tuple[str, str, str]]:
 
 def _work(plan: "Plan") -> list[tuple[str, str, str]]:
     from puna.core.units import format_count, format_duration
-    from puna.model.count import flops_per_token
+    from puna.plan.count import flops_per_token
 
     recipe, speed, target = plan.recipe, plan.speed, plan.target
     passes = "1 pass each" if plan.share.passes == 1 else f"{plan.share.passes} passes each"
@@ -186,7 +186,7 @@ def _energy(plan: "Plan") -> list[tuple[str, str, str]]:
 
 def _what_to_change(plan: "Plan") -> list[str]:
     from puna.core.units import format_bytes
-    from puna.model.plan_changes import changes
+    from puna.plan.changes import changes
 
     if plan.verdict in ("", "fits"):
         return []

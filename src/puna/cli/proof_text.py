@@ -7,7 +7,7 @@ from puna.core.errors import DataError
 from puna.core.layout import DataDir, RunDir
 
 if TYPE_CHECKING:
-    from puna.formats.equivalence import Text
+    from puna.formats.proof.equivalence import Text
 
 _CHARACTERS = 20_000
 """As many as the proof's 1,024 tokens can ever need, more than that of most documents."""
@@ -23,7 +23,7 @@ def proof_text(source: Path, given: Path | None) -> "Text":
     Raises:
         DataError: The file cannot be read, is no UTF-8 text, or is empty.
     """
-    from puna.formats.equivalence import Text
+    from puna.formats.proof.equivalence import Text
 
     if given is not None:
         return Text(_read(given), str(given))
@@ -51,7 +51,7 @@ def _heldout(run: RunDir) -> "Text | None":
 
     from puna.config.load import load_recipe
     from puna.data.documents import documents_of
-    from puna.formats.equivalence import Text
+    from puna.formats.proof.equivalence import Text
 
     recipe = load_recipe(str(run.config)).recipe
     data = DataDir(Path("data") / recipe.name)

@@ -15,8 +15,8 @@ from puna.core.layout import DataDir, RunDir
 from puna.core.records import read_record
 
 if TYPE_CHECKING:
-    from puna.formats.equivalence import Text
     from puna.formats.export_model import Options
+    from puna.formats.proof.equivalence import Text
 
 
 def train_model(
@@ -57,8 +57,8 @@ def train_model(
 def export_model(source: Path, form: str, out: Path | None, text: "Text", options: "Options", *, force: bool) -> None:
     """The model in another format, with its equivalence report."""
     from puna.core.terminate import orderly_end
-    from puna.formats.equivalence import summary
     from puna.formats.export_model import export_model as export
+    from puna.formats.proof.equivalence import summary
     from puna.model.files import resolve_model
 
     model = resolve_model(source)
@@ -80,7 +80,7 @@ def write_report(run: RunDir) -> None:
 
 def walk(recipe: Recipe, data: DataDir, run: RunDir) -> None:
     """The whole road; finished stages are skipped."""
-    from puna.data.build.data import build_data
+    from puna.data.stages.build import build_data
 
     build_data(recipe, data, force=False)
     train_model(recipe, data, run, resume=True, force=False)

@@ -18,6 +18,6 @@ def train(
 ) -> None:
     """Train the tokenizer on the training documents, which are built first where they are missing."""
     resolved = resolve(recipe, overrides, show)
-    from puna.data.build.data import train_tokenizer
+    from puna.data.stages.build import train_tokenizer
 
     train_tokenizer(resolved, data_dir(out, resolved), force=force)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from puna.data.files import InputFile
+from puna.data.input_file import InputFile
 
 EMPTY = "empty"
 """Nothing but whitespace."""

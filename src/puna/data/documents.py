@@ -10,7 +10,7 @@ documents/
   record.json                        counts, and the SHA-256 of files.json
 ```
 
-The directory appears when it is complete. `puna.data.build.chunks` describes the lines.
+The directory appears when it is complete. `puna.data.document_files` describes the lines.
 """
 
 import json
@@ -23,9 +23,9 @@ from puna.core.errors import DataError
 from puna.core.files import sha256_file, sha256_json
 from puna.core.layout import DataDir
 from puna.core.records import read_record
-from puna.data.build.chunks import read_documents
 from puna.data.document import Document
-from puna.data.shard_format import REBUILD
+from puna.data.document_files import read_documents
+from puna.shards.format import REBUILD
 
 LISTING = "files.json"
 

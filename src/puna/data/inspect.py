@@ -9,12 +9,12 @@ from typing import Any, Generic, TypeVar
 
 from puna.core.errors import DataError
 from puna.core.layout import DataDir
-from puna.data.build.chunks import read_lines
-from puna.data.card_steps import dropped_documents
+from puna.data.card.steps import dropped_documents
 from puna.data.document import Document, Dropped
+from puna.data.document_files import read_lines
 from puna.data.documents import documents_files, documents_of, documents_record
-from puna.data.shard_format import REBUILD
-from puna.data.split import HELDOUT, TRAIN
+from puna.shards.format import REBUILD
+from puna.shards.split import HELDOUT, TRAIN
 
 _REMEMBERED = 8
 """Documents that a cursor can go back to without reading again; each may be as large as `data.max_document_bytes`."""

@@ -2,9 +2,9 @@
 
 from importlib import import_module
 
-from puna.data.build.cleaning import FAILED, RULE_FAILED
-from puna.data.build.duplicates import CONTAINED, NEAR
 from puna.data.document import BINARY, DUPLICATE, EMPTY, INVALID_UTF8, TOO_LARGE, UNREADABLE
+from puna.data.stages.cleaning import FAILED, RULE_FAILED
+from puna.data.stages.duplicates import CONTAINED, NEAR
 
 UNKNOWN = "This version of Puna does not know the reason."
 
@@ -23,7 +23,7 @@ _COMMON = {
 """Reasons that belong to no one format and no one rule."""
 
 _MODULES = {
-    "archive": ("puna.data.streams",),
+    "archive": ("puna.data.input.streams",),
     "arxiv": ("puna.data.readers.arxiv",),
     "gutenberg": ("puna.data.readers.gutenberg",),
     "rows": ("puna.data.readers.rows",),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from puna.config.recipe import Recipe
 from puna.core.layout import DataDir
 from puna.data.documents import documents_of, documents_record
-from puna.data.split import TRAIN, hash_fraction
+from puna.shards.split import TRAIN, hash_fraction
 
 
 def training_text(recipe: Recipe, out: DataDir) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from puna.core.errors import FormatError
-from puna.formats.json_object import read_json_object
+from puna.formats.containers.json_object import read_json_object
 
 CHAT_TEMPLATE = "chat_template.jinja"
 _TOKENIZER_CONFIG = "tokenizer_config.json"

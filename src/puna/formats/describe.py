@@ -6,7 +6,7 @@ from typing import Any
 from puna.core.units import format_bytes, format_count
 from puna.formats.checkpoint import Checkpoint
 from puna.formats.express import features
-from puna.model.count import parameters
+from puna.plan.count import parameters
 from puna.tokenizer.tokenizer import Tokenizer
 
 _NAMED = 3

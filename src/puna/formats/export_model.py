@@ -10,15 +10,15 @@ from puna.core.files import atomic_directory, sha256_file, write_json, write_tex
 from puna.core.records import Record, read_record
 from puna.formats.cast import CastCheckpoint
 from puna.formats.checkpoint import Checkpoint, Hints
-from puna.formats.easylm_write import Form, write_easylm
-from puna.formats.equivalence import Text, prove
-from puna.formats.gguf_write import write_gguf
-from puna.formats.hf_write import write_hf
-from puna.formats.llama2c_write import write_llama2c
-from puna.formats.llama_write import write_llama
+from puna.formats.easylm.write import Form, write_easylm
+from puna.formats.gguf.write import write_gguf
+from puna.formats.hf.write import write_hf
+from puna.formats.llama.write import write_llama
+from puna.formats.llama2c.write import write_llama2c
 from puna.formats.native import open_native
-from puna.formats.openlm_write import write_openlm
+from puna.formats.openlm.write import write_openlm
 from puna.formats.place import check_place
+from puna.formats.proof.equivalence import Text, prove
 from puna.formats.registry import named
 from puna.formats.unchanged import check_unchanged, states
 from puna.formats.watched import Watched

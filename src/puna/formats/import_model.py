@@ -9,12 +9,12 @@ from puna.core.errors import FormatError
 from puna.core.files import atomic_directory, sha256_file
 from puna.formats.cast import CastCheckpoint, common_dtype
 from puna.formats.checkpoint import Checkpoint, Hints
-from puna.formats.compare import compare_weights
 from puna.formats.describe import describe
-from puna.formats.llama2c_tokenizer import read_tokenizer_bin
-from puna.formats.llama_read import verify_checklist
+from puna.formats.llama.read import verify_checklist
+from puna.formats.llama2c.tokenizer import read_tokenizer_bin
 from puna.formats.native import open_native, write_native
 from puna.formats.place import check_place
+from puna.formats.proof.compare import compare_weights
 from puna.formats.registry import format_of
 from puna.formats.unchanged import check_unchanged, states
 from puna.formats.watched import Watched

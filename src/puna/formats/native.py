@@ -11,7 +11,7 @@ from puna.core.files import sha256_file
 from puna.core.records import Record
 from puna.formats.chat_template import CHAT_TEMPLATE, read_chat_template
 from puna.formats.checkpoint import Checkpoint, Hints, Stored, check_dtype, check_shape
-from puna.formats.sharded import ShardedSafetensors
+from puna.formats.containers.safetensors import ShardedSafetensors
 from puna.formats.table import weights
 from puna.model.files import CONFIG, WEIGHTS, model_header, read_config
 from puna.model.safetensors import write_safetensors

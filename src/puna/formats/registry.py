@@ -7,13 +7,13 @@ from pathlib import Path
 
 from puna.core.errors import FormatError
 from puna.formats.checkpoint import Checkpoint, Hints
-from puna.formats.easylm_read import is_easylm, open_easylm
-from puna.formats.gguf_read import is_gguf, open_gguf
-from puna.formats.hf_read import is_hf, open_hf
-from puna.formats.llama2c_read import is_llama2c, open_llama2c
-from puna.formats.llama_read import is_llama, open_llama
+from puna.formats.easylm.read import is_easylm, open_easylm
+from puna.formats.gguf.read import is_gguf, open_gguf
+from puna.formats.hf.read import is_hf, open_hf
+from puna.formats.llama.read import is_llama, open_llama
+from puna.formats.llama2c.read import is_llama2c, open_llama2c
 from puna.formats.native import is_native, open_native
-from puna.formats.openlm_read import is_openlm, open_openlm
+from puna.formats.openlm.read import is_openlm, open_openlm
 
 
 @dataclass(frozen=True)

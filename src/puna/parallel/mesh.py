@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from puna.config.layout import resolved_shard
 from puna.config.recipe import ParallelConfig
 from puna.parallel.world import World
+from puna.plan.batch import resolved_shard
 
 
 @dataclass(frozen=True)

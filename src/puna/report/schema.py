@@ -153,7 +153,7 @@ class TrainedRecipe(Part):
 
 
 class Utilisation(Part):
-    """Model FLOPs utilisation as a fraction, by how attention is counted (see `puna.model.count`)."""
+    """Model FLOPs utilisation as a fraction, by how attention is counted (see `puna.plan.count`)."""
 
     full: float
     causal: float

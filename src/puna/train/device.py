@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from puna.config.hardware import WATTS_PER_CORE, find_gpu
 from puna.config.recipe import EnergyConfig
 from puna.core.records import machine
+from puna.plan.hardware import WATTS_PER_CORE, find_gpu
 
 MEASURED = "measured sgemm"
 """How the peak of a CPU is known."""

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from puna.config.energy import energy_and_carbon
 from puna.config.recipe import EnergyConfig
+from puna.plan.energy import energy_and_carbon
 from puna.train.device import Device
 
 

@@ -10,8 +10,8 @@ from torch.distributed.tensor import DTensor
 from puna.core.files import sha256_json
 from puna.core.records import Record
 from puna.core.units import format_bytes, format_count, format_duration
-from puna.model.count import flops_per_token, parameters
 from puna.model.files import save_model
+from puna.plan.count import flops_per_token, parameters
 from puna.train.energy import estimate_energy
 from puna.train.metrics import read_metrics
 from puna.train.session import Session

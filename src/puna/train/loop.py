@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 
-from puna.config.layout import check_batch
 from puna.config.load import save_recipe
 from puna.config.recipe import Recipe
 from puna.core.console import say
@@ -21,15 +20,16 @@ from puna.core.files import write_json
 from puna.core.layout import DataDir, RunDir
 from puna.core.lock import DirectoryLock
 from puna.core.records import Record
-from puna.data.card import read_card, with_mixture
-from puna.data.loader import Loader
-from puna.data.shards import TokenShards
-from puna.model.count import flops_per_token
+from puna.data.card.card import read_card, with_mixture
 from puna.ops.attention import gpu_kernels
 from puna.parallel.apply import build_model, reshard
 from puna.parallel.mesh import Mesh, build_mesh
 from puna.parallel.objective import Objective
 from puna.parallel.world import News, World, joined
+from puna.plan.batch import check_batch
+from puna.plan.count import flops_per_token
+from puna.shards.loader import Loader
+from puna.shards.shards import TokenShards
 from puna.tokenizer.load import load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 from puna.train import resume as resuming

@@ -17,10 +17,10 @@ import torch
 
 from puna.config.load import load_recipe
 from puna.config.recipe import Recipe
-from puna.model.count import flops_per_token
 from puna.ops.attention import gpu_kernels
 from puna.parallel.apply import set_last_pass
 from puna.parallel.world import joined
+from puna.plan.count import flops_per_token
 from puna.train.device import Device
 from puna.train.gradient import clip_divisor, gradient_norm
 from puna.train.synthetic import random_pass, synthetic_session

@@ -7,7 +7,7 @@ import torch
 
 from puna.config.recipe import Recipe
 from puna.core.errors import TrainError
-from puna.model.plan_changes import advice
+from puna.plan.changes import advice
 
 
 @contextlib.contextmanager

@@ -12,15 +12,15 @@ from puna.core.console import say, warn
 from puna.core.errors import EXIT_CODE, TrainError, UserError
 from puna.core.layout import DataDir, RunDir
 from puna.core.units import format_count
-from puna.data.loader import Loader
-from puna.data.prefetch import Prefetch
-from puna.data.shards import TokenShards
-from puna.model.count import parameters
 from puna.model.llama import Llama
 from puna.ops.attention import attention_backend
 from puna.parallel.mesh import Mesh
 from puna.parallel.objective import Objective
 from puna.parallel.world import World
+from puna.plan.count import parameters
+from puna.shards.loader import Loader
+from puna.shards.prefetch import Prefetch
+from puna.shards.shards import TokenShards
 from puna.tokenizer.bos import prompt_ids
 from puna.tokenizer.tokenizer import Tokenizer
 from puna.train.checkpoint import TrainState

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from puna.core.console import progress
-from puna.data.heldout import IGNORE, HeldoutBatch, heldout_batches
-from puna.data.shards import TokenShards
 from puna.ops.transfer import sent
 from puna.parallel.apply import reshard
 from puna.parallel.objective import Objective
 from puna.parallel.world import World
+from puna.shards.heldout import IGNORE, HeldoutBatch, heldout_batches
+from puna.shards.shards import TokenShards
 
 
 @dataclass(frozen=True)

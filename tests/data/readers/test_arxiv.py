@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from puna.config.data import Source
 from puna.data.document import TOO_LARGE, UNREADABLE, Document, Dropped, Raw
-from puna.data.files import InputFile
+from puna.data.input_file import InputFile
 from puna.data.readers.arxiv import NO_TEX, REASONS, WITHDRAWN, ArxivReader
 
 SOURCE = Source(path="papers", include=["*"], format="arxiv", heldout_fraction=0.1)

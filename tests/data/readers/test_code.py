@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from puna.config.data import Source
 from puna.data.document import BINARY, EMPTY, INVALID_UTF8, TOO_LARGE, UNREADABLE, Document, Dropped, Raw
-from puna.data.files import InputFile
+from puna.data.input_file import InputFile
 from puna.data.readers.code import NOT_SOURCE, REASONS, CodeReader
 from puna.data.readers.code_rows import BAD_ROW
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from puna.data.document import TOO_LARGE, UNREADABLE
-from puna.data.files import InputFile
+from puna.data.input_file import InputFile
 from puna.data.readers.code_rows import BAD_ROW, has_rows, is_parquet, json_rows, parquet_rows
 
 

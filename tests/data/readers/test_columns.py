@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from puna.data.files import InputFile
+from puna.data.input_file import InputFile
 from puna.data.readers.columns import arrow_rows, parquet_rows
 
 TABLE = pa.table(
@@ -117,7 +117,7 @@ def test_damaged_files_are_os_errors_or_rows(tmp_path: Path, form: str, changes:
 
 MEMORY = """
 import resource, sys
-from puna.data.files import InputFile
+from puna.data.input_file import InputFile
 from puna.data.readers.columns import arrow_rows, parquet_rows
 read = parquet_rows if sys.argv[2] == "parquet" else arrow_rows
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from puna.config.data import Source
 from puna.data.document import BINARY, EMPTY, Document, Dropped, Raw
-from puna.data.files import InputFile
+from puna.data.input_file import InputFile
 from puna.data.readers.gutenberg import COPYRIGHTED, NOT_TEXT, PUBLIC_DOMAIN, REASONS, GutenbergReader, split_book
 
 SOURCE = Source(path="books", include=["*"], format="gutenberg", heldout_fraction=0.1)

@@ -9,8 +9,8 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from puna.data.compression import BrokenStreamError
 from puna.data.document import TOO_LARGE
+from puna.data.input.compression import BrokenStreamError
 from puna.data.readers.http import Response, content_type, dechunk, decode_body, header_fields, parse_response
 
 BODY = b"<p>Some text that is there.</p>" * 40

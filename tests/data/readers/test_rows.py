@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from puna.config.data import Source
 from puna.data.document import EMPTY, INVALID_UTF8, TOO_LARGE, UNREADABLE, Document, Dropped, Raw
-from puna.data.files import InputFile
+from puna.data.input_file import InputFile
 from puna.data.readers.rows import BROKEN, NO_TEXT, REASONS, RowsReader, row_fields
 
 
@@ -178,7 +178,7 @@ def test_the_real_questions_of_gsm8k_are_read(real: Callable[[str], Path]):
 MANY = """
 import resource, sys
 from puna.config.data import Source
-from puna.data.files import InputFile
+from puna.data.input_file import InputFile
 from puna.data.readers.rows import RowsReader
 reader = RowsReader("s", Source(path="x", include=["*"], heldout_fraction=0.1, format="jsonl"), 10**6)
 file = InputFile(sys.argv[1], "f", 1, "")

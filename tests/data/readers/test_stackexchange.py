@@ -14,7 +14,7 @@ from lxml import etree, html
 from puna.config.data import Source
 from puna.core.errors import StorageError
 from puna.data.document import EMPTY, TOO_LARGE, UNREADABLE, Document, Dropped, Raw
-from puna.data.files import InputFile
+from puna.data.input_file import InputFile
 from puna.data.readers.stackexchange import BROKEN, ORPHAN, OTHER, REASONS, StackExchangeReader, largest_sites, site_of
 
 SOURCE = Source(path="x", include=["*"], format="stackexchange", heldout_fraction=0.1)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from puna.config.data import Source
 from puna.data.document import BINARY, EMPTY, INVALID_UTF8, TOO_LARGE, UNREADABLE, Document, Dropped, Raw
-from puna.data.files import InputFile
+from puna.data.input_file import InputFile
 from puna.data.readers.text import TextReader
 
 READER = TextReader("shelf", Source(path="x", include=["*"], heldout_fraction=0.1), 1000)
@@ -107,7 +107,7 @@ BIG = """
 import resource, sys
 from puna.config.data import Source
 from puna.data.document import Raw
-from puna.data.files import InputFile
+from puna.data.input_file import InputFile
 from puna.data.readers.text import TextReader
 path, size, limit = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 reader = TextReader("s", Source(path="x", include=["*"], heldout_fraction=0.1), limit)

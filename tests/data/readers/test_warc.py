@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from puna.config.data import Source
 from puna.data.document import BINARY, EMPTY, TOO_LARGE, UNREADABLE, Document, Dropped, Raw
-from puna.data.files import InputFile
+from puna.data.input_file import InputFile
 from puna.data.readers.warc import DIGEST, HTTP_STATUS, NOT_HTML, REASONS, TANGLED, WarcReader
 from puna.data.readers.wet import WetReader
 

@@ -12,7 +12,7 @@ from fastwarc.warc import ArchiveIterator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from puna.data.files import InputFile
+from puna.data.input_file import InputFile
 from puna.data.readers import warc_records as module
 from puna.data.readers.warc_records import NoRecord, WarcRecord, warc_records
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from puna.config.data import Source
 from puna.data.document import EMPTY, TOO_LARGE, Document, Dropped, Raw
-from puna.data.files import InputFile
+from puna.data.input_file import InputFile
 from puna.data.readers.wet import WetReader
 
 SOURCE = Source(path="x", include=["*"], heldout_fraction=0.1, format="wet")

@@ -11,7 +11,7 @@ from lxml import etree
 
 from puna.config.data import Source
 from puna.data.document import EMPTY, TOO_LARGE, UNREADABLE, Document, Dropped, Raw
-from puna.data.files import InputFile
+from puna.data.input_file import InputFile
 from puna.data.readers.wikipedia import MODEL, NAMESPACE, REASONS, REDIRECT, WikipediaReader
 
 SOURCE = Source(path="x", include=["*"], format="wikipedia", heldout_fraction=0.1)

@@ -7,8 +7,8 @@ from typing import BinaryIO
 import orjson
 
 from puna.core.errors import DataError
-from puna.data.files import InputFile
-from puna.data.streams import open_stream
+from puna.data.input.streams import open_stream
+from puna.data.input_file import InputFile
 
 
 def read_texts(paths: Iterable[Path], field: str = "text") -> Iterator[str]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from puna.config.data import Source
 from puna.data.document import EMPTY, TOO_LARGE, UNREADABLE, Document, Dropped, Raw
-from puna.data.files import InputFile
-from puna.data.streams import BrokenMember, Member, UniqueNames, members
+from puna.data.input.streams import BrokenMember, Member, UniqueNames, members
+from puna.data.input_file import InputFile
 from puna.data.text.latex import paper_text
 
 NO_TEX, WITHDRAWN = "arxiv.no_tex", "arxiv.withdrawn"

@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 from puna.config.data import Source
 from puna.data.document import BINARY, EMPTY, INVALID_UTF8, TOO_LARGE, UNREADABLE, Document, Dropped, Raw
-from puna.data.files import InputFile
+from puna.data.input.streams import BrokenMember, Member, members
+from puna.data.input_file import InputFile
 from puna.data.readers.code_rows import BAD_ROW, Row, has_rows, is_parquet, json_rows, parquet_rows
-from puna.data.streams import BrokenMember, Member, members
 from puna.data.text.code_languages import language_of
 from puna.data.text.decode import clean_text, decode_text, marked_encoding
 from puna.data.text.licences import detect_licence, is_licence_file, noticed_licence, stated_licence

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from puna.data.document import TOO_LARGE, UNREADABLE
-from puna.data.files import InputFile
+from puna.data.input.streams import open_stream
+from puna.data.input_file import InputFile
 from puna.data.readers.json_line import parse_line
-from puna.data.streams import open_stream
 
 BAD_ROW = "code.bad_row"
 

@@ -7,9 +7,9 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from puna.data.compression import BrokenStreamError
-from puna.data.files import InputFile
-from puna.data.streams import open_stream
+from puna.data.input.compression import BrokenStreamError
+from puna.data.input.streams import open_stream
+from puna.data.input_file import InputFile
 
 Row = tuple[Any, dict[str, Any]]
 """The text as bytes, or what stands there instead; and the other columns by name."""

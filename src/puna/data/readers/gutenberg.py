@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 from puna.config.data import Source
 from puna.data.document import BINARY, EMPTY, Document, Dropped, Raw
-from puna.data.files import InputFile
-from puna.data.streams import BrokenMember, members
+from puna.data.input.streams import BrokenMember, members
+from puna.data.input_file import InputFile
 from puna.data.text.decode import clean_text, marked_encoding
 
 COPYRIGHTED, NOT_TEXT = "gutenberg.copyrighted", "gutenberg.not_text"

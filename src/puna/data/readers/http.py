@@ -7,8 +7,8 @@ from typing import Any
 
 from fastwarc.stream_io import BrotliReader
 
-from puna.data.compression import BrokenStreamError, Budget, Decompressed
 from puna.data.document import TOO_LARGE
+from puna.data.input.compression import BrokenStreamError, Budget, Decompressed
 
 _STATUS = re.compile(rb"HTTP/[0-9](?:\.[0-9]+)?[ \t]+([0-9]{3})\b")
 _END = re.compile(rb"\r?\n[ \t]*\r?\n")

@@ -10,10 +10,10 @@ import orjson
 
 from puna.config.data import Source
 from puna.data.document import EMPTY, INVALID_UTF8, TOO_LARGE, UNREADABLE, Document, Dropped, Raw
-from puna.data.files import InputFile
+from puna.data.input.streams import open_stream
+from puna.data.input_file import InputFile
 from puna.data.readers.columns import arrow_rows, parquet_rows
 from puna.data.readers.json_line import parse_line
-from puna.data.streams import open_stream
 from puna.data.text.decode import clean_text
 
 NO_TEXT, BROKEN = "rows.no_text", "rows.broken"

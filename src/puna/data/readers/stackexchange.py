@@ -33,10 +33,10 @@ import orjson
 from puna.config.data import Source
 from puna.core.files import storage_errors
 from puna.data.document import EMPTY, TOO_LARGE, UNREADABLE, Document, Dropped, Raw
-from puna.data.files import InputFile
+from puna.data.input.streams import open_stream
+from puna.data.input_file import InputFile
 from puna.data.readers.post_html import post_text
 from puna.data.readers.range_join import Order, RangeJoin
-from puna.data.streams import open_stream
 from puna.data.text.decode import clean_text
 
 ORPHAN = "stackexchange.orphan_answer"

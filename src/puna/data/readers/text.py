@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from puna.config.data import Source
 from puna.data.document import BINARY, EMPTY, INVALID_UTF8, Document, Dropped, Raw
-from puna.data.files import InputFile
-from puna.data.streams import Member, members
+from puna.data.input.streams import Member, members
+from puna.data.input_file import InputFile
 from puna.data.text.decode import marked_encoding, newlines
 
 _CONTROLS = bytes(sorted({*range(32), 127} - {*b"\b\t\n\v\f\r\x1b"}))

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 
 from puna.config.data import Source
-from puna.data.compression import BrokenStreamError
 from puna.data.document import BINARY, EMPTY, TOO_LARGE, UNREADABLE, Document, Dropped, Raw
-from puna.data.files import InputFile
+from puna.data.input.compression import BrokenStreamError
+from puna.data.input_file import InputFile
 from puna.data.readers.http import Response, content_type, dechunk, decode_body, parse_response
 from puna.data.readers.warc_records import NoRecord, warc_records
 from puna.data.text.charset import decode_page

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from puna.data.compression import BrokenStreamError, Decompressed
 from puna.data.document import TOO_LARGE, UNREADABLE
-from puna.data.files import InputFile
+from puna.data.input.compression import BrokenStreamError, Decompressed
+from puna.data.input.streams import UniqueNames, open_stream
+from puna.data.input_file import InputFile
 from puna.data.readers.http import header_fields
-from puna.data.streams import UniqueNames, open_stream
 
 _BEGIN = re.compile(rb"WARC/[0-9]\.[0-9]+\r?\n")
 _BEHIND = re.compile(rb"WARC/[0-9]\.[0-9]+\r?\n\Z")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from puna.config.data import Source
 from puna.data.document import EMPTY, Document, Dropped, Raw
-from puna.data.files import InputFile
+from puna.data.input_file import InputFile
 from puna.data.readers.warc_records import NoRecord, warc_records
 from puna.data.text.decode import clean_text
 

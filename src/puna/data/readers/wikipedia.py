@@ -14,9 +14,9 @@ from lxml import etree
 
 from puna.config.data import Source
 from puna.data.document import EMPTY, TOO_LARGE, UNREADABLE, Document, Dropped, Raw
-from puna.data.files import InputFile
+from puna.data.input.streams import open_stream
+from puna.data.input_file import InputFile
 from puna.data.readers.wikitext import Wiki, to_text
-from puna.data.streams import open_stream
 from puna.data.text.decode import clean_text
 
 REDIRECT = "wikipedia.redirect"

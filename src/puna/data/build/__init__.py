@@ -1,1 +1,0 @@
-"""From the files of all sources to cleaned documents and token shards: stages of independent tasks."""

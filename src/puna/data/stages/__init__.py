@@ -1,0 +1,1 @@
+"""The stages of a data build, from reading to token shards."""

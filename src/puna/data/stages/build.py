@@ -1,0 +1,240 @@
+"""`puna data build`: documents, tokenizer, token shards and card, each where it is missing.
+
+A step is finished when its record is there and says that it was made with the values that the recipe has now. A
+finished step is skipped; one that was made with other values is refused, unless it may be replaced.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from puna.config.explain import differences
+from puna.config.recipe import Recipe
+from puna.core.console import say, warn
+from puna.core.errors import DataError
+from puna.core.files import sha256_json
+from puna.core.layout import DataDir
+from puna.core.lock import DirectoryLock
+from puna.core.records import read_record
+from puna.data.card.card import finish_build
+from puna.data.documents import documents_files, documents_record
+from puna.data.stages.finish import FILES, Finish
+from puna.data.stages.plan import (
+    KINDS,
+    build_documents,
+    documents_config,
+    plan_documents,
+    shards_are_current,
+    tokenize_documents,
+)
+from puna.data.stages.tokens import Tokenize
+from puna.data.tasks.counts import Counts
+from puna.data.tasks.executors import Executor, submit
+from puna.data.tasks.task import Progress, Task
+from puna.data.training_text import training_text
+from puna.shards.split import SPLITS
+from puna.tokenizer import train as training
+from puna.tokenizer.load import load_tokenizer
+from puna.tokenizer.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where the tasks of a build run."""
+
+    executor: Executor = "local"
+    workers: int | None = None
+    """Tasks at one time; on this machine all cores without it."""
+    partition: str = ""
+    """executor = "slurm": the cluster's partition."""
+    time: str = "24:00:00"
+    """executor = "slurm": longest time of a job."""
+    setup: str = ""
+    """executor = "slurm": shell commands that a job begins with."""
+
+
+def build_data(recipe: Recipe, out: DataDir, *, force: bool, where: Where | None = None) -> None:
+    """Documents, tokenizer, token shards and card, each where it is missing.
+
+    Raises:
+        DataError: Something was built with other values and `force` is false, or a source is missing or damaged.
+    """
+    where = where or Where()
+    if where.executor == "slurm":
+        submit_data(recipe, out, force=force, where=where)
+        return
+    with DirectoryLock(out.root):
+        _train_tokenizer(recipe, out, force, where)
+        tokenizer = load_tokenizer(out.tokenizer)
+        made_from = {"documents": _documents_hash(out), "tokenizer": tokenizer.sha256}
+        if _finished(out.record, recipe.data.model_dump(), out.root, force, made_from) and _is_whole(
+            recipe, out, tokenizer
+        ):
+            say(f"{out.root}: token shards built already")
+            return
+        tokenize_documents(recipe, out, tokenizer, executor=where.executor, workers=where.workers)
+        finish_build(recipe, out)
+        say(f"{out.root}: built; {out.card.with_suffix('.html')} describes it")
+
+
+def train_tokenizer(recipe: Recipe, out: DataDir, *, force: bool) -> None:
+    """The tokenizer, and before it the documents, where they are missing.
+
+    Raises:
+        DataError: They were made with other values and `force` is false, or a source is missing or damaged.
+        TokenizerError: The text does not allow such a tokenizer.
+    """
+    with DirectoryLock(out.root):
+        _train_tokenizer(recipe, out, force, Where())
+
+
+def submit_data(recipe: Recipe, out: DataDir, *, force: bool, where: Where) -> None:
+    """Submit the whole build to Slurm: each stage begins when the one before it has ended well.
+
+    Raises:
+        DataError: Something was built with other values and `force` is false, a source is missing, or Slurm refuses.
+    """
+    _finished(out.documents / "record.json", documents_config(recipe), out.documents, force)
+    plan = plan_documents(recipe, out)
+    tokens: list[Task] = [_tokenize_task(recipe, out, task, split) for task in plan.finish for split in SPLITS]
+    stages: list[list[Task]] = [
+        *plan.stages,
+        [Call(out.work, recipe, out, "tokenizer", force)],
+        tokens,
+        [Call(out.work, recipe, out, "data", force)],
+    ]
+    submit(stages, partition=where.partition, time=where.time, workers=where.workers or len(tokens), setup=where.setup)
+
+
+def _tokenize_task(recipe: Recipe, out: DataDir, task: Finish, split: str) -> Tokenize:
+    path = task.directory / FILES[split]
+    made_by, shard_tokens = task.fingerprint, recipe.data.shard_tokens
+    return Tokenize(out.work, out, task.name, split, path, task.input_bytes, "", made_by, shard_tokens, threads=1)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Call(Task):
+    """A step of the build that joins what tasks have made, as a task of its own for a cluster."""
+
+    recipe: Recipe
+    out: DataDir
+    step: str
+    """`tokenizer` (with the documents before it) or `data` (all that is left)."""
+    force: bool
+
+    @property
+    def stage(self) -> str:
+        """`join-` and the step."""
+        return f"join-{self.step}"
+
+    @property
+    def made_from(self) -> Any:
+        """The recipe: whether the step is done is asked of its own record."""
+        return self.recipe.model_dump(mode="json")
+
+    @property
+    def input_bytes(self) -> int:
+        """Not known."""
+        return 0
+
+    @property
+    def is_done(self) -> bool:
+        """Never: the step itself skips what is finished."""
+        return False
+
+    def work_on(self, progress: Progress) -> Counts:
+        """Do the step in this process."""
+        if self.step == "tokenizer":
+            train_tokenizer(self.recipe, self.out, force=self.force)
+        else:
+            build_data(self.recipe, self.out, force=self.force)
+        return {}
+
+
+def _train_tokenizer(recipe: Recipe, out: DataDir, force: bool, where: Where) -> None:
+    config = documents_config(recipe)
+    there = _finished(out.documents / "record.json", config, out.documents, force)
+    if there and _all_documents(recipe, out) and _same_files(recipe, out):
+        say(f"{out.documents}: documents built already")
+    else:
+        build_documents(recipe, out, executor=where.executor, workers=where.workers)
+    # Another mixture needs no other tokenizer: the shares that it was trained with are in its record.
+    config = recipe.tokenizer.model_dump() | {"vocab_size": recipe.model.vocab_size}
+    made_from = {"documents": _documents_hash(out)}
+    if _finished(out.tokenizer / "record.json", config, out.tokenizer, force, made_from):
+        say(f"{out.tokenizer}: tokenizer trained already")
+        return
+    training.train_tokenizer(
+        training_text(recipe, out),
+        vocab_size=recipe.model.vocab_size,
+        character_coverage=recipe.tokenizer.character_coverage,
+        config=config,
+        inputs=made_from | {"mixture": sha256_json(recipe.mixture)},
+        out=out.tokenizer,
+        kind=recipe.tokenizer.kind,
+    )
+
+
+def _is_whole(recipe: Recipe, out: DataDir, tokenizer: Tokenizer) -> bool:
+    """Whether the token shards and the card of a finished build are all there; content is not compared."""
+    cards = [out.card, out.card.with_suffix(".md"), out.card.with_suffix(".html"), out.config]
+    if all(path.is_file() for path in cards) and shards_are_current(recipe, out, tokenizer):
+        return True
+    warn(f"{out.root}: token shards or the card are missing or damaged; making them again")
+    return False
+
+
+def _all_documents(recipe: Recipe, out: DataDir) -> bool:
+    """Whether every file of documents is there, and as long as it was; content is not compared."""
+    for source in recipe.data.sources:
+        for kind in KINDS:
+            for file in documents_files(out, source, kind):
+                path = out.documents / file.path
+                if not path.is_file() or path.stat().st_size != file.size:
+                    warn(f"{path}: is missing or damaged; building the documents again")
+                    return False
+    return True
+
+
+def _same_files(recipe: Recipe, out: DataDir) -> bool:
+    """Whether the input files, models and evaluation sets are those that the documents were made from."""
+    inputs = documents_record(out)["inputs"]
+    try:
+        plan = plan_documents(recipe, out)
+    except DataError as error:
+        warn(f"{out.documents}: cannot be compared with the sources ({error.message}); taken as it is")
+        return True
+    if same := plan.listing == inputs.get("files"):
+        return same
+    warn(f"{out.documents}: input files have changed since; building it again")
+    return False
+
+
+def _documents_hash(out: DataDir) -> str:
+    return sha256_json(documents_record(out)["outputs"])
+
+
+def _finished(
+    record_path: Path, config: dict[str, Any], what: Path, force: bool, made_from: dict[str, str] | None = None
+) -> bool:
+    """Whether a step is there as the recipe wants it.
+
+    One that was made from other `made_from` (hashes of what the steps before it have left) is out of date: not there.
+    So is one that was made with other values, if `force`; it stays where it is until its successor is complete.
+
+    Raises:
+        DataError: It was made with other values and `force` is false.
+    """
+    record = read_record(record_path)
+    if record is None:
+        return False
+    changed = differences(record["config"], config)
+    if not changed:
+        return all(record["inputs"].get(name) == digest for name, digest in (made_from or {}).items())
+    if not force:
+        raise DataError(
+            f"{what}: was built with other values: {'; '.join(changed)}",
+            hint="give these values back, choose another --data-dir, or replace it: `puna data build … --force`",
+        )
+    warn(f"{what}: built with other values ({'; '.join(changed)}); building it again")
+    return False

@@ -1,0 +1,173 @@
+"""The reader and the rules of a source, put together from the recipe, with every verdict counted."""
+
+from pathlib import Path
+from typing import Any
+
+from puna.config.data import DataConfig, Source
+from puna.config.rules import RuleName
+from puna.core.errors import UserError
+from puna.data.document import INVALID_UTF8, Document, Dropped, Raw, Reader, Rule
+from puna.data.tasks.counts import Counts, add_text
+
+FAILED = "reader.failed"
+"""The reader met something in the record that it does not know how to handle; `detail` has its error."""
+RULE_FAILED = "rule.failed"
+"""The same of a rule and a document."""
+READ = "read"
+"""The name of the first step, from a record to a document."""
+
+
+def make_reader(name: str, source: Source, limit: int) -> Reader:
+    """The reader of a source's format; its libraries are imported now."""
+    match source.format:
+        case "text":
+            from puna.data.readers.text import TextReader
+
+            return TextReader(name, source, limit)
+        case "jsonl" | "parquet" | "arrow":
+            from puna.data.readers.rows import RowsReader
+
+            return RowsReader(name, source, limit)
+        case "warc":
+            from puna.data.readers.warc import WarcReader
+
+            return WarcReader(name, source, limit)
+        case "wet":
+            from puna.data.readers.wet import WetReader
+
+            return WetReader(name, source, limit)
+        case "code":
+            from puna.data.readers.code import CodeReader
+
+            return CodeReader(name, source, limit)
+        case "wikipedia":
+            from puna.data.readers.wikipedia import WikipediaReader
+
+            return WikipediaReader(name, source, limit)
+        case "gutenberg":
+            from puna.data.readers.gutenberg import GutenbergReader
+
+            return GutenbergReader(name, source, limit)
+        case "arxiv":
+            from puna.data.readers.arxiv import ArxivReader
+
+            return ArxivReader(name, source, limit)
+        case "stackexchange":
+            from puna.data.readers.stackexchange import StackExchangeReader
+
+            return StackExchangeReader(name, source, limit)
+
+
+def make_rule(name: RuleName, data: DataConfig, table: Path | None) -> Rule:
+    """A rule that looks at one document at a time; `lines` looks at all and is a stage of its own.
+
+    Args:
+        name: As `clean` names it.
+        data: The thresholds.
+        table: Where the table of evaluation sets is, for the rule `decontaminate`.
+    """
+    rules = data.rules
+    match name:
+        case "language":
+            from puna.data.rules.language import Language
+
+            return Language(rules.language)
+        case "perplexity":
+            from puna.data.rules.perplexity import Perplexity
+
+            return Perplexity(rules.perplexity)
+        case "wikipedia-like":
+            from puna.data.rules.wikipedia_like import WikipediaLike
+
+            return WikipediaLike(rules.wikipedia_like)
+        case "gopher-quality":
+            from puna.data.rules.gopher_quality import GopherQuality
+
+            return GopherQuality(rules.gopher_quality)
+        case "gopher-repetition":
+            from puna.data.rules.gopher_repetition import GopherRepetition
+
+            return GopherRepetition(rules.gopher_repetition)
+        case "c4":
+            from puna.data.rules.c4 import C4
+
+            return C4(rules.c4)
+        case "code":
+            from puna.data.rules.code import Code
+
+            return Code(rules.code)
+        case "pii":
+            from puna.data.rules.pii import Pii
+
+            return Pii(rules.pii)
+        case "decontaminate":
+            from puna.data.rules.decontaminate import Decontaminate
+
+            return Decontaminate(rules.decontaminate, table)
+        case "lines":
+            raise ValueError("the rule 'lines' compares all documents of a source")
+
+
+class Chain:
+    """Rules one after the other, and what each has let through and dropped."""
+
+    def __init__(self, names: list[RuleName], data: DataConfig, table: Path | None) -> None:
+        self._rules = [(name, make_rule(name, data, table)) for name in names]
+
+    def __call__(self, document: Document, counts: Counts) -> Document | Dropped:
+        """The document as the last rule leaves it, or the first verdict against it."""
+        for name, rule in self._rules:
+            try:
+                verdict = rule(document)
+            except (MemoryError, ImportError, UserError):
+                raise
+            except Exception as error:
+                verdict = Dropped(document.source, document.id, RULE_FAILED, _defect(f"{name}: ", error), document.text)
+            count(counts, name, verdict)
+            if isinstance(verdict, Dropped):
+                return verdict
+            document = verdict
+        return document
+
+    def reports(self) -> list[dict[str, Any]]:
+        """What rules have found since the last time and tell besides their verdicts."""
+        return [row for _, rule in self._rules if hasattr(rule, "report") for row in rule.report()]
+
+
+def read_one(reader: Reader, raw: Raw | Dropped, source: str, counts: Counts) -> Document | Dropped:
+    """The document of a record, counted; one that the reader cannot handle is dropped and does not end the build."""
+    if isinstance(raw, Raw):
+        try:
+            verdict = reader.document(raw)
+            if isinstance(verdict, Document) and not _is_unicode(verdict):
+                verdict = Dropped(source, raw.id, INVALID_UTF8)
+        except (MemoryError, ImportError):
+            raise
+        except Exception as error:
+            verdict = Dropped(source, raw.id, FAILED, _defect("", error))
+    else:
+        verdict = raw
+    count(counts, READ, verdict)
+    return verdict
+
+
+def _defect(where: str, error: Exception) -> str:
+    return f"{where}{type(error).__name__}: {error}"[:500]
+
+
+def _is_unicode(document: Document) -> bool:
+    """Whether a document can be written: no field has a surrogate."""
+    try:
+        for value in (document.id, document.text, document.url, document.licence, document.date, document.language):
+            value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def count(counts: Counts, step: str, verdict: Document | Dropped) -> None:
+    """Add a verdict to the figures of a step: documents and bytes that it lets through, and those that it drops."""
+    text = verdict.text
+    size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    path = ["steps", step, "kept"] if isinstance(verdict, Document) else ["steps", step, "dropped", verdict.reason]
+    add_text(counts, path, size)

@@ -1,0 +1,38 @@
+"""The stages of deduplication, as the recipe has it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from puna.config.data import DataConfig
+from puna.data.stages.components import Components, component_stages
+from puna.data.stages.duplicates import NEAR, Cleaned, Contained, Exact, Keys, Near, Shared, read_task
+from puna.data.tasks.task import Task
+
+Found = Exact | Components | Contained
+"""A task that has found documents which go, each with one that stays."""
+
+
+def duplicate_stages(work: Path, data: DataConfig, cleaned: Sequence[Cleaned]) -> tuple[list[list[Task]], list[Found]]:
+    """The stages in order, and the tasks that know in the end what goes, in the order in which their reasons count."""
+    dedup, parts = data.dedup, range(data.partitions)
+    keys = [Keys(work, task) for task in cleaned if _is_compared(task, data)]
+    if not keys:
+        return [], []
+    exact = [Exact(work, tuple(keys), part) for part in parts] if dedup.exact != "none" else []
+    near_keys, contained_keys = _of(keys, dedup.near.sources), _of(keys, dedup.contained.sources)
+    near = [Near(work, near_keys, part) for part in parts] if near_keys else []
+    shared = [Shared(work, contained_keys, part) for part in parts] if contained_keys else []
+    rounds, components = component_stages(near, NEAR) if near else ([], [])
+    contained = [Contained(work, tuple(shared), (*exact, *components), part) for part in parts] if shared else []
+    stages: list[list[Task]] = [[*keys], [*exact], [*near], [*shared], *rounds, [*components], [*contained]]
+    return [stage for stage in stages if stage], [*exact, *components, *contained]
+
+
+def _is_compared(task: Cleaned, data: DataConfig) -> bool:
+    name = read_task(task).name
+    dedup = data.dedup
+    return dedup.exact != "none" or name in dedup.near.sources or name in dedup.contained.sources
+
+
+def _of(keys: list[Keys], sources: list[str]) -> tuple[Keys, ...]:
+    return tuple(task for task in keys if read_task(task.cleaned).name in sources)

@@ -1,0 +1,299 @@
+"""Documents that are there twice, in stages of many tasks each.
+
+`keys` writes, for the documents of one task, what is compared: the hash of the text, the band keys of its MinHash
+signature, its sampled shingles. `exact`, `near` and `shared` each look at one partition of one kind of keys. Of what
+`near` finds, `puna.data.stages.components` makes pairs: documents that go, each with the one that stays; of what
+`shared` finds, `contained` does.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from puna.config.data import DataConfig
+from puna.config.rules import ContainmentRules, DedupConfig, MinHashRules
+from puna.data.dedup.containment import SHARED, SHINGLE, contained, sampled_shingles, shared_shingles
+from puna.data.dedup.edges import BAND, bucket_edges
+from puna.data.dedup.exact import EXACT, duplicates, text_key
+from puna.data.dedup.shuffle import Rows
+from puna.data.document import DUPLICATE
+from puna.data.document_files import read_numbered
+from puna.data.stages.lines import Clean
+from puna.data.stages.pairs import read_pairs, write_both_ways, write_pairs
+from puna.data.stages.read import Read
+from puna.data.tasks.chunks import KEPT, chunk_files
+from puna.data.tasks.counts import Counts
+from puna.data.tasks.rows import is_among, read_rows, write_rows
+from puna.data.tasks.task import Progress, Task, fingerprint_of
+
+Cleaned = Read | Clean
+"""The last task that has looked at documents one at a time."""
+
+
+_JOIN_DOCUMENTS = 4096
+"""Documents whose keys become one array: a million small arrays would take longer to write than to make."""
+NEAR, CONTAINED = "near_duplicate", "contained"
+"""Why a document goes: it nearly equals one that stays; one that stays holds most of it."""
+
+
+def read_task(task: Cleaned) -> Read:
+    """The task that has read the documents which a task has cleaned."""
+    return task if isinstance(task, Read) else task.read
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Keys(Task):
+    """Writes what is compared of the documents of one task."""
+
+    cleaned: Cleaned
+
+    @property
+    def stage(self) -> str:
+        """`keys`."""
+        return "keys"
+
+    @property
+    def made_from(self) -> Any:
+        """The documents and what of deduplication makes keys."""
+        read = read_task(self.cleaned)
+        makers = [maker.made_from for maker in key_makers(read.name, read.data)]
+        return [self.cleaned.fingerprint, makers, read.data.partitions]
+
+    @property
+    def input_bytes(self) -> int:
+        """As its documents' task."""
+        return self.cleaned.input_bytes
+
+    def work_on(self, progress: Progress) -> Counts:
+        """Chunk by chunk; one that has its keys already keeps them."""
+        read = read_task(self.cleaned)
+        names = chunk_files(self.cleaned, KEPT)
+        makers = key_makers(read.name, read.data)
+        for number, name in enumerate(names):
+            left = [
+                maker for maker in makers if not (self.directory / f"{maker.kind}-{number:05d}.index.json").is_file()
+            ]
+            if left:
+                for numbered in read_numbered(self.cleaned.checked(name), read.name):
+                    for maker in left:
+                        maker.add(numbered.number, numbered.document.text)
+                for maker in left:
+                    maker.write(self.directory, number, read.data.partitions)
+            progress.advance(self.input_bytes // len(names))
+        return {}
+
+
+class KeyMaker:
+    """Makes one kind of keys of one document after the other."""
+
+    kind: str
+    dtype: np.dtype[Any]
+
+    def __init__(self, *settings: int) -> None:
+        self.made_from = [self.kind, *settings]
+        """What decides the keys besides the text."""
+        self._rows: list[Rows] = []
+        self._joined: list[Rows] = []
+
+    def rows(self, number: int, text: str) -> Rows:
+        """The keys of a document."""
+        raise NotImplementedError
+
+    def add(self, number: int, text: str) -> None:
+        """Append the keys of a document."""
+        self._rows.append(self.rows(number, text))
+        if len(self._rows) == _JOIN_DOCUMENTS:
+            self._join()
+
+    def write(self, directory: Path, chunk: int, partitions: int) -> None:
+        """Write what was added, by partition, and begin anew."""
+        self._join()
+        write_rows(directory, f"{self.kind}-{chunk:05d}", self._joined, partitions, self.dtype)
+        self._joined = []
+
+    def _join(self) -> None:
+        if self._rows:
+            self._joined.append(np.concatenate(self._rows))
+            self._rows = []
+
+
+class _ExactKeys(KeyMaker):
+    kind, dtype = "exact", EXACT
+
+    def rows(self, number: int, text: str) -> Rows:
+        return np.array([(*text_key(text), number)], dtype=EXACT)
+
+
+class _NearKeys(KeyMaker):
+    kind, dtype = "near", BAND
+
+    def __init__(self, rules: MinHashRules) -> None:
+        super().__init__(rules.ngram, rules.bands, rules.rows)
+        self._rules = rules
+
+    def rows(self, number: int, text: str) -> Rows:
+        from puna.data.dedup.minhash import band_keys, signature
+
+        rules = self._rules
+        keys = band_keys(signature(text, rules.ngram, rules.bands * rules.rows), rules.bands)
+        rows = np.empty(len(keys), dtype=BAND)
+        rows["key"], rows["number"] = keys, number
+        return rows
+
+
+class _ContainedKeys(KeyMaker):
+    kind, dtype = "contained", SHINGLE
+
+    def __init__(self, rules: ContainmentRules) -> None:
+        super().__init__(rules.ngram, rules.sample)
+        self._rules = rules
+
+    def rows(self, number: int, text: str) -> Rows:
+        keys = sampled_shingles(text, self._rules.ngram, self._rules.sample)
+        rows = np.empty(len(keys), dtype=SHINGLE)
+        rows["key"], rows["number"], rows["count"] = keys, number, len(keys)
+        return rows
+
+
+def key_makers(source: str, data: DataConfig) -> list[KeyMaker]:
+    """What makes the keys of a source's documents."""
+    dedup, makers = data.dedup, []
+    if dedup.exact != "none":
+        makers.append(_ExactKeys())
+    if source in dedup.near.sources:
+        makers.append(_NearKeys(dedup.near))
+    if source in dedup.contained.sources:
+        makers.append(_ContainedKeys(dedup.contained))
+    return makers
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _OfKeys(Task):
+    """A task that looks at one partition of one kind of keys."""
+
+    keys: tuple[Keys, ...]
+    partition: int
+
+    kind: ClassVar[str]
+    row_type: ClassVar[np.dtype[Any]]
+
+    @property
+    def stage(self) -> str:
+        """The kind of keys."""
+        return self.kind
+
+    @property
+    def made_from(self) -> Any:
+        """The keys, and which part of them."""
+        return [fingerprint_of(self.keys), self.partition]
+
+    @property
+    def input_bytes(self) -> int:
+        """A guess: keys are a twentieth of the documents."""
+        return sum(task.input_bytes for task in self.keys) // (20 * self.partitions) + 1
+
+    @property
+    def dedup(self) -> DedupConfig:
+        """Deduplication as the recipe has it."""
+        return read_task(self.keys[0].cleaned).data.dedup
+
+    @property
+    def partitions(self) -> int:
+        """Into how many parts keys are split."""
+        return read_task(self.keys[0].cleaned).data.partitions
+
+    def rows(self) -> Rows:
+        """The keys of the partition."""
+        return read_rows(self.keys, self.kind, self.partition, self.row_type)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Exact(_OfKeys):
+    """Finds equal texts. Memory: 130 bytes per document of all sources, divided by `data.partitions`."""
+
+    kind, row_type = "exact", EXACT
+    reason = DUPLICATE
+
+    @property
+    def made_from(self) -> Any:
+        """The keys, which part of them, and whether sources are compared with each other."""
+        return [*super().made_from, self.dedup.exact]
+
+    def work_on(self, progress: Progress) -> Counts:
+        """Sort the keys of the partition."""
+        return write_pairs(self, duplicates(self.rows(), within=self.dedup.exact == "within"))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Near(_OfKeys):
+    """Finds documents that share a band. Memory: 170 bytes per band and document, divided by `data.partitions`."""
+
+    kind, row_type = "near", BAND
+
+    def work_on(self, progress: Progress) -> Counts:
+        """Group the band keys of the partition."""
+        return write_both_ways(self, bucket_edges(self.rows()), self.partitions)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Shared(_OfKeys):
+    """Counts the sampled shingles that pairs of documents share, of one partition of the shingles.
+
+    Memory: 120 bytes per shingle, divided by `data.partitions`, and 250 MB.
+    """
+
+    kind, row_type = "contained", SHINGLE
+
+    @property
+    def stage(self) -> str:
+        """`shared`."""
+        return "shared"
+
+    def work_on(self, progress: Progress) -> Counts:
+        """Pair the documents of each shingle."""
+        shared, in_too_many = shared_shingles(self.rows())
+        write_rows(self.directory, "shared-00000", shared, self.partitions, SHARED)
+        return {"shingles_in_too_many": in_too_many}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Contained(Task):
+    """Finds the documents of which another one holds most. Memory: 180 bytes per pair that shares a shingle."""
+
+    counted: tuple[Shared, ...]
+    gone: tuple[Task, ...]
+    """The tasks that have found equal and nearly equal documents."""
+    partition: int
+
+    reason = CONTAINED
+
+    @property
+    def stage(self) -> str:
+        """`contained`."""
+        return "contained"
+
+    @property
+    def made_from(self) -> Any:
+        """What pairs share, the threshold, what goes anyway, and which part."""
+        tasks = [fingerprint_of(of) for of in (self.counted, self.gone)]
+        return [tasks, self.counted[0].dedup.contained.threshold, self.partition]
+
+    @property
+    def input_bytes(self) -> int:
+        """As one partition of the shingles."""
+        return self.counted[0].input_bytes
+
+    def work_on(self, progress: Progress) -> Counts:
+        """Add up what the partition's pairs share."""
+        rows = read_rows(self.counted, "shared", self.partition, SHARED)
+        gone = [read_pairs(task) for task in self.gone]
+        threshold = self.counted[0].dedup.contained.threshold
+
+        def goes_anyway(numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:
+            nobody = np.zeros(len(numbers), dtype=bool)
+            return np.logical_or.reduce([nobody, *(is_among(numbers, pairs["number"]) for pairs in gone)])
+
+        return write_pairs(self, contained(rows, threshold, goes_anyway))

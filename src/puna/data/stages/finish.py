@@ -1,0 +1,139 @@
+"""Last stage of the documents: duplicates go, the rest is split into training and held-out text."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from puna.config.data import Source
+from puna.data.document import Document, Dropped
+from puna.data.document_files import LinesWriter, document_fields, dropped_fields, read_lines, read_numbered
+from puna.data.numbers import LAST_RECORD, document_number, place_of
+from puna.data.stages.cleaning import count
+from puna.data.stages.dedup import Found
+from puna.data.stages.duplicates import Cleaned, read_task
+from puna.data.stages.pairs import pairs_between, read_pairs
+from puna.data.stages.read import Read
+from puna.data.tasks.chunks import DROPPED, KEPT, REPORT, chunk_files
+from puna.data.tasks.counts import Counts, add_text, total
+from puna.data.tasks.task import Progress, Task, fingerprint_of
+from puna.shards.split import HELDOUT, SPLITS, TRAIN
+
+DEDUP = "dedup"
+"""The name of the step in the figures."""
+FILES = {split: f"{split}.jsonl.zst" for split in SPLITS}
+DROPPED_FILE, REPORT_FILE = "dropped.jsonl.zst", "report.jsonl.zst"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Finish(Task):
+    """Writes the final documents of one task's input, and all of it that was dropped on the way."""
+
+    cleaned: Cleaned
+    found: tuple[Found, ...]
+    """The tasks that have found duplicates, in the order in which their reasons count."""
+    names: tuple[tuple[str, tuple[str, ...]], ...]
+    """Of each source of the recipe, its name and those of its files: to say where the kept one of two stands."""
+
+    @property
+    def stage(self) -> str:
+        """`finish`."""
+        return "finish"
+
+    @property
+    def made_from(self) -> Any:
+        """The documents, what is known of duplicates, and what the figures say besides."""
+        return [self.cleaned.fingerprint, fingerprint_of(self.found), self.read.source.licence]
+
+    @property
+    def input_bytes(self) -> int:
+        """As its documents' task."""
+        return self.cleaned.input_bytes
+
+    @property
+    def read(self) -> Read:
+        """The task that read these documents from their files."""
+        return read_task(self.cleaned)
+
+    @property
+    def name(self) -> str:
+        """The source."""
+        return self.read.name
+
+    @property
+    def _passed(self) -> list[Cleaned]:
+        """The tasks that these documents have passed through, one or two."""
+        return [*dict.fromkeys([self.read, self.cleaned])]
+
+    def work_on(self, progress: Progress) -> Counts:
+        """Copy what stays."""
+        counts = total(task.results() for task in self._passed)
+        duplicates = self._duplicates()
+        keep_text = self.read.data.keep_dropped
+        with ExitStack() as stack:
+            files = {split: stack.enter_context(LinesWriter(self.directory / FILES[split])) for split in SPLITS}
+            dropped = stack.enter_context(LinesWriter(self.directory / DROPPED_FILE))
+            names = chunk_files(self.cleaned, KEPT)
+            for name in names:
+                for numbered in read_numbered(self.cleaned.checked(name), self.name):
+                    verdict = self._verdict(numbered.number, numbered.document, duplicates)
+                    count(counts, DEDUP, verdict)
+                    if isinstance(verdict, Dropped):
+                        dropped.write(dropped_fields(verdict, with_text=keep_text))
+                    else:
+                        split = HELDOUT if place_of(numbered.number).heldout else TRAIN
+                        files[split].write(document_fields(verdict))
+                        _describe(counts, split, verdict, self.read.source)
+                progress.advance(self.input_bytes // len(names))
+            for fields in self._dropped_before():
+                dropped.write(fields)
+        self._write_report()
+        return counts
+
+    def _verdict(self, number: int, document: Document, duplicates: dict[int, tuple[str, int]]) -> Document | Dropped:
+        if number not in duplicates:
+            return document
+        reason, kept = duplicates[number]
+        place = place_of(kept)
+        source, files = self.names[place.source]
+        name = f"{source}/{files[place.file]}" + (f", record {place.record + 1}" if place.record else "")
+        return Dropped(document.source, document.id, reason, name, document.text)
+
+    def _duplicates(self) -> dict[int, tuple[str, int]]:
+        """Number, reason and kept number of every duplicate among the documents of this task."""
+        index, first, last = self.read.source_index, self.read.files_in[0][0], self.read.files_in[-1][0]
+        found: dict[int, tuple[str, int]] = {}
+        pairs = [(task.reason, read_pairs(task)) for task in self.found]
+        for heldout in (False, True):
+            low = document_number(heldout=heldout, source=index, file=first, record=0)
+            high = document_number(heldout=heldout, source=index, file=last, record=LAST_RECORD)
+            for reason, of in pairs:
+                for number, kept in pairs_between(of, low, high):
+                    found.setdefault(int(number), (reason, int(kept)))
+        return found
+
+    def _dropped_before(self) -> Iterator[dict[str, Any]]:
+        for task in self._passed:
+            for name in chunk_files(task, DROPPED):
+                for fields in read_lines(task.checked(name)):
+                    fields.pop("n", None)
+                    yield fields
+
+    def _write_report(self) -> None:
+        paths = [task.checked(name) for task in self._passed for name in chunk_files(task, REPORT)]
+        with LinesWriter(self.directory / REPORT_FILE) as file:
+            for path in paths:
+                for fields in read_lines(path):
+                    file.write(fields)
+
+
+def _describe(counts: Counts, split: str, document: Document, source: Source) -> None:
+    """Add a document that stays to the figures of the card."""
+    size = len(document.text.encode())
+    for path in (
+        [split],
+        ["languages", document.language or "not told"],
+        ["licences", document.licence or source.licence or "not stated"],
+        ["years", document.date[:4] or "not told"],
+    ):
+        add_text(counts, path, size)

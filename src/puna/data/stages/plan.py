@@ -1,0 +1,265 @@
+"""A data build from beginning to end: which stages there are, and what is made of their results."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from puna.config.recipe import Recipe
+from puna.core.errors import DataError
+from puna.core.files import atomic_directory, remove, sha256_file, sha256_json, storage_errors, write_json
+from puna.core.layout import DataDir
+from puna.core.records import Record, cores
+from puna.data.documents import LISTING, documents_files, documents_record, documents_sha256
+from puna.data.input.sources import list_files, locate
+from puna.data.input_file import InputFile
+from puna.data.stages.dedup import duplicate_stages
+from puna.data.stages.finish import DROPPED_FILE, FILES, REPORT_FILE, Finish
+from puna.data.stages.lines import Clean, Lines
+from puna.data.stages.read import LINES, Read, read_tasks
+from puna.data.stages.rule_inputs import evaluation_table, model_hashes
+from puna.data.stages.tokens import Tokenize
+from puna.data.tasks.counts import Counts, total
+from puna.data.tasks.executors import Executor, check, run_stage
+from puna.data.tasks.task import RECORD, Task
+from puna.shards.format import MANIFEST, read_manifest
+from puna.shards.shards import TokenShards
+from puna.shards.split import HELDOUT, SPLITS, TRAIN
+from puna.shards.writer import join_parts, link
+from puna.tokenizer.tokenizer import Tokenizer
+
+KINDS = FILES | {"dropped": DROPPED_FILE, "report": REPORT_FILE}
+"""The files of a finished task, by the directory that they come to lie in."""
+_TASK_DIRECTORY = re.compile("[0-9a-f]{24}")
+_LATER = {"tokenize", "join-tokenizer", "join-data"}
+"""Stages that come after the documents."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The tasks of a build, which only the recipe and the input files decide."""
+
+    stages: list[list[Task]]
+    """In order; a task reads files of earlier stages only."""
+    finish: list[Finish]
+    """The last stage."""
+    versions: dict[str, str]
+    """Of each source, for people."""
+    listing: str
+    """A hash of the names, sizes and times of all input files, and of the models and evaluation sets."""
+
+
+def plan_documents(recipe: Recipe, out: DataDir) -> Plan:
+    """The stages from input files to documents.
+
+    Raises:
+        DataError: There are no sources, or one is missing or empty.
+    """
+    data = recipe.data
+    if not data.sources:
+        raise DataError(
+            f"recipe {recipe.name!r} has no sources",
+            hint="write a recipe that extends it, with [data.sources] and [mixture]",
+        )
+    work = out.work
+    files = {name: list_files(name, source) for name, source in data.sources.items()}
+    versions = {name: locate(name, source)[1] for name, source in data.sources.items()}
+    models, table = model_hashes(data), evaluation_table(work, data)
+    reads = {name: read_tasks(work, data, name, files[name], versions[name], models, table) for name in data.sources}
+    lines: dict[str, list[Lines]] = {
+        name: [Lines(work, tuple(reads[name]), partition) for partition in range(data.partitions)]
+        for name, source in data.sources.items()
+        if LINES in source.clean
+    }
+    cleaned: list[Read | Clean] = []
+    for name, tasks in reads.items():
+        cleaned += [Clean(work, task, tuple(lines[name])) for task in tasks] if name in lines else tasks
+    stages: list[list[Task]] = [
+        [table] if table else [],
+        [task for tasks in reads.values() for task in tasks],
+        [task for tasks in lines.values() for task in tasks],
+        [task for task in cleaned if isinstance(task, Clean)],
+    ]
+    compared, found = duplicate_stages(work, data, cleaned)
+    names = tuple((name, tuple(file.name for file in files[name])) for name in data.sources)
+    finish = [Finish(work, task, tuple(found), names) for task in cleaned]
+    everything: list[list[Task]] = [*stages, *compared, [*finish]]
+    sets = [digest for _, digest in table.sets] if table else []
+    listing = sha256_json([{name: _stamps(files[name]) for name in files}, models, sets])
+    return Plan([stage for stage in everything if stage], finish, versions, listing)
+
+
+def build_documents(recipe: Recipe, out: DataDir, *, executor: Executor = "local", workers: int | None = None) -> None:
+    """Read all sources and write the documents' directory.
+
+    Args:
+        recipe: The sources and rules.
+        out: Where the build is.
+        executor: `local` or `ray`.
+        workers: Tasks at one time; all cores without it.
+
+    Raises:
+        DataError: There are no sources, one is missing, or a split of one would be empty.
+    """
+    record = Record("documents", config=documents_config(recipe))
+    plan = plan_documents(recipe, out)
+    for stage in plan.stages:
+        run_stage(stage, executor, workers or cores())
+    assemble_documents(recipe, out, plan, record)
+    ours = {task.directory for stage in plan.stages for task in stage}
+    for directory in out.work.glob("*"):
+        if directory.name not in _LATER:
+            _remove_other_tasks(directory, ours)
+
+
+def documents_config(recipe: Recipe) -> dict[str, Any]:
+    """What of a recipe decides the documents."""
+    return recipe.data.model_dump(exclude={"shard_tokens"})
+
+
+def assemble_documents(recipe: Recipe, out: DataDir, plan: Plan, record: Record) -> None:
+    """Make the documents' directory of what the finished tasks have left.
+
+    Raises:
+        DataError: A task is not finished, or a split of a source is empty.
+    """
+    check([*plan.finish])
+    results: dict[str, Counts] = {}
+    for name in recipe.data.sources:
+        counts = total(task.results() for task in plan.finish if task.name == name)
+        for split in SPLITS:
+            counts.setdefault(split, {"documents": 0, "bytes": 0})
+        results[name] = counts
+        _refuse_empty(name, counts)
+    with atomic_directory(out.documents, replace=True) as directory:
+        listing = {name: _link_files(directory, name, plan) for name in recipe.data.sources}
+        write_json(directory / LISTING, listing)
+        record.inputs = plan.versions | {"files": plan.listing}
+        record.results = results
+        record.outputs = {LISTING: sha256_file(directory / LISTING)}
+        record.write(directory / "record.json")
+
+
+def _link_files(directory: Path, name: str, plan: Plan) -> dict[str, list[dict[str, Any]]]:
+    tasks = [task for task in plan.finish if task.name == name]
+    listing: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
+    for kind, file in KINDS.items():
+        (directory / name / kind).mkdir(parents=True)
+        for number, task in enumerate(tasks):
+            path = f"{name}/{kind}/{number:05d}.jsonl.zst"
+            link(task.checked(file), directory / path)
+            row = {"path": path, "sha256": task.hashes()[file], "bytes": (directory / path).stat().st_size}
+            listing[kind].append(row | {"made_by": task.fingerprint})
+    return listing
+
+
+def _refuse_empty(name: str, counts: Counts) -> None:
+    for split in (TRAIN, HELDOUT):
+        if not counts[split]["documents"]:
+            dropped = {reason: figures["documents"] for reason, figures in dropped_by_reason(counts).items()}
+            raise DataError(
+                f"source {name!r}: no document is left for the {split} split "
+                f"(train {counts[TRAIN]['documents']}, heldout {counts[HELDOUT]['documents']}, dropped {dropped})",
+                hint=f"correct data.sources.{name}: its include, its clean or its heldout_…",
+            )
+
+
+def dropped_by_reason(counts: Counts) -> Counts:
+    """Documents and bytes that were dropped for each reason, over all steps."""
+    return total(step.get("dropped", {}) for step in counts.get("steps", {}).values())
+
+
+def _stamps(files: list[InputFile]) -> list[list[Any]]:
+    return [[file.name, file.size, file.stamp] for file in files]
+
+
+def _remove_other_tasks(stage: Path, ours: set[Path]) -> None:
+    """Delete what tasks of earlier recipes and input files have left in a stage's directory: nothing reads it now."""
+    with storage_errors(stage):
+        for path in stage.glob("*"):
+            if _TASK_DIRECTORY.fullmatch(path.name) and path not in ours:
+                remove(path)
+
+
+def tokenize_tasks(recipe: Recipe, out: DataDir, workers: int) -> list[Tokenize]:
+    """One task for each file of documents.
+
+    Raises:
+        DataError: The documents are missing or damaged.
+    """
+    files = [
+        (source, split, file)
+        for source in recipe.data.sources
+        for split in SPLITS
+        for file in documents_files(out, source, split)
+    ]
+    largest = max((file.size for *_, file in files), default=0)
+    at_once = min(workers, sum(file.size > largest // 4 for *_, file in files))
+    threads = max(1, cores() // max(1, at_once))  # few large files would leave cores idle
+    return [
+        Tokenize(
+            out.work, out, source, split, out.documents / file.path, file.size, file.sha256, file.made_by,
+            recipe.data.shard_tokens, threads,
+        )
+        for source, split, file in files
+    ]  # fmt: skip
+
+
+def tokenize_documents(
+    recipe: Recipe, out: DataDir, tokenizer: Tokenizer, *, executor: Executor = "local", workers: int | None = None
+) -> None:
+    """Write the token shards of every source and split, and remove those of sources that the recipe does not name.
+
+    Raises:
+        DataError: The documents are missing or damaged.
+        StorageError: The disk is full or not writable.
+    """
+    documents_record(out)
+    _remove_other_sources(recipe, out)
+    tasks = tokenize_tasks(recipe, out, workers or cores())
+    wanted = [
+        (source, split)
+        for source in recipe.data.sources
+        for split in SPLITS
+        if not _is_current(recipe, out, tokenizer, source, split)
+    ]
+    needed: list[Task] = [task for task in tasks if (task.source, task.split) in wanted]
+    for task in needed:
+        if task.is_done and not task.is_whole:  # its files are those of the shards, by a second name
+            remove(task.directory / RECORD)
+    run_stage(needed, executor, workers or cores())
+    for source, split in wanted:
+        parts = [task.part() for task in tasks if (task.source, task.split) == (source, split)]
+        join_parts(
+            out.shards / source / split, parts, tokenizer, source=source, split=split,
+            shard_tokens=recipe.data.shard_tokens, documents_sha256=documents_sha256(out, source, split),
+        )  # fmt: skip
+    _remove_other_tasks(out.work / "tokenize", {task.directory for task in tasks})
+
+
+def _remove_other_sources(recipe: Recipe, out: DataDir) -> None:
+    with storage_errors(out.shards):
+        for path in out.shards.glob("*"):
+            if path.name not in recipe.data.sources and any(path.glob(f"*/{MANIFEST}")):
+                remove(path)
+
+
+def shards_are_current(recipe: Recipe, out: DataDir, tokenizer: Tokenizer) -> bool:
+    """Whether the shards of all sources are there, have the right sizes, and were made from these documents.
+
+    Raises:
+        DataError: The documents are missing or damaged.
+    """
+    return all(_is_current(recipe, out, tokenizer, source, split) for source in recipe.data.sources for split in SPLITS)
+
+
+def _is_current(recipe: Recipe, out: DataDir, tokenizer: Tokenizer, source: str, split: str) -> bool:
+    """Whether shards are there that are whole and were made from these documents in this way."""
+    directory = out.shards / source / split
+    try:
+        TokenShards.open(directory, tokenizer_sha256=tokenizer.sha256)
+        manifest = read_manifest(directory)
+    except DataError:
+        return False
+    made_from = (documents_sha256(out, source, split), recipe.data.shard_tokens)
+    return (manifest["documents_sha256"], manifest["shard_tokens"]) == made_from

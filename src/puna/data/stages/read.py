@@ -1,0 +1,225 @@
+"""First stage: the records of input files become documents and pass through the rules that look at one at a time."""
+
+import importlib.metadata
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from puna import __version__
+from puna.config.data import DataConfig, Source
+from puna.config.rules import RuleName
+from puna.core.errors import DataError, UserError
+from puna.data.document import Document, Dropped, Raw, Reader
+from puna.data.input_file import InputFile
+from puna.data.numbers import document_number
+from puna.data.stages.cleaning import FAILED, Chain, count, make_reader, read_one
+from puna.data.stages.rule_inputs import DECONTAMINATE, Table
+from puna.data.tasks.chunks import Chunk, finished_chunks
+from puna.data.tasks.counts import Counts, total
+from puna.data.tasks.task import Progress, Task
+from puna.shards.split import is_heldout
+
+LINES: RuleName = "lines"
+_PACKAGES = (
+    "fastwarc",
+    "resiliparse",
+    "mwparserfromhell",
+    "lxml",
+    "pyarrow",
+    "fasttext-numpy2-wheel",
+    "kenlm",
+    "numba",
+)
+"""Another version of these may read or judge otherwise."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Read(Task):
+    """Reads some files of a source, one after the other."""
+
+    name: str
+    """Of the source."""
+    source: Source
+    data: DataConfig
+    source_index: int
+    """The source's place in the recipe."""
+    files_in: tuple[tuple[int, InputFile], ...]
+    """The files with their places among the source's."""
+    version: str
+    """Of the package or directory, for people."""
+    models: tuple[tuple[str, tuple[str, ...]], ...]
+    """For each rule that has any, the hashes of its models."""
+    table: Table | None
+    """What has written the table of evaluation sets, where the source is compared with them."""
+
+    @property
+    def stage(self) -> str:
+        """`read`."""
+        return "read"
+
+    @property
+    def made_from(self) -> Any:
+        """The source as the recipe has it, the rules that apply, the files, and the versions of what reads them."""
+        rules = self.data.rules.model_dump()
+        settings = self.source.model_dump(exclude={"licence", "clean", "include", "exclude"})
+        return {
+            "source": settings | {"name": self.name, "index": self.source_index},
+            "clean": self.rules_now,
+            "rules": {name: rules[name.replace("-", "_")] for name in self.source.clean},
+            "limits": [self.data.max_document_bytes, self.data.chunk_bytes, self.data.keep_dropped],
+            "partitions": self.data.partitions if LINES in self.source.clean else 0,
+            "files": [[index, file.name, file.size, file.stamp] for index, file in self.files_in],
+            "version": self.version,
+            "models": [[name, *hashes] for name, hashes in self.models if name in self.source.clean],
+            "evaluation_sets": self.table.fingerprint if self.table else "",
+            "packages": {"puna": __version__} | {name: _version(name) for name in _PACKAGES},
+            "unicode": unicodedata.unidata_version,
+        }
+
+    @property
+    def input_bytes(self) -> int:
+        """The size of its files as they lie on the disk."""
+        return sum(file.size for _, file in self.files_in)
+
+    @cached_property
+    def rules_now(self) -> list[RuleName]:
+        """The rules of the source up to `lines`, which needs all documents at once."""
+        clean = self.source.clean
+        return clean[: clean.index(LINES)] if LINES in clean else clean
+
+    def work_on(self, progress: Progress) -> Counts:
+        """Read on from where the finished chunks end."""
+        done = finished_chunks(self.directory)
+        lines = _LineRows(self) if LINES in self.source.clean else None
+        reader = make_reader(self.name, self.source, self.data.max_document_bytes)
+        chain = Chain(self.rules_now, self.data, self.table.path if self.table else None)
+        first = tuple(done[-1]["next"]) if done else (0, 0)
+        counts = [chunk["counts"] for chunk in done]
+        records = self._records(reader, first, progress)
+        sidecar = lines.write if lines else None
+        for number, (_, group) in enumerate(groupby(records, key=lambda record: record[0]), start=len(done)):
+            with Chunk(self.directory, number, keep_text=self.data.keep_dropped, sidecar=sidecar) as chunk:
+                for _, position, after, raw in group:
+                    verdict = read_one(reader, raw, self.name, chunk.counts)
+                    if isinstance(verdict, Document):
+                        verdict = chain(replace(verdict, origin=f"{self.version}: {verdict.id}"), chunk.counts)
+                    if lines and isinstance(verdict, Document):
+                        verdict = lines.refuse_short(verdict, chunk.counts)
+                    self._write(chunk, position, verdict, lines)
+                    chunk.next = after
+                chunk.reports = chain.reports()
+                counts.append(chunk.counts)
+        return total(counts)
+
+    def _records(
+        self, reader: Reader, first: tuple[int, ...], progress: Progress
+    ) -> Iterator[tuple[int, tuple[int, int], list[int], Raw | Dropped]]:
+        """Records from a position on: number of the chunk, position, the position after it, record."""
+        size = chunk = 0
+        for order, (index, file) in enumerate(self.files_in):
+            if order >= first[0]:
+                for record, raw in enumerate(self._records_of(reader, file, progress)):
+                    if (order, record) >= first:
+                        if size >= self.data.chunk_bytes:
+                            size, chunk = 0, chunk + 1
+                        size += len(raw.content) if isinstance(raw, Raw) else len(raw.text)
+                        yield chunk, (index, record), [order, record + 1], raw
+            else:
+                progress.advance(file.size)
+
+    def _records_of(self, reader: Reader, file: InputFile, progress: Progress) -> Iterator[Raw | Dropped]:
+        """The records of a file.
+
+        Raises:
+            DataError: The disk or the network has failed: what was not read may be there the next time.
+        """
+        failures: list[Exception] = []
+        try:
+            yield from reader.records(file.watched(progress.advance, failures.append))
+        except (MemoryError, ImportError, UserError):
+            raise
+        except Exception as error:
+            yield Dropped(self.name, f"{file.name}#end", FAILED, f"{type(error).__name__}: {error}"[:500])
+        if failures:
+            raise DataError(
+                f"{file.url}: could not be read to its end ({type(failures[0]).__name__}: {failures[0]})",
+                hint="run the same command again, what is done is kept; if it stays so, leave the file out by "
+                f"data.sources.{self.name}.exclude",
+            )
+
+    def _write(
+        self, chunk: Chunk, position: tuple[int, int], verdict: Document | Dropped, lines: "_LineRows | None"
+    ) -> None:
+        heldout = is_heldout(self.source, self.name, verdict.id)
+        file, record = position
+        number = document_number(heldout=heldout, source=self.source_index, file=file, record=record)
+        if isinstance(verdict, Dropped):
+            chunk.drop(number, verdict)
+        else:
+            chunk.keep(number, verdict)
+            if lines:
+                lines.add(verdict.text)
+
+
+class _LineRows:
+    """The hashes of the lines of a chunk, on their way to the stage that looks for those that are there twice."""
+
+    def __init__(self, task: Read) -> None:
+        self._task = task
+        self._hashes: list[Any] = []
+
+    def refuse_short(self, document: Document, counts: Counts) -> Document | Dropped:
+        """The document, unless it is too short before any line is removed: its lines are then not compared either."""
+        from puna.data.rules.lines import too_short
+
+        if dropped := too_short(document, self._task.data.rules.lines.min_chars):
+            count(counts, LINES, dropped)
+            return dropped
+        return document
+
+    def add(self, text: str) -> None:
+        """Take the lines of a document."""
+        from puna.data.rules.lines import line_hashes
+
+        # A line counts once for each document: cc_net compares a document with those before it.
+        self._hashes.append(np.unique(line_hashes(text)))
+
+    def write(self, number: int) -> list[str]:
+        """Write the hashes, by partition, and begin anew; the names of the files."""
+        from puna.data.tasks.rows import HASH, write_rows
+
+        hashes, self._hashes = self._hashes, []
+        return write_rows(self._task.directory, f"lines-{number:05d}", hashes, self._task.data.partitions, HASH)
+
+
+def read_tasks(
+    work: Path, data: DataConfig, name: str, files: list[InputFile], version: str, models: dict[str, list[str]],
+    table: Table | None,
+) -> list[Read]:  # fmt: skip
+    """The tasks that read a source: files in order, together as long as they have at most `data.task_bytes`."""
+    groups: list[list[tuple[int, InputFile]]] = []
+    size = 0
+    for index, file in enumerate(files):
+        if not groups or size + file.size > data.task_bytes:
+            groups.append([])
+            size = 0
+        groups[-1].append((index, file))
+        size += file.size
+    source_index = list(data.sources).index(name)
+    source = data.sources[name]
+    hashes = tuple((rule, tuple(digests)) for rule, digests in models.items())
+    compared = table if DECONTAMINATE in source.clean else None
+    return [Read(work, name, source, data, source_index, tuple(group), version, hashes, compared) for group in groups]
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,1 @@
+"""How the build's work is cut up, counted and run."""

@@ -1,0 +1,129 @@
+"""Chunks of a task: each is written, then said to be done, so that a task goes on where it was killed."""
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NoReturn
+
+from puna.core.errors import DataError
+from puna.core.files import sha256_file, write_json
+from puna.data.document import Document, Dropped
+from puna.data.document_files import LinesWriter, document_fields, dropped_fields
+from puna.data.tasks.counts import Counts
+from puna.data.tasks.task import Task
+
+KEPT, DROPPED, REPORT, DONE = (
+    "kept-{:05d}.jsonl.zst",
+    "dropped-{:05d}.jsonl.zst",
+    "report-{:05d}.jsonl.zst",
+    "chunk-{:05d}.json",
+)
+
+
+def chunk_files(task: Task, kind: str) -> list[str]:
+    """The names of the files of one kind that a finished task has written, in the order of the chunks.
+
+    Raises:
+        DataError: It is not finished, or its record is damaged.
+    """
+    prefix, _, suffix = kind.partition("{:05d}")
+    return task.made(prefix, suffix)
+
+
+def finished_chunks(directory: Path) -> list[dict[str, Any]]:
+    """What the chunks that are done say of themselves, from the first to the last without a gap.
+
+    Raises:
+        DataError: A file of a chunk is not what was written.
+    """
+    chunks: list[dict[str, Any]] = []
+    while (path := directory / DONE.format(len(chunks))).is_file():
+        chunk = _read_note(path)
+        wrong = [name for name, digest in chunk["files"].items() if _hash(directory / name) != digest]
+        if wrong:
+            _refuse(directory / wrong[0])
+        chunks.append(chunk)
+    return chunks
+
+
+def _read_note(path: Path) -> dict[str, Any]:
+    try:
+        note = json.loads(path.read_bytes())
+        kinds = [type(note[key]) for key in ("next", "counts", "files")]
+    except (ValueError, KeyError, TypeError):
+        kinds, note = [], {}
+    if kinds != [list, dict, dict]:
+        _refuse(path)
+    return note
+
+
+def _refuse(path: Path) -> NoReturn:
+    raise DataError(
+        f"{path}: is not what this build has written", hint=f"delete {path.parent} and build the data again"
+    )
+
+
+def _hash(path: Path) -> str | None:
+    return sha256_file(path) if path.is_file() else None
+
+
+class Chunk:
+    """The files of one chunk, open; they get their names, and the chunk its note, when the `with` block ends well.
+
+    Args:
+        directory: The task's.
+        number: Of the chunk in the task.
+        keep_text: Whether dropped documents are written with their text.
+        sidecar: Called at the end to write what else belongs to the chunk; gives the names of its files.
+    """
+
+    def __init__(
+        self, directory: Path, number: int, *, keep_text: bool, sidecar: Callable[[int], list[str]] | None = None
+    ) -> None:
+        self._directory, self._number, self._keep_text, self._sidecar = directory, number, keep_text, sidecar
+        self.counts: Counts = {}
+        self.reports: list[dict[str, Any]] = []
+        self.next: list[int] | None = None
+        """Where the chunk after this one begins; it must be set before the end."""
+        self._names: list[str] = []
+
+    def __enter__(self) -> "Chunk":
+        self._stack = ExitStack()
+        self._kept = self._open(KEPT)
+        self._dropped = self._open(DROPPED)
+        return self
+
+    def keep(self, number: int, document: Document) -> None:
+        """Write a document that goes on."""
+        self._kept.write({"n": number} | document_fields(document))
+
+    def drop(self, number: int, dropped: Dropped) -> None:
+        """Write a document that does not go on."""
+        fields = {"n": number} | dropped_fields(dropped, with_text=self._keep_text)
+        try:
+            self._dropped.write(fields)
+        except TypeError:
+            self._dropped.write({key: _unicode(value) for key, value in fields.items()})
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if error is None and self.reports:
+            with LinesWriter(self._directory / REPORT.format(self._number)) as file:
+                for row in self.reports:
+                    file.write(row)
+            self._names.append(REPORT.format(self._number))
+        self._stack.__exit__(kind, error, trace)
+        if error is None:
+            names = self._names + (self._sidecar(self._number) if self._sidecar else [])
+            files = {name: sha256_file(self._directory / name) for name in names}
+            note = {"next": self.next, "counts": self.counts, "files": files}
+            write_json(self._directory / DONE.format(self._number), note)
+
+    def _open(self, kind: str) -> LinesWriter:
+        name = kind.format(self._number)
+        self._names.append(name)
+        return self._stack.enter_context(LinesWriter(self._directory / name))
+
+
+def _unicode(value: Any) -> Any:
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

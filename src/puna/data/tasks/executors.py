@@ -1,0 +1,317 @@
+"""Where the tasks of a stage run: on this machine's cores, on a Ray cluster or as Slurm jobs, by datatrove's executors.
+
+A stage is one datatrove `PipelineStep` whose task is given by the rank, so the three run the same definition. What is
+done is known from the tasks' own records, not from datatrove's markers: those say nothing of what a task was made from.
+"""
+
+import logging
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, cast, get_args
+
+# loguru sends datatrove's messages to stderr from the moment of the import on; ours are the only ones there.
+import multiprocess
+from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
+from datatrove.executor.ray import RayPipelineExecutor
+from datatrove.executor.slurm import SlurmPipelineExecutor
+from datatrove.pipeline.base import PipelineStep
+from loguru import logger
+
+from puna.core.console import progress, say
+from puna.core.errors import DataError
+from puna.core.terminate import orderly_end
+from puna.data.tasks.task import Task
+
+Executor: TypeAlias = Literal["local", "ray", "slurm"]
+EXECUTORS: tuple[Executor, ...] = get_args(Executor)
+
+_SMALL_BYTES = 4_000_000
+"""A stage that reads less is done in this process: workers take longer to start."""
+_WATCH_S = 0.5
+_MEMORY_GB = 4.0
+"""Memory of a task that a cluster is asked for: data.max_document_bytes times about ten, and numba's code."""
+
+
+class Stage(PipelineStep):
+    """Tasks that do not wait for each other, as a step of a datatrove pipeline."""
+
+    type = "puna"
+
+    def __init__(self, tasks: list[Task]) -> None:
+        self.name = tasks[0].stage
+        super().__init__()
+        self.tasks = tasks
+
+    def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Any:
+        """Do one task; nothing is handed on but its files."""
+        self.tasks[rank].run()
+        return data
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Stage":
+        return self
+
+    @property
+    def left(self) -> list[int]:
+        """The tasks that are not done."""
+        return [rank for rank, task in enumerate(self.tasks) if not task.is_done and task.is_needed]
+
+
+class _ByRecords(PipelineExecutor):
+    """An executor that asks the tasks themselves whether they are done."""
+
+    def get_incomplete_ranks(self, ranks: Any = None, skip_completed: Any = None) -> list[int]:
+        left = self._stage.left
+        return left if ranks is None else [rank for rank in ranks if rank in set(left)]
+
+    def is_rank_completed(self, rank: int) -> bool:
+        return self._stage.tasks[rank].is_done
+
+    def save_executor_as_json(self, indent: int = 4) -> None:
+        """Nothing: the recipe lies beside the build."""
+
+    @property
+    def _stage(self) -> Stage:
+        return cast(Stage, self.pipeline[0])
+
+
+class _Local(_ByRecords):
+    """Workers of this machine.
+
+    datatrove's own executor keeps a manager process, which outlives a build that is killed, and waits for ever for a
+    worker that the system has killed for want of memory.
+    """
+
+    def __init__(self, stage: Stage, workers: int, logging_dir: str) -> None:
+        super().__init__([stage], logging_dir)
+        self._workers = workers
+
+    @property
+    def world_size(self) -> int:
+        return len(self._stage.tasks)
+
+    def get_distributed_env(self, node_rank: int = -1) -> DistributedEnvVars:
+        return DistributedEnvVars(
+            datatrove_node_ips="localhost", datatrove_cpus_per_task="-1", datatrove_mem_per_cpu="-1",
+            datatrove_gpus_on_node="-1", datatrove_executor="LOCAL",
+        )  # fmt: skip
+
+    def run(self) -> None:
+        """Do the tasks that are left.
+
+        Raises:
+            DataError: A worker died.
+        """
+        ranks = self.get_incomplete_ranks()
+        if self._workers == 1:
+            for rank in ranks:
+                self._run_for_rank(rank, local_rank=1)  # rank 0's log would go to stderr
+            return
+        context = multiprocessing.get_context("forkserver")
+        # Nothing is ever sent: that the other end is closed tells the workers that this process is gone.
+        watched, held = context.Pipe(duplex=False)
+        with orderly_end():  # workers first, as when it is interrupted from the keyboard
+            pool = ProcessPoolExecutor(self._workers, context, initializer=_begin_worker, initargs=(self, watched))
+            try:
+                for future in as_completed([pool.submit(_work, rank) for rank in ranks]):
+                    future.result()
+            except BrokenProcessPool:
+                raise DataError(
+                    f"stage {self._stage.name}: a worker was killed, most likely because memory ran out",
+                    hint="run it again with fewer --workers, or a smaller data.task_bytes: what is done is kept",
+                ) from None
+            except BaseException:
+                for process in multiprocessing.active_children():
+                    process.kill()  # nothing is lost: what a task has not finished has no name yet
+                raise
+            finally:
+                pool.shutdown(cancel_futures=True)
+                held.close()
+                watched.close()
+
+
+_executor: "_Local | None" = None
+"""In a worker: whose tasks it does. Sent once, since it names all tasks."""
+
+
+def _begin_worker(executor: "_Local", watched: Connection) -> None:
+    global _executor
+    _executor = executor
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends the others
+    logger.disable("datatrove")
+    threading.Thread(target=_die_with, args=(watched,), daemon=True).start()
+
+
+def _die_with(watched: Connection) -> None:
+    """End this process when the first one is gone, however that has ended."""
+    with suppress(EOFError, OSError):
+        watched.recv()
+    os._exit(1)
+
+
+def _work(rank: int) -> None:
+    cast(_Local, _executor)._run_for_rank(rank, local_rank=1)
+
+
+class _Ray(_ByRecords, RayPipelineExecutor):
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Arrive in one of Ray's workers, which runs a task in a child process.
+
+        That would be a fork of a process with many threads, which now and then waits for ever for a lock that one of
+        them held.
+        """
+        cast(Any, multiprocess).set_start_method("forkserver", force=True)
+        self.__dict__.update(state)
+
+
+class _Slurm(_ByRecords, SlurmPipelineExecutor):
+    def get_incomplete_ranks(self, ranks: Any = None, skip_completed: Any = None) -> list[int]:
+        # Whether a task is needed is known only when the stages before it are done.
+        return [rank for rank, task in enumerate(self._stage.tasks) if not task.is_done]
+
+    def _run_for_rank(self, rank: int, local_rank: int = 0, node_rank: int = -1) -> Any:
+        stats = super()._run_for_rank(rank, local_rank, node_rank)
+        if failure := self._stage.tasks[rank].failure():
+            raise failure  # the job fails, and those that depend on it do not begin
+        return stats
+
+
+def run_stage(tasks: list[Task], executor: Executor, workers: int) -> None:
+    """Do what is left of a stage, here or on a Ray cluster, and show how far it is.
+
+    Args:
+        tasks: All of one stage.
+        executor: `local` or `ray`.
+        workers: Tasks at one time.
+
+    Raises:
+        DataError: What the first task that could not be done says.
+    """
+    if not tasks:
+        return
+    stage = Stage(tasks)
+    left = [tasks[rank] for rank in stage.left]
+    if not left:
+        return
+    total = sum(task.input_bytes for task in tasks)
+    with _quiet(), _watched(stage.name, tasks, total):
+        small = sum(task.input_bytes for task in left) < _SMALL_BYTES
+        if executor == "ray" and not small:
+            _run_on_ray(stage, workers)
+        else:
+            workers = 1 if small else min(workers, len(left))
+            _Local(stage, workers, str(_logs(tasks[0]))).run()
+    check(tasks)
+
+
+def check(tasks: list[Task]) -> None:
+    """Nothing, if all tasks of a stage are done.
+
+    Raises:
+        DataError: What the first one that could not be done says.
+    """
+    for task in tasks:
+        if not task.is_done and task.is_needed:
+            raise task.failure() or DataError(
+                f"stage {task.stage}: a task ended without a result; its log is in {_logs(task)}",
+                hint="run the same command again: what is done is kept",
+            )
+
+
+def submit(stages: list[list[Task]], *, partition: str, time: str, workers: int, setup: str) -> None:
+    """Submit all stages to Slurm, each to begin when the one before it has ended well.
+
+    Args:
+        stages: In order.
+        partition: The cluster's partition.
+        time: Longest time of a job, as Slurm writes it.
+        workers: Tasks at one time.
+        setup: Shell commands that a job runs first, such as activating an environment.
+
+    Raises:
+        DataError: There is no `sbatch`, or it refuses.
+    """
+    if shutil.which("sbatch") is None:
+        raise DataError(
+            "--executor slurm: there is no command `sbatch` here", hint="run it on a node that submits jobs"
+        )
+    previous: _Slurm | None = None
+    for tasks in stages:
+        executor = _Slurm(
+            [Stage(tasks)], tasks=len(tasks), time=time, partition=partition, workers=workers, cpus_per_task=1,
+            mem_per_cpu_gb=int(_MEMORY_GB), job_name=f"puna-{tasks[0].stage}", logging_dir=str(_logs(tasks[0])),
+            env_command=setup or f"export PATH={Path(sys.executable).parent}:$PATH", depends=previous,
+        )  # fmt: skip
+        previous = executor
+    if previous is not None:
+        try:
+            with _quiet():
+                previous.run()
+        except subprocess.CalledProcessError as error:
+            raise DataError(
+                f"sbatch refused a job (exit code {error.returncode})", hint="its own message is above"
+            ) from None
+        say(f"submitted {len(stages)} stages; their scripts and logs are in {_logs(stages[0][0]).parent}")
+
+
+def _run_on_ray(stage: Stage, workers: int) -> None:
+    import ray
+
+    ours = not ray.is_initialized()
+    if ours:
+        # The cluster that RAY_ADDRESS names, or a new one on this machine.
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+    try:
+        _Ray(
+            [stage], tasks=len(stage.tasks), workers=workers, logging_dir=str(_logs(stage.tasks[0])), mem_per_cpu_gb=1
+        ).run()
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _logs(task: Task) -> Path:
+    return task.work / "logs" / task.stage
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without datatrove's own messages, which are in the logs of the tasks."""
+    logger.disable("datatrove")
+    try:
+        yield
+    finally:
+        logger.enable("datatrove")
+
+
+@contextmanager
+def _watched(name: str, tasks: list[Task], total: int) -> Iterator[None]:
+    """Shows how much of the stage's input is dealt with, wherever its tasks run."""
+    stop = threading.Event()
+    with progress(name, total, "bytes") as advance:
+        watcher = threading.Thread(target=_watch, args=(tasks, advance, stop), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            watcher.join()
+
+
+def _watch(tasks: list[Task], advance: Callable[[float], None], stop: threading.Event) -> None:
+    shown = 0
+    while not stop.wait(_WATCH_S):
+        done = sum(task.done_bytes() for task in tasks)
+        if done > shown:
+            advance(done - shown)
+            shown = done

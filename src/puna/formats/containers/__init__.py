@@ -1,0 +1,1 @@
+"""Files that several formats keep tensors and settings in."""

@@ -1,0 +1,274 @@
+"""PyTorch's `.pth` files: read without running what may be in them, written one tensor at a time.
+
+`puna.formats.containers.pth_archive` says how they are made. `torch.save` wants all tensors in memory at once, so the
+writer here makes the archive itself; records begin at multiples of 64 bytes, so that the file can be mapped.
+"""
+
+import contextlib
+import hashlib
+import io
+import pickle
+import re
+import struct
+import warnings
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from puna.core.errors import FormatError
+from puna.formats.checkpoint import FLOATS
+from puna.formats.containers.mapped import mapped
+from puna.formats.containers.pth_archive import ZIP, DamagedError, ForeignError, Place, read_archive
+from puna.model.safetensors import tensor_bytes
+
+_ALIGNMENT = 64
+_LOCAL_HEADER = 30
+"""Bytes of a zip record's own header before its name (PKWARE's APPNOTE, 4.3.7)."""
+_ZIP64_FIELD = 20
+"""Bytes of the field that `force_zip64` puts behind the others."""
+_PADDING_FIELD = 0x4246
+"""The field that PyTorch pads with; readers skip fields that they do not know."""
+
+
+@dataclass(frozen=True)
+class PthTensor:
+    """A tensor in a file that has been opened."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    place: Hashable
+    """Equal for two names of the same bytes."""
+    load: Callable[[], Tensor]
+    """Gives the tensor, mapped where the file allows it; read it, do not change it."""
+
+
+def load_pth(path: Path) -> Any:
+    """What `torch.save` put into a file: numbers, texts, containers and tensors, mapped where the file allows it.
+
+    Nothing in the file is run. Files from before PyTorch 1.6, which are no zip archives, are read into memory.
+
+    Raises:
+        FormatError: The file cannot be read, is damaged, or holds something else.
+    """
+    is_zip = _is_zip(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    except Exception as error:  # a damaged archive or pickle raises errors of any kind
+        found = re.search(r"GLOBAL (\S+)", str(error))
+    raise _foreign(path, found[1]) if found else _damaged(path)
+
+
+def read_pth(path: Path) -> dict[str, PthTensor]:
+    """The tensors in a file that is one flat dictionary of them, as Meta's are; no weight is read.
+
+    Raises:
+        FormatError: The file cannot be read, is damaged, or is not that.
+    """
+    if _is_zip(path):
+        try:
+            content = read_archive(path)
+        except ForeignError as error:
+            raise _foreign(path, str(error)) from None
+        except DamagedError as error:
+            raise FormatError(f"{path}: is damaged, {error}") from None
+        except Exception:  # as above
+            raise _damaged(path) from None
+    else:
+        content = load_pth(path)
+    if not isinstance(content, dict) or not content:
+        raise FormatError(f"{path}: holds no dictionary of tensors, but {type(content).__name__}")
+    # A pickle may give an OrderedDict an attribute `items`.
+    tensors = dict(dict.items(content))
+    for name, tensor in tensors.items():
+        if not isinstance(name, str) or not name.isprintable() or not isinstance(tensor, Place | Tensor):
+            raise FormatError(f"{path}: {str(name)!r:.80} is no named tensor, but {type(tensor).__name__}")
+    return {name: _opened(path, name, tensor) for name, tensor in tensors.items()}
+
+
+def dtype_name(path: Path, name: str, tensor: PthTensor) -> str:
+    """The dtype of a weight as `Stored` has it.
+
+    Raises:
+        FormatError: No weight is stored in this one.
+    """
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if dtype not in FLOATS:
+        raise FormatError(f"{path}: {name} is {dtype}, expected {', '.join(FLOATS)}")
+    return dtype
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(ZIP)) == ZIP
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _foreign(path: Path, name: str) -> FormatError:
+    return FormatError(f"{path}: wants {name!r:.80}, and weights are tensors only; nothing of it was run")
+
+
+def _damaged(path: Path) -> FormatError:
+    return FormatError(f"{path}: is no PyTorch file of tensors, or a damaged one")
+
+
+def _opened(path: Path, name: str, tensor: Place | Tensor) -> PthTensor:
+    if isinstance(tensor, Place):
+        return PthTensor(tensor.dtype, tensor.shape, tensor, lambda: _load(path, tensor))
+    plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+    if not plain or tensor.nbytes > tensor.untyped_storage().nbytes():  # strides of 0 make more than the file holds
+        raise FormatError(f"{path}: {name:.80} is no tensor that is stored element by element")
+    return PthTensor(tensor.dtype, tuple(tensor.shape), (tensor.data_ptr(), tensor.stride()), tensor.detach)
+
+
+def _load(path: Path, place: Place) -> Tensor:
+    return mapped(path, place.begin, place.count, place.dtype).as_strided(place.shape, place.stride)
+
+
+class PthWriter:
+    """A `.pth` file that `torch.load(weights_only=True)` reads, with or without `mmap`.
+
+    Use it as a context manager; the file is complete after the block. The same tensors make the same bytes.
+
+    Args:
+        path: The file.
+        around: Gives what is pickled, of the dictionary of tensors; by itself where it is left out.
+        md5: Whether the file's MD5 is wanted.
+
+    Raises:
+        OSError: The file cannot be written; the disk may be full.
+    """
+
+    def __init__(
+        self, path: Path, *, around: Callable[[dict[str, Any]], Any] = lambda tensors: tensors, md5: bool = False
+    ) -> None:
+        self.path = path
+        self._around = around
+        self._file = _AppendedFile(path, hashed=md5)
+        self._zip = zipfile.ZipFile(self._file, "w", zipfile.ZIP_STORED)  # pyrefly: ignore[bad-argument-type]
+        self._tensors: dict[str, _PickledTensor] = {}
+        self._records = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            # A failed archive is closed too, or its finalizer would write to a closed file; the first error counts.
+            with contextlib.suppress(OSError):
+                self._zip.close()
+            self._file.close()
+
+    @property
+    def md5(self) -> str:
+        """The MD5 of the finished file, in hexadecimal, where it was asked for."""
+        return self._file.md5.hexdigest()
+
+    def add(self, name: str, tensor: Tensor) -> None:
+        """Write a tensor; it is read while the next one is prepared, so do not change it in place."""
+        content = tensor.detach().cpu().contiguous()
+        self._tensors[name] = _PickledTensor(_Storage(str(self._records), content.dtype, content.numel()), content)
+        self._record(f"data/{self._records}", tensor_bytes(content))
+        self._records += 1
+
+    def add_again(self, name: str, other: str) -> None:
+        """Give the tensor `other` a second name; the two share their bytes, in the file and where it is loaded."""
+        self._tensors[name] = self._tensors[other]
+
+    def _finish(self) -> None:
+        stream = io.BytesIO()
+        _TensorPickler(stream, protocol=2).dump(self._around(self._tensors))
+        self._record("data.pkl", stream.getbuffer())
+        self._record("byteorder", b"little")
+        self._record("version", b"3\n")
+        self._zip.close()
+        self._file.wait()
+
+    def _record(self, name: str, content: bytes | memoryview) -> None:
+        info = zipfile.ZipInfo(f"{self.path.stem}/{name}")
+        begin = self._file.tell() + _LOCAL_HEADER + len(info.filename.encode()) + _ZIP64_FIELD + 4
+        padding = -begin % _ALIGNMENT
+        info.extra = struct.pack("<HH", _PADDING_FIELD, padding) + bytes(padding)
+        with self._zip.open(info, "w", force_zip64=True) as record:
+            record.write(content)
+
+
+class _AppendedFile:
+    """A file that can only be appended to, with the MD5 of what was written.
+
+    It has no `seek`, so `zipfile` streams and puts each record's checksum behind it, as PyTorch does. A thread hashes
+    each piece while the next is prepared.
+    """
+
+    def __init__(self, path: Path, *, hashed: bool) -> None:
+        self.md5 = hashlib.md5(usedforsecurity=False)
+        self._hashed = hashed
+        self._file = path.open("wb", buffering=0)
+        self._thread = ThreadPoolExecutor(1)
+        self._hashing: Future[None] | None = None
+        self._position = 0
+
+    def write(self, content: bytes | memoryview) -> int:
+        left = memoryview(content)
+        size = left.nbytes
+        self.wait()
+        if self._hashed:
+            self._hashing = self._thread.submit(self.md5.update, content)
+        while left:
+            left = left[self._file.write(left) :]
+        self._position += size
+        return size
+
+    def tell(self) -> int:
+        return self._position
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def wait(self) -> None:
+        """Return when all that was written is hashed."""
+        if self._hashing is not None:
+            self._hashing.result()
+
+    def close(self) -> None:
+        self._thread.shutdown()
+        self._file.close()
+
+
+class _Storage:
+    """The bytes of a tensor, as the pickle names them."""
+
+    def __init__(self, key: str, dtype: torch.dtype, numel: int) -> None:
+        kinds = {torch.float32: torch.FloatStorage, torch.float16: torch.HalfStorage}
+        self.persistent_id = ("storage", kinds.get(dtype, torch.BFloat16Storage), key, "cpu", numel)
+
+
+class _PickledTensor:
+    """What `torch.load` makes a tensor of."""
+
+    def __init__(self, storage: _Storage, tensor: Tensor) -> None:
+        self._arguments = (storage, 0, tuple(tensor.shape), tensor.stride(), False, OrderedDict())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return torch._utils._rebuild_tensor_v2, self._arguments
+
+
+class _TensorPickler(pickle.Pickler):
+    def persistent_id(self, obj: Any) -> Any:
+        return obj.persistent_id if isinstance(obj, _Storage) else None

@@ -1,0 +1,186 @@
+"""Read safetensors files without loading them: their headers when opened, each tensor as a view of the mapped file.
+
+The format (its own documentation, "Format"): 8 bytes, the little-endian length of the header; the header, a JSON object
+with the dtype, shape and place of every tensor; the tensors' bytes without a gap. A model in several files has an index
+that says which tensor is in which file, as Hugging Face's models do.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from puna.core.errors import FormatError
+from puna.formats.containers.json_object import json_object, read_json_object
+from puna.formats.containers.mapped import mapped
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+
+_BITS = {
+    "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8,
+    "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32,
+    "I64": 64, "U64": 64, "F64": 64, "C64": 64,
+}  # fmt: skip
+_READ = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+_MOST_AXES = 64
+_FILE_NAME = re.compile(r"[\w.+@ -]{1,200}\.safetensors", re.ASCII)
+_HEADER_BYTES = 100_000_000
+"""Longest header that is read, as the library has it."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    file: Path
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    """First byte, counted from the beginning of the file."""
+    n_bytes: int
+
+
+class ShardedSafetensors:
+    """The tensors of one safetensors file, or of a directory that has `model.safetensors` or an index of several.
+
+    Args:
+        path: The file or the directory.
+
+    Raises:
+        FormatError: There is no such file, a header or the index is damaged, or they disagree.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._places: dict[str, _Place] = {}
+        index, files = _files(path)
+        for file in files:
+            for name, place in _read_header(file).items():
+                if name in self._places:
+                    raise FormatError(f"{file}: has {name}, which {self._places[name].file.name} has too")
+                self._places[name] = place
+        for name, file in index.items():
+            if name not in self._places or self._places[name].file != file:
+                raise FormatError(f"{file}: lacks {name}, which {path / INDEX} says it has")
+
+    @property
+    def names(self) -> list[str]:
+        """The tensors' names, in the order of the files."""
+        return list(self._places)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's shape."""
+        return self._places[name].shape
+
+    def dtype(self, name: str) -> str:
+        """float32, bfloat16 or float16; of other types, which cannot be read, the file's own name such as I8."""
+        dtype = self._places[name].dtype
+        return str(_READ[dtype]).removeprefix("torch.") if dtype in _READ else dtype
+
+    def nbytes(self, name: str) -> int:
+        """The bytes that a tensor takes in its file."""
+        return self._places[name].n_bytes
+
+    def file(self, name: str) -> Path:
+        """The file that a tensor is in."""
+        return self._places[name].file
+
+    def tensor(self, name: str) -> Tensor:
+        """A view of the mapped file, which is let go with the tensor.
+
+        What is written to it is lost with it and never reaches the file.
+
+        Raises:
+            FormatError: The tensor is of another dtype than F32, BF16 and F16, or the file has become shorter.
+        """
+        place = self._places[name]
+        dtype = _READ.get(place.dtype)
+        if dtype is None:
+            raise FormatError(f"{place.file}: {name} is {place.dtype}, expected F32, BF16 or F16")
+        return mapped(place.file, place.start, place.n_bytes // dtype.itemsize, dtype).view(place.shape)
+
+
+def _files(path: Path) -> tuple[dict[str, Path], list[Path]]:
+    """What the index says, the file of each tensor, and all files in their order."""
+    if not path.is_dir():
+        return {}, [path]
+    if not (path / INDEX).exists():
+        return {}, [path / WEIGHTS]
+    weight_map = read_json_object(path / INDEX).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise FormatError(f"{path / INDEX}: has no weight_map, which says the file of every tensor")
+    for name, file in weight_map.items():
+        _check_printable(path / INDEX, name)
+        if not isinstance(file, str) or not _FILE_NAME.fullmatch(file):
+            raise FormatError(
+                f"{path / INDEX}: {name} is said to be in {file!r:.80}, which is no name of a safetensors file here"
+            )
+    index = {name: path / file for name, file in weight_map.items()}
+    files = sorted(set(index.values()))
+    for file in files:
+        if not file.exists():
+            raise FormatError(f"{file}: is missing; {INDEX} names {len(files)} files")
+    if (path / WEIGHTS).exists() and path / WEIGHTS not in files:
+        raise FormatError(f"{path}: has both {WEIGHTS} and an index of other files, so which are meant is not clear")
+    return index, files
+
+
+def _read_header(path: Path) -> dict[str, _Place]:
+    """Every tensor of a file."""
+    try:
+        with path.open("rb") as file:
+            file_bytes = file.seek(0, 2)
+            file.seek(0)
+            length = int.from_bytes(file.read(8), "little")
+            if file_bytes < 8 or length > min(file_bytes - 8, _HEADER_BYTES):
+                raise FormatError(
+                    f"{path}: is no safetensors file, or a truncated one: its first 8 bytes promise a header of "
+                    f"{length:,} bytes, and the file has {file_bytes:,}"
+                )
+            header = json_object(file.read(length), f"{path}: the header")
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read: {error.strerror}") from None
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise FormatError(f"{path}: __metadata__ is not a table of texts")
+    for name in header:
+        _check_printable(path, name)
+    first = 8 + length
+    places = {name: _place(path, first, name, entry) for name, entry in header.items()}
+    end = first
+    for name, place in sorted(places.items(), key=lambda item: (item[1].start, item[1].n_bytes)):
+        if place.start != end:
+            raise FormatError(f"{path}: {name} begins at byte {place.start:,}, but what is before it ends at {end:,}")
+        end = place.start + place.n_bytes
+    if end != file_bytes:
+        short = "is truncated" if end > file_bytes else "is longer than it should be"
+        raise FormatError(f"{path}: {short}: its header makes it {end:,} bytes, found {file_bytes:,}")
+    return places
+
+
+def _check_printable(path: Path, name: str) -> None:
+    """Refuse names that would be more than a word of a sentence on a terminal."""
+    if not name.isprintable():
+        raise FormatError(f"{path}: names a tensor {name!r:.80}, which no model does")
+
+
+def _place(path: Path, first: int, name: str, entry: Any) -> _Place:
+    """One entry of a header; offsets count from the byte `first`."""
+    match entry:
+        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [start, end]}:
+            if dtype not in _BITS:
+                raise FormatError(f"{path}: {name} is of the unknown dtype {dtype!r:.80}")
+            numbers = (*shape, start, end)
+            # Bounded, so that the product of a hostile shape takes no time.
+            if len(shape) <= _MOST_AXES and all(type(number) is int and 0 <= number < 2**63 for number in numbers):
+                n_bytes, rest = divmod(math.prod(shape) * _BITS[dtype], 8)
+                if rest or end - start != n_bytes:
+                    raise FormatError(
+                        f"{path}: {name}, {dtype} {shape!r:.80}, should take {n_bytes} bytes, found {end - start}"
+                    )
+                return _Place(path, dtype, tuple(shape), first + start, n_bytes)
+    raise FormatError(
+        f"{path}: the header's entry of {name!r:.80} has no dtype, shape and data_offsets that make sense"
+    )

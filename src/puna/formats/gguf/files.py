@@ -1,0 +1,136 @@
+"""The tensors of a GGUF model by name, from one file or the pieces of a split one, each within its file."""
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from puna.core.errors import FormatError
+from puna.formats.containers.mapped import mapped
+from puna.formats.gguf.types import BY_NUMBER, UNREAD, TensorType
+from puna.tokenizer.gguf_header import GGUFHeader, TensorInfo, read_header
+
+_NAME_LENGTH = 128
+"""No name is as long; llama.cpp stops at half of it."""
+
+_PIECE = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor lies."""
+
+    path: Path
+    offset: int
+    """Bytes from the beginning of the file."""
+    shape: tuple[int, ...]
+    kind: TensorType
+
+    @property
+    def n_bytes(self) -> int:
+        """Its size in the file."""
+        rows = 1
+        for size in self.shape[:-1]:
+            rows *= size
+        return rows * self.kind.row_bytes(self.shape[-1])
+
+    def read(self) -> npt.NDArray[np.uint8]:
+        """Its bytes, mapped: changes stay in memory and never reach the file.
+
+        Raises:
+            FormatError: The file is gone or has become shorter.
+        """
+        return mapped(self.path, self.offset, self.n_bytes, torch.uint8).numpy()
+
+
+def gguf_file(path: Path) -> Path:
+    """The file that says the metadata: `path`, the first piece of a split model, or the one model in a directory.
+
+    Raises:
+        FormatError: A directory holds no model or several.
+    """
+    if path.is_dir():
+        models = sorted({_first(file) for file in path.glob("*.gguf") if file.is_file()})
+        if len(models) != 1:
+            found = f"{len(models)} GGUF models" if models else "no GGUF file"
+            raise FormatError(f"{path}: holds {found}, expected one", hint="name the file")
+        path = models[0]
+    return _first(path)
+
+
+def _first(path: Path) -> Path:
+    match = _PIECE.fullmatch(path.name)
+    return path.with_name(f"{match[1]}-00001-of-{match[3]}.gguf") if match else path
+
+
+def read_files(first: Path) -> tuple[dict[str, Any], dict[str, Place]]:
+    """The metadata of the first file, and every tensor of all pieces by its name in the file.
+
+    Raises:
+        FormatError: A file is missing or damaged, or a tensor lies outside of it or on top of another.
+    """
+    header = read_header(first)
+    match = _PIECE.fullmatch(first.name)
+    pieces = [first]
+    if match:
+        pieces = [
+            first.with_name(f"{match[1]}-{number:05}-of-{match[3]}.gguf") for number in range(1, int(match[3]) + 1)
+        ]
+    # llama.cpp's tool that merges pieces leaves 0 here, and split.no and split.tensors.count as they were.
+    count = header.metadata.get("split.count", 1) or 1
+    if count != len(pieces):
+        raise FormatError(f"{first}: is a piece of {count!s:.20}, but its name says {len(pieces)}")
+    places: dict[str, Place] = {}
+    for number, path in enumerate(pieces):
+        if not path.is_file():
+            raise FormatError(f"{path}: is not there, and {first.name} says that the model has {len(pieces)} pieces")
+        piece = read_header(path) if number else header
+        if len(pieces) > 1 and piece.metadata.get("split.no") != number:
+            raise FormatError(f"{path}: has split.no = {piece.metadata.get('split.no')!s:.20}, expected {number}")
+        for name, place in _places(path, piece).items():
+            if name in places:
+                raise FormatError(f"{path}: has the tensor {name}, which {places[name].path.name} has, too")
+            places[name] = place
+    total = header.metadata.get("split.tensors.count", len(places))
+    if total != len(places):
+        raise FormatError(f"{first}: says {total!s:.20} tensors, but its pieces have {len(places)}")
+    return header.metadata, places
+
+
+def _places(path: Path, header: GGUFHeader) -> dict[str, Place]:
+    size = path.stat().st_size
+    places: dict[str, Place] = {}
+    for info in header.tensors:
+        if len(info.name) >= _NAME_LENGTH or not info.name.isprintable():
+            raise FormatError(f"{path}: has a tensor called {info.name!r:.80}, which is no name")
+        if info.name in places:
+            raise FormatError(f"{path}: has the tensor {info.name} twice")
+        place = Place(path, header.data_offset + info.offset, info.shape, _type(path, info))
+        if info.offset % header.alignment:
+            raise FormatError(f"{path}: {info.name} begins at {info.offset}, no multiple of {header.alignment}")
+        if place.offset + place.n_bytes > size:
+            raise FormatError(
+                f"{path}: is cut off: {info.name} ends at byte {place.offset + place.n_bytes}, the file has {size}"
+            )
+        places[info.name] = place
+    for before, after in pairwise(sorted(places.items(), key=lambda item: item[1].offset)):
+        if before[1].offset + before[1].n_bytes > after[1].offset:
+            raise FormatError(f"{path}: {after[0]} lies on top of {before[0]}")
+    return places
+
+
+def _type(path: Path, info: TensorInfo) -> TensorType:
+    kind = BY_NUMBER.get(info.type)
+    if kind is None:
+        name = UNREAD.get(info.type, f"number {info.type}")
+        raise FormatError(f"{path}: {info.name} has the type {name}, which Puna does not read")
+    if not info.shape or 0 in info.shape or info.shape[-1] % kind.values:
+        raise FormatError(
+            f"{path}: {info.name} is {list(info.shape)}, no whole blocks of {kind.values} for {kind.name}"
+        )
+    return kind

@@ -1,0 +1,233 @@
+"""The decoder in the metadata of a GGUF file: keys `llama.*`, and Llama 3.1's rotary scaling as a tensor of factors.
+
+GGUF keeps floats as float32; they are read as the shortest decimal number of that float32, so 1e-6 comes back as 1e-6.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from puna.config.recipe import ModelConfig, RopeScaling
+from puna.core.errors import FormatError
+from puna.core.units import format_count
+from puna.formats.checkpoint import Hints, model_config
+from puna.formats.gguf.mix import FILE_TYPES
+from puna.model.llama import rope_frequencies
+from puna.plan.count import parameters
+
+ARCHITECTURE = "llama"
+_PREFIX = f"{ARCHITECTURE}."
+FREQUENCIES = "rope_freqs.weight"
+"""The tensor of numbers by which llama.cpp divides the rotary frequencies of the pairs of a head."""
+
+_SCALING = "puna.rope_scaling"
+"""Our key: the scaling from which the tensor of factors was made, which GGUF has no keys for, as JSON."""
+
+_OTHER_DECODERS = (
+    "expert_count", "attention.scale", "attention.clamp_kqv", "logit_scale", "residual_scale", "embedding_scale",
+)  # fmt: skip
+"""Keys of decoders that use the architecture's name and compute something else."""
+
+_CONTEXT = 2048
+_THETA = 10_000.0
+
+
+def metadata_of(config: ModelConfig, file_type: str, name: str | None) -> dict[str, Any]:
+    """What a file says of the decoder: integers are written as uint32, floats as float32."""
+    values: dict[str, Any] = {
+        "general.architecture": ARCHITECTURE,
+        "general.type": "model",
+        "general.size_label": format_count(parameters(config).total),
+        "general.file_type": FILE_TYPES[file_type].number,
+        "general.quantization_version": 2,
+        f"{_PREFIX}vocab_size": config.vocab_size,
+        f"{_PREFIX}context_length": config.context,
+        f"{_PREFIX}embedding_length": config.dim,
+        f"{_PREFIX}block_count": config.n_layers,
+        f"{_PREFIX}feed_forward_length": config.ffn_dim,
+        f"{_PREFIX}attention.head_count": config.n_heads,
+        f"{_PREFIX}attention.head_count_kv": config.n_kv_heads,
+        f"{_PREFIX}attention.key_length": config.head_dim,
+        f"{_PREFIX}attention.value_length": config.head_dim,
+        f"{_PREFIX}attention.layer_norm_rms_epsilon": config.norm_eps,
+        f"{_PREFIX}rope.dimension_count": config.head_dim,
+        f"{_PREFIX}rope.freq_base": config.rope_theta,
+    }
+    if name is not None:
+        values["general.name"] = name
+    if (scaling := config.rope_scaling) is not None:
+        if scaling.kind == "linear":
+            values |= {f"{_PREFIX}rope.scaling.type": "linear", f"{_PREFIX}rope.scaling.factor": scaling.factor}
+        else:
+            values[_SCALING] = scaling.model_dump_json()
+    return values
+
+
+def frequency_factors(config: ModelConfig) -> Tensor | None:
+    """How many times slower than without scaling each pair of a head turns, (H/2) in float32; None where none does."""
+    if config.rope_scaling is None or config.rope_scaling.kind == "linear":
+        return None
+    plain = rope_frequencies(config.head_dim, config.rope_theta)
+    return plain / rope_frequencies(config.head_dim, config.rope_theta, config.rope_scaling)
+
+
+class Keys:
+    """The keys `llama.*`, read one by one with the type that is expected.
+
+    Args:
+        path: The file.
+        metadata: All its keys.
+    """
+
+    def __init__(self, path: Path, metadata: dict[str, Any]) -> None:
+        self.path = path
+        self._metadata = metadata
+
+    def get(self, key: str, kinds: tuple[type, ...], expected: str) -> Any:
+        """A value, or None where there is none.
+
+        Raises:
+            FormatError: It is of another type; `expected` names the right one.
+        """
+        value = self._metadata.get(_PREFIX + key)
+        if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
+            raise self.error(key, f"is {value!s:.80}, expected {expected}")
+        return value
+
+    def count(self, key: str) -> int | None:
+        """A number that is the same for all layers, or None; files may give one for each layer.
+
+        Raises:
+            FormatError: It is none, or differs from layer to layer.
+        """
+        value = self.get(key, (int, list), "a whole number")
+        if not isinstance(value, list):
+            return value
+        if len(set(map(repr, value))) != 1 or type(value[0]) is not int:
+            raise self.error(key, "differs between layers, which a LLaMA decoder cannot express")
+        return value[0]
+
+    def needed(self, key: str) -> int:
+        """A number that must be there.
+
+        Raises:
+            FormatError: It is not.
+        """
+        value = self.count(key)
+        if value is None:
+            raise self.error(key, "is missing")
+        return value
+
+    def number(self, key: str) -> float | None:
+        """A float as the shortest decimal number that gives it, or None.
+
+        Raises:
+            FormatError: It is no number, or not a finite one.
+        """
+        value = self.get(key, (int, float), "a number")
+        if value is None:
+            return None
+        with np.errstate(over="ignore"):
+            number = float(str(np.float32(value)))
+        if not math.isfinite(number):
+            raise self.error(key, f"is {value}, expected a number")
+        return number
+
+    def error(self, key: str, what: str, hint: str = "") -> FormatError:
+        """What is wrong with a key."""
+        return FormatError(f"{self.path}: {_PREFIX}{key} {what}", hint=hint)
+
+
+def config_of(
+    path: Path, metadata: dict[str, Any], *, vocab_size: int, tied: bool, factors: Tensor | None, hints: Hints
+) -> tuple[ModelConfig, list[str]]:
+    """The decoder that a file's metadata say, and a note for each value that was assumed.
+
+    Args:
+        path: The file.
+        metadata: All its keys.
+        vocab_size: Rows of the embedding.
+        tied: Whether there is no output layer of its own.
+        factors: The tensor of frequency factors, if there is one.
+        hints: What the user says; it is taken where the file says nothing.
+
+    Raises:
+        FormatError: A key is missing, no number, or of a decoder that is no LLaMA.
+    """
+    keys, notes = Keys(path, metadata), list[str]()
+    for key in _OTHER_DECODERS:
+        if value := keys.get(key, (int, float), "a number"):
+            raise keys.error(key, f"is {value}, which is no LLaMA decoder's")
+
+    def assumed(key: str, found: float | None, hint: float | None, default: float) -> Any:
+        if found is None and hint is None:
+            notes.append(f"{path.name} does not say {_PREFIX}{key}; {default:g} is assumed")
+        return next(value for value in (found, hint, default) if value is not None)
+
+    n_heads, n_kv_heads = keys.needed("attention.head_count"), keys.count("attention.head_count_kv")
+    eps = keys.number("attention.layer_norm_rms_epsilon")
+    if eps is None and hints.norm_eps is None:
+        raise keys.error("attention.layer_norm_rms_epsilon", "is missing", hint="pass --norm-eps")
+    values = {
+        "dim": keys.needed("embedding_length"),
+        "n_layers": keys.needed("block_count"),
+        "n_heads": n_heads,
+        "n_kv_heads": n_heads if n_kv_heads is None else n_kv_heads,
+        "head_dim": keys.count("attention.key_length") or 0,
+        "ffn_dim": keys.needed("feed_forward_length"),
+        "vocab_size": vocab_size,
+        "rope_theta": assumed("rope.freq_base", keys.number("rope.freq_base"), hints.rope_theta, _THETA),
+        "context": assumed("context_length", keys.count("context_length"), hints.context, _CONTEXT),
+        "norm_eps": hints.norm_eps if eps is None else eps,
+        "tie_embeddings": tied,
+        "rope_scaling": _linear(keys),
+    }
+    config = model_config(path, values)
+    for key in ("attention.value_length", "rope.dimension_count"):
+        if (other := keys.count(key)) not in (None, config.head_dim):
+            raise keys.error(key, f"is {other}, but the heads are {config.head_dim} wide")
+    if factors is not None:
+        scaling = _llama3(path, metadata.get(_SCALING), config, factors.float())
+        config = model_config(path, values | {"rope_scaling": scaling})
+    hints.refuse_other_values(path, config)
+    return config, notes
+
+
+def _linear(keys: Keys) -> dict[str, Any] | None:
+    """A linear scaling that the keys say, if any."""
+    kind = keys.get("rope.scaling.type", (str,), "a string")
+    factor = keys.number("rope.scaling.factor") or keys.number("rope.scale_linear")
+    if kind not in (None, "none", "linear"):
+        raise keys.error("rope.scaling.type", f"is {kind!r:.80}, expected 'none' or 'linear'")
+    return None if kind == "none" or factor in (None, 1.0) else {"kind": "linear", "factor": factor}
+
+
+def _llama3(path: Path, said: Any, config: ModelConfig, factors: Tensor) -> dict[str, Any] | None:
+    """The scaling of Llama 3.1's kind that makes these factors; `said` is the value of our key, if there is one.
+
+    Raises:
+        FormatError: None does that is known: neither the one of our key nor one with the released models' constants.
+    """
+    if factors.shape != (config.head_dim // 2,):
+        raise FormatError(
+            f"{path}: {FREQUENCIES} is {list(factors.shape)}, but a head has {config.head_dim // 2} pairs"
+        )
+    if said is None and torch.equal(factors, torch.ones_like(factors)):
+        return None
+    refused = FormatError(f"{path}: the factors of {FREQUENCIES} are of no rotary scaling of Llama 3.1's kind")
+    try:
+        if said is None:
+            scaling = RopeScaling(kind="llama3", factor=float(str(np.float32(factors.max().item()))))
+        else:
+            scaling = RopeScaling.model_validate_json(said)
+    except ValidationError:
+        raise refused from None
+    expected = frequency_factors(config.model_copy(update={"rope_scaling": scaling}))
+    if config.rope_scaling is not None or expected is None or not torch.allclose(expected, factors, rtol=1e-5, atol=0):
+        raise refused
+    return scaling.model_dump()

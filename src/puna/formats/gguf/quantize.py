@@ -1,0 +1,70 @@
+"""Weights to GGUF's blocks and back, in slabs of rows on all of torch's threads.
+
+Blocks of 32 values and all dequantization are the `gguf` package's, whose bits are llama.cpp's; quantization to
+K-quants, which that package lacks, is `puna.formats.gguf.k_quants`.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from puna.formats.gguf.k_quants import QUANTIZERS
+from puna.formats.gguf.types import TYPES
+
+_SLAB_VALUES = 2**17
+"""Values in work at a time per thread: half a megabyte of float32 and what is computed of it stay in the cache."""
+
+
+def quantize(w: Tensor, kind: str) -> npt.NDArray[np.uint8]:
+    """Blocks of a matrix, (rows, bytes of a row).
+
+    Args:
+        w: (rows, columns) in any floating dtype; finite, and columns a multiple of the type's block.
+        kind: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K or Q6_K.
+    """
+    import gguf
+
+    out = np.empty((w.shape[0], TYPES[kind].row_bytes(w.shape[1])), np.uint8)
+    own = QUANTIZERS.get(kind)
+
+    def work(rows: slice) -> None:
+        values = w[rows].float().numpy()
+        with np.errstate(all="ignore"):  # the inverse of a scale that is next to zero is infinite; the scale becomes 0
+            out[rows] = own(values) if own else gguf.quants.quantize(values, gguf.GGMLQuantizationType[kind])
+
+    _in_slabs(work, w.shape[0], w.shape[1])
+    return out
+
+
+def dequantize(raw: npt.NDArray[np.uint8], kind: str) -> Tensor:
+    """The matrix that blocks stand for, (rows, columns) in float32.
+
+    Args:
+        raw: (rows, bytes of a row).
+        kind: The blocks' type.
+    """
+    import gguf
+
+    columns = raw.shape[1] // TYPES[kind].n_bytes * TYPES[kind].values
+    out = torch.empty(raw.shape[0], columns)
+    whole = out.numpy()
+
+    def work(rows: slice) -> None:
+        # A damaged scale may be infinite; the check of the whole model says so, not numpy.
+        with np.errstate(all="ignore"):
+            whole[rows] = gguf.quants.dequantize(raw[rows], gguf.GGMLQuantizationType[kind])
+
+    _in_slabs(work, raw.shape[0], columns)
+    return out
+
+
+def _in_slabs(work: Callable[[slice], None], rows: int, columns: int) -> None:
+    step = max(1, _SLAB_VALUES // columns)
+    slabs = [slice(first, first + step) for first in range(0, rows, step)]
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for _ in pool.map(work, slabs):
+            pass

@@ -1,0 +1,121 @@
+"""A GGUF model of the architecture `llama`, read one tensor at a time: llama.cpp's files, quantized ones, too."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from puna.config.recipe import ModelConfig
+from puna.core.errors import FormatError
+from puna.formats.checkpoint import FLOATS, Checkpoint, Hints, Stored, check_shape
+from puna.formats.gguf.files import Place, gguf_file, read_files
+from puna.formats.gguf.keys import ARCHITECTURE, FREQUENCIES, Keys, config_of
+from puna.formats.gguf.quantize import dequantize
+from puna.formats.gguf.types import DTYPES
+from puna.formats.rotary import to_halves
+from puna.formats.table import by_name
+from puna.tokenizer import gguf_header
+from puna.tokenizer.gguf import read_gguf_tokenizer
+from puna.tokenizer.load import load_tokenizer
+from puna.tokenizer.tokenizer import Tokenizer
+
+_EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
+_CHAT_TEMPLATE = "tokenizer.chat_template"
+
+
+def is_gguf(path: Path) -> bool:
+    """Whether `path` is a GGUF file, or a directory that holds one."""
+    try:
+        files = path.glob("*.gguf") if path.is_dir() else [path]
+        return any(gguf_header.is_gguf(file) for file in files)
+    except OSError:
+        return False
+
+
+class GGUFCheckpoint(Checkpoint):
+    """A GGUF model, opened."""
+
+    format = "gguf"
+
+    def __init__(
+        self, path: Path, config: ModelConfig, places: Mapping[str, Place], extra: list[str], notes: list[str],
+        first: Path, metadata: dict[str, Any], tokenizer: Path | None,
+    ) -> None:  # fmt: skip
+        stored = {name: Stored(DTYPES.get(at.kind.name, at.kind.name), at.n_bytes) for name, at in places.items()}
+        super().__init__(path, config, stored, extra, notes)
+        self._places = places
+        self._first = first
+        self._metadata = metadata
+        self._tokenizer = tokenizer
+        template = metadata.get(_CHAT_TEMPLATE)
+        self.chat_template = template if isinstance(template, str) else None
+
+    def tensor(self, name: str) -> Tensor:
+        """One parameter: a view of the mapped file, a copy where rows turn, float32 where it is quantized.
+
+        Raises:
+            FormatError: The file is gone or has become shorter.
+        """
+        place, heads = self._places[name], self.weights[name].rotary_heads
+        found = _read(place)
+        return to_halves(found, heads) if heads else found
+
+    def tokenizer(self) -> Tokenizer | None:
+        """The file's tokenizer, or the one that the user named."""
+        if self._tokenizer is not None:
+            return load_tokenizer(self._tokenizer)
+        return read_gguf_tokenizer(self._metadata, str(self._first))
+
+
+def open_gguf(path: Path, hints: Hints) -> GGUFCheckpoint:
+    """A GGUF model: a file, any piece of a split one, or a directory with one model.
+
+    Raises:
+        FormatError: It is damaged, no decoder of the architecture `llama`, or says other values than the hints.
+    """
+    first = gguf_file(path)
+    metadata, places = read_files(first)
+    architecture = metadata.get("general.architecture")
+    if architecture != ARCHITECTURE:
+        raise FormatError(f"{first}: is of the architecture {architecture!r:.80}, Puna reads {ARCHITECTURE!r}")
+    if not places:
+        raise FormatError(f"{first}: holds a vocabulary only, no weights", hint="it can be used as a --tokenizer")
+    factors = _read(places[FREQUENCIES]) if FREQUENCIES in places else None
+    config, notes = config_of(
+        first, metadata, vocab_size=_vocab_size(first, metadata, places), tied=_OUTPUT not in places, factors=factors,
+        hints=hints,
+    )  # fmt: skip
+    if config.n_layers > len(places):
+        raise FormatError(f"{first}: says {config.n_layers} blocks, but holds {len(places)} tensors")
+    ours = by_name(config, "gguf")
+    for name, weight in ours.items():
+        if name in places:
+            check_shape(first, name, places[name].shape, weight.shape)
+    return GGUFCheckpoint(
+        path, config, {weight.name: places[name] for name, weight in ours.items() if name in places},
+        [name for name in places if name not in ours and name != FREQUENCIES], notes, first, metadata,
+        hints.tokenizer,
+    )  # fmt: skip
+
+
+def _vocab_size(path: Path, metadata: dict[str, Any], places: Mapping[str, Place]) -> int:
+    """Rows of the embedding; where it is missing, what the metadata say."""
+    said = Keys(path, metadata).count("vocab_size")
+    if _EMBEDDING in places:
+        rows = places[_EMBEDDING].shape[0]
+        if said not in (None, rows):
+            raise FormatError(f"{path}: has llama.vocab_size = {said}, but {_EMBEDDING} has {rows} rows")
+        return rows
+    if said is None:
+        raise FormatError(f"{path}: has neither {_EMBEDDING} nor llama.vocab_size")
+    return said
+
+
+def _read(place: Place) -> Tensor:
+    raw = place.read()
+    if place.kind.name in DTYPES:
+        return torch.from_numpy(raw).view(FLOATS[DTYPES[place.kind.name]]).view(place.shape)
+    row_bytes = place.kind.row_bytes(place.shape[-1])
+    return dequantize(raw.reshape(-1, row_bytes), place.kind.name).view(place.shape)

@@ -1,0 +1,177 @@
+"""Read a Hugging Face directory of LLaMA's architecture: config.json and safetensors, in one file or in several."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from puna.config.recipe import ModelConfig
+from puna.core.errors import FormatError, TokenizerError
+from puna.formats.chat_template import read_chat_template
+from puna.formats.checkpoint import FLOATS, Checkpoint, Hints, Stored, check_shape
+from puna.formats.containers.json_object import read_json_object
+from puna.formats.containers.safetensors import INDEX, WEIGHTS, ShardedSafetensors
+from puna.formats.hf.config import CONFIG, read_huggingface_config
+from puna.formats.table import by_name
+from puna.ops.bits import same_bits
+from puna.tokenizer.agreement import check_agreement, first_disagreement, huggingface_form
+from puna.tokenizer.load import find_tokenizer, load_tokenizer
+from puna.tokenizer.tokenizer import Tokenizer
+
+_EMBEDDING, _OUTPUT = "tok_embeddings.weight", "lm_head.weight"
+_PREFIX = "model."
+_SETTINGS = (".json", ".jinja", ".model")
+"""How files beside the weights end that say something of the model or its tokenizer."""
+_BUFFER = "rotary_emb.inv_freq"
+"""The rotary frequencies, which old files hold for every layer."""
+
+
+def is_hf(path: Path) -> bool:
+    """Whether this is a directory with Hugging Face's config.json, or a safetensors file that has one beside it."""
+    try:
+        directory = path.parent if path.suffix.lower() == ".safetensors" and not path.is_dir() else path
+        fields = read_json_object(directory / CONFIG)
+    except (OSError, FormatError):
+        return False
+    return "model_type" in fields or "architectures" in fields
+
+
+class HuggingFaceCheckpoint(Checkpoint):
+    """A model in Hugging Face's form, opened.
+
+    Args:
+        path: What the user named.
+        config: The decoder.
+        file: The weights.
+        token_ids: bos_token_id and eos_token_id of config.json, by `bos` and `eos`.
+        notes: What was assumed of the configuration.
+    """
+
+    format = "hf"
+
+    def __init__(
+        self, path: Path, config: ModelConfig, file: ShardedSafetensors, token_ids: dict[str, Any], notes: list[str]
+    ) -> None:
+        self._file = file
+        self._token_ids = token_ids
+        self._theirs: dict[str, str] = {}
+        table = by_name(config, "hf")
+        extra = []
+        for name in file.names:
+            weight = table.get(name) or table.get(_PREFIX + name)
+            if weight is None:
+                if not name.endswith(_BUFFER) and not (config.tie_embeddings and name == _OUTPUT):
+                    extra.append(name)
+                continue
+            if weight.name in self._theirs:
+                raise FormatError(f"{path}: has {self._theirs[weight.name]} and {name}, which are the same parameter")
+            _check(file, name, weight.shape)
+            self._theirs[weight.name] = name
+        self._tied_output = config.tie_embeddings and _OUTPUT in file.names
+        if self._tied_output:
+            _check(file, _OUTPUT, (config.vocab_size, config.dim))
+            # Of two names of one tensor, safetensors' `save_model` keeps the first in the alphabet.
+            self._tied_output = self._theirs.setdefault(_EMBEDDING, _OUTPUT) != _OUTPUT
+        stored = {ours: Stored(file.dtype(name), file.nbytes(name)) for ours, name in self._theirs.items()}
+        super().__init__(path, config, stored, extra, notes)
+        self.chat_template = read_chat_template(path if path.is_dir() else path.parent)
+
+    def tensor(self, name: str) -> Tensor:
+        """One parameter, a view of the mapped file.
+
+        Raises:
+            FormatError: A file has changed; or an output layer is stored that is not the embedding though config.json
+                says that they are one, which is seen when the embedding is read.
+        """
+        tensor = self._file.tensor(self._theirs[name])
+        if name == _EMBEDDING and self._tied_output:
+            if not same_bits(self._file.tensor(_OUTPUT), tensor):
+                raise FormatError(
+                    f"{self._file.file(_OUTPUT)}: {_OUTPUT} is not the embedding, but {CONFIG} has "
+                    "tie_word_embeddings = true"
+                )
+            self._tied_output = False
+        return tensor
+
+    @property
+    def files(self) -> list[Path]:
+        """The weights that were read, and the settings beside them; other forms of the weights may lie there too."""
+        directory = self.path if self.path.is_dir() else self.path.parent
+        beside = {file for file in directory.iterdir() if file.suffix in _SETTINGS and file.is_file()}
+        return sorted(beside | {self._file.file(name) for name in self._file.names})
+
+    def tokenizer(self) -> Tokenizer | None:
+        """tokenizer.model if there is one, else tokenizer.json; what does not fit together becomes a note.
+
+        Raises:
+            TokenizerError: It is not one that Puna can use.
+        """
+        directory = self.path if self.path.is_dir() else self.path.parent
+        file = find_tokenizer(directory)
+        if file is None:
+            return None
+        tokenizer = load_tokenizer(file)
+        other = directory / "tokenizer.json"
+        if file != other and other.is_file():
+            self._note_disagreement(tokenizer, file, other)
+        for name, ours in (("bos", tokenizer.bos_id), ("eos", tokenizer.eos_id)):
+            said = self._token_ids[name]
+            if said is not None and ours not in (said if isinstance(said, list) else [said]):
+                self._note(f"{CONFIG} has {name}_token_id = {said!r:.80}, but {file.name} has {ours}, which is taken")
+        return tokenizer
+
+    def _note_disagreement(self, tokenizer: Tokenizer, taken: Path, other: Path) -> None:
+        # tokenizer_config.json may ask for BOS where tokenizer.json does not; the policy is the taken tokenizer's.
+        bos_id = tokenizer.bos_id if tokenizer.add_bos else None
+        try:
+            form = huggingface_form(other.read_bytes(), other.name, bos_id=bos_id)
+        except (TokenizerError, OSError) as error:
+            self._note(f"{taken.name} was taken; {error!s:.300}")
+            return
+        if difference := first_disagreement(check_agreement(tokenizer, {other.name: form})):
+            self._note(f"{taken.name} was taken; {difference}")
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
+
+def open_hf(path: Path, hints: Hints) -> HuggingFaceCheckpoint:
+    """A model of Hugging Face, opened without reading its weights.
+
+    Args:
+        path: The directory, or its one file of weights.
+        hints: What config.json does not say.
+
+    Raises:
+        FormatError: It is not LLaMA's architecture, has no safetensors files, or they are damaged or of other sizes
+            than config.json says.
+    """
+    directory = path if path.is_dir() else path.parent
+    fields = read_json_object(directory / CONFIG)
+    config, notes = read_huggingface_config(directory / CONFIG, fields, hints)
+    token_ids = {name: fields.get(f"{name}_token_id") for name in ("bos", "eos")}
+    _check_named(path)
+    return HuggingFaceCheckpoint(path, config, ShardedSafetensors(path), token_ids, notes)
+
+
+def _check_named(path: Path) -> None:
+    """Refuse a directory without safetensors files, and one file of several."""
+    if path.is_file():
+        if re.search(r"-\d{5}-of-(?!00001)\d{5}\.safetensors$", path.name):
+            raise FormatError(f"{path}: is one file of several", hint=f"name their directory: {path.parent}")
+    elif not (path / WEIGHTS).exists() and not (path / INDEX).exists():
+        if pickles := sorted(path.glob("pytorch_model*.bin")):
+            raise FormatError(
+                f"{pickles[0]}: is a pickle, which can run any program when it is read, and there is no {WEIGHTS}",
+                hint="where you trust it, let transformers convert it: "
+                "AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(OUT)",
+            )
+        raise FormatError(f"{path}: has neither {WEIGHTS} nor {INDEX}")
+
+
+def _check(file: ShardedSafetensors, name: str, shape: tuple[int, ...]) -> None:
+    check_shape(file.file(name), name, file.shape(name), shape)
+    if file.dtype(name) not in FLOATS:
+        raise FormatError(f"{file.file(name)}: {name} is {file.dtype(name)}, expected F32, BF16 or F16")

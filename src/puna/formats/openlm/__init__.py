@@ -1,0 +1,1 @@
+"""OpenLM's checkpoints."""

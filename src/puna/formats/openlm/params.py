@@ -1,0 +1,210 @@
+"""What open_lm's files say of a model.
+
+open_lm (github.com/mlfoundations/open_lm) writes no shape into a checkpoint. It is in a JSON file of `model_configs`
+and in the arguments of the training, which `params.txt` lists; where both speak of a setting, the JSON file is believed
+(`create_params`). Of the two Hugging Face forms, one has the settings at the top of config.json, the other keeps the
+arguments in it under `params_args_dict`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from puna.core.errors import FormatError
+from puna.formats.containers.json_object import read_json_object
+
+_KINDS: dict[str, type] = {
+    "hidden_dim": int, "n_layers": int, "n_heads": int, "seq_len": int, "vocab_size": int, "moe_freq": int,
+    "post_embed_norm": bool, "weight_tying": bool, "qk_norm": bool,
+    "model_norm": str, "positional_embedding_type": str, "ffn_type": str, "model": str,
+    "attn_name": str, "attn_activation": str, "attn_seq_scalar": str,
+    "attn_seq_scalar_alpha": float, "norm_eps": float,
+}  # fmt: skip
+_ALIASES = {"dim": "hidden_dim", "norm_type": "model_norm", "apply_qk_norm": "qk_norm"}
+"""What the dataclass `Params` and config.json call some of them."""
+_SIZES = ("hidden_dim", "n_layers", "n_heads", "seq_len", "vocab_size", "post_embed_norm", "weight_tying")
+"""What may not be said twice in two ways; of the other settings the first file is believed, as in open_lm."""
+
+_MODELS = {
+    (96, 12, 12): "open_lm_11m quark_neox",
+    (96, 8, 4): "open_lm_11m_v2",
+    (192, 12, 12): "open_lm_25m atom_neox",
+    (288, 12, 12): "open_lm_41m",
+    (488, 12, 12): "open_lm_87m aphid_neox",
+    (512, 8, 4): "open_lm_79m_v2",
+    (576, 24, 8): "open_lm_154m_v2",
+    (768, 12, 12): "open_lm_160m ant_neox",
+    (1024, 24, 8): "open_lm_411m_v2",
+    (1024, 24, 16): "open_lm_410m potato_neox",
+    (1536, 24, 16): "open_lm_830m marmot_neox",
+    (2048, 24, 16): "open_lm_1b open_lm_1b_old m1b_neox m1b_tiktoken",
+    (2560, 32, 32): "open_lm_3b g3b_neox",
+    (4096, 32, 32): "open_lm_7b l7b_neox llama2_7b",
+}
+"""open_lm's model_configs: width, layers, heads. The vocabulary is 50,432 and the context 2048 but where it says so."""
+_MORE: dict[str, dict[str, Any]] = {
+    "m1b_tiktoken": {"vocab_size": 50304},
+    "open_lm_1b_old": {"qk_norm": False, "ffn_type": "swiglu", "model_norm": "default_layer_norm",
+                       "positional_embedding_type": "head_rotary"},
+    "llama2_7b": {"seq_len": 4096, "vocab_size": 32000, "positional_embedding_type": "llama_rotary",
+                  "model_norm": "rms_norm", "ffn_type": "swiglu"},
+}  # fmt: skip
+_LARGEST_JSON = 65_536
+"""Bytes of the largest file that is looked into for a model configuration; tokenizers are JSON, too."""
+
+
+@dataclass
+class Said:
+    """What the files say of a model, by open_lm's names, and which file says it."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, file: Path, values: Mapping[str, Any]) -> None:
+        """Believe a file where none before it spoke.
+
+        Raises:
+            FormatError: A value makes no sense, or is another size than a file before it says.
+        """
+        for key, value in values.items():
+            name = _ALIASES.get(key, key)
+            if name not in _KINDS or value is None:
+                continue
+            _check_kind(file, key, value, _KINDS[name])
+            if name not in self.values:
+                self.values[name], self.files[name] = value, file
+            elif self.values[name] != value and (name in _SIZES or file == self.files[name]):
+                raise FormatError(f"{file}: {key} = {value!r:.80}, but {self._where(name, file)} {self.values[name]!r}")
+
+    def _where(self, name: str, file: Path) -> str:
+        return f"it also says {name} =" if file == self.files[name] else f"{self.files[name].name} says"
+
+    def choose(self, name: str, known: Mapping[str, str], other: Mapping[str, str]) -> str | None:
+        """Our word for a setting, None where no file has it.
+
+        Raises:
+            FormatError: The decoder has nothing like it.
+        """
+        value = self.values.get(name)
+        if value is None or value in known:
+            return value and known[value]
+        what = f"is {other[value]}" if value in other else "is unknown"
+        raise FormatError(
+            f"{self.files[name]}: {name} = {value!r:.80} {what}; Puna's decoder computes {', '.join(known)}"
+        )
+
+
+def places(directory: Path) -> list[Path]:
+    """Where the files of a model's training lie: with the weights, or above a directory `checkpoints`."""
+    return [directory, directory.parent] if directory.name == "checkpoints" else [directory]
+
+
+def read_said(directory: Path) -> Said:
+    """What the files of its training say of the model whose weights are in a directory.
+
+    Raises:
+        FormatError: One is damaged, two contradict each other, or it is not clear which is meant.
+    """
+    said = Said()
+    around = places(directory)
+    params = next((path / "params.txt" for path in around if (path / "params.txt").is_file()), None)
+    arguments = {} if params is None else _read_arguments(params)
+    model = arguments.get("model")
+    if (file := _find_model_config(around, model)) is not None:
+        values = read_json_object(file)
+        said.add(file, values)
+        ignored = [key for key in values if key not in _KINDS and key not in _ALIASES and not key.startswith("moe_")]
+        if ignored:
+            said.notes.append(f"{file.name} has {', '.join(map(repr, ignored[:5]))}, which open_lm does not read")
+        if model is not None and file.stem != Path(model).stem:
+            said.notes.append(f"{file.name} is taken for the model configuration that params.txt names, {model!r:.80}")
+    if is_hugging_face(directory):
+        values = read_json_object(directory / "config.json")
+        said.add(directory / "config.json", values)
+        nested = values.get("params_args_dict")
+        if isinstance(nested, dict):
+            said.add(directory / "config.json", nested)
+        model = said.values.get("model", model)
+    if params is not None:
+        said.add(params, arguments)
+    if file is None and model is not None:
+        _add_known_shape(said, Path(model).stem, params)
+    return said
+
+
+def is_hugging_face(directory: Path) -> bool:
+    """Whether a directory has a config.json of open_lm's Hugging Face form; never raises."""
+    try:
+        return read_json_object(directory / "config.json").get("model_type") == "openlm"
+    except (FormatError, ValueError):
+        return False
+
+
+def _add_known_shape(said: Said, model: str, params: Path | None) -> None:
+    """What open_lm's own file of this name says, where no file here says it."""
+    shape = next((sizes for sizes, names in _MODELS.items() if model in names.split()), None)
+    if shape is None:
+        return
+    file = Path(f"open_lm/model_configs/{model}.json")
+    settings = _MORE.get(model, {})
+    sizes = dict(zip(_SIZES, (*shape, 2048, 50432, False, False), strict=True))
+    filled = []
+    for name, value in (sizes | settings).items():
+        if name not in said.values or (name in settings and said.files[name] == params):
+            said.values[name], said.files[name] = value, file
+            filled.append(name)
+    if filled:
+        said.notes.append(f"no file says {', '.join(filled)}, so what open_lm's own {model}.json says is taken")
+
+
+def _find_model_config(around: list[Path], model: str | None) -> Path | None:
+    """The model configuration: the file that the arguments name, or the only one there is."""
+    found = [file for place in around for file in sorted(place.glob("*.json")) if _is_model_config(file)]
+    named = [file for file in found if model is not None and file.stem == Path(model).stem]
+    if len(named or found) > 1:
+        names = ", ".join(file.name for file in found)
+        raise FormatError(f"{around[0]}: has several model configurations ({names}) and nothing says which is meant")
+    return next(iter(named or found), None)
+
+
+def _is_model_config(file: Path) -> bool:
+    try:
+        if file.stat().st_size > _LARGEST_JSON:
+            return False
+        values = read_json_object(file)
+    except (FormatError, OSError):
+        return False
+    return {"hidden_dim", "n_layers", "n_heads"} <= values.keys() and "model_type" not in values
+
+
+def _read_arguments(path: Path) -> dict[str, Any]:
+    """The arguments of a training that say something of the model."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise FormatError(f"{path}: is no UTF-8 text") from None
+    found: dict[str, Any] = {}
+    for line in lines:
+        name, colon, text = line.partition(":")
+        text = text.strip()
+        if colon and name in _KINDS and text != "None":
+            found[name] = _parsed(path, name, text)
+    return found
+
+
+def _parsed(path: Path, name: str, text: str) -> Any:
+    kind = _KINDS[name]
+    try:
+        return {"True": True, "False": False}[text] if kind is bool else kind(text)
+    except (KeyError, ValueError):
+        raise FormatError(f"{path}: {name} should be {kind.__name__}, found {text!r:.80}") from None
+
+
+def _check_kind(file: Path, name: str, value: Any, kind: type) -> None:
+    fits = type(value) is kind or (kind is float and type(value) is int)
+    if not fits:
+        raise FormatError(f"{file}: {name} should be {kind.__name__}, found {value!r:.80}")

@@ -1,0 +1,258 @@
+"""open_lm's models: checkpoints of its training, and its Hugging Face directories of safetensors.
+
+A checkpoint is `epoch_N.pt`, a dictionary with the weights under `state_dict`, or the weights alone. What they do not
+show, `puna.formats.openlm.params` reads from the files beside them.
+"""
+
+import re
+import zipfile
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from puna.core.errors import FormatError
+from puna.formats.checkpoint import FLOATS, Checkpoint, Hints, Stored, check_dtype, check_shape
+from puna.formats.containers.pth import load_pth
+from puna.formats.containers.safetensors import INDEX, WEIGHTS, ShardedSafetensors
+from puna.formats.openlm.config import Decoder, decoder_of
+from puna.formats.openlm.params import is_hugging_face, places, read_said
+from puna.formats.rotary import to_halves
+from puna.formats.table import weights
+from puna.ops.bits import same_bits
+from puna.tokenizer.load import find_tokenizer, load_tokenizer
+from puna.tokenizer.tokenizer import Tokenizer
+
+_MARK = b"attention.in_proj.weight"
+_PICKLE_BYTES = 64 * 2**20
+"""Longest pickle that is looked through to recognise a checkpoint; open_lm's have some 100 KB."""
+_WRAPPERS = re.compile(r"(^|\.)(module|_orig_mod)(?=\.)")
+"""What distributed training and the compiler put into names."""
+_BUFFER = re.compile(r"\.inv_freq$")
+_SUFFIXES = (".pt", ".pth", ".bin")
+_NOT_WEIGHTS = ("optimizer_", "stats_")
+
+
+class _Tensors(Protocol):
+    """Tensors in one or several files, by the files' names."""
+
+    @property
+    def names(self) -> list[str]: ...
+    def shape(self, name: str) -> tuple[int, ...]: ...
+    def dtype(self, name: str) -> str: ...
+    def tensor(self, name: str) -> Tensor: ...
+
+
+class _Passed:
+    """Takes the place of numpy's scalars, which report on the training and are not looked at."""
+
+    def __init__(self, *parts: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+_PASSED: list[Any] = [
+    (_Passed, name)
+    for name in ("numpy.dtype", *(f"{core}.multiarray.scalar" for core in ("numpy.core", "numpy._core")))
+]
+
+
+class PickledTensors:
+    """The state dict in a file of `torch.save`, mapped.
+
+    Args:
+        path: The file.
+
+    Raises:
+        FormatError: It is damaged, would run code, or holds no state dict.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        _check_archive(path)
+        with torch.serialization.safe_globals(_PASSED):
+            content = load_pth(path)
+        # Called as functions: a pickle may give an OrderedDict attributes of these names.
+        state = dict.get(content, "state_dict", content) if isinstance(content, dict) else None
+        if not isinstance(state, dict) or not any(isinstance(value, Tensor) for value in dict.values(state)):
+            raise FormatError(f"{path}: holds no weights: neither a state dict nor one under 'state_dict'")
+        self._state: dict[str, Tensor] = {}
+        for name, value in dict.items(state):
+            if not isinstance(name, str) or not isinstance(value, Tensor):
+                raise FormatError(f"{path}: {name!r:.80} in the state dict is {type(value).__name__}, not a tensor")
+            plain = value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
+            # Strides of 0 would stand for more than the file holds.
+            if not plain or value.nbytes > value.untyped_storage().nbytes():
+                raise FormatError(f"{path}: {name!r:.80} is no tensor that is stored element by element")
+            self._state[name] = value.detach()
+
+    @property
+    def names(self) -> list[str]:
+        """The tensors' names, in their order."""
+        return list(self._state)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's shape."""
+        return tuple(self._state[name].shape)
+
+    def dtype(self, name: str) -> str:
+        """A tensor's dtype, such as bfloat16."""
+        return str(self._state[name].dtype).removeprefix("torch.")
+
+    def tensor(self, name: str) -> Tensor:
+        """A view of the mapped file."""
+        return self._state[name]
+
+
+class OpenlmCheckpoint(Checkpoint):
+    """A model of open_lm, opened."""
+
+    format = "openlm"
+
+    def __init__(self, path: Path, place: Path, tensors: _Tensors, names: dict[str, str], decoder: Decoder) -> None:
+        config = decoder.config
+        of_theirs = {name: (tensors.shape(file_name), file_name) for name, file_name in names.items()}
+        if config.tie_embeddings:
+            _untie(path, tensors, of_theirs)
+        stored: dict[str, Stored] = {}
+        expected = {weight.openlm: (weight.openlm_rows[1], *weight.shape[1:]) for weight in weights(config)}
+        for weight in weights(config):
+            if weight.openlm not in of_theirs:
+                continue
+            shape, file_name = of_theirs[weight.openlm]
+            check_shape(path, file_name, shape, expected[weight.openlm])
+            dtype = tensors.dtype(file_name)
+            check_dtype(path, file_name, dtype)
+            stored[weight.name] = Stored(dtype, weight.numel * FLOATS[dtype].itemsize)
+        extra = [file_name for name, (_, file_name) in of_theirs.items() if name not in expected]
+        super().__init__(path, config, stored, [name for name in extra if not _BUFFER.search(name)], decoder.notes)
+        self._place = place
+        self._tensors = tensors
+        self._file_names = {name: file_name for name, (_, file_name) in of_theirs.items()}
+        self._pairs_neighbours = decoder.pairs_neighbours
+
+    def tensor(self, name: str) -> Tensor:
+        """One parameter: rows of a tensor of the mapped file, in halves."""
+        weight = self.weights[name]
+        rows = self._tensors.tensor(self._file_names[weight.openlm])[slice(*weight.openlm_rows)]
+        turns = weight.rotary_heads or "q_norm." in name or "k_norm." in name
+        return to_halves(rows, self.config.n_heads) if self._pairs_neighbours and turns else rows
+
+    @property
+    def files(self) -> list[Path]:
+        """The checkpoint alone of a training's directory, which holds others."""
+        tensors = self._tensors
+        return [tensors.path] if isinstance(tensors, PickledTensors) else super().files
+
+    def tokenizer(self) -> Tokenizer | None:
+        """The tokenizer beside the weights; open_lm itself always takes GPT-NeoX's, which lies with no checkpoint."""
+        found = next((place for place in places(self._place) if find_tokenizer(place) is not None), None)
+        return None if found is None else load_tokenizer(found)
+
+
+def is_openlm(path: Path) -> bool:
+    """Whether `path` is a checkpoint of open_lm, a directory of its training, or its Hugging Face form."""
+    try:
+        if path.is_dir():
+            return is_hugging_face(path) or any(_is_checkpoint(file) for file in _checkpoints(path))
+        return _is_checkpoint(path)
+    except (OSError, ValueError):
+        return False
+
+
+def open_openlm(path: Path, hints: Hints) -> OpenlmCheckpoint:
+    """A model of open_lm.
+
+    Args:
+        path: A checkpoint; a directory with one, or with `checkpoints` below it; or a Hugging Face directory.
+        hints: What the files beside it do not say.
+
+    Raises:
+        FormatError: A file is missing or damaged, or this is a model that Puna's decoder does not compute.
+    """
+    tensors: _Tensors
+    if path.is_dir() and ((path / WEIGHTS).exists() or (path / INDEX).exists()):
+        place, tensors = path, ShardedSafetensors(path)
+    else:
+        file = _only_checkpoint(path) if path.is_dir() else path
+        place, tensors = file.parent, PickledTensors(file)
+    names = _plain_names(path, tensors.names)
+    shapes = {name: tensors.shape(file_name) for name, file_name in names.items()}
+    return OpenlmCheckpoint(path, place, tensors, names, decoder_of(path, read_said(place), shapes, hints))
+
+
+def _plain_names(path: Path, file_names: list[str]) -> dict[str, str]:
+    """Names without what wrappers of the model put before them, and the files' names."""
+    plain = {file_name: _WRAPPERS.sub("", file_name).lstrip(".") for file_name in file_names}
+    if all(name.startswith("model.") for name in plain.values()):
+        plain = {file_name: name.removeprefix("model.") for file_name, name in plain.items()}
+    names: dict[str, str] = {}
+    for file_name, name in plain.items():
+        if name in names:
+            raise FormatError(f"{path}: {names[name]!r:.80} and {file_name!r:.80} are one parameter")
+        names[name] = file_name
+    return names
+
+
+def _untie(path: Path, tensors: _Tensors, of_theirs: dict[str, tuple[tuple[int, ...], str]]) -> None:
+    """Leave one of the two names of a shared embedding, which a file may have under either or both."""
+    first, second = "tok_embeddings.weight", "output.weight"
+    if first not in of_theirs and second in of_theirs:
+        of_theirs[first] = of_theirs[second]
+    elif first in of_theirs and second in of_theirs:
+        a, b = (tensors.tensor(of_theirs[name][1]) for name in (first, second))
+        if a.data_ptr() != b.data_ptr() and not same_bits(a, b):
+            raise FormatError(f"{path}: weight_tying is true, but {first} and {second} have other values")
+    of_theirs.pop(second, None)
+
+
+def _checkpoints(directory: Path) -> list[Path]:
+    """The files of a directory, or of `checkpoints` below it, that may hold weights."""
+    for place in (directory, directory / "checkpoints"):
+        files = [file for file in sorted(place.glob("*")) if file.suffix in _SUFFIXES]
+        if files := [file for file in files if not file.name.startswith(_NOT_WEIGHTS)]:
+            return files
+    return []
+
+
+def _only_checkpoint(directory: Path) -> Path:
+    files = _checkpoints(directory)
+    if not files:
+        raise FormatError(f"{directory}: has neither {WEIGHTS} nor a checkpoint ({', '.join(_SUFFIXES)})")
+    if len(files) > 1:
+        names = ", ".join(file.name for file in files[:4]) + (", ..." if len(files) > 4 else "")
+        raise FormatError(f"{directory}: has {len(files)} checkpoints ({names})", hint="name one of them")
+    return files[0]
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse what would take more memory than the file has bytes.
+
+    torch inflates compressed records and makes bytearrays of any length; files from before PyTorch 1.6, which are no
+    archives, say how long their tensors are before these come. open_lm writes none of them.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            plain = all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
+            pickles = [entry for entry in archive.infolist() if entry.filename.endswith("/data.pkl")]
+            fits = plain and not any(b"bytearray" in archive.read(entry) for entry in pickles)
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except Exception:  # whatever a damaged archive makes zipfile raise
+        raise FormatError(f"{path}: is no file of torch.save since PyTorch 1.6, or a truncated one") from None
+    if not fits:
+        raise FormatError(f"{path}: is compressed or holds a bytearray, which torch.save of a state dict does not do")
+
+
+def _is_checkpoint(file: Path) -> bool:
+    """Whether the pickle in a file of `torch.save` names a tensor that only open_lm's models have."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entry = next(entry for entry in archive.infolist() if entry.filename.endswith("/data.pkl"))
+            plain = entry.compress_type == zipfile.ZIP_STORED and entry.file_size <= _PICKLE_BYTES
+            return plain and _MARK in archive.read(entry)
+    except Exception:  # whatever a damaged archive makes zipfile raise
+        return False

@@ -1,0 +1,122 @@
+"""What llama.cpp says of a GGUF export, where the package xllamacpp, which holds it, is installed."""
+
+import json
+import urllib.request
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from puna.core.errors import ExportError
+from puna.core.records import available_memory, cores
+from puna.core.units import format_bytes
+from puna.formats.checkpoint import Checkpoint
+from puna.formats.proof.streamed import last_states, logits_by_row
+from puna.formats.proof.transformers import LOGITS_TOLERANCE, absent
+from puna.tokenizer.agreement import battery_for
+from puna.tokenizer.sentencepiece import SPACE
+from puna.tokenizer.tokenizer import Tokenizer
+
+_TOKENS = 17
+"""Each but the first is asked for with all that come before it: the server gives one distribution per request."""
+_SKIPPED = ("\0", SPACE)
+"""Its server ends a text at NUL, and SentencePiece's space is a space to it; here both are text."""
+_FORCED_BIAS = 1000.0
+
+
+def ask_llama_cpp(written: Checkpoint, file: Path, tokenizer: Tokenizer | None) -> dict[str, Any]:
+    """Let llama.cpp run the file; compare its log probabilities with those of our decoder, and its token ids.
+
+    Attention and its cache are in float32. Of matrices in F32 the two must agree; with others llama.cpp rounds the
+    stream, too, and the difference is only reported.
+
+    Returns:
+        As `puna.formats.proof.transformers.ask_transformers`; `logits_tolerance` is None where nothing must agree.
+
+    Raises:
+        ExportError: It does not load, or a log probability or a token differs that should not.
+    """
+    if find_spec("xllamacpp") is None:
+        return absent(
+            "xllamacpp, which holds llama.cpp, is not installed, so no other implementation has run this file"
+        )
+    if tokenizer is None:
+        return absent("llama.cpp runs no file without a tokenizer")
+    needed = file.stat().st_size + (1 << 30)
+    if (memory := available_memory()) is not None and memory < needed:
+        return absent(f"llama.cpp would need {format_bytes(needed)} of memory and {format_bytes(memory)} are free")
+    config = written.config
+    count = min(_TOKENS, config.context)
+    tokens_T = torch.randint(3, config.vocab_size, (count,), generator=torch.Generator().manual_seed(0))
+    states_BTD = last_states(written, tokens_T[None], lambda done: None)
+    ours_TV = next(logits_by_row(written, states_BTD))[1:].log_softmax(-1)
+    server = _serve(file, count + 1)
+    _compare_tokens(server.listening_address, file.name, tokenizer)
+    theirs_TV = _log_probabilities(server, tokens_T.tolist(), config.vocab_size, tokenizer.encode("a")[-1])
+    difference = (ours_TV - theirs_TV).abs().max().item()
+    if theirs_TV.isnan().any():
+        raise ExportError(
+            f"{file.name}: llama.cpp gives no probability to {int(theirs_TV.isnan().any(0).sum())} tokens"
+        )
+    exact = all(stored.dtype == "float32" for stored in written.stored.values())
+    if exact and not difference <= LOGITS_TOLERANCE:
+        raise ExportError(
+            f"{file.name}: log probabilities differ by {difference:.2e} from llama.cpp's, {LOGITS_TOLERANCE} is allowed"
+        )
+    return {
+        "oracle": f"llama.cpp (xllamacpp {version('xllamacpp')})",
+        "logits_max_abs_difference": difference,
+        "logits_tolerance": LOGITS_TOLERANCE if exact else None,
+        "logits_tokens": count - 1,
+    }
+
+
+def _serve(file: Path, context: int) -> Any:
+    xllamacpp: Any = import_module("xllamacpp")
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(file)
+    parameters.n_ctx, parameters.n_parallel = max(64, context), 1
+    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = cores()
+    parameters.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    parameters.cache_type_k = parameters.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    parameters.warmup, parameters.verbosity = False, -1
+    try:
+        return xllamacpp.Server(parameters)
+    except Exception as error:  # it raises nothing more special
+        raise ExportError(f"{file.name}: llama.cpp does not load it: {error!s:.200}") from None
+
+
+def _compare_tokens(address: str, name: str, tokenizer: Tokenizer) -> None:
+    for text in battery_for(tokenizer, reads_control=False):
+        if any(skipped in text for skipped in _SKIPPED):
+            continue
+        body = json.dumps({"content": text, "add_special": True, "parse_special": False}).encode()
+        # The address is this process's own server on the loopback interface.
+        request = urllib.request.Request(address + "/tokenize", body, {"Content-Type": "application/json"})  # noqa: S310
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            theirs = json.load(answer)["tokens"]
+        if theirs != tokenizer.encode(text, bos=tokenizer.add_bos):
+            raise ExportError(f"{name}: llama.cpp writes {text!r:.80} with other ids")
+
+
+def _log_probabilities(server: Any, tokens: list[int], vocab_size: int, forced: int) -> Tensor:
+    """Of the token after each prefix of two tokens or more, (prefixes, V).
+
+    A token of text is forced to come, because the server lists no probabilities beside parts of characters.
+    """
+    rows = torch.full((len(tokens) - 1, vocab_size), torch.nan)
+    for row, end in enumerate(range(2, len(tokens) + 1)):
+        answer = server.handle_completions(
+            {
+                "prompt": tokens[:end], "n_predict": 1, "n_probs": vocab_size, "cache_prompt": False,
+                "logit_bias": [[forced, _FORCED_BIAS]],
+            }
+        )  # fmt: skip
+        (place,) = answer["choices"][0]["logprobs"]["content"]
+        for entry in place["top_logprobs"]:
+            rows[row, entry["id"]] = entry["logprob"]
+    return rows

@@ -1,0 +1,43 @@
+"""Whether every form of the tokenizer that an export holds is the same tokenizer."""
+
+from pathlib import Path
+from typing import Any
+
+from puna.core.errors import ExportError
+from puna.formats.checkpoint import Checkpoint
+from puna.formats.llama2c.tokenizer import read_tokenizer_bin
+from puna.tokenizer.agreement import Form, check_agreement, first_disagreement, huggingface_form, tokenizer_form
+from puna.tokenizer.load import load_tokenizer
+from puna.tokenizer.tokenizer import Tokenizer
+
+
+def prove_tokenizers(tokenizer: Tokenizer, written: Checkpoint, directory: Path) -> dict[str, Any]:
+    """Compare all forms with the model's tokenizer, string by string.
+
+    Args:
+        tokenizer: The model's.
+        written: The export, opened by the reader of its format.
+        directory: The export's directory.
+
+    Returns:
+        `forms`, the names of the forms, and `strings`, the number of strings that were compared.
+
+    Raises:
+        ExportError: A form differs, or there is none.
+    """
+    forms: dict[str, Form] = {}
+    if (model := directory / "tokenizer.model").is_file():
+        forms[model.name] = tokenizer_form(load_tokenizer(model))
+    if (binary := directory / "tokenizer.bin").is_file():
+        forms[binary.name] = tokenizer_form(read_tokenizer_bin(binary))
+    if (json := directory / "tokenizer.json").is_file():
+        forms[json.name] = huggingface_form(json.read_bytes(), json.name)
+    inside = written.tokenizer()
+    if inside is not None and not forms:
+        forms[f"the {written.format} file"] = tokenizer_form(inside)
+    if not forms:
+        raise ExportError(f"the {written.format} files: the tokenizer was not written")
+    agreement = check_agreement(tokenizer, forms)
+    if difference := first_disagreement(agreement):
+        raise ExportError(f"the {written.format} files: {difference}")
+    return {"forms": agreement["forms"], "strings": agreement["strings"]}

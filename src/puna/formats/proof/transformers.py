@@ -1,0 +1,100 @@
+"""What another implementation says of an export, where one is installed: transformers of a Hugging Face directory."""
+
+import contextlib
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from puna.core.errors import ExportError
+from puna.core.records import available_memory
+from puna.core.units import format_bytes
+from puna.formats.checkpoint import Checkpoint
+from puna.formats.proof.streamed import last_states, logits_by_row
+from puna.plan.count import parameters
+from puna.tokenizer.agreement import battery_for
+from puna.tokenizer.tokenizer import Tokenizer
+
+LOGITS_TOLERANCE = 1e-4
+"""Largest difference of a logit in float32 that counts as equal: sums are taken in another order."""
+
+_SEQUENCES, _LENGTH = 4, 64
+
+
+def ask_transformers(source: Checkpoint, out: Path, tokenizer: Tokenizer | None) -> dict[str, Any]:
+    """Load the directory as a user would; compare its logits with ours in float32, and its token ids.
+
+    Returns:
+        `oracle`, its name and version, or None with the reason as `oracle_missing`; `logits_max_abs_difference`,
+        `logits_tolerance` and `logits_tokens`.
+
+    Raises:
+        ExportError: It does not load, or a logit or a token differs.
+    """
+    if find_spec("transformers") is None:
+        return absent("transformers is not installed, so no other implementation has run this model")
+    needed = 5 * parameters(source.config).total
+    if (memory := available_memory()) is not None and memory < needed:
+        return absent(
+            f"transformers would need {format_bytes(needed)} of memory and {format_bytes(memory)} are free, so no "
+            "other implementation has run this model"
+        )
+    import transformers
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        with _quiet_transformers():
+            theirs, info = AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32, output_loading_info=True)
+    except Exception as error:
+        raise ExportError(
+            f"the hf files: transformers {transformers.__version__} does not load them: {error}"
+        ) from error
+    problems = [key for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if info[key]]
+    if problems:
+        raise ExportError(f"the hf files: transformers reports {', '.join(problems)}: {info[problems[0]]}")
+    if tokenizer is not None:
+        with _quiet_transformers():
+            fast: Any = AutoTokenizer.from_pretrained(out)
+            for text in battery_for(tokenizer, reads_control=True):
+                if fast(text)["input_ids"] != tokenizer.encode(text, bos=tokenizer.add_bos):
+                    raise ExportError(f"the hf files: transformers' tokenizer writes {text!r} with other ids")
+    length = min(_LENGTH, source.config.context)
+    generator = torch.Generator().manual_seed(0)
+    tokens_BT = torch.randint(0, source.config.vocab_size, (_SEQUENCES, length), generator=generator)
+    states_BTD = last_states(source, tokens_BT, lambda done: None)
+    with torch.no_grad():
+        rows = zip(logits_by_row(source, states_BTD), theirs.eval()(tokens_BT).logits, strict=True)
+        difference = max((ours_TV - theirs_TV).abs().max().item() for ours_TV, theirs_TV in rows)
+    if not difference <= LOGITS_TOLERANCE:
+        raise ExportError(
+            f"the hf files: logits differ by {difference:.2e} from transformers', {LOGITS_TOLERANCE} is allowed"
+        )
+    return {
+        "oracle": f"transformers {transformers.__version__}",
+        "logits_max_abs_difference": difference,
+        "logits_tolerance": LOGITS_TOLERANCE,
+        "logits_tokens": tokens_BT.numel(),
+    }
+
+
+def absent(reason: str) -> dict[str, Any]:
+    """No answer, and why."""
+    return {"oracle": None, "oracle_missing": reason, "logits_max_abs_difference": None}
+
+
+@contextlib.contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Keep its progress bars, and its remarks on texts longer than the context, out of the user's terminal."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,209 @@
+"""What one block keeps for its backward pass, tensor by tensor, under each policy of recomputation; no torch.
+
+Read beside `puna.model.llama`: a line here is a tensor there. All is bytes on one device. Widths: D model, N query
+heads, K key and value heads, H head, F feed-forward. Under tensor parallelism the stream and what norms make of it are
+split over the sequence, heads and F over the devices; what is gathered for a matrix product is whole (Korthikanti et
+al. 2022). Under context parallelism every device holds the keys and values of all.
+"""
+
+import math
+from dataclasses import dataclass
+
+from puna.plan.layout import CPU, Share
+
+BLOCKED_FEWEST = 256
+"""Tokens of a sequence from which on float32 on a CPU runs by blocks of queries (`puna.ops.attention`)."""
+BLOCKED_QUERIES = 128
+"""Queries of such a block (`puna.ops.blocked`)."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One thing that takes memory."""
+
+    name: str
+    bytes: int
+
+
+def total(terms: list[Term]) -> int:
+    """Bytes of all terms."""
+    return sum(term.bytes for term in terms)
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """Bytes of the tensors of one block, each in the dtype of the matrix products unless it says float32."""
+
+    stream: int
+    """M x D, this device's part of the sequence."""
+    stream32: int
+    """The same in float32: what a norm reads."""
+    gathered: int
+    """M x D, the whole sequence: what a linear layer reads."""
+    queries: int
+    own_keys: int
+    keys: int
+    """Those of all devices of a context group."""
+    hidden: int
+    """M x F."""
+    statistics: int
+    """The numbers per token that a norm keeps, float32."""
+    sums: int
+    """log-sum-exp of every row of attention, which every kernel keeps, float32."""
+    queries32: int
+    own_keys32: int
+
+
+def sizes(share: Share) -> _Sizes:
+    """The tensors of the recipe's block on one device."""
+    config, width, tokens, tensor = share.recipe.model, share.matrix_bytes, share.tokens, share.tensor
+    stream, queries = tokens * config.dim // tensor, tokens * config.n_heads * config.head_dim // tensor
+    keys = tokens * config.n_kv_heads * config.head_dim // tensor
+    return _Sizes(
+        stream=width * stream,
+        stream32=4 * stream,
+        gathered=width * tokens * config.dim,
+        queries=width * queries,
+        own_keys=width * keys,
+        keys=width * keys * share.context,
+        hidden=width * tokens * config.ffn_dim // tensor,
+        statistics=(4 if config.norm == "rms" else 8) * tokens // tensor,
+        sums=4 * tokens * config.n_heads // tensor,
+        queries32=4 * queries,
+        own_keys32=4 * keys,
+    )
+
+
+def blocked_attention(share: Share) -> bool:
+    """Whether attention runs in Puna's own operator for CPUs."""
+    length = share.recipe.model.context // (1 if share.context == 1 else 2 * share.context)
+    return share.kind == CPU and share.recipe.train.precision == "fp32" and length >= BLOCKED_FEWEST
+
+
+def kept_in_eager(share: Share) -> list[Term]:
+    """All that autograd keeps of a block that runs operator by operator."""
+    s = sizes(share)
+    terms = [
+        Term("stream in float32, for both norms", 2 * s.stream32),
+        Term("normalised stream before the gains", 2 * s.stream),
+        Term("scales of the norms", 2 * s.statistics),
+        Term("inputs of wq, wk, wv and of w1, w3", 2 * s.gathered),
+        *_attention(share),
+        Term("w1's output, silu of it, w3's output, their product", 4 * s.hidden),
+    ]
+    if share.recipe.model.qk_norm:
+        normed = s.queries32 + s.own_keys32 + s.queries + s.own_keys
+        terms.append(Term("queries and keys for their norms", normed + 2 * s.statistics))
+    return terms
+
+
+def kept_compiled(share: Share) -> list[Term]:
+    """What a compiled block keeps: what products and attention read, and what cheap operators are computed again from.
+
+    The compiler never computes again what a matrix product of the backward pass reads (torch's min-cut partitioner); on
+    a CPU it is asked to, so there the plan says more than is kept (`puna.parallel.recompute`).
+    """
+    s = sizes(share)
+    terms = [
+        Term("stream before and between the halves", 2 * s.stream),
+        Term("scales of the norms", 2 * s.statistics),
+        Term("inputs of wq, wk, wv and of w1, w3", 2 * s.gathered),
+        *_attention(share),
+        Term("outputs of w1 and w3, input of w2", 3 * s.hidden),
+    ]
+    if share.recipe.model.qk_norm:
+        terms.append(Term("queries and keys for their norms", s.queries + s.own_keys + 2 * s.statistics))
+    return terms
+
+
+def kept_by_llama(share: Share) -> list[Term]:
+    """What the policy `llama` keeps: the block's input, outputs of linear layers and of attention (section 2.4)."""
+    s = sizes(share)
+    terms = [
+        Term("stream before the block", s.stream),
+        Term("outputs of wq, wk and wv", s.queries + 2 * s.own_keys),
+        Term("output of attention", s.queries + s.sums),
+        Term("output of wo", s.gathered),
+        Term("outputs of w1 and w3", 2 * s.hidden),
+    ]
+    if share.tensor > 1:
+        terms.append(
+            Term("what travelled: inputs of wq and w1 gathered, output of wo scattered", 2 * s.gathered + s.stream)
+        )
+    if share.context > 1:
+        terms.append(Term("keys and values of all devices", 2 * s.keys))
+    return terms
+
+
+def kept_by_full(share: Share) -> list[Term]:
+    """What the policy `full` keeps: the block's input (Chen et al. 2016)."""
+    return [Term("stream before the block", sizes(share).stream)]
+
+
+def _attention(share: Share) -> list[Term]:
+    s = sizes(share)
+    terms = [Term("queries, keys, values and output of attention", 2 * s.queries + 2 * s.keys + s.sums)]
+    if share.context > 1:
+        terms.append(Term("output of attention, both parts joined for wo", s.queries))
+    return terms
+
+
+def kept(share: Share) -> tuple[list[Term], list[Term]]:
+    """What all blocks keep until the backward pass, and what the one block keeps that it works on.
+
+    `budget=x` is taken to lie between `full` and `none` in proportion: what the compiler really finds depends on which
+    tensors fill its budget.
+    """
+    train, layers = share.recipe.train, share.recipe.model.n_layers
+    none = kept_compiled(share) if train.compile else kept_in_eager(share)
+    name, _, number = train.recompute.partition("-")
+    if train.recompute == "none":
+        return _times(none, layers), none
+    if train.recompute == "llama":
+        return _times(kept_by_llama(share), layers), _larger(none, kept_by_llama(share))
+    if train.recompute == "full":
+        return _times(kept_by_full(share), layers), none
+    if name == "every":
+        full = math.ceil(layers / int(number))
+        kept_terms = _times(kept_by_full(share), full, f" ({full} blocks)")
+        return kept_terms + _times(none, layers - full, f" ({layers - full} blocks)"), none
+    part = float(train.recompute.removeprefix("budget="))
+    least, most = total(kept_by_full(share)), total(none)
+    return [Term(f"{part:g} of what `none` keeps", round(layers * (least + part * max(0, most - least))))], none
+
+
+def in_flight(share: Share) -> int:
+    """Bytes of the gradients of activations, and of what else exists for a moment, while a block goes backward.
+
+    The largest moment is SwiGLU's product, where the gradients of both factors exist beside the stream's; or
+    attention, whose operator for CPUs has two blocks of weights and copies of keys and values.
+    """
+    s, compiled = sizes(share), share.recipe.train.compile
+    feed_forward = (3 if compiled else 2) * s.hidden + 2 * s.gathered
+    attention = s.gathered + 2 * s.queries + 4 * s.keys
+    if blocked_attention(share):
+        attention += 2 * 4 * BLOCKED_QUERIES * share.tokens * share.recipe.model.n_heads // share.tensor
+    # By the time of attention what the feed-forward network kept is gone.
+    gone = (3 if compiled else 4) * s.hidden + 2 * s.stream + s.gathered
+    return max(feed_forward, attention - gone) + _in_float8(share)
+
+
+def _in_float8(share: Share) -> int:
+    """What a product in float8 takes beside its operands: both rounded, and the weight's columns in a row.
+
+    Operator by operator, three float32 tensors exist on the way.
+    """
+    config, train = share.recipe.model, share.recipe.train
+    if not train.float8:
+        return 0
+    activations, weight = share.tokens * config.ffn_dim, config.dim * config.ffn_dim
+    rounded = activations + weight if train.compile else 12 * max(activations, weight) + min(activations, weight)
+    return rounded + 2 * weight
+
+
+def _larger(first: list[Term], second: list[Term]) -> list[Term]:
+    return max(first, second, key=total)
+
+
+def _times(terms: list[Term], count: int, suffix: str = "") -> list[Term]:
+    return [Term(term.name + suffix, count * term.bytes) for term in terms] if count else []

@@ -1,0 +1,267 @@
+"""How long a GPU computes: matrix products, attention, and what only reads and writes memory; no torch.
+
+Three rates make the model: FLOP/s of products (those in float8 have one of their own), FLOP/s of attention's kernel,
+bytes per second of the memory; and one share of them all that a run reaches. Nothing is said of what a kernel costs to
+start nor of shapes that fill a GPU badly, so small models and small passes come out too fast. Read beside
+`puna.model.llama`, `puna.ops.cross_entropy`, `puna.parallel.working`, `puna.parallel.float8` and `puna.train`.
+"""
+
+import math
+from dataclasses import dataclass
+
+from puna.plan.layout import Share
+from puna.plan.messages import muon_workers
+
+ATTENTION_SHARE = 0.5
+"""Of the rate of the GPU, what causal attention reaches, forward and backward together: FlashAttention-2 says 50 to 73
+% on an A100 (Dao 2023, abstract), cuDNN 484 of 989 TFLOP/s forward over 2,048 positions on an H100 (FlashAttention-3,
+Shah et al. 2024, figure 5)."""
+ATTENTION_BACKWARD = 2.5
+"""FLOPs of attention's backward pass over those of its forward pass, as these papers count them: five products, one of
+them computed again, in place of two."""
+MEMORY_SHARE = 0.9
+"""Of a datasheet's bandwidth, what copies reach: 4.3 of 4.8 TB/s measured on an H200."""
+
+SUSTAINED = 0.79
+"""Of these rates, what remains in a run, where shapes are not the best, clocks fall under load and kernels have to
+start: llm-foundry's runs of 1B to 13B on eight A100-80GB, over 2,048 positions and without recomputation, reach 0.77 to
+0.81 of what the rates alone give (its scripts/train/benchmarking). The one figure that was fitted to runs."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What a device can do per second."""
+
+    products: float
+    """FLOP/s of the best-shaped matrix product."""
+    attention: float
+    memory: float
+    """Bytes/s read and written."""
+    float8: float = 0.0
+    """FLOP/s of the best-shaped product of float8 rows with their scales; 0 where the device has no such units."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done."""
+
+    products: float = 0.0
+    """FLOPs."""
+    attention: float = 0.0
+    """FLOPs below the diagonal."""
+    memory: float = 0.0
+    """Bytes read and written outside of products and attention."""
+    float8: float = 0.0
+    """FLOPs of products in float8, which `products` does not count."""
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(
+            self.products + other.products, self.attention + other.attention,
+            self.memory + other.memory, self.float8 + other.float8,
+        )  # fmt: skip
+
+    def __mul__(self, times: float) -> "Work":
+        return Work(times * self.products, times * self.attention, times * self.memory, times * self.float8)
+
+    def seconds(self, rates: Rates) -> float:
+        """One after the other, as one stream of kernels runs them."""
+        alone = self.products / rates.products + self.attention / rates.attention + self.memory / rates.memory
+        if self.float8:
+            alone += self.float8 / rates.float8
+        return alone / SUSTAINED
+
+
+_EAGER_NORMS = {
+    2: {"rms": (36, 94), "layer": (24, 38), "layer-bias": (28, 40)},
+    4: {"rms": (28, 96), "layer": (16, 40), "layer-bias": (24, 44)},
+}
+"""By bytes of a number and kind of norm, for a block that isn't compiled: bytes that PyTorch's operators read and write
+per element that is normalised, forward and backward. Counted one by one, and again by the tests."""
+_EAGER_ROTARY = {2: (44, 52), 4: (36, 40)}
+"""The same, per element of queries and keys that is turned."""
+_EAGER_LOSS = {2: 80, 4: 68}
+"""The same, per logit, of `puna.ops.cross_entropy.softmax_gradient`."""
+_SHARED_LOSS = {2: 44, 4: 32}
+"""The same where other devices have the rest of the vocabulary, for which the loss runs in single steps."""
+_EAGER_FLOAT8, _FLOAT8 = 39, 5
+"""Per number of an operand of a product: bytes read and written to make float8 of bfloat16, operator by operator, and
+compiled, which reads twice and writes once."""
+_EAGER_STOCHASTIC, _STOCHASTIC = 740, 14
+"""The same, per parameter, of a step that rounds at random; compiled it reads four tensors and writes three."""
+
+
+def block_forward(share: Share) -> Work:
+    """One block of a pass, forward."""
+    return (
+        _products(share, 2.0, 1.0) + _attention(share, 1.0) + Work(memory=_pointwise(share)[0] + float8_bytes(share)[0])
+    )
+
+
+def block_backward(share: Share) -> Work:
+    """The same, backward, without what is computed again."""
+    memory = _pointwise(share)[1] + float8_bytes(share)[1]
+    # The weight's gradient is never computed in float8.
+    return _products(share, 4.0, 0.5) + _attention(share, ATTENTION_BACKWARD) + Work(memory=memory)
+
+
+def block_again(share: Share) -> Work:
+    """What the policy computes again of a block, on average over all blocks.
+
+    A block that is computed again ends before its last product, which nothing in it reads.
+    """
+    config, train = share.recipe.model, share.recipe.train
+    if train.recompute == "llama":
+        return Work(memory=_cheap(share))
+    flops = 2.0 * share.tokens * config.dim * config.ffn_dim / share.tensor
+    last = Work(float8=flops) if train.float8 else Work(products=flops)
+    return (block_forward(share) + last * -1.0) * recomputed_blocks(share)
+
+
+def recomputed_blocks(share: Share) -> float:
+    """Share of the blocks that are computed again whole."""
+    policy, layers = share.recipe.train.recompute, share.recipe.model.n_layers
+    if policy.startswith("every-"):
+        return math.ceil(layers / int(policy.removeprefix("every-"))) / layers
+    if policy.startswith("budget="):
+        return 1 - float(policy.removeprefix("budget="))
+    return 1.0 if policy == "full" else 0.0
+
+
+def ends(share: Share) -> Work:
+    """The output layer, the loss, the last norm and the embedding, forward and backward."""
+    config, tokens, c = share.recipe.model, share.tokens, share.matrix_bytes
+    output = share.vocabulary * config.dim
+    norm = (2 + 5) * c if share.compiled_norm else sum(_EAGER_NORMS[c][config.norm])
+    # The look-up reads and writes; its gradient is sorted rows added up into a table of zeros.
+    embedding = 5 * c * tokens * config.dim + c * output
+    memory = loss_bytes(share) + norm * tokens * config.dim / share.tensor + embedding
+    return Work(products=6.0 * tokens * output, memory=memory)
+
+
+def loss_bytes(share: Share) -> float:
+    """Read and written by `puna.ops.cross_entropy` beside its products."""
+    tokens, dim, c = share.tokens, share.recipe.model.dim, share.matrix_bytes
+    output = share.vocabulary * dim
+    if share.fused_loss:
+        # Compiled, one kernel reads the logits twice and writes their gradient.
+        per_logit, per_number = 3 * c if share.recipe.train.compile else _EAGER_LOSS[c], 2 * c
+    else:
+        # Rows that don't count are masked in what the output layer reads, and in its gradient.
+        per_logit, per_number = _SHARED_LOSS[c], 6 * c
+    # Each chunk's product is added to the weight's gradient, which was zeros and is scaled at the end. In bfloat16 a
+    # float32 weight is cast for the products, or the gradient to the dtype of a weight that is bfloat16 already.
+    per_weight = 8 * share.loss_chunks + 4 + 8 + (6 if c == 2 else 0)
+    return per_logit * share.vocabulary * tokens + per_number * tokens * dim + per_weight * output
+
+
+def copies(share: Share) -> Work:
+    """Of a pass, on average: weights cast and copied for it, gradients copied and added to those of passes before."""
+    c, held, output = share.matrix_bytes, share.held, share.vocabulary * share.recipe.model.dim
+    later = (share.passes - 1) / share.passes
+    if share.copied:
+        # A step's first gradients are cast to float32, the others are added. The output layer's come in float32, and
+        # are the first where it is the embedding too.
+        sums = (6 + 4 * later) * (held - output) + 12 * later * output
+        return Work(memory=sums + (10 * output if share.recipe.model.tie_embeddings else 0))
+    if not share.grouped:
+        return Work(memory=3 * share.weight_bytes * held * later)
+    blocks = share.recipe.model.n_layers * share.block
+    whole = share.block_gathers * share.block + share.ends
+    cast = (share.weight_bytes + c) if share.weight_bytes != c else 0
+    # Cast and copied into the message by those that hold a part, copied out of it by all; gradients likewise.
+    memory = (cast + 2 * c) * whole / share.weight_devices + 2 * c * whole
+    memory += (c + 4) * (blocks + share.ends) + (4 + 4 + 3 * share.weight_bytes) * held
+    return Work(memory=memory)
+
+
+def optimizer_step(share: Share) -> Work:
+    """Of a step: the gradient's norm, and the update, which divides the gradient on the way."""
+    config, held = share.recipe.model, share.held
+    if share.recipe.train.precision == "bf16-stochastic":
+        return Work(memory=(2 + (_STOCHASTIC if share.compiled_update else _EAGER_STOCHASTIC)) * held)
+    # The norm reads the gradient; fused AdamW reads four tensors and writes them, the clipped gradient among them.
+    memory = (4 + 16 + 16) * held
+    if share.copied:
+        memory += 6 * held
+    products = 0.0
+    if share.recipe.optim.name == "muon":
+        # Divided, averaged twice and cast; what comes back is scaled away from and added: 56 bytes in place of 32.
+        memory += (56 - 32) * share.matrices_held
+        shapes = [(config.n_heads * config.head_dim, config.dim)] * 2
+        shapes += [(config.n_kv_heads * config.head_dim, config.dim)] * 2 + [(config.ffn_dim, config.dim)] * 3
+        sides = [(min(shape), max(shape)) for shape in shapes]
+        # Five iterations of three products: of a matrix with itself, of that with itself, and with the matrix.
+        products = 5.0 * sum(4 * low * low * high + 2 * low**3 for low, high in sides) * config.n_layers
+    return Work(products=products / muon_workers(share), memory=memory)
+
+
+def _products(share: Share, flops: float, part: float) -> Work:
+    """So many FLOPs per token and element of a block's matrices, a part of them in float8 where the recipe says so."""
+    found = flops * share.tokens * share.block_matrices
+    narrow = part * found if share.recipe.train.float8 else 0.0
+    return Work(products=found - narrow, float8=narrow)
+
+
+def _attention(share: Share, passes: float) -> Work:
+    config = share.recipe.model
+    heads = config.n_heads * config.head_dim / share.tensor
+    return Work(attention=passes * 2.0 * share.tokens * config.context * heads)
+
+
+def _widths(share: Share) -> tuple[float, float, float]:
+    """Elements per token of the stream, of queries and keys together, and of F, on this device."""
+    config = share.recipe.model
+    heads = (config.n_heads + config.n_kv_heads) * config.head_dim
+    return config.dim / share.tensor, heads / share.tensor, config.ffn_dim / share.tensor
+
+
+def _pointwise(share: Share) -> tuple[float, float]:
+    """Bytes of a block's norms, rotary turns, SwiGLU and residuals, forward and backward."""
+    (stream, turned, hidden), config, c = _widths(share), share.recipe.model, share.matrix_bytes
+    normed = 2 * stream + (turned if config.qk_norm else 0)
+    if share.recipe.train.compile:
+        # Fused: norm reads and writes; the sum before the second norm is part of it; the other sum stands alone, at
+        # the edge of what is compiled. Backward the norms read the stream, its gradient twice and what they scale,
+        # once more for the gain's gradient; sums of the gradients of what wq, wk, wv and w1, w3 read are part of them.
+        forward = c * (9 * stream + 2 * turned + 3 * hidden)
+        backward = c * (15 * stream + 2 * turned + 5 * hidden)
+        if config.qk_norm:
+            forward, backward = forward + c * 2 * turned, backward + c * 5 * turned
+    else:
+        norm, rotary, gate = _EAGER_NORMS[c][config.norm], _EAGER_ROTARY[c], (5 * c, 9 * c)
+        # Two sums forward, five backward, each of two tensors.
+        forward = norm[0] * normed + rotary[0] * turned + gate[0] * hidden + 2 * 3 * c * stream
+        backward = norm[1] * normed + rotary[1] * turned + gate[1] * hidden + 5 * 3 * c * stream
+    if share.tensor > 1:
+        # What is gathered or scattered along the sequence is copied into the order of the message, or out of it;
+        # gradients of what is gathered are summed before they are scattered.
+        forward += c * 4 * 2 * config.dim
+        backward += c * (4 * 2 + 5) * config.dim
+    return forward * share.tokens, backward * share.tokens
+
+
+def float8_bytes(share: Share) -> tuple[float, float]:
+    """Read and written by a block to make float8 of what its products read, forward and backward."""
+    config, train = share.recipe.model, share.recipe.train
+    if not train.float8:
+        return 0.0, 0.0
+    queries, keys = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
+    inputs, gradients = queries + config.ffn_dim, 2 * config.dim + queries + 2 * keys + 2 * config.ffn_dim
+    # wq, wk and wv read the same, w1 and w3 too; the compiler sees it.
+    inputs += (2 if train.compile else 5) * config.dim
+    each = _FLOAT8 if train.compile else _EAGER_FLOAT8
+    # Rows of the weight forward, its columns backward, which are put in order first.
+    columns = each if train.compile else each + 4
+    return (
+        each * (share.tokens * inputs + share.block_matrices),
+        each * share.tokens * gradients + columns * share.block_matrices,
+    )
+
+
+def _cheap(share: Share) -> float:
+    """Bytes of what the policy `llama` computes again: norms, rotary turns and SwiGLU."""
+    (stream, turned, hidden), c = _widths(share), share.matrix_bytes
+    if share.recipe.train.compile:
+        return c * share.tokens * (4 * stream + 2 * turned + 3 * hidden)
+    norm = _EAGER_NORMS[c][share.recipe.model.norm][0]
+    return share.tokens * (norm * 2 * stream + _EAGER_ROTARY[c][0] * turned + 5 * c * hidden)

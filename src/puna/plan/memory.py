@@ -1,0 +1,218 @@
+"""Where the memory of a device goes at the moments of a step at which most of it is taken; no torch.
+
+Every term is a tensor, or a set of like tensors, of the code that it names. Checked against measured peaks on a CPU by
+bench/plan.py. Sharded weights are gathered one block ahead (FSDP2, torch.distributed.fsdp.fully_shard); in the forward
+pass a third block may be there, which is done but whose memory waits for the stream of the messages.
+"""
+
+from dataclasses import dataclass
+
+from puna.plan.activations import Term, in_flight, kept, sizes, total
+from puna.plan.layout import CPU, Share
+
+MUON_AT_ONCE = 8
+"""Matrices that `puna.train.muon` holds whole at one time."""
+
+PROCESS_BYTES = {False: 340 * 2**20, True: 420 * 2**20}
+"""What a process on a CPU takes besides tensors, eager and compiled: Python, torch, its compiler and the scratch memory
+of matrix products. Measured: bench/results/plan_cpu_2026-11-21.json."""
+
+GAPS = {
+    False: {"none": 0.13, "llama": 0.19, "every": 0.18, "full": 0.38},
+    True: {"none": 0.09, "llama": 0.10, "every": 0.14, "full": 0.29},
+}
+"""Eager and compiled, by policy: what glibc's allocator holds on a CPU without using it, as a share of what is used.
+Activations leave holes into which gradients settle that stay longer, most of all where blocks are computed again. No
+formula: the middle of the same record's measurements."""
+
+UNADDED = "a bfloat16 gradient before it is added up in float32"
+"""Of one tensor: on a device without others no second one exists at that time."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One moment of a step, and all that takes memory at it."""
+
+    name: str
+    terms: list[Term]
+
+    @property
+    def bytes(self) -> int:
+        """All of it."""
+        return total(self.terms)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Memory of one device over a step."""
+
+    moments: list[Moment]
+    staged_bytes: int
+    """Memory of the host for the copy of the state that is being written; on a CPU it is among the terms."""
+
+    @property
+    def peak(self) -> Moment:
+        """The moment at which most is taken."""
+        return max(self.moments, key=lambda moment: moment.bytes)
+
+
+def plan_memory(share: Share) -> Memory:
+    """The moments of an optimizer step on one device."""
+    layers, output = share.recipe.model.n_layers, share.vocabulary * share.recipe.model.dim
+    held, accumulates = _held(share), share.passes > 1
+    gradients = Term("gradients", share.weight_bytes * share.held)
+    activations, working = kept(share)
+    own = total(working)
+    again = Term("one block computed again", max(0, own - total(activations) // layers))
+    flight = Term("gradients of activations", in_flight(share))
+    # Without sharding the embedding's gradient is the last to be made; with it the ends of the model share a message.
+    ends = 0 if share.recipe.model.tie_embeddings else share.ends if share.grouped else output
+    late = 0 if accumulates else share.weight_bytes * ends // share.weight_devices
+    so_far = Term("gradients so far", gradients.bytes - late)
+    first = gradients if accumulates else Term(
+        "gradients so far", 0 if share.grouped else share.weight_bytes * (output + share.block)
+    )  # fmt: skip
+    before = [gradients] if accumulates else []
+    two = _gathered(share, 2)
+    moments = {
+        "forward pass": [*before, *activations, *_passing(share, total(activations) // layers), *_gathered(share, 3)],
+        "loss": [*before, *activations, *_last_norm(share), *_loss(share), *two],
+        "backward pass, last block": [first, *activations, again, flight, *_unreduced_block(share), *two],
+        "backward pass, first block": [
+            so_far, Term("one block's activations", own), flight, *_unreduced_block(share), *two
+        ],
+        "backward pass, embedding": [
+            gradients, Term("gradient of the stream, twice", 2 * sizes(share).stream), *_unreduced_ends(share), *two
+        ],
+        "optimizer step": [gradients, *_optimizer_workspace(share), *two],
+    }  # fmt: skip
+    staged = share.recipe.checkpoint.asynchronous and share.kind != CPU
+    return Memory(
+        [Moment(name, _with_gaps(share, [*held, *terms])) for name, terms in moments.items()],
+        share.state if staged else 0,
+    )
+
+
+def _with_gaps(share: Share, terms: list[Term]) -> list[Term]:
+    if share.kind != CPU:
+        return terms
+    train = share.recipe.train
+    part = GAPS[train.compile].get(train.recompute.partition("-")[0], GAPS[train.compile]["none"])
+    return [*terms, Term("gaps of the C library's allocator, as measured", round(part * total(terms)))]
+
+
+def _held(share: Share) -> list[Term]:
+    """What stays all the time."""
+    train, c = share.recipe.train, share.matrix_bytes
+    terms = [
+        Term("weights", share.weight_bytes * share.held),
+        Term(f"optimizer state ({share.recipe.optim.name})", share.optimizer_state),
+    ]
+    if share.kind == CPU:
+        terms.insert(0, Term("Python, torch and scratch memory", PROCESS_BYTES[train.compile]))
+        if share.recipe.checkpoint.asynchronous:
+            terms.append(Term("copy of the state that is being written", share.state))
+    if share.copied:
+        terms.append(Term("bfloat16 copies of the weights for the passes", c * share.held))
+    if share.grouped:
+        terms.append(Term("embedding and output layer gathered for the passes", c * share.ends))
+        if share.replicate > 1 and share.passes > 1:
+            terms.append(Term("gradients that replicas have not added up yet", 4 * share.held))
+    return terms
+
+
+def _gathered(share: Share, ahead: int) -> list[Term]:
+    """Weights of so many blocks, or of all where nobody has anything to gather from and they stay."""
+    if not share.grouped:
+        return []
+    layers = share.recipe.model.n_layers
+    blocks = layers if share.alone else min(ahead, layers)
+    what = "all" if share.alone else {1: "one", 2: "two", 3: "three"}[blocks]
+    plural = "s" if share.alone or blocks > 1 else ""
+    return [Term(f"weights of {what} block{plural} gathered for the passes", share.matrix_bytes * blocks * share.block)]
+
+
+def _passing(share: Share, kept_of_one: int) -> list[Term]:
+    """What a block holds at its widest while it runs forward, beyond what it keeps."""
+    s = sizes(share)
+    widest = 3 * s.hidden + s.gathered + s.stream
+    return [Term("tensors of a block that aren't kept", max(0, widest - kept_of_one))]
+
+
+def _last_norm(share: Share) -> list[Term]:
+    """What the model's last norm keeps, and what the output layer reads."""
+    s = sizes(share)
+    kept_by_norm = s.stream if share.compiled_norm else s.stream32 + s.stream
+    return [Term("last norm and its output", kept_by_norm + s.statistics + s.gathered)]
+
+
+def _loss(share: Share) -> list[Term]:
+    """The buffers of `puna.ops.cross_entropy`."""
+    c, dim = share.matrix_bytes, share.recipe.model.dim
+    weight, narrow = share.vocabulary * dim, c == 2
+    if not share.fused_loss:
+        # In bfloat16 a product writes, and then another one reads, a tensor of its own beside the float32 buffer.
+        per_logit = 6 if narrow else 4
+    elif share.recipe.train.compile:
+        per_logit = 2 * c
+    else:
+        # What the kernel's operators leave to each other, one after the other.
+        per_logit = 19 if narrow else 17
+    terms = [
+        Term("logits of a chunk and their gradient", per_logit * share.loss_chunk * share.vocabulary),
+        Term("gradient of the output layer", 4 * weight),
+        Term("gradient of what it reads", c * share.tokens * dim),
+    ]
+    if share.copied:
+        terms.append(Term("the output layer in bfloat16 for its products", 2 * weight))
+    if narrow and share.kind == CPU:
+        terms.append(Term("a chunk's part of the output layer's gradient", 2 * weight))
+    return terms
+
+
+def _unreduced_block(share: Share) -> list[Term]:
+    """Gradients of a block in the dtype of the passes until they are added up in that of the sums.
+
+    Sharding adds them up over the devices, block by block; a device without others tensor by tensor.
+    """
+    c, config = share.matrix_bytes, share.recipe.model
+    if share.copied:
+        return [Term(UNADDED, c * max(config.dim * config.ffn_dim, config.dim * config.n_heads * config.head_dim))]
+    if not share.grouped:
+        return []
+    output = Term("gradient of the output layer, not yet reduced", c * share.vocabulary * config.dim)
+    return [output, Term("gradients of a block, not yet reduced, and the message", (c + 4) * share.block)]
+
+
+def _unreduced_ends(share: Share) -> list[Term]:
+    """The same of embedding and output layer, at the end; or the embedding's before it is added to earlier passes'.
+
+    Each has a message of its own, and waits for the other's to leave.
+    """
+    if share.grouped:
+        name = "gradients of embedding and output layer, not yet reduced, and the message"
+        return [Term(name, share.matrix_bytes * share.ends + 4 * max(share.end_groups))]
+    embedding = share.matrix_bytes * share.vocabulary * share.recipe.model.dim
+    if share.copied:
+        return [Term(UNADDED, embedding)]
+    return [Term("the embedding's gradient before it is added up", embedding)] if share.passes > 1 else []
+
+
+def _optimizer_workspace(share: Share) -> list[Term]:
+    """What a step of the optimizer takes for a moment; in one pass over the memory it takes nothing."""
+    config = share.recipe.model
+    largest = config.dim * config.ffn_dim // share.tensor
+    if share.recipe.train.precision == "bf16-stochastic":
+        if share.compiled_update:
+            return []
+        # Both moments, the weight and what is made of them in float32, and random bits.
+        ends = share.vocabulary * config.dim
+        return [Term("largest tensor's update in float32", 43 * max(largest, ends) // share.weight_devices)]
+    if share.recipe.optim.name == "muon":
+        whole = config.dim * config.ffn_dim
+        side = min(config.dim, config.ffn_dim)
+        gram = 2 * 3 * side * side
+        return [
+            Term("Muon: eight whole matrices, one made orthogonal", 2 * MUON_AT_ONCE * whole + 2 * 3 * whole + gram)
+        ]
+    return []

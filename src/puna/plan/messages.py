@@ -1,0 +1,121 @@
+"""What the devices of a layout tell each other in an optimizer step; no torch.
+
+Read beside `puna.parallel`: each message here is a collective there.
+"""
+
+from dataclasses import dataclass
+
+from puna.plan.count import parameters
+from puna.plan.layout import Share
+from puna.plan.links import (
+    Group,
+    Links,
+    Sent,
+    context_group,
+    gathered,
+    group,
+    reduced,
+    replica_group,
+    tensor_group,
+    weight_group,
+)
+from puna.plan.memory import MUON_AT_ONCE
+
+SUM_BYTES = 4
+"""Gradients are added up over devices in float32 in every precision (`puna.parallel.apply`)."""
+
+
+@dataclass(frozen=True)
+class WeightMessages:
+    """Those of sharding (FSDP2), of one block, or of the ends of the model."""
+
+    gather: Sent
+    """Weights, in the dtype of the passes."""
+    reduce: Sent
+    """Gradients, to where their weights are."""
+    replicas: Sent
+    """The sums of the replicas, added up once per step."""
+
+
+@dataclass(frozen=True)
+class StreamMessages:
+    """Those that a block waits for in a pass, because it reads what comes."""
+
+    forward: Sent
+    backward: Sent
+    again: Sent
+    """Those of the forward pass that are sent a second time where a block is computed again (policy `full`)."""
+
+
+def weight_messages(share: Share, links: Links, elements: int) -> WeightMessages:
+    """Of so many parameters, counted in this device's part of a tensor-parallel group."""
+    if not share.grouped:
+        return WeightMessages(Sent(), Sent(), Sent())
+    weights, replicas = weight_group(share, links), replica_group(share, links)
+    return WeightMessages(
+        gather=gathered(share.matrix_bytes * elements, weights, links),
+        reduce=gathered(SUM_BYTES * elements, weights, links),
+        replicas=reduced(SUM_BYTES * elements / share.weight_devices, replicas, links),
+    )
+
+
+def end_messages(share: Share, links: Links) -> WeightMessages:
+    """Of the embedding, and of the output layer with the last norm; tied, these are one message."""
+    each = [weight_messages(share, links, size) for size in share.end_groups]
+    return WeightMessages(
+        gather=sum((messages.gather for messages in each), Sent()),
+        reduce=sum((messages.reduce for messages in each), Sent()),
+        replicas=sum((messages.replicas for messages in each), Sent()),
+    )
+
+
+def tensor_messages(share: Share, links: Links) -> StreamMessages:
+    """Of a block: the stream is gathered before and scattered after each half, its gradient the other way round.
+
+    The backward pass reads what was gathered forward, and adds up the gradients of the gains, which all devices have. A
+    block that is computed again ends before its last product, so that its last scatter isn't repeated.
+    """
+    one = gathered(share.matrix_bytes * share.tokens * share.recipe.model.dim, tensor_group(share, links), links)
+    gain = reduced(share.matrix_bytes * share.recipe.model.dim, tensor_group(share, links), links)
+    return StreamMessages(one * 4, one * 4 + gain * (share.norms // share.recipe.model.dim), one * 3)
+
+
+def tensor_end_messages(share: Share, links: Links) -> Sent:
+    """Of a pass: the embedding's sums scattered, the stream gathered for the output layer, their gradients back."""
+    dim, among = share.recipe.model.dim, tensor_group(share, links)
+    one = gathered(share.matrix_bytes * share.tokens * dim, among, links)
+    return one * 4 + reduced(share.matrix_bytes * dim, among, links) * (share.last_norm // dim)
+
+
+def loss_messages(share: Share, links: Links) -> Sent:
+    """Of a pass: each row's maximum, then its sum and its target's logit, in float32 (`puna.ops.cross_entropy`)."""
+    among, chunks = tensor_group(share, links), share.loss_chunks
+    mean = share.tokens / chunks
+    return (reduced(4 * mean, among, links) + reduced(8 * mean, among, links)) * chunks
+
+
+def context_messages(share: Share, links: Links) -> StreamMessages:
+    """Of a block: keys and values of all are gathered, their gradients scattered (`puna.parallel.context`)."""
+    config = share.recipe.model
+    pairs = 2 * share.tokens * share.context * config.n_kv_heads * config.head_dim // share.tensor
+    one = gathered(share.matrix_bytes * pairs, context_group(share, links), links)
+    return StreamMessages(one, one, one)
+
+
+def muon_messages(share: Share, links: Links) -> Sent:
+    """Of a step: every matrix gathered in bfloat16, and sent around by the device that made it orthogonal."""
+    if share.recipe.optim.name != "muon" or share.devices == 1:
+        return Sent()
+    counts = parameters(share.recipe.model)
+    whole = 2.0 * (counts.attention + counts.feed_forward)
+    sent = gathered(whole / share.tensor, weight_group(share, links), links)
+    sent += gathered(whole, tensor_group(share, links), links)
+    if muon_workers(share) > 1:
+        everybody: Group = group(share.devices, 1, links.node_devices)
+        sent += gathered(whole, everybody, links)
+    return sent
+
+
+def muon_workers(share: Share) -> int:
+    """Devices that make matrices orthogonal side by side: none shares the work where matrices are split (Muon)."""
+    return min(MUON_AT_ONCE, share.devices) if share.tensor == 1 else 1

@@ -1,0 +1,149 @@
+"""What a run is planned for: a known GPU, this machine's CPU, or a rate of arithmetic; no torch."""
+
+import math
+import time
+from dataclasses import dataclass
+
+from puna.config.recipe import Recipe
+from puna.core.errors import ConfigError
+from puna.core.records import machine
+from puna.plan.hardware import GPUS, SHORT_NAMES, WATTS_PER_CORE, Gpu, Link, find_gpu
+from puna.plan.kernels import ATTENTION_SHARE, MEMORY_SHARE, Rates
+from puna.plan.layout import CPU, GPU
+from puna.plan.links import Links
+
+GPU_UTILISATION = 0.485
+"""Share of the peak rate that the matrix products and causal attention of LLaMA 65B took: 380 tokens/s on each A100
+(Touvron et al. 2023, section 2.4), 398 GFLOP per token, 312 TFLOP/s."""
+GPU_SOURCE = "LLaMA 65B's on A100s (380 tokens/s, section 2.4)"
+
+NODE_DEVICES = 8
+"""GPUs of a machine: NVIDIA's DGX and HGX."""
+
+CPU_UTILISATION = {True: 0.83, False: 0.82}
+"""Compiled and eager, of the rate of a large product: bench/results/train_cpu_2026-11-21.json."""
+CPU_SOURCE = "measured for 60M parameters (bench/results/train_cpu_2026-11-21.json)"
+
+_SIZE, _RUNS = 2048, 5
+
+
+@dataclass(frozen=True)
+class Target:
+    """One device."""
+
+    name: str
+    kind: str
+    """`cpu` or `gpu`: where puna runs other code, and other things take memory."""
+    peak_flops: float
+    """FLOP/s that count as 100 %."""
+    peak_source: str
+    watts: float | None
+    """Power under load; None where nobody said."""
+    watts_source: str
+    memory_bytes: int | None
+    """None where nobody said."""
+    utilisation: float
+    """Share of the peak that the FLOPs that are really computed take, those of recomputation included; where `rates`
+    don't say it better."""
+    utilisation_source: str
+    rates: Rates | None = None
+    """What its kernels do per second; None where only the peak is known."""
+    links: Links | None = None
+    """How it reaches others; None where `rates` is."""
+
+
+def find_target(
+    name: str, recipe: Recipe, devices: int, *, node_devices: int | None = None, network_gbps: float | None = None
+) -> Target:
+    """The device of that name.
+
+    Args:
+        name: `a100`, `h100`, `h200`, a name as the driver has it, `cpu` for this machine's, or FLOP/s of a GPU.
+        recipe: Its precision decides the rate; its energy.device_watts counts more than a datasheet's.
+        devices: Processes that share a CPU.
+        node_devices: GPUs of a machine; None is `NODE_DEVICES`.
+        network_gbps: Of each GPU to other machines, in Gbit/s; None is that of NVIDIA's own machines.
+
+    Raises:
+        ConfigError: The name is none of these, or the network of a device is given of which too little else is known,
+            or the device cannot multiply in float8 and the recipe asks for it.
+    """
+    own_watts, precision = recipe.energy.device_watts, recipe.train.precision
+    said = "energy.device_watts" if own_watts else ""
+    full = SHORT_NAMES.get(name.lower(), name)
+    gpu = find_gpu(full)
+    if recipe.train.float8 and (name.lower() == CPU or (gpu is not None and gpu.float8_share is None)):
+        sentence = "train.float8 = true needs a GPU of compute capability 8.9, such as an H100"
+        raise ConfigError([f"{sentence}; --device is {name}"])
+    if gpu is not None:
+        return Target(
+            full, GPU, gpu.flops(precision), "datasheet", own_watts or gpu.watts, said or "datasheet",
+            gpu.memory_bytes, GPU_UTILISATION, GPU_SOURCE, rates_of(gpu, precision),
+            _links(gpu, node_devices, network_gbps),
+        )  # fmt: skip
+    if given := [
+        option
+        for option, value in (("--devices-per-node", node_devices), ("--network-gbps", network_gbps))
+        if value is not None
+    ]:
+        raise ConfigError([f"{given[0]} needs a known GPU, of {', '.join([*SHORT_NAMES, *GPUS])}; --device is {name}"])
+    if name.lower() == CPU:
+        return _this_cpu(recipe, devices)
+    try:
+        flops = float(name)
+    except ValueError:
+        flops = math.nan
+    if not (math.isfinite(flops) and flops > 0):
+        known = ", ".join([*SHORT_NAMES, CPU, *(repr(form) for form in GPUS)])
+        raise ConfigError([f"--device {name!r:.60}: expected one of {known}, or FLOP/s such as 4e14"])
+    return Target(
+        f"{flops:.3g} FLOP/s", GPU, flops, "given", own_watts, said or "unknown", None, GPU_UTILISATION, GPU_SOURCE
+    )
+
+
+def rates_of(gpu: Gpu, precision: str) -> Rates:
+    """What kernels do per second on the GPU in `train.precision`."""
+    peak = gpu.flops(precision)
+    return Rates(
+        products=gpu.product_share * peak,
+        attention=ATTENTION_SHARE * peak,
+        memory=MEMORY_SHARE * gpu.memory_bytes_per_s,
+        float8=2 * peak * (gpu.float8_share or 0.0),
+    )
+
+
+def _links(gpu: Gpu, node_devices: int | None, network_gbps: float | None) -> Links:
+    network = gpu.network
+    if network_gbps is not None:
+        network = Link(network.name, network_gbps * 1e9 / 8, network.hop_s)
+    return Links(gpu.node, network, node_devices or NODE_DEVICES)
+
+
+def _this_cpu(recipe: Recipe, processes: int) -> Target:
+    """One process's part of this machine."""
+    about, own_watts = machine(), recipe.energy.device_watts
+    cores, memory = about["cores"], about["memory_bytes"]
+    return Target(
+        name=f"{about['processor']}, {cores} cores" + (f", shared by {processes} processes" if processes > 1 else ""),
+        kind=CPU,
+        peak_flops=sgemm_rate() / processes,
+        peak_source="measured sgemm",
+        watts=own_watts or WATTS_PER_CORE * cores / processes,
+        watts_source="energy.device_watts" if own_watts else f"{WATTS_PER_CORE} W per core, Cloud Carbon Footprint",
+        memory_bytes=memory // processes if memory else None,
+        utilisation=CPU_UTILISATION[recipe.train.compile],
+        utilisation_source=CPU_SOURCE,
+    )
+
+
+def sgemm_rate() -> float:
+    """FLOP/s of a float32 matrix product of 2,048 in NumPy on this machine, the best of five."""
+    import numpy as np
+
+    left, right = np.random.default_rng(0).random((2, _SIZE, _SIZE), dtype=np.float32)
+    durations = []
+    for _ in range(_RUNS):
+        started = time.perf_counter()
+        left @ right
+        durations.append(time.perf_counter() - started)
+    return 2 * _SIZE**3 / min(durations)

@@ -1,0 +1,1 @@
+"""What training reads: token shards, their order, the loader."""

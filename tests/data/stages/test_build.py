@@ -1,0 +1,204 @@
+"""`build_data` as a user meets it: what is skipped, refused, replaced."""
+
+from pathlib import Path
+
+import pytest
+
+from puna.config.recipe import Recipe
+from puna.core.errors import DataError, StorageError
+from puna.core.files import remove, sha256_file
+from puna.core.layout import DataDir
+from puna.core.lock import DirectoryLock
+from puna.core.records import read_record
+from puna.data.stages import build as data
+from puna.data.stages import plan as road
+from puna.data.stages import read
+from puna.data.stages.build import build_data, train_tokenizer
+
+
+@pytest.fixture
+def small(recipe: Recipe, shelf: Path) -> Recipe:
+    """The shelf, with a little more text than its tokenizer needs."""
+    for number in range(12):
+        (shelf / "code" / f"more{number}.py").write_text(f"def f{number}(x):\n    return [x ** {number}, '{number}']\n")
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"vocab_size": 320})})
+
+
+@pytest.fixture
+def built(small: Recipe, out: DataDir) -> DataDir:
+    build_data(small, out, force=False)
+    return out
+
+
+def _inodes(out: DataDir) -> dict[str, int]:
+    return {path.name: path.stat().st_ino for path in (out.documents, out.tokenizer)} | {
+        path.parent.as_posix(): path.parent.stat().st_ino for path in out.shards.rglob("manifest.json")
+    }
+
+
+def test_a_build_has_everything_and_is_skipped_when_it_is_there(small: Recipe, built: DataDir, capsys):
+    for path in (
+        built.card,
+        built.card.with_suffix(".md"),
+        built.card.with_suffix(".html"),
+        built.config,
+        built.record,
+    ):
+        assert path.is_file()
+    before = _inodes(built)
+    build_data(small, built, force=False)
+    assert "token shards built already" in capsys.readouterr().err
+    assert _inodes(built) == before
+
+
+def test_other_values_are_refused_by_name_and_replaced_only_by_force(small: Recipe, built: DataDir, changed):
+    other = changed(small, sources__poems__clean=["pii"])
+    with pytest.raises(DataError, match=r"documents: was built with other values: sources.poems.clean: \[\] ->"):
+        build_data(other, built, force=False)
+    before = _inodes(built)
+    build_data(other, built, force=True)
+    assert _inodes(built)["documents"] != before["documents"]
+    record = read_record(built.documents / "record.json")
+    assert record is not None
+    assert record["config"]["sources"]["poems"]["clean"] == ["pii"]
+
+
+def test_what_is_there_stays_until_its_successor_is_complete(small: Recipe, built: DataDir, changed, monkeypatch):
+    before = sha256_file(built.documents / "files.json")
+
+    def fail(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(road, "assemble_documents", fail)
+    with pytest.raises(KeyboardInterrupt):
+        build_data(changed(small, sources__poems__clean=["pii"]), built, force=True)
+    assert sha256_file(built.documents / "files.json") == before
+
+
+def test_a_changed_input_file_is_noticed(small: Recipe, built: DataDir, shelf: Path, capsys):
+    before = _inodes(built)
+    (shelf / "poems" / "read" / "01.txt").write_text("Little Lamb who made thee\n" * 8)
+    build_data(small, built, force=False)
+    assert "input files have changed since; building it again" in capsys.readouterr().err
+    assert _inodes(built)["documents"] != before["documents"]
+    unchanged = [name for name, inode in _inodes(built).items() if before[name] == inode]
+    assert unchanged == []  # the tokenizer is another one
+
+
+def test_a_build_without_its_sources_is_taken_as_it_is(small: Recipe, built: DataDir, shelf: Path, capsys):
+    before = _inodes(built)
+    shelf.rename(shelf.with_name("elsewhere"))
+    build_data(small, built, force=False)
+    assert "cannot be compared with the sources" in capsys.readouterr().err
+    assert _inodes(built) == before
+
+
+def test_a_build_without_its_intermediate_results_is_complete(small: Recipe, built: DataDir):
+    import shutil
+
+    before = _inodes(built)
+    shutil.rmtree(built.work)
+    build_data(small, built, force=False)
+    assert _inodes(built) == before
+    bigger = small.model_copy(update={"data": small.data.model_copy(update={"shard_tokens": 10**6})})
+    build_data(bigger, built, force=True)
+    after = _inodes(built)
+    assert (after["documents"], after["tokenizer"]) == (before["documents"], before["tokenizer"])
+    assert read_record(built.record)["config"]["shard_tokens"] == 10**6
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "shards", "shards/code", "shards/code/train/tokens-00000.bin", "shards/code/train/manifest.json", "documents",
+        "documents/code/train/00000.jsonl.zst", "documents/code/dropped", "tokenizer", "card.md", "card.html", "work",
+    ],
+)  # fmt: skip
+def test_what_was_deleted_is_made_again_as_it_was(small: Recipe, built: DataDir, hashes, lost: str):
+    def made() -> dict[str, str]:
+        return {name: digest for name, digest in hashes(built.root).items() if not name.startswith((".lock", "work/"))}
+
+    before = made()
+    remove(built.root / lost)
+    build_data(small, built, force=False)
+    assert made() == before
+
+
+def test_shards_that_were_damaged_where_they_lie_are_not_taken_from_their_second_name(
+    small: Recipe, built: DataDir, hashes
+):
+    before = hashes(built.shards)
+    path = built.shards / "code" / "train" / "tokens-00000.bin"
+    path.write_bytes(path.read_bytes()[:-2])  # the file of the task, too
+    build_data(small, built, force=False)
+    assert hashes(built.shards) == before
+
+
+def test_a_changed_list_of_bad_words_is_noticed(small: Recipe, out: DataDir, tmp_path: Path, changed, capsys):
+    words = tmp_path / "bad.txt"
+    words.write_text("unheard\n")
+    rules = changed(small, sources__poems__clean=["c4"], rules__c4__bad_words=str(words), rules__c4__min_sentences=0)
+    rules = changed(rules, rules__c4__min_words_per_line=1, rules__c4__terminal_punctuation=False)
+    build_data(rules, out, force=False)
+    words.write_text("poem 3\n")
+    build_data(rules, out, force=False)
+    assert "building it again" in capsys.readouterr().err
+    record = read_record(out.documents / "record.json")
+    assert record is not None
+    assert record["results"]["poems"]["steps"]["c4"]["dropped"]["c4.bad_word"]["documents"] == 1
+
+
+def test_another_licence_reads_nothing_again_and_stands_on_the_card(
+    small: Recipe, built: DataDir, changed, monkeypatch
+):
+    monkeypatch.setattr(read, "make_reader", None)
+    build_data(changed(small, sources__code__licence="CC0-1.0"), built, force=True)
+    record = read_record(built.documents / "record.json")
+    assert record is not None
+    assert set(record["results"]["code"]["licences"]) == {"CC0-1.0"}
+
+
+def test_what_tasks_of_earlier_recipes_have_left_goes(small: Recipe, out: DataDir, shelf: Path, changed):
+    for number, path in enumerate(sorted((shelf / "poems").rglob("*.txt"))):
+        path.write_text(path.read_text() + "A line of its own: " + "la" * number)
+    build_data(small, built := out, force=False)
+
+    def tasks() -> set[str]:
+        return {path.parent.relative_to(built.work).as_posix() for path in built.work.rglob("task.json")}
+
+    before = tasks()
+    other = changed(small, sources__poems__clean=["lines"], rules__lines__min_chars=0, dedup__near__sources=["poems"])
+    build_data(other, built, force=True)
+    assert {path.partition("/")[0] for path in tasks() - before} >= {"lines", "clean", "near", "finish", "tokenize"}
+    build_data(small, built, force=True)
+    assert tasks() == before
+
+
+def test_another_mixture_needs_no_new_build(small: Recipe, built: DataDir):
+    before = _inodes(built)
+    build_data(small.model_copy(update={"mixture": {"poems": 1.0, "code": 3.0}}), built, force=False)
+    assert _inodes(built) == before
+
+
+def test_two_builds_at_once_in_one_directory_are_refused(small: Recipe, out: DataDir):
+    with DirectoryLock(out.root), pytest.raises(StorageError, match="another process is at work here"):
+        build_data(small, out, force=False)
+
+
+def test_the_tokenizer_alone_needs_the_documents_alone(small: Recipe, out: DataDir):
+    train_tokenizer(small, out, force=False)
+    assert (out.tokenizer / "tokenizer.model").is_file()
+    assert not out.shards.exists()
+
+
+def test_an_interrupted_build_has_no_record(small: Recipe, out: DataDir, monkeypatch: pytest.MonkeyPatch):
+    def fail(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data, "finish_build", fail)
+    with pytest.raises(KeyboardInterrupt):
+        build_data(small, out, force=False)
+    assert not out.record.exists()
+    monkeypatch.undo()
+    build_data(small, out, force=False)
+    assert out.record.exists()

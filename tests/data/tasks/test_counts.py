@@ -1,0 +1,27 @@
+from puna.data.tasks.counts import add, add_text, total
+
+
+def test_leaves_add_up_and_tables_are_made_where_they_are_missing():
+    counts: dict = {}
+    add(counts, ["steps", "read", "documents"], 1)
+    add(counts, ["steps", "read", "documents"], 2)
+    add(counts, ["steps", "c4", "documents"], 1)
+    add(counts, ["chunks"], 1)
+    assert counts == {"steps": {"read": {"documents": 3}, "c4": {"documents": 1}}, "chunks": 1}
+
+
+def test_a_document_adds_one_and_its_bytes():
+    counts = {"steps": {"read": {"kept": {"documents": 1, "bytes": 5}}}}
+    add_text(counts, ["steps", "read", "kept"], 7)
+    add_text(counts, ["years", "2024"], 7)
+    assert counts == {
+        "steps": {"read": {"kept": {"documents": 2, "bytes": 12}}},
+        "years": {"2024": {"documents": 1, "bytes": 7}},
+    }
+
+
+def test_the_sum_of_tables_has_all_leaves_and_changes_none_of_its_parts():
+    first, second = {"a": {"x": 1}, "b": 2}, {"a": {"y": 3, "x": 4}, "c": {"z": 5}}
+    assert total([first, second]) == {"a": {"x": 5, "y": 3}, "b": 2, "c": {"z": 5}}
+    assert first == {"a": {"x": 1}, "b": 2}
+    assert total([]) == {}
