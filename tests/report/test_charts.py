@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from puna.core.layout import RunDir
+from puna.core.schema.lines import RollbackLine, SkippedLine, TrainLine
 from puna.report.charts import COLOURS, Chart, charts, smooth
 from puna.report.read import RunRecords, read_run
-from puna.report.schema import RollbackLine, SkippedLine, TrainLine
 
 
 @pytest.fixture

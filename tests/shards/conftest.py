@@ -22,15 +22,6 @@ __all__ = [
     "shelf",
     "tokenizer",
 ]
-    "any_tokenizer",
-    "byte_tokenizer",
-    "full_disk",
-    "no_waiting_for_the_disk",
-    "out",
-    "recipe",
-    "shelf",
-    "tokenizer",
-]
 
 WriteShards = Callable[..., TokenShards]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, TypeVar
 
+from puna.core.schema.lines import RollbackLine, SkippedLine
 from puna.report.read import AnyLine, RunRecords
-from puna.report.schema import RollbackLine, SkippedLine
 
 Point = TypeVar("Point")
 

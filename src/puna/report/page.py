@@ -10,10 +10,10 @@ from typing import Any
 
 from puna.core.files import write_text
 from puna.core.layout import RunDir
+from puna.core.schema.lines import SampleLine
 from puna.core.units import format_bytes, format_carbon, format_count, format_duration, format_energy
 from puna.report.charts import charts
 from puna.report.read import RunRecords, read_run
-from puna.report.schema import SampleLine
 
 
 def write_report(run: RunDir) -> Path:

@@ -9,19 +9,11 @@ from typing import Any, TypeAlias, TypeVar
 from puna.core.errors import DataError
 from puna.core.layout import RunDir
 from puna.core.records import read_record
-from puna.report.schema import (
-    CheckpointLine,
-    DataCard,
-    ExportRecord,
-    ExportResults,
-    RollbackLine,
-    SampleLine,
-    SkippedLine,
-    TrainLine,
-    TrainRecord,
-    ValidationLine,
-    parse,
-)
+from puna.core.schema.card import DataCard
+from puna.core.schema.export import ExportRecord, ExportResults
+from puna.core.schema.lines import CheckpointLine, RollbackLine, SampleLine, SkippedLine, TrainLine, ValidationLine
+from puna.core.schema.part import parse
+from puna.core.schema.run import TrainRecord
 
 AnyLine: TypeAlias = TrainLine | ValidationLine | SampleLine | SkippedLine | RollbackLine | CheckpointLine
 Line = TypeVar("Line", TrainLine, ValidationLine, SampleLine, SkippedLine, RollbackLine, CheckpointLine)

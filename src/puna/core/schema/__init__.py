@@ -1,0 +1,1 @@
+"""The records that stages leave for each other, field by field; without torch."""
