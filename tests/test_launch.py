@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from puna.core.layout import DataDir, RunDir
-from puna.train.checkpoint import list_checkpoints
+from puna.core.schema.train_state import list_checkpoints
 
 SCRIPT = Path(__file__).parents[1] / "launch" / "train.slurm"
 

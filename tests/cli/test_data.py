@@ -14,6 +14,7 @@ from puna.config.load import save_recipe
 from puna.config.recipe import Recipe
 from puna.core.layout import DataDir, RunDir
 from puna.core.records import Record
+from puna.core.schema.train_state import TrainState, directory_of, write_state
 from puna.data.documents import documents_of
 from puna.shards.loader import Loader
 from puna.shards.shards import TokenShards
@@ -48,9 +49,9 @@ def run(tiny: Recipe, tmp_path: Path) -> RunDir:
 
 
 def _checkpoint(run: RunDir, step: int, **state: Any) -> None:
-    path = run.checkpoints / f"step-{step:08d}"
+    path = directory_of(run, step)
     path.mkdir(parents=True)
-    (path / "state.json").write_text(json.dumps({"state": {"step": step, "shifts": []} | state}))
+    write_state(path, TrainState(step=step, **state), {"shard-00001.safetensors": "0" * 64})
 
 
 def _rows(tiny: Recipe, tiny_data: DataDir, lines: str) -> list[list[int]]:
@@ -89,7 +90,7 @@ def test_batches_that_a_rollback_passed_over_are_passed_over_here_too(
     tiny: Recipe, tiny_data: DataDir, run: RunDir, loader: Loader
 ):
     _checkpoint(run, 5, data_fingerprint="older")
-    _checkpoint(run, 10, data_fingerprint=loader.fingerprint, shifts=[[5, 3], [7, 1]])
+    _checkpoint(run, 10, data_fingerprint=loader.fingerprint, shifts=[(5, 3), (7, 1)])
     for step, batch in ((5, 4), (6, 8), (7, 9), (8, 11)):
         result = puna("data", "trace", run.root, "--step", step, "--data-dir", tiny_data.root, "--json")
         assert np.array_equal(_rows(tiny, tiny_data, result.stdout), loader.batch(batch * 8, 8)), step
@@ -129,9 +130,8 @@ def test_what_cannot_be_traced_is_said_in_a_sentence(run: RunDir, tiny: Recipe, 
     assert_sentence(trace(tmp_path, *data), "is no run of Puna")
     assert_sentence(trace(run.root, "--data-dir", tmp_path), "holds no token shards")
     _checkpoint(run, 5)
-    for content in ("", "[]", '{"state": {"data_fingerprint": "x", "shifts": [5]}}', '{"state": {"shifts": []}}'):
-        (run.checkpoints / "step-00000005" / "state.json").write_text(content)
-        assert_sentence(trace(run.root, *data), r"step-00000005/state\.json: is missing or damaged")
+    (directory_of(run, 5) / "state.json").write_text("[]")
+    assert_sentence(trace(run.root, *data), r"step-00000005/state\.json: is missing or damaged")
     run.config.write_text(run.config.read_text().replace("context = 32", "context = 33"))
     assert_sentence(trace(run.root, *data), r"not a multiple of model\.context = 33")
 

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from puna.core.layout import DataDir, RunDir
-from puna.train.checkpoint import list_checkpoints
+from puna.core.schema.train_state import list_checkpoints
 from puna.train.metrics import read_metrics
 
 GROUP = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "2"]

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from puna.core.layout import DataDir, RunDir
-from puna.train.checkpoint import list_checkpoints
+from puna.core.schema.train_state import list_checkpoints
 from puna.train.metrics import read_metrics
 
 GROUPED = ["model.n_kv_heads=2", "samples.prompts=[]"]

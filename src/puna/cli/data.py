@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,6 +26,7 @@ from puna.core.records import read_record
 
 if TYPE_CHECKING:
     from puna.config.recipe import Recipe
+    from puna.core.schema.train_state import TrainState
     from puna.data.tasks.executors import Executor
     from puna.shards.loader import Loader
 
@@ -99,7 +100,7 @@ def trace(
     state = _newest_state(directory)
     loader = _loader(recipe, directory, data_source(data, recipe), state)
     rows = recipe.train.batch_tokens // recipe.model.context
-    first = _batch_number(step - 1, state) * rows
+    first = state.batch_number(step - 1) * rows
     for sequence in range(first, first + rows):
         for span in loader.trace(sequence):
             fields = {
@@ -118,29 +119,17 @@ def _recipe(run: RunDir) -> "Recipe":
     return load_recipe(str(run.config)).recipe
 
 
-def _newest_state(run: RunDir) -> dict[str, Any]:
-    """What the newest checkpoint's state.json says of the data, or else the record; empty where there is neither."""
-    checkpoints = sorted(run.checkpoints.glob("step-*"))
-    if not checkpoints:
-        record = read_record(run.record)
-        return {"shifts": record["results"].get("shifts", [])} if record else {}
-    path = checkpoints[-1] / "state.json"
-    try:
-        state = json.loads(path.read_bytes())["state"]
-        _batch_number(0, state)
-        return {"data_fingerprint": str(state["data_fingerprint"]), "shifts": state["shifts"]}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise CheckpointError(
-            f"{path}: is missing or damaged", hint=f"delete {path.parent} to use the older checkpoint"
-        ) from None
+def _newest_state(run: RunDir) -> "TrainState":
+    """The state of the newest checkpoint, or else what the record says of it; an empty one where there is neither."""
+    from puna.core.schema.train_state import TrainState, list_checkpoints, read_header
+
+    if checkpoints := list_checkpoints(run):
+        return read_header(checkpoints[-1][1])[0]
+    record = read_record(run.record)
+    return TrainState(shifts=record["results"].get("shifts", []) if record else [])
 
 
-def _batch_number(step: int, state: dict[str, Any]) -> int:
-    """Which batch of the data's order the step after `step` steps learned from: each rollback passed some over."""
-    return step + sum(batches for since, batches in state.get("shifts", []) if since <= step)
-
-
-def _loader(recipe: "Recipe", run: RunDir, data: DataDir, state: dict[str, Any]) -> "Loader":
+def _loader(recipe: "Recipe", run: RunDir, data: DataDir, state: "TrainState") -> "Loader":
     """The sequences of the run, from the data that it was trained on."""
     from puna.shards.loader import Loader
     from puna.shards.shards import TokenShards
@@ -148,8 +137,8 @@ def _loader(recipe: "Recipe", run: RunDir, data: DataDir, state: dict[str, Any])
 
     loader = Loader({name: TokenShards.open(data.shards / name / TRAIN) for name in recipe.mixture}, recipe)
     record = read_record(run.record)
-    trained_on = record["inputs"].get("data") if record else state.get("data_fingerprint")
-    if trained_on is None:
+    trained_on = record["inputs"].get("data") if record else state.data_fingerprint
+    if not trained_on:
         warn(f"{run.root}: has no checkpoint yet that says what it is trained on; taking {data.root}")
     elif trained_on != loader.fingerprint:
         raise DataError(

@@ -12,77 +12,26 @@ The position in the data is a function of the step, and nothing in training draw
 this is all that an exact resume needs.
 """
 
-import json
 import logging
-import re
 import warnings
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed.checkpoint as dcp
-from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 
 from puna.core.errors import EXIT_CODE, CheckpointError
-from puna.core.files import sha256_file, sha256_json, write_json
-from puna.core.layout import RunDir
+from puna.core.files import sha256_file
+from puna.core.schema.train_state import TrainState, older_checkpoint, read_header
 from puna.parallel.world import World
 from puna.train.optimizer import ensure_state, named_state
 from puna.train.shard_plan import OwnFiles, OwnPlan
 
-FORMAT, VERSION = "puna-checkpoint", 2
 _FILE_BYTES = 1 << 30
 """After which a process begins its next file."""
-_NAME = re.compile(r"step-(\d{8})")
-
-
-@dataclass
-class TrainState:
-    """What a run knows besides its tensors."""
-
-    step: int = 0
-    """Optimizer steps done, those that were left out included."""
-    train_seconds: float = 0.0
-    """Time in optimizer steps, over all sessions."""
-    wall_seconds: float = 0.0
-    """Time since the start of each session, over all sessions."""
-    sessions: int = 0
-    """How often the run was started or resumed."""
-    peak_memory_bytes: int = 0
-    """The most memory that a process has held, over all sessions."""
-    data_fingerprint: str = ""
-    """The loader's: shards, shares, stages, context and seed."""
-    shifts: list[tuple[int, int]] = field(default_factory=list)
-    """Rollbacks: from a step on, so many more batches of the data's order are passed over."""
-    skipped: int = 0
-    """Steps whose batch was left out."""
-    history: list[list[float]] = field(default_factory=list)
-    """The window of `puna.train.stability`."""
-    consecutive: int = 0
-    """Batches left out one after another."""
-    made_by: dict[str, str] = field(default_factory=dict)
-    """What decides the last bits of a step: layout, version of torch, threads, kind of device."""
-    recipe: dict[str, Any] = field(default_factory=dict)
-    """The resolved recipe."""
-
-    def batch_number(self, step: int) -> int:
-        """Which batch of the data's order the step after `step` steps learns from."""
-        return step + sum(batches for since, batches in self.shifts if since <= step)
-
-
-def directory_of(run: RunDir, step: int) -> Path:
-    """Where the checkpoint of a step lies."""
-    return run.checkpoints / f"step-{step:08d}"
-
-
-def list_checkpoints(run: RunDir) -> list[tuple[int, Path]]:
-    """Steps and directories of the run's complete checkpoints, oldest first."""
-    found = [(int(match[1]), path) for path in run.checkpoints.glob("step-*") if (match := _NAME.fullmatch(path.name))]
-    return sorted(found)
 
 
 def write_shards(directory: Path, state: dict[str, Tensor], world: World) -> dict[str, str]:
@@ -97,12 +46,6 @@ def write_shards(directory: Path, state: dict[str, Tensor], world: World) -> dic
     return {path.name: sha256_file(path) for path in mine}
 
 
-def write_state(directory: Path, state: TrainState, hashes: dict[str, str]) -> None:
-    """Write what makes the shards a checkpoint."""
-    content = {"format": FORMAT, "version": VERSION, "sha256": hashes, "state": asdict(state)}
-    write_json(directory / "state.json", content | {"state_sha256": sha256_json(content["state"])})
-
-
 def read_state(path: Path, world: World | None = None) -> TrainState:
     """The state of a checkpoint after every shard of it has been checked against its hash.
 
@@ -113,7 +56,7 @@ def read_state(path: Path, world: World | None = None) -> TrainState:
     Raises:
         CheckpointError: A file is missing, damaged or too many, or the format is another; names the older checkpoint.
     """
-    state, hashes = _read_header(path)
+    state, hashes = read_header(path)
     rank, size = (world.rank, world.size) if world else (0, 1)
     problem = ""
     for name, expected in sorted(hashes.items())[rank::size]:
@@ -126,7 +69,7 @@ def read_state(path: Path, world: World | None = None) -> TrainState:
             break
     if extra := {file.name for file in path.iterdir()} - hashes.keys() - {"state.json"}:
         problem = f"{path / min(extra)}: does not belong to this checkpoint"
-    _agree(problem, world, _older(path))
+    _agree(problem, world, older_checkpoint(path))
     return state
 
 
@@ -171,34 +114,6 @@ def _files(state: dict[str, Tensor], processes: int) -> dict[str, int]:
         found[name] = 1 + filled // (_FILE_BYTES * processes)
         filled += tensor.numel() * tensor.element_size()
     return found
-
-
-def _read_header(path: Path) -> tuple[TrainState, dict[str, str]]:
-    """What state.json says: the state, and the hash of every shard."""
-    try:
-        header = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        form, version = header["format"], header["version"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise CheckpointError(f"{path}: state.json is missing or damaged", hint=_older(path)) from None
-    if (form, version) != (FORMAT, VERSION):
-        raise CheckpointError(
-            f"{path}: is {form!r} version {version!r}, this version of Puna reads {FORMAT!r} {VERSION}"
-        )
-    try:
-        hashes = TypeAdapter(dict[str, str]).validate_python(header["sha256"])
-        state = TypeAdapter(TrainState).validate_python(header["state"])
-        if hashes and sha256_json(header["state"]) == header["state_sha256"]:
-            return state, hashes
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise CheckpointError(f"{path}: state.json is missing or damaged", hint=_older(path))
-
-
-def _older(path: Path) -> str:
-    older = [step for step, _ in list_checkpoints(RunDir(path.parent.parent)) if f"step-{step:08d}" < path.name]
-    if not older:
-        return "there is no older checkpoint; start again with --force"
-    return f"delete {path} to resume from the older checkpoint of step {older[-1]}"
 
 
 def _dcp(action: Any, state: dict[str, Tensor], **options: Any) -> None:

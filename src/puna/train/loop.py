@@ -20,6 +20,7 @@ from puna.core.files import write_json
 from puna.core.layout import DataDir, RunDir
 from puna.core.lock import DirectoryLock
 from puna.core.records import Record
+from puna.core.schema.train_state import TrainState, directory_of, list_checkpoints
 from puna.data.card.card import read_card, with_mixture
 from puna.ops.attention import gpu_kernels
 from puna.parallel.apply import build_model, reshard
@@ -33,7 +34,7 @@ from puna.shards.shards import TokenShards
 from puna.tokenizer.load import load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 from puna.train import resume as resuming
-from puna.train.checkpoint import TrainState, directory_of, list_checkpoints, load_tensors, read_state
+from puna.train.checkpoint import load_tensors, read_state
 from puna.train.dashboard import printable
 from puna.train.device import find_device
 from puna.train.display import Display

@@ -13,8 +13,8 @@ from puna.core.errors import CheckpointError
 from puna.core.files import discard, remove, storage_errors
 from puna.core.layout import RunDir
 from puna.core.records import read_record
+from puna.core.schema.train_state import list_checkpoints
 from puna.model.files import resolve_model
-from puna.train.checkpoint import list_checkpoints
 
 MAY_CHANGE = (
     "description", "train.log_every", "stability.", "validation.", "samples.", "checkpoint.", "energy.", "metrics.",

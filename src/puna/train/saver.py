@@ -21,8 +21,9 @@ from puna.config.recipe import CheckpointConfig
 from puna.core.errors import StorageError
 from puna.core.files import atomic_directory, discard, storage_errors
 from puna.core.layout import RunDir
+from puna.core.schema.train_state import TrainState, directory_of, list_checkpoints, write_state
 from puna.parallel.world import World
-from puna.train.checkpoint import TrainState, directory_of, list_checkpoints, tensors, write_shards, write_state
+from puna.train.checkpoint import tensors, write_shards
 from puna.train.staging import Staging
 
 

@@ -11,6 +11,7 @@ from puna.config.recipe import Recipe
 from puna.core.console import say, warn
 from puna.core.errors import EXIT_CODE, TrainError, UserError
 from puna.core.layout import DataDir, RunDir
+from puna.core.schema.train_state import TrainState
 from puna.core.units import format_count
 from puna.model.llama import Llama
 from puna.ops.attention import attention_backend
@@ -23,7 +24,6 @@ from puna.shards.prefetch import Prefetch
 from puna.shards.shards import TokenShards
 from puna.tokenizer.bos import prompt_ids
 from puna.tokenizer.tokenizer import Tokenizer
-from puna.train.checkpoint import TrainState
 from puna.train.device import Device
 from puna.train.display import Display
 from puna.train.metrics import Metrics, NoMetrics

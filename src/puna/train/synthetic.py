@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from puna.config.recipe import Recipe
 from puna.core.layout import RunDir
+from puna.core.schema.train_state import TrainState
 from puna.parallel.apply import build_model
 from puna.parallel.mesh import build_mesh
 from puna.parallel.objective import Objective
 from puna.parallel.world import World
-from puna.train.checkpoint import TrainState
 from puna.train.device import Device, find_device
 from puna.train.metrics import NoMetrics
 from puna.train.optimizer import build_optimizer

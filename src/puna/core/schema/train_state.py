@@ -1,0 +1,111 @@
+"""`state.json` of a checkpoint: what a training run knows besides its tensors, and the hash of every shard.
+
+It is read without torch too: what a run has learned from is a function of its steps and of this.
+"""
+
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from puna.core.errors import CheckpointError
+from puna.core.files import sha256_json, write_json
+from puna.core.layout import RunDir
+
+FORMAT, VERSION = "puna-checkpoint", 2
+_NAME = re.compile(r"step-(\d{8})")
+
+
+@dataclass
+class TrainState:
+    """What a run knows besides its tensors."""
+
+    step: int = 0
+    """Optimizer steps done, those that were left out included."""
+    train_seconds: float = 0.0
+    """Time in optimizer steps, over all sessions."""
+    wall_seconds: float = 0.0
+    """Time since the start of each session, over all sessions."""
+    sessions: int = 0
+    """How often the run was started or resumed."""
+    peak_memory_bytes: int = 0
+    """The most memory that a process has held, over all sessions."""
+    data_fingerprint: str = ""
+    """The loader's: shards, shares, stages, context and seed."""
+    shifts: list[tuple[int, int]] = field(default_factory=list)
+    """Rollbacks: from a step on, so many more batches of the data's order are passed over."""
+    skipped: int = 0
+    """Steps whose batch was left out."""
+    history: list[list[float]] = field(default_factory=list)
+    """The window of `puna.train.stability`."""
+    consecutive: int = 0
+    """Batches left out one after another."""
+    made_by: dict[str, str] = field(default_factory=dict)
+    """What decides the last bits of a step: layout, version of torch, threads, kind of device."""
+    recipe: dict[str, Any] = field(default_factory=dict)
+    """The resolved recipe."""
+
+    def batch_number(self, step: int) -> int:
+        """Which batch of the data's order the step after `step` steps learns from."""
+        return step + sum(batches for since, batches in self.shifts if since <= step)
+
+
+def directory_of(run: RunDir, step: int) -> Path:
+    """Where the checkpoint of a step lies."""
+    return run.checkpoints / f"step-{step:08d}"
+
+
+def list_checkpoints(run: RunDir) -> list[tuple[int, Path]]:
+    """Steps and directories of the run's complete checkpoints, oldest first."""
+    found = [(int(match[1]), path) for path in run.checkpoints.glob("step-*") if (match := _NAME.fullmatch(path.name))]
+    return sorted(found)
+
+
+def write_state(directory: Path, state: TrainState, hashes: dict[str, str]) -> None:
+    """Write state.json, which makes the shards a checkpoint.
+
+    Args:
+        directory: Of the checkpoint.
+        state: What the run knows.
+        hashes: SHA-256 of every shard, by name.
+    """
+    content = {"format": FORMAT, "version": VERSION, "sha256": hashes, "state": asdict(state)}
+    write_json(directory / "state.json", content | {"state_sha256": sha256_json(content["state"])})
+
+
+def read_header(directory: Path) -> tuple[TrainState, dict[str, str]]:
+    """What state.json says: the state, and the SHA-256 of every shard by name; the shards are not read.
+
+    Raises:
+        CheckpointError: It is missing, damaged or of another version; names the older checkpoint.
+    """
+    file = directory / "state.json"
+    try:
+        header = json.loads(file.read_text(encoding="utf-8"))
+        form, version = header["format"], header["version"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise CheckpointError(f"{file}: is missing or damaged", hint=older_checkpoint(directory)) from None
+    if (form, version) != (FORMAT, VERSION):
+        raise CheckpointError(
+            f"{directory}: is {form!r} version {version!r}, this version of Puna reads {FORMAT!r} {VERSION}"
+        )
+    try:
+        hashes = TypeAdapter(dict[str, str]).validate_python(header["sha256"])
+        state = TypeAdapter(TrainState).validate_python(header["state"])
+        if hashes and sha256_json(header["state"]) == header["state_sha256"]:
+            return state, hashes
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise CheckpointError(f"{file}: is missing or damaged", hint=older_checkpoint(directory))
+
+
+def older_checkpoint(directory: Path) -> str:
+    """The hint of an error about a checkpoint: what there is instead of it."""
+    run = RunDir(directory.parent.parent)
+    older = [step for step, path in list_checkpoints(run) if path.name < directory.name]
+    if not older:
+        return "there is no older checkpoint; start again with --force"
+    return f"delete {directory} to go on from the older checkpoint of step {older[-1]}"

@@ -1,0 +1,79 @@
+"""`state.json` of a checkpoint: read back as it was written, and refused in a sentence where it was not."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from puna.core.errors import CheckpointError
+from puna.core.layout import RunDir
+from puna.core.schema.train_state import TrainState, directory_of, list_checkpoints, read_header, write_state
+
+HASHES = {"shard-00001.safetensors": "0" * 64}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    return RunDir(tmp_path / "run")
+
+
+def written(run: RunDir, step: int, **fields: object) -> Path:
+    directory = directory_of(run, step)
+    directory.mkdir(parents=True)
+    write_state(directory, TrainState(step=step, **fields), HASHES)
+    return directory
+
+
+def test_what_is_read_is_what_was_written(run: RunDir):
+    state = {"shifts": [(2, 1)], "train_seconds": 0.1, "history": [[1.5, 2.0]], "recipe": {"name": "tiny"}}
+    directory = written(run, 5, **state)
+    assert read_header(directory) == (TrainState(step=5, **state), HASHES)
+
+
+def test_batches_after_a_rollback_are_passed_over():
+    state = TrainState(shifts=[(10, 5), (20, 2)])
+    assert [state.batch_number(step) for step in (0, 9, 10, 19, 20, 30)] == [0, 9, 15, 24, 27, 37]
+
+
+def test_only_complete_checkpoints_are_listed_oldest_first(run: RunDir):
+    for name in ("step-00000010", "step-00000005", "step-00000015.tmp", "other"):
+        (run.checkpoints / name).mkdir(parents=True)
+    assert list_checkpoints(run) == [(5, directory_of(run, 5)), (10, directory_of(run, 10))]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "", "{", "[]", '{"format": "puna-checkpoint"}',
+        '{"format": "puna-checkpoint", "version": 2, "sha256": {"a": "b"}, "state": {"step": "five"}}',
+        '{"format": "puna-checkpoint", "version": 2, "sha256": {}, "state": {}}',
+        '{"format": "puna-checkpoint", "version": 2, "sha256": [], "state": []}',
+    ],
+)  # fmt: skip
+def test_damaged_state_is_refused_and_the_older_checkpoint_offered(run: RunDir, content: str):
+    directory = written(run, 5)
+    (directory / "state.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"state\.json: is missing or damaged") as caught:
+        read_header(directory)
+    assert caught.value.hint == "there is no older checkpoint; start again with --force"
+    written(run, 4)
+    with pytest.raises(CheckpointError) as caught:
+        read_header(directory)
+    assert caught.value.hint == f"delete {directory} to go on from the older checkpoint of step 4"
+
+
+def test_state_that_was_changed_is_refused(run: RunDir):
+    directory = written(run, 1)
+    header = json.loads((directory / "state.json").read_text())
+    header["state"]["step"] = 2
+    (directory / "state.json").write_text(json.dumps(header))
+    with pytest.raises(CheckpointError, match=r"state\.json: is missing or damaged"):
+        read_header(directory)
+
+
+def test_state_of_another_version_is_refused(run: RunDir):
+    directory = written(run, 1)
+    header = json.loads((directory / "state.json").read_text()) | {"version": 99}
+    (directory / "state.json").write_text(json.dumps(header))
+    with pytest.raises(CheckpointError, match="version 99"):
+        read_header(directory)
