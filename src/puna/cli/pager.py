@@ -13,9 +13,8 @@ from rich.layout import Layout
 from rich.panel import Panel
 from rich.text import Text
 
-from puna.cli.inspect import about, missing_text
 from puna.data.document import Dropped
-from puna.data.inspect import Cursor, Inspection, Kept, without_controls
+from puna.data.inspect import Cursor, Inspection, Kept, about, missing_text, without_controls
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

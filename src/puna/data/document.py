@@ -18,6 +18,14 @@ TOO_LARGE = "too_large"
 """Larger than `data.max_document_bytes`."""
 DUPLICATE = "duplicate"
 """Its text is that of a document which was kept."""
+NEAR = "near_duplicate"
+"""It nearly equals a document which was kept."""
+CONTAINED = "contained"
+"""A document which was kept holds most of it."""
+READER_FAILED = "reader.failed"
+"""The reader met something in the record that it does not know how to handle; `detail` has its error."""
+RULE_FAILED = "rule.failed"
+"""The same of a rule and a document."""
 
 
 @dataclass(frozen=True, slots=True)

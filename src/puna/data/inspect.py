@@ -13,6 +13,7 @@ from puna.data.card.steps import dropped_documents
 from puna.data.document import Document, Dropped
 from puna.data.document_files import read_lines
 from puna.data.documents import documents_files, documents_of, documents_record
+from puna.data.reasons import explain
 from puna.shards.format import REBUILD
 from puna.shards.split import HELDOUT, TRAIN
 
@@ -158,6 +159,23 @@ class Cursor(Generic[Row]):
         self._rows: Iterator[Row] = iter(self._make())
         self._next = 0
         self._seen: deque[Row] = deque(maxlen=_REMEMBERED)
+
+
+def about(row: Kept | Dropped) -> list[str]:
+    """What is known of a document beside its text, or why it is not in the build, line by line."""
+    if not isinstance(row, Kept):
+        return [f"{row.reason}: {explain(row.reason)}"] + ([" ".join(row.detail.split())] if row.detail else [])
+    document = row.document
+    scores = [f"{name} {score:.3g}" for name, score in document.scores.items()]
+    facts = [document.language, document.date, document.licence, document.url, *scores]
+    return [" ".join(line.split()) for line in (document.origin, " · ".join(fact for fact in facts if fact)) if line]
+
+
+def missing_text(keeps_text: bool) -> str:
+    """Why a dropped document has no text here."""
+    if keeps_text:
+        return "(There was no text to keep.)"
+    return "(The build has not kept the texts of dropped documents: build with data.keep_dropped = true.)"
 
 
 def without_controls(text: str) -> str:

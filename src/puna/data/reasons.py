@@ -2,9 +2,18 @@
 
 from importlib import import_module
 
-from puna.data.document import BINARY, DUPLICATE, EMPTY, INVALID_UTF8, TOO_LARGE, UNREADABLE
-from puna.data.stages.cleaning import FAILED, RULE_FAILED
-from puna.data.stages.duplicates import CONTAINED, NEAR
+from puna.data.document import (
+    BINARY,
+    CONTAINED,
+    DUPLICATE,
+    EMPTY,
+    INVALID_UTF8,
+    NEAR,
+    READER_FAILED,
+    RULE_FAILED,
+    TOO_LARGE,
+    UNREADABLE,
+)  # fmt: skip
 
 UNKNOWN = "This version of Puna does not know the reason."
 
@@ -17,8 +26,8 @@ _COMMON = {
     DUPLICATE: "Its text equals that of a document which was kept.",
     NEAR: "Its text nearly equals that of a document which was kept, as estimated by MinHash (Broder 1997).",
     CONTAINED: "A document which was kept holds most of it (LLaMA, section 2.1: more than 90 % content overlap).",
-    FAILED: "The reader met something in the record that it does not know how to handle, which is a defect of Puna.",
-    RULE_FAILED: "A rule met something in the document that it cannot handle, which is a defect of Puna.",
+    READER_FAILED: "The reader met something in the record that it cannot handle, which is a defect of the reader.",
+    RULE_FAILED: "A rule met something in the document that it cannot handle, which is a defect of the rule.",
 }
 """Reasons that belong to no one format and no one rule."""
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from puna.config.data import Source
 from puna.core.errors import DataError
-from puna.data.input.sources import list_files, locate, matching_files
+from puna.data.input.sources import largest_sites, list_files, locate, matching_files
 from puna.data.input_file import InputFile
 
 NAMES = ["a", "b", "ab", "a.py", "b.py", "a1.txt", "[x]", "x y"]
@@ -212,3 +212,10 @@ def test_patterns_that_match_nothing_are_named(tmp_path: Path):
 def test_a_pattern_with_a_backward_range_is_refused(tmp_path: Path):
     with pytest.raises(DataError, match=r"source 'shelf': '\[z-a\]\.txt' is no pattern: bad character range"):
         _matching(tmp_path, "[z-a].txt")
+
+
+def test_the_largest_sites_are_chosen_by_their_size_as_a_number():
+    files = [InputFile(name, name, size, "") for name, size in [("a", 9), ("b", 100), ("c", 10), ("d", 100), ("e", 20)]]
+    assert [file.name for file in largest_sites(files, 3)] == ["b", "d", "e"]
+    assert largest_sites(files, 0) == files
+    assert largest_sites(files, 28) == files

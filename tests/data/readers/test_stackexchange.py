@@ -15,7 +15,7 @@ from puna.config.data import Source
 from puna.core.errors import StorageError
 from puna.data.document import EMPTY, TOO_LARGE, UNREADABLE, Document, Dropped, Raw
 from puna.data.input_file import InputFile
-from puna.data.readers.stackexchange import BROKEN, ORPHAN, OTHER, REASONS, StackExchangeReader, largest_sites, site_of
+from puna.data.readers.stackexchange import BROKEN, ORPHAN, OTHER, REASONS, StackExchangeReader, site_of
 
 SOURCE = Source(path="x", include=["*"], format="stackexchange", heldout_fraction=0.1)
 
@@ -232,13 +232,6 @@ def test_no_bytes_make_the_records_raise(tmp_path_factory, noise, place):
 )
 def test_the_site_is_told_by_the_names(name, url, site):
     assert site_of(InputFile(url, name, 1, "")) == site
-
-
-def test_the_largest_sites_are_chosen_by_their_size_as_a_number():
-    files = [InputFile(name, name, size, "") for name, size in [("a", 9), ("b", 100), ("c", 10), ("d", 100), ("e", 20)]]
-    assert [file.name for file in largest_sites(files, 3)] == ["b", "d", "e"]
-    assert largest_sites(files, 0) == files
-    assert largest_sites(files, 28) == files
 
 
 def test_the_real_dump_gives_every_question_with_its_answers(real):

@@ -14,7 +14,7 @@ from puna.config.rules import C4Rules
 from puna.core.errors import DataError
 from puna.data.document import Document, Dropped
 from puna.data.rules.c4 import C4, REASONS, BadWords
-from puna.data.text.statistics import CLOSERS
+from puna.data.text.kernel_constants import CLOSERS
 
 GOOD = "One two three. One two three! Is it one two three? Yes."
 FIVE = f"{GOOD}\nThis is the last one."

@@ -1,4 +1,5 @@
-from puna.data.tasks.counts import add, add_text, total
+from puna.data.document import Document
+from puna.data.tasks.counts import add, add_text, add_verdict, total
 
 
 def test_leaves_add_up_and_tables_are_made_where_they_are_missing():
@@ -25,3 +26,9 @@ def test_the_sum_of_tables_has_all_leaves_and_changes_none_of_its_parts():
     assert total([first, second]) == {"a": {"x": 5, "y": 3}, "b": 2, "c": {"z": 5}}
     assert first == {"a": {"x": 1}, "b": 2}
     assert total([]) == {}
+
+
+def test_bytes_are_those_of_utf8():
+    counts: dict = {}
+    add_verdict(counts, "read", Document("web", "a", "é", "o"))
+    assert counts == {"steps": {"read": {"kept": {"documents": 1, "bytes": 2}}}}

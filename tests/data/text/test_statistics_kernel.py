@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from puna.data.text.statistics import STOP_WORDS
+from puna.data.text.kernel_constants import STOP_WORDS
 from puna.data.text.statistics_kernel import count_lines, scan_text, stop_bit
 from puna.data.text.words import tables
 

@@ -13,11 +13,11 @@ from puna.config.section import Section
 from puna.core.files import sha256_json
 from puna.core.layout import DataDir
 from puna.core.records import commit
-from puna.data.card.steps import NOT_STATED, NOT_TOLD, dropped_documents, duplicates, largest, steps_of, years
+from puna.data.card.steps import dropped_documents, duplicates, largest, steps_of, years
 from puna.data.document_files import read_lines
 from puna.data.documents import documents_files
 from puna.data.reasons import explain
-from puna.data.tasks.counts import Counts
+from puna.data.tasks.counts import NOT_STATED, NOT_TOLD, Counts
 from puna.shards.shards import TokenShards
 from puna.shards.split import HELDOUT, TRAIN
 from puna.tokenizer.tokenizer import Tokenizer

@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from puna.data.stages.cleaning import FAILED, RULE_FAILED
-from puna.data.stages.duplicates import CONTAINED, NEAR
+from puna.data.document import CONTAINED, NEAR, READER_FAILED, RULE_FAILED
 
 MANY_EPOCHS = 4
 """Repeating data up to four times costs next to nothing; more is worth less (Muennighoff et al. 2023, figure 1)."""
@@ -29,7 +28,7 @@ def warnings(card: dict[str, Any]) -> list[str]:
             )
         if unlicensed := _without_licence(source):
             found.append(f"{source['name']} has {_count(unlicensed, 'document')} whose licence nobody has stated.")
-        for reason, what in ((FAILED, "the reader"), (RULE_FAILED, "a rule")):
+        for reason, what in ((READER_FAILED, "the reader"), (RULE_FAILED, "a rule")):
             if failed := source["dropped"].get(reason):
                 lost = _count(failed, "record")
                 found.append(f"{source['name']} lost {lost} to a defect of {what} (`{reason}`): see what is dropped.")

@@ -18,10 +18,8 @@ from puna.data.card.blocks import (
     value,
 )
 from puna.data.card.notes import MANY_EPOCHS, unknowns, warnings
-from puna.data.document import DUPLICATE
-from puna.data.stages.cleaning import READ
-from puna.data.stages.duplicates import CONTAINED, NEAR
-from puna.data.stages.finish import DEDUP
+from puna.data.document import CONTAINED, DUPLICATE, NEAR
+from puna.data.tasks.counts import DEDUP, NOT_STATED, NOT_TOLD, READ
 
 _ROWS = 8
 """Languages or licences of a source that a page shows."""
@@ -228,7 +226,7 @@ def _evaluation_sets(card: dict[str, Any]) -> list[Block]:
 
 def _described(card: dict[str, Any]) -> list[Block]:
     tables: list[Block] = []
-    for field, name, unknown in (("languages", "language", "not told"), ("licences", "licence", "not stated")):
+    for field, name, unknown in (("languages", "language", NOT_TOLD), ("licences", "licence", NOT_STATED)):
         rows = [row for source in card["sources"] for row in _frequent(source, field, unknown)]
         tables.append(Table(f"By {name}", ["source", name, "documents", "text", "of the text"], 2, rows))
     rows = [_time(source) for source in card["sources"]]

@@ -18,8 +18,6 @@ from puna.core.errors import DataError
 from puna.data.input_file import InputFile
 from puna.data.numbers import MOST_FILES
 
-_WILDCARDS = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-
 
 def list_files(name: str, source: Source) -> list[InputFile]:
     """The files of a source, in the order of their names.
@@ -40,10 +38,21 @@ def list_files(name: str, source: Source) -> list[InputFile]:
             hint="pack them into archives, which are read as they are",
         )
     if source.sites:
-        from puna.data.readers.stackexchange import largest_sites
-
         files = largest_sites(files, source.sites)
     return files
+
+
+def largest_sites(files: list[InputFile], sites: int) -> list[InputFile]:
+    """The files of so many sites, the largest by bytes, in the order in which they were given; 0 takes all.
+
+    Args:
+        files: One per site, all compressed in the same way or not at all, or their sizes do not compare.
+        sites: How many to take. LLaMA (section 2.1): 28.
+    """
+    if not sites:
+        return files
+    chosen = {file.name for file in sorted(files, key=lambda file: (-file.size, file.name))[:sites]}
+    return [file for file in files if file.name in chosen]
 
 
 def _local_files(name: str, root: Path, source: Source) -> list[InputFile]:

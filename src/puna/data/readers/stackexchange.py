@@ -280,16 +280,3 @@ def _domain(site: str) -> str:
     if own:
         return ".".join([*(["meta"] if "meta" in labels else []), *names[:-1], own])
     return ".".join([*names, *(["meta"] if "meta" in labels else []), "stackexchange.com"])
-
-
-def largest_sites(files: list[InputFile], sites: int) -> list[InputFile]:
-    """The files of so many sites, the largest by bytes, in the order in which they were given; 0 takes all.
-
-    Args:
-        files: One per site, all compressed in the same way or not at all, or their sizes do not compare.
-        sites: How many to take. LLaMA (section 2.1): 28.
-    """
-    if not sites:
-        return files
-    chosen = {file.name for file in sorted(files, key=lambda file: (-file.size, file.name))[:sites]}
-    return [file for file in files if file.name in chosen]

@@ -17,7 +17,8 @@ from pathlib import Path
 from puna.config.rules import C4Rules
 from puna.core.errors import DataError
 from puna.data.document import EMPTY, Document, Dropped
-from puna.data.text.statistics import ELLIPSIS, LONG_WORD, TERMINAL, statistics
+from puna.data.text.kernel_constants import ELLIPSIS, LONG_WORD, TERMINAL
+from puna.data.text.statistics import statistics
 from puna.data.text.words import is_unspaced
 
 CURLY_BRACKET, LOREM_IPSUM = "c4.curly_bracket", "c4.lorem_ipsum"

@@ -6,7 +6,8 @@ their case and the punctuation at them, and not in documents that are known to b
 
 from puna.config.rules import GopherQualityRules
 from puna.data.document import Document, Dropped
-from puna.data.text.statistics import STOP_WORDS, Statistics, statistics
+from puna.data.text.kernel_constants import STOP_WORDS
+from puna.data.text.statistics import Statistics, statistics
 
 FEW_WORDS, MANY_WORDS = "gopher-quality.few_words", "gopher-quality.many_words"
 SHORT_WORDS, LONG_WORDS = "gopher-quality.short_words", "gopher-quality.long_words"

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from puna.config.data import DataConfig
+from puna.data.document import NEAR
 from puna.data.stages.components import Components, component_stages
-from puna.data.stages.duplicates import NEAR, Cleaned, Contained, Exact, Keys, Near, Shared, read_task
+from puna.data.stages.duplicates import Cleaned, Contained, Exact, Keys, Near, Shared, read_task
 from puna.data.tasks.task import Task
 
 Found = Exact | Components | Contained

@@ -19,7 +19,7 @@ from puna.data.dedup.containment import SHARED, SHINGLE, contained, sampled_shin
 from puna.data.dedup.edges import BAND, bucket_edges
 from puna.data.dedup.exact import EXACT, duplicates, text_key
 from puna.data.dedup.shuffle import Rows
-from puna.data.document import DUPLICATE
+from puna.data.document import CONTAINED, DUPLICATE
 from puna.data.document_files import read_numbered
 from puna.data.stages.lines import Clean
 from puna.data.stages.pairs import read_pairs, write_both_ways, write_pairs
@@ -35,8 +35,6 @@ Cleaned = Read | Clean
 
 _JOIN_DOCUMENTS = 4096
 """Documents whose keys become one array: a million small arrays would take longer to write than to make."""
-NEAR, CONTAINED = "near_duplicate", "contained"
-"""Why a document goes: it nearly equals one that stays; one that stays holds most of it."""
 
 
 def read_task(task: Cleaned) -> Read:

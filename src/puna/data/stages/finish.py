@@ -9,18 +9,15 @@ from puna.config.data import Source
 from puna.data.document import Document, Dropped
 from puna.data.document_files import LinesWriter, document_fields, dropped_fields, read_lines, read_numbered
 from puna.data.numbers import LAST_RECORD, document_number, place_of
-from puna.data.stages.cleaning import count
 from puna.data.stages.dedup import Found
 from puna.data.stages.duplicates import Cleaned, read_task
 from puna.data.stages.pairs import pairs_between, read_pairs
 from puna.data.stages.read import Read
 from puna.data.tasks.chunks import DROPPED, KEPT, REPORT, chunk_files
-from puna.data.tasks.counts import Counts, add_text, total
+from puna.data.tasks.counts import DEDUP, NOT_STATED, NOT_TOLD, Counts, add_text, add_verdict, total
 from puna.data.tasks.task import Progress, Task, fingerprint_of
 from puna.shards.split import HELDOUT, SPLITS, TRAIN
 
-DEDUP = "dedup"
-"""The name of the step in the figures."""
 FILES = {split: f"{split}.jsonl.zst" for split in SPLITS}
 DROPPED_FILE, REPORT_FILE = "dropped.jsonl.zst", "report.jsonl.zst"
 
@@ -77,7 +74,7 @@ class Finish(Task):
             for name in names:
                 for numbered in read_numbered(self.cleaned.checked(name), self.name):
                     verdict = self._verdict(numbered.number, numbered.document, duplicates)
-                    count(counts, DEDUP, verdict)
+                    add_verdict(counts, DEDUP, verdict)
                     if isinstance(verdict, Dropped):
                         dropped.write(dropped_fields(verdict, with_text=keep_text))
                     else:
@@ -132,8 +129,8 @@ def _describe(counts: Counts, split: str, document: Document, source: Source) ->
     size = len(document.text.encode())
     for path in (
         [split],
-        ["languages", document.language or "not told"],
-        ["licences", document.licence or source.licence or "not stated"],
-        ["years", document.date[:4] or "not told"],
+        ["languages", document.language or NOT_TOLD],
+        ["licences", document.licence or source.licence or NOT_STATED],
+        ["years", document.date[:4] or NOT_TOLD],
     ):
         add_text(counts, path, size)

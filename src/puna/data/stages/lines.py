@@ -16,10 +16,10 @@ from puna.config.rules import RuleName
 from puna.core.files import write_bytes
 from puna.data.document import Document, Dropped
 from puna.data.document_files import read_numbered
-from puna.data.stages.cleaning import Chain, count
+from puna.data.stages.cleaning import Chain
 from puna.data.stages.read import LINES, Read
 from puna.data.tasks.chunks import KEPT, Chunk, chunk_files, finished_chunks
-from puna.data.tasks.counts import Counts, total
+from puna.data.tasks.counts import Counts, add_verdict, total
 from puna.data.tasks.rows import HASH, is_among, mapped, partition_of, read_rows
 from puna.data.tasks.task import Progress, Task, fingerprint_of
 
@@ -119,7 +119,7 @@ class Clean(Task):
                     for numbered in read_numbered(self.read.checked(name), self.read.name):
                         duplicated = _found(partitions, line_hashes(numbered.document.text))
                         verdict = remove_lines(numbered.document, duplicated, min_chars)
-                        count(chunk.counts, LINES, verdict)
+                        add_verdict(chunk.counts, LINES, verdict)
                         if isinstance(verdict, Document):
                             verdict = chain(verdict, chunk.counts)
                         if isinstance(verdict, Dropped):

@@ -15,13 +15,13 @@ from puna import __version__
 from puna.config.data import DataConfig, Source
 from puna.config.rules import RuleName
 from puna.core.errors import DataError, UserError
-from puna.data.document import Document, Dropped, Raw, Reader
+from puna.data.document import READER_FAILED, Document, Dropped, Raw, Reader
 from puna.data.input_file import InputFile
 from puna.data.numbers import document_number
-from puna.data.stages.cleaning import FAILED, Chain, count, make_reader, read_one
+from puna.data.stages.cleaning import Chain, make_reader, read_one
 from puna.data.stages.rule_inputs import DECONTAMINATE, Table
 from puna.data.tasks.chunks import Chunk, finished_chunks
-from puna.data.tasks.counts import Counts, total
+from puna.data.tasks.counts import Counts, add_verdict, total
 from puna.data.tasks.task import Progress, Task
 from puna.shards.split import is_heldout
 
@@ -145,7 +145,7 @@ class Read(Task):
         except (MemoryError, ImportError, UserError):
             raise
         except Exception as error:
-            yield Dropped(self.name, f"{file.name}#end", FAILED, f"{type(error).__name__}: {error}"[:500])
+            yield Dropped(self.name, f"{file.name}#end", READER_FAILED, f"{type(error).__name__}: {error}"[:500])
         if failures:
             raise DataError(
                 f"{file.url}: could not be read to its end ({type(failures[0]).__name__}: {failures[0]})",
@@ -179,7 +179,7 @@ class _LineRows:
         from puna.data.rules.lines import too_short
 
         if dropped := too_short(document, self._task.data.rules.lines.min_chars):
-            count(counts, LINES, dropped)
+            add_verdict(counts, LINES, dropped)
             return dropped
         return document
 

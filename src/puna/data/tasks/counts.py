@@ -3,8 +3,16 @@
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
+from puna.data.document import Document, Dropped
+
 Counts: TypeAlias = dict[str, Any]
 """Tables within tables; every leaf is a number."""
+
+READ, DEDUP = "read", "dedup"
+"""Names of the first step, from a record to a document, and of the last one, in which duplicates go; those between are
+called as their rules."""
+NOT_TOLD, NOT_STATED = "not told", "not stated"
+"""What the figures call documents without a language or year, and without a licence."""
 
 
 def add(counts: Counts, path: Iterable[str], amount: int) -> None:
@@ -21,6 +29,14 @@ def add_text(counts: Counts, path: Iterable[str], size: int) -> None:
         counts = counts.setdefault(table, {})
     counts["documents"] = counts.get("documents", 0) + 1
     counts["bytes"] = counts.get("bytes", 0) + size
+
+
+def add_verdict(counts: Counts, step: str, verdict: Document | Dropped) -> None:
+    """Add a verdict to the figures of a step: documents and bytes that it lets through, and those that it drops."""
+    text = verdict.text
+    size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    path = ["steps", step, "kept"] if isinstance(verdict, Document) else ["steps", step, "dropped", verdict.reason]
+    add_text(counts, path, size)
 
 
 def total(parts: Iterable[Counts]) -> Counts:

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from puna.data.text.statistics import FIRST
+from puna.data.text.kernel_constants import FIRST
 from puna.data.text.word_kernel import FACTOR_1, finish
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)

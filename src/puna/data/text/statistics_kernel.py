@@ -6,19 +6,23 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from puna.data.text.statistics import (
+from puna.data.text.kernel_constants import (
+    ALONE,
+    BULLET,
     CLOSERS,
     ELLIPSIS,
     FIRST,
+    LETTER,
     LINE,
     LONG_CHARACTERS,
     LONG_WORD,
     QUOTES,
+    REMOVED,
+    SPACE,
     STOP_WORDS,
     TERMINAL,
 )
 from puna.data.text.word_kernel import OFFSET, absorb, decode, finish
-from puna.data.text.words import ALONE, BULLET, LETTER, REMOVED, SPACE
 
 NEWLINE, HASH, STOP, DOTS = ord("\n"), ord("#"), ord("."), ord("\u2026")
 MARKS = tuple(map(ord, ".?!"))

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from puna.data.text.words import ALONE, FNV_OFFSET, FNV_PRIME, MIX_1, MIX_2, REMOVED, SPACE
+from puna.data.text.kernel_constants import ALONE, FNV_OFFSET, FNV_PRIME, MIX_1, MIX_2, REMOVED, SPACE
 
 OFFSET, PRIME = np.uint64(FNV_OFFSET), np.uint64(FNV_PRIME)
 FACTOR_1, FACTOR_2, SHIFT = np.uint64(MIX_1), np.uint64(MIX_2), np.uint64(33)

@@ -22,6 +22,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from puna.data.text.kernel_constants import (
+    ALONE,
+    BULLET,
+    FNV_OFFSET,
+    FNV_PRIME,
+    LETTER,
+    MASK_64,
+    MIX_1,
+    MIX_2,
+    REMOVED,
+    SPACE,
+)  # fmt: skip
+
 _SPACES = (*range(0x09, 0x0E), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000)
 WHITE_SPACE = frozenset(map(chr, _SPACES))
 """Unicode's White_Space; `str.isspace` has U+001C to U+001F besides."""
@@ -44,16 +57,9 @@ UNSPACED = (
 """First and last code points of the scripts written without spaces (Unicode 16, Scripts.txt; Lao with its gaps)."""
 _FIRST_UNSPACED = min(first for first, _ in UNSPACED)
 
-SPACE, REMOVED, ALONE, LETTER, BULLET = 1, 2, 4, 8, 16
-"""Bits of a character's class: White_Space; removed by normalisation; a word of its own; of category L; a bullet."""
-
 BULLETS = "-*\u00b7\u2013\u2022\u2023\u2043\u25a0\u25a1\u25aa\u25ab\u25b6\u25cb\u25cf\u25e6"
 """What begins an entry of a list: hyphen, asterisk, middle dot, en dash; bullets round, triangular and as hyphen;
 squares; a triangle; circles."""
-
-FNV_OFFSET, FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3
-MIX_1, MIX_2 = 0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53
-MASK_64 = 2**64 - 1
 
 
 class Tables(NamedTuple):
