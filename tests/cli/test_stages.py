@@ -69,7 +69,7 @@ def test_byte_level_recipe_goes_from_data_to_text(tiny_toml: Path, tmp_path: Pat
     assert int((ids == 0).sum()) == shards.documents
     validations = [line for line in read_metrics(run.metrics) if line["kind"] == "validation"]
     assert 0 < validations[-1]["bits_per_byte"]["prose"] < validations[0]["bits_per_byte"]["prose"] < 8
-    model, _ = load_model(run.model)
+    model = load_model(run.model).model
     options = {"max_tokens": 8, "temperature": 0.8, "top_p": 0.9, "seed": 0}
     assert generate_text(model, tokenizer, "The people", **options)
     assert generate_text(model, tokenizer, "", **options)

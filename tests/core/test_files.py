@@ -17,10 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from puna.core import files
-from puna.core.errors import StorageError
+from puna.core.errors import ConfigError, DataError, StorageError
 from puna.core.files import (
     atomic_directory,
     atomic_file,
+    read_text,
     remove,
     sha256_bytes,
     sha256_file,
@@ -410,3 +411,19 @@ def test_hashes_agree_with_hashlib(tmp_path_factory: pytest.TempPathFactory, con
 def test_fingerprint_of_json_does_not_depend_on_the_order_of_keys(table: dict[str, list[object]]) -> None:
     assert sha256_json(table) == sha256_json(dict(reversed(table.items())))
     assert sha256_json(table) != sha256_json({**table, "one more" + "".join(table): []})
+
+
+def test_text_that_cannot_be_read_is_the_callers_error_in_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "text"
+    with pytest.raises(DataError, match=r"text: cannot be read: No such file or directory$"):
+        read_text(file, DataError)
+    file.write_bytes(b"a\xe9b")
+    with pytest.raises(ConfigError, match=r"text: is not UTF-8 text: invalid continuation byte at byte 1$"):
+        read_text(file, lambda sentence: ConfigError([sentence]))
+
+
+def test_text_is_read_to_the_characters_asked_for_and_keeps_its_line_ends_where_wanted(tmp_path: Path) -> None:
+    (tmp_path / "text").write_bytes("é\r\nb".encode())
+    assert read_text(tmp_path / "text", DataError) == "é\nb"
+    assert read_text(tmp_path / "text", DataError, newline="") == "é\r\nb"
+    assert read_text(tmp_path / "text", DataError, most_characters=1) == "é"

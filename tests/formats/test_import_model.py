@@ -33,7 +33,7 @@ def hf(source: Callable[..., Any], tokenizer: Tokenizer, tmp_path: Path) -> Path
 
 def test_the_model_talks_and_knows_where_it_came_from(hf: Path, tmp_path: Path, source: Callable[..., Any]) -> None:
     import_model(hf, tmp_path / "model", Hints())
-    model, _ = load_model(tmp_path / "model")
+    model = load_model(tmp_path / "model").model
     for name, tensor in source(dtype=torch.bfloat16).tensors.items():
         assert torch.equal(model.get_parameter(name), tensor)
     tokenizer = load_tokenizer(tmp_path / "model")
@@ -86,7 +86,7 @@ def test_the_dtype_stays_or_is_the_one_asked_for(
     hf: Path, tmp_path: Path, dtype: str | None, expected: torch.dtype
 ) -> None:
     import_model(hf, tmp_path / "model", Hints(), dtype=dtype)
-    assert {p.dtype for p in load_model(tmp_path / "model")[0].parameters()} == {expected}
+    assert {p.dtype for p in load_model(tmp_path / "model").model.parameters()} == {expected}
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("BF16", torch.bfloat16), ("Q8_0", torch.float32)])
@@ -98,7 +98,7 @@ def test_a_gguf_files_float32_gains_do_not_widen_the_model_and_quantized_weights
     write_gguf(model, tokenizer, tmp_path / "gguf", file_type=kind)
     (file,) = (tmp_path / "gguf").glob("*.gguf")
     import_model(file, tmp_path / "model", Hints())
-    loaded = load_model(tmp_path / "model")[0]
+    loaded = load_model(tmp_path / "model").model
     assert {p.dtype for p in loaded.parameters()} == {expected}
     if kind == "BF16":
         assert all(torch.equal(loaded.get_parameter(name), tensor) for name, tensor in model.tensors.items())

@@ -42,8 +42,8 @@ def test_what_it_writes_is_a_model_of_puna(
     model = source(dtype=dtype, tie_embeddings=tied, head_dim=12)
     write_native(model, tokenizer, tmp_path, inputs={"x": "hash"}, results={"format": "memory"})
     check_files(tmp_path)
-    loaded, config = load_model(tmp_path)
-    assert config == model.config
+    loaded = load_model(tmp_path).model
+    assert loaded.config == model.config
     for name, tensor in model.tensors.items():
         assert torch.equal(loaded.get_parameter(name), tensor)
         assert loaded.get_parameter(name).dtype == dtype
@@ -57,7 +57,7 @@ def test_a_model_may_have_no_tokenizer(source: Callable[..., Any], tmp_path: Pat
     write_native(source(), None, tmp_path, inputs={}, results={})
     check_files(tmp_path)
     assert open_native(tmp_path, Hints()).tokenizer() is None
-    load_model(tmp_path)
+    assert load_model(tmp_path).tokenizer is None
 
 
 @ONE_MODEL

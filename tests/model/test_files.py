@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 
 from puna.config.recipe import ModelConfig
 from puna.core.errors import CheckpointError, StorageError, UserError
-from puna.core.files import sha256_file
+from puna.core.files import sha256_bytes, sha256_file
 from puna.core.records import read_record
-from puna.model.files import load_model, read_config, resolve_model, save_model
+from puna.model.files import load_model, load_weights, read_config, resolve_model, save_model
 from puna.model.init import init_weights
 from puna.model.llama import Llama
 from puna.tokenizer.load import load_tokenizer
@@ -52,8 +52,8 @@ def refusal(directory: Path) -> str:
 def test_saved_model_comes_back_bit_by_bit(tmp_path: Path, tokenizer: Tokenizer, tied: bool) -> None:
     model = build(tie_embeddings=tied)
     outputs = save_model(model, tmp_path / "m", tokenizer=tokenizer, inputs={})
-    loaded, config = load_model(tmp_path / "m")
-    assert config == model.config
+    loaded = load_model(tmp_path / "m").model
+    assert loaded.config == model.config
     for (name, expected), (again, parameter) in zip(model.named_parameters(), loaded.named_parameters(), strict=True):
         assert (name, expected.dtype) == (again, parameter.dtype)
         assert torch.equal(expected, parameter), name
@@ -70,8 +70,8 @@ def test_every_option_of_the_model_comes_back(tmp_path: Path, tokenizer: Tokeniz
     scaling = {"kind": "llama3", "factor": 8.0, "original_context": 8}
     model = build(norm="layer", qk_norm=True, rope_scaling=scaling, init="openlm")
     save_model(model, tmp_path / "m", tokenizer=tokenizer, inputs={})
-    loaded, config = load_model(tmp_path / "m")
-    assert config == model.config
+    loaded = load_model(tmp_path / "m").model
+    assert loaded.config == model.config
     tokens_BT = torch.arange(16)[None]
     assert torch.equal(model(tokens_BT), loaded(tokens_BT))
     assert "layers.1.attention.q_norm.weight" in load_file(tmp_path / "m" / "model.safetensors")
@@ -79,14 +79,14 @@ def test_every_option_of_the_model_comes_back(tmp_path: Path, tokenizer: Tokeniz
 
 def test_model_written_before_these_options_still_loads(saved: Path) -> None:
     path = saved / "model.toml"
-    before = load_model(saved)[0]
+    before = load_model(saved).model
     new = ("norm = ", "qk_norm = ", "init = ")
     lines = [line for line in path.read_text().splitlines() if not line.startswith(new)]
     assert len(lines) == len(path.read_text().splitlines()) - len(new)
     path.write_text("\n".join(lines))
     sign_again(saved)
-    loaded, config = load_model(saved)
-    assert config == before.config
+    loaded = load_model(saved).model
+    assert loaded.config == before.config
     assert torch.equal(loaded.output.weight, before.output.weight)
 
 
@@ -95,20 +95,129 @@ def test_directory_holds_tokenizer_and_record(saved: Path, tokenizer: Tokenizer)
     record = read_record(saved / "record.json")
     assert record is not None
     assert (record["stage"], record["inputs"]) == ("model", {"data": "hash"})
+    loaded = load_model(saved)
+    assert (loaded.record, loaded.directory) == (record, saved)
+    assert loaded.require_tokenizer().sha256 == tokenizer.sha256
     assert sorted(path.name for path in saved.parent.iterdir()) == ["model"]
+
+
+def test_chat_template_comes_with_the_model_as_it_is(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    template = "{{ a }}\r\n\u00e9\n"
+    outputs = save_model(build(), tmp_path / "m", tokenizer=tokenizer, inputs={}, chat_template=template)
+    assert load_model(tmp_path / "m").chat_template == template
+    assert outputs["chat_template.jinja"] == sha256_bytes(template.encode())
+    save_model(build(), tmp_path / "m", tokenizer=tokenizer, inputs={})
+    assert load_model(tmp_path / "m").chat_template is None
+
+
+def test_model_without_a_tokenizer_loads_and_says_what_to_do_when_one_is_needed(tmp_path: Path) -> None:
+    save_model(build(), tmp_path / "m", tokenizer=None, inputs={})
+    loaded = load_model(tmp_path / "m")
+    assert loaded.tokenizer is None
+    with pytest.raises(CheckpointError, match="has no tokenizer") as caught:
+        loaded.require_tokenizer()
+    assert "--tokenizer" in caught.value.hint
+
+
+def split_in_two(directory: Path) -> None:
+    """Put the weights into two files with an index, as Hugging Face's models have them, and sign the record."""
+    weights = load_file(directory / "model.safetensors")
+    (directory / "model.safetensors").unlink()
+    names = sorted(weights)
+    index = {}
+    for number, part in enumerate((names[: len(names) // 2], names[len(names) // 2 :])):
+        index |= dict.fromkeys(part, f"part-{number}.safetensors")
+        save_file({name: weights[name] for name in part}, directory / f"part-{number}.safetensors")
+    (directory / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    record = json.loads((directory / "record.json").read_text())
+    files = sorted(path for path in directory.iterdir() if path.name != "record.json")
+    record["outputs"] = {path.name: sha256_file(path) for path in files}
+    (directory / "record.json").write_text(json.dumps(record))
+
+
+def test_weights_in_several_files_are_the_same_model(saved: Path) -> None:
+    expected = load_model(saved).model.state_dict()
+    split_in_two(saved)
+    found = load_model(saved).model.state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+    (saved / "part-1.safetensors").unlink()
+    assert refusal(saved) == f"{saved / 'part-1.safetensors'}: is missing"
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("several", [False, True])
+def test_model_is_filled_with_the_weights_of_a_directory(tmp_path: Path, tied: bool, several: bool) -> None:
+    expected = build(tie_embeddings=tied)
+    save_model(expected, tmp_path / "m", tokenizer=None, inputs={})
+    if several:
+        split_in_two(tmp_path / "m")
+    model = Llama(expected.config)
+    init_weights(model, 1)
+    assert load_weights(model, tmp_path / "m") == []
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, expected.get_parameter(name)), name
+
+
+def test_filled_weights_are_rounded_to_the_models_dtype(saved: Path) -> None:
+    model = build().bfloat16()
+    init_weights(model, 1)
+    load_weights(model, saved)
+    for name, parameter in load_model(saved).model.named_parameters():
+        assert torch.equal(model.get_parameter(name), parameter.bfloat16())
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"n_heads": 2, "head_dim": 16, "n_kv_heads": 1}, "n_heads = 4, not 2, n_kv_heads = 2, not 1, head_dim = 8"),
+        ({"norm": "layer"}, "norm = 'rms', not 'layer'"),
+        ({"vocab_size": 600}, "vocab_size = 512, not 600"),
+    ],
+)
+def test_weights_of_another_decoder_are_refused_though_shapes_may_agree(
+    saved: Path, changes: dict[str, object], expected: str
+) -> None:
+    with pytest.raises(CheckpointError, match="is of another decoder") as caught:
+        load_weights(build(**changes), saved)
+    assert expected in caught.value.message
+
+
+def test_positions_may_differ_and_are_told(saved: Path) -> None:
+    assert load_weights(build(context=64, init_std=0.1), saved) == []
+    assert load_weights(build(rope_theta=5e5), saved) == ["rope_theta = 10000.0, not 500000.0"]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda w: w.pop("norm.weight"), "lacks 1 tensors, the first is norm.weight"),
+        (lambda w: w.update({"norm.weight": torch.ones(3)}), "norm.weight is [3], but model.toml makes it [32]"),
+        (lambda w: w.update({"norm.weight": torch.ones(32).double()}), "norm.weight is F64, expected one of F32"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_before_any_is_changed(
+    saved: Path, change: Callable[[dict[str, torch.Tensor]], object], expected: str
+) -> None:
+    change_weights(change)(saved)
+    model = build()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(CheckpointError) as caught:
+        load_weights(model, saved)
+    assert expected in caught.value.message
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
 def test_bfloat16_model_stays_bfloat16(tmp_path: Path, tokenizer: Tokenizer) -> None:
     model = build().bfloat16()
     save_model(model, tmp_path / "m", tokenizer=tokenizer, inputs={})
-    loaded, _ = load_model(tmp_path / "m")
+    loaded = load_model(tmp_path / "m").model
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), loaded.parameters(), strict=True))
     assert loaded.norm.weight.dtype == torch.bfloat16
 
 
 def test_loaded_weights_can_be_trained_without_touching_the_file(saved: Path) -> None:
     before = sha256_file(saved / "model.safetensors")
-    model, _ = load_model(saved)
+    model = load_model(saved).model
     assert all(parameter.requires_grad for parameter in model.parameters())
     with torch.no_grad():
         for parameter in model.parameters():
@@ -159,7 +268,7 @@ def change_text(name: str, old: str, new: str) -> Callable[[Path], None]:
             change_weights(lambda w: w.update({"layers.1.attention.wk.weight": torch.ones(8, 32)})),
             "layers.1.attention.wk.weight is [8, 32], but model.toml makes it [16, 32]",
         ),
-        (lambda d: (d / "model.safetensors").write_bytes(b"nothing"), "is no readable safetensors file"),
+        (lambda d: (d / "model.safetensors").write_bytes(b"nothing"), "is not a readable safetensors file"),
         (change_text("model.toml", "version = 1", "version = 2"), "version 2, this version of Puna reads"),
         (change_text("model.toml", "puna-model", "other"), "is 'other' version 1"),
         (change_text("model.toml", "[model]", "[modell]"), "is no description of a Puna model: 'model' is missing"),
@@ -187,7 +296,7 @@ def test_new_model_replaces_the_old_one(saved: Path, tokenizer: Tokenizer) -> No
     model = build()
     init_weights(model, 1)
     save_model(model, saved, tokenizer=tokenizer, inputs={})
-    assert torch.equal(load_model(saved)[0].output.weight, model.output.weight)
+    assert torch.equal(load_model(saved).model.output.weight, model.output.weight)
 
 
 @pytest.mark.parametrize("limit", [4_000, 60_000])

@@ -1,17 +1,12 @@
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 import torch
-import torch.distributed as dist
+from devices import device_of, split_over
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, Placement, Shard, distribute_tensor
-from torch.testing._internal.distributed.fake_pg import FakeStore
+from torch.distributed.tensor import DTensor
 
 from puna.config.recipe import ModelConfig
 from puna.model import init
@@ -152,32 +147,6 @@ def test_wrapped_modules_have_the_weights_of_plain_ones() -> None:
     init_weights(model, 1)
     for a, b in zip(model.parameters(), plain.parameters(), strict=True):
         assert torch.equal(a, b)
-
-
-@contextmanager
-def device_of(rank: int, sizes: tuple[int, ...]) -> Iterator[DeviceMesh]:
-    """The mesh as one of its devices sees it, without the others; nothing may be sent."""
-    dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=math.prod(sizes))
-    try:
-        # PyTorch keeps layouts by the mesh's names and sizes, and with them which device this is: so each has its own.
-        yield init_device_mesh("cpu", sizes, mesh_dim_names=tuple(f"{axis} of {rank}" for axis in range(len(sizes))))
-    finally:
-        dist.destroy_process_group()
-
-
-def split_over(model: Llama, mesh: DeviceMesh) -> None:
-    """Rows of everything over the first axis; over the second, rows of some matrices and columns of others."""
-    axes = [mesh[name] for name in mesh.mesh_dim_names or ()]
-    for name, parameter in list(model.named_parameters()):
-        if len(axes) == 1 or parameter.ndim < 2:
-            continue
-        place: list[Placement] = [Shard(1 if name.split(".")[-2] in {"wo", "w2"} else 0)]
-        part = distribute_tensor(parameter.detach(), axes[1], place, src_data_rank=None)
-        model.get_submodule(name.removesuffix(".weight")).register_parameter("weight", nn.Parameter(part))
-    model.tie()
-    for block in model.layers:
-        fully_shard(block, mesh=axes[0])
-    fully_shard(model, mesh=axes[0])
 
 
 @pytest.mark.parametrize("sizes", [(3,), (2, 2)])

@@ -5,13 +5,17 @@ optimizers and precisions. Tolerances, in float32: 2e-6 of the largest gradient 
 for weights after AdamW's first step, which divides each gradient by its own size, 1e-4 where the step is 1e-2.
 """
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 
+from puna.model.files import save_model
+from puna.model.init import init_weights
 from puna.parallel.apply import build_model
 from puna.parallel.mesh import build_mesh
 from puna.parallel.objective import Objective
@@ -66,6 +70,7 @@ FOUR: dict[str, dict[str, Any]] = {
 }
 
 Run = Callable[..., Any]
+WRAPPED = re.compile(r"_checkpoint_wrapped_module\.|_orig_mod\.")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "bf16-stochastic"])
@@ -109,3 +114,36 @@ def test_every_layout_takes_the_step_of_one_process(
             if not worst <= allowed:
                 problems.append(f"{name}: {key} differs by {worst:.2e}, allowed {allowed:.0e}")
     assert problems == []
+
+
+FILLED: dict[int, dict[str, dict[str, Any]]] = {
+    2: {
+        "shard": {},
+        "shard, recomputed": {"train": {"recompute": "full"}},
+        "shard, bf16-stochastic": {"train": {"precision": "bf16-stochastic"}},
+        "tensor": TENSOR,
+        "context": CONTEXT,
+        "replicate": REPLICATE | {"train": {"micro_batch_tokens": 32}},
+    },
+    4: {"shard x tensor": TENSOR},
+}
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_every_layout_is_filled_with_the_weights_of_a_directory(
+    together: Run, worker: ModuleType, tmp_path: Path, processes: int
+):
+    with joined() as world:
+        recipe = worker.recipe_of({})
+        model = build_model(recipe, build_mesh(recipe.parallel, world), world.device)
+    init_weights(model, 99)
+    save_model(model, tmp_path / "model", tokenizer=None, inputs={})
+    cases = FILLED[processes]
+    keys = {name: name.replace(" ", "_").replace(",", "") for name in cases}
+    filled_from = {"filled_from": str(tmp_path / "model")}
+    outcomes = together(processes, {keys[name]: case | filled_from for name, case in cases.items()})
+    for name in cases:
+        dtype = torch.bfloat16 if "bf16" in name else torch.float32
+        for parameter, expected in model.named_parameters():
+            found = next(v for k, v in outcomes[keys[name]].items() if WRAPPED.sub("", k) == f"weight.{parameter}")
+            assert torch.equal(found, expected.to(dtype).float()), (name, parameter)

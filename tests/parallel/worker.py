@@ -3,7 +3,8 @@
     python worker.py CASES.json OUT
 
 Run by conftest.py with torchrun's environment; rank 0 writes OUT/<case>.safetensors: the loss, each token's loss sum,
-the gradient of every parameter, the norm that clipping saw, and every weight after an optimizer step, whole.
+the gradient of every parameter, the norm that clipping saw, and every weight after an optimizer step, whole. A case
+with `filled_from` takes no step: its model is filled from that directory, and its weights are written.
 """
 
 import json
@@ -15,6 +16,7 @@ from safetensors.torch import save_file
 from torch.distributed.tensor import DTensor
 
 from puna.config.recipe import ModelConfig, OptimConfig, ParallelConfig, Recipe, TrainConfig
+from puna.model.files import load_weights
 from puna.parallel.apply import build_model
 from puna.parallel.mesh import build_mesh
 from puna.parallel.objective import Objective
@@ -82,6 +84,13 @@ def step(recipe: Recipe, world: World) -> dict[str, torch.Tensor]:
     return result
 
 
+def filled(recipe: Recipe, world: World, directory: Path) -> dict[str, torch.Tensor]:
+    """Every weight of the recipe's model in its layout, after it was filled from a model directory."""
+    model = build_model(recipe, build_mesh(recipe.parallel, world), world.device)
+    load_weights(model, directory)
+    return {f"weight.{name}": whole(parameter) for name, parameter in model.named_parameters()}
+
+
 def main() -> None:
     """Walk through the cases."""
     cases, out = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
@@ -89,7 +98,8 @@ def main() -> None:
     recipes = {name: recipe_of(case) for name, case in cases.items()}
     with joined() as world:
         for name, recipe in recipes.items():
-            result = step(recipe, world)
+            directory = cases[name].get("filled_from")
+            result = step(recipe, world) if directory is None else filled(recipe, world, Path(directory))
             torch.compiler.reset()
             if world.main:
                 save_file(result, out / f"{name}.safetensors")

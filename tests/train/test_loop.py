@@ -87,8 +87,8 @@ def test_run_leaves_what_its_directory_promises(tiny: Recipe, tiny_run: RunDir):
     assert kinds.count("validation") == 3
     assert kinds.count("sample") == 3
     assert tiny_run.data_card.exists()
-    model, config = load_model(tiny_run.model)
-    assert config == tiny.model
+    model = load_model(tiny_run.model).model
+    assert model.config == tiny.model
     assert sum(p.numel() for p in model.parameters()) == results["parameters"]
 
 

@@ -19,7 +19,7 @@ from puna.train.validate import validate
 
 
 def _validate(tiny: Recipe, data: DataDir, run: RunDir, **changes: object):
-    model, _ = load_model(run.model)
+    model = load_model(run.model).model
     tokenizer = load_tokenizer(data.tokenizer)
     heldout = {source: TokenShards.open(data.shards / source / HELDOUT) for source in tiny.mixture}
     chunk = changes.pop("chunk_tokens", 50)
@@ -34,7 +34,7 @@ def _validate(tiny: Recipe, data: DataDir, run: RunDir, **changes: object):
 @torch.no_grad()
 def test_bits_per_byte_is_its_definition(tiny: Recipe, tiny_data: DataDir, tiny_run: RunDir):
     """Tokens of all documents one after the other, in windows; -log2 p of each token but <s>, over the UTF-8 bytes."""
-    model, _ = load_model(tiny_run.model)
+    model = load_model(tiny_run.model).model
     tokenizer = load_tokenizer(tiny_data.tokenizer)
     context = tiny.model.context
     documents = list(documents_of(tiny_data, "code", HELDOUT))

@@ -21,15 +21,13 @@ def generate(
     from puna.core.console import say
     from puna.infer.generate import generate as stream
     from puna.model.files import load_model, resolve_model
-    from puna.tokenizer.load import load_tokenizer
 
     text = _read_stdin() if prompt == "-" else prompt
-    directory = resolve_model(run)
-    model, _ = load_model(directory)
-    tokenizer = load_tokenizer(directory)
+    loaded = load_model(resolve_model(run))
     pieces = stream(
-        model, tokenizer, text, max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, on_stop=say
-    )
+        loaded.model, loaded.require_tokenizer(), text, max_tokens=max_tokens, temperature=temperature, top_p=top_p,
+        seed=seed, on_stop=say,
+    )  # fmt: skip
     first = next(pieces, "")  # a prompt that the model refuses shows nothing on stdout
     print(text, end="")
     print(first, end="", flush=True)

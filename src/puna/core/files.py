@@ -16,11 +16,11 @@ import platform
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from puna.core.errors import StorageError
+from puna.core.errors import StorageError, UserError
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_WRITABLE = {
@@ -202,6 +202,29 @@ def sync(path: Path) -> None:
             raise  # else: a network file system that keeps directories in step by itself
     finally:
         os.close(descriptor)
+
+
+def read_text(
+    path: Path, error: Callable[[str], UserError], *, most_characters: int | None = None, newline: str | None = None
+) -> str:
+    """The UTF-8 text in a file.
+
+    Args:
+        path: The file.
+        error: Makes the error of a sentence: the kind that the caller's readers expect.
+        most_characters: How many are read at most; None reads all.
+        newline: As `open` has it: None makes all ends of lines alike, an empty text leaves them as they are.
+
+    Raises:
+        UserError: The file cannot be read, or is not UTF-8 text.
+    """
+    try:
+        with path.open(encoding="utf-8", newline=newline) as file:
+            return file.read(most_characters)
+    except OSError as failure:
+        raise error(f"{path}: cannot be read: {failure.strerror}") from None
+    except UnicodeDecodeError as failure:
+        raise error(f"{path}: is not UTF-8 text: {failure.reason} at byte {failure.start}") from None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -4,17 +4,14 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-import tomli_w
 from torch import Tensor
 
-from puna.core.files import sha256_file
 from puna.core.records import Record
-from puna.formats.chat_template import CHAT_TEMPLATE, read_chat_template
 from puna.formats.checkpoint import Checkpoint, Hints, Stored, check_dtype, check_shape
 from puna.formats.containers.safetensors import ShardedSafetensors
 from puna.formats.table import weights
-from puna.model.files import CONFIG, WEIGHTS, model_header, read_config
-from puna.model.safetensors import write_safetensors
+from puna.model.files import CONFIG, read_config, write_model
+from puna.tokenizer.chat_template import read_chat_template
 from puna.tokenizer.load import find_tokenizer, load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
@@ -32,13 +29,13 @@ class NativeCheckpoint(Checkpoint):
     format = "puna"
 
     def __init__(self, path: Path) -> None:
-        self._file = ShardedSafetensors(path / WEIGHTS)
+        self._file = ShardedSafetensors(path)
         config = read_config(path)
         shapes = {weight.name: weight.shape for weight in weights(config)}
         for name in self._file.names:
             if name in shapes:
-                check_shape(path / WEIGHTS, name, self._file.shape(name), shapes[name])
-                check_dtype(path / WEIGHTS, name, self._file.dtype(name))
+                check_shape(self._file.file(name), name, self._file.shape(name), shapes[name])
+                check_dtype(self._file.file(name), name, self._file.dtype(name))
         stored = {name: Stored(self._file.dtype(name), self._file.nbytes(name)) for name in self._file.names}
         extra = [name for name in stored if name not in shapes]
         super().__init__(path, config, {name: stored[name] for name in stored if name in shapes}, extra)
@@ -81,11 +78,8 @@ def write_native(
         OSError: The disk is full.
     """
     record = Record("import", config=source.config.model_dump(exclude_none=True), inputs=inputs, results=results)
-    write_safetensors(directory / WEIGHTS, {name: source.like(name) for name in source.weights}, source.tensor)
-    (directory / CONFIG).write_text(tomli_w.dumps(model_header(source.config)), encoding="utf-8")
-    if tokenizer is not None:
-        (directory / tokenizer.file).write_bytes(tokenizer.content)
-    if source.chat_template is not None:
-        (directory / CHAT_TEMPLATE).write_text(source.chat_template, encoding="utf-8", newline="")
-    record.outputs = {path.name: sha256_file(path) for path in sorted(directory.iterdir())}
-    record.write(directory / "record.json")
+    likes = {name: source.like(name) for name in source.weights}
+    write_model(
+        directory, source.config, likes, source.tensor, tokenizer=tokenizer, chat_template=source.chat_template,
+        record=record,
+    )  # fmt: skip

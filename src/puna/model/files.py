@@ -5,19 +5,21 @@ model/
   model.safetensors   weights by Meta's names; no output.weight where embeddings are tied
   model.toml          format = "puna-model", version = 1, [model] as in a recipe
   tokenizer.model     SentencePiece; or tokenizer.json, byte BPE; or neither
+  chat_template.jinja where the model was tuned to conversations
   record.json         how it came to be, and the SHA-256 of the other files
 ```
+The weights may also lie in several files with `model.safetensors.index.json`, which says which tensor is in which.
 """
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from puna.config.recipe import ModelConfig
@@ -26,13 +28,48 @@ from puna.core.files import atomic_directory, sha256_file
 from puna.core.layout import RunDir
 from puna.core.records import Record, read_record
 from puna.model.llama import Llama
+from puna.model.parts import own_parts
 from puna.model.safetensors import write_safetensors
+from puna.model.weights import WEIGHTS, open_weights, weight_files
+from puna.tokenizer.chat_template import CHAT_TEMPLATE, read_chat_template
 from puna.tokenizer.load import find_tokenizer, load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
 FORMAT, VERSION = "puna-model", 1
-WEIGHTS, CONFIG = "model.safetensors", "model.toml"
+CONFIG, RECORD = "model.toml", "record.json"
+
 _TIED = "output.weight"
+NOT_ARITHMETIC = {"context", "init", "init_std"}
+"""Fields of a configuration that change nothing that a decoder computes."""
+_POSITIONS = {"rope_theta", "rope_scaling"}
+"""Fields that a model which learns a longer context may change."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model directory in memory."""
+
+    model: Llama
+    """Ready to run; its configuration is `model.config`."""
+    tokenizer: Tokenizer | None
+    chat_template: str | None
+    """The Jinja template that writes a conversation as text, where the directory has one."""
+    directory: Path
+    record: dict[str, Any]
+    """How it came to be: the content of record.json."""
+
+    def require_tokenizer(self) -> Tokenizer:
+        """The tokenizer, for what cannot do without.
+
+        Raises:
+            CheckpointError: The model has none.
+        """
+        if self.tokenizer is None:
+            raise CheckpointError(
+                f"{self.directory}: has no tokenizer, so the model takes no text",
+                hint="import it again and name its tokenizer: `puna import PATH --tokenizer PATH`",
+            )
+        return self.tokenizer
 
 
 def save_model(
@@ -41,6 +78,7 @@ def save_model(
     *,
     tokenizer: Tokenizer | None,
     inputs: dict[str, str],
+    chat_template: str | None = None,
     whole: Callable[[Tensor], Tensor] = lambda tensor: tensor,
 ) -> dict[str, str]:
     """Write the model, its configuration and its tokenizer; a model that was there gives way when all is complete.
@@ -50,6 +88,7 @@ def save_model(
         directory: Where to.
         tokenizer: Its native file is written beside the weights.
         inputs: Hashes of what the model was made from, for its record.
+        chat_template: Written beside the tokenizer.
         whole: Gives the whole of a tensor of which this device has a part; called once for each, in their order.
 
     Returns:
@@ -59,56 +98,128 @@ def save_model(
         StorageError: The disk is full or not writable.
     """
     parameters = dict(model.named_parameters())
+    record = Record("model", config=model.config.model_dump(exclude_none=True), inputs=inputs)
     with atomic_directory(directory, replace=True) as temporary:
-        write_safetensors(temporary / WEIGHTS, parameters, lambda name: whole(parameters[name]))
-        (temporary / CONFIG).write_text(tomli_w.dumps(model_header(model.config)), encoding="utf-8")
-        if tokenizer is not None:
-            (temporary / tokenizer.file).write_bytes(tokenizer.content)
-        hashes = {path.name: sha256_file(path) for path in sorted(temporary.iterdir())}
-        Record("model", config=model.config.model_dump(exclude_none=True), inputs=inputs, outputs=hashes).write(
-            temporary / "record.json"
-        )
-    return hashes
+        write_model(
+            temporary, model.config, parameters, lambda name: whole(parameters[name]), tokenizer=tokenizer,
+            chat_template=chat_template, record=record,
+        )  # fmt: skip
+    return record.outputs
 
 
-def load_model(directory: Path, device: str | torch.device = "cpu") -> tuple[Llama, ModelConfig]:
-    """The model, ready to run, after every file has been checked against its hash.
+def write_model(
+    directory: Path,
+    config: ModelConfig,
+    likes: Mapping[str, Tensor],
+    content_of: Callable[[str], Tensor],
+    *,
+    tokenizer: Tokenizer | None,
+    chat_template: str | None,
+    record: Record,
+) -> None:
+    """Write every file of a model directory, one tensor in memory at a time, and its record last.
+
+    Args:
+        directory: An empty directory.
+        config: The decoder.
+        likes: By name, tensors of the weights' dtypes and shapes, on any device, `meta` too.
+        content_of: Gives the weight of a name; called once for each, in their order.
+        tokenizer: Its native file is written beside the weights.
+        chat_template: Written beside the tokenizer, as it is.
+        record: The account of how the model came to be; the hashes of its files become its outputs.
+
+    Raises:
+        OSError: The disk is full or not writable.
+    """
+    write_safetensors(directory / WEIGHTS, likes, content_of)
+    (directory / CONFIG).write_text(tomli_w.dumps(model_header(config)), encoding="utf-8")
+    if tokenizer is not None:
+        (directory / tokenizer.file).write_bytes(tokenizer.content)
+    if chat_template is not None:
+        (directory / CHAT_TEMPLATE).write_text(chat_template, encoding="utf-8", newline="")
+    record.outputs = {path.name: sha256_file(path) for path in sorted(directory.iterdir())}
+    record.write(directory / RECORD)
+
+
+def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedModel:
+    """The model with all that lies with it, after every file has been checked against its hash.
 
     Raises:
         CheckpointError: A file is missing or damaged, the format is another, or the tensors or the tokenizer don't fit
             the configuration.
     """
-    check_files(directory)
+    record = check_files(directory)
     config = read_config(directory)
-    _check_tokenizer(directory, config)
+    tokenizer = _read_tokenizer(directory, config)
     with torch.device("meta"):
         model = Llama(config)
-    expected = {name: parameter.shape for name, parameter in model.named_parameters()}
-    path = directory / WEIGHTS
-    try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
-            _check_names(path, set(expected), set(file.keys()))
-            weights = {name: file.get_tensor(name) for name in expected}
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: is no readable safetensors file: {error}") from None
-    for name, tensor in weights.items():
-        if tensor.shape != expected[name]:
-            raise CheckpointError(
-                f"{path}: {name} is {list(tensor.shape)}, but {CONFIG} makes it {list(expected[name])}"
-            )
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    with open_weights(directory, device) as stored:
+        stored.check(shapes)
+        weights = {name: stored.tensor(name) for name in shapes}
     model.load_state_dict(
         weights | ({_TIED: weights["tok_embeddings.weight"]} if config.tie_embeddings else {}), assign=True
     )
-    if config.tie_embeddings:
-        model.output.weight = model.tok_embeddings.weight
-    return model.eval(), config
+    model.tie()
+    return LoadedModel(
+        model=model.eval(), tokenizer=tokenizer, chat_template=read_chat_template(directory), directory=directory,
+        record=record,
+    )  # fmt: skip
 
 
-def _check_tokenizer(directory: Path, config: ModelConfig) -> None:
-    """Refuse ids for which the model has no row; a padded vocabulary has rows that no id names."""
+@torch.no_grad()
+def load_weights(model: Llama, directory: Path) -> list[str]:
+    """Fill a model that is built, in any layout, with the weights of a model directory.
+
+    Tensor by tensor, each process reads its own part only, and rounds it to the dtype that the model has. Hashes are
+    not checked, which would read all of every file: `check_files` does that, once for all processes.
+
+    Args:
+        model: On its device; parameters may be sharded (DTensor), wrapped for recomputation, or compiled.
+        directory: The model directory; its weights lie in one file, or in several with an index.
+
+    Returns:
+        What rotary positions the model counts otherwise than the directory's, `name = there, not here` each: wanted
+        where a longer context is trained, an error otherwise.
+
+    Raises:
+        CheckpointError: A file is missing or damaged, or this is another decoder: a setting that weights depend on, or
+            a tensor's name or shape, differs.
+    """
+    notes = _compare(directory, read_config(directory), model.config)
+    parts = list(own_parts(model))
+    with open_weights(directory) as stored:
+        stored.check({part.name: part.shape for part in parts})
+        for part in parts:
+            if part.tensor.numel():
+                part.tensor.copy_(stored.rectangle(part.name, part.offset, part.tensor.shape))
+    return notes
+
+
+def _compare(directory: Path, found: ModelConfig, wanted: ModelConfig) -> list[str]:
+    """Refuse the weights of another decoder; gives what only its positions have otherwise."""
+    theirs, ours = found.model_dump(), wanted.model_dump()
+    other = [name for name in ours if theirs[name] != ours[name] and name not in NOT_ARITHMETIC]
+    if refused := [name for name in other if name not in _POSITIONS]:
+        differences = ", ".join(f"{name} = {theirs[name]!r}, not {ours[name]!r}" for name in refused)
+        raise CheckpointError(
+            f"{directory / CONFIG}: is of another decoder than the recipe's: it has {differences}",
+            hint=f"give the recipe the [model] of {directory / CONFIG}",
+        )
+    return [f"{name} = {theirs[name]!r}, not {ours[name]!r}" for name in other]
+
+
+def _read_tokenizer(directory: Path, config: ModelConfig) -> Tokenizer | None:
+    """The tokenizer, if it has no ids for which the model has no row; a padded vocabulary has rows that no id names."""
     file = find_tokenizer(directory)
-    if file is not None and (tokens := load_tokenizer(file).vocab_size) > config.vocab_size:
-        raise CheckpointError(f"{file}: has {tokens} tokens, but {CONFIG} has vocab_size = {config.vocab_size}")
+    if file is None:
+        return None
+    tokenizer = load_tokenizer(file)
+    if tokenizer.vocab_size > config.vocab_size:
+        raise CheckpointError(
+            f"{file}: has {tokenizer.vocab_size} tokens, but {CONFIG} has vocab_size = {config.vocab_size}"
+        )
+    return tokenizer
 
 
 def model_header(config: ModelConfig) -> dict[str, Any]:
@@ -141,24 +252,26 @@ def read_config(directory: Path) -> ModelConfig:
         raise CheckpointError(f"{path}: is no description of a Puna model: {error}") from None
 
 
-def check_files(directory: Path) -> None:
-    """Check every file of a model directory against the hash in its record.
+def check_files(directory: Path) -> dict[str, Any]:
+    """Check every file of a model directory against the hash in its record, and give the record.
 
     Raises:
         CheckpointError: A file is missing or is not the one that was written.
     """
-    record = read_record(directory / "record.json")
+    record = read_record(directory / RECORD)
     if record is None:
         raise CheckpointError(f"{directory}: holds no finished Puna model (there is no record.json)")
     outputs = record.get("outputs", {})
-    for name in dict.fromkeys((WEIGHTS, CONFIG, *outputs, *_tokenizer(directory))):
+    files = (path.name for path in weight_files(directory))
+    for name in dict.fromkeys((*files, CONFIG, *outputs, *_tokenizer(directory))):
         path = directory / name
         if name not in outputs:
-            raise CheckpointError(f"{directory / 'record.json'}: has no hash of {name}, so it is no model's record")
+            raise CheckpointError(f"{directory / RECORD}: has no hash of {name}, so it is no model's record")
         if not path.is_file():
             raise CheckpointError(f"{path}: is missing")
         if sha256_file(path) != outputs[name]:
             raise CheckpointError(f"{path}: is damaged, its SHA-256 is not the one written with it")
+    return record
 
 
 def resolve_model(path: Path) -> Path:
@@ -182,10 +295,3 @@ def _tokenizer(directory: Path) -> list[str]:
     """The name of the tokenizer's file, if there is one: without a hash it is not the model's."""
     file = find_tokenizer(directory)
     return [file.name] if file else []
-
-
-def _check_names(path: Path, expected: set[str], found: set[str]) -> None:
-    if missing := sorted(expected - found):
-        raise CheckpointError(f"{path}: lacks {len(missing)} tensors, the first is {missing[0]}")
-    if extra := sorted(found - expected):
-        raise CheckpointError(f"{path}: has {len(extra)} tensors that the model has not, the first is {extra[0]}")

@@ -16,7 +16,6 @@ The gains of norms are one.
 
 import hashlib
 import math
-import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,17 +23,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
-from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
 from puna.config.recipe import ModelConfig
 from puna.core.records import cores
 from puna.model.llama import Llama
+from puna.model.parts import own_parts
 
 BLOCK = 1 << 20
 """Numbers of a block; matrices with longer rows have blocks of one row."""
 
-_WRAPPERS = re.compile(r"(_checkpoint_wrapped_module|_orig_mod)\.")
 _WRITES_TO_STREAM = (".attention.wo.weight", ".feed_forward.w2.weight")
 
 
@@ -51,18 +48,12 @@ class Normal:
 @torch.no_grad()
 def init_weights(model: Llama, seed: int) -> None:
     """Fill every parameter, or this device's part of it, in place; the same seed gives the same weights everywhere."""
-    for wrapped, parameter in model.named_parameters():
-        name = _WRAPPERS.sub("", wrapped)
-        part, offset = parameter, (0,) * parameter.ndim
-        if isinstance(parameter, DTensor):
-            part = parameter.to_local()
-            _, offset = compute_local_shape_and_global_offset(
-                parameter.shape, parameter.device_mesh, parameter.placements
-            )
-        if parameter.ndim < 2:
-            part.fill_(0.0 if name.endswith(".bias") else 1.0)
+    for part in own_parts(model):
+        if len(part.shape) < 2:
+            part.tensor.fill_(0.0 if part.name.endswith(".bias") else 1.0)
         else:
-            draw(part, seed, name, parameter.shape, offset, distribution(model.config, name, parameter.shape[1]))
+            normal = distribution(model.config, part.name, part.shape[1])
+            draw(part.tensor, seed, part.name, part.shape, part.offset, normal)
 
 
 def distribution(config: ModelConfig, name: str, columns: int) -> Normal:

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from puna.config.recipe import ModelConfig
 from puna.core.errors import FormatError, TokenizerError
-from puna.formats.chat_template import read_chat_template
 from puna.formats.checkpoint import FLOATS, Checkpoint, Hints, Stored, check_shape
 from puna.formats.containers.json_object import read_json_object
 from puna.formats.containers.safetensors import INDEX, WEIGHTS, ShardedSafetensors
+from puna.formats.hf.chat_template import read_huggingface_chat_template
 from puna.formats.hf.config import CONFIG, read_huggingface_config
 from puna.formats.table import by_name
 from puna.ops.bits import same_bits
@@ -75,7 +75,7 @@ class HuggingFaceCheckpoint(Checkpoint):
             self._tied_output = self._theirs.setdefault(_EMBEDDING, _OUTPUT) != _OUTPUT
         stored = {ours: Stored(file.dtype(name), file.nbytes(name)) for ours, name in self._theirs.items()}
         super().__init__(path, config, stored, extra, notes)
-        self.chat_template = read_chat_template(path if path.is_dir() else path.parent)
+        self.chat_template = read_huggingface_chat_template(path if path.is_dir() else path.parent)
 
     def tensor(self, name: str) -> Tensor:
         """One parameter, a view of the mapped file.

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from puna.config.recipe import ModelConfig
 from puna.core.files import write_json, write_text
-from puna.formats.chat_template import CHAT_TEMPLATE
 from puna.formats.checkpoint import Checkpoint
 from puna.formats.containers.safetensors import INDEX, WEIGHTS
 from puna.formats.hf.config import CONFIG, check_huggingface, huggingface_config
 from puna.model.safetensors import write_safetensors
 from puna.plan.count import parameters
+from puna.tokenizer.chat_template import CHAT_TEMPLATE
 from puna.tokenizer.huggingface import tokenizer_config, write_tokenizer_json
 from puna.tokenizer.tokenizer import Tokenizer
 

@@ -10,10 +10,9 @@ from torch import Tensor
 from puna.core.errors import ExportError
 from puna.formats.checkpoint import FLOATS, Checkpoint
 from puna.formats.proof.streamed import last_states, logits_by_row
+from puna.model.files import NOT_ARITHMETIC
 from puna.ops.bits import same_bits
 
-_NOT_ARITHMETIC = {"context", "init", "init_std"}
-"""Fields of a configuration that change nothing that a decoder computes."""
 _LARGEST_LOSS = 700.0
 """Nats per token, of which the perplexity still is a float."""
 
@@ -28,7 +27,7 @@ def compare_configs(source: Checkpoint, written: Checkpoint) -> None:
     for name, value in ours.items():
         # Formats keep some of these as float32.
         same = math.isclose(value, theirs[name], rel_tol=1e-7) if isinstance(value, float) else value == theirs[name]
-        if name not in _NOT_ARITHMETIC and not same:
+        if name not in NOT_ARITHMETIC and not same:
             raise ExportError(f"the {written.format} files: says {name} = {theirs[name]}, but the model has {value}")
 
 

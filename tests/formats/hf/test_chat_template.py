@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from puna.core.errors import FormatError
-from puna.formats.chat_template import read_chat_template
 from puna.formats.checkpoint import Checkpoint, Hints
 from puna.formats.export_model import Options, export_model
 from puna.formats.gguf.write import write_gguf
+from puna.formats.hf.chat_template import read_huggingface_chat_template
 from puna.formats.hf.write import write_hf
 from puna.formats.import_model import import_model
 from puna.formats.native import open_native, write_native
@@ -23,11 +23,11 @@ TEMPLATE = "{% for m in messages %}\r\n<|{{ m.role }}|>\n{{ m.content }}é</s>{%
 
 
 def test_its_own_file_comes_before_the_tokenizers_settings(tmp_path: Path) -> None:
-    assert read_chat_template(tmp_path) is None
+    assert read_huggingface_chat_template(tmp_path) is None
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": "old"}))
-    assert read_chat_template(tmp_path) == "old"
+    assert read_huggingface_chat_template(tmp_path) == "old"
     (tmp_path / "chat_template.jinja").write_bytes(TEMPLATE.encode())
-    assert read_chat_template(tmp_path) == TEMPLATE
+    assert read_huggingface_chat_template(tmp_path) == TEMPLATE
 
 
 @pytest.mark.parametrize(
@@ -42,13 +42,13 @@ def test_its_own_file_comes_before_the_tokenizers_settings(tmp_path: Path) -> No
 )
 def test_of_several_it_is_the_default(tmp_path: Path, said: object, expected: str | None) -> None:
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": said}))
-    assert read_chat_template(tmp_path) == expected
+    assert read_huggingface_chat_template(tmp_path) == expected
 
 
 def test_what_is_no_text_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "chat_template.jinja").write_bytes(b"\xff")
-    with pytest.raises(FormatError, match="is no UTF-8 text"):
-        read_chat_template(tmp_path)
+    with pytest.raises(FormatError, match="is not UTF-8 text"):
+        read_huggingface_chat_template(tmp_path)
 
 
 def hf(source: Checkpoint, tokenizer: Tokenizer, out: Path) -> None:

@@ -1,0 +1,121 @@
+"""The weights in a directory: one safetensors file, or several with an index that says which tensor is in which.
+
+Opening reads headers; a tensor, or a rectangle of one, is read when it is asked for.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from puna.core.errors import CheckpointError
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+
+_FLOATS = ("F32", "BF16", "F16")
+
+
+def weight_files(directory: Path) -> list[Path]:
+    """The files that hold a directory's weights, the index included.
+
+    Raises:
+        CheckpointError: The index is damaged.
+    """
+    index = directory / INDEX
+    if not index.is_file():
+        return [directory / WEIGHTS]
+    return [index, *sorted(set(_read_index(index).values()))]
+
+
+class StoredWeights:
+    """The tensors of a directory; `open_weights` makes it."""
+
+    def __init__(self, files: Mapping[str, tuple[Path, Any]]) -> None:
+        self._files = files
+
+    def check(self, shapes: Mapping[str, Sequence[int]]) -> None:
+        """Refuse other tensors than those of a model, and other shapes and dtypes.
+
+        Args:
+            shapes: By name, of every parameter that is stored.
+
+        Raises:
+            CheckpointError: One is missing, is too many, or is not as large as the model makes it.
+        """
+        where = _common(path for path, _ in self._files.values())
+        if missing := sorted(shapes.keys() - self._files.keys()):
+            raise CheckpointError(f"{where}: lacks {len(missing)} tensors, the first is {missing[0]}")
+        if extra := sorted(self._files.keys() - shapes.keys()):
+            raise CheckpointError(f"{where}: has {len(extra)} tensors that the model has not, the first is {extra[0]}")
+        for name, expected in shapes.items():
+            path, file = self._files[name]
+            header = file.get_slice(name)
+            if header.get_shape() != list(expected):
+                raise CheckpointError(
+                    f"{path}: {name} is {header.get_shape()}, but model.toml makes it {list(expected)}"
+                )
+            if header.get_dtype() not in _FLOATS:
+                raise CheckpointError(f"{path}: {name} is {header.get_dtype()}, expected one of {', '.join(_FLOATS)}")
+
+    def tensor(self, name: str) -> Tensor:
+        """One whole tensor, on the device for which the directory was opened."""
+        return self._files[name][1].get_tensor(name)
+
+    def rectangle(self, name: str, offset: Sequence[int], shape: Sequence[int]) -> Tensor:
+        """The part of a tensor that begins at `offset` and is of `shape`, along each axis; only that part is read."""
+        region = tuple(slice(start, start + size) for start, size in zip(offset, shape, strict=True))
+        return self._files[name][1].get_slice(name)[region]
+
+
+@contextlib.contextmanager
+def open_weights(directory: Path, device: str | torch.device = "cpu") -> Iterator[StoredWeights]:
+    """The weights in a directory, for as long as the context lasts.
+
+    Raises:
+        CheckpointError: A file is missing or damaged, or a tensor is in two of them.
+    """
+    with contextlib.ExitStack() as opened:
+        files: dict[str, tuple[Path, Any]] = {}
+        for path in weight_files(directory):
+            if path.name == INDEX:
+                continue
+            try:
+                file = opened.enter_context(safe_open(path, framework="pt", device=str(device)))
+            except (SafetensorError, OSError) as error:
+                raise CheckpointError(f"{path}: is not a readable safetensors file: {error}") from None
+            for name in file.keys():  # noqa: SIM118 - it is not a dict
+                if name in files:
+                    raise CheckpointError(f"{path}: has {name}, which {files[name][0].name} has too")
+                files[name] = path, file
+        if (directory / INDEX).is_file():
+            for name, path in _read_index(directory / INDEX).items():
+                if name not in files or files[name][0] != path:
+                    raise CheckpointError(f"{path}: lacks {name}, which {INDEX} says it has")
+        yield StoredWeights(files)
+
+
+def _read_index(index: Path) -> dict[str, Path]:
+    """The file of every tensor.
+
+    Raises:
+        CheckpointError: It does not say it, or names a file that would lie elsewhere.
+    """
+    try:
+        files = json.loads(index.read_bytes())["weight_map"]
+        plain = all(Path(file).name == file for file in files.values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{index}: does not say the file of every tensor: {error!s:.200}") from None
+    if not files or not plain:
+        raise CheckpointError(f"{index}: does not say for every tensor a file beside it")
+    return {name: index.with_name(file) for name, file in files.items()}
+
+
+def _common(paths: Iterable[Path]) -> Path:
+    """The one file, or the directory of several."""
+    found = set(paths)
+    return found.pop() if len(found) == 1 else next(iter(found)).parent
