@@ -46,7 +46,6 @@ from puna.plan.count import flops_per_token, parameters
 from puna.plan.layout import CPU, GPU, share_of
 from puna.plan.memory import plan_memory
 from puna.train.session import Session
-from puna.train.step import train_step
 from puna.train.synthetic import on_random_tokens
 
 RESULTS = Path(__file__).parent / "results"
@@ -57,14 +56,14 @@ def waits(bench: Bench) -> None:
     with session_of(bench, bench.recipe("1b", 16_384)) as session:
         batches = on_random_tokens(session)
         for _ in range(2):
-            train_step(session, batches)
+            session.step(batches)
         bench.device.synchronize()
         if bench.device.on_gpu:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 torch.cuda.set_sync_debug_mode("warn")
                 try:
-                    train_step(session, batches)
+                    session.step(batches)
                 finally:
                     torch.cuda.set_sync_debug_mode("default")
             found = [f"{Path(w.filename).name}:{w.lineno}" for w in caught if "synchronizing" in str(w.message)]
@@ -74,7 +73,7 @@ def waits(bench: Bench) -> None:
             activities.append(torch.profiler.ProfilerActivity.CUDA)
         started = time.perf_counter()
         with torch.profiler.profile(activities=activities) as profile:
-            train_step(session, batches)
+            session.step(batches)
             bench.device.synchronize()
         elapsed = time.perf_counter() - started
         kinds: dict[str, float] = {}
@@ -118,15 +117,15 @@ def _timed(bench: Bench, session: Session, steps: int) -> dict[str, Any]:
     update_only = recipe.train.micro_batch_tokens
     started = time.perf_counter()
     for _ in range(2):
-        train_step(session, batches)
+        session.step(batches)
     bench.device.synchronize()
     first = time.perf_counter() - started
     session.recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"batch_tokens": update_only})})
-    short = bench.milliseconds(lambda: train_step(session, batches), runs=steps + 1, warm=1)
+    short = bench.milliseconds(lambda: session.step(batches), runs=steps + 1, warm=1)
     session.recipe = recipe
-    long = bench.milliseconds(lambda: train_step(session, batches), runs=steps, warm=0)
-    train_step(session, batches)
-    train_step(session, batches)
+    long = bench.milliseconds(lambda: session.step(batches), runs=steps, warm=0)
+    session.step(batches)
+    session.step(batches)
     time.sleep(0 if bench.dry else long / 1e3)  # the device is in the middle of the second one
     power = bench.power()
     bench.device.synchronize()
@@ -204,7 +203,7 @@ def checkpoint(bench: Bench) -> None:
     with session_of(bench, bench.recipe("1b", 16_384)) as session, tempfile.TemporaryDirectory() as folder:
         batches = on_random_tokens(session)
         for _ in range(2):
-            train_step(session, batches)
+            session.step(batches)
         with Saver(RunDir(Path(folder) / "run"), session.recipe.checkpoint, bench.world) as saver:
             session.saver = saver  # whose copies the next update waits for
             for number in range(2):
@@ -212,13 +211,13 @@ def checkpoint(bench: Bench) -> None:
                 session.state.step = number + 1
                 still = saver.save(session.state, session.model, session.optimizer)
                 started = time.perf_counter()
-                train_step(session, batches)
+                session.step(batches)
                 bench.device.synchronize()
                 during = time.perf_counter() - started
                 started = time.perf_counter()
                 saver.wait()
                 written = time.perf_counter() - started + during
-                steps = bench.milliseconds(lambda: train_step(session, batches), runs=2, warm=0) / 1e3
+                steps = bench.milliseconds(lambda: session.step(batches), runs=2, warm=0) / 1e3
                 size = parameters(session.recipe.model).total * 12 / 2**30
                 bench.say(
                     "checkpoint", number=number + 1, gib=size, still_s=still, step_while_writing_s=during,

@@ -138,7 +138,7 @@ def measure_warm(root: Path, kind: str) -> dict[str, Any]:
     wanted, waited = requests(WARM_SEQUENCES * CONTEXT), 0.0
     started = time.perf_counter()
     if kind == "prefetch":
-        with Prefetch(loader, wanted) as batches:
+        with Prefetch(lambda wanted: loader.batch(*wanted), wanted) as batches:
             for _ in batches:
                 pass
     else:
@@ -147,7 +147,7 @@ def measure_warm(root: Path, kind: str) -> dict[str, Any]:
     rate = len(wanted) * ROWS * CONTEXT / (time.perf_counter() - started)
     if kind == "prefetch":
         wanted, work = wanted[:400], 4 * ROWS * CONTEXT / rate
-        with Prefetch(loader, wanted) as batches:
+        with Prefetch(lambda wanted: loader.batch(*wanted), wanted) as batches:
             next(batches)
             batches.waited, started = 0.0, time.perf_counter()
             for _ in batches:

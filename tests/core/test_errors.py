@@ -7,11 +7,13 @@ import pytest
 from puna.core import errors
 from puna.core.errors import ConfigError, DataError, UserError
 
-KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and kind is not UserError]
+KINDS = [
+    kind for kind in vars(errors).values() if isinstance(kind, type) and kind not in (UserError, errors.Interrupted)
+]
 
 
 def test_every_error_is_a_user_error_and_is_drawn_in_the_tree_of_the_docstring() -> None:
-    assert len(KINDS) == 9
+    assert len(KINDS) == 10
     for kind in KINDS:
         assert issubclass(kind, UserError)
         assert f"── {kind.__name__} " in (errors.__doc__ or "")
@@ -31,8 +33,16 @@ def test_config_error_holds_one_problem_per_line() -> None:
     assert str(error) == "first\nsecond\n  hint: look"
 
 
-@pytest.mark.parametrize("error", [DataError("a", hint="b"), ConfigError(["a", "b"], hint="c")])
-def test_an_error_survives_the_way_between_processes(error: UserError) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [DataError("a", hint="b"), ConfigError(["a", "b"], hint="c"), errors.OtherProcessError(), errors.Interrupted(15)],
+)
+def test_an_error_survives_the_way_between_processes(error: BaseException) -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is type(error)
     assert (str(copy), vars(copy)) == (str(error), vars(error))
+
+
+def test_the_end_by_a_signal_passes_what_catches_errors_and_has_the_code_that_shells_expect() -> None:
+    assert not issubclass(errors.Interrupted, Exception)
+    assert errors.Interrupted(15).exit_code == 143

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from puna.core.errors import Interrupted
 from puna.core.files import atomic_directory
 from puna.core.terminate import orderly_end
 
@@ -20,9 +21,9 @@ def _interrupted(out: Path) -> None:
 
 def test_nothing_half_written_stays_and_the_handler_before_is_back(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(Interrupted) as caught:
         _interrupted(tmp_path / "model")
-    assert caught.value.code == 128 + signal.SIGTERM
+    assert caught.value.exit_code == 128 + signal.SIGTERM
     assert not list(tmp_path.iterdir())
     assert signal.getsignal(signal.SIGTERM) is before
 

@@ -13,7 +13,7 @@ from puna.parallel.world import News, World, joined
 
 SCRIPT = """
 import sys, torch
-from puna.core.errors import DataError
+from puna.core.errors import DataError, OtherProcessError
 from puna.parallel.world import News, joined
 with joined() as world:
     assert world.size == 2
@@ -23,18 +23,20 @@ with joined() as world:
     assert world.sum(torch.tensor([1.0, float(world.rank)])).tolist() == [2.0, 1.0]
     assert world.told("word" if world.main else None) == "word"
     news = News(world)
-    assert [news.hear(number * world.rank, at_once=False) for number in (0, 3, 2, 1)] == [0, 0, 3, 0]
-    assert news.hear(5 * world.rank, at_once=True) == 1
-    assert news.hear(5 * world.rank, at_once=True) == 5
-    assert news.hear(0, at_once=True) == 0
+    numbers = [(0, 0), (3 * world.rank, 1 - world.rank), (2, 2), (0, world.rank)]
+    assert [news.hear(pair, False) for pair in numbers] == [(0, 0), (0, 0), (3, 1), (0, 0)]
+    assert news.hear((5 * world.rank, 0), True) == (0, 1)
+    assert news.hear((5 * world.rank, 0), True) == (5, 0)
+    assert news.hear((0, 0), True) == (0, 0)
+    assert world.on_main(lambda: sys) is (sys if world.main else None)
     def fail():
         raise DataError("no such thing")
     try:
         world.first(fail)
     except DataError as error:
         sys.stdout.write(f"main: {error}\\n")
-    except SystemExit as leaving:
-        sys.stdout.write(f"other: {leaving.code}\\n")
+    except OtherProcessError as error:
+        sys.stdout.write(f"other: {error}\\n")
 """
 
 
@@ -45,7 +47,10 @@ def test_processes_agree(tmp_path: Path):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert sorted(done.stdout.splitlines()) == ["main: no such thing", "other: 2"]
+    assert sorted(done.stdout.splitlines()) == [
+        "main: no such thing",
+        "other: another process of this run says what is wrong",
+    ]
 
 
 def test_one_process_asks_nobody():
@@ -55,7 +60,7 @@ def test_one_process_asks_nobody():
     assert world.each("a") == ["a"]
     assert world.largest(4) == 4
     assert world.told("b") == "b"
-    assert News(world).hear(15, at_once=False) == 15
+    assert News(world).hear((15, 0), False) == (15, 0)
     with pytest.raises(UserError, match="sentence"):
         world.first(lambda: (_ for _ in ()).throw(UserError("sentence")))
 
@@ -69,12 +74,14 @@ def test_one_process_joins_no_group():
 LIMITS = """
 import os, resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, int(sys.argv[1])))
-from puna.core.errors import TrainError
+from puna.core.errors import OtherProcessError, TrainError
 from puna.parallel import world
 try:
     world._allow_files(2048, int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"]))
 except TrainError as error:
     sys.exit(str(error))
+except OtherProcessError:
+    sys.exit(2)
 sys.stdout.write(str(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
 """
 

@@ -26,7 +26,7 @@ def _no_thread_is_left() -> Iterator[None]:
 
 @pytest.mark.parametrize("depth", [1, 2, 50])
 def test_batches_are_the_loaders_in_the_order_of_the_requests(loader: Loader, depth: int):
-    with Prefetch(loader, REQUESTS, depth) as batches:
+    with Prefetch(lambda wanted: loader.batch(*wanted), REQUESTS, depth) as batches:
         read = list(batches)
         assert list(batches) == []  # the end stays the end
     assert len(read) == len(REQUESTS)
@@ -42,7 +42,7 @@ def test_so_many_batches_are_read_ahead_and_no_more(loader: Loader):
             asked.append(number)
             yield number, 1
 
-    with Prefetch(loader, requests(), depth=3) as batches:
+    with Prefetch(lambda wanted: loader.batch(*wanted), requests(), depth=3) as batches:
         for taken in range(1, 6):
             next(batches)
             deadline = time.monotonic() + 10
@@ -54,7 +54,7 @@ def test_so_many_batches_are_read_ahead_and_no_more(loader: Loader):
 
 def test_leaving_early_stops_the_thread(loader: Loader):
     def interrupted() -> None:
-        with Prefetch(loader, ((number, 1) for number in range(10**9))) as batches:
+        with Prefetch(lambda wanted: loader.batch(*wanted), ((number, 1) for number in range(10**9))) as batches:
             next(batches)
             raise KeyboardInterrupt
 
@@ -63,7 +63,7 @@ def test_leaving_early_stops_the_thread(loader: Loader):
 
 
 def test_entering_and_leaving_reads_nothing_more(loader: Loader):
-    with Prefetch(loader, iter([])):
+    with Prefetch(lambda wanted: loader.batch(*wanted), iter([])):
         pass
 
 
@@ -76,7 +76,7 @@ def test_an_error_is_raised_where_its_batch_would_have_come(loader: Loader, monk
         return batch(first, count)
 
     monkeypatch.setattr(loader, "batch", failing)
-    with Prefetch(loader, [(number, 1) for number in range(5)]) as batches:
+    with Prefetch(lambda wanted: loader.batch(*wanted), [(number, 1) for number in range(5)]) as batches:
         assert np.array_equal(next(batches), batch(0, 1))
         assert np.array_equal(next(batches), batch(1, 1))
         for _ in range(2):
@@ -89,7 +89,7 @@ def test_an_error_of_the_requests_is_raised_too(loader: Loader):
         yield 0, 1
         raise ValueError("no more")
 
-    with Prefetch(loader, requests()) as batches:
+    with Prefetch(lambda wanted: loader.batch(*wanted), requests()) as batches:
         next(batches)
         with pytest.raises(ValueError, match="no more"):
             next(batches)
@@ -103,7 +103,7 @@ def test_waiting_is_counted_and_reading_behind_the_work_is_not(loader: Loader, m
         return batch(first, count)
 
     monkeypatch.setattr(loader, "batch", slow)
-    with Prefetch(loader, [(number, 1) for number in range(6)]) as batches:
+    with Prefetch(lambda wanted: loader.batch(*wanted), [(number, 1) for number in range(6)]) as batches:
         next(batches)
         assert batches.waited > 0.03
         started = time.perf_counter()

@@ -7,17 +7,19 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lines import train_line
 from rich.cells import cell_len
 from rich.console import Console
 
 from puna.config.recipe import Recipe
+from puna.core.schema.lines import SampleLine, TrainLine, ValidationLine
 from puna.train import dashboard
 from puna.train.dashboard import Dashboard, printable, sparkline
 
 LINE: dict[str, Any] = {
     "step": 12, "tokens": 3072, "loss": 3.214, "lr": 3e-4, "grad_norm": 0.874, "tokens_per_second": 12_345.0,
     "tokens_per_second_overall": 11_900.0, "mfu": {"causal": 0.412, "full": 0.45}, "data_wait": 0.003,
-    "memory_bytes": 3.4e9, "seconds": 9.0, "source_loss": {"prose": 3.1, "code": 2.6},
+    "memory_bytes": 3_400_000_000, "seconds": 9.0, "source_loss": {"prose": 3.1, "code": 2.6},
     "source_tokens": {"prose": 2304, "code": 768}, "epochs": {"prose": 0.25, "code": 1.5},
 }  # fmt: skip
 
@@ -44,10 +46,10 @@ def full(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> Dashboard:
     monkeypatch.setattr(dashboard.time, "strftime", lambda _: "12:30")
     shown = Dashboard(tiny, 11)
     for loss in (5.0, 4.0, LINE["loss"]):
-        shown.log(LINE | {"loss": loss})
+        shown.log(TrainLine(**LINE | {"loss": loss}))
     shown.step, shown.seconds_left = 12, 200.0
-    shown.validated({"step": 10, "final": False, "loss": {}, "bits_per_byte": {"prose": 2.5}})
-    shown.sampled({"step": 10, "prompt": "The people", "text": " of\nthe United States"})
+    shown.validated(ValidationLine(step=10, tokens=2560, loss={}, bits_per_byte={"prose": 2.5}))
+    shown.sampled(SampleLine(step=10, tokens=2560, prompt="The people", text=" of\nthe United States"))
     shown.event("step 10: checkpoint, training stood still for 0.12 s")
     return shown
 
@@ -95,7 +97,7 @@ def test_short_terminal_keeps_room_for_a_validation_and_the_figures_longest(full
 def test_long_name_of_a_source_gives_way_to_the_figures(tiny: Recipe):
     shown = Dashboard(tiny, 0)
     name = "a-source-with-a-name-that-nobody-wanted-to-type-twice"
-    shown.log(LINE | {"source_tokens": {name: 3}, "source_loss": {name: 1.25}, "epochs": {name: 0.5}})
+    shown.log(TrainLine(**LINE | {"source_tokens": {name: 3}, "source_loss": {name: 1.25}, "epochs": {name: 0.5}}))
     for width in (40, 60):
         [line] = [line for line in drawn(shown, width) if "100.0%" in line]
         assert "a-so" in line
@@ -112,7 +114,7 @@ def test_before_the_first_log_line_there_is_a_bar(tiny: Recipe):
 
 def test_line_of_an_older_run_is_shown_without_what_it_lacks(tiny: Recipe):
     shown = Dashboard(tiny, 0)
-    shown.log({key: LINE[key] for key in ("step", "loss", "lr", "grad_norm", "tokens_per_second")})
+    shown.log(train_line(12, loss=3.214))
     text = "\n".join(drawn(shown, 80))
     assert "loss 3.214" in text
     assert "MFU" not in text
@@ -121,7 +123,7 @@ def test_line_of_an_older_run_is_shown_without_what_it_lacks(tiny: Recipe):
 def test_only_the_newest_losses_and_events_are_shown(tiny: Recipe):
     shown = Dashboard(tiny, 0)
     for number in range(200):
-        shown.log(LINE | {"loss": float(number)})
+        shown.log(TrainLine(**LINE | {"loss": float(number)}))
         shown.event(f"event {number}")
     text = "\n".join(drawn(shown, 200))
     assert sum(text.count(level) for level in dashboard._LEVELS) == 60
@@ -131,7 +133,7 @@ def test_only_the_newest_losses_and_events_are_shown(tiny: Recipe):
 
 def test_long_sample_takes_two_lines(tiny: Recipe):
     shown = Dashboard(tiny, 0)
-    shown.sampled({"step": 1, "prompt": "word", "text": " word" * 99})
+    shown.sampled(SampleLine(step=1, tokens=256, prompt="word", text=" word" * 99))
     lines = [line for line in drawn(shown, 60) if "word" in line]
     assert len(lines) == 2
     assert lines[1].rstrip(" │").endswith("word…")
@@ -139,7 +141,7 @@ def test_long_sample_takes_two_lines(tiny: Recipe):
 
 def test_terminal_without_unicode_gets_none(tiny: Recipe):
     shown = Dashboard(tiny, 0)
-    shown.log(LINE)
+    shown.log(TrainLine(**LINE))
     "\n".join(drawn(shown, 80, encoding="ascii")).encode("ascii")
 
 
@@ -180,16 +182,19 @@ def test_sparkline_rises_where_the_values_do(values: list[float]):
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_any_numbers_and_texts_fit(tiny: Recipe, data: st.DataObject):
-    number = st.floats()
+    number = st.floats(allow_nan=False, allow_infinity=False)
     shown = Dashboard(tiny, data.draw(st.integers(0, 30)))
     names = data.draw(st.lists(st.text(max_size=30), max_size=4, unique=True))
     shown.log(
-        LINE
-        | {"loss": data.draw(number), "lr": data.draw(number), "grad_norm": data.draw(number)}
-        | {"source_tokens": {name: data.draw(st.integers(0, 2**62)) for name in names}}
-        | {"source_loss": {name: data.draw(number) for name in names[1:]}}
+        TrainLine(
+            **LINE
+            | {"loss": data.draw(number), "lr": data.draw(number), "grad_norm": data.draw(number)}
+            | {"source_tokens": {name: data.draw(st.integers(0, 2**62)) for name in names}}
+            | {"source_loss": {name: data.draw(number) for name in names[1:]}}
+        )
     )
-    shown.validated({"step": 1, "bits_per_byte": {name: data.draw(number) for name in names}})
-    shown.sampled({"step": 1, "prompt": data.draw(st.text()), "text": data.draw(st.text())})
+    bits = {name: data.draw(number) for name in names}
+    shown.validated(ValidationLine(step=1, tokens=256, loss={}, bits_per_byte=bits))
+    shown.sampled(SampleLine(step=1, tokens=256, prompt=data.draw(st.text()), text=data.draw(st.text())))
     width = data.draw(st.integers(20, 130))
     assert max(map(cell_len, drawn(shown, width))) <= width

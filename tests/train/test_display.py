@@ -9,12 +9,23 @@ import subprocess
 import sys
 import termios
 from pathlib import Path
+from typing import cast
 
 import pytest
+from lines import train_line
 
 from puna.config.recipe import Recipe
+from puna.core.schema.lines import (
+    CheckpointLine,
+    Line,
+    RollbackLine,
+    SampleLine,
+    SkippedLine,
+    ValidationLine,
+)
 from puna.train import display
 from puna.train.display import Display
+from puna.train.session import Outcome, Session
 
 
 @pytest.fixture
@@ -25,17 +36,23 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def line(step: int, **more: object) -> dict[str, object]:
-    return {"step": step, "loss": 3.0, "lr": 1e-2, "grad_norm": 1.0, "tokens_per_second": 256.0, **more}
+class Shown(Display):
+    """A display outside of a session, which it asks for nothing."""
+
+    def tell(self, line: Line) -> None:
+        self.recorded(cast(Session, None), line)
+
+    def advance(self) -> None:
+        self.stepped(cast(Session, None), cast(Outcome, None))
 
 
 def test_file_gets_a_line_now_and_then_and_the_last_one(
     tiny: Recipe, capsys: pytest.CaptureFixture[str], now: list[float]
 ):
-    with Display(tiny, first_step=0) as shown:
+    with Shown(tiny, first_step=0) as shown:
         for step in range(1, 25):
             now[0] += 1.0
-            shown.log(line(step))
+            shown.tell(train_line(step))
             shown.advance()
     captured = capsys.readouterr()
     lines = captured.err.splitlines()
@@ -46,34 +63,40 @@ def test_file_gets_a_line_now_and_then_and_the_last_one(
 
 
 def test_file_is_told_of_utilisation_and_waiting_where_they_are_known(tiny: Recipe, capsys: pytest.CaptureFixture[str]):
-    with Display(tiny, first_step=0) as shown:
-        shown.log(line(1, mfu={"causal": 0.412, "full": 0.45}, data_wait=0.003))
+    with Shown(tiny, first_step=0) as shown:
+        shown.tell(train_line(1, mfu={"causal": 0.412, "full": 0.45}, data_wait=0.003))
     assert capsys.readouterr().err.endswith("256 tokens/s  MFU 41.2%  data wait 0.3%\n")
 
 
 def test_file_is_told_of_events_but_not_of_what_is_said_anyway(tiny: Recipe, capsys: pytest.CaptureFixture[str]):
-    with Display(tiny, first_step=0) as shown:
-        shown.event("step 3: batch left out: the loss is nan")
-        shown.validated({"step": 3, "bits_per_byte": {"prose": 2.0}})
-        shown.sampled({"step": 3, "prompt": "The", "text": " end"})
-    assert capsys.readouterr().err == "step 3: batch left out: the loss is nan\n"
+    with Shown(tiny, first_step=0) as shown:
+        shown.tell(SkippedLine(step=3, tokens=768, reason="the loss is nan"))
+        shown.tell(ValidationLine(step=3, tokens=768, loss={}, bits_per_byte={"prose": 2.0}))
+        shown.tell(SampleLine(step=3, tokens=768, prompt="The", text=" end"))
+        shown.tell(RollbackLine(step=2, tokens=512, from_step=3, reason="a spike"))
+        shown.tell(CheckpointLine(step=4, tokens=1024, seconds=0.125))
+    assert capsys.readouterr().err.splitlines() == [
+        "step 3: batch left out: the loss is nan",
+        "back from step 3 to 2: a spike",
+        "step 4: checkpoint, training stood still for 0.12 s",
+    ]
 
 
 def test_time_left_counts_this_sessions_steps_and_not_how_long_the_first_one_compiled(
     tiny: Recipe, capsys: pytest.CaptureFixture[str], now: list[float]
 ):
-    with Display(tiny, first_step=14) as shown:
+    with Shown(tiny, first_step=14) as shown:
         for seconds in (500.0, 3.0, 5.0):
             now[0] += seconds
             shown.advance()
-        shown.log(line(18))
+        shown.tell(train_line(18))
     assert capsys.readouterr().err.endswith("24 s left\n")
 
 
 def test_return_to_a_checkpoint_takes_the_bar_back(tiny: Recipe):
-    with Display(tiny, first_step=0) as shown:
+    with Shown(tiny, first_step=0) as shown:
         for step in (1, 2, 3, 4, 5, 3, 4):
-            shown.log(line(step))
+            shown.tell(train_line(step))
             shown.advance()
             assert shown._dashboard.step == step
 
@@ -82,20 +105,22 @@ TERMINAL = """
 import sys, time
 from puna.config.load import load_recipe
 from puna.core.console import progress, say
+from puna.core.schema.lines import CheckpointLine, TrainLine, ValidationLine
 from puna.train.display import Display
 
 with Display(load_recipe(sys.argv[1]).recipe, first_step=4) as shown:
     for step in range(5, 11):
-        shown.log({"step": step, "loss": 3.0, "lr": 1e-2, "grad_norm": 1.0, "tokens_per_second": 256.0})
-        shown.advance()
+        line = TrainLine(step=step, tokens=9, loss=3.0, lr=1e-2, grad_norm=1.0, tokens_per_second=256.0)
+        shown.recorded(None, line)
+        shown.stepped(None, None)
         time.sleep(0.1)
     with progress("validate prose", 100, "tokens") as advance:
         for _ in range(4):
             advance(25)
             time.sleep(0.15)
-    shown.validated({"step": 10, "bits_per_byte": {"prose": 2.0}})
+    shown.recorded(None, ValidationLine(step=10, tokens=9, loss={}, bits_per_byte={"prose": 2.0}))
     say("said in between")
-    shown.event("step 10: checkpoint")
+    shown.recorded(None, CheckpointLine(step=10, tokens=9, seconds=0.1))
     if "fail" in sys.argv:
         raise SystemExit(3)
 """

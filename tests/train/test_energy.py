@@ -16,13 +16,13 @@ from puna.train.energy import estimate_energy
 def test_llama_rows_of_the_carbon_table(gpu_hours: int, megawatt_hours: float, tonnes: float):
     a100 = Device(torch.device("cpu"), "A100-80GB", 312e12, "datasheet", 400.0, "datasheet")
     estimate = estimate_energy(gpu_hours * 3600, a100, EnergyConfig())
-    assert estimate["kwh"] / 1000 == pytest.approx(megawatt_hours, abs=1.0)
-    assert estimate["kgco2eq"] / 1000 == pytest.approx(tonnes, abs=0.5)
+    assert estimate.kwh / 1000 == pytest.approx(megawatt_hours, abs=1.0)
+    assert estimate.kgco2eq / 1000 == pytest.approx(tonnes, abs=0.5)
 
 
 def test_estimate_grows_with_devices_and_says_where_the_watts_come_from():
     device = Device(torch.device("cpu"), "laptop", 1e11, "measured sgemm", 7.0, "3.5 W for each of 2 cores")
     one, four = (estimate_energy(3600, device, EnergyConfig(), n_devices=n) for n in (1, 4))
-    assert four["kwh"] == pytest.approx(4 * one["kwh"])
-    assert one["kwh"] == pytest.approx(0.0077)
-    assert one["watts_source"] == "3.5 W for each of 2 cores"
+    assert four.kwh == pytest.approx(4 * one.kwh)
+    assert one.kwh == pytest.approx(0.0077)
+    assert one.watts_source == "3.5 W for each of 2 cores"

@@ -5,15 +5,18 @@ import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from lines import train_line
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from puna.core.errors import StorageError, TrainError
 from puna.core.layout import RunDir
+from puna.core.schema.lines import RollbackLine, SampleLine, SkippedLine, ValidationLine
 from puna.train import metrics as module
-from puna.train.metrics import Metrics, NoMetrics, read_metrics
+from puna.train.metrics import Metrics, read_metrics
+from puna.train.session import Session
 
 
 def _steps(run: RunDir) -> list[int]:
@@ -29,11 +32,14 @@ def _board(run: RunDir) -> EventAccumulator:
 def test_lines_are_whole_and_in_order(tmp_path: Path):
     run = RunDir(tmp_path)
     with Metrics(run, resumed_step=0) as metrics:
-        metrics.write("train", 1, 256, loss=2.5, lr=1e-3)
-        metrics.write("validation", 1, 256, final=False, loss={"prose": 2.0})
-        metrics.write("sample", 1, 256, prompt="A", text=" líne\nbreak")
+        metrics.write(train_line(1, loss=2.5))
+        metrics.write(ValidationLine(step=1, tokens=256, loss={"prose": 2.0}, bits_per_byte={}))
+        metrics.write(SampleLine(step=1, tokens=256, prompt="A", text=" líne\nbreak"))
     lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-    assert lines[0] == {"kind": "train", "step": 1, "tokens": 256, "loss": 2.5, "lr": 1e-3}
+    assert list(lines[0].items()) == [
+        ("kind", "train"), ("step", 1), ("tokens", 256), ("loss", 2.5), ("lr", 1e-2), ("grad_norm", 1.0),
+        ("tokens_per_second", 256.0),
+    ]  # fmt: skip
     assert lines[2]["text"] == " líne\nbreak"
     assert list(run.tensorboard.glob("events*"))
 
@@ -41,13 +47,13 @@ def test_lines_are_whole_and_in_order(tmp_path: Path):
 def test_tensorboard_shows_every_number_under_its_path(tmp_path: Path):
     run = RunDir(tmp_path)
     with Metrics(run, resumed_step=0) as metrics:
-        metrics.write("train", 1, 256, loss=2.5, mfu={"causal": 0.5}, memory_bytes=1024, epochs={"prose": 0.25})
-        metrics.write("validation", 1, 256, final=True, loss={"prose": 2.0})
-        metrics.write("skipped", 2, 512, reason="the loss is nan", loss="nan", first_sequence=8)
+        metrics.write(train_line(1, loss=2.5, mfu={"causal": 0.5}, memory_bytes=1024, epochs={"prose": 0.25}))
+        metrics.write(ValidationLine(step=1, tokens=256, final=True, loss={"prose": 2.0}, bits_per_byte={}))
+        metrics.write(SkippedLine(step=2, tokens=512, reason="the loss is nan", loss="nan", first_sequence=8))
     board = _board(run)
     assert sorted(board.Tags()["scalars"]) == [
-        "skipped/first_sequence", "train/epochs/prose", "train/loss", "train/memory_bytes", "train/mfu/causal",
-        "validation/loss/prose",
+        "skipped/first_sequence", "train/epochs/prose", "train/grad_norm", "train/loss", "train/lr",
+        "train/memory_bytes", "train/mfu/causal", "train/tokens_per_second", "validation/loss/prose",
     ]  # fmt: skip
     assert [(event.step, event.value) for event in board.Scalars("train/memory_bytes")] == [(1, 1024.0)]
 
@@ -56,11 +62,11 @@ def test_resumed_run_drops_what_came_after_its_checkpoint_and_a_torn_line(tmp_pa
     run = RunDir(tmp_path)
     with Metrics(run, resumed_step=0) as metrics:
         for step in range(1, 8):
-            metrics.write("train", step, step * 256, loss=1.0)
+            metrics.write(train_line(step, loss=1.0))
     with run.metrics.open("a") as file:
         file.write("[]\n7\n" + "[" * 100_000 + '\n{"kind": "train"}\n{"kind": "train", "step": 8, "lo')
     with Metrics(run, resumed_step=5) as metrics:
-        metrics.write("train", 6, 6 * 256, loss=0.5)
+        metrics.write(train_line(6, loss=0.5))
     assert _steps(run) == [1, 2, 3, 4, 5, 6]
     assert [event.value for event in _board(run).Scalars("train/loss")] == [1.0] * 5 + [0.5]
 
@@ -69,10 +75,9 @@ def test_return_to_a_checkpoint_drops_what_came_after_it(tmp_path: Path):
     run = RunDir(tmp_path)
     with Metrics(run, resumed_step=0) as metrics:
         for step in range(1, 8):
-            metrics.write("train", step, step * 256, loss=1.0)
-        metrics.rewind(5)
-        metrics.write("rollback", 5, 5 * 256, from_step=7, to_step=5, reason="a spike")
-        metrics.write("train", 6, 6 * 256, loss=0.5)
+            metrics.write(train_line(step, loss=1.0))
+        metrics.recorded(cast(Session, None), RollbackLine(step=5, tokens=1280, from_step=7, reason="a spike"))
+        metrics.write(train_line(6, loss=0.5))
     assert _steps(run) == [1, 2, 3, 4, 5, 5, 6]
     assert [event.step for event in _board(run).Scalars("train/loss")] == [1, 2, 3, 4, 5, 6]
 
@@ -94,13 +99,14 @@ import json, resource, sys
 from pathlib import Path
 from puna.cli import main
 from puna.core.layout import RunDir
+from puna.core.schema.lines import LINES
 from puna.train.metrics import Metrics
 
 def fill():
     with Metrics(RunDir(Path(sys.argv[1])), resumed_step=0) as metrics:
         resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.RLIM_INFINITY))
         for step in range(1000):
-            metrics.write("train", step, step, **json.loads(sys.argv[2]))
+            metrics.write(LINES[sys.argv[2]](step=step, tokens=step, **json.loads(sys.argv[3])))
 
 import puna.cli
 puna.cli._run = fill
@@ -109,13 +115,16 @@ main()
 
 
 @pytest.mark.parametrize(
-    ("values", "file"),
-    [({"reason": "a" * 80}, "metrics.jsonl"), (dict.fromkeys("abcdefgh", 1.0), "events.out.tfevents")],
+    ("kind", "values", "file"),
+    [
+        ("skipped", {"reason": "a" * 80}, "metrics.jsonl"),
+        ("validation", {"loss": dict.fromkeys("abcdefgh", 1.0), "bits_per_byte": {}}, "events.out.tfevents"),
+    ],
 )
-def test_full_disk_is_one_sentence_and_no_traceback(tmp_path: Path, values: dict[str, Any], file: str):
+def test_full_disk_is_one_sentence_and_no_traceback(tmp_path: Path, kind: str, values: dict[str, Any], file: str):
     """Whichever of the files meets the limit first: texts fill the one, short names of numbers the other."""
     process = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path), json.dumps(values)], capture_output=True, text=True
+        [sys.executable, "-c", FULL, str(tmp_path), kind, json.dumps(values)], capture_output=True, text=True
     )
     assert process.returncode == 2, process.stderr
     assert "Traceback" not in process.stderr
@@ -146,7 +155,7 @@ def test_every_refusal_of_the_disk_is_a_storage_error(tmp_path: Path, fails: str
     metrics._file.close()
     metrics._file = _Full(fails)  # type: ignore[assignment]
     with pytest.raises(StorageError, match=r"metrics\.jsonl: no space left"), metrics:
-        metrics.write("train", 1, 256, loss=1.0)
+        metrics.write(train_line(1, loss=1.0))
     assert metrics._events._file.closed
 
 
@@ -182,25 +191,17 @@ def test_weights_and_biases_gets_the_numbers_only_where_a_project_is_named(
 
     monkeypatch.setattr(module, "WeightsBiasesRun", There)
     with Metrics(RunDir(tmp_path), resumed_step=0) as metrics:
-        metrics.write("train", 1, 256, loss=2.5)
+        metrics.write(train_line(1))
     assert calls == []
     with Metrics(RunDir(tmp_path), resumed_step=1, wandb_project="llamas") as metrics:
-        metrics.write("train", 2, 512, loss=2.5, final=True)
-        metrics.write("sample", 2, 512, prompt="The", text=" end")
+        metrics.write(ValidationLine(step=2, tokens=512, final=True, loss={"prose": 2.5}, bits_per_byte={}))
+        metrics.write(SampleLine(step=2, tokens=512, prompt="The", text=" end"))
     with pytest.raises(KeyboardInterrupt), Metrics(RunDir(tmp_path), resumed_step=2, wandb_project="llamas"):
         raise KeyboardInterrupt
     assert calls == [
-        ("llamas", True), (2, 512, {"train/loss": 2.5}, {}), (2, 512, {}, {"The": "The end"}), False,
+        ("llamas", True), (2, 512, {"validation/loss/prose": 2.5}, {}), (2, 512, {}, {"The": "The end"}), False,
         ("llamas", True), True,
     ]  # fmt: skip
-
-
-def test_processes_but_the_main_one_write_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    with NoMetrics() as metrics:
-        metrics.write("train", 1, 256, loss=2.5)
-        metrics.rewind(0)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_file_that_is_not_there_has_no_lines(tmp_path: Path):

@@ -18,13 +18,12 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import puna.train.step as step_module
+import puna.train.session as session_module
 from puna.config.recipe import Recipe
 from puna.ops import cross_entropy
 from puna.ops.flex import block_mask
 from puna.parallel.world import World
 from puna.train.device import Device
-from puna.train.step import train_step
 from puna.train.synthetic import on_random_tokens, synthetic_session
 
 MODEL = {"dim": 32, "n_layers": 2, "n_heads": 2, "n_kv_heads": 1, "ffn_dim": 48, "vocab_size": 300, "context": 32}
@@ -97,7 +96,7 @@ def steps_on_meta(recipe: Recipe, steps: int = 2) -> Counter[str]:
     batches = on_random_tokens(session)
     with Makes(), Waits() as waits:
         for _ in range(steps):
-            train_step(session, batches)
+            session.step(batches)
     assert session.state.step == steps
     return waits.copies
 
@@ -117,10 +116,10 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_step_never_waits_and_sends_two_arrays_per_pass_ahead(case: str) -> None:
+def test_a_step_never_waits_and_sends_three_arrays_per_pass_ahead(case: str) -> None:
     copies = steps_on_meta(recipe_of(**CASES[case]))
-    # Tokens and labels of each pass; stochastic rounding sends the constants and keys of its two groups of tensors.
-    sent = 2 * (2 * 2 + (4 if case == "bf16-stochastic" else 0))
+    # Inputs, targets and sources of each pass; stochastic rounding sends the constants and keys of its two groups.
+    sent = 2 * (2 * 3 + (4 if case == "bf16-stochastic" else 0))
     assert copies == {"cpu to meta": sent}
 
 
@@ -168,7 +167,7 @@ def test_a_look_at_the_device_that_is_put_back_into_the_loss_is_found(
 
 
 def test_a_copy_that_the_host_waits_for_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_module, "sent", lambda array, device: torch.from_numpy(array).to(device))
+    monkeypatch.setattr(session_module, "sent", lambda array, device: torch.from_numpy(array).to(device))
     with pytest.raises(AssertionError, match="the host waits: a copy from cpu to meta"):
         steps_on_meta(recipe_of(train={"precision": "bf16"}))
 
@@ -190,12 +189,12 @@ def test_compiled_blocks_have_no_graph_break_and_are_compiled_in_the_first_step_
     world = World(0, 1, torch.device("cpu"), None)
     session = synthetic_session(recipe, world, Device(world.device, "cpu", 1.0, "none", 1.0, "none"))
     batches = on_random_tokens(session)
-    train_step(session, batches)
+    session.step(batches)
     counters = torch._dynamo.utils.counters
     compiled = counters["stats"]["unique_graphs"]
     assert compiled >= 1
     with torch._dynamo.config.patch(error_on_recompile=True):
         for _ in range(3):
-            train_step(session, batches)
+            session.step(batches)
     assert counters["stats"]["unique_graphs"] == compiled
     assert not counters["graph_break"]

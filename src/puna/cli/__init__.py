@@ -5,10 +5,12 @@ import sys
 
 def main() -> None:
     """Run the command line; a user's error is one sentence on stderr and exit code 2."""
-    from puna.core.errors import EXIT_CODE, UserError
+    from puna.core.errors import EXIT_CODE, Interrupted, OtherProcessError, UserError
 
     try:
         _run()
+    except OtherProcessError:
+        sys.exit(EXIT_CODE)
     except UserError as error:
         from puna.core.console import console
 
@@ -21,6 +23,8 @@ def main() -> None:
         sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Interrupted as interrupted:
+        sys.exit(interrupted.exit_code)
 
 
 def _run() -> None:

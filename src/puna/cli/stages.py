@@ -41,7 +41,7 @@ def train_model(
     from puna.infer.generate import generate_text
     from puna.model.llama import Llama
     from puna.tokenizer.tokenizer import Tokenizer
-    from puna.train.loop import train
+    from puna.train.pretrain import train
 
     samples = recipe.samples
 

@@ -1,5 +1,7 @@
 """`puna train`: pre-training."""
 
+import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +15,10 @@ def train(
     data: DataSource = None,
     run: RunPath = None,
     resume: bool = typer.Option(False, "--resume", help="Go on from the newest checkpoint, if there is one, exactly."),
+    init_from: Annotated[
+        Path | None,
+        typer.Option("--init-from", help="Begin with the weights of a run, a checkpoint or a model directory."),
+    ] = None,
     stop_at: Annotated[
         int | None, typer.Option("--stop-at", min=1, help="Save and leave after so many steps of the run.")
     ] = None,
@@ -21,9 +27,10 @@ def train(
 ) -> None:
     """Pre-train the recipe's model on its data build; under torchrun on as many devices as it starts.
 
-    Ctrl-C and SIGTERM save the state first; --resume then ends with the same weights, bit for bit.
+    Ctrl-C, SIGTERM and SIGHUP save the state first; --resume then ends with the same weights, bit for bit.
     """
-    resolved = resolve(recipe, overrides, show)
+    begins = [f"train.init_from={json.dumps(str(init_from))}"] if init_from else []
+    resolved = resolve(recipe, [*(overrides or []), *begins], show)
     from puna.cli.stages import train_model
 
     train_model(

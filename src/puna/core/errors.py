@@ -10,10 +10,12 @@ UserError                 one clear sentence, exit code 2, never a traceback
 ├── FormatError           a model in another system's format is damaged, incomplete or no LLaMA
 ├── ExportError           an export was refused or its proof failed
 ├── GenerateError         a prompt that the model cannot take
-└── StorageError          the disk is full or a path cannot be written
+├── StorageError          the disk is full or a path cannot be written
+└── OtherProcessError     another process of the run says what is wrong
 ```
 
-Anything else that escapes is a defect of Puna and shows its traceback.
+`Interrupted` is no error: a signal asked for the end. Anything else that escapes is a defect of Puna and shows its
+traceback.
 """
 
 EXIT_CODE = 2
@@ -75,3 +77,32 @@ class GenerateError(UserError):
 
 class StorageError(UserError):
     """Nothing could be written: the disk is full, or the path is not writable."""
+
+
+class OtherProcessError(UserError):
+    """Another process of the run has raised the error and tells it; this one ends with the same exit code, silently."""
+
+    def __init__(self, message: str = "another process of this run says what is wrong") -> None:
+        super().__init__(message)
+
+
+class Interrupted(BaseException):
+    """A signal asked this process to end, and what had to be saved is saved.
+
+    Like `KeyboardInterrupt`, it passes every `except Exception`.
+
+    Args:
+        signal: Its number.
+    """
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(signal)
+        self.signal = signal
+
+    def __str__(self) -> str:
+        return f"ended by signal {self.signal}"
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell, Slurm and torchrun expect of a process that a signal ended: 128 and its number."""
+        return 128 + self.signal

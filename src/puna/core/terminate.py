@@ -6,10 +6,12 @@ import threading
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from puna.core.errors import Interrupted
+
 
 @contextlib.contextmanager
 def orderly_end() -> Iterator[None]:
-    """While entered, SIGTERM unwinds this process, which then exits with 128 + 15. Only the main thread can ask it."""
+    """While entered, SIGTERM raises `Interrupted` in this process's main thread, the only one that can ask for it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -21,4 +23,4 @@ def orderly_end() -> Iterator[None]:
 
 
 def _end(number: int, frame: Any) -> NoReturn:
-    raise SystemExit(128 + number)
+    raise Interrupted(number)

@@ -186,7 +186,7 @@ def load_weights(model: Llama, directory: Path) -> list[str]:
         CheckpointError: A file is missing or damaged, or this is another decoder: a setting that weights depend on, or
             a tensor's name or shape, differs.
     """
-    notes = _compare(directory, read_config(directory), model.config)
+    notes = check_decoder(directory / CONFIG, read_config(directory), model.config)
     parts = list(own_parts(model))
     with open_weights(directory) as stored:
         stored.check({part.name: part.shape for part in parts})
@@ -196,15 +196,27 @@ def load_weights(model: Llama, directory: Path) -> list[str]:
     return notes
 
 
-def _compare(directory: Path, found: ModelConfig, wanted: ModelConfig) -> list[str]:
-    """Refuse the weights of another decoder; gives what only its positions have otherwise."""
+def check_decoder(file: Path, found: ModelConfig, wanted: ModelConfig) -> list[str]:
+    """Refuse the weights of another decoder.
+
+    Args:
+        file: Where `found` stands.
+        found: What the weights are of.
+        wanted: The decoder that is to have them.
+
+    Returns:
+        What only rotary positions count otherwise, `name = there, not here` each.
+
+    Raises:
+        CheckpointError: Naming every setting that weights depend on and that differs.
+    """
     theirs, ours = found.model_dump(), wanted.model_dump()
     other = [name for name in ours if theirs[name] != ours[name] and name not in NOT_ARITHMETIC]
     if refused := [name for name in other if name not in _POSITIONS]:
         differences = ", ".join(f"{name} = {theirs[name]!r}, not {ours[name]!r}" for name in refused)
         raise CheckpointError(
-            f"{directory / CONFIG}: is of another decoder than the recipe's: it has {differences}",
-            hint=f"give the recipe the [model] of {directory / CONFIG}",
+            f"{file}: is of another decoder than the recipe's: it has {differences}",
+            hint=f"give the recipe the [model] of {file}",
         )
     return [f"{name} = {theirs[name]!r}, not {ours[name]!r}" for name in other]
 

@@ -23,8 +23,15 @@ from puna.parallel.recompute import apply_recompute
 from puna.parallel.tensor import apply_tensor_parallel
 
 
-def build_model(recipe: Recipe, mesh: Mesh, device: torch.device) -> Llama:
-    """The recipe's decoder in its layout, with its initial weights; each device holds its own part only."""
+def build_model(recipe: Recipe, mesh: Mesh, device: torch.device, *, drawn: bool = True) -> Llama:
+    """The recipe's decoder in its layout; each device holds its own part only.
+
+    Args:
+        recipe: Its model, and how it is trained.
+        mesh: The layout.
+        device: Where this process computes.
+        drawn: Whether it has its initial weights; otherwise whatever was in the memory.
+    """
     with torch.device("meta"):
         model = Llama(recipe.model)
         if recipe.train.precision == "bf16-stochastic":
@@ -43,7 +50,8 @@ def build_model(recipe: Recipe, mesh: Mesh, device: torch.device) -> Llama:
     if mesh.fsdp_mesh is not None:
         _shard(model, mesh, recipe.train.precision)
     model.to_empty(device=device)
-    init_weights(model, recipe.seed)
+    if drawn:
+        init_weights(model, recipe.seed)
     return model
 
 

@@ -1,7 +1,7 @@
 """The loss of a batch in any layout: what every device computes of it, and how the parts make the whole.
 
-The gradient is that of the sum over all tokens divided by `denominator`, which the caller chooses; each device gives
-its own tokens' part, and sharding adds the parts up.
+The gradient is that of the sum over all tokens, divided by what the caller chooses; each device gives its own tokens'
+part, and sharding adds the parts up.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -59,12 +59,17 @@ class Objective:
         """What forward and backward passes run in; leave it before the optimizer moves the weights."""
         return self.working or nullcontext()
 
-    def train(self, tokens_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
+    def train(self, tokens_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The sum of this device's losses, to be differentiated, and each token's, (B, P) float32 in nats.
 
         The sum is scaled by the number of devices that sharding averages over, so that its gradients are sums.
+
+        Args:
+            tokens_BT: What the model reads.
+            targets_BT: What it is to predict; -1 where nothing is.
+            documents_BT: Number of the document of each token, which attention stays within; None where `bos_id` says.
         """
-        x_ND, targets_N, shape = self._hidden(tokens_BT, targets_BT)
+        x_ND, targets_N, shape = self._hidden(tokens_BT, targets_BT, documents_BT)
         total, losses_N = linear_cross_entropy(
             x_ND, self._weight(), targets_N, self.chunk_tokens, z_loss=self.z_loss, group=self._group(),
             compiled=self.compiled,
@@ -73,17 +78,20 @@ class Objective:
         return total * averaged, losses_N.view(shape)
 
     @torch.no_grad()
-    def measure(self, tokens_BT: Tensor, targets_BT: Tensor) -> Tensor:
+    def measure(self, tokens_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None = None) -> Tensor:
         """Each token's loss on this device, (B, P) float32 in nats, 0 for ignored targets; nothing is kept."""
-        x_ND, targets_N, shape = self._hidden(tokens_BT, targets_BT)
+        x_ND, targets_N, shape = self._hidden(tokens_BT, targets_BT, documents_BT)
         return token_losses(x_ND, self._weight(), targets_N, self.chunk_tokens, group=self._group()).view(shape)
 
-    def _hidden(self, tokens_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor, torch.Size]:
+    def _hidden(
+        self, tokens_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None
+    ) -> tuple[Tensor, Tensor, torch.Size]:
         """What the output layer reads of this device's tokens, their targets in the same order, and their shape."""
         if self.working is not None and not self.working.entered:
             raise RuntimeError("passes run within Objective.passes()")
         mask: Any = None
-        documents_BT = None if self.bos_id is None else (tokens_BT == self.bos_id).cumsum(1)
+        if documents_BT is None and self.bos_id is not None:
+            documents_BT = (tokens_BT == self.bos_id).cumsum(1)
         positions_P = None
         if self.mesh.context > 1:
             index, devices = self.mesh.context_index, self.mesh.context

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from puna.core.errors import EXIT_CODE, TrainError, UserError
+from puna.core.errors import OtherProcessError, TrainError, UserError
 from puna.parallel.host_memory import keep_freed_memory
 from puna.parallel.rendezvous import own_store
 
@@ -55,7 +55,8 @@ class World:
         """What `action` gives on the main process, on every process.
 
         Raises:
-            UserError: The action failed; the others leave with the same exit code and say nothing.
+            UserError: The action failed, on the main process.
+            OtherProcessError: It failed, on the others.
         """
         if self.size == 1:
             return action()
@@ -70,8 +71,23 @@ class World:
         if error is not None:
             raise error
         if outcome[1] is not None:
-            raise SystemExit(EXIT_CODE)
+            raise OtherProcessError
         return outcome[0]
+
+    def on_main(self, action: Callable[[], Result]) -> Result | None:
+        """What `action` gives on the main process, which alone has it; None on the others.
+
+        Raises:
+            UserError: The action failed, on the main process.
+            OtherProcessError: It failed, on the others.
+        """
+        made: list[Result] = []
+
+        def run() -> None:
+            made.append(action())
+
+        self.first(run)
+        return made[0] if made else None
 
     def each(self, value: Any, group: dist.ProcessGroup | None = None) -> list[Any]:
         """The values that all processes bring, by rank, on every process."""
@@ -105,7 +121,7 @@ class World:
 
 
 class News:
-    """The largest number that any process brings, heard by all of them at the same call: the next one.
+    """The largest numbers that any process brings, heard by all of them at the same call: the next one.
 
     So no process waits after a step until the slowest has taken it too; one that is alone hears itself at once.
     """
@@ -114,28 +130,29 @@ class News:
         self._world = world
         self._under_way: tuple[torch.Tensor, dist.Work] | None = None
 
-    def hear(self, number: int, *, at_once: bool) -> int:
-        """The largest number of the call before; or of this one, where that was 0 and `at_once` is true.
+    def hear(self, numbers: tuple[int, ...], at_once: bool) -> tuple[int, ...]:
+        """The largest numbers, each of its own, of the call before; or of this one, where they were 0 and `at_once`.
 
-        All processes call it equally often and with the same `at_once`. Where it was not 0, `number` is not sent.
+        All processes call it equally often, with as many numbers and the same `at_once`. Where one was heard that was
+        not 0, `numbers` are not sent.
         """
         if self._world.size == 1:
-            return number
-        heard = self._arrived()
-        if heard:
+            return numbers
+        heard = self._arrived()  # nothing at the first call
+        if any(heard):
             return heard
-        value = torch.tensor(number)
-        work = dist.all_reduce(value, op=dist.ReduceOp.MAX, async_op=True)
-        self._under_way = (value, work)
-        return self._arrived() if at_once else 0
+        values = torch.tensor(numbers)
+        work = dist.all_reduce(values, op=dist.ReduceOp.MAX, async_op=True)
+        self._under_way = (values, work)
+        return self._arrived() if at_once else (0,) * len(numbers)
 
-    def _arrived(self) -> int:
+    def _arrived(self) -> tuple[int, ...]:
         if self._under_way is None:
-            return 0
-        value, work = self._under_way
+            return ()
+        values, work = self._under_way
         work.wait()
         self._under_way = None
-        return int(value)
+        return tuple(values.tolist())
 
 
 @contextlib.contextmanager
@@ -172,7 +189,8 @@ def _allow_files(size: int, rank: int, local_rank: int) -> None:
     The main process may have to keep the key-value store, to which every process is connected.
 
     Raises:
-        TrainError: On one process of each machine; the others leave with the same exit code.
+        TrainError: On one process of each machine.
+        OtherProcessError: On the others.
     """
     needed = _FILES + (size if rank == 0 else 0)
     allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -182,7 +200,7 @@ def _allow_files(size: int, rank: int, local_rank: int) -> None:
     if allowed == resource.RLIM_INFINITY or allowed >= needed:
         return
     if local_rank:
-        raise SystemExit(EXIT_CODE)
+        raise OtherProcessError
     raise TrainError(
         f"process {rank} of {size} may open {allowed} files and sockets, and may need {needed}",
         hint=f"raise the hard limit where the run is launched: ulimit -Hn {needed}, or LimitNOFILE of the service",

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, TypeVar
 
-from puna.core.schema.lines import RollbackLine, SkippedLine
-from puna.report.read import AnyLine, RunRecords
+from puna.core.schema.lines import Line, RollbackLine, SkippedLine
+from puna.report.read import RunRecords
 
 Point = TypeVar("Point")
 
@@ -219,7 +219,7 @@ def _thinned(points: list[Point]) -> list[Point]:
 
 
 def _line(
-    name: str, lines: Sequence[AnyLine], values: Sequence[float | None], colour: str, width: float = 1.5
+    name: str, lines: Sequence[Line], values: Sequence[float | None], colour: str, width: float = 1.5
 ) -> dict[str, Any]:
     """A curve over the tokens trained on; plotly reads tags in names, so the name is escaped."""
     tokens = [line.tokens for line in lines]

@@ -4,28 +4,27 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from puna.core.errors import DataError
 from puna.core.layout import RunDir
 from puna.core.records import read_record
 from puna.core.schema.card import DataCard
 from puna.core.schema.export import ExportRecord, ExportResults
-from puna.core.schema.lines import CheckpointLine, RollbackLine, SampleLine, SkippedLine, TrainLine, ValidationLine
+from puna.core.schema.lines import (
+    LINES,
+    CheckpointLine,
+    Line,
+    RollbackLine,
+    SampleLine,
+    SkippedLine,
+    TrainLine,
+    ValidationLine,
+)
 from puna.core.schema.part import parse
 from puna.core.schema.run import TrainRecord
 
-AnyLine: TypeAlias = TrainLine | ValidationLine | SampleLine | SkippedLine | RollbackLine | CheckpointLine
-Line = TypeVar("Line", TrainLine, ValidationLine, SampleLine, SkippedLine, RollbackLine, CheckpointLine)
-
-_LINES: dict[str, type[AnyLine]] = {
-    "train": TrainLine,
-    "validation": ValidationLine,
-    "sample": SampleLine,
-    "skipped": SkippedLine,
-    "rollback": RollbackLine,
-    "checkpoint": CheckpointLine,
-}
+Known = TypeVar("Known", bound=Line)
 
 
 @dataclass(frozen=True)
@@ -92,12 +91,12 @@ def _read_export(path: Path) -> ExportResults:
         raise DataError(error.message, hint=hint) from None
 
 
-def _latest(lines: list[AnyLine], kind: type[Line], key: Callable[[Line], Any]) -> list[Line]:
+def _latest(lines: list[Line], kind: type[Known], key: Callable[[Known], Any]) -> list[Known]:
     """The lines of a kind in the order of their steps; of those with the same key, the last one that was written."""
     return sorted({key(line): line for line in lines if isinstance(line, kind)}.values(), key=lambda line: line.step)
 
 
-def _read_metrics(path: Path) -> list[AnyLine]:
+def _read_metrics(path: Path) -> list[Line]:
     """The lines that the report knows; those of other kinds are passed over."""
     if not path.exists():
         return []
@@ -111,8 +110,8 @@ def _read_metrics(path: Path) -> list[AnyLine]:
             kind = line["kind"]
         except (ValueError, KeyError, TypeError, RecursionError):
             raise DataError(f"{where} is no line of metrics") from None
-        if isinstance(kind, str) and kind in _LINES:
-            lines.append(parse(_LINES[kind], line, where))
+        if isinstance(kind, str) and kind in LINES:
+            lines.append(parse(LINES[kind], line, where))
     return lines
 
 

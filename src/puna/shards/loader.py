@@ -59,6 +59,8 @@ class Loader:
         """Sequences in one epoch of each source; the tokens after the last whole one are left out."""
         self._check_shards()
         self._dtype = self._shards[0].dtype
+        self.bos_id = self._shards[0].bos_id
+        """The token that begins a document."""
         parts = [
             (name, part.fingerprint, recipe.mixture[name]) for name, part in zip(self.names, self._shards, strict=True)
         ]

@@ -3,35 +3,35 @@
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from puna.shards.loader import Loader
+Request = TypeVar("Request")
+Item = TypeVar("Item")
 
 
-class Prefetch(Iterator[NDArray[np.int64]]):
-    """What `loader.batch` gives for each request, in order; one thread reads ahead while it is entered.
+class Prefetch(Iterator[Item], Generic[Item]):
+    """What `read` gives for each request, in order; one thread reads ahead while the context is entered.
 
     An error of the thread is raised where its batch would have come.
 
     Args:
-        loader: Where batches come from.
-        requests: First sequence and count of each batch; asked for by the thread, some batches early.
+        read: Makes a batch of a request; called by the thread.
+        requests: What to read; asked for by the thread, some batches early.
         depth: Batches that are read before they are asked for.
     """
 
-    def __init__(self, loader: Loader, requests: Iterable[tuple[int, int]], depth: int = 2) -> None:
+    def __init__(self, read: Callable[[Request], Item], requests: Iterable[Request], depth: int = 2) -> None:
         self.waited = 0.0
         """Seconds that the consumer has waited for batches."""
-        self._loader, self._requests = loader, requests
         self._room = threading.Semaphore(depth)
-        self._ready: queue.SimpleQueue[NDArray[np.int64] | BaseException | None] = queue.SimpleQueue()
+        # A batch alone in a list; then an error, or None at the end.
+        self._ready: queue.SimpleQueue[list[Item] | BaseException | None] = queue.SimpleQueue()
         self._stopped = False
-        self._thread = threading.Thread(target=self._read_ahead, name="prefetch", daemon=True)
+        self._thread = threading.Thread(
+            target=self._read_ahead, args=(read, requests), name="prefetch", daemon=True
+        )  # fmt: skip
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -44,25 +44,25 @@ class Prefetch(Iterator[NDArray[np.int64]]):
         self._room.release()
         self._thread.join()
 
-    def __next__(self) -> NDArray[np.int64]:
+    def __next__(self) -> Item:
         started = time.perf_counter()
-        item = self._ready.get()
+        ready = self._ready.get()
         self.waited += time.perf_counter() - started
-        if isinstance(item, np.ndarray):
+        if isinstance(ready, list):
             self._room.release()
-            return item
-        self._ready.put(item)  # the end stays the end
-        if item is None:
+            return ready[0]
+        self._ready.put(ready)  # the end stays the end
+        if ready is None:
             raise StopIteration
-        raise item
+        raise ready
 
-    def _read_ahead(self) -> None:
+    def _read_ahead(self, read: Callable[[Request], Item], requests: Iterable[Request]) -> None:
         try:
-            for first, count in self._requests:
+            for request in requests:
                 self._room.acquire()
                 if self._stopped:
                     return
-                self._ready.put(self._loader.batch(first, count))
+                self._ready.put([read(request)])
             self._ready.put(None)
         except BaseException as error:
             self._ready.put(error)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 
-from puna.core.errors import EXIT_CODE, CheckpointError
+from puna.core.errors import CheckpointError, OtherProcessError
 from puna.core.files import sha256_file
 from puna.core.schema.train_state import TrainState, older_checkpoint, read_header
 from puna.parallel.world import World
@@ -80,9 +80,23 @@ def load_tensors(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer,
         CheckpointError: They are not this model's.
     """
     ensure_state(model, optimizer)
+    _load(path, tensors(model, optimizer), world)
+
+
+def load_weights_only(path: Path, model: nn.Module, world: World) -> None:
+    """Read a checked checkpoint's weights into the model, in place, and leave the state of its optimizer.
+
+    Raises:
+        CheckpointError: They are not this model's.
+    """
+    weights = {f"model.{name}": parameter.detach() for name, parameter in model.named_parameters()}
+    _load(path, weights, world)
+
+
+def _load(path: Path, named: dict[str, Tensor], world: World) -> None:
     problem = ""
     try:
-        _dcp(dcp.load, tensors(model, optimizer), storage_reader=HuggingFaceStorageReader(str(path)))
+        _dcp(dcp.load, named, storage_reader=HuggingFaceStorageReader(str(path)))
     except (KeyError, RuntimeError, ValueError) as error:
         problem = f"{path}: does not hold this model's state: {str(error).splitlines()[0]}"
     _agree(problem, world)
@@ -103,7 +117,7 @@ def _agree(problem: str, world: World | None, hint: str = "") -> None:
     problems = [sentence for sentence in (world.each(problem) if world else [problem]) if sentence]
     if problems:
         if world and not world.main:
-            raise SystemExit(EXIT_CODE)
+            raise OtherProcessError
         raise CheckpointError(problems[0], hint=hint)
 
 

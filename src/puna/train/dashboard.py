@@ -3,7 +3,6 @@
 import math
 import re
 import time
-from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.panel import Panel
@@ -12,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from puna.config.recipe import Recipe
+from puna.core.schema.lines import SampleLine, TrainLine, ValidationLine
 from puna.core.units import format_bytes, format_count, format_duration
 
 _LEVELS = "▁▂▃▄▅▆▇█"
@@ -39,25 +39,25 @@ class Dashboard:
         """Steps done."""
         self.seconds_left: float | None = None
         """None where nobody knows yet."""
-        self._line: dict[str, Any] = {}
+        self._line: TrainLine | None = None
         self._losses: tuple[float, ...] = ()
         self._bits: dict[str, float] = {}
         self._sample: tuple[str, str] | None = None
         self._events: tuple[str, ...] = ()
 
-    def log(self, line: dict[str, Any]) -> None:
+    def log(self, line: TrainLine) -> None:
         """Take in a `train` line of the metrics."""
-        self._losses = (*self._losses, line["loss"])[-_LOSSES:]
+        self._losses = (*self._losses, line.loss)[-_LOSSES:]
         self._line = line
 
-    def validated(self, line: dict[str, Any]) -> None:
+    def validated(self, line: ValidationLine) -> None:
         """Take in a `validation` line of the metrics."""
-        self._bits = line["bits_per_byte"]
-        self.event(f"step {line['step']}: validated")
+        self._bits = line.bits_per_byte
+        self.event(f"step {line.step}: validated")
 
-    def sampled(self, line: dict[str, Any]) -> None:
+    def sampled(self, line: SampleLine) -> None:
         """Take in a `sample` line of the metrics."""
-        self._sample = printable(line["prompt"]), printable(line["text"])
+        self._sample = printable(line.prompt), printable(line.text)
 
     def event(self, text: str) -> None:
         """Add a line to the latest events."""
@@ -98,30 +98,30 @@ class Dashboard:
         line = self._line
         if not line:
             return []
-        loss = Text.assemble(("loss ", "dim"), (f"{line['loss']:.3f}", "bold"), "  ")
+        loss = Text.assemble(("loss ", "dim"), (f"{line.loss:.3f}", "bold"), "  ")
         if not ascii_only:
             loss.append(sparkline(self._losses[-max(0, width - loss.cell_len) :]), style="cyan")
         loss.no_wrap, loss.overflow = True, "crop"
         facts = [
-            _fact(f"{line['lr']:.2e}", "learning rate"),
-            _fact(f"{line['grad_norm']:.2f}", "gradient norm"),
-            _fact(format_count(line["tokens_per_second"]), "tokens/s"),
+            _fact(f"{line.lr:.2e}", "learning rate"),
+            _fact(f"{line.grad_norm:.2f}", "gradient norm"),
+            _fact(format_count(line.tokens_per_second), "tokens/s"),
         ]
-        if "tokens_per_second_overall" in line:
-            facts.append(_fact(format_count(line["tokens_per_second_overall"]), "overall"))
-        if "mfu" in line:
-            facts.append(_fact(f"{line['mfu']['causal']:.1%}", "MFU"))
-        if "data_wait" in line:
-            facts.append(_fact(f"{line['data_wait']:.1%}", "data wait"))
-        if "memory_bytes" in line:
-            facts.append(_fact(format_bytes(line["memory_bytes"]), "memory"))
+        if line.tokens_per_second_overall is not None:
+            facts.append(_fact(format_count(line.tokens_per_second_overall), "overall"))
+        if line.mfu:
+            facts.append(_fact(f"{line.mfu['causal']:.1%}", "MFU"))
+        if line.data_wait is not None:
+            facts.append(_fact(f"{line.data_wait:.1%}", "data wait"))
+        if line.memory_bytes is not None:
+            facts.append(_fact(format_bytes(line.memory_bytes), "memory"))
         return [loss, *_packed(facts, width)]
 
     def _sources(self, width: int) -> list[RenderableType]:
-        tokens, narrow = self._line.get("source_tokens", {}), width < _NARROW
-        if not tokens:
+        if self._line is None or not self._line.source_tokens:
             return []
-        epochs, losses = self._line.get("epochs", {}), self._line.get("source_loss", {})
+        tokens, epochs, losses = self._line.source_tokens, self._line.epochs, self._line.source_loss
+        narrow = width < _NARROW
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
         table.add_column("source", overflow="ellipsis")  # the only one that may shrink
         for name in ("share", *(() if narrow else ("tokens", "epochs")), "loss", "bits/byte"):

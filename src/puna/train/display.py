@@ -4,18 +4,28 @@ import contextlib
 import sys
 import time
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from puna.config.recipe import Recipe
 from puna.core.console import console, say
+from puna.core.schema.lines import (
+    CheckpointLine,
+    Line,
+    RollbackLine,
+    SampleLine,
+    SkippedLine,
+    TrainLine,
+    ValidationLine,
+)
 from puna.core.units import format_count, format_duration
 from puna.train.dashboard import Dashboard
+from puna.train.session import Listener, Outcome, Session
 
 _LINE_INTERVAL_S = 10.0
 _PICTURES_PER_S = 4
 
 
-class Display:
+class Display(Listener):
     """The progress of the steps; messages and other progress appear beside it.
 
     Args:
@@ -45,50 +55,56 @@ class Display:
     ) -> None:
         self._stack.close()
 
-    def advance(self) -> None:
+    def stepped(self, session: Session, outcome: Outcome) -> None:
         """One step is done, and it is logged if it was to be."""
         self._pace.step()
         self._dashboard.step += 1
         self._dashboard.seconds_left = self._pace.seconds(self._recipe.total_steps - self._dashboard.step)
 
-    def log(self, line: dict[str, Any]) -> None:
-        """Show a `train` line of the metrics; a file gets one every ten seconds at most, and the last one."""
-        if line["step"] <= self._dashboard.step:  # the run went back to a checkpoint
-            self._dashboard.step = line["step"] - 1
+    def recorded(self, session: Session, line: Line) -> None:
+        """Show a line of the metrics; a file gets one `train` line every ten seconds at most, and the last one."""
+        if isinstance(line, TrainLine):
+            self._log(line)
+        elif isinstance(line, ValidationLine):
+            self._dashboard.validated(line)
+        elif isinstance(line, SampleLine):
+            self._dashboard.sampled(line)
+        elif isinstance(line, SkippedLine):
+            self._event(f"step {line.step}: batch left out: {line.reason}")
+        elif isinstance(line, RollbackLine):
+            self._event(f"back from step {line.from_step} to {line.step}: {line.reason}")
+        elif isinstance(line, CheckpointLine):
+            self._event(f"step {line.step}: checkpoint, training stood still for {line.seconds:.2f} s")
+
+    def _log(self, line: TrainLine) -> None:
+        if line.step <= self._dashboard.step:  # the run went back to a checkpoint
+            self._dashboard.step = line.step - 1
         self._dashboard.log(line)
         if not self._drawn:
             self._say(line)
 
-    def validated(self, line: dict[str, Any]) -> None:
-        """Show a `validation` line of the metrics."""
-        self._dashboard.validated(line)
-
-    def sampled(self, line: dict[str, Any]) -> None:
-        """Show a `sample` line of the metrics."""
-        self._dashboard.sampled(line)
-
-    def event(self, text: str) -> None:
-        """Show what happened beside the steps: a checkpoint, a batch that was left out."""
+    def _event(self, text: str) -> None:
+        """Show what happened beside the steps."""
         if self._drawn:
             self._dashboard.event(text)
         else:
             say(text)
 
-    def _say(self, line: dict[str, Any]) -> None:
-        now, step, total = time.monotonic(), line["step"], self._recipe.total_steps
+    def _say(self, line: TrainLine) -> None:
+        now, step, total = time.monotonic(), line.step, self._recipe.total_steps
         if now - self._last_line < _LINE_INTERVAL_S and step != total:
             return
         self._last_line = now
         facts = [
             f"step {step}/{total}",
-            f"loss {line['loss']:.3f}",
-            f"lr {line['lr']:.2e}",
-            f"{format_count(line['tokens_per_second'])} tokens/s",
+            f"loss {line.loss:.3f}",
+            f"lr {line.lr:.2e}",
+            f"{format_count(line.tokens_per_second)} tokens/s",
         ]
-        if "mfu" in line:
-            facts.append(f"MFU {line['mfu']['causal']:.1%}")
-        if "data_wait" in line:
-            facts.append(f"data wait {line['data_wait']:.1%}")
+        if line.mfu:
+            facts.append(f"MFU {line.mfu['causal']:.1%}")
+        if line.data_wait is not None:
+            facts.append(f"data wait {line.data_wait:.1%}")
         left = self._pace.seconds(total - step)
         if left is not None:
             facts.append(f"{format_duration(left)} left")

@@ -2,42 +2,42 @@
 
 import statistics
 import time
-from typing import Any
 
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from puna.core.files import sha256_json
+from puna.core.layout import RunDir
 from puna.core.records import Record
+from puna.core.schema.run import Final, TrainResults, Utilisation
 from puna.core.units import format_bytes, format_count, format_duration
 from puna.model.files import save_model
 from puna.plan.count import flops_per_token, parameters
+from puna.tokenizer.tokenizer import Tokenizer
 from puna.train.energy import estimate_energy
 from puna.train.metrics import read_metrics
 from puna.train.session import Session
 from puna.train.validate import Validation
 
 
-def finish(session: Session, record: Record, final: Validation) -> None:
+def finish(session: Session, run: RunDir, tokenizer: Tokenizer, record: Record, final: Validation) -> None:
     """Write the plain model, tensor by tensor from all devices, and then the record; now the run counts as finished."""
-    run, state = session.run, session.state
+    state = session.state
     if not session.world.main:
         # The main process asks for the tensors in this order.
         for parameter in session.model.parameters():
             whole(parameter)
         session.device.measured_again()
         return
-    record.outputs = save_model(
-        session.model, run.model, tokenizer=session.tokenizer, inputs=record.inputs, whole=whole
-    )
+    record.outputs = save_model(session.model, run.model, tokenizer=tokenizer, inputs=record.inputs, whole=whole)
     state.wall_seconds += time.perf_counter() - session.clock.saved
-    record.results = _results(session, record, final)
+    results = _results(session, run, record, final)
+    record.results = results.model_dump()
     record.write(run.record)
-    results = record.results
     session.say(
         f"trained {format_count(session.tokens)} tokens in {format_duration(state.wall_seconds)} at "
-        f"{format_count(results['tokens_per_second'])} tokens/s, {results['mfu']['causal']:.0%} of the peak rate, "
-        f"{format_bytes(results['peak_memory_bytes'])} of memory; the model is in {run.model}"
+        f"{format_count(results.tokens_per_second)} tokens/s, {results.mfu.causal:.0%} of the peak rate, "
+        f"{format_bytes(results.peak_memory_bytes)} of memory; the model is in {run.model}"
     )
 
 
@@ -46,37 +46,36 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def _results(session: Session, record: Record, final: Validation) -> dict[str, Any]:
+def _results(session: Session, run: RunDir, record: Record, final: Validation) -> TrainResults:
     """The figures of the whole run, over all its sessions."""
     recipe, state, tokens = session.recipe, session.state, session.tokens
     device, size = session.device.measured_again(), session.world.size
-    lines = [line for line in read_metrics(session.run.metrics) if line["kind"] == "train"]
-    rates = [line["tokens_per_second"] for line in lines]
+    rates = [line["tokens_per_second"] for line in read_metrics(run.metrics) if line["kind"] == "train"]
     rate = statistics.median(rates) if rates else tokens / state.train_seconds
-    flops = flops_per_token(recipe.model, recipe.model.context)
     peak = device.peak_flops * size
-    return {
-        "parameters": parameters(recipe.model).total,
-        "tokens": tokens,
-        "steps": state.step,
-        "skipped_steps": state.skipped,
-        "shifts": state.shifts,
-        "train_seconds": state.train_seconds,
-        "wall_seconds": state.wall_seconds,
-        "goodput": state.train_seconds / state.wall_seconds,
-        "tokens_per_second": rate,
-        "tokens_per_second_overall": tokens / state.wall_seconds,
-        "peak_memory_bytes": max(state.peak_memory_bytes, device.peak_memory_bytes()),
-        "devices": size,
-        "layout": session.mesh.describe(),
-        "device": device.name,
-        "device_flops": device.peak_flops,
-        "device_flops_source": device.peak_source,
-        "mfu": {name: value * rate / peak for name, value in flops.items()},
-        "energy": estimate_energy(state.wall_seconds, device, recipe.energy, size),
-        "sessions": state.sessions,
-        "source_tokens": {name: count * recipe.model.context for name, count in session.sequences_by_source().items()},
-        "epochs": session.epochs_by_source(),
-        "final": {"loss": final.loss, "bits_per_byte": final.bits_per_byte},
-        "recipe_sha256": sha256_json(record.config),
-    }
+    flops = flops_per_token(recipe.model, recipe.model.context)
+    return TrainResults(
+        parameters=parameters(recipe.model).total,
+        tokens=tokens,
+        steps=state.step,
+        skipped_steps=state.skipped,
+        shifts=[list(shift) for shift in state.shifts],
+        train_seconds=state.train_seconds,
+        wall_seconds=state.wall_seconds,
+        goodput=state.train_seconds / state.wall_seconds,
+        tokens_per_second=rate,
+        tokens_per_second_overall=tokens / state.wall_seconds,
+        peak_memory_bytes=max(state.peak_memory_bytes, device.peak_memory_bytes()),
+        devices=size,
+        layout=session.mesh.describe(),
+        device=device.name,
+        device_flops=device.peak_flops,
+        device_flops_source=device.peak_source,
+        mfu=Utilisation(**{name: value * rate / peak for name, value in flops.items()}),
+        energy=estimate_energy(state.wall_seconds, device, recipe.energy, size),
+        sessions=state.sessions,
+        source_tokens={name: count * recipe.model.context for name, count in session.sequences_by_source().items()},
+        epochs=session.epochs_by_source(),
+        final=Final(loss=final.loss, bits_per_byte=final.bits_per_byte),
+        recipe_sha256=sha256_json(record.config),
+    )

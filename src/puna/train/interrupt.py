@@ -1,12 +1,16 @@
-"""Ctrl-C and SIGTERM while training: finish the step, save, leave. A second Ctrl-C leaves at once."""
+"""Ctrl-C, SIGTERM and SIGHUP while training: finish the step, save, leave. A second Ctrl-C leaves at once."""
 
 import signal
+import threading
 from types import FrameType, TracebackType
 from typing import Self
 
 
 class Interrupt:
-    """While entered, remembers the first SIGINT or SIGTERM instead of dying of it."""
+    """While entered, remembers the first of these signals instead of dying of it.
+
+    What this process ignores, as under `nohup`, stays ignored; and only a program's main thread hears signals.
+    """
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -14,8 +18,10 @@ class Interrupt:
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._remember)
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self._previous[number] = signal.signal(number, self._remember)
         return self
 
     def __exit__(
@@ -23,11 +29,6 @@ class Interrupt:
     ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
-
-    @property
-    def exit_code(self) -> int:
-        """What a shell, Slurm and torchrun expect of a process that a signal ended: 128 and its number."""
-        return 128 + (self.signal or 0)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None and number == signal.SIGINT:

@@ -18,12 +18,13 @@ import torch
 from puna.config.load import load_recipe
 from puna.config.recipe import Recipe
 from puna.ops.attention import gpu_kernels
+from puna.ops.transfer import sent
 from puna.parallel.apply import set_last_pass
 from puna.parallel.world import joined
 from puna.plan.count import flops_per_token
 from puna.train.device import Device
 from puna.train.gradient import clip_divisor, gradient_norm
-from puna.train.synthetic import random_pass, synthetic_session
+from puna.train.synthetic import on_random_tokens, synthetic_session
 
 WARM_UP = 2
 """Steps that are not counted: compilation, and the optimizer's first state."""
@@ -38,7 +39,8 @@ def measure(recipe: Recipe, steps: int) -> dict[str, Any] | None:
     with joined() as world, gpu_kernels(shapes_repeat=True):
         session = synthetic_session(recipe, world)
         device, mesh, objective = session.device, session.mesh, session.objective
-        tokens_BT = random_pass(session)
+        batch = next(on_random_tokens(session))
+        inputs_BT, targets_BT = sent(batch.inputs_BT, world.device), sent(batch.targets_BT, world.device)
         of_passes: list[float] = []
         of_updates: list[float] = []
         for _ in range(WARM_UP + steps):
@@ -47,7 +49,7 @@ def measure(recipe: Recipe, steps: int) -> dict[str, Any] | None:
                     for number in range(2):
                         set_last_pass(session.model, mesh, last=number == 1)
                         with _timed(device, of_passes):
-                            total, _ = objective.train(tokens_BT[:, :-1], tokens_BT[:, 1:])
+                            total, _ = objective.train(inputs_BT, targets_BT)
                             (total / recipe.train.batch_tokens).backward()
                 norm = gradient_norm(session.model)
                 session.optimizer.step(clip_divisor(norm, recipe.optim.clip_norm))

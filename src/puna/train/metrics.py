@@ -1,16 +1,6 @@
 """What happened while training: JSON lines, and the same numbers for TensorBoard and, if asked, Weights & Biases.
 
-Every line of `metrics.jsonl` is one object with `kind`, `step` (optimizer steps done) and `tokens` (trained on):
-
-- `train`: loss (mean over the batch, nats per token), lr, grad_norm (before clipping), tokens_per_second (steps alone),
-  tokens_per_second_overall (with validation, samples and checkpoints), mfu by how attention is counted, data_wait (the
-  share of the steps' time that went into waiting for data), memory_bytes (peak), seconds, and by source: source_loss
-  (since the line before), source_tokens and epochs (so far);
-- `validation`: loss and bits_per_byte by source, final (on all held-out text or a part of it), seconds;
-- `sample`: prompt, text;
-- `checkpoint`: seconds that training stood still, asynchronous;
-- `skipped`: a batch that was left out, with reason, first_sequence, sequences, loss, grad_norm;
-- `rollback`: the return to a checkpoint, with from_step, to_step, batches passed over, reason.
+`puna.core.schema.lines` describes the lines of `metrics.jsonl`.
 
 A resumed run, or one that returns to a checkpoint, first drops the lines after it, so a step never appears twice.
 """
@@ -25,11 +15,13 @@ from typing import Any, Self
 from puna.core.errors import UserError
 from puna.core.files import atomic_file, storage_errors
 from puna.core.layout import RunDir
+from puna.core.schema.lines import Line, RollbackLine, SampleLine
 from puna.train.events import EventFile
+from puna.train.session import Listener, Session
 from puna.train.weights_biases import WeightsBiasesRun
 
 
-class Metrics:
+class Metrics(Listener):
     """Appends to the run's metrics; a line is whole in the file before the next one begins.
 
     Args:
@@ -74,18 +66,26 @@ class Metrics:
             with storage_errors(self._path):
                 self._file.close()
 
-    def write(self, kind: str, step: int, tokens: int, **values: Any) -> None:
+    def recorded(self, session: Session, line: Line) -> None:
+        """Write the line; after a return to a checkpoint, what came after that is forgotten first."""
+        if isinstance(line, RollbackLine):
+            self.rewind(line.step)
+        self.write(line)
+
+    def write(self, line: Line) -> None:
         """Append one line, and hand on its numbers and texts.
 
         Raises:
             StorageError: The disk is full.
             TrainError: Weights & Biases refuses them.
         """
+        values = line.model_dump(exclude_unset=True)
         with storage_errors(self._path):
-            self._file.write(json.dumps({"kind": kind, "step": step, "tokens": tokens, **values}) + "\n")
+            self._file.write(json.dumps({"kind": line.kind, **values}) + "\n")
             self._file.flush()
-        numbers = dict(_numbers(kind, values))
-        texts = {values["prompt"]: values["prompt"] + values["text"]} if kind == "sample" else {}
+        step, tokens = values.pop("step"), values.pop("tokens")
+        numbers = dict(_numbers(line.kind, values))
+        texts = {line.prompt: line.prompt + line.text} if isinstance(line, SampleLine) else {}
         if numbers or texts:
             self._events.write(step, numbers, texts)
             if self._wandb is not None:
@@ -102,25 +102,6 @@ class Metrics:
             _drop_after(self._path, step)
             self._file = self._path.open("a", encoding="utf-8")
         self._events.rewind(step + 1)
-
-
-class NoMetrics:
-    """Takes what `Metrics` takes and writes nothing: for all processes but the main one."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def write(self, kind: str, step: int, tokens: int, **values: Any) -> None:
-        """Nothing."""
-
-    def rewind(self, step: int) -> None:
-        """Nothing."""
-
-    def close(self, *, failed: bool = False) -> None:
-        """Nothing."""
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:

@@ -37,7 +37,8 @@ class Saver:
     """
 
     def __init__(self, run: RunDir, config: CheckpointConfig, world: World) -> None:
-        self._run, self._config, self._world = run, config, world
+        self.run = run
+        self._config, self._world = config, world
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._staging = Staging(world.device)
@@ -102,7 +103,7 @@ class Saver:
             self._error = error
 
     def _write(self, state: TrainState, named: dict[str, Tensor]) -> None:
-        final = directory_of(self._run, state.step)
+        final = directory_of(self.run, state.step)
         if not self._world.main:
             directory = self._world.told(None)
             if directory:
@@ -145,6 +146,6 @@ class Saver:
     def _prune(self) -> None:
         """Delete what neither the newest `keep` nor the multiples of `keep_every` name."""
         every = self._config.keep_every
-        for step, path in list_checkpoints(self._run)[: -self._config.keep]:
+        for step, path in list_checkpoints(self.run)[: -self._config.keep]:
             if not every or step % every:
                 discard(path)

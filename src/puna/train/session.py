@@ -1,50 +1,56 @@
-"""One process's part of a run: everything that the steps work with, made in the order in which it is needed."""
+"""A training session: a model, what it learns from and how, and the optimizer step that brings them together.
+
+`Session.open` makes what it is not given from a recipe. Pre-training (`puna.train.pretrain`), the measurements of
+`puna tune` and the proofs of what a step does all take their steps with it:
+
+```python
+with joined() as world, Session.open(recipe, world, feed) as session:
+    run(session)  # puna.train.loop
+```
+
+Every process of a run walks through all of this together.
+"""
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 import torch
+from torch import Tensor
 
 from puna.config.recipe import Recipe
 from puna.core.console import say, warn
-from puna.core.errors import EXIT_CODE, TrainError, UserError
-from puna.core.layout import DataDir, RunDir
+from puna.core.errors import OtherProcessError, UserError
+from puna.core.layout import RunDir
+from puna.core.schema.lines import Line
 from puna.core.schema.train_state import TrainState
-from puna.core.units import format_count
 from puna.model.llama import Llama
-from puna.ops.attention import attention_backend
-from puna.parallel.mesh import Mesh
+from puna.ops.transfer import sent
+from puna.parallel.apply import build_model, set_last_pass
+from puna.parallel.mesh import Mesh, build_mesh
 from puna.parallel.objective import Objective
 from puna.parallel.world import World
-from puna.plan.count import parameters
-from puna.shards.loader import Loader
-from puna.shards.prefetch import Prefetch
-from puna.shards.shards import TokenShards
-from puna.tokenizer.bos import prompt_ids
-from puna.tokenizer.tokenizer import Tokenizer
-from puna.train.device import Device
-from puna.train.display import Display
-from puna.train.metrics import Metrics, NoMetrics
-from puna.train.optimizer import Optimizer, describe_groups
+from puna.train.checkpoint import load_tensors
+from puna.train.device import Device, find_device
+from puna.train.feed import Batch, Feed, Passes, scored_by_source
+from puna.train.gradient import clip_divisor, gradient_norm
+from puna.train.initial import load_initial
+from puna.train.interrupt import Interrupt
+from puna.train.optimizer import Optimizer, build_optimizer, set_learning_rate
 from puna.train.saver import Saver
-from puna.train.stability import Monitor
+from puna.train.schedule import learning_rate
+from puna.train.stability import FINE, Monitor, Verdict
 
 Agreed = TypeVar("Agreed")
-
-Sampler = Callable[[Llama, Tokenizer, str, int], str]
-"""Continues a prompt with the model as it is now: model, tokenizer, prompt, seed -> text. Injected from above, because
-generation is a sibling of training."""
-
-
-_MOST_BF16_PASSES = 32
-"""The sum of so many gradients in bfloat16 is off by less than its rounding's 0.4 %; that of 256 by 2 %."""
 
 
 @dataclass
 class Clock:
-    """Where the time of this session goes, in seconds."""
+    """Where the time of a session goes, in seconds."""
 
     began: float = field(default_factory=time.perf_counter)
     saved: float = field(default_factory=time.perf_counter)
@@ -58,31 +64,134 @@ class Clock:
     """Steps done when the session began."""
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a step came to; numbers stay on the device until somebody looks."""
+
+    loss: Tensor
+    """Mean of the whole batch in nats per target."""
+    norm: Tensor
+    """Of the whole gradient, before clipping."""
+    lr: float
+    verdict: Verdict
+    """Whether the weights were changed."""
+
+
+class Listener:
+    """What hears of a session: metrics, displays, validation, samples, and whatever a user brings.
+
+    Override what should be heard. Every process calls its listeners in their order, at the same steps. A listener that
+    runs the model must be there on all processes, because they compute together; one that only writes or shows need
+    not.
+    """
+
+    def stepped(self, session: "Session", outcome: Outcome) -> None:
+        """An optimizer step was taken, and logged if it was to be; its checkpoint has yet to be saved."""
+
+    def recorded(self, session: "Session", line: Line) -> None:
+        """There is a line of metrics: a step that is logged, a validation, a sample, a checkpoint, a spike."""
+
+    def ended(self, session: "Session") -> None:
+        """All steps of the run are done."""
+
+
+@dataclass(kw_only=True)
 class Session:
-    """What a process trains with."""
+    """What a process trains with; as a context, it listens for signals and waits for the last checkpoint at its end."""
 
     recipe: Recipe
-    run: RunDir
     world: World
     mesh: Mesh
     device: Device
-    tokenizer: Tokenizer
-    loader: Loader
-    heldout: dict[str, TokenShards]
+    feed: Feed
     model: Llama
     objective: Objective
     optimizer: Optimizer
+    schedule: Callable[[int], float]
+    """The learning rate of the step after so many steps."""
     state: TrainState
     monitor: Monitor
-    metrics: Metrics | NoMetrics
-    display: Display | None
-    """On the main process."""
-    saver: Saver
-    sample: Sampler
+    saver: Saver | None
+    """None where nothing is saved."""
+    listeners: list[Listener] = field(default_factory=list)
+    interrupt: Interrupt = field(default_factory=Interrupt)
     clock: Clock = field(default_factory=Clock)
-    source_sums: torch.Tensor | None = None
-    """Nats and sequences of each source since the last line of metrics, (2, sources)."""
+    source_sums: Tensor | None = None
+    """Nats and targets of each source since the last line of metrics, (2, sources)."""
+
+    @classmethod
+    def open(
+        cls,
+        recipe: Recipe,
+        world: World,
+        feed: Feed,
+        *,
+        run: RunDir | None = None,
+        checkpoint: tuple[Path, TrainState] | None = None,
+        device: Device | None = None,
+        mesh: Mesh | None = None,
+        model: Llama | None = None,
+        objective: Objective | None = None,
+        optimizer: Optimizer | None = None,
+        schedule: Callable[[int], float] | None = None,
+        listeners: list[Listener] | None = None,
+    ) -> Self:
+        """A session of the recipe; what is not given is made as the recipe says.
+
+        Args:
+            recipe: Its sections [model], [train], [optim], [parallel], [stability] and [checkpoint].
+            world: The processes.
+            feed: What to learn from.
+            run: Where checkpoints go; None saves nothing.
+            checkpoint: Where to go on from, and its state; None begins.
+            device: What is known of the device.
+            mesh: The layout.
+            model: The decoder in its layout with its initial weights; by default those of `train.init_from`, or drawn
+                from the seed.
+            objective: How batches become losses, on this very model.
+            optimizer: Over the model's parameters.
+            schedule: The learning rate after so many steps.
+            listeners: In the order in which they are called.
+
+        Raises:
+            TrainError: The settings cannot work together.
+            CheckpointError: The checkpoint is not of this model.
+        """
+        mesh = mesh or build_mesh(recipe.parallel, world)
+        device = device or find_device(recipe.train.precision, recipe.energy, world.device)
+        state = TrainState(data_fingerprint=feed.fingerprint)
+        if model is None:
+            begins = recipe.train.init_from if checkpoint is None else None
+            model = build_model(recipe, mesh, world.device, drawn=checkpoint is None and begins is None)
+            if begins is not None:
+                state.initial_weights, differs = load_initial(Path(begins), model, world)
+                if differs and world.main:
+                    warn(f"{begins}: its rotary positions count otherwise: {', '.join(differs)}")
+        if optimizer is None:
+            compiled = recipe.train.compile and device.on_gpu
+            optimizer = build_optimizer(model, recipe.optim, recipe.train.precision, recipe.seed, compiled=compiled)
+        objective = objective or Objective.of(recipe, model, mesh, feed.bos_id)
+        if checkpoint is not None:
+            path, state = checkpoint
+            load_tensors(path, model, optimizer, world)
+        return cls(
+            recipe=recipe, world=world, mesh=mesh, device=device, feed=feed, model=model, objective=objective,
+            optimizer=optimizer, state=state, clock=Clock(first_step=state.step), listeners=listeners or [],
+            schedule=schedule or (lambda step: learning_rate(step, recipe.optim, recipe.total_steps)),
+            monitor=Monitor(recipe.stability, state.history, state.consecutive),
+            saver=None if run is None else Saver(run, recipe.checkpoint, world),
+        )  # fmt: skip
+
+    def __enter__(self) -> Self:
+        self.interrupt.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.interrupt.__exit__(kind, error, trace)
+        if self.saver is not None:
+            self.saver.__exit__(kind, error, trace)
 
     @property
     def rows(self) -> int:
@@ -90,35 +199,94 @@ class Session:
         return self.recipe.train.batch_tokens // self.recipe.model.context
 
     @property
-    def micro_rows(self) -> int:
-        """Sequences of one pass on one device."""
-        return self.recipe.train.micro_batch_tokens // self.recipe.model.context
-
-    @property
     def passes(self) -> int:
         """Passes of a batch on each device."""
-        return self.rows // (self.micro_rows * self.mesh.batches)
+        return self.recipe.train.batch_tokens // (self.recipe.train.micro_batch_tokens * self.mesh.batches)
 
     @property
     def tokens(self) -> int:
         """Tokens that the steps done stand for."""
         return self.state.step * self.recipe.train.batch_tokens
 
+    def batches(self) -> AbstractContextManager[Passes]:
+        """This device's passes from the current step to the end of the run, read ahead."""
+        numbers = map(self.state.batch_number, range(self.state.step, self.recipe.total_steps))
+        return self.feed.read(
+            numbers, passes=self.passes, reader=self.mesh.batch_index, readers=self.mesh.batches
+        )  # fmt: skip
+
+    def step(self, passes: Iterator[Batch]) -> Outcome:
+        """Take one optimizer step from the next passes of this device, and count it; the clock runs.
+
+        Where spikes are acted upon, loss and norm are looked at before the weights change, which waits for the device.
+
+        Raises:
+            TrainError: Too many batches one after another were not fit to learn from.
+        """
+        started = time.perf_counter()
+        lr, before = self.schedule(self.state.step), self.source_sums
+        targets = self.feed.targets(self.state.batch_number(self.state.step))
+        loss = self._learn(passes, targets).sum() / targets
+        norm = gradient_norm(self.model)
+        verdict = FINE
+        if self.recipe.stability.action != "stop":
+            both = torch.stack((loss, norm.double()))
+            verdict = self.agreed(lambda: self.monitor.judge(*both.tolist()))
+        if not verdict.fine:
+            self.source_sums = before
+        else:
+            set_learning_rate(self.optimizer, lr)
+            if self.saver is not None:
+                self.saver.before_update()
+            self.optimizer.step(clip_divisor(norm, self.recipe.optim.clip_norm))
+        self.optimizer.zero_grad(set_to_none=True)
+        self.state.step += 1
+        self.count_step_time(time.perf_counter() - started)
+        self.clock.n_steps += 1
+        return Outcome(loss=loss, norm=norm, lr=lr, verdict=verdict)
+
+    def _learn(self, passes: Iterator[Batch], targets: int) -> Tensor:
+        """Forward and backward over this device's part of a batch; the losses of all devices by source, float64."""
+        device, sources = self.world.device, len(self.feed.names)
+        sums_2S = torch.zeros(2, sources, dtype=torch.float64, device=device)
+        with self.objective.passes():
+            for number in range(self.passes):
+                batch = next(passes)
+                inputs_BT, targets_BT = sent(batch.inputs_BT, device), sent(batch.targets_BT, device)
+                documents_BT = None if batch.documents_BT is None else sent(batch.documents_BT, device)
+                by_source = sent(scored_by_source(batch, sources), device)
+                set_last_pass(self.model, self.mesh, last=number == self.passes - 1)
+                total, losses_BP = self.objective.train(inputs_BT, targets_BT, documents_BT)
+                (total / targets).backward()
+                # A product, because adding by index has no fixed order on a GPU.
+                sums_2S[0] += by_source[:, :-1] @ losses_BP.sum(1, dtype=torch.float64)
+                sums_2S[1] += by_source[:, -1] / self.mesh.context
+        self.world.sum(sums_2S)
+        sums_2S /= self.mesh.tensor
+        self.source_sums = sums_2S if self.source_sums is None else self.source_sums + sums_2S
+        return sums_2S[0]
+
     def sequences_by_source(self) -> dict[str, int]:
         """Sequences of the steps done by source; those that rollbacks passed over are not among them."""
-        counts = self.loader.counts(self.state.batch_number(self.state.step - 1) * self.rows + self.rows)
+        counts = dict(self.feed.sequences(self.state.batch_number(self.state.step - 1) + 1))
         before = 0
         for since, batches in self.state.shifts:
-            start = (since + before) * self.rows
-            passed_over = self.loader.counts(start + batches * self.rows)
-            for name, count in self.loader.counts(start).items():
+            start = since + before
+            passed_over = self.feed.sequences(start + batches)
+            for name, count in self.feed.sequences(start).items():
                 counts[name] -= passed_over[name] - count
             before += batches
         return counts
 
     def epochs_by_source(self) -> dict[str, float]:
         """How often the steps done have read each source."""
-        return {name: count / self.loader.chunks[name] for name, count in self.sequences_by_source().items()}
+        return {name: count / self.feed.in_epoch[name] for name, count in self.sequences_by_source().items()}
+
+    def record(self, kind: type[Line], **values: Any) -> None:
+        """Give a line of metrics to all listeners, as of the current step; `values` are its other fields."""
+        line = kind(step=self.state.step, tokens=self.tokens, **values)
+        for listener in self.listeners:
+            listener.recorded(self, line)
 
     def say(self, text: str) -> None:
         """Tell people, once."""
@@ -129,14 +297,15 @@ class Session:
         """What `action` gives, where all processes come to the same; an error of all is told once.
 
         Raises:
-            UserError: On the main process; the others leave with the same exit code.
+            UserError: On the main process.
+            OtherProcessError: On the others.
         """
         try:
             return action()
         except UserError:
             if self.world.main:
                 raise
-            raise SystemExit(EXIT_CODE) from None
+            raise OtherProcessError from None
 
     def count_step_time(self, seconds: float) -> None:
         """Add to the time in optimizer steps."""
@@ -151,95 +320,3 @@ class Session:
         started = time.perf_counter()
         self.device.synchronize()
         self.count_step_time(time.perf_counter() - started)
-
-    def batches(self) -> Prefetch:
-        """This device's passes from the current step to the end of the run, read ahead."""
-        return Prefetch(self.loader, self._requests())
-
-    def _requests(self) -> Iterator[tuple[int, int]]:
-        for step in range(self.state.step, self.recipe.total_steps):
-            first = self.state.batch_number(step) * self.rows + self.mesh.batch_index * self.micro_rows
-            for number in range(self.passes):
-                yield first + number * self.micro_rows * self.mesh.batches, self.micro_rows
-
-
-def open_data(
-    recipe: Recipe, data: DataDir, tokenizer: Tokenizer, *, verify: bool
-) -> tuple[Loader, dict[str, TokenShards]]:
-    """The training sequences and the held-out shards.
-
-    Args:
-        recipe: What to train.
-        data: Where its shards lie.
-        tokenizer: The one that they were written with.
-        verify: Whether every file is compared with its hash; its size is compared in any case.
-
-    Raises:
-        DataError: Shards are missing, damaged, of another tokenizer, or too few for the epochs that are allowed.
-        TrainError: The tokenizer is of another size than the model.
-    """
-    if tokenizer.vocab_size != recipe.model.vocab_size:
-        raise TrainError(
-            f"{data.tokenizer}: has {tokenizer.vocab_size} tokens, but model.vocab_size = {recipe.model.vocab_size}"
-        )
-
-    def open_split(split: str) -> dict[str, TokenShards]:
-        return {
-            source: TokenShards.open(data.shards / source / split, tokenizer_sha256=tokenizer.sha256, verify=verify)
-            for source in recipe.mixture
-        }
-
-    loader = Loader(open_split("train"), recipe)
-    loader.check_epochs(recipe.total_steps * recipe.train.batch_tokens // recipe.model.context, recipe.max_epochs)
-    return loader, open_split("heldout")
-
-
-def check_prompts(recipe: Recipe, tokenizer: Tokenizer) -> None:
-    """Refuse before the first step what sampling would refuse in the middle of the run.
-
-    Raises:
-        TrainError: A prompt fills the model's context.
-    """
-    for prompt in recipe.samples.prompts:
-        length = len(prompt_ids(tokenizer, prompt))
-        if length >= recipe.model.context:
-            raise TrainError(
-                f"samples.prompts: {prompt[:40]!r} is {length} tokens long, which leaves no room for an answer in "
-                f"model.context = {recipe.model.context}"
-            )
-
-
-def can_sample(session: Session) -> bool:
-    """Whether the layout can write text: each device then has whole sequences and whole layers."""
-    return session.mesh.tensor == session.mesh.context == 1
-
-
-def announce(session: Session) -> None:
-    """Say what is about to be trained, and how."""
-    recipe, device, train = session.recipe, session.device, session.recipe.train
-    session.say(
-        f"{recipe.name}: {format_count(parameters(recipe.model).total)} parameters, {format_count(train.tokens)} "
-        f"tokens in {recipe.total_steps} steps of {train.batch_tokens} tokens, {train.precision}"
-        f"{' with float8 products' if train.float8 else ''}"
-    )
-    session.say(f"{device.name}: {device.peak_flops / 1e9:.0f} GFLOP/s at best ({device.peak_source})")
-    session.say(
-        f"{session.mesh.describe()}; {session.passes} passes of {train.micro_batch_tokens} tokens per device and step; "
-        f"recompute {train.recompute}, {'compiled' if train.compile else 'eager'}"
-    )
-    dtype = torch.float32 if train.precision == "fp32" else torch.bfloat16
-    kind = session.world.device.type
-    # A device that shares its sequences works on two parts of each, whose queries come after other devices' keys.
-    parts = 2 * session.mesh.context if session.mesh.context > 1 else 1
-    masked = train.document_mask or (parts > 1 and train.compile)
-    name, reason = attention_backend(kind, dtype, recipe.model.context // parts, masked)
-    session.say(f"attention: {name} ({reason})")
-    for line in describe_groups(session.model, session.optimizer):
-        session.say(line)
-    if train.precision == "bf16-stochastic" and session.passes > _MOST_BF16_PASSES and session.world.main:
-        warn(
-            f"gradients of {session.passes} passes per step are added up in bfloat16, which loses small ones; raise "
-            "train.micro_batch_tokens, use more devices, or train.precision = 'bf16'"
-        )
-    if recipe.samples.prompts and not can_sample(session) and session.world.main:
-        warn("no samples are written while parallel.tensor or parallel.context is above 1; `puna generate` will write")

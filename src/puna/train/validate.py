@@ -7,6 +7,7 @@ before it on average. The end of a document is predicted and counted; the beginn
 
 import contextlib
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -14,13 +15,17 @@ from itertools import islice
 import numpy as np
 import torch
 
+from puna.config.recipe import Recipe
 from puna.core.console import progress
+from puna.core.schema.lines import ValidationLine
 from puna.ops.transfer import sent
 from puna.parallel.apply import reshard
 from puna.parallel.objective import Objective
 from puna.parallel.world import World
 from puna.shards.heldout import IGNORE, HeldoutBatch, heldout_batches
 from puna.shards.shards import TokenShards
+from puna.tokenizer.tokenizer import Tokenizer
+from puna.train.session import Listener, Outcome, Session
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,53 @@ class Validation:
     loss: dict[str, float]
     """Mean negative log-likelihood, nats per token."""
     bits_per_byte: dict[str, float]
+
+
+class Validator(Listener):
+    """Validates a session's model now and then on a part of the held-out text, and at the end on all of it.
+
+    Args:
+        heldout: The held-out shards by source.
+        tokenizer: The one that they were written with.
+        recipe: How often, and on how much.
+    """
+
+    def __init__(self, heldout: dict[str, TokenShards], tokenizer: Tokenizer, recipe: Recipe) -> None:
+        self.final = Validation({}, {})
+        """What the last validation found, on all held-out text; empty until the run has ended."""
+        self._heldout, self._recipe = heldout, recipe
+        self._token_bytes = [len(text) for text in tokenizer.token_bytes()]
+        self._space_prefix = tokenizer.space_prefix
+
+    def stepped(self, session: Session, outcome: Outcome) -> None:
+        """Validate where it is due."""
+        step = session.state.step
+        if step != session.recipe.total_steps and step % self._recipe.validation.every_steps == 0:
+            self._validate(session, final=False)
+
+    def ended(self, session: Session) -> None:
+        """Validate on all held-out text."""
+        self.final = self._validate(session, final=True)
+
+    def _validate(self, session: Session, *, final: bool) -> Validation:
+        session.settle()
+        started = time.perf_counter()
+        result = validate(
+            session.objective,
+            self._heldout,
+            self._token_bytes,
+            session.world,
+            max_tokens=None if final else self._recipe.validation.tokens,
+            micro_batch_tokens=self._recipe.train.micro_batch_tokens,
+            space_prefix=self._space_prefix,
+        )
+        seconds = time.perf_counter() - started
+        session.record(
+            ValidationLine, final=final, loss=result.loss, bits_per_byte=result.bits_per_byte, seconds=seconds
+        )
+        figures = ", ".join(f"{source} {bits:.3f}" for source, bits in result.bits_per_byte.items())
+        session.say(f"step {session.state.step}: bits per byte of held-out text: {figures}")
+        return result
 
 
 def validate(

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from puna.core.schema.part import Count, Part
 
 
@@ -60,18 +62,35 @@ class TrainResults(Part):
     parameters: Count
     tokens: Count
     steps: Count
+    skipped_steps: Count = 0
+    """Steps whose batch was left out."""
+    shifts: list[list[Count]] = Field(default=[])
+    """Rollbacks: from a step on, so many more batches of the data's order are passed over."""
     train_seconds: float
+    """In optimizer steps, over all sessions."""
     wall_seconds: float
+    """Since the start of each session, over all sessions."""
+    goodput: float | None = None
+    """`train_seconds` over `wall_seconds`."""
     tokens_per_second: float
+    """Median of the logged steps."""
     tokens_per_second_overall: float
     peak_memory_bytes: Count
+    """Of the process that held most."""
+    devices: Count | None = None
+    layout: str | None = None
     device: str
     device_flops: float
+    """FLOP/s of each device that count as 100 %."""
     device_flops_source: str
     mfu: Utilisation
     energy: Energy
     sessions: Count
+    """How often the run was started or resumed."""
+    source_tokens: dict[str, Count] = Field(default={})
+    epochs: dict[str, float] = Field(default={})
     final: Final
+    recipe_sha256: str | None = None
 
 
 class Machine(Part):

@@ -37,6 +37,8 @@ class TrainState:
     """The loader's: shards, shares, stages, context and seed."""
     shifts: list[tuple[int, int]] = field(default_factory=list)
     """Rollbacks: from a step on, so many more batches of the data's order are passed over."""
+    initial_weights: str = ""
+    """SHA-256 of the weights that it began with, where they were not drawn from the seed."""
     skipped: int = 0
     """Steps whose batch was left out."""
     history: list[list[float]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The training loop on a tiny recipe: exact after every kind of interruption, and equal to a loop written plainly."""
+"""Pre-training on a tiny recipe: exact after every kind of interruption, and equal to a loop written plainly."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ from puna.parallel.mesh import build_mesh
 from puna.parallel.world import World
 from puna.shards.loader import Loader
 from puna.shards.shards import TokenShards
-from puna.train import loop
+from puna.train import loop, session
 from puna.train.metrics import read_metrics
 from puna.train.schedule import learning_rate
 from puna.train.stability import FINE, Monitor, Verdict
@@ -251,7 +251,8 @@ class _SpikeAt(Monitor):
 
 def _spiking(monkeypatch: pytest.MonkeyPatch, tiny: Recipe, action: str) -> Recipe:
     monkeypatch.setattr(_SpikeAt, "calls", 0)
-    monkeypatch.setattr(loop, "Monitor", _SpikeAt)
+    for module in (loop, session):
+        monkeypatch.setattr(module, "Monitor", _SpikeAt)
     return tiny.model_copy(update={"stability": tiny.stability.model_copy(update={"action": action})})
 
 

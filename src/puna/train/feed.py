@@ -1,0 +1,123 @@
+"""What a session learns from: batches by their number, cut into the passes of each device.
+
+Axes: B sequences of a pass   T tokens of a sequence
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from puna.config.recipe import Recipe
+from puna.shards.heldout import IGNORE
+from puna.shards.loader import Loader
+from puna.shards.prefetch import Prefetch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What one device learns from in one pass."""
+
+    inputs_BT: NDArray[np.int64]
+    targets_BT: NDArray[np.int64]
+    """The token to be predicted at each position; `IGNORE` where nothing is to be learned."""
+    sources_B: NDArray[np.int64]
+    """Where each sequence comes from, as an index into the feed's names."""
+    documents_BT: NDArray[np.int64] | None = None
+    """Number of the document of each token: attention stays within documents. None where the recipe decides: with
+    `train.document_mask` a document begins at each beginning-of-sequence token."""
+
+
+class Passes(Protocol):
+    """The passes of one device, in their order."""
+
+    waited: float
+    """Seconds that the consumer has waited for them."""
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+    def __next__(self) -> Batch: ...
+
+
+class Feed(Protocol):
+    """The batches of a run. Which sequences a batch has depends on its number alone, not on who reads it."""
+
+    names: list[str]
+    """The sources."""
+    fingerprint: str
+    """Equal fingerprints mean equal batches."""
+    bos_id: int | None
+    """The token that begins a document, where `train.document_mask` is to see it."""
+    in_epoch: dict[str, int]
+    """Sequences in one epoch of each source."""
+
+    def targets(self, number: int) -> int:
+        """Targets of a batch on all devices that are not `IGNORE`: what the sum of its losses is divided by."""
+        ...
+
+    def sequences(self, batches: int) -> dict[str, int]:
+        """How many sequences of the first `batches` batches come from each source."""
+        ...
+
+    def read(self, numbers: Iterable[int], *, passes: int, reader: int, readers: int) -> AbstractContextManager[Passes]:
+        """One reader's passes of the batches of these numbers, read ahead as long as the context lasts.
+
+        Args:
+            numbers: Which batches.
+            passes: Into how many equal passes each of the readers cuts its part of a batch.
+            reader: Which of the readers asks.
+            readers: How many devices, or groups of devices, share a batch.
+        """
+        ...
+
+
+class TokenFeed:
+    """Pre-training: every token of the loader's sequences predicts the next one.
+
+    Args:
+        loader: The sequences of the run.
+        recipe: Its batch and context.
+    """
+
+    def __init__(self, loader: Loader, recipe: Recipe) -> None:
+        self.loader = loader
+        self.names = loader.names
+        self.fingerprint = loader.fingerprint
+        self.bos_id: int | None = loader.bos_id
+        self.in_epoch = loader.chunks
+        self._rows = recipe.train.batch_tokens // recipe.model.context
+        self._targets = recipe.train.batch_tokens
+
+    def targets(self, number: int) -> int:
+        """All tokens of the batch."""
+        return self._targets
+
+    def sequences(self, batches: int) -> dict[str, int]:
+        """How many sequences of the first `batches` batches come from each source."""
+        return self.loader.counts(batches * self._rows)
+
+    def read(self, numbers: Iterable[int], *, passes: int, reader: int, readers: int) -> "Prefetch[Batch]":
+        """One reader's passes; arguments as for `Feed.read`."""
+        count = self._rows // (passes * readers)
+        firsts = (
+            number * self._rows + (index * readers + reader) * count for number in numbers for index in range(passes)
+        )
+        return Prefetch(lambda first: self._pass(first, count), firsts)
+
+    def _pass(self, first: int, count: int) -> Batch:
+        tokens = self.loader.batch(first, count)
+        return Batch(
+            inputs_BT=np.ascontiguousarray(tokens[:, :-1]),
+            targets_BT=np.ascontiguousarray(tokens[:, 1:]),
+            sources_B=self.loader.labels(first, count),
+        )
+
+
+def scored_by_source(batch: Batch, sources: int) -> NDArray[np.float64]:
+    """Which sequences come from each source, and how many targets of each source count: (sources, B + 1) float64."""
+    is_source_SB = (batch.sources_B == np.arange(sources)[:, None]).astype(np.float64)
+    scored_B = (batch.targets_BT != IGNORE).sum(1)
+    return np.concatenate([is_source_SB, is_source_SB @ scored_B[:, None]], axis=1)

@@ -1,0 +1,222 @@
+"""Pre-training, top to bottom: prepare the run's directory, open a session, take its steps, leave the plain model.
+
+Every process of a run walks through all of this together; only the main one writes what they share and speaks to
+people.
+"""
+
+import contextlib
+import time
+from pathlib import Path
+
+import torch
+
+from puna.config.load import save_recipe
+from puna.config.recipe import Recipe
+from puna.core.console import say, warn
+from puna.core.errors import Interrupted, TrainError
+from puna.core.files import write_json
+from puna.core.layout import DataDir, RunDir
+from puna.core.lock import DirectoryLock
+from puna.core.records import Record
+from puna.core.schema.train_state import TrainState
+from puna.core.units import format_count
+from puna.data.card.card import read_card, with_mixture
+from puna.ops.attention import attention_backend, gpu_kernels
+from puna.parallel.mesh import Mesh, build_mesh
+from puna.parallel.world import World, joined
+from puna.plan.batch import check_batch
+from puna.plan.count import parameters
+from puna.shards.loader import Loader
+from puna.shards.shards import TokenShards
+from puna.tokenizer.load import load_tokenizer
+from puna.tokenizer.tokenizer import Tokenizer
+from puna.train import resume as resuming
+from puna.train.checkpoint import read_state
+from puna.train.display import Display
+from puna.train.feed import TokenFeed
+from puna.train.finish import finish
+from puna.train.loop import run as run_steps
+from puna.train.memory import explain_out_of_memory
+from puna.train.metrics import Metrics
+from puna.train.optimizer import describe_groups
+from puna.train.samples import Sampler, Samples, can_sample, check_prompts
+from puna.train.session import Session
+from puna.train.validate import Validator
+
+_MOST_BF16_PASSES = 32
+"""The sum of so many gradients in bfloat16 is off by less than its rounding's 0.4 %; that of 256 by 2 %."""
+
+
+def train(
+    recipe: Recipe,
+    data: DataDir,
+    run: RunDir,
+    *,
+    resume: bool,
+    force: bool,
+    sample: Sampler,
+    stop_at: int | None = None,
+) -> None:
+    """Train the recipe's model on the data's shards and leave the plain model in the run's directory.
+
+    Args:
+        recipe: What to train.
+        data: Where its token shards and tokenizer lie.
+        run: Where checkpoints, metrics and the model go.
+        resume: Go on from the newest checkpoint if there is one; nothing happens where the run is finished.
+        force: Delete what the run's directory holds and start again.
+        sample: Continues a prompt.
+        stop_at: Save and leave after so many steps of the run; None trains to the end.
+
+    Raises:
+        DataError: Shards are missing or damaged, or of another tokenizer.
+        CheckpointError: The directory holds another run, or its checkpoint is damaged.
+        TrainError: The settings cannot work, memory ran out, or the loss stopped being finite.
+        OtherProcessError: Another process has raised one of these.
+        Interrupted: A signal came; the state is saved.
+    """
+    if resume and force:
+        raise TrainError("--resume goes on with a run and --force deletes it; give one of them")
+    began = time.perf_counter()
+    with joined() as world, gpu_kernels(shapes_repeat=True), contextlib.ExitStack() as stack:
+        world.first(lambda: check_batch(recipe, world.size))
+        mesh = build_mesh(recipe.parallel, world)
+        world.on_main(lambda: stack.enter_context(DirectoryLock(run.root)))
+        tokenizer = load_tokenizer(data.tokenizer)
+        world.first(lambda: check_prompts(recipe, tokenizer))
+        # The main process has looked at every file before the others open them.
+        fingerprint = world.first(lambda: open_data(recipe, data, tokenizer, verify=True)[0].fingerprint)
+        if resume and world.first(lambda: resuming.is_finished(recipe, run, fingerprint)):
+            if world.main:
+                say(f"{run.root}: trained already")
+            return
+        path = world.first(lambda: _make_room(recipe, run, resume=resume, force=force))
+        found = None if path is None else (path, read_state(path, world))
+        world.first(lambda: _make_ready(recipe, data, run, fingerprint, found))
+        loader, heldout = open_data(recipe, data, tokenizer, verify=False)
+        record = Record("train", config=recipe.model_dump(exclude_none=True))
+        record.inputs = {"data": fingerprint, "tokenizer": tokenizer.sha256}
+        with explain_out_of_memory(recipe):
+            session = Session.open(recipe, world, TokenFeed(loader, recipe), run=run, checkpoint=found, mesh=mesh)
+            session.clock.began = session.clock.saved = began
+            _begin(session, record, found)
+            metrics = world.on_main(lambda: Metrics(run, session.state.step, recipe.metrics.wandb_project))
+            validator = Validator(heldout, tokenizer, recipe)
+            session.listeners = [validator, Samples(recipe.samples, tokenizer, recipe.seed, sample)]
+            if metrics is not None:
+                session.listeners.insert(0, stack.enter_context(metrics))
+            stack.enter_context(session)
+            announce(session)
+            if world.main:
+                session.listeners.insert(1, stack.enter_context(Display(recipe, session.state.step)))
+            if not run_steps(session, stop_at):
+                session.say(f"stopped at step {session.state.step} as asked; `--resume` goes on from here")
+                return
+            if session.state.initial_weights:
+                record.inputs["initial_weights"] = session.state.initial_weights
+            finish(session, run, tokenizer, record, validator.final)
+            if session.interrupt.signal is not None:
+                raise Interrupted(session.interrupt.signal)
+
+
+def _make_room(recipe: Recipe, run: RunDir, *, resume: bool, force: bool) -> Path | None:
+    """Begin a new run, or find the checkpoint to go on from."""
+    if not resume:
+        resuming.begin(run, force=force)
+    return resuming.newest(recipe, run)
+
+
+def _make_ready(
+    recipe: Recipe, data: DataDir, run: RunDir, fingerprint: str, found: tuple[Path, TrainState] | None
+) -> None:
+    """Refuse a checkpoint of another run; then write what describes this one."""
+    if found is not None:
+        path, state = found
+        resuming.check_recipe(state.recipe, recipe, run, str(path))
+        resuming.check_data(state.data_fingerprint, fingerprint, path)
+    card = with_mixture(read_card(data), recipe)
+    save_recipe(recipe, run.config)
+    write_json(run.data_card, card)
+
+
+def _begin(session: Session, record: Record, found: tuple[Path, TrainState] | None) -> None:
+    """Note in the state under which circumstances it goes on, and say where from."""
+    state, made_by = session.state, _circumstances(session.recipe, session.mesh, session.world)
+    if found is not None and session.world.main:
+        resuming.check_circumstances(state.made_by, made_by, found[0])
+        say(f"resumed from {found[0]} at step {state.step}")
+    state.recipe, state.made_by, state.sessions = record.config, made_by, state.sessions + 1
+
+
+def _circumstances(recipe: Recipe, mesh: Mesh, world: World) -> dict[str, str]:
+    """What decides the last bits of a step besides the recipe's arithmetic."""
+    return {
+        "layout": mesh.describe(),
+        "torch": torch.__version__,
+        "threads": str(torch.get_num_threads()) if world.device.type == "cpu" else "",
+        "device": torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else "cpu",
+        "numerics": f"{recipe.train.precision}{', float8 products' if recipe.train.float8 else ''}, "
+        f"{'compiled' if recipe.train.compile else 'eager'}",
+    }
+
+
+def open_data(
+    recipe: Recipe, data: DataDir, tokenizer: Tokenizer, *, verify: bool
+) -> tuple[Loader, dict[str, TokenShards]]:
+    """The training sequences and the held-out shards.
+
+    Args:
+        recipe: What to train.
+        data: Where its shards lie.
+        tokenizer: The one that they were written with.
+        verify: Whether every file is compared with its hash; its size is compared in any case.
+
+    Raises:
+        DataError: Shards are missing, damaged, of another tokenizer, or too few for the epochs that are allowed.
+        TrainError: The tokenizer is of another size than the model.
+    """
+    if tokenizer.vocab_size != recipe.model.vocab_size:
+        raise TrainError(
+            f"{data.tokenizer}: has {tokenizer.vocab_size} tokens, but model.vocab_size = {recipe.model.vocab_size}"
+        )
+
+    def open_split(split: str) -> dict[str, TokenShards]:
+        return {
+            source: TokenShards.open(data.shards / source / split, tokenizer_sha256=tokenizer.sha256, verify=verify)
+            for source in recipe.mixture
+        }
+
+    loader = Loader(open_split("train"), recipe)
+    loader.check_epochs(recipe.total_steps * recipe.train.batch_tokens // recipe.model.context, recipe.max_epochs)
+    return loader, open_split("heldout")
+
+
+def announce(session: Session) -> None:
+    """Say what is about to be trained, and how."""
+    recipe, device, train = session.recipe, session.device, session.recipe.train
+    session.say(
+        f"{recipe.name}: {format_count(parameters(recipe.model).total)} parameters, {format_count(train.tokens)} "
+        f"tokens in {recipe.total_steps} steps of {train.batch_tokens} tokens, {train.precision}"
+        f"{' with float8 products' if train.float8 else ''}"
+    )
+    session.say(f"{device.name}: {device.peak_flops / 1e9:.0f} GFLOP/s at best ({device.peak_source})")
+    session.say(
+        f"{session.mesh.describe()}; {session.passes} passes of {train.micro_batch_tokens} tokens per device and step; "
+        f"recompute {train.recompute}, {'compiled' if train.compile else 'eager'}"
+    )
+    dtype = torch.float32 if train.precision == "fp32" else torch.bfloat16
+    kind = session.world.device.type
+    # A device that shares its sequences works on two parts of each, whose queries come after other devices' keys.
+    parts = 2 * session.mesh.context if session.mesh.context > 1 else 1
+    masked = train.document_mask or (parts > 1 and train.compile)
+    name, reason = attention_backend(kind, dtype, recipe.model.context // parts, masked)
+    session.say(f"attention: {name} ({reason})")
+    for line in describe_groups(session.model, session.optimizer):
+        session.say(line)
+    if train.precision == "bf16-stochastic" and session.passes > _MOST_BF16_PASSES and session.world.main:
+        warn(
+            f"gradients of {session.passes} passes per step are added up in bfloat16, which loses small ones; raise "
+            "train.micro_batch_tokens, use more devices, or train.precision = 'bf16'"
+        )
+    if recipe.samples.prompts and not can_sample(session.mesh) and session.world.main:
+        warn("no samples are written while parallel.tensor or parallel.context is above 1; `puna generate` will write")

@@ -1,0 +1,51 @@
+"""What a session learns from: the loader's sequences, whoever reads them and in however many passes."""
+
+import numpy as np
+import pytest
+
+from puna.config.recipe import Recipe
+from puna.core.layout import DataDir
+from puna.shards.heldout import IGNORE
+from puna.shards.loader import Loader
+from puna.shards.shards import TokenShards
+from puna.train.feed import Batch, TokenFeed, scored_by_source
+
+ROWS, CONTEXT = 8, 32
+
+
+@pytest.fixture
+def loader(tiny: Recipe, tiny_data: DataDir) -> Loader:
+    return Loader({name: TokenShards.open(tiny_data.shards / name / "train") for name in tiny.mixture}, tiny)
+
+
+@pytest.mark.parametrize(("passes", "readers"), [(1, 1), (4, 1), (1, 2), (2, 2), (8, 1), (1, 8)])
+def test_all_readers_together_read_each_sequence_of_a_batch_once(
+    tiny: Recipe, loader: Loader, passes: int, readers: int
+):
+    feed, numbers = TokenFeed(loader, tiny), [0, 7, 3]
+    rows: dict[tuple[int, int, int], Batch] = {}
+    for reader in range(readers):
+        with feed.read(numbers, passes=passes, reader=reader, readers=readers) as read:
+            batches = list(read)
+        assert len(batches) == len(numbers) * passes
+        for index, batch in enumerate(batches):
+            rows[index // passes, index % passes, reader] = batch
+    for place, number in enumerate(numbers):
+        parts = [rows[place, index, reader] for index in range(passes) for reader in range(readers)]
+        tokens = loader.batch(number * ROWS, ROWS)
+        assert np.array_equal(np.concatenate([part.inputs_BT for part in parts]), tokens[:, :-1])
+        assert np.array_equal(np.concatenate([part.targets_BT for part in parts]), tokens[:, 1:])
+        assert np.array_equal(np.concatenate([part.sources_B for part in parts]), loader.labels(number * ROWS, ROWS))
+
+
+def test_every_token_is_a_target_and_sequences_are_counted_by_source(tiny: Recipe, loader: Loader):
+    feed = TokenFeed(loader, tiny)
+    assert feed.targets(5) == ROWS * CONTEXT
+    labels = loader.labels(0, 3 * ROWS)
+    assert feed.sequences(3) == {name: int((labels == index).sum()) for index, name in enumerate(feed.names)}
+
+
+def test_targets_are_counted_by_source_and_ignored_ones_are_not():
+    targets = np.array([[5, IGNORE, 7], [IGNORE, IGNORE, IGNORE], [1, 2, 3]])
+    batch = Batch(inputs_BT=np.zeros_like(targets), targets_BT=targets, sources_B=np.array([2, 0, 2]))
+    assert scored_by_source(batch, 3).tolist() == [[0, 1, 0, 0], [0, 0, 0, 0], [1, 0, 1, 5]]
