@@ -21,7 +21,7 @@ def test_the_users_text_comes_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"\xff\xfe", "is no UTF-8 text"), (b" \n", "holds no text"), (None, "cannot be read")]
+    ("content", "said"), [(b"\xff\xfe", "is not UTF-8 text"), (b" \n", "holds no text"), (None, "cannot be read")]
 )
 def test_a_file_that_is_no_text_is_one_sentence(tmp_path: Path, content: bytes | None, said: str) -> None:
     if content is not None:

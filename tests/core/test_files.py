@@ -21,6 +21,7 @@ from puna.core.errors import ConfigError, DataError, StorageError
 from puna.core.files import (
     atomic_directory,
     atomic_file,
+    decode_text,
     read_text,
     remove,
     sha256_bytes,
@@ -420,6 +421,12 @@ def test_text_that_cannot_be_read_is_the_callers_error_in_one_sentence(tmp_path:
     file.write_bytes(b"a\xe9b")
     with pytest.raises(ConfigError, match=r"text: is not UTF-8 text: invalid continuation byte at byte 1$"):
         read_text(file, lambda sentence: ConfigError([sentence]))
+
+
+def test_bytes_that_are_not_text_are_the_callers_error_too() -> None:
+    assert decode_text("é".encode(), "x", DataError) == "é"
+    with pytest.raises(DataError, match=r"^standard input: is not UTF-8 text: invalid start byte at byte 1$"):
+        decode_text(b"a\xff", "standard input", DataError)
 
 
 def test_text_is_read_to_the_characters_asked_for_and_keeps_its_line_ends_where_wanted(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_field_that_a_line_lacks_is_named_with_the_line(report_run: RunDir):
     ("content", "sentence"),
     [
         (b"{", "is no JSON"),
-        (b"\xff", "is no UTF-8 text"),
+        (b"\xff", "is not UTF-8 text"),
         (b"[]", r"should be a JSON object, got \[\]"),
         (b'{"schema": 1}', "'schema' should be 2, got 1"),
     ],
@@ -113,7 +113,7 @@ def test_damaged_card_is_named(report_run: RunDir, content: bytes, sentence: str
 def test_file_that_cannot_be_read_is_named(report_run: RunDir):
     report_run.config.unlink()
     report_run.config.mkdir()
-    with pytest.raises(DataError, match=r"config\.toml: cannot be read \(Is a directory\)"):
+    with pytest.raises(DataError, match=r"config\.toml: cannot be read: Is a directory"):
         read_run(report_run)
 
 

@@ -7,6 +7,7 @@ import typer
 
 from puna.cli.arguments import RunOrModel
 from puna.core.errors import GenerateError
+from puna.core.files import decode_text
 
 
 def generate(
@@ -37,7 +38,4 @@ def generate(
 
 
 def _read_stdin() -> str:
-    try:
-        return sys.stdin.buffer.read().decode()
-    except UnicodeDecodeError as error:
-        raise GenerateError(f"standard input: is no UTF-8 text ({error.reason} at byte {error.start})") from None
+    return decode_text(sys.stdin.buffer.read(), "standard input", GenerateError)

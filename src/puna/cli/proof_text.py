@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from puna.core.errors import DataError
+from puna.core.files import read_text
 from puna.core.layout import DataDir, RunDir
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def proof_text(source: Path, given: Path | None) -> "Text":
         given: The user's file.
 
     Raises:
-        DataError: The file cannot be read, is no UTF-8 text, or is empty.
+        DataError: The file cannot be read, is not UTF-8 text, or is empty.
     """
     from puna.formats.proof.equivalence import Text
 
@@ -31,13 +32,7 @@ def proof_text(source: Path, given: Path | None) -> "Text":
 
 
 def _read(path: Path) -> str:
-    try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read(_CHARACTERS)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is no UTF-8 text ({error.reason})") from None
+    text = read_text(path, DataError, most_characters=_CHARACTERS)
     if not text.strip():
         raise DataError(f"{path}: holds no text to run the model on")
     return text

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from puna.core.errors import ConfigError
+from puna.core.files import decode_text
 
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
@@ -16,13 +17,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: There is no such file, it cannot be read, or it is no UTF-8 text or no TOML.
     """
     try:
-        return tomllib.loads(path.read_bytes().decode())
+        return tomllib.loads(decode_text(path.read_bytes(), path, lambda sentence: ConfigError([sentence])))
     except FileNotFoundError:
         raise ConfigError([f"{path}: no such recipe file"]) from None
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read ({error.strerror})"]) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError([f"{path}: is no UTF-8 text: {error.reason} at byte {error.start}"]) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([f"{path}: is no valid TOML: {error}"]) from None
     except ValueError as error:

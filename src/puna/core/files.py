@@ -224,7 +224,28 @@ def read_text(
     except OSError as failure:
         raise error(f"{path}: cannot be read: {failure.strerror}") from None
     except UnicodeDecodeError as failure:
-        raise error(f"{path}: is not UTF-8 text: {failure.reason} at byte {failure.start}") from None
+        raise error(_not_text(path, failure)) from None
+
+
+def decode_text(content: bytes, where: str | Path, error: Callable[[str], UserError]) -> str:
+    """The text that bytes are in UTF-8.
+
+    Args:
+        content: The bytes.
+        where: What to call them in errors.
+        error: As `read_text` has it.
+
+    Raises:
+        UserError: They are not UTF-8 text.
+    """
+    try:
+        return content.decode()
+    except UnicodeDecodeError as failure:
+        raise error(_not_text(where, failure)) from None
+
+
+def _not_text(where: str | Path, failure: UnicodeDecodeError) -> str:
+    return f"{where}: is not UTF-8 text: {failure.reason} at byte {failure.start}"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from puna.core.errors import DataError
+from puna.core.files import read_text
 from puna.core.layout import RunDir
 from puna.core.records import read_record
 from puna.core.schema.card import DataCard
@@ -78,7 +79,7 @@ def read_run(run: RunDir) -> RunRecords:
         checkpoints=_latest(lines, CheckpointLine, lambda line: line.step),
         card=parse(DataCard, _read_json(run.data_card), str(run.data_card)) if run.data_card.exists() else None,
         exports=exports,
-        recipe=_read_text(run.config) if run.config.exists() else "",
+        recipe=read_text(run.config, DataError) if run.config.exists() else "",
     )
 
 
@@ -101,7 +102,7 @@ def _read_metrics(path: Path) -> list[Line]:
     if not path.exists():
         return []
     lines = []
-    for number, text in enumerate(_read_text(path).split("\n"), 1):
+    for number, text in enumerate(read_text(path, DataError).split("\n"), 1):
         if not text.strip():
             continue
         where = f"{path}: line {number}"
@@ -117,15 +118,6 @@ def _read_metrics(path: Path) -> list[Line]:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(_read_text(path))
+        return json.loads(read_text(path, DataError))
     except (ValueError, RecursionError):
         raise DataError(f"{path}: is no JSON") from None
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: is no UTF-8 text") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None

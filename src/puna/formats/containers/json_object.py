@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from puna.core.errors import FormatError
+from puna.core.files import decode_text
 
 
 def json_object(content: bytes, where: str | Path) -> dict[str, Any]:
@@ -27,9 +28,7 @@ def json_object(content: bytes, where: str | Path) -> dict[str, Any]:
         return fields
 
     try:
-        value = json.loads(content.decode("utf-8"), object_pairs_hook=once)
-    except UnicodeDecodeError:
-        raise FormatError(f"{where}: is no UTF-8 text, so no JSON") from None
+        value = json.loads(decode_text(content, where, FormatError), object_pairs_hook=once)
     except ValueError as error:  # json's own error and the one for numbers of too many digits
         raise FormatError(f"{where}: is no JSON: {error}") from None
     except RecursionError:
