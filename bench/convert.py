@@ -37,10 +37,10 @@ from puna.formats.easylm.write import write_easylm
 from puna.formats.gguf.write import write_gguf
 from puna.formats.hf.write import write_hf
 from puna.formats.llama.write import write_llama
-from puna.formats.native import write_native
+from puna.formats.native.write import write_native
 from puna.formats.openlm.write import write_openlm
 from puna.formats.proof.compare import compare_weights
-from puna.formats.registry import named
+from puna.formats.registry import format_named
 from puna.plan.count import parameters
 from puna.tokenizer.tokenizer import Tokenizer
 
@@ -142,7 +142,7 @@ def measure(source: Checkpoint, config: ModelConfig, root: Path) -> dict[str, di
             flush(out)
         row["file_bytes"] = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
         with watched(row, "open"):
-            written = named(form).open(out, Hints.of(config))
+            written = format_named(form).open(out, Hints.of(config))
         if form != "puna":
             with watched(row, "import"):
                 write_native(written, None, again, inputs={}, results={})
@@ -167,7 +167,7 @@ def open_seconds(name: str, root: Path) -> float:
     times = []
     for _ in range(5):
         started = time.perf_counter()
-        named(form).open(root / "out", Hints.of(config)).check_complete()
+        format_named(form).open(root / "out", Hints.of(config)).check_complete()
         times.append(time.perf_counter() - started)
     return statistics.median(times)
 
@@ -186,7 +186,7 @@ def main() -> None:
         root = Path(directory)
         (root / "model").mkdir()
         write_native(RandomCheckpoint(config), None, root / "model", inputs={}, results={})
-        source = named("puna").open(root / "model", Hints())
+        source = format_named("puna").open(root / "model", Hints())
         for number in range(arguments.rounds):
             seconds = copy(root / "model" / "model.safetensors", root / "copy")
             rows = measure(source, config, root)

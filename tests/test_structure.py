@@ -16,7 +16,16 @@ TESTED_ELSEWHERE = {
     "__main__.py": "two lines that call cli.main; tests/cli runs them as `python -m puna`",
     "cli/app.py": "the table of commands; tests/cli/test_cli.py reads it from --help",
     "cli/arguments.py": "declarations of arguments; tests/cli/test_stages.py runs them",
-    "cli/export.py": "declares its arguments and calls cli/stages.py",
+    "formats/format.py": "records; tests/formats/test_registry.py checks options, test_plugin.py adds a format",
+    "formats/oracle.py": "a tolerance and an answer that the oracles of hf and gguf share, tested with them",
+    "formats/containers/dtypes.py": "one table of names",
+    "formats/easylm/forms.py": "tables of names; tests/formats/easylm/test_write.py writes each form",
+    "formats/gguf/file_types.py": "tables of names; tests/formats/gguf/test_mix.py and test_write.py write each type",
+    "formats/native/write.py": "tests/formats/native/test_read.py reads what it writes",
+    **{
+        f"formats/{name}/format.py": "a record; tests/formats/test_registry.py and test_export_model.py use all of it"
+        for name in ("easylm", "gguf", "hf", "llama", "llama2c", "native", "openlm")
+    },
     "cli/inspect_model.py": "declares its arguments and prints; tests/cli/test_import_.py runs it",
     "cli/generate.py": "declares its arguments and calls infer/generate.py",
     "cli/recipes.py": "prints what tests/config checks",
@@ -80,6 +89,10 @@ def test_layer_imports_where_torch_is_not_installed(layer: str) -> None:
     """All modules of the layer, with torch and what else only training needs blocked."""
     modules = [f"puna.{'.'.join(path.with_suffix('').parts)}" for path in MODULES if path.parts[0] == layer]
     import_without_torch(modules)
+
+
+def test_the_command_line_lists_formats_where_torch_is_not_installed() -> None:
+    import_without_torch(["puna.formats.registry"])
 
 
 def test_names_of_tests_do_not_depend_on_when_they_are_collected(pytester: pytest.Pytester) -> None:

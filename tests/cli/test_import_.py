@@ -48,8 +48,8 @@ def test_a_run_goes_out_and_comes_back_in_by_three_commands(tiny_run: RunDir, tm
     [
         (["inspect", "nothing"], "nothing: is not there"),
         (["import", "nothing"], "nothing: is not there"),
-        (["import", "file"], "is in no format that Puna reads"),
-        (["import", "file", "--from", "onnx"], "'onnx' is no format"),
+        (["import", "file"], "is not in a format that Puna reads"),
+        (["import", "file", "--from", "onnx"], "'onnx' is not a format"),
         (["inspect", "file", "--from", "gguf"], "file"),
         (["export", "nothing", "--to", "hf"], "holds no Puna model"),
     ],

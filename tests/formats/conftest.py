@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from memory import MemoryCheckpoint
 
 from puna.config.recipe import ModelConfig
-from puna.formats.checkpoint import Checkpoint, Stored
+from puna.formats.checkpoint import Checkpoint
 from puna.formats.table import weights
 from puna.model.files import save_model
 from puna.model.init import init_weights
@@ -31,24 +31,6 @@ SHAPE: dict[str, Any] = {
     "dim": 80, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "ffn_dim": 96, "vocab_size": 512, "context": 64,
     "init_std": 0.1,
 }  # fmt: skip
-
-
-class MemoryCheckpoint(Checkpoint):
-    """Weights in memory, by our names."""
-
-    format = "memory"
-
-    def __init__(self, config: ModelConfig, tensors: dict[str, Tensor], tokenizer: Tokenizer | None = None) -> None:
-        stored = {name: Stored(str(t.dtype).removeprefix("torch."), t.nbytes) for name, t in tensors.items()}
-        super().__init__(Path("memory"), config, stored)
-        self.tensors = tensors
-        self._tokenizer = tokenizer
-
-    def tensor(self, name: str) -> Tensor:
-        return self.tensors[name]
-
-    def tokenizer(self) -> Tokenizer | None:
-        return self._tokenizer
 
 
 def random_source(dtype: torch.dtype = torch.float32, seed: int = 0, **shape: Any) -> MemoryCheckpoint:

@@ -4,9 +4,13 @@ from typing import Any
 
 import pytest
 import torch
+from memory import MemoryCheckpoint
 
 from puna.core.errors import FormatError
-from puna.formats.checkpoint import Hints, check_shape, model_config
+from puna.formats.cast import CastCheckpoint
+from puna.formats.checkpoint import Checkpoint, DelegatingCheckpoint, Hints, check_shape, model_config
+from puna.formats.watched import WatchedCheckpoint
+from puna.tokenizer.tokenizer import Tokenizer
 
 PATH = Path("somewhere/model")
 
@@ -72,3 +76,51 @@ def test_a_hint_that_contradicts_the_files_is_refused(source: Callable[..., Any]
     Hints(**{name: getattr(config, name)}).refuse_other_values(PATH, config)
     with pytest.raises(FormatError, match=rf"has {name} = {getattr(config, name)}, but {value} was given"):
         Hints(**hint).refuse_other_values(PATH, config)
+
+
+class Odd(MemoryCheckpoint):
+    """A checkpoint that overrides what it may."""
+
+    verified = 0
+
+    @property
+    def files(self) -> list[Path]:
+        return [Path("one"), Path("two")]
+
+    def verify(self) -> None:
+        self.verified += 1
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda source: DelegatingCheckpoint(source), lambda source: WatchedCheckpoint(source, lambda done: None)],
+    ids=["plain", "watched"],
+)
+def test_a_wrapped_checkpoint_is_its_source_in_everything(
+    source: Callable[..., Any], tokenizer: Tokenizer, wrap: Callable[[Checkpoint], Checkpoint]
+) -> None:
+    model = source()
+    odd = Odd(model.config, model.tensors, tokenizer)
+    wrapped = wrap(odd)
+    # What is found out later, such as a note on the tokenizer, is seen through the wrapper too.
+    odd.notes.append("a note")
+    odd.chat_template = "{{ a }}"
+    names = {name for name in {*vars(odd), *dir(Checkpoint)} if not name.startswith("_")} | {"format"}
+    for name in names - {"tensor", "tokenizer", "verify", "like", "check_complete", "tensors", "verified"}:
+        assert getattr(wrapped, name) == getattr(odd, name), name
+    assert wrapped.tensor("norm.weight") is odd.tensor("norm.weight")
+    assert wrapped.tokenizer() is tokenizer
+    assert wrapped.like("norm.weight").shape == odd.like("norm.weight").shape
+    wrapped.verify()
+    assert odd.verified == 1
+    with pytest.raises(AttributeError, match="nothing"):
+        wrapped.nothing  # noqa: B018
+
+
+def test_another_dtype_changes_what_is_stored_and_nothing_else(source: Callable[..., Any]) -> None:
+    model = source()
+    odd = Odd(model.config, model.tensors)
+    cast = CastCheckpoint(odd, "bfloat16")
+    assert {stored.dtype for stored in cast.stored.values()} == {"bfloat16"}
+    assert cast.files == odd.files
+    assert (cast.like("norm.weight").dtype, odd.like("norm.weight").dtype) == (torch.bfloat16, torch.float32)

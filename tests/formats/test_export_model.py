@@ -11,11 +11,12 @@ import torch
 
 from puna.core.errors import CheckpointError, ExportError, FormatError, StorageError
 from puna.core.records import read_record
+from puna.core.schema.export import ExportWeights
 from puna.formats import export_model as module
 from puna.formats.checkpoint import Hints
 from puna.formats.export_model import Options, export_model
 from puna.formats.import_model import import_model
-from puna.formats.native import write_native
+from puna.formats.native.write import write_native
 from puna.formats.proof.equivalence import Text, summary
 from puna.model.files import load_model
 from puna.tokenizer.tokenizer import Tokenizer
@@ -37,8 +38,8 @@ def model(source: Callable[..., Any], tokenizer: Tokenizer, tmp_path: Path) -> P
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_export_comes_back_as_the_model_that_it_was(model: Path, tmp_path: Path, form: str) -> None:
     results = export_model(model, form, tmp_path / "out", TEXT, Options())
-    assert results["weights"] == {"tensors": 21, "identical": 21, "converted": {}, "quantized": {}}
-    assert results["outputs"] is None
+    assert results.weights == ExportWeights(tensors=21, identical=21, converted={}, quantized={})
+    assert results.outputs is None
     import_model(tmp_path / "out", tmp_path / "again", Hints(n_heads=4, n_kv_heads=4, context=64, norm_eps=1e-5))
     first, second = load_model(model).model, load_model(tmp_path / "again").model
     assert first.config == second.config
@@ -64,12 +65,14 @@ def test_checksums_are_those_of_sha256sum_and_the_report_names_its_source(
 
 
 def test_rounded_weights_are_reported_with_what_they_change(model: Path, tmp_path: Path) -> None:
-    results = export_model(model, "llama", tmp_path / "out", TEXT, Options(dtype="bfloat16", model_parallel=2))
-    assert results["weights"]["converted"] == {"bfloat16": 21}
-    outputs = results["outputs"]
-    assert 0 < outputs["max_abs_difference"] < 0.1
-    assert outputs["text"] == "a program"
-    assert outputs["perplexity"]["written"] == pytest.approx(outputs["perplexity"]["source"], rel=0.02)
+    results = export_model(
+        model, "llama", tmp_path / "out", TEXT, Options(dtype="bfloat16", of_format={"model_parallel": 2})
+    )
+    assert results.weights.converted == {"bfloat16": 21}
+    outputs = results.outputs
+    assert 0 < outputs.max_abs_difference < 0.1
+    assert outputs.text == "a program"
+    assert outputs.perplexity.written == pytest.approx(outputs.perplexity.source, rel=0.02)
     assert sorted(path.name for path in (tmp_path / "out").glob("*.pth")) == [
         "consolidated.00.pth", "consolidated.01.pth",
     ]  # fmt: skip
@@ -80,10 +83,10 @@ def test_quantized_weights_are_reported_with_their_error_and_perplexity(
 ) -> None:
     (tmp_path / "model").mkdir()
     write_native(source(dim=64, n_heads=2), tokenizer, tmp_path / "model", inputs={}, results={})
-    results = export_model(tmp_path / "model", "gguf", tmp_path / "out", TEXT, Options(gguf_type="Q8_0"))
-    assert results["weights"]["quantized"]["Q8_0"]["tensors"] == 16
-    assert 0 < results["weights"]["quantized"]["Q8_0"]["relative_rms_error"] < 0.01
-    assert results["outputs"]["perplexity"] is not None
+    results = export_model(tmp_path / "model", "gguf", tmp_path / "out", TEXT, Options(of_format={"type": "Q8_0"}))
+    assert results.weights.quantized["Q8_0"].tensors == 16
+    assert 0 < results.weights.quantized["Q8_0"].relative_rms_error < 0.01
+    assert results.outputs.perplexity is not None
     lines = summary(results)
     assert any("16 quantized to Q8_0" in line for line in lines)
     assert any("perplexity" in line and "a program" in line for line in lines)
@@ -91,36 +94,40 @@ def test_quantized_weights_are_reported_with_their_error_and_perplexity(
 
 @pytest.mark.parametrize("form", ["params", "train_state", "flax_params"])
 def test_easylms_three_kinds_of_files_can_be_chosen(model: Path, tmp_path: Path, form: Any) -> None:
-    results = export_model(model, "easylm", tmp_path / "out", TEXT, Options(easylm_form=form, run=False))
-    assert results["weights"]["identical"] == 21
+    results = export_model(model, "easylm", tmp_path / "out", TEXT, Options(of_format={"form": form}, run=False))
+    assert results.weights.identical == 21
     assert any(form in path.name for path in (tmp_path / "out").iterdir())
 
 
 def test_quick_runs_no_model(model: Path, tmp_path: Path) -> None:
     results = export_model(model, "hf", tmp_path / "out", TEXT, Options(dtype="float16", run=False))
-    assert results["outputs"] is None
-    assert results["oracle"] is None
-    assert "--quick" in results["oracle_missing"]
+    assert results.outputs is None
+    assert results.oracle is None
+    assert "--quick" in results.oracle_missing
 
 
 def test_a_model_without_a_tokenizer_is_exported_without_one(source: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     write_native(source(), None, tmp_path / "model", inputs={}, results={})
     results = export_model(tmp_path / "model", "hf", tmp_path / "out", TEXT, Options(dtype="bfloat16"))
-    assert results["tokenizer"] is None
-    assert results["outputs"]["perplexity"] is None
+    assert results.tokenizer is None
+    assert results.outputs.perplexity is None
     assert not list((tmp_path / "out").glob("tokenizer*"))
 
 
 @pytest.mark.parametrize(
     ("form", "options", "said"),
     [
-        ("hf", Options(model_parallel=2), "--model-parallel is a choice of --to llama, not of --to hf"),
-        ("llama", Options(gguf_type="Q8_0"), "--type is a choice of --to gguf, not of --to llama"),
-        ("hf", Options(easylm_form="params"), "--form is a choice of --to easylm, not of --to hf"),
-        ("gguf", Options(gguf_type="Q9"), "Q9"),
-        ("llama", Options(model_parallel=3), "3"),
-        ("puna", Options(), "'puna' is no format that Puna writes"),
+        ("hf", Options(of_format={"model_parallel": 2}), "--model-parallel is a choice of --to llama, not of --to hf"),
+        ("llama", Options(of_format={"type": "Q8_0"}), "--type is a choice of --to gguf, not of --to llama"),
+        ("hf", Options(of_format={"form": "params"}), "--form is a choice of --to easylm, not of --to hf"),
+        ("hf", Options(of_format={"sort": 1}), "--sort is not a choice of --to hf"),
+        ("gguf", Options(of_format={"type": "Q9"}), "--type Q9: expected one of F32, F16, .* for --to gguf"),
+        ("gguf", Options(of_format={"type": "Q8_0"}, dtype="float16"), "--type and --dtype both say what gguf's"),
+        ("llama", Options(of_format={"model_parallel": "0"}), "--model-parallel 0: expected a whole number from 1"),
+        ("onnx", Options(), "'onnx' is not a format that Puna writes; expected one of hf, easylm, gguf, llama"),
+        ("llama", Options(of_format={"model_parallel": 3}), "3"),
+        ("puna", Options(), "'puna' is not a format that Puna writes"),
     ],
 )
 def test_choices_that_a_format_has_not_are_refused(
@@ -176,9 +183,9 @@ def test_ggufs_matrices_are_rounded_to_a_dtype_and_its_gains_keep_every_bit(
 ) -> None:
     results = export_model(model, "gguf", tmp_path / "out", TEXT, Options(dtype=dtype, run=False))
     assert (tmp_path / "out" / f"model-{kind}.gguf").is_file()
-    assert results["weights"]["identical"] == (21 if dtype == "float32" else 5)
-    assert results["weights"]["converted"] == ({} if dtype == "float32" else {dtype: 16})
-    assert results["choices"] == ["--dtype", dtype]
+    assert results.weights.identical == (21 if dtype == "float32" else 5)
+    assert results.weights.converted == ({} if dtype == "float32" else {dtype: 16})
+    assert results.choices == ["--dtype", dtype]
 
 
 def test_a_damaged_model_is_not_exported(model: Path, tmp_path: Path) -> None:
@@ -194,13 +201,13 @@ def test_a_damaged_model_is_not_exported(model: Path, tmp_path: Path) -> None:
 def test_an_export_that_fails_its_proof_leaves_nothing(
     model: Path, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = module.Watched.tensor
+    right = module.WatchedCheckpoint.tensor
 
     def another(self: Any, name: str) -> torch.Tensor:
         tensor = right(self, name)
         return tensor + 1e-3 if name == "layers.1.attention.wk.weight" else tensor
 
-    monkeypatch.setattr(module.Watched, "tensor", another)
+    monkeypatch.setattr(module.WatchedCheckpoint, "tensor", another)
     with pytest.raises(ExportError, match=r"layers\.1\.attention\.wk\.weight has other values than the model"):
         export_model(model, form, tmp_path / "out", TEXT, Options())
     assert [path.name for path in tmp_path.iterdir()] == ["model"]

@@ -9,15 +9,15 @@ import pytest
 
 from puna.core.errors import FormatError, UserError
 from puna.formats.checkpoint import Hints
-from puna.formats.registry import FORMATS, format_of, named, recognise
+from puna.formats.registry import BUILT_IN, format_named, format_of, recognise
 
 
 def test_what_is_no_model_is_refused_with_the_formats_that_are_read(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not a model")
     for path in (tmp_path, tmp_path / "notes.txt"):
-        with pytest.raises(FormatError, match="is in no format that Puna reads") as caught:
+        with pytest.raises(FormatError, match="is not in a format that Puna reads") as caught:
             recognise(path)
-        assert all(f"({form.name})" in caught.value.hint for form in FORMATS)
+        assert all(f"({form.name})" in caught.value.hint for form in BUILT_IN)
     with pytest.raises(FormatError, match="is not there"):
         recognise(tmp_path / "absent")
 
@@ -30,7 +30,7 @@ def test_no_recogniser_raises_for_any_file(tmp_path: Path, content: bytes) -> No
     (tmp_path / "directory" / "config.json").write_bytes(content)
     (tmp_path / "directory" / "params.json").write_bytes(content)
     (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
-    for form in FORMATS:
+    for form in BUILT_IN:
         for candidate in (path, *(tmp_path / name for name in ("directory", "absent", "dangling", "long" * 100))):
             assert form.recognises(candidate) in (True, False)
 
@@ -48,9 +48,9 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path: Path, monkeypatch: pytest
 
 
 def test_formats_are_found_by_name() -> None:
-    assert [named(form.name) for form in FORMATS] == list(FORMATS)
-    with pytest.raises(FormatError, match="'onnx' is no format; expected one of puna, openlm, hf"):
-        named("onnx")
+    assert [format_named(form.name) for form in BUILT_IN] == list(BUILT_IN)
+    with pytest.raises(FormatError, match="'onnx' is not a format; expected one of puna, openlm, hf"):
+        format_named("onnx")
 
 
 @pytest.mark.parametrize("model_dir", ["grouped heads"], indirect=True)
@@ -61,9 +61,9 @@ def test_a_model_is_opened_by_its_mark_or_by_name(model_dir: Path, source: Calla
         format_of(model_dir, "gguf").open(model_dir, Hints())
 
 
-@pytest.mark.parametrize("form", [form.name for form in FORMATS])
+@pytest.mark.parametrize("form", [form.name for form in BUILT_IN])
 def test_a_path_that_cannot_be_read_is_one_sentence_in_every_format(tmp_path: Path, form: str) -> None:
     for path in (tmp_path / ("x" * 300), tmp_path / "absent"):
         with pytest.raises(UserError) as caught:
-            named(form).open(path, Hints())
+            format_named(form).open(path, Hints())
         assert "\n" not in caught.value.message

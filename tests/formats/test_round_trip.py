@@ -19,10 +19,10 @@ from puna.formats.gguf.write import write_gguf
 from puna.formats.hf.write import write_hf
 from puna.formats.llama.write import write_llama
 from puna.formats.llama2c.write import write_llama2c
-from puna.formats.native import write_native
+from puna.formats.native.write import write_native
 from puna.formats.openlm.write import write_openlm
 from puna.formats.proof.compare import compare_configs
-from puna.formats.registry import named, recognise
+from puna.formats.registry import format_named, recognise
 from puna.tokenizer.tokenizer import Tokenizer
 
 Write = Callable[[Checkpoint, Tokenizer | None, Path], Any]
@@ -50,7 +50,7 @@ def travel(source: Checkpoint, tokenizer: Tokenizer | None, road: Sequence[tuple
         directory.mkdir()
         write(source, tokenizer, directory)
         assert recognise(directory).name == form
-        source = named(form).open(directory, Hints.of(source.config))
+        source = format_named(form).open(directory, Hints.of(source.config))
         source.check_complete()
         if common_dtype(source) != dtype:  # F32 files of a model of 16 bits
             source = CastCheckpoint(source, dtype)

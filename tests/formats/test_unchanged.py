@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 
 from puna.core.errors import FormatError
-from puna.formats.unchanged import check_unchanged, states
+from puna.formats.unchanged import check_unchanged, file_states
 
 
 def test_files_that_stay_and_new_neighbours_are_no_change(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("1")
-    before = states(tmp_path)
+    before = file_states(tmp_path)
     (tmp_path / "new").touch()
     (tmp_path / "exports").mkdir()
     check_unchanged(before)
     assert list(before) == [tmp_path / "a"]
-    assert states(tmp_path / "nothing") == {}
+    assert file_states(tmp_path / "nothing") == {}
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -24,7 +24,7 @@ def test_files_that_stay_and_new_neighbours_are_no_change(tmp_path: Path) -> Non
 def test_a_changed_file_is_named(tmp_path: Path, change: str, whole: bool) -> None:
     file, other = tmp_path / "a", tmp_path / "other"
     file.write_text("1")
-    before = states(tmp_path if whole else file)
+    before = file_states(tmp_path if whole else file)
     if change == "write":
         file.write_text("2")
         os.utime(file, ns=(1, 1))

@@ -10,6 +10,7 @@ import pytest
 from puna.core.errors import FormatError, TokenizerError
 from puna.tokenizer.byte_bpe import ByteBPETokenizer
 from puna.tokenizer.huggingface import tokenizer_config, tokenizer_json
+from puna.tokenizer.llama2c import write_tokenizer_bin
 from puna.tokenizer.load import find_tokenizer, load_tokenizer
 from puna.tokenizer.sentencepiece import SentencePieceTokenizer
 
@@ -74,6 +75,16 @@ def test_gguf_file_is_recognised(name: str, kind: type, vocabulary_file, tmp_pat
     assert tokenizer.origin == str(path)
     shutil.copy(path, tmp_path / "tokenizer.model")
     assert load_tokenizer(tmp_path).sha256 == tokenizer.sha256
+
+
+def test_llama2cs_file_is_known_by_its_name(tokenizer_dir: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(tokenizer_dir)
+    write_tokenizer_bin(tokenizer, tmp_path / "tokenizer.bin")
+    again = load_tokenizer(tmp_path / "tokenizer.bin")
+    assert isinstance(again, SentencePieceTokenizer)
+    assert again.encode("  a text") == tokenizer.encode("  a text")
+    with pytest.raises(TokenizerError, match=r"none\.bin: cannot be read: No such file or directory$"):
+        load_tokenizer(tmp_path / "none.bin")
 
 
 def test_directory_is_searched_in_order(tokenizer_dir: Path, tmp_path: Path) -> None:

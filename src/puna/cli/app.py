@@ -45,6 +45,11 @@ class Road(TyperGroup):
         """All names."""
         return _ROAD
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
+        """The command that was asked for, by name; the export with the options of all formats."""
+        name, found, rest = super().resolve_command(ctx, args)
+        return name, export.command() if name == "export" else found, rest
+
 
 app = typer.Typer(
     name="puna",

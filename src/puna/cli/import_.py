@@ -35,6 +35,9 @@ def import_(
     # Not resolved: a link into a cache is called as the link is, not as what it leads to.
     name = Path(os.path.abspath(source)).name
     target = out or Path("models") / (name if source.is_dir() else Path(name).stem)
-    hints = Hints(heads, kv_heads, context, norm_eps, rope_theta, tokenizer)
+    hints = Hints(
+        n_heads=heads, n_kv_heads=kv_heads, context=context, norm_eps=norm_eps, rope_theta=rope_theta,
+        tokenizer=tokenizer,
+    )  # fmt: skip
     with orderly_end():
         import_model(source, target, hints, form=form, dtype=dtype and dtype.value, force=force)

@@ -34,7 +34,10 @@ def inspect(
         if (RunDir(path).model / CONFIG).is_file():
             path = RunDir(path).model
     reader = format_of(path, form)
-    hints = Hints(heads, kv_heads, context, norm_eps, rope_theta, tokenizer)
+    hints = Hints(
+        n_heads=heads, n_kv_heads=kv_heads, context=context, norm_eps=norm_eps, rope_theta=rope_theta,
+        tokenizer=tokenizer,
+    )  # fmt: skip
     checkpoint = reader.open(path, hints)
     found = checked_tokenizer(checkpoint, hints)
     if as_json:

@@ -4,19 +4,17 @@ import torch
 from torch import Tensor
 
 from puna.core.errors import FormatError
-from puna.formats.checkpoint import FLOATS, Checkpoint, Stored
-from puna.tokenizer.tokenizer import Tokenizer
+from puna.formats.checkpoint import Checkpoint, DelegatingCheckpoint, Stored
+from puna.formats.containers.dtypes import FLOATS
 
 
-class CastCheckpoint(Checkpoint):
+class CastCheckpoint(DelegatingCheckpoint):
     """A checkpoint whose tensors are rounded to `dtype` as they are read, to nearest, ties to even."""
 
     def __init__(self, source: Checkpoint, dtype: str) -> None:
+        super().__init__(source)
         width = FLOATS[dtype].itemsize
-        stored = {name: Stored(dtype, source.weights[name].numel * width) for name in source.stored}
-        super().__init__(source.path, source.config, stored, source.extra, source.notes)
-        self.chat_template = source.chat_template
-        self.source = source
+        self.stored = {name: Stored(dtype, source.weights[name].numel * width) for name in source.stored}
         self.dtype = FLOATS[dtype]
 
     def tensor(self, name: str) -> Tensor:
@@ -33,10 +31,6 @@ class CastCheckpoint(Checkpoint):
                 f"{self.path}: {name} holds {largest:.4g}, and float16 ends at 65504", hint="use bfloat16 or float32"
             )
         return rounded
-
-    def tokenizer(self) -> Tokenizer | None:
-        """The source's."""
-        return self.source.tokenizer()
 
 
 def common_dtype(source: Checkpoint) -> str:

@@ -12,11 +12,10 @@ from torch import Tensor
 
 from puna.config.recipe import ModelConfig
 from puna.core.errors import FormatError
+from puna.formats.containers.dtypes import FLOATS
 from puna.formats.table import Weight, weights
 from puna.tokenizer.tokenizer import Tokenizer
 
-FLOATS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-"""The dtypes that weights have outside quantized files, by their names in `Stored`."""
 _MOST_LAYERS = 10_000
 """More than any model has; of a damaged number of layers, a list of tensors' names would fill the memory."""
 
@@ -30,7 +29,7 @@ class Stored:
     n_bytes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Hints:
     """What a format does not say and the user does; None is unsaid. A hint that contradicts the files is refused."""
 
@@ -45,7 +44,10 @@ class Hints:
     @classmethod
     def of(cls, config: ModelConfig) -> "Hints":
         """All that formats may leave unsaid of a decoder."""
-        return cls(config.n_heads, config.n_kv_heads, config.context, config.norm_eps, config.rope_theta)
+        return cls(
+            n_heads=config.n_heads, n_kv_heads=config.n_kv_heads, context=config.context, norm_eps=config.norm_eps,
+            rope_theta=config.rope_theta,
+        )  # fmt: skip
 
     def refuse_other_values(self, path: Path, config: ModelConfig) -> None:
         """Refuse hints that are not what the files say.
@@ -80,6 +82,7 @@ class Checkpoint(ABC):
         path: Path,
         config: ModelConfig,
         stored: Mapping[str, Stored],
+        *,
         extra: Sequence[str] = (),
         notes: Sequence[str] = (),
     ) -> None:
@@ -110,6 +113,13 @@ class Checkpoint(ABC):
             TokenizerError: There is one that Puna cannot use.
         """
 
+    def verify(self) -> None:  # noqa: B027 - there is nothing that must be overridden
+        """Compare the files with the hashes that the format itself keeps of them; most keep none.
+
+        Raises:
+            FormatError: One is damaged.
+        """
+
     def like(self, name: str) -> Tensor:
         """A tensor on the device `meta` of the shape and dtype that `tensor` gives."""
         dtype = FLOATS.get(self.stored[name].dtype, torch.float32)
@@ -138,6 +148,41 @@ class Checkpoint(ABC):
                 f"{self.path}: has {_number(self.extra)} that a LLaMA decoder has no place for, the first is "
                 f"{self.extra[0]}"
             )
+
+
+class DelegatingCheckpoint(Checkpoint):
+    """A checkpoint that is another one in all that a subclass doesn't say otherwise.
+
+    Args:
+        source: The other one.
+    """
+
+    def __init__(self, source: Checkpoint) -> None:
+        # Not the base's: what it would set is the source's, as it is when it is asked for.
+        self.source = source
+
+    def __getattr__(self, name: str) -> Any:
+        """What this object has no attribute for: the source's."""
+        if name == "source":  # while a copy is made it has none yet
+            raise AttributeError(name)
+        return getattr(self.source, name)
+
+    def tensor(self, name: str) -> Tensor:
+        """The source's."""
+        return self.source.tensor(name)
+
+    def tokenizer(self) -> Tokenizer | None:
+        """The source's."""
+        return self.source.tokenizer()
+
+    def verify(self) -> None:
+        """As the source does."""
+        self.source.verify()
+
+    @property
+    def files(self) -> list[Path]:
+        """The source's."""
+        return self.source.files
 
 
 def model_config(path: Path, values: dict[str, Any]) -> ModelConfig:

@@ -1,61 +1,43 @@
 """A Puna model in another format, with its equivalence report; complete and proved, or not there at all."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from puna.core.console import progress
-from puna.core.errors import ExportError
 from puna.core.files import atomic_directory, sha256_file, write_json, write_text
 from puna.core.records import Record, read_record
+from puna.core.schema.export import ExportResults
 from puna.formats.cast import CastCheckpoint
 from puna.formats.checkpoint import Checkpoint, Hints
-from puna.formats.easylm.write import Form, write_easylm
-from puna.formats.gguf.write import write_gguf
-from puna.formats.hf.write import write_hf
-from puna.formats.llama.write import write_llama
-from puna.formats.llama2c.write import write_llama2c
-from puna.formats.native import open_native
-from puna.formats.openlm.write import write_openlm
-from puna.formats.place import check_place
+from puna.formats.destination import check_destination
+from puna.formats.format import Format, Job, Value
+from puna.formats.native.read import open_native
 from puna.formats.proof.equivalence import Text, prove
-from puna.formats.registry import named
-from puna.formats.unchanged import check_unchanged, states
-from puna.formats.watched import Watched
+from puna.formats.registry import check_options, target_named
+from puna.formats.unchanged import check_unchanged, file_states
+from puna.formats.watched import WatchedCheckpoint
 from puna.model.files import check_files
-from puna.tokenizer.tokenizer import Tokenizer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a user may choose of an export; each is refused where the format has no such choice."""
+    """What a user may choose of an export."""
 
     dtype: str | None = None
     """float32, bfloat16 or float16; None keeps the model's."""
-    model_parallel: int | None = None
-    """llama: the number of files; None is 1."""
-    gguf_type: str | None = None
-    """gguf: the type of its matrices; None is the one of the weights' dtype."""
-    easylm_form: Form | None = None
-    """easylm: which of its files; None is params."""
+    of_format: Mapping[str, Value] = field(default_factory=dict)
+    """What is chosen of the format's own options, by their names; `Format.options` lists them."""
     run: bool = True
     """Whether the proof runs the models, too."""
 
 
-_CHATS = {"hf", "gguf"}
-"""The formats that hold a chat template."""
-_CHOICES = {
-    "model_parallel": ("llama", "--model-parallel"),
-    "gguf_type": ("gguf", "--type"),
-    "easylm_form": ("easylm", "--form"),
-}
-_GGUF_TYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 _PROOF = "equivalence.json"
 
 
 def export_model(
     model_dir: Path, form: str, out: Path, text: Text, options: Options, *, force: bool = False
-) -> dict[str, Any]:
+) -> ExportResults:
     """Write a model directory in another format, prove it the same, and say so in equivalence.json.
 
     Args:
@@ -75,40 +57,41 @@ def export_model(
         ExportError: The format cannot express the model, or what was written is not the same model; nothing stays.
         StorageError: `out` exists and `force` is false, or the disk is full.
     """
-    for name, (owner, option) in _CHOICES.items():
-        if getattr(options, name) is not None and form != owner:
-            raise ExportError(f"{option} is a choice of --to {owner}, not of --to {form}")
-    if options.gguf_type is not None and options.dtype is not None:
-        raise ExportError("--type and --dtype both say what gguf's matrices become; give one of them")
-    check_place(out, model_dir, _PROOF, force=force)
-    before = states(model_dir)
+    target = target_named(form)
+    choices = check_options(target, options.of_format, options.dtype)
+    check_destination(out, model_dir, _PROOF, force=force)
+    before = file_states(model_dir)
     check_files(model_dir)
     native = open_native(model_dir, Hints())
     native.check_complete()
     tokenizer = native.tokenizer()
-    # GGUF's writer rounds matrices itself: gains are always float32 there, and keep all their bits.
-    source = native if options.dtype is None or form == "gguf" else CastCheckpoint(native, options.dtype)
+    source = native if options.dtype is None or target.rounds_itself else CastCheckpoint(native, options.dtype)
     record = Record(f"export-{form}", config=native.config.model_dump(exclude_none=True))
     record.inputs = dict((read_record(model_dir / "record.json") or {})["outputs"])
     total = sum(source.like(name).nbytes for name in source.weights)
     with atomic_directory(out, replace=force) as directory:
+        job = Job(directory=directory, tokenizer=tokenizer, name=_name(model_dir), dtype=options.dtype, options=choices)
         with progress(f"write {form}", total, "bytes") as advance:
-            notes = _write(form, _name(model_dir), Watched(source, advance), tokenizer, directory, options)
-        written = named(form).open(directory, Hints.of(native.config))
-        results = prove(native, written, directory, tokenizer, run=options.run, text=text)
+            notes = _write(target, WatchedCheckpoint(source, advance), job)
+        written = target.open(directory, Hints.of(native.config))
+        proof = prove(native, written, directory, tokenizer, text=text if options.run else None, oracle=target.oracle)
         check_unchanged(before)
+        results = proof.model_copy(update={"choices": _chosen(target, options.dtype, choices), "notes": notes})
         record.outputs = {path.name: sha256_file(path) for path in sorted(directory.iterdir())}
-        record.results = results | {"choices": _chosen(options), "notes": notes}
+        record.results = results.model_dump(exclude_unset=True)
         write_json(directory / _PROOF, record.as_dict())
         sums = record.outputs | {_PROOF: sha256_file(directory / _PROOF)}
         write_text(directory / "SHA256SUMS", "".join(f"{digest}  {name}\n" for name, digest in sums.items()))
-    return record.results
+    return results
 
 
-def _chosen(options: Options) -> list[str]:
+def _chosen(target: Format, dtype: str | None, choices: Mapping[str, Value]) -> list[str]:
     """The options that made the files what they are, as a user types them."""
-    given = {"--dtype": options.dtype} | {option: getattr(options, name) for name, (_, option) in _CHOICES.items()}
-    return [word for option, value in given.items() if value is not None for word in (option, str(value))]
+    words = [] if dtype is None else ["--dtype", dtype]
+    for option in target.options:
+        if option.name in choices:
+            words += [option.flag, str(choices[option.name])]
+    return words
 
 
 def _name(model_dir: Path) -> str:
@@ -117,26 +100,9 @@ def _name(model_dir: Path) -> str:
     return path.parent.name if path.name == "model" else path.name
 
 
-def _write(
-    form: str, name: str, source: Checkpoint, tokenizer: Tokenizer | None, directory: Path, options: Options
-) -> list[str]:
+def _write(target: Format, source: Checkpoint, job: Job) -> list[str]:
     """Write the files of a format; returns remarks for the report."""
     notes = []
-    if source.chat_template is not None and form not in _CHATS:
-        notes.append(f"the model's chat template has no place in {form}")
-    if form == "hf":
-        write_hf(source, tokenizer, directory)
-    elif form == "llama":
-        write_llama(source, tokenizer, directory, model_parallel=options.model_parallel or 1)
-    elif form == "easylm":
-        write_easylm(source, tokenizer, directory, form=options.easylm_form or "params")
-    elif form == "llama2c":
-        write_llama2c(source, tokenizer, directory)
-    elif form == "openlm":
-        write_openlm(source, tokenizer, directory)
-    elif form == "gguf":
-        kind = options.gguf_type or _GGUF_TYPES[options.dtype or source.stored["tok_embeddings.weight"].dtype]
-        notes += write_gguf(source, tokenizer, directory, file_type=kind, name=name)
-    else:
-        raise ExportError(f"{form!r} is no format that Puna writes")
-    return notes
+    if source.chat_template is not None and not target.holds_chat_template:
+        notes.append(f"the model's chat template has no place in {target.name}")
+    return notes + target.write(source, job)

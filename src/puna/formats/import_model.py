@@ -10,14 +10,13 @@ from puna.core.files import atomic_directory, sha256_file
 from puna.formats.cast import CastCheckpoint, common_dtype
 from puna.formats.checkpoint import Checkpoint, Hints
 from puna.formats.describe import describe
-from puna.formats.llama.read import verify_checklist
-from puna.formats.llama2c.tokenizer import read_tokenizer_bin
-from puna.formats.native import open_native, write_native
-from puna.formats.place import check_place
+from puna.formats.destination import check_destination
+from puna.formats.native.read import open_native
+from puna.formats.native.write import write_native
 from puna.formats.proof.compare import compare_weights
 from puna.formats.registry import format_of
-from puna.formats.unchanged import check_unchanged, states
-from puna.formats.watched import Watched
+from puna.formats.unchanged import check_unchanged, file_states
+from puna.formats.watched import WatchedCheckpoint
 from puna.model.files import CONFIG
 from puna.tokenizer.load import load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
@@ -43,8 +42,8 @@ def import_model(
         StorageError: `out` exists, or the disk is full.
     """
     reader = format_of(path, form)
-    check_place(out, path, CONFIG, force=force)
-    before = states(path)
+    check_destination(out, path, CONFIG, force=force)
+    before = file_states(path)
     checkpoint = reader.open(path, hints)
     tokenizer = checked_tokenizer(checkpoint, hints)
     for line in describe(checkpoint, reader.title, tokenizer):
@@ -55,10 +54,9 @@ def import_model(
     with atomic_directory(out, replace=force) as directory:
         with progress("hash the source", None, "bytes") as advance:
             inputs = _hashes(checkpoint.files, advance)
-        if reader.name == "llama":
-            verify_checklist(path)
+        checkpoint.verify()
         with progress("write the weights", total, "bytes") as advance:
-            watched = Watched(source, advance)
+            watched = WatchedCheckpoint(source, advance)
             results: dict[str, Any] = {"format": reader.name, "notes": checkpoint.notes}
             write_native(watched, tokenizer, directory, inputs=inputs, results=results)
         with progress("read them back", total, "bytes") as advance:
@@ -76,7 +74,7 @@ def checked_tokenizer(checkpoint: Checkpoint, hints: Hints) -> Tokenizer | None:
         FormatError: It has more tokens than the model.
         TokenizerError: It cannot be used.
     """
-    tokenizer = _named_tokenizer(hints.tokenizer) if hints.tokenizer else checkpoint.tokenizer()
+    tokenizer = load_tokenizer(hints.tokenizer) if hints.tokenizer else checkpoint.tokenizer()
     if tokenizer is not None and tokenizer.vocab_size > checkpoint.config.vocab_size:
         raise FormatError(
             f"{tokenizer.origin}: has {tokenizer.vocab_size} tokens, but {checkpoint.path} has embeddings for "
@@ -84,10 +82,6 @@ def checked_tokenizer(checkpoint: Checkpoint, hints: Hints) -> Tokenizer | None:
             hint="name the tokenizer that the model was trained with: --tokenizer PATH",
         )
     return tokenizer
-
-
-def _named_tokenizer(path: Path) -> Tokenizer:
-    return read_tokenizer_bin(path) if path.suffix == ".bin" else load_tokenizer(path)
 
 
 def _hashes(files: list[Path], advance: Callable[[float], None]) -> dict[str, str]:

@@ -8,8 +8,8 @@ from puna.core.errors import FormatError
 States: TypeAlias = dict[Path, tuple[int, ...] | None]
 
 
-def states(path: Path) -> States:
-    """By which a file, or each that lies in a directory, would be seen to have changed; empty where there is none."""
+def file_states(path: Path) -> States:
+    """Device, inode, size and time of change of a file, or of each in a directory; empty where there is none."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     return {file: _state(file) for file in files if file.is_file()}
 

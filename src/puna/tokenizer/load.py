@@ -8,6 +8,7 @@ from puna.core.errors import TokenizerError
 from puna.tokenizer.byte_bpe import ByteBPETokenizer, is_byte_level
 from puna.tokenizer.gguf import read_gguf_tokenizer
 from puna.tokenizer.gguf_header import is_gguf, read_header
+from puna.tokenizer.llama2c import read_tokenizer_bin
 from puna.tokenizer.sentencepiece import SentencePieceTokenizer
 from puna.tokenizer.sentencepiece_json import is_sentencepiece_like, read_sentencepiece_json
 from puna.tokenizer.sentencepiece_model import add_no_bos
@@ -24,8 +25,9 @@ _LARGEST = 1 << 28
 def load_tokenizer(path: Path) -> Tokenizer:
     """The tokenizer in a file, or in a directory that holds one.
 
-    A file is SentencePiece's, Hugging Face's tokenizer.json, Llama 3's list of ranks or a GGUF file. Of a
-    tokenizer_config.json beside it counts which tokens begin and end a text, and whether encoders put the first.
+    A file is SentencePiece's, Hugging Face's tokenizer.json, Llama 3's list of ranks or a GGUF file; or llama2.c's
+    tokenizer.bin, which nothing in it shows, so that its name must end in .bin. Of a tokenizer_config.json beside it
+    counts which tokens begin and end a text, and whether encoders put the first.
 
     Raises:
         TokenizerError: There is none, or it is not one that Puna can use.
@@ -41,6 +43,8 @@ def load_tokenizer(path: Path) -> Tokenizer:
             raise TokenizerError(f"{file}: has no tokenizer")
         return tokenizer
     content, origin = _read(file), str(file)
+    if file.suffix == ".bin":
+        return read_tokenizer_bin(file)
     config = _config(file.with_name("tokenizer_config.json"))
     if is_tiktoken(content):
         return read_tiktoken(content, origin)

@@ -107,7 +107,7 @@ def test_two_names_of_the_same_bytes_have_one_place(tmp_path: Path, zipped: bool
     content = {"a": shared, "b": shared, "c": shared.clone(), "d": shared.T, "e": torch.nn.Parameter(shared)}
     torch.save(content, tmp_path / "x.pth", _use_new_zipfile_serialization=zipped)
     read = read_pth(tmp_path / "x.pth")
-    assert [read["a"].place == read[name].place for name in "abcde"] == [True, True, False, False, True]
+    assert [read["a"].identity == read[name].identity for name in "abcde"] == [True, True, False, False, True]
 
 
 class Runs:
@@ -183,7 +183,7 @@ def test_a_missing_file_and_a_directory_are_one_sentence(tmp_path: Path) -> None
 
 def test_a_dtype_that_no_weight_has_is_refused() -> None:
     with pytest.raises(FormatError, match="a is int8, expected float32, float16, bfloat16"):
-        dtype_name(Path("x.pth"), "a", PthTensor(torch.int8, (2,), 0, lambda: torch.ones(2)))
+        dtype_name(Path("x.pth"), "a", PthTensor(dtype=torch.int8, shape=(2,), identity=0, load=lambda: torch.ones(2)))
 
 
 @pytest.mark.parametrize("zipped", [True, False])

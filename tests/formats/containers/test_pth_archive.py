@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from puna.formats.containers.pth_archive import DamagedError, ForeignError, Place, read_archive
+from puna.formats.containers.pth_archive import DamagedError, ForeignError, StorageView, read_archive
 
 
 def archive(
@@ -56,7 +56,7 @@ def test_tensors_are_places_and_everything_else_is_as_it_was_saved(tmp_path: Pat
     whole = (tmp_path / "x.pth").read_bytes()
     for name in "abghi":
         place, expected = read[name], content[name]
-        assert isinstance(place, Place)
+        assert isinstance(place, StorageView)
         assert (place.dtype, place.shape, place.stride) == (expected.dtype, expected.shape, expected.stride())
         raw = bytearray(whole[place.begin : place.begin + place.count * place.dtype.itemsize])
         numbers = torch.frombuffer(raw, dtype=place.dtype) if raw else torch.empty(0)

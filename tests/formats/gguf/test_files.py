@@ -40,23 +40,23 @@ def handmade(path: Path, tensors: list[tuple[str, tuple[int, ...], int, int]], *
 
 def test_tensors_of_one_file(tmp_path: Path) -> None:
     write(tmp_path / "m.gguf")
-    metadata, places = read_files(tmp_path / "m.gguf")
+    metadata, tensors = read_files(tmp_path / "m.gguf")
     assert metadata["general.architecture"] == "llama"
     for name, rows in ROWS.items():
-        assert places[name].shape == rows.shape
-        assert places[name].read().tobytes() == rows.tobytes()
+        assert tensors[name].shape == rows.shape
+        assert tensors[name].read().tobytes() == rows.tobytes()
 
 
 def test_tensors_of_a_split_model_from_any_piece(tmp_path: Path) -> None:
     write(tmp_path / "m.gguf", split=1)
     assert len(list(tmp_path.iterdir())) == 3
     for named in (tmp_path, tmp_path / "m-00002-of-00003.gguf"):
-        metadata, places = read_files(gguf_file(named))
+        metadata, tensors = read_files(gguf_file(named))
         assert metadata["split.count"] == 3
-        assert {name: place.path.name for name, place in places.items()} == {
+        assert {name: tensor.path.name for name, tensor in tensors.items()} == {
             name: f"m-0000{number}-of-00003.gguf" for number, name in enumerate(ROWS, 1)
         }
-        assert places["c"].read().tobytes() == ROWS["c"].tobytes()
+        assert tensors["c"].read().tobytes() == ROWS["c"].tobytes()
 
 
 def test_a_missing_or_swapped_piece_is_named(tmp_path: Path) -> None:
@@ -133,13 +133,13 @@ def test_a_name_in_two_pieces_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_shrinks_after_it_was_opened_is_one_sentence(tmp_path: Path) -> None:
     write(tmp_path / "m.gguf")
-    _, places = read_files(tmp_path / "m.gguf")
+    _, tensors = read_files(tmp_path / "m.gguf")
     (tmp_path / "m.gguf").write_bytes(b"GGUF")
     with pytest.raises(FormatError, match=r"m.gguf: (has become shorter|cannot be read)"):
-        places["a"].read()
+        tensors["a"].read()
     (tmp_path / "m.gguf").unlink()
     with pytest.raises(FormatError, match=r"m.gguf: (has become shorter|cannot be read)"):
-        places["a"].read()
+        tensors["a"].read()
 
 
 def test_file_merged_of_pieces_is_one_file(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from puna.config.recipe import ModelConfig
-from puna.formats.gguf.mix import FILE_TYPES, tensor_type
+from puna.formats.gguf.file_types import FILE_TYPES
+from puna.formats.gguf.mix import tensor_type
 from puna.formats.table import weights
 
 SHAPE: dict[str, Any] = {"dim": 256, "n_heads": 4, "n_kv_heads": 2, "ffn_dim": 512, "vocab_size": 512}

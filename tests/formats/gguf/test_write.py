@@ -17,7 +17,7 @@ from torch import Tensor
 
 from puna.core.errors import ExportError
 from puna.formats.checkpoint import Checkpoint, Hints
-from puna.formats.gguf.mix import FILE_TYPES
+from puna.formats.gguf.file_types import FILE_TYPES
 from puna.formats.gguf.read import GGUFCheckpoint, open_gguf
 from puna.formats.gguf.write import write_gguf
 from puna.formats.rotary import to_neighbours

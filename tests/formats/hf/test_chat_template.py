@@ -14,7 +14,8 @@ from puna.formats.gguf.write import write_gguf
 from puna.formats.hf.chat_template import read_huggingface_chat_template
 from puna.formats.hf.write import write_hf
 from puna.formats.import_model import import_model
-from puna.formats.native import open_native, write_native
+from puna.formats.native.read import open_native
+from puna.formats.native.write import write_native
 from puna.formats.proof.equivalence import Text
 from puna.formats.registry import format_of
 from puna.tokenizer.tokenizer import Tokenizer
@@ -72,7 +73,7 @@ def test_it_comes_with_the_model_and_goes_with_it(
     for form in ("hf", "gguf"):
         results = export_model(tmp_path / "model", form, tmp_path / form, Text("x", "x"), Options(run=False))
         assert format_of(tmp_path / form).open(tmp_path / form, Hints()).chat_template == TEMPLATE
-        assert results["notes"] == []
+        assert results.notes == []
 
 
 def test_a_format_without_a_place_for_it_says_so(
@@ -83,4 +84,4 @@ def test_a_format_without_a_place_for_it_says_so(
     (tmp_path / "model").mkdir()
     write_native(model, tokenizer, tmp_path / "model", inputs={}, results={})
     results = export_model(tmp_path / "model", "llama", tmp_path / "llama", Text("x", "x"), Options(run=False))
-    assert results["notes"] == ["the model's chat template has no place in llama"]
+    assert results.notes == ["the model's chat template has no place in llama"]

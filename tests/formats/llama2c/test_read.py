@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from puna.core.errors import FormatError
 from puna.formats.checkpoint import Checkpoint, Hints
 from puna.formats.llama2c.read import is_llama2c, open_llama2c
-from puna.formats.llama2c.tokenizer import write_tokenizer_bin
 from puna.formats.llama2c.write import write_llama2c
 from puna.model.llama import Llama
+from puna.tokenizer.llama2c import write_tokenizer_bin
 from puna.tokenizer.tokenizer import Tokenizer
 
 Source = Callable[..., Checkpoint]

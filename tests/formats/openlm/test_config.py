@@ -8,7 +8,7 @@ import pytest
 from puna.core.errors import FormatError
 from puna.formats.checkpoint import Hints
 from puna.formats.openlm.config import Decoder, decoder_of, feed_forward_dim
-from puna.formats.openlm.params import Said
+from puna.formats.openlm.params import Settings
 
 PATH = Path("epoch_1.pt")
 SIZES = {"hidden_dim": 80, "n_layers": 2, "n_heads": 4, "seq_len": 64, "vocab_size": 300, "post_embed_norm": False,
@@ -25,7 +25,7 @@ SHAPES: dict[str, tuple[int, ...]] = {
 
 def decoder(hints: Hints | None = None, shapes: dict[str, tuple[int, ...]] | None = None, **said: Any) -> Decoder:
     """The decoder of what is said in params.txt; `None` takes a setting away."""
-    statement = Said()
+    statement = Settings()
     statement.add(Path("run/params.txt"), SIZES | SETTINGS | said)
     return decoder_of(PATH, statement, SHAPES if shapes is None else shapes, hints or Hints())
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from puna.core.errors import FormatError
-from puna.formats.openlm.params import is_hugging_face, places, read_said
+from puna.formats.openlm.params import is_hugging_face, read_settings, training_directories
 
 # open_lm/model_configs/open_lm_1b.json
 MODEL = {"hidden_dim": 2048, "n_layers": 24, "n_heads": 16, "seq_len": 2048, "vocab_size": 50432,
@@ -48,7 +48,7 @@ def write(directory: Path, **files: Any) -> Path:
 
 
 def test_model_configuration_and_arguments_are_put_together(tmp_path: Path) -> None:
-    said = read_said(write(tmp_path, tiny=MODEL, params=PARAMS))
+    said = read_settings(write(tmp_path, tiny=MODEL, params=PARAMS))
     assert said.values == MODEL | SETTINGS
     assert said.files["n_heads"] == tmp_path / "tiny.json"
     assert said.files["qk_norm"] == tmp_path / "params.txt"
@@ -57,28 +57,28 @@ def test_model_configuration_and_arguments_are_put_together(tmp_path: Path) -> N
 
 def test_a_trainings_files_lie_above_its_checkpoints(tmp_path: Path) -> None:
     write(tmp_path, tiny=MODEL, params=PARAMS)
-    assert places(tmp_path / "checkpoints") == [tmp_path / "checkpoints", tmp_path]
-    assert read_said(write(tmp_path / "checkpoints")).values == MODEL | SETTINGS
-    assert read_said(write(tmp_path / "elsewhere")).values == {}
+    assert training_directories(tmp_path / "checkpoints") == [tmp_path / "checkpoints", tmp_path]
+    assert read_settings(write(tmp_path / "checkpoints")).values == MODEL | SETTINGS
+    assert read_settings(write(tmp_path / "elsewhere")).values == {}
 
 
 def test_the_model_configuration_is_believed_before_the_arguments(tmp_path: Path) -> None:
     model = MODEL | {"positional_embedding_type": "head_rotary", "moe_top_k": 2, "frobnicate": 1}
-    said = read_said(write(tmp_path, tiny=model, params=PARAMS))
+    said = read_settings(write(tmp_path, tiny=model, params=PARAMS))
     assert said.values["positional_embedding_type"] == "head_rotary"
     assert said.notes == ["tiny.json has 'frobnicate', which open_lm does not read"]
 
 
 def test_names_of_the_dataclass_are_the_same_settings(tmp_path: Path) -> None:
     config = {"model_type": "openlm", "dim": 64, "norm_type": "rms_norm", "apply_qk_norm": True, "norm_eps": 1e-5}
-    said = read_said(write(tmp_path, config=config))
+    said = read_settings(write(tmp_path, config=config))
     assert said.values == {"hidden_dim": 64, "model_norm": "rms_norm", "qk_norm": True, "norm_eps": 1e-5}
 
 
 def test_arguments_nested_in_a_hugging_face_configuration_are_read(tmp_path: Path) -> None:
     nested = {"model": "open_lm_7b", "qk_norm": True, "model_norm": "gain_only_lp_layer_norm", "seq_len": 8192}
     config = {"model_type": "openlm", "params": None, "params_args_dict": nested, "n_heads": 32}
-    said = read_said(write(tmp_path, config=config))
+    said = read_settings(write(tmp_path, config=config))
     assert said.values["seq_len"] == 8192  # not the 2048 of open_lm's own open_lm_7b.json
     assert (said.values["hidden_dim"], said.values["qk_norm"]) == (4096, True)
     assert said.notes == [
@@ -90,13 +90,13 @@ def test_arguments_nested_in_a_hugging_face_configuration_are_read(tmp_path: Pat
 def test_a_model_of_open_lms_own_needs_only_its_name(tmp_path: Path) -> None:
     params = PARAMS.replace("tiny", "open_lm/model_configs/open_lm_1b.json")
     assert {
-        key: value for key, value in read_said(write(tmp_path, params=params)).values.items() if key in MODEL
+        key: value for key, value in read_settings(write(tmp_path, params=params)).values.items() if key in MODEL
     } == MODEL
-    old = read_said(write(tmp_path, params=PARAMS.replace("tiny", "open_lm_1b_old"))).values
+    old = read_settings(write(tmp_path, params=PARAMS.replace("tiny", "open_lm_1b_old"))).values
     assert (old["model_norm"], old["positional_embedding_type"], old["qk_norm"]) == (
         "default_layer_norm", "head_rotary", False,
     )  # fmt: skip
-    llama = read_said(write(tmp_path, params=PARAMS.replace("tiny", "llama2_7b"))).values
+    llama = read_settings(write(tmp_path, params=PARAMS.replace("tiny", "llama2_7b"))).values
     assert (llama["seq_len"], llama["vocab_size"], llama["positional_embedding_type"]) == (4096, 32000, "llama_rotary")
 
 
@@ -104,14 +104,14 @@ def test_which_of_several_model_configurations_is_meant_must_be_said(tmp_path: P
     write(tmp_path, tiny=MODEL, other=MODEL | {"n_heads": 8}, tokenizer={"version": "1.0"}, params=PARAMS)
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "large.json").write_text(json.dumps(MODEL) + " " * 70_000)
-    assert read_said(tmp_path).values["n_heads"] == 16
+    assert read_settings(tmp_path).values["n_heads"] == 16
     write(tmp_path, params="model_norm: rms_norm\n")
     with pytest.raises(FormatError, match=r"has several model configurations \(other.json, tiny.json\)"):
-        read_said(tmp_path)
+        read_settings(tmp_path)
 
 
 def test_a_model_configuration_of_another_name_is_noted(tmp_path: Path) -> None:
-    said = read_said(write(tmp_path, other=MODEL, params=PARAMS))
+    said = read_settings(write(tmp_path, other=MODEL, params=PARAMS))
     assert said.values["n_heads"] == 16
     assert said.notes == ["other.json is taken for the model configuration that params.txt names, 'tiny'"]
 
@@ -127,21 +127,21 @@ WRONG = {
 @pytest.mark.parametrize(("changes", "sentence"), WRONG.values(), ids=WRONG.keys())
 def test_values_that_make_no_sense_are_refused(changes: dict[str, Any], sentence: str, tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=sentence):
-        read_said(write(tmp_path, tiny=MODEL | changes, params=PARAMS))
+        read_settings(write(tmp_path, tiny=MODEL | changes, params=PARAMS))
 
 
 def test_arguments_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"params.txt: qk_norm should be bool, found 'yes'"):
-        read_said(write(tmp_path, params="qk_norm: yes\n"))
+        read_settings(write(tmp_path, params="qk_norm: yes\n"))
     (tmp_path / "params.txt").write_bytes(b"\xff\xfe")
-    with pytest.raises(FormatError, match=r"params.txt: is no UTF-8 text"):
-        read_said(tmp_path)
+    with pytest.raises(FormatError, match=r"params.txt: is not UTF-8 text"):
+        read_settings(tmp_path)
 
 
 def test_files_that_say_other_sizes_are_refused(tmp_path: Path) -> None:
     config = {"model_type": "openlm", "n_heads": 8}
     with pytest.raises(FormatError, match=r"config.json: n_heads = 8, but tiny.json says 16"):
-        read_said(write(tmp_path, tiny=MODEL, config=config))
+        read_settings(write(tmp_path, tiny=MODEL, config=config))
 
 
 def test_only_open_lms_configuration_is_its_hugging_face_form(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_damaged_files_give_one_sentence_or_values(
     cut, again = sorted(data.draw(st.tuples(st.integers(0, len(whole)), st.integers(0, len(whole)))))
     broken.write_bytes(whole[:cut] + noise.encode() + whole[again:])
     try:
-        read_said(directory)
+        read_settings(directory)
     except FormatError as error:
         if "\n" in error.message:
             pytest.fail(error.message)

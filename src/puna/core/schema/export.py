@@ -1,4 +1,4 @@
-"""What is read of the proof of an export."""
+"""The proof of an export, `equivalence.json`: `puna export` writes it, `puna report` reads it."""
 
 from pydantic import Field
 
@@ -39,28 +39,47 @@ class ExportOutputs(Part):
     """What the model and its export say of the same tokens, where their weights are not the same bits."""
 
     tokens: Count
-    text: str
     max_abs_difference: float
+    """Of a logit."""
     mean_kl: float
+    """Of the export's next-token distribution from the model's, in nats."""
     same_most_likely: float
+    """Share of positions."""
     perplexity: Perplexity | None
+    """None where no float holds it, and of random tokens, of which it says nothing."""
+    text: str
+    """Where the tokens come from."""
 
 
-class ExportResults(Part):
-    """The figures of an export's proof."""
+class Comparison(Part):
+    """An export read back, beside the model that it was made from."""
 
     format: str = ""
     """Empty where the directory's name says it."""
-    choices: list[str] = Field(default=[])
-    """Options of `puna export` that made the files what they are."""
     weights: ExportWeights
-    tokenizer: ExportTokenizer | None
     outputs: ExportOutputs | None
+    """None where the weights are the same bits, or the models were not run."""
+    tokenizer: ExportTokenizer | None
+
+
+class OracleResults(Part):
+    """What another implementation says of an export."""
+
     oracle: str | None
+    """Its name and version; None where none has run it."""
     oracle_missing: str = "no other implementation has run this model"
+    """Why not."""
     logits_max_abs_difference: float | None = None
     logits_tolerance: float | None = None
+    """The largest difference that was allowed; None where it is only reported."""
     logits_tokens: Count | None = None
+
+
+class ExportResults(OracleResults, Comparison):
+    """The figures of an export's proof."""
+
+    choices: list[str] = Field(default=[])
+    """Options of `puna export` that made the files what they are."""
     notes: list[str] = Field(default=[])
     """What the format has no place for, and tensors of another type than was asked for."""
 

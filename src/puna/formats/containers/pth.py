@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 
 from puna.core.errors import FormatError
-from puna.formats.checkpoint import FLOATS
+from puna.formats.containers.dtypes import FLOATS
 from puna.formats.containers.mapped import mapped
-from puna.formats.containers.pth_archive import ZIP, DamagedError, ForeignError, Place, read_archive
+from puna.formats.containers.pth_archive import ZIP, DamagedError, ForeignError, StorageView, read_archive
 from puna.model.safetensors import tensor_bytes
 
 _ALIGNMENT = 64
@@ -38,13 +38,13 @@ _PADDING_FIELD = 0x4246
 """The field that PyTorch pads with; readers skip fields that they do not know."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PthTensor:
     """A tensor in a file that has been opened."""
 
     dtype: torch.dtype
     shape: tuple[int, ...]
-    place: Hashable
+    identity: Hashable
     """Equal for two names of the same bytes."""
     load: Callable[[], Tensor]
     """Gives the tensor, mapped where the file allows it; read it, do not change it."""
@@ -90,7 +90,7 @@ def read_pth(path: Path) -> dict[str, PthTensor]:
     # A pickle may give an OrderedDict an attribute `items`.
     tensors = dict(dict.items(content))
     for name, tensor in tensors.items():
-        if not isinstance(name, str) or not name.isprintable() or not isinstance(tensor, Place | Tensor):
+        if not isinstance(name, str) or not name.isprintable() or not isinstance(tensor, StorageView | Tensor):
             raise FormatError(f"{path}: {str(name)!r:.80} is no named tensor, but {type(tensor).__name__}")
     return {name: _opened(path, name, tensor) for name, tensor in tensors.items()}
 
@@ -123,17 +123,20 @@ def _damaged(path: Path) -> FormatError:
     return FormatError(f"{path}: is no PyTorch file of tensors, or a damaged one")
 
 
-def _opened(path: Path, name: str, tensor: Place | Tensor) -> PthTensor:
-    if isinstance(tensor, Place):
-        return PthTensor(tensor.dtype, tensor.shape, tensor, lambda: _load(path, tensor))
+def _opened(path: Path, name: str, tensor: StorageView | Tensor) -> PthTensor:
+    if isinstance(tensor, StorageView):
+        return PthTensor(dtype=tensor.dtype, shape=tensor.shape, identity=tensor, load=lambda: _load(path, tensor))
     plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
     if not plain or tensor.nbytes > tensor.untyped_storage().nbytes():  # strides of 0 make more than the file holds
         raise FormatError(f"{path}: {name:.80} is no tensor that is stored element by element")
-    return PthTensor(tensor.dtype, tuple(tensor.shape), (tensor.data_ptr(), tensor.stride()), tensor.detach)
+    return PthTensor(
+        dtype=tensor.dtype, shape=tuple(tensor.shape), identity=(tensor.data_ptr(), tensor.stride()),
+        load=tensor.detach,
+    )  # fmt: skip
 
 
-def _load(path: Path, place: Place) -> Tensor:
-    return mapped(path, place.begin, place.count, place.dtype).as_strided(place.shape, place.stride)
+def _load(path: Path, view: StorageView) -> Tensor:
+    return mapped(path, view.begin, view.count, view.dtype).as_strided(view.shape, view.stride)
 
 
 class PthWriter:

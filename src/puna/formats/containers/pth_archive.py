@@ -31,7 +31,7 @@ _DTYPES = {
 }  # fmt: skip
 
 
-class Place(NamedTuple):
+class StorageView(NamedTuple):
     """Where a tensor lies in its file. Two with the same place are one tensor under two names."""
 
     begin: int
@@ -60,7 +60,7 @@ class DamagedError(Exception):
 
 
 def read_archive(path: Path) -> Any:
-    """The object in a file, with a `Place` for each tensor.
+    """The object in a file, with a `StorageView` for each tensor.
 
     Raises:
         ForeignError: It wants code or classes.
@@ -113,14 +113,14 @@ def _check_opcodes(content: bytes) -> None:
 
 
 class _Unpickler(pickle.Unpickler):
-    """An interpreter of pickles that calls nothing but what makes dictionaries and places of tensors."""
+    """An interpreter of pickles that calls nothing but what makes dictionaries and views of tensors."""
 
     def __init__(self, content: bytes, records: dict[str, tuple[int, int]]) -> None:
         super().__init__(io.BytesIO(content))
         self._records = records
         self._known: dict[str, Callable[..., Any]] = {
             "collections.OrderedDict": lambda: OrderedDict(),
-            "torch._utils._rebuild_tensor_v2": lambda record, *rest: _place(record, *rest[:3]),
+            "torch._utils._rebuild_tensor_v2": lambda record, *rest: _view(record, *rest[:3]),
             "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
             "torch.device": lambda *_: None,
         }
@@ -142,7 +142,7 @@ class _Unpickler(pickle.Unpickler):
         return _Record(*self._records[key], dtype)
 
 
-def _place(record: Any, offset: Any, shape: Any, stride: Any) -> Place:
+def _view(record: Any, offset: Any, shape: Any, stride: Any) -> StorageView:
     """A tensor that its record holds element by element; the arguments are whatever the pickle gives."""
     numbers = (offset, *shape, *stride)
     sound = all(type(number) is int and number >= 0 for number in numbers) and len(shape) == len(stride)
@@ -154,4 +154,4 @@ def _place(record: Any, offset: Any, shape: Any, stride: Any) -> Place:
     if (offset + count) * record.dtype.itemsize > record.length or size > count:
         raise DamagedError("a tensor is larger than its record")
     begin = record.begin + offset * record.dtype.itemsize
-    return Place(begin, count, record.dtype, tuple(shape), tuple(stride))
+    return StorageView(begin, count, record.dtype, tuple(shape), tuple(stride))

@@ -32,8 +32,8 @@ _HEADER_BYTES = 100_000_000
 """Longest header that is read, as the library has it."""
 
 
-@dataclass(frozen=True)
-class _Place:
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
     file: Path
     dtype: str
     shape: tuple[int, ...]
@@ -54,38 +54,38 @@ class ShardedSafetensors:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._places: dict[str, _Place] = {}
+        self._entries: dict[str, _Entry] = {}
         index, files = _files(path)
         for file in files:
-            for name, place in _read_header(file).items():
-                if name in self._places:
-                    raise FormatError(f"{file}: has {name}, which {self._places[name].file.name} has too")
-                self._places[name] = place
+            for name, entry in _read_header(file).items():
+                if name in self._entries:
+                    raise FormatError(f"{file}: has {name}, which {self._entries[name].file.name} has too")
+                self._entries[name] = entry
         for name, file in index.items():
-            if name not in self._places or self._places[name].file != file:
+            if name not in self._entries or self._entries[name].file != file:
                 raise FormatError(f"{file}: lacks {name}, which {path / INDEX} says it has")
 
     @property
     def names(self) -> list[str]:
         """The tensors' names, in the order of the files."""
-        return list(self._places)
+        return list(self._entries)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """A tensor's shape."""
-        return self._places[name].shape
+        return self._entries[name].shape
 
     def dtype(self, name: str) -> str:
         """float32, bfloat16 or float16; of other types, which cannot be read, the file's own name such as I8."""
-        dtype = self._places[name].dtype
+        dtype = self._entries[name].dtype
         return str(_READ[dtype]).removeprefix("torch.") if dtype in _READ else dtype
 
     def nbytes(self, name: str) -> int:
         """The bytes that a tensor takes in its file."""
-        return self._places[name].n_bytes
+        return self._entries[name].n_bytes
 
     def file(self, name: str) -> Path:
         """The file that a tensor is in."""
-        return self._places[name].file
+        return self._entries[name].file
 
     def tensor(self, name: str) -> Tensor:
         """A view of the mapped file, which is let go with the tensor.
@@ -95,11 +95,11 @@ class ShardedSafetensors:
         Raises:
             FormatError: The tensor is of another dtype than F32, BF16 and F16, or the file has become shorter.
         """
-        place = self._places[name]
-        dtype = _READ.get(place.dtype)
+        entry = self._entries[name]
+        dtype = _READ.get(entry.dtype)
         if dtype is None:
-            raise FormatError(f"{place.file}: {name} is {place.dtype}, expected F32, BF16 or F16")
-        return mapped(place.file, place.start, place.n_bytes // dtype.itemsize, dtype).view(place.shape)
+            raise FormatError(f"{entry.file}: {name} is {entry.dtype}, expected F32, BF16 or F16")
+        return mapped(entry.file, entry.start, entry.n_bytes // dtype.itemsize, dtype).view(entry.shape)
 
 
 def _files(path: Path) -> tuple[dict[str, Path], list[Path]]:
@@ -127,7 +127,7 @@ def _files(path: Path) -> tuple[dict[str, Path], list[Path]]:
     return index, files
 
 
-def _read_header(path: Path) -> dict[str, _Place]:
+def _read_header(path: Path) -> dict[str, _Entry]:
     """Every tensor of a file."""
     try:
         with path.open("rb") as file:
@@ -148,16 +148,16 @@ def _read_header(path: Path) -> dict[str, _Place]:
     for name in header:
         _check_printable(path, name)
     first = 8 + length
-    places = {name: _place(path, first, name, entry) for name, entry in header.items()}
+    entries = {name: _entry(path, first, name, entry) for name, entry in header.items()}
     end = first
-    for name, place in sorted(places.items(), key=lambda item: (item[1].start, item[1].n_bytes)):
-        if place.start != end:
-            raise FormatError(f"{path}: {name} begins at byte {place.start:,}, but what is before it ends at {end:,}")
-        end = place.start + place.n_bytes
+    for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].n_bytes)):
+        if entry.start != end:
+            raise FormatError(f"{path}: {name} begins at byte {entry.start:,}, but what is before it ends at {end:,}")
+        end = entry.start + entry.n_bytes
     if end != file_bytes:
         short = "is truncated" if end > file_bytes else "is longer than it should be"
         raise FormatError(f"{path}: {short}: its header makes it {end:,} bytes, found {file_bytes:,}")
-    return places
+    return entries
 
 
 def _check_printable(path: Path, name: str) -> None:
@@ -166,7 +166,7 @@ def _check_printable(path: Path, name: str) -> None:
         raise FormatError(f"{path}: names a tensor {name!r:.80}, which no model does")
 
 
-def _place(path: Path, first: int, name: str, entry: Any) -> _Place:
+def _entry(path: Path, first: int, name: str, entry: Any) -> _Entry:
     """One entry of a header; offsets count from the byte `first`."""
     match entry:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [start, end]}:
@@ -180,7 +180,7 @@ def _place(path: Path, first: int, name: str, entry: Any) -> _Place:
                     raise FormatError(
                         f"{path}: {name}, {dtype} {shape!r:.80}, should take {n_bytes} bytes, found {end - start}"
                     )
-                return _Place(path, dtype, tuple(shape), first + start, n_bytes)
+                return _Entry(file=path, dtype=dtype, shape=tuple(shape), start=first + start, n_bytes=n_bytes)
     raise FormatError(
         f"{path}: the header's entry of {name!r:.80} has no dtype, shape and data_offsets that make sense"
     )

@@ -1,4 +1,4 @@
-"""The decoder of an EasyLM checkpoint, which says sizes only: what is read off them, assumed, or said beside it.
+"""The decoder of an EasyLM checkpoint, which says sizes only: what is read off them, assumed, or stated beside it.
 
 EasyLM has the rest on its command line. Puna writes it into `llama_config.json`, under EasyLM's own names, beside the
 weights, and reads it there again; without that file, presets of EasyLM's configurator are recognised by their sizes.
@@ -88,16 +88,16 @@ def read_llama_config(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             content = file.read(_MAX_JSON_BYTES + 1)
-        said = json.loads(content) if len(content) <= _MAX_JSON_BYTES else None
+        settings = json.loads(content) if len(content) <= _MAX_JSON_BYTES else None
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise FormatError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
-        said = None
-    if not isinstance(said, dict):
+        settings = None
+    if not isinstance(settings, dict):
         raise FormatError(f"{path}: is no JSON object of EasyLM's settings")
-    return {ours: said[theirs] for theirs, ours in _OURS.items() if said.get(theirs) is not None}
+    return {ours: settings[theirs] for theirs, ours in _OURS.items() if settings.get(theirs) is not None}
 
 
 def llama_config(config: ModelConfig) -> dict[str, Any]:
@@ -105,23 +105,25 @@ def llama_config(config: ModelConfig) -> dict[str, Any]:
     return {theirs: getattr(config, ours) for theirs, ours in _OURS.items()}
 
 
-def decoder_of(path: Path, sizes: Sizes, said: Mapping[str, Any], hints: Hints) -> tuple[ModelConfig, list[str]]:
+def decoder_of(path: Path, sizes: Sizes, settings: Mapping[str, Any], hints: Hints) -> tuple[ModelConfig, list[str]]:
     """The decoder, and a sentence on each value that was assumed.
 
     Args:
         path: The checkpoint, for errors.
         sizes: What the arrays say.
-        said: What `llama_config.json` says, by our names.
+        settings: What `llama_config.json` says, by our names.
         hints: What the user says.
 
     Raises:
         FormatError: They contradict each other, or the number of heads is not known.
     """
     for name in ("vocab_size", "dim", "ffn_dim", "n_layers"):
-        if said.get(name, getattr(sizes, name)) != getattr(sizes, name):
-            raise FormatError(f"{path}: has {name} = {getattr(sizes, name)}, but {LLAMA_CONFIG} says {said[name]!r}")
+        if settings.get(name, getattr(sizes, name)) != getattr(sizes, name):
+            raise FormatError(
+                f"{path}: has {name} = {getattr(sizes, name)}, but {LLAMA_CONFIG} says {settings[name]!r}"
+            )
     known: dict[str, Any] = {name: value for name in _HINTED if (value := getattr(hints, name)) is not None}
-    known.update(said)
+    known.update(settings)
     preset = _preset(sizes)
     notes: list[str] = []
     values = known | _heads(path, sizes, known, preset, notes)

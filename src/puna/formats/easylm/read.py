@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from puna.core.errors import FormatError
-from puna.formats.checkpoint import FLOATS, Checkpoint, Hints, Stored, check_shape
+from puna.formats.checkpoint import Checkpoint, Hints, Stored, check_shape
+from puna.formats.containers.dtypes import FLOATS
 from puna.formats.containers.flax_msgpack import Array, Key, scan
 from puna.formats.containers.mapped import mapped
 from puna.formats.easylm.config import LLAMA_CONFIG, Sizes, decoder_of, read_llama_config
@@ -68,9 +69,11 @@ class EasyLMCheckpoint(Checkpoint):
 
     format = "easylm"
 
-    def __init__(self, path: Path, file: Path, arrays: dict[str, Array | None], hints: Hints, notes: list[str]) -> None:
-        said = read_llama_config(file.with_name(LLAMA_CONFIG))
-        config, assumed = decoder_of(file, _sizes(file, arrays), said, hints)
+    def __init__(
+        self, path: Path, *, file: Path, arrays: dict[str, Array | None], hints: Hints, notes: list[str]
+    ) -> None:
+        settings = read_llama_config(file.with_name(LLAMA_CONFIG))
+        config, assumed = decoder_of(file, _sizes(file, arrays), settings, hints)
         places = by_name(config, "easylm")
         stored = {}
         for name, weight in places.items():
@@ -81,7 +84,7 @@ class EasyLMCheckpoint(Checkpoint):
         if repeated:
             _stored(file, HEAD, arrays[HEAD], places[_EMBEDDING])
         extra = [name for name in arrays if name not in places and not (repeated and name == HEAD)]
-        super().__init__(path, config, stored, extra, notes + assumed)
+        super().__init__(path, config, stored, extra=extra, notes=notes + assumed)
         self._file = file
         self._arrays = {name: array for name, array in arrays.items() if array is not None}
         self._unproved = repeated
@@ -149,7 +152,7 @@ def open_easylm(path: Path, hints: Hints) -> EasyLMCheckpoint:
         leaves = {key: leaf for key, leaf in leaves.items() if key[0] not in _PASSED}
     elif passed:
         leaves |= dict.fromkeys(passed)
-    return EasyLMCheckpoint(path, file, _joined(file, leaves), hints, notes)
+    return EasyLMCheckpoint(path, file=file, arrays=_joined(file, leaves), hints=hints, notes=notes)
 
 
 def _find(path: Path) -> Path:

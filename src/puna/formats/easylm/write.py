@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -22,6 +21,7 @@ from puna.formats.checkpoint import Checkpoint
 from puna.formats.containers.flax_msgpack import ITEM_BYTES, MAX_MESSAGE_BYTES, Key
 from puna.formats.containers.flax_pack import Parts, Stretch, array_parts, stream_parts, tree_parts
 from puna.formats.easylm.config import EASYLM_THETA, LLAMA_CONFIG, llama_config
+from puna.formats.easylm.forms import FILES, PREFIXES, Form
 from puna.formats.express import check_expressible
 from puna.formats.rotary import to_neighbours
 from puna.formats.table import by_name
@@ -30,13 +30,6 @@ from puna.plan.count import parameters
 from puna.tokenizer.huggingface import tokenizer_config, write_tokenizer_json
 from puna.tokenizer.tokenizer import Tokenizer
 
-Form = Literal["params", "train_state", "flax_params"]
-"""A stream of weights; the same under the paths that they have in a training state; one map, as flax writes it."""
-
-_FILES: dict[Form, str] = {
-    "params": "streaming_params", "train_state": "streaming_train_state", "flax_params": "flax_params"
-}  # fmt: skip
-_PREFIXES: dict[Form, str] = {"params": "params", "train_state": "trainstate_params", "flax_params": "flax_params"}
 _SHORT = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 _EMBEDDING, _HEAD = "transformer/wte/embedding", "lm_head/kernel"
 
@@ -79,7 +72,7 @@ def write_easylm(source: Checkpoint, tokenizer: Tokenizer | None, directory: Pat
             f"{EASYLM_THETA} whatever its settings say"
         )
     leaves = _leaves(source)
-    _write(directory / _FILES[form], source, leaves, _parts(leaves, form))
+    _write(directory / FILES[form], source, leaves, _parts(leaves, form))
     write_json(directory / LLAMA_CONFIG, llama_config(config))
     if tokenizer is not None:
         (directory / tokenizer.file).write_bytes(tokenizer.content)
@@ -171,15 +164,15 @@ def _card(config: ModelConfig, dtypes: set[str], tokenizer: Tokenizer | None, fo
     widest = _SHORT["float32" if "float32" in dtypes or len(dtypes) > 1 else dtypes.copy().pop()]
     lines = [
         "python -m EasyLM.models.llama.llama_serve",
-        f"--load_checkpoint='{_PREFIXES[form]}::{_FILES[form]}'",
+        f"--load_checkpoint='{PREFIXES[form]}::{FILES[form]}'",
         *(["--tokenizer='.'", f"--add_bos_token={tokenizer.add_bos}"] if tokenizer else ["--tokenizer='TOKENIZER'"]),
         f"--param_dtype={widest} --dtype={widest}",
         f"--input_length={config.context // 2} --seq_length={config.context}",
         *(f"--llama.{name}={value}" for name, value in settings.items()),
     ]
     facts = [
-        f"`{_FILES[form]}` holds the weights ({', '.join(sorted(dtypes))}); EasyLM's name for its form is "
-        f"`{_PREFIXES[form]}::`.",
+        f"`{FILES[form]}` holds the weights ({', '.join(sorted(dtypes))}); EasyLM's name for its form is "
+        f"`{PREFIXES[form]}::`.",
         f"EasyLM reads its settings from the command line; `{LLAMA_CONFIG}` keeps them for other programs.",
     ]
     if form == "train_state":

@@ -21,8 +21,8 @@ _NAME_LENGTH = 128
 _PIECE = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf")
 
 
-@dataclass(frozen=True)
-class Place:
+@dataclass(frozen=True, kw_only=True)
+class StoredTensor:
     """Where a tensor lies."""
 
     path: Path
@@ -68,7 +68,7 @@ def _first(path: Path) -> Path:
     return path.with_name(f"{match[1]}-00001-of-{match[3]}.gguf") if match else path
 
 
-def read_files(first: Path) -> tuple[dict[str, Any], dict[str, Place]]:
+def read_files(first: Path) -> tuple[dict[str, Any], dict[str, StoredTensor]]:
     """The metadata of the first file, and every tensor of all pieces by its name in the file.
 
     Raises:
@@ -85,43 +85,45 @@ def read_files(first: Path) -> tuple[dict[str, Any], dict[str, Place]]:
     count = header.metadata.get("split.count", 1) or 1
     if count != len(pieces):
         raise FormatError(f"{first}: is a piece of {count!s:.20}, but its name says {len(pieces)}")
-    places: dict[str, Place] = {}
+    tensors: dict[str, StoredTensor] = {}
     for number, path in enumerate(pieces):
         if not path.is_file():
             raise FormatError(f"{path}: is not there, and {first.name} says that the model has {len(pieces)} pieces")
         piece = read_header(path) if number else header
         if len(pieces) > 1 and piece.metadata.get("split.no") != number:
             raise FormatError(f"{path}: has split.no = {piece.metadata.get('split.no')!s:.20}, expected {number}")
-        for name, place in _places(path, piece).items():
-            if name in places:
-                raise FormatError(f"{path}: has the tensor {name}, which {places[name].path.name} has, too")
-            places[name] = place
-    total = header.metadata.get("split.tensors.count", len(places))
-    if total != len(places):
-        raise FormatError(f"{first}: says {total!s:.20} tensors, but its pieces have {len(places)}")
-    return header.metadata, places
+        for name, tensor in _tensors_of(path, piece).items():
+            if name in tensors:
+                raise FormatError(f"{path}: has the tensor {name}, which {tensors[name].path.name} has, too")
+            tensors[name] = tensor
+    total = header.metadata.get("split.tensors.count", len(tensors))
+    if total != len(tensors):
+        raise FormatError(f"{first}: says {total!s:.20} tensors, but its pieces have {len(tensors)}")
+    return header.metadata, tensors
 
 
-def _places(path: Path, header: GGUFHeader) -> dict[str, Place]:
+def _tensors_of(path: Path, header: GGUFHeader) -> dict[str, StoredTensor]:
     size = path.stat().st_size
-    places: dict[str, Place] = {}
+    tensors: dict[str, StoredTensor] = {}
     for info in header.tensors:
         if len(info.name) >= _NAME_LENGTH or not info.name.isprintable():
             raise FormatError(f"{path}: has a tensor called {info.name!r:.80}, which is no name")
-        if info.name in places:
+        if info.name in tensors:
             raise FormatError(f"{path}: has the tensor {info.name} twice")
-        place = Place(path, header.data_offset + info.offset, info.shape, _type(path, info))
+        tensor = StoredTensor(
+            path=path, offset=header.data_offset + info.offset, shape=info.shape, kind=_type(path, info)
+        )
         if info.offset % header.alignment:
             raise FormatError(f"{path}: {info.name} begins at {info.offset}, no multiple of {header.alignment}")
-        if place.offset + place.n_bytes > size:
+        if tensor.offset + tensor.n_bytes > size:
             raise FormatError(
-                f"{path}: is cut off: {info.name} ends at byte {place.offset + place.n_bytes}, the file has {size}"
+                f"{path}: is cut off: {info.name} ends at byte {tensor.offset + tensor.n_bytes}, the file has {size}"
             )
-        places[info.name] = place
-    for before, after in pairwise(sorted(places.items(), key=lambda item: item[1].offset)):
+        tensors[info.name] = tensor
+    for before, after in pairwise(sorted(tensors.items(), key=lambda item: item[1].offset)):
         if before[1].offset + before[1].n_bytes > after[1].offset:
             raise FormatError(f"{path}: {after[0]} lies on top of {before[0]}")
-    return places
+    return tensors
 
 
 def _type(path: Path, info: TensorInfo) -> TensorType:

@@ -16,7 +16,7 @@ from puna.config.recipe import ModelConfig, RopeScaling
 from puna.core.errors import FormatError
 from puna.core.units import format_count
 from puna.formats.checkpoint import Hints, model_config
-from puna.formats.gguf.mix import FILE_TYPES
+from puna.formats.gguf.file_types import FILE_TYPES
 from puna.model.llama import rope_frequencies
 from puna.plan.count import parameters
 

@@ -5,38 +5,10 @@ K-mixes give more bits to the tensors that suffer most: S (small) and M (medium)
 number of blocks gets the nearest type of 32-value blocks, and float16 where it is not even that.
 """
 
-from typing import NamedTuple
-
 from puna.config.recipe import ModelConfig
+from puna.formats.gguf.file_types import FILE_TYPES
 from puna.formats.gguf.types import DTYPES, TYPES
 from puna.formats.table import Weight
-
-
-class FileType(NamedTuple):
-    """A form in which a whole model is written."""
-
-    number: int
-    """What `general.file_type` says (llama.h, llama_ftype)."""
-    base: str
-    """The type of most matrices."""
-
-
-FILE_TYPES = {
-    "F32": FileType(0, "F32"),
-    "F16": FileType(1, "F16"),
-    "BF16": FileType(32, "BF16"),
-    "Q8_0": FileType(7, "Q8_0"),
-    "Q4_0": FileType(2, "Q4_0"),
-    "Q4_K_S": FileType(14, "Q4_K"),
-    "Q4_K_M": FileType(15, "Q4_K"),
-    "Q5_K_S": FileType(16, "Q5_K"),
-    "Q5_K_M": FileType(17, "Q5_K"),
-    "Q6_K": FileType(18, "Q6_K"),
-}
-"""What `puna export --to gguf` writes, by llama.cpp's names."""
-
-MEDIUM = {"Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}
-"""Short names, as llama.cpp understands them."""
 
 _FALLBACK = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
 

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from puna.config.recipe import ModelConfig
 from puna.core.errors import FormatError
-from puna.formats.checkpoint import FLOATS, Checkpoint, Hints, Stored, check_shape
-from puna.formats.gguf.files import Place, gguf_file, read_files
+from puna.formats.checkpoint import Checkpoint, Hints, Stored, check_shape
+from puna.formats.containers.dtypes import FLOATS
+from puna.formats.gguf.files import StoredTensor, gguf_file, read_files
 from puna.formats.gguf.keys import ARCHITECTURE, FREQUENCIES, Keys, config_of
 from puna.formats.gguf.quantize import dequantize
 from puna.formats.gguf.types import DTYPES
@@ -40,12 +41,12 @@ class GGUFCheckpoint(Checkpoint):
     format = "gguf"
 
     def __init__(
-        self, path: Path, config: ModelConfig, places: Mapping[str, Place], extra: list[str], notes: list[str],
-        first: Path, metadata: dict[str, Any], tokenizer: Path | None,
+        self, path: Path, config: ModelConfig, tensors: Mapping[str, StoredTensor], *, extra: list[str],
+        notes: list[str], first: Path, metadata: dict[str, Any], tokenizer: Path | None,
     ) -> None:  # fmt: skip
-        stored = {name: Stored(DTYPES.get(at.kind.name, at.kind.name), at.n_bytes) for name, at in places.items()}
-        super().__init__(path, config, stored, extra, notes)
-        self._places = places
+        stored = {name: Stored(DTYPES.get(at.kind.name, at.kind.name), at.n_bytes) for name, at in tensors.items()}
+        super().__init__(path, config, stored, extra=extra, notes=notes)
+        self._tensors = tensors
         self._first = first
         self._metadata = metadata
         self._tokenizer = tokenizer
@@ -58,8 +59,8 @@ class GGUFCheckpoint(Checkpoint):
         Raises:
             FormatError: The file is gone or has become shorter.
         """
-        place, heads = self._places[name], self.weights[name].rotary_heads
-        found = _read(place)
+        tensor, heads = self._tensors[name], self.weights[name].rotary_heads
+        found = _read(tensor)
         return to_halves(found, heads) if heads else found
 
     def tokenizer(self) -> Tokenizer | None:
@@ -76,46 +77,46 @@ def open_gguf(path: Path, hints: Hints) -> GGUFCheckpoint:
         FormatError: It is damaged, no decoder of the architecture `llama`, or says other values than the hints.
     """
     first = gguf_file(path)
-    metadata, places = read_files(first)
+    metadata, tensors = read_files(first)
     architecture = metadata.get("general.architecture")
     if architecture != ARCHITECTURE:
         raise FormatError(f"{first}: is of the architecture {architecture!r:.80}, Puna reads {ARCHITECTURE!r}")
-    if not places:
+    if not tensors:
         raise FormatError(f"{first}: holds a vocabulary only, no weights", hint="it can be used as a --tokenizer")
-    factors = _read(places[FREQUENCIES]) if FREQUENCIES in places else None
+    factors = _read(tensors[FREQUENCIES]) if FREQUENCIES in tensors else None
     config, notes = config_of(
-        first, metadata, vocab_size=_vocab_size(first, metadata, places), tied=_OUTPUT not in places, factors=factors,
+        first, metadata, vocab_size=_vocab_size(first, metadata, tensors), tied=_OUTPUT not in tensors, factors=factors,
         hints=hints,
     )  # fmt: skip
-    if config.n_layers > len(places):
-        raise FormatError(f"{first}: says {config.n_layers} blocks, but holds {len(places)} tensors")
+    if config.n_layers > len(tensors):
+        raise FormatError(f"{first}: says {config.n_layers} blocks, but holds {len(tensors)} tensors")
     ours = by_name(config, "gguf")
     for name, weight in ours.items():
-        if name in places:
-            check_shape(first, name, places[name].shape, weight.shape)
+        if name in tensors:
+            check_shape(first, name, tensors[name].shape, weight.shape)
     return GGUFCheckpoint(
-        path, config, {weight.name: places[name] for name, weight in ours.items() if name in places},
-        [name for name in places if name not in ours and name != FREQUENCIES], notes, first, metadata,
-        hints.tokenizer,
+        path, config, {weight.name: tensors[name] for name, weight in ours.items() if name in tensors},
+        extra=[name for name in tensors if name not in ours and name != FREQUENCIES], notes=notes, first=first,
+        metadata=metadata, tokenizer=hints.tokenizer,
     )  # fmt: skip
 
 
-def _vocab_size(path: Path, metadata: dict[str, Any], places: Mapping[str, Place]) -> int:
+def _vocab_size(path: Path, metadata: dict[str, Any], tensors: Mapping[str, StoredTensor]) -> int:
     """Rows of the embedding; where it is missing, what the metadata say."""
-    said = Keys(path, metadata).count("vocab_size")
-    if _EMBEDDING in places:
-        rows = places[_EMBEDDING].shape[0]
-        if said not in (None, rows):
-            raise FormatError(f"{path}: has llama.vocab_size = {said}, but {_EMBEDDING} has {rows} rows")
+    stated = Keys(path, metadata).count("vocab_size")
+    if _EMBEDDING in tensors:
+        rows = tensors[_EMBEDDING].shape[0]
+        if stated not in (None, rows):
+            raise FormatError(f"{path}: has llama.vocab_size = {stated}, but {_EMBEDDING} has {rows} rows")
         return rows
-    if said is None:
+    if stated is None:
         raise FormatError(f"{path}: has neither {_EMBEDDING} nor llama.vocab_size")
-    return said
+    return stated
 
 
-def _read(place: Place) -> Tensor:
-    raw = place.read()
-    if place.kind.name in DTYPES:
-        return torch.from_numpy(raw).view(FLOATS[DTYPES[place.kind.name]]).view(place.shape)
-    row_bytes = place.kind.row_bytes(place.shape[-1])
-    return dequantize(raw.reshape(-1, row_bytes), place.kind.name).view(place.shape)
+def _read(tensor: StoredTensor) -> Tensor:
+    raw = tensor.read()
+    if tensor.kind.name in DTYPES:
+        return torch.from_numpy(raw).view(FLOATS[DTYPES[tensor.kind.name]]).view(tensor.shape)
+    row_bytes = tensor.kind.row_bytes(tensor.shape[-1])
+    return dequantize(raw.reshape(-1, row_bytes), tensor.kind.name).view(tensor.shape)

@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 
 from puna.core.errors import ExportError
-from puna.formats.checkpoint import FLOATS, Checkpoint
+from puna.formats.checkpoint import Checkpoint
+from puna.formats.containers.dtypes import FLOATS
 from puna.formats.express import check_expressible
+from puna.formats.gguf.file_types import FILE_TYPES, MEDIUM
 from puna.formats.gguf.keys import FREQUENCIES, frequency_factors, metadata_of
-from puna.formats.gguf.mix import FILE_TYPES, MEDIUM, tensor_type
+from puna.formats.gguf.mix import tensor_type
 from puna.formats.gguf.quantize import quantize
 from puna.formats.gguf.types import DTYPES, TYPES
 from puna.formats.rotary import to_neighbours

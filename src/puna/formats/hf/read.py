@@ -8,7 +8,8 @@ from torch import Tensor
 
 from puna.config.recipe import ModelConfig
 from puna.core.errors import FormatError, TokenizerError
-from puna.formats.checkpoint import FLOATS, Checkpoint, Hints, Stored, check_shape
+from puna.formats.checkpoint import Checkpoint, Hints, Stored, check_shape
+from puna.formats.containers.dtypes import FLOATS
 from puna.formats.containers.json_object import read_json_object
 from puna.formats.containers.safetensors import INDEX, WEIGHTS, ShardedSafetensors
 from puna.formats.hf.chat_template import read_huggingface_chat_template
@@ -51,7 +52,7 @@ class HuggingFaceCheckpoint(Checkpoint):
     format = "hf"
 
     def __init__(
-        self, path: Path, config: ModelConfig, file: ShardedSafetensors, token_ids: dict[str, Any], notes: list[str]
+        self, path: Path, config: ModelConfig, *, file: ShardedSafetensors, token_ids: dict[str, Any], notes: list[str]
     ) -> None:
         self._file = file
         self._token_ids = token_ids
@@ -74,7 +75,7 @@ class HuggingFaceCheckpoint(Checkpoint):
             # Of two names of one tensor, safetensors' `save_model` keeps the first in the alphabet.
             self._tied_output = self._theirs.setdefault(_EMBEDDING, _OUTPUT) != _OUTPUT
         stored = {ours: Stored(file.dtype(name), file.nbytes(name)) for ours, name in self._theirs.items()}
-        super().__init__(path, config, stored, extra, notes)
+        super().__init__(path, config, stored, extra=extra, notes=notes)
         self.chat_template = read_huggingface_chat_template(path if path.is_dir() else path.parent)
 
     def tensor(self, name: str) -> Tensor:
@@ -116,9 +117,9 @@ class HuggingFaceCheckpoint(Checkpoint):
         if file != other and other.is_file():
             self._note_disagreement(tokenizer, file, other)
         for name, ours in (("bos", tokenizer.bos_id), ("eos", tokenizer.eos_id)):
-            said = self._token_ids[name]
-            if said is not None and ours not in (said if isinstance(said, list) else [said]):
-                self._note(f"{CONFIG} has {name}_token_id = {said!r:.80}, but {file.name} has {ours}, which is taken")
+            theirs = self._token_ids[name]
+            if theirs is not None and ours not in (theirs if isinstance(theirs, list) else [theirs]):
+                self._note(f"{CONFIG} has {name}_token_id = {theirs!r:.80}, but {file.name} has {ours}, which is taken")
         return tokenizer
 
     def _note_disagreement(self, tokenizer: Tokenizer, taken: Path, other: Path) -> None:
@@ -153,7 +154,7 @@ def open_hf(path: Path, hints: Hints) -> HuggingFaceCheckpoint:
     config, notes = read_huggingface_config(directory / CONFIG, fields, hints)
     token_ids = {name: fields.get(f"{name}_token_id") for name in ("bos", "eos")}
     _check_named(path)
-    return HuggingFaceCheckpoint(path, config, ShardedSafetensors(path), token_ids, notes)
+    return HuggingFaceCheckpoint(path, config, file=ShardedSafetensors(path), token_ids=token_ids, notes=notes)
 
 
 def _check_named(path: Path) -> None:

@@ -66,7 +66,7 @@ class LlamaCheckpoint(Checkpoint):
         for name, weight in ours.items():
             dtype = dtype_name(files[0][0], name, files[0][1][name])
             stored[name] = Stored(dtype, math.prod(weight.shape) * files[0][1][name].dtype.itemsize)
-        super().__init__(path, config, stored, sorted(names - ours.keys()), notes)
+        super().__init__(path, config, stored, extra=sorted(names - ours.keys()), notes=notes)
 
     def tensor(self, name: str) -> Tensor:
         """One parameter, joined from all files.
@@ -94,6 +94,10 @@ class LlamaCheckpoint(Checkpoint):
             return load_tokenizer(self.path)
         beside = self.path.resolve().parent / TOKENIZER
         return load_tokenizer(beside) if beside.is_file() else None
+
+    def verify(self) -> None:
+        """Compare the files with the MD5s that Meta gives with its downloads, where these lists are there."""
+        verify_checklist(self.path)
 
     def _check_same(self, name: str, parts: Sequence[Tensor]) -> None:
         if not all(same_bits(parts[0], part) for part in parts[1:]):
@@ -235,7 +239,7 @@ def _vocab_size(files: Files, params: Params) -> int:
 def _is_tied(files: Files) -> bool:
     """Whether the embedding and the output layer are the same bytes of every file, not only the same numbers."""
     return all(
-        _EMBEDDING in tensors and _OUTPUT in tensors and tensors[_EMBEDDING].place == tensors[_OUTPUT].place
+        _EMBEDDING in tensors and _OUTPUT in tensors and tensors[_EMBEDDING].identity == tensors[_OUTPUT].identity
         for _, tensors in files
     )
 

@@ -19,10 +19,10 @@ from puna.config.recipe import ModelConfig
 from puna.core.errors import FormatError
 from puna.formats.checkpoint import Checkpoint, Hints, Stored, model_config
 from puna.formats.containers.mapped import mapped
-from puna.formats.llama2c.tokenizer import FILE as TOKENIZER_BIN
-from puna.formats.llama2c.tokenizer import read_tokenizer_bin
 from puna.formats.rotary import to_halves
 from puna.formats.table import weights
+from puna.tokenizer.llama2c import FILE as TOKENIZER_BIN
+from puna.tokenizer.llama2c import read_tokenizer_bin
 from puna.tokenizer.load import find_tokenizer, load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
@@ -62,9 +62,8 @@ class Llama2cCheckpoint(Checkpoint):
 
     def __init__(self, path: Path, file: Path, config: ModelConfig, notes: list[str]) -> None:
         shapes = {weight.name: weight.shape for weight in weights(config)}
-        super().__init__(
-            path, config, {name: Stored("float32", 4 * math.prod(shapes[name])) for name in shapes}, (), notes
-        )
+        stored = {name: Stored("float32", 4 * math.prod(shape)) for name, shape in shapes.items()}
+        super().__init__(path, config, stored, notes=notes)
         self._file = file
         self._begins: dict[str, int] = {}
         begin = HEADER.size

@@ -9,9 +9,9 @@ from puna.core.errors import ExportError
 from puna.formats.checkpoint import Checkpoint
 from puna.formats.express import check_expressible
 from puna.formats.llama2c.read import HEADER, MODEL, NORM_EPS, ROPE_THETA, order
-from puna.formats.llama2c.tokenizer import FILE, write_tokenizer_bin
 from puna.formats.rotary import to_neighbours
 from puna.model.llama import rope_table
+from puna.tokenizer.llama2c import FILE, write_tokenizer_bin
 from puna.tokenizer.tokenizer import Tokenizer
 
 

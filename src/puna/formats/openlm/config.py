@@ -7,7 +7,7 @@ from pathlib import Path
 from puna.config.recipe import ModelConfig
 from puna.core.errors import FormatError
 from puna.formats.checkpoint import Hints, model_config
-from puna.formats.openlm.params import Said
+from puna.formats.openlm.params import Settings
 from puna.formats.table import count_layers
 
 NORM_EPS = 1e-5
@@ -48,22 +48,22 @@ def feed_forward_dim(dim: int) -> int:
     return 256 * -(-int(2 * 4 * dim / 3) // 256)
 
 
-def decoder_of(path: Path, said: Said, shapes: Mapping[str, tuple[int, ...]], hints: Hints) -> Decoder:
+def decoder_of(path: Path, settings: Settings, shapes: Mapping[str, tuple[int, ...]], hints: Hints) -> Decoder:
     """The decoder that files and tensors make.
 
     Args:
         path: What the user named.
-        said: What the files beside the weights say.
+        settings: What the files beside the weights say.
         shapes: Of all tensors, by open_lm's names.
         hints: What the user says.
 
     Raises:
         FormatError: It is none that Puna computes, something is said by nobody, or they contradict each other.
     """
-    _refuse_other_architectures(said)
-    norm, turned = _norm(path, said, shapes), _turned(said)
-    values, notes = said.values, list(said.notes)
-    layers, (vocab, dim), heads = _sizes(path, said, shapes, hints)
+    _refuse_other_architectures(settings)
+    norm, turned = _norm(path, settings, shapes), _turned(settings)
+    values, notes = settings.values, list(settings.notes)
+    layers, (vocab, dim), heads = _sizes(path, settings, shapes, hints)
     context = values.get("seq_len", hints.context)
     if context is None:
         context = 2048
@@ -93,13 +93,13 @@ def decoder_of(path: Path, said: Said, shapes: Mapping[str, tuple[int, ...]], hi
 
 
 def _sizes(
-    path: Path, said: Said, shapes: Mapping[str, tuple[int, ...]], hints: Hints
+    path: Path, settings: Settings, shapes: Mapping[str, tuple[int, ...]], hints: Hints
 ) -> tuple[int, tuple[int, int], int]:
     """Layers, vocabulary and width, heads."""
-    values = said.values
+    values = settings.values
     layers = count_layers(shapes, "layers.")
     if layers > len(shapes) or values.get("n_layers", layers) != layers or not layers:
-        other = f"{said.files['n_layers'].name} says {values['n_layers']}" if "n_layers" in values else ""
+        other = f"{settings.files['n_layers'].name} says {values['n_layers']}" if "n_layers" in values else ""
         raise FormatError(f"{path}: has tensors of {layers} layers, but {other or f'{len(shapes)} in all'}")
     embedding = shapes.get("tok_embeddings.weight", shapes.get("output.weight", ()))
     if len(embedding) != 2:
@@ -114,13 +114,13 @@ def _sizes(
     return layers, (values.get("vocab_size", embedding[0]), dim), heads
 
 
-def _norm(path: Path, said: Said, shapes: Mapping[str, tuple[int, ...]]) -> str:
+def _norm(path: Path, settings: Settings, shapes: Mapping[str, tuple[int, ...]]) -> str:
     """Our word for the normalisation, which gains alone do not show."""
-    norm = said.choose("model_norm", NORMS, _OTHER_NORMS)
+    norm = settings.choose("model_norm", NORMS, _OTHER_NORMS)
     biased = "norm.bias" in shapes
     if norm is not None and "norm.weight" in shapes and biased != (norm == "layer-bias"):
         has = "have biases (norm.bias)" if biased else "have no biases"
-        where, what = said.files["model_norm"].name, said.values["model_norm"]
+        where, what = settings.files["model_norm"].name, settings.values["model_norm"]
         raise FormatError(f"{path}: its norms {has}, but {where} says {what}")
     if norm is not None or biased:
         return norm or "layer-bias"
@@ -131,17 +131,17 @@ def _norm(path: Path, said: Said, shapes: Mapping[str, tuple[int, ...]]) -> str:
     )
 
 
-def _turned(said: Said) -> str | None:
-    said.choose("positional_embedding_type", ROTARY, {})
-    return said.values.get("positional_embedding_type")
+def _turned(settings: Settings) -> str | None:
+    settings.choose("positional_embedding_type", ROTARY, {})
+    return settings.values.get("positional_embedding_type")
 
 
-def _refuse_other_architectures(said: Said) -> None:
+def _refuse_other_architectures(settings: Settings) -> None:
     """Refuse what has no place in the decoder."""
-    values, files = said.values, said.files
+    values, files = settings.values, settings.files
     if "mamba" in values.get("model", ""):
         raise FormatError(f"{files['model']}: model = {values['model']!r:.80} is no transformer")
-    said.choose("ffn_type", {"swiglu": "", "swiglu_torch": ""}, _OTHER_NETWORKS)
+    settings.choose("ffn_type", {"swiglu": "", "swiglu_torch": ""}, _OTHER_NETWORKS)
     if values.get("moe_freq", 0) > 0:
         raise FormatError(
             f"{files['moe_freq']}: moe_freq = {values['moe_freq']} makes a mixture of experts of some layers, which "

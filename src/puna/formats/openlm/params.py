@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from puna.core.errors import FormatError
+from puna.core.files import read_text
 from puna.formats.containers.json_object import read_json_object
 
 _KINDS: dict[str, type] = {
@@ -55,7 +56,7 @@ _LARGEST_JSON = 65_536
 
 
 @dataclass
-class Said:
+class Settings:
     """What the files say of a model, by open_lm's names, and which file says it."""
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -96,42 +97,43 @@ class Said:
         )
 
 
-def places(directory: Path) -> list[Path]:
+def training_directories(directory: Path) -> list[Path]:
     """Where the files of a model's training lie: with the weights, or above a directory `checkpoints`."""
     return [directory, directory.parent] if directory.name == "checkpoints" else [directory]
 
 
-def read_said(directory: Path) -> Said:
+def read_settings(directory: Path) -> Settings:
     """What the files of its training say of the model whose weights are in a directory.
 
     Raises:
         FormatError: One is damaged, two contradict each other, or it is not clear which is meant.
     """
-    said = Said()
-    around = places(directory)
+    settings = Settings()
+    around = training_directories(directory)
     params = next((path / "params.txt" for path in around if (path / "params.txt").is_file()), None)
     arguments = {} if params is None else _read_arguments(params)
     model = arguments.get("model")
     if (file := _find_model_config(around, model)) is not None:
         values = read_json_object(file)
-        said.add(file, values)
+        settings.add(file, values)
         ignored = [key for key in values if key not in _KINDS and key not in _ALIASES and not key.startswith("moe_")]
         if ignored:
-            said.notes.append(f"{file.name} has {', '.join(map(repr, ignored[:5]))}, which open_lm does not read")
+            settings.notes.append(f"{file.name} has {', '.join(map(repr, ignored[:5]))}, which open_lm does not read")
         if model is not None and file.stem != Path(model).stem:
-            said.notes.append(f"{file.name} is taken for the model configuration that params.txt names, {model!r:.80}")
+            configuration = f"the model configuration that params.txt names, {model!r:.80}"
+            settings.notes.append(f"{file.name} is taken for {configuration}")
     if is_hugging_face(directory):
         values = read_json_object(directory / "config.json")
-        said.add(directory / "config.json", values)
+        settings.add(directory / "config.json", values)
         nested = values.get("params_args_dict")
         if isinstance(nested, dict):
-            said.add(directory / "config.json", nested)
-        model = said.values.get("model", model)
+            settings.add(directory / "config.json", nested)
+        model = settings.values.get("model", model)
     if params is not None:
-        said.add(params, arguments)
+        settings.add(params, arguments)
     if file is None and model is not None:
-        _add_known_shape(said, Path(model).stem, params)
-    return said
+        _add_known_shape(settings, Path(model).stem, params)
+    return settings
 
 
 def is_hugging_face(directory: Path) -> bool:
@@ -142,31 +144,31 @@ def is_hugging_face(directory: Path) -> bool:
         return False
 
 
-def _add_known_shape(said: Said, model: str, params: Path | None) -> None:
+def _add_known_shape(settings: Settings, model: str, params: Path | None) -> None:
     """What open_lm's own file of this name says, where no file here says it."""
     shape = next((sizes for sizes, names in _MODELS.items() if model in names.split()), None)
     if shape is None:
         return
     file = Path(f"open_lm/model_configs/{model}.json")
-    settings = _MORE.get(model, {})
+    special = _MORE.get(model, {})
     sizes = dict(zip(_SIZES, (*shape, 2048, 50432, False, False), strict=True))
     filled = []
-    for name, value in (sizes | settings).items():
-        if name not in said.values or (name in settings and said.files[name] == params):
-            said.values[name], said.files[name] = value, file
+    for name, value in (sizes | special).items():
+        if name not in settings.values or (name in special and settings.files[name] == params):
+            settings.values[name], settings.files[name] = value, file
             filled.append(name)
     if filled:
-        said.notes.append(f"no file says {', '.join(filled)}, so what open_lm's own {model}.json says is taken")
+        settings.notes.append(f"no file says {', '.join(filled)}, so what open_lm's own {model}.json says is taken")
 
 
 def _find_model_config(around: list[Path], model: str | None) -> Path | None:
     """The model configuration: the file that the arguments name, or the only one there is."""
-    found = [file for place in around for file in sorted(place.glob("*.json")) if _is_model_config(file)]
-    named = [file for file in found if model is not None and file.stem == Path(model).stem]
-    if len(named or found) > 1:
+    found = [file for directory in around for file in sorted(directory.glob("*.json")) if _is_model_config(file)]
+    chosen = [file for file in found if model is not None and file.stem == Path(model).stem]
+    if len(chosen or found) > 1:
         names = ", ".join(file.name for file in found)
         raise FormatError(f"{around[0]}: has several model configurations ({names}) and nothing says which is meant")
-    return next(iter(named or found), None)
+    return next(iter(chosen or found), None)
 
 
 def _is_model_config(file: Path) -> bool:
@@ -181,14 +183,8 @@ def _is_model_config(file: Path) -> bool:
 
 def _read_arguments(path: Path) -> dict[str, Any]:
     """The arguments of a training that say something of the model."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise FormatError(f"{path}: is no UTF-8 text") from None
     found: dict[str, Any] = {}
-    for line in lines:
+    for line in read_text(path, FormatError).splitlines():
         name, colon, text = line.partition(":")
         text = text.strip()
         if colon and name in _KINDS and text != "None":

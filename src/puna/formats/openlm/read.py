@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from puna.core.errors import FormatError
-from puna.formats.checkpoint import FLOATS, Checkpoint, Hints, Stored, check_dtype, check_shape
+from puna.formats.checkpoint import Checkpoint, Hints, Stored, check_dtype, check_shape
+from puna.formats.containers.dtypes import FLOATS
 from puna.formats.containers.pth import load_pth
 from puna.formats.containers.safetensors import INDEX, WEIGHTS, ShardedSafetensors
 from puna.formats.openlm.config import Decoder, decoder_of
-from puna.formats.openlm.params import is_hugging_face, places, read_said
+from puna.formats.openlm.params import is_hugging_face, read_settings, training_directories
 from puna.formats.rotary import to_halves
 from puna.formats.table import weights
 from puna.ops.bits import same_bits
@@ -112,7 +113,9 @@ class OpenlmCheckpoint(Checkpoint):
 
     format = "openlm"
 
-    def __init__(self, path: Path, place: Path, tensors: _Tensors, names: dict[str, str], decoder: Decoder) -> None:
+    def __init__(
+        self, path: Path, *, directory: Path, tensors: _Tensors, names: dict[str, str], decoder: Decoder
+    ) -> None:
         config = decoder.config
         of_theirs = {name: (tensors.shape(file_name), file_name) for name, file_name in names.items()}
         if config.tie_embeddings:
@@ -128,8 +131,9 @@ class OpenlmCheckpoint(Checkpoint):
             check_dtype(path, file_name, dtype)
             stored[weight.name] = Stored(dtype, weight.numel * FLOATS[dtype].itemsize)
         extra = [file_name for name, (_, file_name) in of_theirs.items() if name not in expected]
-        super().__init__(path, config, stored, [name for name in extra if not _BUFFER.search(name)], decoder.notes)
-        self._place = place
+        extra = [name for name in extra if not _BUFFER.search(name)]
+        super().__init__(path, config, stored, extra=extra, notes=decoder.notes)
+        self._directory = directory
         self._tensors = tensors
         self._file_names = {name: file_name for name, (_, file_name) in of_theirs.items()}
         self._pairs_neighbours = decoder.pairs_neighbours
@@ -149,8 +153,10 @@ class OpenlmCheckpoint(Checkpoint):
 
     def tokenizer(self) -> Tokenizer | None:
         """The tokenizer beside the weights; open_lm itself always takes GPT-NeoX's, which lies with no checkpoint."""
-        found = next((place for place in places(self._place) if find_tokenizer(place) is not None), None)
-        return None if found is None else load_tokenizer(found)
+        for directory in training_directories(self._directory):
+            if find_tokenizer(directory) is not None:
+                return load_tokenizer(directory)
+        return None
 
 
 def is_openlm(path: Path) -> bool:
@@ -175,13 +181,14 @@ def open_openlm(path: Path, hints: Hints) -> OpenlmCheckpoint:
     """
     tensors: _Tensors
     if path.is_dir() and ((path / WEIGHTS).exists() or (path / INDEX).exists()):
-        place, tensors = path, ShardedSafetensors(path)
+        directory, tensors = path, ShardedSafetensors(path)
     else:
         file = _only_checkpoint(path) if path.is_dir() else path
-        place, tensors = file.parent, PickledTensors(file)
+        directory, tensors = file.parent, PickledTensors(file)
     names = _plain_names(path, tensors.names)
     shapes = {name: tensors.shape(file_name) for name, file_name in names.items()}
-    return OpenlmCheckpoint(path, place, tensors, names, decoder_of(path, read_said(place), shapes, hints))
+    decoder = decoder_of(path, read_settings(directory), shapes, hints)
+    return OpenlmCheckpoint(path, directory=directory, tensors=tensors, names=names, decoder=decoder)
 
 
 def _plain_names(path: Path, file_names: list[str]) -> dict[str, str]:
@@ -211,8 +218,8 @@ def _untie(path: Path, tensors: _Tensors, of_theirs: dict[str, tuple[tuple[int, 
 
 def _checkpoints(directory: Path) -> list[Path]:
     """The files of a directory, or of `checkpoints` below it, that may hold weights."""
-    for place in (directory, directory / "checkpoints"):
-        files = [file for file in sorted(place.glob("*")) if file.suffix in _SUFFIXES]
+    for folder in (directory, directory / "checkpoints"):
+        files = [file for file in sorted(folder.glob("*")) if file.suffix in _SUFFIXES]
         if files := [file for file in files if not file.name.startswith(_NOT_WEIGHTS)]:
             return files
     return []

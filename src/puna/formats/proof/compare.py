@@ -2,19 +2,20 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from puna.core.errors import ExportError
-from puna.formats.checkpoint import FLOATS, Checkpoint
-from puna.formats.proof.streamed import last_states, logits_by_row
+from puna.core.schema.export import ExportOutputs, ExportWeights, Perplexity, QuantizedWeights
+from puna.formats.checkpoint import Checkpoint
+from puna.formats.containers.dtypes import FLOATS
+from puna.formats.streamed import last_states, logits_by_row
 from puna.model.files import NOT_ARITHMETIC
 from puna.ops.bits import same_bits
 
 _LARGEST_LOSS = 700.0
-"""Nats per token, of which the perplexity still is a float."""
+"""Nats per token: the largest mean loss whose exponential fits a float."""
 
 
 def compare_configs(source: Checkpoint, written: Checkpoint) -> None:
@@ -31,17 +32,13 @@ def compare_configs(source: Checkpoint, written: Checkpoint) -> None:
             raise ExportError(f"the {written.format} files: says {name} = {theirs[name]}, but the model has {value}")
 
 
-def compare_weights(source: Checkpoint, written: Checkpoint, advance: Callable[[int], None]) -> dict[str, Any]:
+def compare_weights(source: Checkpoint, written: Checkpoint, advance: Callable[[int], None]) -> ExportWeights:
     """Read every weight of both; says how many are the same bits, rounded, or quantized and how far off.
 
     Args:
         source: What was converted.
         written: The conversion, opened again.
-        advance: Told the bytes compared.
-
-    Returns:
-        `tensors`, `identical`, `converted` by dtype: those of another dtype that have exactly the values of the
-        source's rounded to it, and `quantized` by type: number, and error relative to the root mean square.
+        advance: Called with the bytes compared.
 
     Raises:
         ExportError: A weight is missing, is too many, or is none of these.
@@ -67,26 +64,26 @@ def compare_weights(source: Checkpoint, written: Checkpoint, advance: Callable[[
             raise ExportError(f"the {written.format} files: {name} has other values than the model")
         advance(a.nbytes)
     quantized = {
-        kind: {
-            "tensors": len(sums),
-            "relative_rms_error": math.sqrt(sum(off for off, _ in sums) / max(sum(all_ for _, all_ in sums), 1e-300)),
-        }
+        kind: QuantizedWeights(
+            tensors=len(sums),
+            relative_rms_error=math.sqrt(sum(off for off, _ in sums) / max(sum(all_ for _, all_ in sums), 1e-300)),
+        )
         for kind, sums in errors.items()
     }
-    return {
-        "tensors": len(source.weights), "identical": identical, "converted": converted, "quantized": quantized,
-    }  # fmt: skip
+    return ExportWeights(tensors=len(source.weights), identical=identical, converted=converted, quantized=quantized)
 
 
 def compare_outputs(
-    source: Checkpoint, written: Checkpoint, tokens_BT: Tensor, advance: Callable[[int], None]
-) -> dict[str, Any]:
+    source: Checkpoint, written: Checkpoint, tokens_BT: Tensor, text: str, advance: Callable[[int], None]
+) -> ExportOutputs:
     """Run both models in float32 by our own decoder on the same tokens.
 
-    Returns:
-        `tokens`, `max_abs_difference` of the logits, `mean_kl` of the conversion's next-token distribution from the
-        source's in nats, `same_most_likely` (share of positions), and `perplexity` of both, None where no float holds
-        it.
+    Args:
+        source: What was converted.
+        written: The conversion, opened again.
+        tokens_BT: Token ids.
+        text: Where they come from.
+        advance: Called with the number of blocks done.
 
     Raises:
         ExportError: A logit is not finite.
@@ -106,12 +103,12 @@ def compare_outputs(
         raise ExportError("the model's logits are not finite on this text, so outputs cannot be compared")
     scored = tokens_BT.shape[0] * (tokens_BT.shape[1] - 1)
     means = [loss / scored for loss in losses]
-    return {
-        "tokens": tokens_BT.numel(),
-        "max_abs_difference": largest,
-        "mean_kl": kl / tokens_BT.numel(),
-        "same_most_likely": same / tokens_BT.numel(),
-        "perplexity": {"source": math.exp(means[0]), "written": math.exp(means[1])}
-        if max(means) < _LARGEST_LOSS
-        else None,
-    }
+    fits = max(means) < _LARGEST_LOSS
+    return ExportOutputs(
+        tokens=tokens_BT.numel(),
+        max_abs_difference=largest,
+        mean_kl=kl / tokens_BT.numel(),
+        same_most_likely=same / tokens_BT.numel(),
+        perplexity=Perplexity(source=math.exp(means[0]), written=math.exp(means[1])) if fits else None,
+        text=text,
+    )

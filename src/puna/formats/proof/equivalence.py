@@ -1,20 +1,22 @@
 """The proof that an export is the same model: weights, tokens, and what it says. The export is opened anew for it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from puna.core.console import progress
+from puna.core.schema.export import ExportOutputs, ExportResults, OracleResults
 from puna.formats.checkpoint import Checkpoint
-from puna.formats.gguf.files import gguf_file
+from puna.formats.oracle import not_asked
 from puna.formats.proof.compare import compare_configs, compare_outputs, compare_weights
-from puna.formats.proof.llama_cpp import ask_llama_cpp
 from puna.formats.proof.tokenizers import prove_tokenizers
-from puna.formats.proof.transformers import absent, ask_transformers
 from puna.tokenizer.tokenizer import Tokenizer
+
+Oracle: TypeAlias = Callable[[Checkpoint, Path, Tokenizer | None], OracleResults]
 
 _SEQUENCES, _LENGTH = 4, 256
 """What the models are run on: 1,024 tokens are enough to see a wrong weight, and little work for a large model."""
@@ -32,8 +34,9 @@ class Text:
 
 
 def prove(
-    source: Checkpoint, written: Checkpoint, directory: Path, tokenizer: Tokenizer | None, *, run: bool, text: Text
-) -> dict[str, Any]:
+    source: Checkpoint, written: Checkpoint, directory: Path, tokenizer: Tokenizer | None, *, text: Text | None,
+    oracle: Oracle | None,
+) -> ExportResults:  # fmt: skip
     """Compare an export with the model that it was made from.
 
     Args:
@@ -41,8 +44,8 @@ def prove(
         written: The export, opened by the reader of its format.
         directory: The export's directory.
         tokenizer: The model's tokenizer.
-        run: Whether the models are run, too, where weights are not the same bits; and by another implementation.
-        text: What to run them on.
+        text: What both models are run on where their weights are not the same bits; None runs no model.
+        oracle: Lets another implementation run the export, where one is known for its format.
 
     Returns:
         The figures of the proof; docs/formats/README.md explains them.
@@ -54,22 +57,27 @@ def prove(
     total = sum(source.like(name).nbytes for name in source.weights)
     with progress("compare the weights", total, "bytes") as advance:
         weights = compare_weights(source, written, advance)
-    results: dict[str, Any] = {"format": written.format, "weights": weights, "outputs": None}
-    results["tokenizer"] = None if tokenizer is None else prove_tokenizers(tokenizer, written, directory)
-    if not run:
-        return results | absent("the models were not run (--quick)")
-    if weights["identical"] < weights["tensors"]:
-        tokens_BT, origin = _tokens(source, tokenizer, text)
-        with progress("run both models", 2 * source.config.n_layers, "blocks") as advance:
-            outputs = compare_outputs(source, written, tokens_BT, advance) | {"text": origin}
-        if tokenizer is None:  # of random tokens it says nothing
-            outputs["perplexity"] = None
-        results["outputs"] = outputs
-    if written.format == "hf":
-        return results | ask_transformers(written, directory, tokenizer)
-    if written.format == "gguf":
-        return results | ask_llama_cpp(written, gguf_file(directory), tokenizer)
-    return results | absent("another implementation runs exports to hf and gguf only")
+    tokens = None if tokenizer is None else prove_tokenizers(tokenizer, written, directory)
+    outputs = None
+    if text is not None and weights.identical < weights.tensors:
+        outputs = _run_both(source, written, tokenizer, text)
+    if text is None:
+        answer = not_asked("the models were not run (--quick)")
+    elif oracle is None:
+        answer = not_asked(f"Puna knows no other implementation that runs {written.format}")
+    else:
+        answer = oracle(written, directory, tokenizer)
+    return ExportResults(
+        format=written.format, weights=weights, outputs=outputs, tokenizer=tokens,
+        **answer.model_dump(exclude_unset=True),
+    )  # fmt: skip
+
+
+def _run_both(source: Checkpoint, written: Checkpoint, tokenizer: Tokenizer | None, text: Text) -> ExportOutputs:
+    tokens_BT, origin = _tokens(source, tokenizer, text)
+    with progress("run both models", 2 * source.config.n_layers, "blocks") as advance:
+        outputs = compare_outputs(source, written, tokens_BT, origin, advance)
+    return outputs if tokenizer is not None else outputs.model_copy(update={"perplexity": None})
 
 
 def _tokens(source: Checkpoint, tokenizer: Tokenizer | None, text: Text) -> tuple[Tensor, str]:
@@ -84,36 +92,35 @@ def _tokens(source: Checkpoint, tokenizer: Tokenizer | None, text: Text) -> tupl
     return torch.tensor([[tokenizer.bos_id, *row] for row in whole]), text.origin
 
 
-def summary(results: dict[str, Any]) -> list[str]:
+def summary(results: ExportResults) -> list[str]:
     """The figures of a proof in sentences."""
-    weights, outputs, tokenizer = results["weights"], results["outputs"], results["tokenizer"]
-    said = [f"{weights['identical']} of {weights['tensors']} tensors read back bit for bit the same"]
-    said += [f"{count} exactly the model's rounded to {dtype}" for dtype, count in weights["converted"].items()]
-    said += [
-        f"{group['tensors']} quantized to {kind}, {group['relative_rms_error']:.2%} off (root mean square)"
-        for kind, group in weights["quantized"].items()
+    weights, outputs, tokenizer = results.weights, results.outputs, results.tokenizer
+    facts = [f"{weights.identical} of {weights.tensors} tensors read back bit for bit the same"]
+    facts += [f"{count} exactly the model's rounded to {dtype}" for dtype, count in weights.converted.items()]
+    facts += [
+        f"{group.tensors} quantized to {kind}, {group.relative_rms_error:.2%} off (root mean square)"
+        for kind, group in weights.quantized.items()
     ]
-    lines = ["weights: " + ", ".join(said)]
+    lines = ["weights: " + ", ".join(facts)]
     if tokenizer is not None:
-        lines.append(f"tokens: the same ids for {tokenizer['strings']} strings in {', '.join(tokenizer['forms'])}")
+        lines.append(f"tokens: the same ids for {tokenizer.strings} strings in {', '.join(tokenizer.forms)}")
     if outputs is not None:
         line = (
-            f"outputs: logits differ by {outputs['max_abs_difference']:.1e} at most, mean KL {outputs['mean_kl']:.1e}, "
-            f"same next token at {outputs['same_most_likely']:.1%} of {outputs['tokens']} positions"
+            f"outputs: logits differ by {outputs.max_abs_difference:.1e} at most, mean KL {outputs.mean_kl:.1e}, "
+            f"same next token at {outputs.same_most_likely:.1%} of {outputs.tokens} positions"
         )
-        if perplexity := outputs["perplexity"]:
-            line += f"; perplexity {perplexity['source']:.3f} -> {perplexity['written']:.3f} ({outputs['text']})"
+        if perplexity := outputs.perplexity:
+            line += f"; perplexity {perplexity.source:.3f} -> {perplexity.written:.3f} ({outputs.text})"
         lines.append(line)
-    if results["oracle"] is None:
-        lines.append(f"no oracle: {results['oracle_missing']}")
+    if results.oracle is None:
+        lines.append(f"no oracle: {results.oracle_missing}")
     else:
-        rounds = "" if results["logits_tolerance"] else ", because it rounds what it computes with"
+        rounds = "" if results.logits_tolerance else ", because it rounds what it computes with"
         lines.append(
-            f"{results['oracle']}: logits within {results['logits_max_abs_difference']:.1e} of ours over "
-            f"{results['logits_tokens']} tokens{rounds}"
+            f"{results.oracle}: logits within {results.logits_max_abs_difference:.1e} of ours over "
+            f"{results.logits_tokens} tokens{rounds}"
         )
-    notes = results.get("notes", [])
-    lines += [f"note: {note}" for note in notes[:_NOTES]]
-    if len(notes) > _NOTES:
-        lines.append(f"note: {len(notes) - _NOTES} more are in equivalence.json")
+    lines += [f"note: {note}" for note in results.notes[:_NOTES]]
+    if len(results.notes) > _NOTES:
+        lines.append(f"note: {len(results.notes) - _NOTES} more are in equivalence.json")
     return lines

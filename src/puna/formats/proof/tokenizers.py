@@ -1,17 +1,16 @@
 """Whether every form of the tokenizer that an export holds is the same tokenizer."""
 
 from pathlib import Path
-from typing import Any
 
 from puna.core.errors import ExportError
+from puna.core.schema.export import ExportTokenizer
 from puna.formats.checkpoint import Checkpoint
-from puna.formats.llama2c.tokenizer import read_tokenizer_bin
 from puna.tokenizer.agreement import Form, check_agreement, first_disagreement, huggingface_form, tokenizer_form
 from puna.tokenizer.load import load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
 
-def prove_tokenizers(tokenizer: Tokenizer, written: Checkpoint, directory: Path) -> dict[str, Any]:
+def prove_tokenizers(tokenizer: Tokenizer, written: Checkpoint, directory: Path) -> ExportTokenizer:
     """Compare all forms with the model's tokenizer, string by string.
 
     Args:
@@ -19,17 +18,13 @@ def prove_tokenizers(tokenizer: Tokenizer, written: Checkpoint, directory: Path)
         written: The export, opened by the reader of its format.
         directory: The export's directory.
 
-    Returns:
-        `forms`, the names of the forms, and `strings`, the number of strings that were compared.
-
     Raises:
         ExportError: A form differs, or there is none.
     """
     forms: dict[str, Form] = {}
-    if (model := directory / "tokenizer.model").is_file():
-        forms[model.name] = tokenizer_form(load_tokenizer(model))
-    if (binary := directory / "tokenizer.bin").is_file():
-        forms[binary.name] = tokenizer_form(read_tokenizer_bin(binary))
+    for name in ("tokenizer.model", "tokenizer.bin"):
+        if (file := directory / name).is_file():
+            forms[name] = tokenizer_form(load_tokenizer(file))
     if (json := directory / "tokenizer.json").is_file():
         forms[json.name] = huggingface_form(json.read_bytes(), json.name)
     inside = written.tokenizer()
@@ -40,4 +35,4 @@ def prove_tokenizers(tokenizer: Tokenizer, written: Checkpoint, directory: Path)
     agreement = check_agreement(tokenizer, forms)
     if difference := first_disagreement(agreement):
         raise ExportError(f"the {written.format} files: {difference}")
-    return {"forms": agreement["forms"], "strings": agreement["strings"]}
+    return ExportTokenizer(forms=agreement["forms"], strings=agreement["strings"])

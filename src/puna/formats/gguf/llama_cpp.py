@@ -13,10 +13,11 @@ from torch import Tensor
 
 from puna.core.errors import ExportError
 from puna.core.records import available_memory, cores
+from puna.core.schema.export import OracleResults
 from puna.core.units import format_bytes
 from puna.formats.checkpoint import Checkpoint
-from puna.formats.proof.streamed import last_states, logits_by_row
-from puna.formats.proof.transformers import LOGITS_TOLERANCE, absent
+from puna.formats.oracle import LOGITS_TOLERANCE, not_asked
+from puna.formats.streamed import last_states, logits_by_row
 from puna.tokenizer.agreement import battery_for
 from puna.tokenizer.sentencepiece import SPACE
 from puna.tokenizer.tokenizer import Tokenizer
@@ -28,27 +29,24 @@ _SKIPPED = ("\0", SPACE)
 _FORCED_BIAS = 1000.0
 
 
-def ask_llama_cpp(written: Checkpoint, file: Path, tokenizer: Tokenizer | None) -> dict[str, Any]:
+def ask_llama_cpp(written: Checkpoint, file: Path, tokenizer: Tokenizer | None) -> OracleResults:
     """Let llama.cpp run the file; compare its log probabilities with those of our decoder, and its token ids.
 
     Attention and its cache are in float32. Of matrices in F32 the two must agree; with others llama.cpp rounds the
     stream, too, and the difference is only reported.
 
-    Returns:
-        As `puna.formats.proof.transformers.ask_transformers`; `logits_tolerance` is None where nothing must agree.
-
     Raises:
         ExportError: It does not load, or a log probability or a token differs that should not.
     """
     if find_spec("xllamacpp") is None:
-        return absent(
+        return not_asked(
             "xllamacpp, which holds llama.cpp, is not installed, so no other implementation has run this file"
         )
     if tokenizer is None:
-        return absent("llama.cpp runs no file without a tokenizer")
+        return not_asked("llama.cpp runs no file without a tokenizer")
     needed = file.stat().st_size + (1 << 30)
     if (memory := available_memory()) is not None and memory < needed:
-        return absent(f"llama.cpp would need {format_bytes(needed)} of memory and {format_bytes(memory)} are free")
+        return not_asked(f"llama.cpp would need {format_bytes(needed)} of memory and {format_bytes(memory)} are free")
     config = written.config
     count = min(_TOKENS, config.context)
     tokens_T = torch.randint(3, config.vocab_size, (count,), generator=torch.Generator().manual_seed(0))
@@ -67,12 +65,12 @@ def ask_llama_cpp(written: Checkpoint, file: Path, tokenizer: Tokenizer | None) 
         raise ExportError(
             f"{file.name}: log probabilities differ by {difference:.2e} from llama.cpp's, {LOGITS_TOLERANCE} is allowed"
         )
-    return {
-        "oracle": f"llama.cpp (xllamacpp {version('xllamacpp')})",
-        "logits_max_abs_difference": difference,
-        "logits_tolerance": LOGITS_TOLERANCE if exact else None,
-        "logits_tokens": count - 1,
-    }
+    return OracleResults(
+        oracle=f"llama.cpp (xllamacpp {version('xllamacpp')})",
+        logits_max_abs_difference=difference,
+        logits_tolerance=LOGITS_TOLERANCE if exact else None,
+        logits_tokens=count - 1,
+    )
 
 
 def _serve(file: Path, context: int) -> Any:

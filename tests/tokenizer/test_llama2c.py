@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from puna.core.errors import ExportError, TokenizerError
-from puna.formats.llama2c.tokenizer import read_tokenizer_bin, write_tokenizer_bin
 from puna.tokenizer.agreement import battery
+from puna.tokenizer.llama2c import read_tokenizer_bin, write_tokenizer_bin
 from puna.tokenizer.sentencepiece import SentencePieceTokenizer
 from puna.tokenizer.sentencepiece_model import CONTROL, UNUSED, USER_DEFINED, Piece, read_pieces, write_model
 from puna.tokenizer.tokenizer import Tokenizer
@@ -55,15 +55,19 @@ def test_the_entries_are_the_pieces_and_scores_with_spaces_as_spaces(tokenizer: 
     found = entries(file.read_bytes())
     assert len(found) == tokenizer.vocab_size
     assert [piece for _, piece in found[:4]] == [b"<unk>", b"\n<s>\n", b"\n</s>\n", b"<0x00>"]
-    assert [piece for _, piece in found[259:]] == [tokenizer.bytes_of(token) for token in range(259, 512)]
-    assert [score for score, _ in found] == [tokenizer.score(token) for token in range(512)]
+    assert [piece for _, piece in found[259:]] == [
+        tokenizer.bytes_of(token) for token in range(259, tokenizer.vocab_size)
+    ]
+    assert [score for score, _ in found] == [tokenizer.score(token) for token in range(tokenizer.vocab_size)]
     assert struct.unpack("<I", file.read_bytes()[:4]) == (max(len(piece) for _, piece in found),)
 
 
 def test_what_is_read_has_the_same_pieces_scores_kinds_and_tokens(tokenizer: Any, file: Path) -> None:
     read: Any = read_tokenizer_bin(file)
     for about in ("piece", "score", "is_byte", "is_control", "bytes_of"):
-        ours, theirs = ([getattr(of, about)(token) for token in range(512)] for of in (tokenizer, read))
+        ours, theirs = (
+            [getattr(of, about)(token) for token in range(tokenizer.vocab_size)] for of in (tokenizer, read)
+        )
         assert ours == theirs, about
     assert (read.bos_id, read.eos_id, read.unk_id, read.space_prefix) == (1, 2, 0, True)
     strings = [*battery(), "<s>", "</s>", "a</s>b", "<unk>", "\n<s>\n", "\u2581"]
@@ -170,9 +174,10 @@ def test_a_piece_that_is_not_in_its_place_is_named(file: Path, token: int, piece
         read_tokenizer_bin(file)
 
 
-def test_a_file_that_ends_early_says_where(file: Path) -> None:
+def test_a_file_that_ends_early_says_where(tokenizer: Any, file: Path) -> None:
     content = file.read_bytes()
-    for length, sentence in ((len(content) - 1, "within the piece of token 511"), (9, "within the entry of token 0")):
+    last = f"within the piece of token {tokenizer.vocab_size - 1}$"
+    for length, sentence in ((len(content) - 1, last), (9, "within the entry of token 0$")):
         file.write_bytes(content[:length])
         with pytest.raises(TokenizerError, match=sentence):
             read_tokenizer_bin(file)

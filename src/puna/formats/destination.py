@@ -6,8 +6,8 @@ from pathlib import Path
 from puna.core.errors import StorageError
 
 
-def check_place(out: Path, source: Path, mark: str, *, force: bool) -> None:
-    """Refuse a place that is taken, before anything is read.
+def check_destination(out: Path, source: Path, mark: str, *, force: bool) -> None:
+    """Refuse a directory that is taken, before anything is read.
 
     Args:
         out: The directory to make.

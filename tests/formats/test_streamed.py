@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from puna.formats.proof.streamed import last_states, logits_by_row
+from puna.formats.streamed import last_states, logits_by_row
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import torch
 
 from puna.core.errors import ExportError
 from puna.formats.checkpoint import Checkpoint, Hints
+from puna.formats.gguf import llama_cpp as module
+from puna.formats.gguf.llama_cpp import ask_llama_cpp
 from puna.formats.gguf.write import write_gguf
-from puna.formats.proof import llama_cpp as module
-from puna.formats.proof.llama_cpp import ask_llama_cpp
-from puna.formats.registry import named
+from puna.formats.registry import format_named
 from puna.tokenizer.tokenizer import Tokenizer
 
 pytest.importorskip("xllamacpp")
@@ -25,7 +25,7 @@ def gguf(source: Callable[..., Any], tokenizer: Tokenizer, tmp_path: Path) -> Ca
 
     def make(kind: str = "F32", **shape: Any) -> tuple[Checkpoint, Path]:
         write_gguf(source(**shape), tokenizer, tmp_path, file_type=kind)
-        return named("gguf").open(tmp_path, Hints()), tmp_path / f"model-{kind}.gguf"
+        return format_named("gguf").open(tmp_path, Hints()), tmp_path / f"model-{kind}.gguf"
 
     return make
 
@@ -34,10 +34,10 @@ def test_it_agrees_with_our_decoder_and_says_nothing(
     gguf: Callable[..., tuple[Checkpoint, Path]], tokenizer: Tokenizer, capfd: pytest.CaptureFixture[str]
 ) -> None:
     found = ask_llama_cpp(*gguf(), tokenizer)
-    assert found["oracle"].startswith("llama.cpp (xllamacpp ")
-    assert 0 < found["logits_max_abs_difference"] <= 5e-5
-    assert found["logits_tolerance"] == 1e-4
-    assert found["logits_tokens"] == 16
+    assert found.oracle.startswith("llama.cpp (xllamacpp ")
+    assert 0 < found.logits_max_abs_difference <= 5e-5
+    assert found.logits_tolerance == 1e-4
+    assert found.logits_tokens == 16
     assert capfd.readouterr() == ("", "")
 
 
@@ -45,8 +45,8 @@ def test_of_quantized_weights_the_difference_is_only_reported(
     gguf: Callable[..., tuple[Checkpoint, Path]], tokenizer: Tokenizer
 ) -> None:
     found = ask_llama_cpp(*gguf("Q8_0", dim=64, n_heads=2), tokenizer)
-    assert 1e-4 < found["logits_max_abs_difference"] < 1
-    assert found["logits_tolerance"] is None
+    assert 1e-4 < found.logits_max_abs_difference < 1
+    assert found.logits_tolerance is None
 
 
 def test_another_model_is_found(gguf: Callable[..., tuple[Checkpoint, Path]], tokenizer: Tokenizer) -> None:
@@ -84,8 +84,8 @@ def test_absence_and_want_of_memory_are_said_in_words(
     gguf: Callable[..., tuple[Checkpoint, Path]], tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = gguf()
-    assert "without a tokenizer" in ask_llama_cpp(*made, None)["oracle_missing"]
+    assert "without a tokenizer" in ask_llama_cpp(*made, None).oracle_missing
     monkeypatch.setattr(module, "available_memory", lambda: 1000)
-    assert "of memory" in ask_llama_cpp(*made, tokenizer)["oracle_missing"]
+    assert "of memory" in ask_llama_cpp(*made, tokenizer).oracle_missing
     monkeypatch.setattr(module, "find_spec", lambda name: None)
-    assert "is not installed" in ask_llama_cpp(*made, tokenizer)["oracle_missing"]
+    assert "is not installed" in ask_llama_cpp(*made, tokenizer).oracle_missing

@@ -9,10 +9,10 @@ import pytest
 
 from puna.core.errors import ExportError
 from puna.formats.checkpoint import Checkpoint, Hints
+from puna.formats.hf import transformers as module
+from puna.formats.hf.transformers import ask_transformers
 from puna.formats.hf.write import write_hf
-from puna.formats.proof import transformers as module
-from puna.formats.proof.transformers import ask_transformers
-from puna.formats.registry import named
+from puna.formats.registry import format_named
 from puna.tokenizer.tokenizer import Tokenizer
 
 transformers = pytest.importorskip("transformers")
@@ -22,14 +22,14 @@ transformers = pytest.importorskip("transformers")
 def hf(source: Callable[..., Any], tokenizer: Tokenizer, tmp_path: Path) -> tuple[Path, Checkpoint]:
     """A Hugging Face directory, opened."""
     write_hf(source(), tokenizer, tmp_path)
-    return tmp_path, named("hf").open(tmp_path, Hints())
+    return tmp_path, format_named("hf").open(tmp_path, Hints())
 
 
 def test_its_logits_are_ours(hf: tuple[Path, Checkpoint], tokenizer: Tokenizer) -> None:
     found = ask_transformers(hf[1], hf[0], tokenizer)
-    assert found["oracle"] == f"transformers {transformers.__version__}"
-    assert 0 <= found["logits_max_abs_difference"] <= 1e-5
-    assert found["logits_tokens"] == 256
+    assert found.oracle == f"transformers {transformers.__version__}"
+    assert 0 <= found.logits_max_abs_difference <= 1e-5
+    assert found.logits_tokens == 256
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,8 @@ def test_absence_and_want_of_memory_are_said_in_words(
 ) -> None:
     monkeypatch.setattr(module, "available_memory", lambda: 1000)
     found = ask_transformers(hf[1], hf[0], tokenizer)
-    assert found["oracle"] is None
-    assert "of memory" in found["oracle_missing"]
+    assert found.oracle is None
+    assert "of memory" in found.oracle_missing
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     found = ask_transformers(hf[1], hf[0], tokenizer)
-    assert found["oracle_missing"].startswith("transformers is not installed")
+    assert found.oracle_missing.startswith("transformers is not installed")

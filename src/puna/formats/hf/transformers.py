@@ -10,34 +10,29 @@ import torch
 
 from puna.core.errors import ExportError
 from puna.core.records import available_memory
+from puna.core.schema.export import OracleResults
 from puna.core.units import format_bytes
 from puna.formats.checkpoint import Checkpoint
-from puna.formats.proof.streamed import last_states, logits_by_row
+from puna.formats.oracle import LOGITS_TOLERANCE, not_asked
+from puna.formats.streamed import last_states, logits_by_row
 from puna.plan.count import parameters
 from puna.tokenizer.agreement import battery_for
 from puna.tokenizer.tokenizer import Tokenizer
 
-LOGITS_TOLERANCE = 1e-4
-"""Largest difference of a logit in float32 that counts as equal: sums are taken in another order."""
-
 _SEQUENCES, _LENGTH = 4, 64
 
 
-def ask_transformers(source: Checkpoint, out: Path, tokenizer: Tokenizer | None) -> dict[str, Any]:
+def ask_transformers(source: Checkpoint, out: Path, tokenizer: Tokenizer | None) -> OracleResults:
     """Load the directory as a user would; compare its logits with ours in float32, and its token ids.
-
-    Returns:
-        `oracle`, its name and version, or None with the reason as `oracle_missing`; `logits_max_abs_difference`,
-        `logits_tolerance` and `logits_tokens`.
 
     Raises:
         ExportError: It does not load, or a logit or a token differs.
     """
     if find_spec("transformers") is None:
-        return absent("transformers is not installed, so no other implementation has run this model")
+        return not_asked("transformers is not installed, so no other implementation has run this model")
     needed = 5 * parameters(source.config).total
     if (memory := available_memory()) is not None and memory < needed:
-        return absent(
+        return not_asked(
             f"transformers would need {format_bytes(needed)} of memory and {format_bytes(memory)} are free, so no "
             "other implementation has run this model"
         )
@@ -71,17 +66,12 @@ def ask_transformers(source: Checkpoint, out: Path, tokenizer: Tokenizer | None)
         raise ExportError(
             f"the hf files: logits differ by {difference:.2e} from transformers', {LOGITS_TOLERANCE} is allowed"
         )
-    return {
-        "oracle": f"transformers {transformers.__version__}",
-        "logits_max_abs_difference": difference,
-        "logits_tolerance": LOGITS_TOLERANCE,
-        "logits_tokens": tokens_BT.numel(),
-    }
-
-
-def absent(reason: str) -> dict[str, Any]:
-    """No answer, and why."""
-    return {"oracle": None, "oracle_missing": reason, "logits_max_abs_difference": None}
+    return OracleResults(
+        oracle=f"transformers {transformers.__version__}",
+        logits_max_abs_difference=difference,
+        logits_tolerance=LOGITS_TOLERANCE,
+        logits_tokens=tokens_BT.numel(),
+    )
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from puna.core.errors import StorageError
-from puna.formats.place import check_place
+from puna.formats.destination import check_destination
 
 
 @pytest.fixture
@@ -16,21 +16,21 @@ def source(tmp_path: Path) -> Path:
 
 
 def test_free_and_replaceable_places_are_taken(source: Path, tmp_path: Path) -> None:
-    check_place(tmp_path / "new", source, "mark", force=False)
-    check_place(source / "inside", source, "mark", force=True)
+    check_destination(tmp_path / "new", source, "mark", force=False)
+    check_destination(source / "inside", source, "mark", force=True)
     out = tmp_path / "out"
     out.mkdir()
-    check_place(out, source, "mark", force=True)
+    check_destination(out, source, "mark", force=True)
     (out / "weights").touch()
     (out / "mark").touch()
-    check_place(out, source, "mark", force=True)
+    check_destination(out, source, "mark", force=True)
 
 
 def test_existing_places_stay_without_force(source: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("nowhere")
     for out in (source, tmp_path / "link"):
         with pytest.raises(StorageError, match="exists already"):
-            check_place(out, source, "mark", force=False)
+            check_destination(out, source, "mark", force=False)
 
 
 def test_force_never_deletes_the_source(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,7 +38,7 @@ def test_force_never_deletes_the_source(source: Path, tmp_path: Path, monkeypatc
     for out in (source, source.parent, tmp_path, Path("."), Path("..")):
         (out / "mark").touch()
         with pytest.raises(StorageError, match="which --force would delete"):
-            check_place(out, source, "mark", force=True)
+            check_destination(out, source, "mark", force=True)
 
 
 def test_force_deletes_no_directory_and_no_file_of_another_kind(source: Path, tmp_path: Path) -> None:
@@ -48,4 +48,4 @@ def test_force_deletes_no_directory_and_no_file_of_another_kind(source: Path, tm
     file.touch()
     for out in (home, file):
         with pytest.raises(StorageError, match="holds no mark"):
-            check_place(out, source, "mark", force=True)
+            check_destination(out, source, "mark", force=True)

@@ -1,16 +1,14 @@
-"""Puna's own model directory, read and written one tensor at a time."""
+"""Puna's own model directory, read one tensor at a time."""
 
 import contextlib
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
-from puna.core.records import Record
 from puna.formats.checkpoint import Checkpoint, Hints, Stored, check_dtype, check_shape
 from puna.formats.containers.safetensors import ShardedSafetensors
 from puna.formats.table import weights
-from puna.model.files import CONFIG, read_config, write_model
+from puna.model.files import CONFIG, read_config
 from puna.tokenizer.chat_template import read_chat_template
 from puna.tokenizer.load import find_tokenizer, load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
@@ -38,7 +36,7 @@ class NativeCheckpoint(Checkpoint):
                 check_dtype(self._file.file(name), name, self._file.dtype(name))
         stored = {name: Stored(self._file.dtype(name), self._file.nbytes(name)) for name in self._file.names}
         extra = [name for name in stored if name not in shapes]
-        super().__init__(path, config, {name: stored[name] for name in stored if name in shapes}, extra)
+        super().__init__(path, config, {name: stored[name] for name in stored if name in shapes}, extra=extra)
         self.chat_template = read_chat_template(path)
 
     def tensor(self, name: str) -> Tensor:
@@ -59,27 +57,3 @@ def open_native(path: Path, hints: Hints) -> NativeCheckpoint:
     """
     hints.refuse_other_values(path, read_config(path))
     return NativeCheckpoint(path)
-
-
-def write_native(
-    source: Checkpoint, tokenizer: Tokenizer | None, directory: Path, *, inputs: dict[str, str], results: dict[str, Any]
-) -> None:
-    """Write a model directory that every command of Puna reads.
-
-    Args:
-        source: The weights.
-        tokenizer: Its tokenizer; without one the model can be exported and measured, but not asked.
-        directory: An empty directory.
-        inputs: SHA-256 of the files it was made from, for its record.
-        results: What was found about them, for its record.
-
-    Raises:
-        FormatError: The source is damaged.
-        OSError: The disk is full.
-    """
-    record = Record("import", config=source.config.model_dump(exclude_none=True), inputs=inputs, results=results)
-    likes = {name: source.like(name) for name in source.weights}
-    write_model(
-        directory, source.config, likes, source.tensor, tokenizer=tokenizer, chat_template=source.chat_template,
-        record=record,
-    )  # fmt: skip

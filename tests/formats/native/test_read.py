@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from puna.core.errors import CheckpointError, FormatError
 from puna.core.records import read_record
 from puna.formats.checkpoint import Hints
-from puna.formats.native import is_native, open_native, write_native
+from puna.formats.native.read import is_native, open_native
+from puna.formats.native.write import write_native
 from puna.model.files import check_files, load_model, read_config
 from puna.tokenizer.tokenizer import Tokenizer
 

@@ -1,0 +1,1 @@
+"""Puna's own model directory, as one of the formats."""
