@@ -127,7 +127,7 @@ def test_what_cannot_be_traced_is_said_in_a_sentence(run: RunDir, tiny: Recipe, 
 
     data = ("--data-dir", tiny_data.root)
     assert_sentence(trace(run.root, *data, step="25"), "--step 25: the run in .* has 24 steps")
-    assert_sentence(trace(tmp_path, *data), "is no run of Puna")
+    assert_sentence(trace(tmp_path, *data), "is not a run of Puna")
     assert_sentence(trace(run.root, "--data-dir", tmp_path), "holds no token shards")
     _checkpoint(run, 5)
     (directory_of(run, 5) / "state.json").write_text("[]")

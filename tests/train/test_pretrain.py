@@ -124,7 +124,7 @@ def test_steps_equal_a_plain_loop(tiny: Recipe, tiny_data: DataDir, tiny_run: Ru
 
 
 def test_killed_and_resumed_equals_never_killed(tiny: Recipe, tiny_toml: Path, tiny_data: DataDir, tmp_path: Path):
-    """kill -9 twice, at steps that are no checkpoint's; the weights and every logged loss are the same bits."""
+    """kill -9 twice, at steps without a checkpoint; the weights and every logged loss are the same bits."""
     whole, killed = RunDir(tmp_path / "whole"), RunDir(tmp_path / "killed")
     process = _start(tiny_toml, tiny_data, whole)
     assert process.wait(timeout=120) == 0

@@ -115,7 +115,7 @@ def _recipe(run: RunDir) -> "Recipe":
     from puna.config.load import load_recipe
 
     if not run.config.is_file():
-        raise CheckpointError(f"{run.root}: is no run of Puna (there is no config.toml)")
+        raise CheckpointError(f"{run.root}: is not a run of Puna (there is no config.toml)")
     return load_recipe(str(run.config)).recipe
 
 

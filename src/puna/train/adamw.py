@@ -1,7 +1,7 @@
 """AdamW with decoupled weight decay (Loshchilov and Hutter 2019): PyTorch's fused step on this device's own tensors.
 
 `torch.optim.AdamW` would send a sharded parameter through the machinery of distributed tensors for every operator, and
-cannot be told there what to divide the gradient by, which here is part of the same pass over memory.
+has no place for the divisor that clips the gradient; here the division is part of the same pass over memory.
 """
 
 import torch
@@ -50,7 +50,7 @@ class AdamW(torch.optim.Optimizer):
 
 
 def zero_state(parameter: Tensor) -> dict[str, Tensor]:
-    """What AdamW remembers of a parameter before its first step; steps are counted where they are computed."""
+    """What AdamW keeps for a parameter, before its first step; the count of steps is on the parameter's device."""
     return {
         "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
         "exp_avg": torch.zeros_like(parameter),

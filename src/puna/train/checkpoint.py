@@ -31,7 +31,53 @@ from puna.train.optimizer import ensure_state, named_state
 from puna.train.shard_plan import OwnFiles, OwnPlan
 
 _FILE_BYTES = 1 << 30
-"""After which a process begins its next file."""
+"""Bytes of a file after which a process begins the next one."""
+_NAME = re.compile(r"step-(\d{8})")
+
+
+@dataclass
+class TrainState:
+    """What a run knows besides its tensors."""
+
+    step: int = 0
+    """Optimizer steps done, including those whose batch was left out."""
+    train_seconds: float = 0.0
+    """Time in optimizer steps, over all sessions."""
+    wall_seconds: float = 0.0
+    """Time since the start of each session, over all sessions."""
+    sessions: int = 0
+    """How often the run was started or resumed."""
+    peak_memory_bytes: int = 0
+    """The most memory that a process has held, over all sessions."""
+    data_fingerprint: str = ""
+    """Fingerprint of the data, made by the loader: shards, shares, stages, context and seed."""
+    shifts: list[tuple[int, int]] = field(default_factory=list)
+    """Rollbacks, as pairs: a step, and how many more batches of the data's order are passed over from there on."""
+    skipped: int = 0
+    """Steps whose batch was left out."""
+    history: list[list[float]] = field(default_factory=list)
+    """The window of `puna.train.stability`."""
+    consecutive: int = 0
+    """Batches left out one after another."""
+    made_by: dict[str, str] = field(default_factory=dict)
+    """What decides the last bits of a step: layout, version of torch, threads, kind of device."""
+    recipe: dict[str, Any] = field(default_factory=dict)
+    """The resolved recipe."""
+
+    def batch_number(self, step: int) -> int:
+        """Which batch of the data's order the step after `step` steps learns from."""
+        return step + sum(batches for since, batches in self.shifts if since <= step)
+
+
+def directory_of(run: RunDir, step: int) -> Path:
+    """The directory of the checkpoint of a step."""
+    return run.checkpoints / f"step-{step:08d}"
+
+
+def list_checkpoints(run: RunDir) -> list[tuple[int, Path]]:
+    """Steps and directories of the run's complete checkpoints, oldest first."""
+    found = [(int(match[1]), path) for path in run.checkpoints.glob("step-*") if (match := _NAME.fullmatch(path.name))]
+    return sorted(found)
 
 
 def write_shards(directory: Path, state: dict[str, Tensor], world: World) -> dict[str, str]:
@@ -54,7 +100,8 @@ def read_state(path: Path, world: World | None = None) -> TrainState:
         world: Processes that share the checking; None where this one does it all.
 
     Raises:
-        CheckpointError: A file is missing, damaged or too many, or the format is another; names the older checkpoint.
+        CheckpointError: A file is missing, damaged or does not belong there, or the format is another; names the older
+        checkpoint.
     """
     state, hashes = read_header(path)
     rank, size = (world.rank, world.size) if world else (0, 1)
@@ -77,7 +124,7 @@ def load_tensors(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer,
     """Read a checked checkpoint's tensors into the model and the optimizer, in place, in whatever layout they are.
 
     Raises:
-        CheckpointError: They are not this model's.
+        CheckpointError: The tensors are not those of this model.
     """
     ensure_state(model, optimizer)
     _load(path, tensors(model, optimizer), world)
@@ -109,7 +156,7 @@ def tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Ten
 
 
 def _agree(problem: str, world: World | None, hint: str = "") -> None:
-    """Go on where no process has a problem.
+    """Return if no process has a problem.
 
     Raises:
         CheckpointError: The first one's sentence, on the main process; the others leave with the same exit code.
@@ -122,7 +169,7 @@ def _agree(problem: str, world: World | None, hint: str = "") -> None:
 
 
 def _files(state: dict[str, Tensor], processes: int) -> dict[str, int]:
-    """Which of a process's files each tensor goes into, from 1; the library holds two copies of a file in memory."""
+    """The number, from 1, of the file for each tensor; files are small because the library holds each one twice."""
     found, filled = {}, 0
     for name, tensor in state.items():
         found[name] = 1 + filled // (_FILE_BYTES * processes)
@@ -138,5 +185,5 @@ def _dcp(action: Any, state: dict[str, Tensor], **options: Any) -> None:
         try:
             action(state, no_dist=True, **options)
         except CheckpointException as error:
-            # The library wraps what went wrong in each process; the first of these is the cause.
+            # The library wraps the error of each process; the first one is the cause.
             raise next(cause for cause, _ in error.failures.values()) from error

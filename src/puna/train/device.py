@@ -32,13 +32,13 @@ class Device:
     peak_source: str
     """Where `peak_flops` comes from: `datasheet` or a measurement."""
     watts: float
-    """Power under load."""
+    """Power under load, in watts."""
     watts_source: str
     """Where `watts` comes from."""
 
     @property
     def on_gpu(self) -> bool:
-        """Whether it works on its own while this process goes on."""
+        """Whether it is a GPU, which works while this process goes on."""
         return self.torch_device.type == "cuda"
 
     def peak_memory_bytes(self) -> int:
@@ -59,7 +59,7 @@ class Device:
         return replace(self, peak_flops=max(self.peak_flops, matmul_rate()))
 
     def synchronize(self) -> None:
-        """Wait until the device has done what it was asked to."""
+        """Wait until the device has finished its work."""
         if self.on_gpu:
             torch.cuda.synchronize(self.torch_device)
 
@@ -95,7 +95,7 @@ def _gpu(precision: str, energy: EnergyConfig, torch_device: torch.device) -> De
 
 
 def matmul_rate(device: torch.device | None = None, dtype: torch.dtype = torch.float32) -> float:
-    """FLOP/s of a square matrix product of 2,048, the best of seven: what other programs take is not the machine's."""
+    """FLOP/s of a square matrix product of 2,048; the best of seven, because other programs slow down some of them."""
     device = device or torch.device("cpu")
     left = torch.randn(_MEASURED_SIZE, _MEASURED_SIZE, device=device, dtype=dtype)
     right = torch.randn(_MEASURED_SIZE, _MEASURED_SIZE, device=device, dtype=dtype)

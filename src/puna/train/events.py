@@ -1,7 +1,7 @@
-"""Event files that TensorBoard reads, written by whoever calls.
+"""Event files that TensorBoard reads, written in the thread that calls.
 
-TensorBoard's own writer hands the events to a thread, where a full disk ends in a traceback that nobody can catch; here
-the refusal reaches the caller.
+TensorBoard's own writer writes in a thread of its own, where the error of a full disk cannot be caught; here the caller
+gets it.
 """
 
 import itertools
@@ -25,11 +25,11 @@ _numbers = itertools.count()
 
 
 class EventFile:
-    """Appends to one new event file; each event is on its way to the disk before the next one begins.
+    """Appends to one new event file; each event is written before the next one begins.
 
     Args:
-        folder: Where TensorBoard will look; it is made if it is not there.
-        first_step: TensorBoard forgets what older files hold from this step on.
+        folder: Where TensorBoard will look; made if it does not exist.
+        first_step: TensorBoard drops what older files hold from this step on.
 
     Raises:
         StorageError: The disk is full or the folder not writable.
@@ -58,7 +58,7 @@ class EventFile:
         self._add(Event(step=step, summary=Summary(value=values)))
 
     def rewind(self, first_step: int) -> None:
-        """Have TensorBoard forget what was written from this step on."""
+        """Make TensorBoard drop what was written from this step on."""
         self._add(Event(step=first_step, session_log=SessionLog(status=SessionLog.START)))
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ _SMALLEST = 1e-6
 def gradient_norm(model: nn.Module) -> Tensor:
     """The norm of the whole gradient, a float32 scalar on the device that is equal on all devices.
 
-    Gradients that are laid out otherwise than their parameters are laid out as these on the way.
+    A gradient in another layout than its parameter's is brought into that layout on the way.
     """
     layouts: dict[tuple[DeviceMesh, tuple[int, ...]] | None, list[Tensor]] = {}
     for parameter in model.parameters():

@@ -1,7 +1,7 @@
-"""The speed and the memory of a recipe's steps on this machine, on tokens at random: no data is needed.
+"""Speed and memory of a recipe's steps on this machine, with random tokens instead of data.
 
 `python -m puna.train.measure CONFIG.toml STEPS` prints one JSON object; `puna tune` runs it once per setting, in a
-process of its own, because what one setting has taken, or died of, must not touch the next.
+process of its own, so that the memory or the crash of one setting does not affect the next.
 """
 
 import contextlib
@@ -33,8 +33,8 @@ WARM_UP = 2
 def measure(recipe: Recipe, steps: int) -> dict[str, Any] | None:
     """Tokens/s of all processes in the recipe's batches, and the peak memory of the process that takes most.
 
-    A pass and what follows the last one of a batch are timed apart, because a batch has many passes and one update:
-    so many optimizer steps of two passes after two to warm up. None on all processes but the main one.
+    Passes, and the update after the last pass of a batch, are timed apart: a batch has many passes and one update. Two
+    steps to warm up, then `steps` steps of two passes. None on all processes but the main one.
     """
     with joined() as world, gpu_kernels(shapes_repeat=True):
         session = synthetic_session(recipe, world)
@@ -77,7 +77,7 @@ def measure(recipe: Recipe, steps: int) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def _timed(device: Device, seconds: list[float]) -> Iterator[None]:
-    """Add how long the device takes for what is asked of it here."""
+    """Add the time that the device takes for the work of the block."""
     device.synchronize()
     started = time.perf_counter()
     yield

@@ -12,7 +12,7 @@ from puna.plan.changes import advice
 
 @contextlib.contextmanager
 def explain_out_of_memory(recipe: Recipe) -> Iterator[None]:
-    """Turn the device's or the host's refusal of memory into a sentence that says what to change.
+    """Turn an out-of-memory error of the device or the host into a sentence that says what to change.
 
     Raises:
         TrainError: In place of torch's error.

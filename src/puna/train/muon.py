@@ -20,12 +20,12 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from puna.train.gradient import local
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic; they bring small singular values up fastest and leave all of them between about 0.7 and 1.2."""
+"""Of the quintic; they raise small singular values fastest and leave all of them between about 0.7 and 1.2."""
 _ITERATIONS = 5
 _ADAMW_RMS = 0.2
 """The usual root mean square of an AdamW step, in learning rates (Liu et al. 2025, section 2.2)."""
 _AT_ONCE = 8
-"""Matrices that a device holds whole at one time, and so devices that can work side by side."""
+"""Matrices that a device holds whole at one time, and so the number of devices that can work in parallel."""
 
 
 class Muon(torch.optim.Optimizer):
@@ -61,7 +61,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def zero_state(parameter: Tensor) -> dict[str, Tensor]:
-    """What Muon remembers of a matrix before its first step."""
+    """What Muon keeps for a matrix, before its first step."""
     return {"momentum_buffer": torch.zeros_like(parameter)}
 
 

@@ -44,7 +44,7 @@ def build_optimizer(
     """The optimizer over the model's parameters; the schedule sets the learning rate at every step.
 
     AdamW runs in one fused pass over memory, clipping included. Embeddings and the output layer count as matrices for
-    the decay, but are no matter for Muon, which takes the matrices of the blocks only.
+    the decay, but are not updated by Muon, which takes the matrices of the blocks only.
 
     Args:
         model: Its parameters are in the layout and dtype that they will be trained in.
@@ -88,7 +88,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 
 def ensure_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Give every parameter that is trained its zero state, so that a checkpoint has somewhere to be read into."""
+    """Give every parameter that is trained its zero state, so that a checkpoint can be read into it."""
     groups = {parameter: group for group in optimizer.param_groups for parameter in group["params"]}
     for parameter in model.parameters():
         if parameter in groups and not optimizer.state[parameter]:
@@ -96,7 +96,7 @@ def ensure_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 
 
 def named_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Every tensor that the optimizer remembers as `optim.<parameter>.<key>`; they share memory with the optimizer."""
+    """Every tensor of the optimizer's state, as `optim.<parameter>.<key>`; they share memory with the optimizer."""
     return {
         f"optim.{name}.{key}": value
         for name, parameter in model.named_parameters()
@@ -105,10 +105,10 @@ def named_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str,
 
 
 def describe_groups(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
-    """One line for people per group of parameters: what moves them, how many there are, and which.
+    """One line for people per group of parameters: what updates them, how many there are, and which.
 
     `Muon: 14 tensors, 6.5B parameters, momentum 0.95, decay 0.1: layers.*.attention.wq.weight, ...`
-    Numbers are those of the whole model, also where this device has a part of it.
+    Numbers are those of the whole model, even if this device has only a part of it.
     """
     names = {parameter: re.sub(r"\.\d+\.", ".*.", name) for name, parameter in model.named_parameters()}
     lines = []

@@ -1,4 +1,4 @@
-"""Whether a run may start, go on or is finished, and from which checkpoint."""
+"""Whether a run may start, may go on or is finished, and the checkpoint that it goes on from."""
 
 import contextlib
 from pathlib import Path
@@ -19,16 +19,16 @@ from puna.model.files import resolve_model
 MAY_CHANGE = (
     "description", "train.log_every", "stability.", "validation.", "samples.", "checkpoint.", "energy.", "metrics.",
 )  # fmt: skip
-"""Keys that change neither the data nor a weight; and what is done about the next spike, which may be the way on."""
+"""Keys that change neither the data nor a weight; and `stability`: changing it may let a stopped run continue."""
 
 MAY_CHANGE_BITS = (
     "parallel.", "train.micro_batch_tokens", "train.loss_chunk_tokens", "train.compile", "train.recompute",
 )  # fmt: skip
-"""Keys that change how a step is computed but not what: the weights stay equal to rounding, not bit for bit."""
+"""Keys that change how a step is computed but not its result: the weights stay equal to rounding, not bit for bit."""
 
 
 def is_finished(recipe: Recipe, run: RunDir, data_fingerprint: str) -> bool:
-    """Whether the run has been trained to its end with this very recipe on these data, and its model is there.
+    """Whether the run has been trained to its end with this recipe on these data, and its model is there.
 
     Raises:
         CheckpointError: It is finished, but with a recipe or with data that made other weights.
@@ -59,11 +59,11 @@ def begin(run: RunDir, *, force: bool) -> None:
         )
     if existing and not (run.config.is_file() and (run.metrics.is_file() or run.record.is_file())):
         raise CheckpointError(
-            f"{run.root}: has {existing[0].name} but is no run of Puna, so --force leaves it alone",
+            f"{run.root}: has {existing[0].name} but is not a run of Puna, so --force leaves it alone",
             hint="choose another --run-dir",
         )
     with storage_errors(run.root):
-        # config.toml goes last: what is left of a deletion that was interrupted is still known as a run.
+        # config.toml goes last: the rest of an interrupted deletion is still recognised as a run.
         for path in (run.record, run.metrics, run.report):
             remove(path)
         for path in (run.tensorboard, run.checkpoints, run.model, run.exports):
@@ -72,12 +72,12 @@ def begin(run: RunDir, *, force: bool) -> None:
 
 
 def newest(recipe: Recipe, run: RunDir) -> Path | None:
-    """The newest checkpoint, or None where the run has none yet; what dead processes left half-written is deleted.
+    """The newest checkpoint, or None where the run has none yet; half-written files of dead processes are deleted.
 
     Raises:
         CheckpointError: There is none, and the run was started with another recipe.
     """
-    # The lock is ours: whatever has a temporary name here was left by a process that is dead, on whichever machine.
+    # The lock is ours: a file with a temporary name was left by a process that is dead, on this machine or another.
     for remains in run.checkpoints.glob(".tmp-*"):
         with contextlib.suppress(OSError):
             remove(remains)
@@ -85,7 +85,7 @@ def newest(recipe: Recipe, run: RunDir) -> Path | None:
     if checkpoints:
         return checkpoints[-1][1]
     if run.config.exists():
-        # A run without a checkpoint has nothing but its config.toml to say what it was.
+        # Without a checkpoint, only config.toml says what the run was.
         check_recipe(read_toml(run.config), recipe, run, str(run.config))
     return None
 
@@ -122,7 +122,7 @@ def check_recipe(saved: dict[str, Any], recipe: Recipe, run: RunDir, what: str) 
 
 
 def _with_newer_keys(saved: dict[str, Any]) -> dict[str, Any]:
-    """A saved recipe with the defaults of what recipes could not say when it was written."""
+    """A saved recipe, with defaults for the keys that did not exist when it was written."""
     defaults = {
         name: field.default.model_dump(exclude_none=True)
         for name, field in Recipe.model_fields.items()

@@ -1,7 +1,7 @@
-"""When and how checkpoints are written: beside the training, all or nothing, and which of them stay.
+"""When and how checkpoints are written, while training goes on and all or nothing, and which of them stay.
 
-A save copies the tensors into the host's memory and gives training back; a thread then writes them, flushes them,
-hashes them and, when every process has, the main process renames the directory. The next save waits for the last one.
+A save copies the tensors into the host's memory and lets training go on; a thread then writes, flushes and hashes them.
+When every process has done so, the main process renames the directory. The next save waits for the last one.
 
 From a GPU the copies are under way while training goes on: page-locked memory, made once, takes them on a stream of
 their own, and only the next optimizer step waits for them, on the device.
@@ -85,12 +85,12 @@ class Saver:
             raise error
 
     def before_update(self) -> None:
-        """Let the device finish the copies before what it is told next; nothing waits here."""
+        """Make the device finish the copies before its next work; this process does not wait."""
         self._staging.before_update()
 
     @property
     def failed(self) -> bool:
-        """Whether the last save has come to grief; `wait` says how."""
+        """Whether the last save has failed; `wait` raises its error."""
         return self._error is not None
 
     def _guarded(self, state: TrainState, named: dict[str, Tensor]) -> None:
@@ -108,7 +108,7 @@ class Saver:
             directory = self._world.told(None)
             if directory:
                 self._write_part(Path(directory), named)
-            # Nobody leaves before the directory has its name: launchers stop all when one has ended.
+            # No process leaves before the directory has its name: launchers stop all when one has ended.
             if not directory or not self._world.told(None):
                 raise StorageError(f"{final}: cannot be written by the main process")
             return
@@ -127,7 +127,7 @@ class Saver:
         self._prune()
 
     def _write_part(self, directory: Path, named: dict[str, Tensor]) -> dict[str, str]:
-        """Write this process's shards; on the main process the hashes of all shards come back."""
+        """Write this process's shards; returns the hashes of all shards on the main process."""
         hashes: dict[str, str] = {}
         problem: BaseException | None = None
         try:
@@ -144,7 +144,7 @@ class Saver:
         return {name: digest for part, _ in parts for name, digest in part.items()}
 
     def _prune(self) -> None:
-        """Delete what neither the newest `keep` nor the multiples of `keep_every` name."""
+        """Delete all checkpoints except the newest `keep` and those at multiples of `keep_every`."""
         every = self._config.keep_every
         for step, path in list_checkpoints(self.run)[: -self._config.keep]:
             if not every or step % every:

@@ -22,13 +22,13 @@ def learning_rate(step: int, optim: OptimConfig, total_steps: int) -> float:
     progress = _progress(step, optim, total_steps)
     share = 0.5 * (1 + math.cos(math.pi * progress)) if optim.schedule == "cosine" else 1 - progress
     if share == 1:
-        return optim.lr  # The sum below may miss it by a rounding.
+        return optim.lr  # The sum below may be off by rounding.
     floor = optim.lr * optim.final_lr_ratio
     return floor + (optim.lr - floor) * share
 
 
 def _progress(step: int, optim: OptimConfig, total_steps: int) -> float:
-    """How far the fall of the rate is at a step after the warm-up: 0 at the peak, 1 at the last step."""
+    """How far the rate has fallen at a step after the warm-up: 0 at the peak, 1 at the last step."""
     first, last = optim.warmup_steps, total_steps - 1
     if optim.schedule == "wsd":
         # The last step with the peak rate; a cooldown longer than what follows the warm-up takes all of that.

@@ -1,8 +1,8 @@
-"""Which process writes what of a checkpoint: a rule that each process applies to itself, so that nobody has to ask.
+"""Which process writes which part of a checkpoint: a rule that each process applies without asking the others.
 
-The library's own plan goes through the main process, which gathers everyone's list, removes what several have, and
-sends each its own list back: at 65B on 2,048 processes 5.9 million entries, a gigabyte each way and eight minutes of
-one thread (bench/cluster.py). But a process knows from its place in the mesh what it holds, and who else holds it.
+The library's own plan goes through the main process, which gathers all lists, removes duplicates, and sends each
+process its own list: at 65B on 2,048 processes 5.9 million entries, a gigabyte each way and eight minutes of one thread
+(bench/cluster.py). But a process knows from its place in the mesh what it holds, and who else holds it.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from torch.distributed.tensor import DTensor
 class OwnPlan(DefaultSavePlanner):
     """What process `rank` of `size` writes; all of them plan tensors of the same names in the same order.
 
-    Of processes that hold the same part of a tensor, the one writes it that has least to write so far.
+    A part that several processes hold is written by the one with the least to write so far.
     """
 
     def __init__(self, rank: int, size: int) -> None:
@@ -25,7 +25,7 @@ class OwnPlan(DefaultSavePlanner):
         self._rank, self._size = rank, size
 
     def create_local_plan(self) -> SavePlan:
-        """This process's part."""
+        """Plan the tensors that this process writes."""
         plan = super().create_local_plan()
         mine, loads = set(), {}
         for name, tensor in self.state_dict.items():
@@ -54,7 +54,7 @@ class OwnPlan(DefaultSavePlanner):
 
 
 def _is_empty(item: WriteItem) -> bool:
-    """Whether it is nothing: a tensor with fewer rows than there are processes leaves some of them without."""
+    """Whether the part has no elements: of a tensor with fewer rows than processes, some processes hold nothing."""
     data = item.tensor_data
     return data is not None and data.size.numel() > 0 and data.chunk.sizes.numel() == 0
 
@@ -67,6 +67,6 @@ class OwnFiles(HuggingFaceStorageWriter):
         self._rank = rank
 
     def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
-        """The only plan there is, with this process's number in the names of its files."""
+        """The plan of this process, with its number in the names of its files."""
         (plan,) = super().prepare_global_plan(plans)
         return [dataclasses.replace(plan, storage_data=plan.storage_data | {"shard_index": self._rank + 1})]

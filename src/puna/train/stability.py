@@ -1,7 +1,7 @@
 """Which steps of a run are fit to learn from: finite, and not far above those before them.
 
 OLMo 2 (section 3) leaves out a step whose loss or gradient norm lies six standard deviations above the mean of the last
-128 steps. Here a step that is left out does not enter the window, so a run of spikes does not become the custom.
+128 steps. Here a step that is left out does not enter the window, so repeated spikes cannot raise the threshold.
 """
 
 import math
@@ -19,7 +19,7 @@ class Verdict:
 
     kind: Literal["fine", "spike", "not_finite"]
     sentence: str = ""
-    """What is wrong, for people; empty where nothing is."""
+    """What is wrong, as a sentence; empty if nothing is."""
 
     @property
     def fine(self) -> bool:
@@ -35,8 +35,8 @@ class Monitor:
 
     Args:
         config: The recipe's section.
-        history: `history` of the monitor whose place this one takes; of a longer one the end counts.
-        consecutive: How many batches that one had left out since its last fine step.
+        history: `history` of the monitor that this one replaces; only the last steps that fit the window are used.
+        consecutive: How many batches the replaced monitor had left out since its last fine step.
     """
 
     def __init__(self, config: StabilityConfig, history: list[list[float]] | None = None, consecutive: int = 0) -> None:
@@ -91,8 +91,8 @@ class Monitor:
         return FINE
 
     def _limit(self, values: tuple[float, ...]) -> float:
-        """The largest value that is no spike after these."""
+        """The largest value that does not count as a spike after these."""
         mean = math.fsum(values) / len(values)
-        # hypot squares without running out of the range of numbers.
+        # hypot squares without overflow.
         deviation = math.hypot(*(value - mean for value in values)) / math.sqrt(len(values) - 1)
         return mean + self._config.deviations * deviation

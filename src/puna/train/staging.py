@@ -29,7 +29,7 @@ class Staging:
         self._pins = True
 
     def copied(self, named: dict[str, Tensor]) -> dict[str, Any]:
-        """Copies that say of themselves which part of which tensor they are; complete after `wait`.
+        """Copies that carry their tensor's name and offset; complete after `wait`.
 
         The tensors must not change before `before_update` has been called.
         """
@@ -51,7 +51,7 @@ class Staging:
         return copies
 
     def before_update(self) -> None:
-        """The device's next work waits for the copies; this process does not."""
+        """Make the device's next work wait for the copies; this process does not wait."""
         if self._copied is not None:
             torch.cuda.current_stream(self._device).wait_event(self._copied)
             self._copied = None

@@ -101,7 +101,7 @@ def _move(
     weight32 = weight.float() * decay - rate * first32 / (second32.sqrt() / correction + eps)
     bits, more = random_bits(len(weight), key_2)
     weight.copy_(round_stochastically(weight32, bits))
-    # The upper half is as good as the lower one.
+    # The upper half of the bits is as random as the lower one.
     first.copy_(round_stochastically(first32, bits >> _LOW_BITS))
     second.copy_(round_stochastically(second32, more))
 
@@ -112,7 +112,7 @@ def _kernel(compiled: bool) -> Callable[..., None]:
 
 
 def zero_state(parameter: Tensor) -> dict[str, Tensor]:
-    """What AdamW remembers of a parameter before its first step; the count stays on the CPU, where it is read."""
+    """What AdamW keeps for a parameter, before its first step; the count stays on the CPU, where it is read."""
     return {
         "step": torch.zeros((), dtype=torch.float32),
         "exp_avg": torch.zeros_like(parameter),
@@ -135,10 +135,10 @@ def _mixed(bits: Tensor) -> Tensor:
 
 
 def round_stochastically(values: Tensor, bits: Tensor) -> Tensor:
-    """Each float32 value as one of its two bfloat16 neighbours, the nearer one more often; the mean is the value.
+    """Each float32 value rounded to one of its two bfloat16 neighbours at random, so that the mean is the value.
 
-    Adding a random number to the bits that will be cut off carries into the others with just that probability. What
-    bfloat16 can represent stays; above its largest number the next one is infinity.
+    A random number is added to the bits that will be cut off, and carries into the others with just the right
+    probability. A value that bfloat16 can represent stays; a value above its largest number may become infinity.
 
     Args:
         values: In float32.
@@ -151,7 +151,7 @@ def round_stochastically(values: Tensor, bits: Tensor) -> Tensor:
 
 
 def _key(*numbers: int) -> tuple[int, int]:
-    """Two int32 that depend on the numbers alone."""
+    """Two int32 that are a function of the numbers alone."""
     digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
     first, second = np.frombuffer(digest, dtype="<i4").tolist()
     return first, second

@@ -17,12 +17,12 @@ from puna.core.units import format_bytes, format_count
 
 @dataclass(frozen=True)
 class Setting:
-    """One thing that was tried."""
+    """A micro-batch and policy of recomputation that were tried."""
 
     micro_batch_tokens: int
     recompute: str
     tokens_per_second: float | None
-    """None where it did not fit."""
+    """Tokens/s of all devices; None where it did not fit."""
     peak_memory_bytes: int
     mfu: float
     problem: str = ""

@@ -1,7 +1,7 @@
 """Loss and bits per byte of the held-out documents, per source.
 
 Bits per byte is the negative log2-likelihood of the text divided by its UTF-8 bytes; unlike the loss it compares
-across tokenizers. Text is read in windows of the model's context that do not overlap, so a token sees half a context
+across tokenizers. Text is read in windows of the model's context that do not overlap, so a token has half a context
 before it on average. The end of a document is predicted and counted; the beginning-of-sequence token is not.
 """
 
@@ -104,7 +104,7 @@ def validate(
         world: The processes, which share the work.
         max_tokens: Tokens per source at most, spread evenly; None for all.
         micro_batch_tokens: Tokens per forward pass.
-        space_prefix: Whether the tokenizer puts a space before a text; it is none of its bytes.
+        space_prefix: Whether the tokenizer puts a space before a text; the space is not counted as a byte of the text.
     """
     context = objective.model.config.context
     rows = max(1, micro_batch_tokens // context)
@@ -132,7 +132,7 @@ def validate(
 
 
 def _own(batches: Iterator[HeldoutBatch], index: int, readers: int) -> Iterator[HeldoutBatch]:
-    """Every `readers`-th batch from `index` on; all readers get equally many, the last ones perhaps one of no targets.
+    """Every `readers`-th batch from `index` on; all readers get the same number, some a last one without targets.
 
     Sharded models run only where all devices run them.
     """

@@ -1,8 +1,8 @@
-"""Proof that a run resumes exactly, on the machine and with the data that it is trained on.
+"""Proof that a run resumes exactly, on its own machine and data.
 
-From the run's newest checkpoint that leaves room (from its beginning where there is none) two copies of it are trained
-for the same steps, in processes of their own: one straight through; the other is killed with SIGKILL after a
-checkpoint in the middle, and resumed. Then every tensor of the training state and every logged loss must be the same.
+Two copies of the run are trained for the same steps, in processes of their own, from the newest checkpoint that leaves
+room for them (or from the beginning): one straight through; the other is killed with SIGKILL after a checkpoint in the
+middle, and resumed. Then every tensor of the training state and every logged loss must be the same.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from puna.train.metrics import read_metrics
 
 _LONGEST_WAIT_S = 3600.0
 _LAST_WORDS = 800
-"""Characters of what a failed copy said that are shown."""
+"""How many of the last characters of a failed copy's output are shown."""
 
 
 def verify(run_path: Path, data: str | None, steps: int, processes: int) -> None:
@@ -45,7 +45,7 @@ def verify(run_path: Path, data: str | None, steps: int, processes: int) -> None
 
     Raises:
         CheckpointError: A bit differs, or there is no run.
-        TrainError: A copy of the run could not be trained; its own words are shown.
+        TrainError: A copy of the run could not be trained; its output is shown.
     """
     run = RunDir(run_path)
     if not run.config.is_file():
@@ -55,7 +55,7 @@ def verify(run_path: Path, data: str | None, steps: int, processes: int) -> None
     start, path = _starting_point(run, recipe, steps)
     middle, end = start + max(1, steps // 2), start + steps
     say(f"{run_path}: steps {start + 1} to {end}, straight through and killed after step {middle}")
-    # Beside the run: there is room for checkpoints, and the first one needs none.
+    # Beside the run, on the disk that has room for checkpoints; the first checkpoint is linked and takes no room.
     with storage_errors(run_path), tempfile.TemporaryDirectory(prefix=".puna-verify-", dir=run_path.parent) as folder:
         whole, killed = RunDir(Path(folder) / "whole"), RunDir(Path(folder) / "killed")
         for copy in (whole, killed):
@@ -129,7 +129,7 @@ def _kill_after(run: RunDir, data: str, middle: int, end: int, processes: int) -
 
 
 def _descendants(process: int) -> list[int]:
-    """The processes that a process has started, and those that these have."""
+    """The child processes of a process, and their children."""
     parents = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -167,7 +167,7 @@ def _losses(run: RunDir) -> dict[int, float]:
 
 
 def _tensors(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors in a checkpoint's shards; those that several processes share, shard by shard."""
+    """The tensors in a checkpoint's shards; a tensor that several processes share comes shard by shard."""
     found = {}
     files = sorted(path.glob("*.safetensors"))
     for file in files:

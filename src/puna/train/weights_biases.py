@@ -1,6 +1,6 @@
 """The numbers of a run for Weights & Biases, which is imported only where a recipe names a project.
 
-Whether it talks to its server is the package's own matter: `wandb login`, or WANDB_MODE=offline in the environment.
+The package itself decides whether it talks to its server: `wandb login`, or WANDB_MODE=offline in the environment.
 """
 
 import contextlib
@@ -43,10 +43,10 @@ class WeightsBiasesRun:
                 id=known,
                 resume="allow",
                 dir=str(run.root),
-                # What stands on the terminal is a picture that moves, not a log.
+                # The terminal shows a moving picture, not a log.
                 settings=self._wandb.Settings(console="off"),
             )
-            # Steps of its own: its built-in step cannot go back, as a run does that returns to a checkpoint.
+            # A step metric of our own: the built-in step cannot go back, but a run that returns to a checkpoint does.
             self._run.define_metric("step")
             self._run.define_metric("*", step_metric="step")
 
@@ -60,7 +60,7 @@ class WeightsBiasesRun:
             self._run.log({"step": step, "tokens": tokens, **numbers, **texts})
 
     def close(self, *, failed: bool) -> None:
-        """End the session, and have it marked as failed where it did.
+        """End the session; a failed one is marked as failed.
 
         Raises:
             TrainError: Weights & Biases could not finish.
@@ -72,7 +72,7 @@ class WeightsBiasesRun:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        # A ValueError is what it makes of a setting in the environment that it does not know.
+        # It raises a ValueError for a setting in the environment that it does not know.
         except (self._wandb.errors.Error, ValueError) as error:
             raise TrainError(
                 f"{self._field}: Weights & Biases refused: {' '.join(str(error).split())}",
@@ -87,7 +87,7 @@ def _wandb(field: str) -> Any:
         if error.name != "wandb":
             raise
     else:
-        # A folder of its records in the current directory can pass for the package.
+        # A folder of its records in the current directory can be imported as the package.
         if hasattr(wandb, "init"):
             return wandb
     raise TrainError(f"{field} needs the package 'wandb', which is not installed", hint="pip install wandb")
