@@ -271,10 +271,10 @@ def change_text(name: str, old: str, new: str) -> Callable[[Path], None]:
         (lambda d: (d / "model.safetensors").write_bytes(b"nothing"), "is not a readable safetensors file"),
         (change_text("model.toml", "version = 1", "version = 2"), "version 2, this version of Puna reads"),
         (change_text("model.toml", "puna-model", "other"), "is 'other' version 1"),
-        (change_text("model.toml", "[model]", "[modell]"), "is no description of a Puna model: 'model' is missing"),
+        (change_text("model.toml", "[model]", "[modell]"), "is not a description of a Puna model: 'model' is missing"),
         (change_text("model.toml", "dim = 32", 'dim = "a"'), "model.toml: model.dim: "),
         (change_text("model.toml", "vocab_size = 512", "vocab_size = 511"), "has 512 tokens, but model.toml has"),
-        (lambda d: (d / "model.toml").write_bytes(b"\xff"), "is no description of a Puna model"),
+        (lambda d: (d / "model.toml").write_bytes(b"\xff"), "is not a description of a Puna model"),
     ],
 )  # fmt: skip
 def test_files_that_do_not_fit_together_are_refused(saved: Path, change: Callable[[Path], None], expected: str) -> None:

@@ -293,7 +293,7 @@ def shared_vocabulary(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[st
     """Inputs, and what four processes that share the vocabulary make of them."""
     directory = tmp_path_factory.mktemp("vocabulary")
     x_ND, weight_VD, targets_N = (tensor.detach() for tensor in inputs(30, 8, 64, ignored=0.2))
-    x_ND[3] *= 60  # its target's probability is no number of float32
+    x_ND[3] *= 60  # its target's probability is not a float32 number
     given_inputs = {"x": x_ND, "weight": weight_VD, "targets": targets_N}
     save_file(given_inputs, directory / "inputs.safetensors")
     script = Path(__file__).with_name("vocabulary_parts.py")

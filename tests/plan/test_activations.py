@@ -40,7 +40,7 @@ def kept_for_backward(one: Share, compiled: bool) -> int:
 
     x_BTD = torch.randn(train.micro_batch_tokens // config.context, config.context, config.dim, dtype=dtype)
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        # In the middle of a model, the stream is no leaf and its gradient is wanted.
+        # In the middle of a model, the stream is not a leaf and its gradient is wanted.
         out_BTD = forward(x_BTD.requires_grad_() * 1, cos, sin)
     others = {tensor.untyped_storage().data_ptr() for tensor in (*block.parameters(), cos, sin, x_BTD)}
     assert out_BTD.requires_grad

@@ -1,1 +1,1 @@
-"""Text from a model."""
+"""Generation of text from a model."""

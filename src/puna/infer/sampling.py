@@ -21,7 +21,7 @@ def sample(logits_BV: Tensor, temperature: float, top_p: float, generator: torch
     probabilities_BV = torch.softmax(relative_BV / temperature, dim=-1)
     sorted_BV, ids_BV = probabilities_BV.sort(dim=-1, descending=True, stable=True)
     before_BV = sorted_BV.cumsum(dim=-1) - sorted_BV
-    # The likeliest token stays whatever top_p is.
+    # The likeliest token stays for any top_p.
     outside_BV = before_BV > top_p
     outside_BV[:, 0] = False
     choice_B1 = torch.multinomial(sorted_BV.masked_fill(outside_BV, 0.0), 1, generator=generator)

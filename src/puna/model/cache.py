@@ -17,7 +17,7 @@ class KVCache:
         self._k_BKSH: Tensor | None = None
         self._v_BKSH: Tensor | None = None
         self.length = 0
-        """Positions held."""
+        """How many positions it holds."""
 
     def update(self, k_BKTH: Tensor, v_BKTH: Tensor) -> tuple[Tensor, Tensor]:
         """Append T positions; returns all keys and all values so far, (B, K, S, H) each."""

@@ -57,7 +57,7 @@ def init_weights(model: Llama, seed: int) -> None:
 
 
 def distribution(config: ModelConfig, name: str, columns: int) -> Normal:
-    """What the matrix of this name and so many columns is drawn from."""
+    """The distribution of the matrix with this name and number of columns."""
     writes = name.endswith(_WRITES_TO_STREAM)
     if config.init == "scaled-normal":
         return Normal(config.init_std / math.sqrt(2 * config.n_layers if writes else 1))
@@ -86,7 +86,7 @@ def draw(part_RC: Tensor, seed: int, name: str, shape: Sequence[int], offset: Se
         start = number * step
         return start, _block(f"{seed} {name} {number}", min(step, rows - start), columns, normal)
 
-    # NumPy draws without Python's lock, so that all cores draw: 7B numbers take one of them two minutes.
+    # NumPy draws without Python's lock, so all cores work: 7B numbers take one core two minutes.
     numbers, at_once = range(top // step, -(-(top + height) // step)), cores()
     with ThreadPoolExecutor(at_once) as threads:
         for index in range(0, len(numbers), at_once):
@@ -96,7 +96,7 @@ def draw(part_RC: Tensor, seed: int, name: str, shape: Sequence[int], offset: Se
 
 
 def _block(key: str, rows: int, columns: int, normal: Normal) -> Tensor:
-    # torch's CPU generator keeps 32 bits of its seed, of which large models have too many blocks: two would be equal.
+    # torch's CPU generator keeps 32 bits of its seed: large models have so many blocks that two would be equal.
     generator = np.random.Generator(np.random.PCG64(int.from_bytes(hashlib.sha256(key.encode()).digest())))
     values = generator.standard_normal(rows * columns, dtype=np.float32)
     if math.isfinite(normal.bound):

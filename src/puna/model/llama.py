@@ -5,7 +5,7 @@ devices, sharding, losses or checkpoints; those are applied from outside, so `fo
 names are those of Meta's checkpoints.
 
 Axes in names:
-  B batch   T tokens   S tokens seen, cached ones included   D model width   N query heads   K key and value heads
+  B batch   T tokens   S tokens seen, including cached ones   D model width   N query heads   K key and value heads
   H head width   F feed-forward width   V vocabulary
 """
 
@@ -22,7 +22,7 @@ from puna.ops.attention import Mask, causal_attention
 
 
 class LayerCache(Protocol):
-    """Keys and values of one layer that were computed before."""
+    """Keys and values of one layer for the positions computed before."""
 
     def update(self, k_BKTH: Tensor, v_BKTH: Tensor) -> tuple[Tensor, Tensor]:
         """Append; returns all keys and all values so far, (B, K, S, H) each."""
@@ -36,7 +36,7 @@ def rope_frequencies(
 
     A linear scaling divides all by the factor (Chen et al. 2023). Llama 3.1's divides those that turn less than
     low_freq_factor times within the original context, leaves those that turn more than high_freq_factor times, and
-    goes over from one to the other in between (Meta's llama-models, `apply_scaling`).
+    interpolates between the two (Meta's llama-models, `apply_scaling`).
     """
     exponents = torch.arange(0, head_dim, 2, dtype=torch.float32, device=device) / head_dim
     frequencies = theta**-exponents
@@ -88,7 +88,7 @@ class RMSNorm(nn.Module):
 class LayerNorm(nn.Module):
     """Subtract the mean, scale to a variance of one, then by a learned gain; statistics in float32 (Ba et al. 2016).
 
-    The form without a bias is what OpenLM calls `gain_only_layer_norm`, that with one its `default_layer_norm`.
+    The form without a bias is OpenLM's `gain_only_layer_norm`, the one with a bias its `default_layer_norm`.
     """
 
     def __init__(self, dim: int, eps: float, bias: bool) -> None:
@@ -110,18 +110,18 @@ def _norm(config: ModelConfig, width: int) -> RMSNorm | LayerNorm:
 
 
 class CausalCore(nn.Module):
-    """Attention between the projections; a module of its own so that context parallelism can take its place."""
+    """Attention between the projections; a module of its own so that context parallelism can replace it."""
 
     def forward(self, q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, mask: Mask | None = None) -> Tensor:
-        """What each query gathers from the keys up to its own position, (B, N, T, H); the queries come last."""
+        """Attention of each query to the keys up to its own position, (B, N, T, H); queries are the last positions."""
         return causal_attention(q_BNTH, k_BKSH, v_BKSH, mask)
 
 
 class Attention(nn.Module):
     """Causal self-attention with rotary positions; fewer key than query heads is grouped-query attention.
 
-    With rotary = "head" nothing turns: OpenLM's released models turn each head by its own number, so a query and its
-    keys by one angle, which leaves their product as it was.
+    With rotary = "head" nothing is turned: OpenLM's released models turn each head by the angle of the head's number,
+    which is the same for a query and its keys and leaves their product unchanged.
 
     With qk_norm, queries and keys are normalised before they are turned, each over all heads at once: OpenLM's form of
     Dehghani et al. 2023.
@@ -142,7 +142,7 @@ class Attention(nn.Module):
     def forward(
         self, x_BTD: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache | None = None, mask: Mask | None = None
     ) -> Tensor:
-        """What each position gathers from itself and those before it, (B, T, D)."""
+        """Attention of each position to itself and those before it, (B, T, D)."""
         q_BTNH = self.q_norm(self.wq(x_BTD)).unflatten(-1, (-1, self.head_dim))
         k_BTKH = self.k_norm(self.wk(x_BTD)).unflatten(-1, (-1, self.head_dim))
         if self.turns:
@@ -165,7 +165,7 @@ class FeedForward(nn.Module):
         self.w3 = nn.Linear(config.dim, config.ffn_dim, bias=False)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        """A gated step of each position on its own, (B, T, D)."""
+        """w2(silu(w1 x) * w3 x) for each position on its own, (B, T, D)."""
         return self.w2(F.silu(self.w1(x_BTD)) * self.w3(x_BTD))
 
 
@@ -214,8 +214,8 @@ class Llama(nn.Module):
             tokens_BT: Token ids.
             caches: One for each layer, holding `start` positions; None computes all from these tokens.
             start: Position of the first token.
-            positions_T: The tokens' positions where they don't follow each other; None counts from `start`.
-            mask: Keeps attention within documents; None looks at all that came before.
+            positions_T: The tokens' positions if they are not consecutive; None counts from `start`.
+            mask: Keeps attention within documents; None attends to all earlier tokens.
         """
         if positions_T is None:
             positions_T = torch.arange(start, start + tokens_BT.shape[1], device=tokens_BT.device)

@@ -42,5 +42,5 @@ def write_safetensors(path: Path, likes: Mapping[str, Tensor], content_of: Calla
 
 
 def tensor_bytes(tensor: Tensor) -> memoryview:
-    """The bytes of a tensor in the order of its axes, little-endian; a copy is made only where it does not lie so."""
+    """The bytes of a tensor in the order of its axes, little-endian; copied only if its memory has another order."""
     return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data

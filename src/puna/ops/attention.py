@@ -2,7 +2,7 @@
 
 PyTorch's own kernel does both on a GPU, unless documents divide the sequence: then FlexAttention skips the blocks of
 other documents. PyTorch's kernel for CPUs takes as long as without a mask, so float32 on a CPU has an operator of its
-own. `attention_backend` is the rule.
+own. `attention_backend` chooses.
 
 The queries are the last T of the S positions that have keys: T = S in training, T < S where a cache holds earlier keys
 and where context parallelism gives a device a part of the sequence.
@@ -28,7 +28,7 @@ BLOCKED, FLEX, PYTORCH = "blocked", "flex_attention", "scaled_dot_product_attent
 """Names of the kernels."""
 
 _FEWEST = 2 * puna.ops.blocked.BLOCK
-"""Queries from which on blocks are worth their loop."""
+"""Number of queries from which blocks are faster than one product."""
 
 
 class Mask(NamedTuple):
@@ -39,11 +39,11 @@ class Mask(NamedTuple):
     keys_BS: Tensor
     """Number of the document of each key."""
     blocks: "BlockMask | None" = None
-    """The same for FlexAttention, where that is the kernel."""
+    """The same mask in FlexAttention's form; None for other kernels."""
 
 
 def document_mask(queries_BT: Tensor, keys_BS: Tensor | None = None) -> Mask:
-    """The mask of one batch, to be made once and handed to every layer.
+    """The mask of one batch; made once and passed to every layer.
 
     Args:
         queries_BT: Number of the document of each query.

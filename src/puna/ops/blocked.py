@@ -1,7 +1,7 @@
 """Causal attention in float32 on a CPU, by blocks of queries.
 
-Where a C++ compiler is, both passes run block by block in a core's cache (`cpu/attention.cpp`). Elsewhere, and on more
-threads than there are heads, a block's scores are one batched matrix product with the keys from the first that any of
+With a C++ compiler, both passes run block by block in a core's cache (`cpu/attention.cpp`). Without one, and on more
+threads than there are heads, a block's scores are one batched matrix product with its keys: from the first that any of
 its queries may see up to the block's end. The backward pass computes the weights again instead of having kept them.
 
 The memory of the output and of all gradients is in the order (B, T, N, H), in which the layers around read it.
@@ -21,7 +21,7 @@ from puna.ops.blocks import seen_blocks
 from puna.ops.cpu.attention import backward_in_cache, empty_like, forward_in_cache
 
 BLOCK = 128
-"""Queries per block: a small one computes fewer masked scores, a large one makes larger products. 64 measures alike."""
+"""Queries per block: small blocks compute fewer masked scores, large ones have larger products. 64 is as fast."""
 
 
 class _Block(NamedTuple):
@@ -87,7 +87,7 @@ def backward_by_products(
         weights = _scores(q_BNTH, k, block).sub_(log_sums).exp_()
         grad, out, q = (_rows(x_BNTH, k.shape[0], block) for x_BNTH in (grad_BNTH, out_BNTH, q_BNTH))
         grad_v[:, block.keys] += torch.bmm(weights.transpose(1, 2), grad)
-        # The softmax's Jacobian takes from each weight's gradient its row's weighted mean, which is grad . out.
+        # The softmax's Jacobian subtracts from each weight's gradient its row's weighted mean, which is grad . out.
         means = out.mul_(grad).sum(-1, keepdim=True)
         grad_scores = torch.bmm(grad, v[:, block.keys].transpose(1, 2)).sub_(means).mul_(weights)
         grad_q = torch.bmm(grad_scores, k[:, block.keys]).mul_(width**-0.5)

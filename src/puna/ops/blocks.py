@@ -1,7 +1,7 @@
 """Which blocks of keys the queries of a block may see, from the range of documents that each block holds.
 
-The ranges make it exact where documents are numbered in their order, and never too few elsewhere; its cost is that of
-the blocks' pairs, not of the tokens' pairs.
+The result is exact where documents are numbered in their order; elsewhere it may name more blocks, never fewer. The
+cost grows with the pairs of blocks, not with the pairs of tokens.
 
 Axes: B batch   T queries, the last T of the keys' positions   S keys   Q blocks of queries   J blocks of keys
 """
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def seen_blocks(queries_BT: Tensor, keys_BS: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Two of (B, Q, J): whether some pair of the blocks is not masked, and whether none is.
+    """Two tensors (B, Q, J): whether some pair of the two blocks is not masked, and whether no pair is.
 
     Args:
         queries_BT: Number of the document of each query.

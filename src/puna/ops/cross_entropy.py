@@ -1,9 +1,9 @@
 """The output layer and its cross-entropy in one, in chunks: the logits of the whole batch never exist.
 
 A batch of 4,096 tokens over 32,000 pieces has half a gigabyte of logits, and as much again of their gradient. Here a
-chunk of rows goes all the way: logits, probabilities in the same memory, the loss, the gradient in the same memory,
-its two matrix products. So the gradients are there when the loss is, nothing but them is kept for the backward pass,
-and that only scales them.
+chunk of rows goes all the way: logits, probabilities in the same memory, the loss, the gradient in the same memory, its
+two matrix products. So the gradients are ready with the loss; only they are kept for the backward pass, which only
+scales them.
 
 The gradient of -log p[target] with respect to the logits is p - onehot(target). The z-loss adds z L^2 for the logarithm
 L of the softmax's denominator and keeps L near zero (PaLM, section 5); with it the gradient is
@@ -52,12 +52,12 @@ def linear_cross_entropy(
         weight_VD: The output layer's weight.
         targets_N: The right token of each row; rows with `ignore_index` count nothing.
         chunk: Rows whose logits exist at one time.
-        ignore_index: No token, but "leave this row out".
+        ignore_index: A target that means "leave this row out".
         z_loss: Weight of the squared logarithm of the softmax's denominator.
         group: Processes that share the vocabulary: process i of n has the i-th of n equal parts of the weight's rows,
             all have the same x and targets. The losses are those of the whole vocabulary; the gradient of x is this
             process's part of it, to be summed over the group.
-        compiled: Whether `softmax_gradient` runs compiled where it is what runs.
+        compiled: Whether `softmax_gradient`, where it is used, runs compiled.
     """
     wants_x, wants_weight = (torch.is_grad_enabled() and tensor.requires_grad for tensor in (x_ND, weight_VD))
     return _LinearCrossEntropy.apply(
@@ -82,7 +82,7 @@ def token_losses(
 def softmax_gradient(
     logits_CV: Tensor, targets_C1: Tensor, counted_C1: Tensor, z_loss: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradient of the losses' sum with respect to the logits, and what the losses are made of.
+    """The gradient of the losses' sum with respect to the logits, and the terms of the losses.
 
     Args:
         logits_CV: In any dtype; computed with in float32.
@@ -180,7 +180,7 @@ def _forward(
         chunks = _Fused(targets_N, counted_N, z_loss, kernel)
     grad_x_ND = torch.empty_like(x_ND) if wants_x else None
     grad_weight_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if wants_weight else None
-    # Chunks of one size, so that what is compiled is compiled once.
+    # Chunks of one size, so that the kernel is compiled once.
     size = -(-rows // -(-rows // chunk)) if rows else chunk
     buffered = in_place or in_cache
     buffer_CV = torch.empty(size if buffered else 0, vocabulary, dtype=torch.float32, device=x_ND.device)
@@ -191,7 +191,7 @@ def _forward(
         # Where the dtypes agree the logits are in the buffer already.
         logits_CV = torch.mm(x_CD, weight_VD.T, out=out_CV if buffered and x_CD.dtype == out_CV.dtype else None)
         chunks.measure(part, logits_CV, out_CV)
-        del logits_CV  # in bfloat16 it is no part of the buffer, and would live until the next one is there
+        del logits_CV  # in bfloat16 it is not part of the buffer, and would live until the next one is made
         if not differentiated:
             continue
         grad_CV = chunks.differentiate(part, out_CV).to(x_CD.dtype)
@@ -213,7 +213,7 @@ def _in_place(device: torch.device, group: ProcessGroup | None) -> bool:
 
 
 class _Fused:
-    """All of a vocabulary on one device: one kernel from the logits to their gradient."""
+    """The whole vocabulary on one device: one kernel from the logits to their gradient."""
 
     def __init__(self, targets_N: Tensor, counted_N: Tensor, z_loss: float, kernel: _Kernel | None) -> None:
         self._targets_N1, self._counted_N1, self._z_loss = targets_N[:, None], counted_N[:, None], z_loss
@@ -224,7 +224,7 @@ class _Fused:
         self._grad_CV: Tensor | None = None
 
     def measure(self, part: slice, logits_CV: Tensor, out_CV: Tensor) -> None:
-        """Note what the loss needs, and the gradient."""
+        """Keep the terms of the loss, and compute the gradient."""
         targets_C1, counted_C1 = self._targets_N1[part], self._counted_N1[part]
         if self._kernel is None:
             log_sums_C1, target_logits_C1 = _statistics(logits_CV.float(), targets_C1)
@@ -235,7 +235,7 @@ class _Fused:
         self._log_sums_N[part], self._target_logits_N[part] = log_sums_C1[:, 0], target_logits_C1[:, 0]
 
     def differentiate(self, part: slice, out_CV: Tensor) -> Tensor:
-        """The gradient with respect to the logits; it is handed over."""
+        """The gradient with respect to the logits; the caller owns it."""
         grad_CV, self._grad_CV = self._grad_CV, None
         return cast(Tensor, grad_CV)
 
@@ -271,7 +271,7 @@ class _Plain:
     def losses(self, x_ND: Tensor, weight_VD: Tensor, chunk: int) -> Tensor:
         """The losses of all rows, (N,)."""
         losses_N = -self._target_probs_N.log()
-        # A loss above 87 nats: the probability is no normal float32 number, so its logarithm says too little.
+        # A loss above 87 nats: the probability is not a normal float32 number, so its logarithm is not exact enough.
         rare_N = self._target_probs_N < _TINY
         if rare_N.any():
             losses_N[rare_N] = _exact_losses(x_ND[rare_N], weight_VD, self._targets_N1[rare_N, 0], chunk)
@@ -283,7 +283,7 @@ class _Plain:
 
 
 class _General:
-    """With the z-loss, or a vocabulary of which this process has a part: the same in single steps."""
+    """With the z-loss, or with a part of the vocabulary in this process: the same in single steps."""
 
     def __init__(self, targets_N: Tensor, vocabulary: int, z_loss: float, group: ProcessGroup | None) -> None:
         self._z_loss, self._group = z_loss, group
@@ -340,7 +340,7 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
 
 
 def _exact_losses(x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, chunk: int) -> Tensor:
-    """The losses by log-softmax, which takes more passes but has no smallest probability."""
+    """The losses by log-softmax, which takes more passes but works for the smallest probabilities."""
     losses = []
     for x_CD, targets_C in zip(x_ND.split(chunk), targets_N.split(chunk), strict=True):
         log_probs_CV = torch.log_softmax(x_CD @ weight_VD.T, dim=1, dtype=torch.float32)

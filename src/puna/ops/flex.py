@@ -1,6 +1,6 @@
 """Attention under a mask on a GPU.
 
-FlexAttention computes only the blocks of scores that the mask leaves (Dong et al. 2024, section 4).
+FlexAttention computes only the blocks of scores that are not masked (Dong et al. 2024, section 4).
 
 Axes: B batch   N query heads   K key and value heads   T queries, the last T of the keys' positions   S keys
 H head width
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
 
 _BLOCK = 128
-"""Queries and keys of a block of the mask: what FlexAttention's own masks have."""
+"""Queries and keys of a block of the mask; FlexAttention's default."""
 
 _NARROWEST = 16
 """The smallest head width that its kernels take."""
@@ -28,7 +28,7 @@ _NARROWEST = 16
 
 def block_mask(queries_BT: Tensor, keys_BS: Tensor) -> "BlockMask":
     """The blocks of scores to compute, and the rule within a block, for queries and keys of these documents."""
-    # A tensor, because compiled code makes a symbol of a number that changes, and not every kernel can read one.
+    # A tensor, because compiled code turns a changing number into a symbol, which not every kernel can read.
     offset = torch.full((), keys_BS.shape[1] - queries_BT.shape[1], dtype=torch.int32, device=keys_BS.device)
 
     def within_document(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def flex_causal_attention(q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, blocks
             q_BNTH, k_BKSH, v_BKSH, block_mask=blocks, scale=width**-0.5, enable_gqa=grouped
         )  # fmt: skip
     else:
-        # Uncompiled it would write out all scores, even where everything else is meant to run eagerly.
+        # Compiled even where everything else runs eagerly: uncompiled it would write out all scores.
         with torch.compiler.set_stance("default"):
             out_BNTH = _compiled()(
                 q_BNTH, k_BKSH, v_BKSH, block_mask=blocks, scale=width**-0.5, enable_gqa=grouped

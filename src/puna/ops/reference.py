@@ -1,4 +1,4 @@
-"""The slow and obvious version of each operation, in float64: what the fast ones are tested against."""
+"""The slow and obvious version of each operation, in float64; the fast ones are tested against it."""
 
 import torch
 from torch import Tensor

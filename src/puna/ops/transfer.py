@@ -1,4 +1,4 @@
-"""From the host's memory to the device's, without waiting for what the device is doing."""
+"""Copies from the host's memory to the device's, without waiting for the device's work."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 def sent(array: NDArray[Any], device: torch.device) -> Tensor:
-    """The array on the device, in order with the work that the device was given before.
+    """The array on the device, copied after the work that the device was given before.
 
-    To a GPU it travels from page-locked memory, because a copy from any other makes this process wait until all work
-    before it is done. The memory belongs to PyTorch's cache, which does not give it to others before it has been read.
+    To a GPU it is copied from page-locked memory, because a copy from other memory makes this process wait until all
+    earlier work is done. The memory belongs to PyTorch's cache, which does not reuse it before it has been read.
     """
     tensor = torch.from_numpy(array)
     if device.type == "cuda":

@@ -45,7 +45,8 @@ def build_model(recipe: Recipe, mesh: Mesh, device: torch.device, *, drawn: bool
         apply_float8(model)
     apply_recompute(model, recipe.train.recompute, compile=recipe.train.compile, on_cpu=device.type == "cpu")
     if recipe.train.compile and mesh.tensor_mesh is None and device.type != "cpu":
-        # Operator by operator it is twenty passes over the stream in float32; on a CPU that is nothing beside the rest.
+        # Operator by operator it is twenty passes over the stream in float32; on a CPU that is little compared with the
+        # rest.
         model.norm.forward = torch.compile(model.norm.forward)
     if mesh.fsdp_mesh is not None:
         _shard(model, mesh, recipe.train.precision)
@@ -56,13 +57,13 @@ def build_model(recipe: Recipe, mesh: Mesh, device: torch.device, *, drawn: bool
 
 
 def set_last_pass(model: Llama, mesh: Mesh, last: bool) -> None:
-    """Replicas add up their gradients once per batch, after its last pass."""
+    """Tell FSDP which pass is the last of a batch: after it, replicas add up their gradients."""
     if mesh.replicate > 1 and isinstance(model, FSDPModule):
         model.set_requires_all_reduce(last)
 
 
 def reshard(model: Llama) -> None:
-    """Give back what a pass without gradients has gathered, so that the parameters are the shards again."""
+    """Free the weights that a pass without gradients has gathered, so that the parameters are the shards again."""
     for module in model.modules():
         if isinstance(module, FSDPModule):
             module.reshard()
@@ -75,7 +76,7 @@ def _shard(model: Llama, mesh: Mesh, precision: str) -> None:
         reduce_dtype=None if precision == "fp32" else torch.float32,
         cast_forward_inputs=False,
     )
-    # One device has nobody to gather from: it casts a block once per pass instead of twice.
+    # A single device gathers from no other: it casts a block once per pass instead of twice.
     alone = mesh.fsdp_mesh is not None and mesh.fsdp_mesh.size() == 1
     # The backward pass begins with the last block, which would be gathered again at once.
     last = len(model.layers) - 1

@@ -20,7 +20,7 @@ from puna.ops.attention import Mask, causal_attention, document_mask
 def own_positions(tokens: int, index: int, devices: int, device: torch.device | None = None) -> Tensor:
     """The positions of a sequence of `tokens` that device `index` of `devices` has, in the order of its tensors.
 
-    They are made where they are used, on `device`, so that nobody waits for them to travel.
+    They are made on `device`, where they are used, so that no copy has to be waited for.
     """
     parts = torch.arange(tokens, device=device).chunk(2 * devices)
     return torch.cat((parts[index], parts[2 * devices - 1 - index]))

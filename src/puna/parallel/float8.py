@@ -6,8 +6,7 @@ again. One scale per row instead of one per tensor keeps an outlier to its row. 
 the output and the input's gradient. The weight's gradient, a sum over all tokens, stays in bfloat16, and so do the
 output layer, the embedding, norms and attention.
 
-Numbers that float8 does not hold are rounded on their way into a product and nowhere else: weights, their gradients and
-the stream are kept as without it.
+Numbers are rounded to float8 for a product and nowhere else: weights, their gradients and the stream keep their dtype.
 
 Axes: N tokens   I inputs of a layer   O its outputs
 """
@@ -24,12 +23,12 @@ from puna.model.llama import Llama
 
 FLOAT8 = torch.float8_e4m3fn
 LARGEST = torch.finfo(FLOAT8).max
-"""448."""
+"""The largest number in e4m3, 448."""
 
 _CAPABILITY = (8, 9)
 """The first compute capability whose tensor cores multiply float8 (Ada; Hopper is 9.0)."""
 _MULTIPLE = 16
-"""Of inputs and outputs, for cuBLAS."""
+"""A layer's inputs and outputs must be multiples of it, for cuBLAS."""
 
 
 def check_float8(model: Llama, device: torch.device) -> None:
@@ -91,7 +90,7 @@ class _Linear(torch.autograd.Function):
     # pyrefly: ignore[bad-override] named arguments instead of any
     def backward(ctx: Any, grad_NO: Tensor) -> tuple[Tensor, Tensor]:
         x_NI, weight_OI = ctx.saved_tensors
-        # Sums over the outputs: the weight's columns are the rows now.
+        # The sum runs over the outputs, so the weight's columns are the rows here.
         return product(grad_NO, weight_OI.T.contiguous()), grad_NO.T @ x_NI
 
 

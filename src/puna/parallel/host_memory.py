@@ -1,4 +1,4 @@
-"""What the C library does with memory that tensors on a CPU give back."""
+"""How the C library keeps the memory that tensors on a CPU free."""
 
 import ctypes
 
@@ -8,7 +8,7 @@ _NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep what its tensors give back, instead of returning it to the system step by step.
+    """Let this process keep the memory that its tensors free, instead of returning it to the system in every step.
 
     Every step takes the same tensors again. As glibc is set, those of more than 32 MiB, and what lies at the top of its
     heap, go back to the system each time, and the next step waits for it to hand out the same pages, filled with zeros:

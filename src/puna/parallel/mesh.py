@@ -1,7 +1,7 @@
-"""The mesh of devices: how many share what, and where in it this process stands.
+"""The mesh of devices: how many share what, and the place of this process in it.
 
 Neighbours share most: the processes of a tensor-parallel group follow each other, then those of a context group, then
-those among which weights are sharded, then the replicas. So the chattiest groups lie inside one machine.
+those among which weights are sharded, then the replicas. So the groups that send most lie inside one machine.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Mesh:
     tensor: int
     rank: int
     fsdp_mesh: DeviceMesh | None
-    """Over which weights are sharded, replicas in front where there are several; None without process groups."""
+    """Mesh over which weights are sharded, replicas first where there are several; None without process groups."""
     tensor_mesh: DeviceMesh | None
     """The devices that share each matrix product; None where each has its own."""
     context_mesh: DeviceMesh | None
@@ -37,7 +37,7 @@ class Mesh:
 
     @property
     def batch_index(self) -> int:
-        """Which of these this process belongs to."""
+        """The number of the group that this process belongs to, from 0."""
         return self.rank // (self.context * self.tensor)
 
     @property
@@ -59,7 +59,7 @@ class Mesh:
 
 
 def build_mesh(config: ParallelConfig, world: World) -> Mesh:
-    """The mesh of the recipe's layout over the processes that there are.
+    """The mesh of the recipe's layout over all processes of the run.
 
     Raises:
         TrainError: The layout has another number of devices.
@@ -85,6 +85,6 @@ def build_mesh(config: ParallelConfig, world: World) -> Mesh:
 
 
 def _grouped(kind: str, sizes: dict[str, int]) -> DeviceMesh:
-    """The processes along axes of these sizes; an axis of one has no group, which would be one more per process."""
+    """The processes along axes of these sizes; an axis of size one gets no group, which saves each process a group."""
     axes = {name: size for name, size in sizes.items() if size > 1 or name == "shard"}
     return init_device_mesh(kind, tuple(axes.values()), mesh_dim_names=tuple(axes))

@@ -1,4 +1,4 @@
-"""What the backward pass computes again instead of keeping it, by name.
+"""Policies, by name: what the backward pass computes again instead of keeping it.
 
 | policy | kept of a block |
 |---|---|
@@ -64,7 +64,7 @@ def _selectively(shape_of_w2: tuple[int, int], block: Block, *inputs: Any) -> Te
 
 
 def _shape_of_w2(block: Block) -> tuple[int, int]:
-    """Of the product that ends the block, (F, D), on this device."""
+    """Shape of the weight in the block's last product, (F, D), on this device."""
     weight = block.feed_forward.w2.weight
     local = weight.to_local() if hasattr(weight, "to_local") else weight
     return local.shape[1], local.shape[0]
@@ -83,7 +83,7 @@ _KEPT = {
 def _llama_policy(shape_of_w2: tuple[int, int], context: Any, operator: Any, *inputs: Any, **options: Any) -> Any:
     name = operator.name() if callable(operator.name) else operator.name
     name = name.partition(".")[0]
-    # Nothing in the block reads the last product but the sum that leaves it, whose gradient needs no operand.
+    # Only the sum that ends the block reads the last product, and the gradient of a sum needs no operand.
     last = name in ("aten::mm", "aten::_scaled_mm") and tuple(inputs[1].shape) == shape_of_w2
     return CheckpointPolicy.MUST_SAVE if name in _KEPT and not last else CheckpointPolicy.PREFER_RECOMPUTE
 

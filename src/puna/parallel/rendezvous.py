@@ -2,11 +2,11 @@
 
 torchrun starts the processes of a run again when one of them has died, and gives the new ones the same key-value store:
 there they find the addresses of the dead, and cannot connect. So the processes of an attempt agree on a word that no
-other attempt has, and keep all their keys below it. Counting attempts would not do: the launchers of several machines
-count differently, and a process may die before it has counted.
+other attempt has, and prefix all their keys with it. Counting attempts would not work: the launchers of several
+machines count differently, and a process may die before it has counted.
 
-The main process makes up the word. Every other one says hello with a number of its own and gets the word as the answer
-to that number; the main process answers whoever said hello last, until all of them have thanked it.
+The main process draws the word. Every other process writes a hello with a number of its own and gets the word as the
+answer to that number; the main process answers the latest hello of each until all have confirmed the word.
 """
 
 import time
@@ -21,7 +21,7 @@ def own_store(store: Store, rank: int, size: int) -> PrefixStore:
     """The part of `store` that only the living processes of this attempt know.
 
     Args:
-        store: What all processes reach, of this attempt and of those before it.
+        store: The store that all processes reach, those of earlier attempts included.
         rank: This process.
         size: Processes of an attempt.
     """

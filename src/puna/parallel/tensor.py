@@ -29,7 +29,8 @@ def apply_tensor_parallel(model: Llama, mesh: DeviceMesh) -> None:
         "output": ColwiseParallel(input_layouts=Replicate()),
     }
     parallelize_module(model, mesh, ends)
-    # The reduce-scatter may still be under way, in a tensor whose gradient a compiled block loses: copy it first.
+    # The reduce-scatter may still be under way, and a compiled block loses the gradient of such a tensor: copy it
+    # first.
     model.tok_embeddings.register_forward_hook(lambda module, inputs, output: output.clone())
     for block in model.layers:
         plan: dict[str, ParallelStyle] = {

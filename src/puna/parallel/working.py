@@ -1,11 +1,11 @@
-"""The bfloat16 weights that passes compute with, where this process is alone and no sharding makes them.
+"""The bfloat16 weights for the passes of a process that is alone, where no sharding makes them.
 
 The optimizer moves the model's own float32 parameters. While `WorkingWeights` are entered, the model's modules hold
 bfloat16 copies in their place, made once on entering: once per optimizer step, and not once per pass. As soon as a pass
-has the gradient of a copy, it is added to the parameter's own in float32, and goes.
+has the gradient of a copy, it is added to the parameter's gradient in float32 and freed.
 
-This is what FSDP does on one device too, but that casts, copies and "reduces" every weight and every gradient in every
-pass: 36 bytes of memory traffic per parameter and pass where 12 do.
+FSDP on one device does the same, but it casts, copies and "reduces" every weight and every gradient in every pass: 36
+bytes of memory traffic per parameter and pass instead of 12.
 """
 
 from collections.abc import Callable
@@ -36,13 +36,13 @@ class WorkingWeights:
                 self._slots.append((module, name, parameter))
                 if parameter not in self._copies:
                     copy = torch.empty_like(parameter, dtype=torch.bfloat16).requires_grad_()
-                    # The hook does not know the copy, which would hold itself for ever.
+                    # The hook must not hold the copy, which would keep itself alive for ever.
                     copy.register_post_accumulate_grad_hook(partial(_hand_over, parameter, _adder(compiled)))
                     self._copies[parameter] = copy
         self._own = {id(copy): parameter for parameter, copy in self._copies.items()}
 
     def own(self, weight: Tensor) -> Tensor:
-        """The parameter that a copy stands for; any other tensor is its own."""
+        """The parameter that a copy stands for; any other tensor is returned as it is."""
         return self._own.get(id(weight), weight)
 
     def __enter__(self) -> Self:

@@ -35,17 +35,17 @@ class _Sizes:
     """Bytes of the tensors of one block, each in the dtype of the matrix products unless it says float32."""
 
     stream: int
-    """M x D, this device's part of the sequence."""
+    """M x D, the stream for this device's part of the sequence."""
     stream32: int
-    """The same in float32: what a norm reads."""
+    """The same in float32, which a norm reads."""
     gathered: int
-    """M x D, the whole sequence: what a linear layer reads."""
+    """M x D for the whole sequence, which a linear layer reads."""
     queries: int
     own_keys: int
     keys: int
-    """Those of all devices of a context group."""
+    """Keys and values of all devices of a context group."""
     hidden: int
-    """M x F."""
+    """M x F, one tensor of the feed-forward network."""
     statistics: int
     """The numbers per token that a norm keeps, float32."""
     sums: int
@@ -98,10 +98,10 @@ def kept_in_eager(share: Share) -> list[Term]:
 
 
 def kept_compiled(share: Share) -> list[Term]:
-    """What a compiled block keeps: what products and attention read, and what cheap operators are computed again from.
+    """What a compiled block keeps: the inputs of products and attention, and of cheap operators that are recomputed.
 
-    The compiler never computes again what a matrix product of the backward pass reads (torch's min-cut partitioner); on
-    a CPU it is asked to, so there the plan says more than is kept (`puna.parallel.recompute`).
+    The compiler never recomputes the input of a matrix product of the backward pass (torch's min-cut partitioner); on a
+    CPU it is told to, so there the plan counts more than is kept (`puna.parallel.recompute`).
     """
     s = sizes(share)
     terms = [
@@ -149,7 +149,7 @@ def _attention(share: Share) -> list[Term]:
 
 
 def kept(share: Share) -> tuple[list[Term], list[Term]]:
-    """What all blocks keep until the backward pass, and what the one block keeps that it works on.
+    """What all blocks keep until the backward pass, and what the block in the backward pass keeps.
 
     `budget=x` is taken to lie between `full` and `none` in proportion: what the compiler really finds depends on which
     tensors fill its budget.
@@ -173,7 +173,7 @@ def kept(share: Share) -> tuple[list[Term], list[Term]]:
 
 
 def in_flight(share: Share) -> int:
-    """Bytes of the gradients of activations, and of what else exists for a moment, while a block goes backward.
+    """Bytes of the gradients of activations, and of other short-lived tensors, in the backward pass of a block.
 
     The largest moment is SwiGLU's product, where the gradients of both factors exist beside the stream's; or
     attention, whose operator for CPUs has two blocks of weights and copies of keys and values.
@@ -183,13 +183,13 @@ def in_flight(share: Share) -> int:
     attention = s.gathered + 2 * s.queries + 4 * s.keys
     if blocked_attention(share):
         attention += 2 * 4 * BLOCKED_QUERIES * share.tokens * share.recipe.model.n_heads // share.tensor
-    # By the time of attention what the feed-forward network kept is gone.
+    # When attention begins, the tensors that the feed-forward network kept are freed.
     gone = (3 if compiled else 4) * s.hidden + 2 * s.stream + s.gathered
     return max(feed_forward, attention - gone) + _in_float8(share)
 
 
 def _in_float8(share: Share) -> int:
-    """What a product in float8 takes beside its operands: both rounded, and the weight's columns in a row.
+    """Memory of a product in float8 beside its operands: both rounded, and the weight transposed.
 
     Operator by operator, three float32 tensors exist on the way.
     """

@@ -1,4 +1,4 @@
-"""What would make a run fit into its devices' memory that does not, before it runs or when memory ran out; no torch."""
+"""Changes that make a run fit into its devices' memory, before it runs or when memory ran out; no torch."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +10,13 @@ from puna.plan.memory import plan_memory
 from puna.plan.plan import Plan, speed_of, verdict
 
 OTHER_ARITHMETIC = "other arithmetic: weights and moments are bfloat16, rounded at random"
-"""What a run in `bf16-stochastic` pays for its memory; not speed."""
+"""The cost of saving memory by `bf16-stochastic`: other arithmetic, not speed."""
 
 _SMALL_CHUNK = 256
 """Tokens of the loss at one time when memory is short."""
 
 _MOST_DOUBLINGS = 14
-"""Of the number of devices, when looking for one at which a run fits."""
+"""Limit on how often the number of devices is doubled to find one at which the run fits."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,17 @@ class Way:
     words: str
     """Overrides and options of the command line."""
     bytes: int
-    """Memory that a device takes then."""
+    """Memory of a device after the change, in bytes."""
     mfu: float | None
-    """The utilisation then; None where it isn't estimated."""
+    """The utilisation after the change; None where it isn't estimated."""
     remark: str = ""
 
 
 def changes(found: Plan) -> list[Way]:
-    """Ways to make a run fit that does not.
+    """Ways to make a run fit into memory.
 
-    Those on the devices that there are come first, fastest first where the plan estimates speed; else in the order in
-    which they usually cost it. Last those with more devices.
+    First those with the same devices: fastest first where the plan estimates speed, else in the order of their usual
+    cost. Last those with more devices.
     """
     if found.target.memory_bytes is None or found.verdict == "fits":
         return []
@@ -53,12 +53,12 @@ def changes(found: Plan) -> list[Way]:
 
 
 def remedies(recipe: Recipe) -> list[list[dict[str, Any]]]:
-    """Changes to `train` that need less memory on the devices that there are.
+    """Changes to `train` that need less memory on the same devices.
 
-    The cheapest in speed come first; each is a list of which the first takes the least away.
+    The cheapest in speed come first; each is a list, with the smallest change first.
     """
     policy = recipe.train.recompute
-    # How small a chunk is before depends on the device; 0 is more than this on all.
+    # The default chunk depends on the device; 0 stands for a larger one than this on all devices.
     chunk = [{"loss_chunk_tokens": _SMALL_CHUNK}]
     found = [
         _smaller_passes(recipe, policy),
@@ -73,7 +73,7 @@ def remedies(recipe: Recipe) -> list[list[dict[str, Any]]]:
 
 
 def advice(recipe: Recipe) -> list[str]:
-    """The remedies in words, for a run of which nobody knows what would fit, and what is left beyond them."""
+    """The remedies in words, for a run without a plan, and what remains to try after them."""
     first = {_words(recipe, candidates[0]): candidates[0] for candidates in remedies(recipe)}
     remarks = {"micro_batch_tokens": " (same batch, more passes)", "precision": f" ({OTHER_ARITHMETIC})"}
     found = [
@@ -90,7 +90,7 @@ def _words(recipe: Recipe, change: dict[str, Any]) -> str:
 
 
 def _first_that_fits(found: Plan, candidates: list[tuple[dict[str, Any], int]]) -> Way | None:
-    """The first of these changes to `train` and numbers of devices with which the run fits."""
+    """The first of these changes to `train` and numbers of devices that make the run fit."""
     layout = found.recipe.parallel
     for change, devices in candidates:
         values = found.recipe.model_dump()

@@ -10,7 +10,7 @@ class Parameters:
     """Numbers of parameters by part."""
 
     embedding: int
-    """V x D."""
+    """V x D: the table of embeddings."""
     attention: int
     """wq, wk, wv and wo of all layers."""
     feed_forward: int
@@ -18,11 +18,11 @@ class Parameters:
     norms: int
     """Gains: two per layer, two more where queries and keys are normalised, and the last one; as many biases."""
     output: int
-    """V x D, or 0 where it is the embedding's transpose."""
+    """V x D, or 0 where the output layer is the embedding's transpose."""
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """Parameters of all parts."""
         return self.embedding + self.attention + self.feed_forward + self.norms + self.output
 
 
@@ -43,7 +43,7 @@ def parameters(config: ModelConfig) -> Parameters:
 def matmul_parameters(config: ModelConfig) -> int:
     """Parameters that take part in a matrix product for every token.
 
-    The output layer does, also where it shares its weights; the look-up in the embedding does not.
+    The output layer does, even if it shares its weights; the look-up in the embedding does not.
     """
     counts = parameters(config)
     return counts.attention + counts.feed_forward + config.vocab_size * config.dim

@@ -1,9 +1,9 @@
-"""How long a GPU computes: matrix products, attention, and what only reads and writes memory; no torch.
+"""How long a GPU computes: matrix products, attention, and operators that only read and write memory; no torch.
 
-Three rates make the model: FLOP/s of products (those in float8 have one of their own), FLOP/s of attention's kernel,
-bytes per second of the memory; and one share of them all that a run reaches. Nothing is said of what a kernel costs to
-start nor of shapes that fill a GPU badly, so small models and small passes come out too fast. Read beside
-`puna.model.llama`, `puna.ops.cross_entropy`, `puna.parallel.working`, `puna.parallel.float8` and `puna.train`.
+The model has three rates: FLOP/s of products (another one in float8), FLOP/s of attention's kernel, bytes per second of
+the memory; and one share of them all that a run reaches. The start of a kernel and shapes that fill a GPU badly are
+left out, so small models and small passes come out too fast. Read beside `puna.model.llama`, `puna.ops.cross_entropy`,
+`puna.parallel.working`, `puna.parallel.float8` and `puna.train`.
 """
 
 import math
@@ -13,24 +13,24 @@ from puna.plan.layout import Share
 from puna.plan.messages import muon_workers
 
 ATTENTION_SHARE = 0.5
-"""Of the rate of the GPU, what causal attention reaches, forward and backward together: FlashAttention-2 says 50 to 73
+"""Share of the GPU's rate that causal attention reaches, forward and backward together: FlashAttention-2 says 50 to 73
 % on an A100 (Dao 2023, abstract), cuDNN 484 of 989 TFLOP/s forward over 2,048 positions on an H100 (FlashAttention-3,
 Shah et al. 2024, figure 5)."""
 ATTENTION_BACKWARD = 2.5
 """FLOPs of attention's backward pass over those of its forward pass, as these papers count them: five products, one of
-them computed again, in place of two."""
+them recomputed, against two."""
 MEMORY_SHARE = 0.9
-"""Of a datasheet's bandwidth, what copies reach: 4.3 of 4.8 TB/s measured on an H200."""
+"""Share of a datasheet's bandwidth that copies reach: 4.3 of 4.8 TB/s measured on an H200."""
 
 SUSTAINED = 0.79
-"""Of these rates, what remains in a run, where shapes are not the best, clocks fall under load and kernels have to
+"""Share of these rates that a run reaches, where shapes are not the best, clocks fall under load and kernels have to
 start: llm-foundry's runs of 1B to 13B on eight A100-80GB, over 2,048 positions and without recomputation, reach 0.77 to
 0.81 of what the rates alone give (its scripts/train/benchmarking). The one figure that was fitted to runs."""
 
 
 @dataclass(frozen=True)
 class Rates:
-    """What a device can do per second."""
+    """The rates of a device."""
 
     products: float
     """FLOP/s of the best-shaped matrix product."""
@@ -43,12 +43,12 @@ class Rates:
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be done."""
+    """Work for a device, in FLOPs and bytes."""
 
     products: float = 0.0
-    """FLOPs."""
+    """FLOPs of matrix products."""
     attention: float = 0.0
-    """FLOPs below the diagonal."""
+    """FLOPs of attention, below the diagonal."""
     memory: float = 0.0
     """Bytes read and written outside of products and attention."""
     float8: float = 0.0
@@ -64,7 +64,7 @@ class Work:
         return Work(times * self.products, times * self.attention, times * self.memory, times * self.float8)
 
     def seconds(self, rates: Rates) -> float:
-        """One after the other, as one stream of kernels runs them."""
+        """Seconds of all kernels, one after the other in one stream."""
         alone = self.products / rates.products + self.attention / rates.attention + self.memory / rates.memory
         if self.float8:
             alone += self.float8 / rates.float8
@@ -84,7 +84,7 @@ _EAGER_LOSS = {2: 80, 4: 68}
 _SHARED_LOSS = {2: 44, 4: 32}
 """The same where other devices have the rest of the vocabulary, for which the loss runs in single steps."""
 _EAGER_FLOAT8, _FLOAT8 = 39, 5
-"""Per number of an operand of a product: bytes read and written to make float8 of bfloat16, operator by operator, and
+"""Per number of an operand of a product: bytes read and written to round bfloat16 to float8, operator by operator, and
 compiled, which reads twice and writes once."""
 _EAGER_STOCHASTIC, _STOCHASTIC = 740, 14
 """The same, per parameter, of a step that rounds at random; compiled it reads four tensors and writes three."""
@@ -105,7 +105,7 @@ def block_backward(share: Share) -> Work:
 
 
 def block_again(share: Share) -> Work:
-    """What the policy computes again of a block, on average over all blocks.
+    """The work that the policy repeats for a block, on average over all blocks.
 
     A block that is computed again ends before its last product, which nothing in it reads.
     """
@@ -132,14 +132,14 @@ def ends(share: Share) -> Work:
     config, tokens, c = share.recipe.model, share.tokens, share.matrix_bytes
     output = share.vocabulary * config.dim
     norm = (2 + 5) * c if share.compiled_norm else sum(_EAGER_NORMS[c][config.norm])
-    # The look-up reads and writes; its gradient is sorted rows added up into a table of zeros.
+    # The look-up reads and writes; its gradient is rows that are sorted and added into a table of zeros.
     embedding = 5 * c * tokens * config.dim + c * output
     memory = loss_bytes(share) + norm * tokens * config.dim / share.tensor + embedding
     return Work(products=6.0 * tokens * output, memory=memory)
 
 
 def loss_bytes(share: Share) -> float:
-    """Read and written by `puna.ops.cross_entropy` beside its products."""
+    """Bytes read and written by `puna.ops.cross_entropy` beside its products."""
     tokens, dim, c = share.tokens, share.recipe.model.dim, share.matrix_bytes
     output = share.vocabulary * dim
     if share.fused_loss:
@@ -155,7 +155,7 @@ def loss_bytes(share: Share) -> float:
 
 
 def copies(share: Share) -> Work:
-    """Of a pass, on average: weights cast and copied for it, gradients copied and added to those of passes before."""
+    """Bytes of a pass, on average: weights cast and copied for it, gradients copied and added to earlier passes'."""
     c, held, output = share.matrix_bytes, share.held, share.vocabulary * share.recipe.model.dim
     later = (share.passes - 1) / share.passes
     if share.copied:
@@ -168,14 +168,14 @@ def copies(share: Share) -> Work:
     blocks = share.recipe.model.n_layers * share.block
     whole = share.block_gathers * share.block + share.ends
     cast = (share.weight_bytes + c) if share.weight_bytes != c else 0
-    # Cast and copied into the message by those that hold a part, copied out of it by all; gradients likewise.
+    # Devices that hold a part cast it and copy it into the message, all copy out of it; the same for gradients.
     memory = (cast + 2 * c) * whole / share.weight_devices + 2 * c * whole
     memory += (c + 4) * (blocks + share.ends) + (4 + 4 + 3 * share.weight_bytes) * held
     return Work(memory=memory)
 
 
 def optimizer_step(share: Share) -> Work:
-    """Of a step: the gradient's norm, and the update, which divides the gradient on the way."""
+    """Bytes of a step: the gradient's norm, and the update, which also divides the gradient."""
     config, held = share.recipe.model, share.held
     if share.recipe.train.precision == "bf16-stochastic":
         return Work(memory=(2 + (_STOCHASTIC if share.compiled_update else _EAGER_STOCHASTIC)) * held)
@@ -185,7 +185,7 @@ def optimizer_step(share: Share) -> Work:
         memory += 6 * held
     products = 0.0
     if share.recipe.optim.name == "muon":
-        # Divided, averaged twice and cast; what comes back is scaled away from and added: 56 bytes in place of 32.
+        # Divided, averaged twice and cast; the result is scaled and added to the weight: 56 bytes instead of 32.
         memory += (56 - 32) * share.matrices_held
         shapes = [(config.n_heads * config.head_dim, config.dim)] * 2
         shapes += [(config.n_kv_heads * config.head_dim, config.dim)] * 2 + [(config.ffn_dim, config.dim)] * 3
@@ -196,7 +196,7 @@ def optimizer_step(share: Share) -> Work:
 
 
 def _products(share: Share, flops: float, part: float) -> Work:
-    """So many FLOPs per token and element of a block's matrices, a part of them in float8 where the recipe says so."""
+    """These FLOPs per token and element of a block's matrices, a part of them in float8 where the recipe says so."""
     found = flops * share.tokens * share.block_matrices
     narrow = part * found if share.recipe.train.float8 else 0.0
     return Work(products=found - narrow, float8=narrow)
@@ -220,9 +220,9 @@ def _pointwise(share: Share) -> tuple[float, float]:
     (stream, turned, hidden), config, c = _widths(share), share.recipe.model, share.matrix_bytes
     normed = 2 * stream + (turned if config.qk_norm else 0)
     if share.recipe.train.compile:
-        # Fused: norm reads and writes; the sum before the second norm is part of it; the other sum stands alone, at
-        # the edge of what is compiled. Backward the norms read the stream, its gradient twice and what they scale,
-        # once more for the gain's gradient; sums of the gradients of what wq, wk, wv and w1, w3 read are part of them.
+        # Fused: norm reads and writes; the sum before the second norm is part of it; the other sum stands alone, at the
+        # edge of what is compiled. Backward the norms read the stream, its gradient twice and what they scale, once
+        # more for the gain's gradient; they include the sums of the gradients of the inputs of wq, wk, wv and w1, w3.
         forward = c * (9 * stream + 2 * turned + 3 * hidden)
         backward = c * (15 * stream + 2 * turned + 5 * hidden)
         if config.qk_norm:
@@ -233,24 +233,24 @@ def _pointwise(share: Share) -> tuple[float, float]:
         forward = norm[0] * normed + rotary[0] * turned + gate[0] * hidden + 2 * 3 * c * stream
         backward = norm[1] * normed + rotary[1] * turned + gate[1] * hidden + 5 * 3 * c * stream
     if share.tensor > 1:
-        # What is gathered or scattered along the sequence is copied into the order of the message, or out of it;
-        # gradients of what is gathered are summed before they are scattered.
+        # Tensors gathered or scattered along the sequence are copied into the order of the message, or out of it;
+        # gradients of gathered ones are summed before they are scattered.
         forward += c * 4 * 2 * config.dim
         backward += c * (4 * 2 + 5) * config.dim
     return forward * share.tokens, backward * share.tokens
 
 
 def float8_bytes(share: Share) -> tuple[float, float]:
-    """Read and written by a block to make float8 of what its products read, forward and backward."""
+    """Bytes read and written by a block to round the inputs of its products to float8, forward and backward."""
     config, train = share.recipe.model, share.recipe.train
     if not train.float8:
         return 0.0, 0.0
     queries, keys = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
     inputs, gradients = queries + config.ffn_dim, 2 * config.dim + queries + 2 * keys + 2 * config.ffn_dim
-    # wq, wk and wv read the same, w1 and w3 too; the compiler sees it.
+    # wq, wk and wv have one input, w1 and w3 another; the compiler rounds each only once.
     inputs += (2 if train.compile else 5) * config.dim
     each = _FLOAT8 if train.compile else _EAGER_FLOAT8
-    # Rows of the weight forward, its columns backward, which are put in order first.
+    # Rows of the weight forward; backward its columns, which are made contiguous first.
     columns = each if train.compile else each + 4
     return (
         each * (share.tokens * inputs + share.block_matrices),
@@ -259,7 +259,7 @@ def float8_bytes(share: Share) -> tuple[float, float]:
 
 
 def _cheap(share: Share) -> float:
-    """Bytes of what the policy `llama` computes again: norms, rotary turns and SwiGLU."""
+    """Bytes of the operators that the policy `llama` computes again: norms, rotary turns and SwiGLU."""
     (stream, turned, hidden), c = _widths(share), share.matrix_bytes
     if share.recipe.train.compile:
         return c * share.tokens * (4 * stream + 2 * turned + 3 * hidden)

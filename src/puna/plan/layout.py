@@ -1,4 +1,4 @@
-"""How much of a recipe's model and of its tokens each device has, in numbers of elements; no torch."""
+"""The share of a recipe's model and tokens that each device has, in numbers of elements; no torch."""
 
 import math
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ CPU, GPU = "cpu", "gpu"
 
 @dataclass(frozen=True)
 class Share:
-    """One device's part. Devices that share a number hold the same amount of it, but for rounding."""
+    """One device's part. All devices hold equal amounts, up to rounding."""
 
     recipe: Recipe
     kind: str
-    """`cpu` or `gpu`."""
+    """Kind of device: `cpu` or `gpu`."""
     devices: int
     replicate: int
     shard: int
@@ -35,12 +35,12 @@ class Share:
 
     @property
     def alone(self) -> bool:
-        """Whether nobody has anything to gather from: then the cast weights stay from the first pass to the step."""
+        """Whether no weight is sharded over devices: then the cast weights stay from the first pass to the step."""
         return self.replicate * self.weight_devices == 1
 
     @property
     def copied(self) -> bool:
-        """Whether a device without others keeps bfloat16 copies of all its weights for the passes of a step.
+        """Whether a single device keeps bfloat16 copies of all its weights for the passes of a step.
 
         `puna.parallel.working` makes them once per step. The loss casts the output layer's own weight in every pass
         nevertheless, so that its gradient comes in float32.
@@ -66,7 +66,7 @@ class Share:
 
     @property
     def loss_chunks(self) -> int:
-        """Chunks of a pass."""
+        """Chunks of the loss in a pass."""
         return math.ceil(self.tokens / self.loss_chunk)
 
     @property
@@ -128,15 +128,15 @@ class Share:
 
     @property
     def end_groups(self) -> list[int]:
-        """The same by message of sharding: an embedding of its own, and the output layer with the last norm."""
+        """The same for each message of sharding: an untied embedding, and the output layer with the last norm."""
         embedding = 0 if self.recipe.model.tie_embeddings else self.vocabulary * self.recipe.model.dim
         return [size for size in (embedding, self.ends - embedding) if size]
 
     @property
     def block_gathers(self) -> int:
-        """Times that weights of a block are gathered in a pass, all blocks together.
+        """How often the weights of a block are gathered in a pass, summed over all blocks.
 
-        Forward and backward, but the last one once: the backward pass begins with it.
+        Forward and backward, but only once for the last block, with which the backward pass begins.
         """
         layers = self.recipe.model.n_layers
         return layers if self.alone else 2 * layers - 1
@@ -154,7 +154,7 @@ class Share:
 
     @property
     def optimizer_state(self) -> int:
-        """Bytes that the optimizer remembers on this device: two moments, or one of Muon's matrices."""
+        """Bytes of the optimizer's state on this device: two moments, or one for Muon's matrices."""
         if self.recipe.optim.name == "muon":
             return 4 * self.matrices_held + 8 * (self.held - self.matrices_held)
         return 2 * self.weight_bytes * self.held
@@ -166,7 +166,7 @@ class Share:
 
 
 def share_of(recipe: Recipe, devices: int, kind: str) -> Share:
-    """What each of so many devices has.
+    """The share of each device of this number of devices.
 
     Raises:
         TrainError: The recipe's layout has another number of devices, or its batch cannot be shared by them.

@@ -1,11 +1,11 @@
-"""How long devices take to tell each other something, and over which links it goes; no torch.
+"""How long the messages between devices take, and over which links they go; no torch.
 
-All-gather and reduce-scatter go round in rings, as NCCL has them: of a message of S bytes on n devices each sends
-S (n - 1) / n to the next, which is the least that is possible (Patarasuk and Yuan 2009). A ring visits all devices of
-a machine before it leaves it, so one of its steps in l crosses the network where l of the devices are together; with
-as many rings as adapters each of the l sends 1/l of the bytes outside. The slowest link decides: NVLink, or l adapters.
-An all-reduce is both, one after the other, and sends twice as much (NVIDIA's nccl-tests, doc/PERFORMANCE.md). Its steps
-are those of a tree, which NCCL takes where there are many machines.
+All-gather and reduce-scatter go round in rings, as NCCL has them: of a message of S bytes on n devices each sends the
+share (n - 1) / n to the next, the least possible (Patarasuk and Yuan 2009). A ring visits all devices of a machine
+before it leaves it, so with l of the devices in each machine one step in l crosses the network; with as many rings as
+adapters each of the l sends 1/l of the bytes outside. The slowest link decides: NVLink, or l adapters. An all-reduce is
+both, one after the other, and sends twice as much (NVIDIA's nccl-tests, doc/PERFORMANCE.md). Its steps are those of a
+tree, which NCCL takes where there are many machines.
 """
 
 import math
@@ -15,29 +15,29 @@ from puna.plan.hardware import Link
 from puna.plan.layout import Share
 
 LINK_SHARE = 0.8
-"""Of a link's rate, what collectives reach: NCCL reckons with 20 of the 25 GB/s of a link of the A100's NVLink, 20.6 of
+"""Share of a link's rate that collectives reach: NCCL assumes 20 of the 25 GB/s of a link of the A100's NVLink, 20.6 of
 the H100's (src/graph/topo.h). Taken for networks too, where its tests reach 0.7 to 0.95."""
 
 
 @dataclass(frozen=True)
 class Links:
-    """What joins the devices."""
+    """The links between devices."""
 
     node: Link
-    """Inside of a machine."""
+    """The link of a device to others in its machine."""
     network: Link
-    """Between machines."""
+    """The link of a device to other machines."""
     node_devices: int
-    """Devices of a machine."""
+    """Number of devices of a machine."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Devices that speak with each other."""
+    """Devices that exchange messages."""
 
     devices: int
     together: int
-    """Of them in one machine."""
+    """How many of them are in one machine."""
 
     @property
     def nodes(self) -> int:
@@ -47,12 +47,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Sent:
-    """What one device sends, and how long all are busy with it."""
+    """What one device sends, and how long it takes."""
 
     node_bytes: float = 0.0
-    """To devices of its machine."""
+    """Bytes to devices of its machine."""
     network_bytes: float = 0.0
-    """To other machines."""
+    """Bytes to other machines."""
     seconds: float = 0.0
 
     def __add__(self, other: "Sent") -> "Sent":
@@ -65,7 +65,7 @@ class Sent:
 
 
 def group(devices: int, distance: int, node_devices: int) -> Group:
-    """Devices of which each is so many numbers behind the one before it, where a machine has so many in a row."""
+    """A group of devices whose numbers are `distance` apart, on machines of `node_devices` each."""
     return Group(devices, max(1, min(devices, node_devices // distance)))
 
 
@@ -107,7 +107,7 @@ def reduced(size: float, among: Group, links: Links) -> Sent:
 
 
 def _around(sent: float, among: Group, links: Links, hops: float) -> Sent:
-    """Each device sends so many bytes to the next one of its ring."""
+    """Each device sends this many bytes to the next one of its ring."""
     if among.nodes == 1:
         return Sent(sent, 0.0, sent / (LINK_SHARE * links.node.bytes_per_s) + hops)
     inside = links.node.bytes_per_s if among.together > 1 else math.inf

@@ -1,8 +1,8 @@
-"""Where the memory of a device goes at the moments of a step at which most of it is taken; no torch.
+"""Where the memory of a device goes at the moments of a step that take most; no torch.
 
 Every term is a tensor, or a set of like tensors, of the code that it names. Checked against measured peaks on a CPU by
 bench/plan.py. Sharded weights are gathered one block ahead (FSDP2, torch.distributed.fsdp.fully_shard); in the forward
-pass a third block may be there, which is done but whose memory waits for the stream of the messages.
+pass there may be those of a third block, which is done, but its memory is freed only in the stream of the messages.
 """
 
 from dataclasses import dataclass
@@ -22,23 +22,23 @@ GAPS = {
     True: {"none": 0.09, "llama": 0.10, "every": 0.14, "full": 0.29},
 }
 """Eager and compiled, by policy: what glibc's allocator holds on a CPU without using it, as a share of what is used.
-Activations leave holes into which gradients settle that stay longer, most of all where blocks are computed again. No
-formula: the middle of the same record's measurements."""
+Activations leave holes that longer-lived gradients fill, most of all where blocks are computed again. Not a formula:
+the middle of the same record's measurements."""
 
 UNADDED = "a bfloat16 gradient before it is added up in float32"
-"""Of one tensor: on a device without others no second one exists at that time."""
+"""Label of one tensor: on a single device no second one exists at that time."""
 
 
 @dataclass(frozen=True)
 class Moment:
-    """One moment of a step, and all that takes memory at it."""
+    """One moment of a step, and everything that takes memory then."""
 
     name: str
     terms: list[Term]
 
     @property
     def bytes(self) -> int:
-        """All of it."""
+        """Bytes of all terms."""
         return total(self.terms)
 
 
@@ -48,11 +48,11 @@ class Memory:
 
     moments: list[Moment]
     staged_bytes: int
-    """Memory of the host for the copy of the state that is being written; on a CPU it is among the terms."""
+    """Bytes of the host for the copy of the state that is being written; on a CPU the copy is among the terms."""
 
     @property
     def peak(self) -> Moment:
-        """The moment at which most is taken."""
+        """The moment that takes most memory."""
         return max(self.moments, key=lambda moment: moment.bytes)
 
 
@@ -102,7 +102,7 @@ def _with_gaps(share: Share, terms: list[Term]) -> list[Term]:
 
 
 def _held(share: Share) -> list[Term]:
-    """What stays all the time."""
+    """What stays in memory all the time."""
     train, c = share.recipe.train, share.matrix_bytes
     terms = [
         Term("weights", share.weight_bytes * share.held),
@@ -122,7 +122,7 @@ def _held(share: Share) -> list[Term]:
 
 
 def _gathered(share: Share, ahead: int) -> list[Term]:
-    """Weights of so many blocks, or of all where nobody has anything to gather from and they stay."""
+    """Gathered weights of `blocks` blocks, or of all blocks where weights are not sharded and stay."""
     if not share.grouped:
         return []
     layers = share.recipe.model.n_layers
@@ -133,14 +133,14 @@ def _gathered(share: Share, ahead: int) -> list[Term]:
 
 
 def _passing(share: Share, kept_of_one: int) -> list[Term]:
-    """What a block holds at its widest while it runs forward, beyond what it keeps."""
+    """Memory of a block at its largest in the forward pass, beyond what it keeps."""
     s = sizes(share)
     widest = 3 * s.hidden + s.gathered + s.stream
     return [Term("tensors of a block that aren't kept", max(0, widest - kept_of_one))]
 
 
 def _last_norm(share: Share) -> list[Term]:
-    """What the model's last norm keeps, and what the output layer reads."""
+    """What the model's last norm keeps, and the output layer's input."""
     s = sizes(share)
     kept_by_norm = s.stream if share.compiled_norm else s.stream32 + s.stream
     return [Term("last norm and its output", kept_by_norm + s.statistics + s.gathered)]
@@ -156,7 +156,7 @@ def _loss(share: Share) -> list[Term]:
     elif share.recipe.train.compile:
         per_logit = 2 * c
     else:
-        # What the kernel's operators leave to each other, one after the other.
+        # The kernel's operators pass these tensors on, one after the other.
         per_logit = 19 if narrow else 17
     terms = [
         Term("logits of a chunk and their gradient", per_logit * share.loss_chunk * share.vocabulary),
@@ -173,7 +173,7 @@ def _loss(share: Share) -> list[Term]:
 def _unreduced_block(share: Share) -> list[Term]:
     """Gradients of a block in the dtype of the passes until they are added up in that of the sums.
 
-    Sharding adds them up over the devices, block by block; a device without others tensor by tensor.
+    Sharding adds them up over the devices, block by block; a single device tensor by tensor.
     """
     c, config = share.matrix_bytes, share.recipe.model
     if share.copied:
@@ -187,7 +187,7 @@ def _unreduced_block(share: Share) -> list[Term]:
 def _unreduced_ends(share: Share) -> list[Term]:
     """The same of embedding and output layer, at the end; or the embedding's before it is added to earlier passes'.
 
-    Each has a message of its own, and waits for the other's to leave.
+    Each has a message of its own, and one waits until the other is sent.
     """
     if share.grouped:
         name = "gradients of embedding and output layer, not yet reduced, and the message"
@@ -199,13 +199,13 @@ def _unreduced_ends(share: Share) -> list[Term]:
 
 
 def _optimizer_workspace(share: Share) -> list[Term]:
-    """What a step of the optimizer takes for a moment; in one pass over the memory it takes nothing."""
+    """Short-lived memory of an optimizer step; a step in one pass over the memory takes none."""
     config = share.recipe.model
     largest = config.dim * config.ffn_dim // share.tensor
     if share.recipe.train.precision == "bf16-stochastic":
         if share.compiled_update:
             return []
-        # Both moments, the weight and what is made of them in float32, and random bits.
+        # Both moments, the weight and their results in float32, and random bits.
         ends = share.vocabulary * config.dim
         return [Term("largest tensor's update in float32", 43 * max(largest, ends) // share.weight_devices)]
     if share.recipe.optim.name == "muon":

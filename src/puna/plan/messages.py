@@ -1,4 +1,4 @@
-"""What the devices of a layout tell each other in an optimizer step; no torch.
+"""The messages between the devices of a layout in an optimizer step; no torch.
 
 Read beside `puna.parallel`: each message here is a collective there.
 """
@@ -27,28 +27,28 @@ SUM_BYTES = 4
 
 @dataclass(frozen=True)
 class WeightMessages:
-    """Those of sharding (FSDP2), of one block, or of the ends of the model."""
+    """Messages of sharding (FSDP2), for one block or for the ends of the model."""
 
     gather: Sent
-    """Weights, in the dtype of the passes."""
+    """The gather of the weights, in the dtype of the passes."""
     reduce: Sent
-    """Gradients, to where their weights are."""
+    """The scatter of the gradients to the devices that hold their weights."""
     replicas: Sent
-    """The sums of the replicas, added up once per step."""
+    """The sum of the replicas' gradients, once per step."""
 
 
 @dataclass(frozen=True)
 class StreamMessages:
-    """Those that a block waits for in a pass, because it reads what comes."""
+    """Messages that a block waits for in a pass, because it reads their content."""
 
     forward: Sent
     backward: Sent
     again: Sent
-    """Those of the forward pass that are sent a second time where a block is computed again (policy `full`)."""
+    """Messages of the forward pass that are repeated where a block is computed again (policy `full`)."""
 
 
 def weight_messages(share: Share, links: Links, elements: int) -> WeightMessages:
-    """Of so many parameters, counted in this device's part of a tensor-parallel group."""
+    """Messages for a number of parameters, counted in this device's part of a tensor-parallel group."""
     if not share.grouped:
         return WeightMessages(Sent(), Sent(), Sent())
     weights, replicas = weight_group(share, links), replica_group(share, links)
@@ -60,7 +60,7 @@ def weight_messages(share: Share, links: Links, elements: int) -> WeightMessages
 
 
 def end_messages(share: Share, links: Links) -> WeightMessages:
-    """Of the embedding, and of the output layer with the last norm; tied, these are one message."""
+    """Messages for the embedding and for the output layer with the last norm; for tied ones one message."""
     each = [weight_messages(share, links, size) for size in share.end_groups]
     return WeightMessages(
         gather=sum((messages.gather for messages in each), Sent()),
@@ -70,10 +70,10 @@ def end_messages(share: Share, links: Links) -> WeightMessages:
 
 
 def tensor_messages(share: Share, links: Links) -> StreamMessages:
-    """Of a block: the stream is gathered before and scattered after each half, its gradient the other way round.
+    """Messages of a block: the stream is gathered before and scattered after each half, its gradient in reverse.
 
     The backward pass reads what was gathered forward, and adds up the gradients of the gains, which all devices have. A
-    block that is computed again ends before its last product, so that its last scatter isn't repeated.
+    block that is computed again ends before its last product, so its last scatter isn't repeated.
     """
     one = gathered(share.matrix_bytes * share.tokens * share.recipe.model.dim, tensor_group(share, links), links)
     gain = reduced(share.matrix_bytes * share.recipe.model.dim, tensor_group(share, links), links)
@@ -81,21 +81,21 @@ def tensor_messages(share: Share, links: Links) -> StreamMessages:
 
 
 def tensor_end_messages(share: Share, links: Links) -> Sent:
-    """Of a pass: the embedding's sums scattered, the stream gathered for the output layer, their gradients back."""
+    """Messages of a pass: the embedding's sums scattered, the stream gathered for the output layer, gradients back."""
     dim, among = share.recipe.model.dim, tensor_group(share, links)
     one = gathered(share.matrix_bytes * share.tokens * dim, among, links)
     return one * 4 + reduced(share.matrix_bytes * dim, among, links) * (share.last_norm // dim)
 
 
 def loss_messages(share: Share, links: Links) -> Sent:
-    """Of a pass: each row's maximum, then its sum and its target's logit, in float32 (`puna.ops.cross_entropy`)."""
+    """Messages of a pass: each row's maximum, then its sum and target's logit in float32 (`puna.ops.cross_entropy`)."""
     among, chunks = tensor_group(share, links), share.loss_chunks
     mean = share.tokens / chunks
     return (reduced(4 * mean, among, links) + reduced(8 * mean, among, links)) * chunks
 
 
 def context_messages(share: Share, links: Links) -> StreamMessages:
-    """Of a block: keys and values of all are gathered, their gradients scattered (`puna.parallel.context`)."""
+    """Messages of a block: keys and values of all are gathered, their gradients scattered (`puna.parallel.context`)."""
     config = share.recipe.model
     pairs = 2 * share.tokens * share.context * config.n_kv_heads * config.head_dim // share.tensor
     one = gathered(share.matrix_bytes * pairs, context_group(share, links), links)
@@ -103,7 +103,7 @@ def context_messages(share: Share, links: Links) -> StreamMessages:
 
 
 def muon_messages(share: Share, links: Links) -> Sent:
-    """Of a step: every matrix gathered in bfloat16, and sent around by the device that made it orthogonal."""
+    """Messages of a step: every matrix gathered in bfloat16, and sent to all by the device that made it orthogonal."""
     if share.recipe.optim.name != "muon" or share.devices == 1:
         return Sent()
     counts = parameters(share.recipe.model)
@@ -117,5 +117,5 @@ def muon_messages(share: Share, links: Links) -> Sent:
 
 
 def muon_workers(share: Share) -> int:
-    """Devices that make matrices orthogonal side by side: none shares the work where matrices are split (Muon)."""
+    """Devices that make matrices orthogonal in parallel; one where tensor parallelism splits the matrices (Muon)."""
     return min(MUON_AT_ONCE, share.devices) if share.tensor == 1 else 1

@@ -1,4 +1,4 @@
-"""What a run will take before anything runs: parameters, FLOPs, time, memory, disk, energy, carbon; no torch."""
+"""What a run will need, computed before it runs: parameters, FLOPs, time, memory, disk, energy, carbon; no torch."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -13,13 +13,13 @@ from puna.plan.step_time import StepTime, step_time
 from puna.plan.target import Target
 
 CONVENTION = "causal"
-"""Of `puna.plan.count.flops_per_token`, in which utilisation is given."""
+"""The convention of `puna.plan.count.flops_per_token` for utilisation."""
 
 TIGHT = 0.9
-"""Share of a device's memory above which the driver's context, gaps between tensors and messages may not fit too."""
+"""Above this share of a device's memory, the driver's context, gaps between tensors and messages may not fit too."""
 
 ESTIMATED = "estimated from model, layout and hardware"
-"""Where a utilisation comes from that was neither given nor measured."""
+"""The source of a utilisation that was neither given nor measured."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Speed:
     """How fast the run is expected to go."""
 
     mfu: float
-    """Model FLOPs (convention `causal`) over the peak rate; what is computed twice counts once."""
+    """Model FLOPs (convention `causal`) over the peak rate; FLOPs of recomputation are not counted."""
     mfu_source: str
     tokens_per_second: float
-    """Of all devices together."""
+    """Tokens/s of all devices together."""
     seconds: float
     step: StepTime | None
     """Where the time of an optimizer step goes; None where the utilisation was given, or is one for all layouts."""
@@ -38,24 +38,24 @@ class Speed:
 
 @dataclass(frozen=True)
 class Disk:
-    """Bytes on the disk."""
+    """Bytes that a run takes on the disk."""
 
     model: int
     checkpoint: int
     kept: int
-    """Checkpoints that are there at the end; while one is written there is one more."""
+    """Checkpoints kept at the end of the run; while one is written there is one more."""
     shards: int
     """Token ids of the whole run, each read once."""
 
     @property
     def total(self) -> int:
-        """All of it at its largest, while the last checkpoint is written."""
+        """Bytes at the largest moment, while the last checkpoint is written."""
         return self.model + (self.kept + 1) * self.checkpoint + self.shards
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A recipe on so many devices."""
+    """What a recipe needs on a number of devices."""
 
     recipe: Recipe
     target: Target
@@ -111,14 +111,14 @@ class Plan:
 
 
 def plan(recipe: Recipe, target: Target, devices: int, mfu: float | None = None) -> Plan:
-    """What the recipe takes on so many of these devices.
+    """What the recipe needs on a number of these devices.
 
     Args:
         recipe: What to train.
         target: One device.
         devices: How many there are.
         mfu: Model FLOPs (convention `causal`) over the peak rate; None estimates it (`puna.plan.step_time`), or
-            takes the target's utilisation less what recomputation takes where no more is known of it.
+            takes the target's utilisation, less recomputation, where only its peak is known.
 
     Raises:
         TrainError: The layout has another number of devices, or they cannot share the batch.
@@ -128,7 +128,7 @@ def plan(recipe: Recipe, target: Target, devices: int, mfu: float | None = None)
 
 
 def verdict(needed: int, there: int | None) -> str:
-    """What memory that is needed comes to on a device that has so much."""
+    """Whether a device with this much memory can hold what is needed: `fits`, `tight` or `does not fit`."""
     if there is None:
         return ""
     return "does not fit" if needed > there else "tight" if needed > TIGHT * there else "fits"

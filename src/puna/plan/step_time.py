@@ -1,10 +1,11 @@
 """How long an optimizer step takes, from its kernels and messages; no torch.
 
 Messages of sharding travel while blocks are computed, as FSDP2 sends them: the weights of the next block while one is
-computed, and the gradients of the one before (Zhao et al. 2023, section 3.3; torch.distributed.fsdp.fully_shard). What
-takes longer than a block shows. So does what has nothing to hide behind: the ends of the model and its first block
-before the first kernel, gradients of the first block and of the ends when the backward pass is over, which began with
-a block whose weights were still there. The messages of tensor and context parallelism are waited for, all of them.
+computed, and the gradients of the one before (Zhao et al. 2023, section 3.3; torch.distributed.fsdp.fully_shard). The
+time that a message takes beyond a block's is waited for. So are messages without computation beside them: the ends of
+the model and its first block before the first kernel, and the gradients of the first block and of the ends after the
+backward pass. The backward pass begins with a block whose weights are still there. All messages of tensor and context
+parallelism are waited for.
 """
 
 from dataclasses import dataclass
@@ -48,35 +49,35 @@ class Traffic:
 
     name: str
     node_bytes: float
-    """Sent to devices of its machine."""
+    """Bytes sent to devices of its machine."""
     network_bytes: float
-    """Sent to other machines."""
+    """Bytes sent to other machines."""
     seconds: float
-    """That they take."""
+    """How long the messages take."""
     exposed_seconds: float
-    """In which nothing is computed meanwhile."""
+    """How long the device waits for them without computing."""
 
 
 @dataclass(frozen=True)
 class StepTime:
-    """An optimizer step of one device; all are equally long."""
+    """An optimizer step of one device; all devices take equally long."""
 
     parts: list[Part]
     traffic: list[Traffic]
 
     @property
     def computing_seconds(self) -> float:
-        """In which kernels run."""
+        """How long kernels run."""
         return sum(part.seconds for part in self.parts)
 
     @property
     def exposed_seconds(self) -> float:
-        """In which the device waits for others."""
+        """How long the device waits for others."""
         return sum(kind.exposed_seconds for kind in self.traffic)
 
     @property
     def seconds(self) -> float:
-        """All of it."""
+        """How long the whole step takes."""
         return self.computing_seconds + self.exposed_seconds
 
 
@@ -135,7 +136,7 @@ def _weights(share: Share, rates: Rates, links: Links) -> list[Traffic]:
 
 
 def _waited_for(share: Share, links: Links) -> list[Traffic]:
-    """What nothing is computed beside."""
+    """The time of messages that nothing is computed beside."""
     layers, passes, again = share.recipe.model.n_layers, share.passes, recomputed_blocks(share)
     streams = {"tensor parallelism": tensor_messages(share, links), "keys and values": context_messages(share, links)}
     sent = {

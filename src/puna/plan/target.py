@@ -29,27 +29,26 @@ _SIZE, _RUNS = 2048, 5
 
 @dataclass(frozen=True)
 class Target:
-    """One device."""
+    """The device that a run is planned for."""
 
     name: str
     kind: str
-    """`cpu` or `gpu`: where puna runs other code, and other things take memory."""
+    """`cpu` or `gpu`: Puna runs different code on them, and different things take memory."""
     peak_flops: float
     """FLOP/s that count as 100 %."""
     peak_source: str
     watts: float | None
-    """Power under load; None where nobody said."""
+    """Power under load in watts; None if unknown."""
     watts_source: str
     memory_bytes: int | None
-    """None where nobody said."""
+    """Memory in bytes; None if unknown."""
     utilisation: float
-    """Share of the peak that the FLOPs that are really computed take, those of recomputation included; where `rates`
-    don't say it better."""
+    """Utilisation counted in the FLOPs that are computed, recomputation included; used where `rates` is None."""
     utilisation_source: str
     rates: Rates | None = None
-    """What its kernels do per second; None where only the peak is known."""
+    """The rates of its kernels; None where only the peak is known."""
     links: Links | None = None
-    """How it reaches others; None where `rates` is."""
+    """Its links to other devices; None where `rates` is None."""
 
 
 def find_target(
@@ -65,8 +64,8 @@ def find_target(
         network_gbps: Of each GPU to other machines, in Gbit/s; None is that of NVIDIA's own machines.
 
     Raises:
-        ConfigError: The name is none of these, or the network of a device is given of which too little else is known,
-            or the device cannot multiply in float8 and the recipe asks for it.
+        ConfigError: The name is none of these, or a network is given for a device without known rates, or the device
+        cannot multiply in float8 and the recipe asks for it.
     """
     own_watts, precision = recipe.energy.device_watts, recipe.train.precision
     said = "energy.device_watts" if own_watts else ""
@@ -102,7 +101,7 @@ def find_target(
 
 
 def rates_of(gpu: Gpu, precision: str) -> Rates:
-    """What kernels do per second on the GPU in `train.precision`."""
+    """The rates of the GPU's kernels in `train.precision`."""
     peak = gpu.flops(precision)
     return Rates(
         products=gpu.product_share * peak,

@@ -1,8 +1,8 @@
 """Operators for CPUs in C++, compiled on the machine that runs them, at their first use.
 
 The sources beside this file use no header of PyTorch, so that g++ or clang++ needs seconds; they are called through
-ctypes. What was compiled is kept for this user and machine, under a name made of the sources, the compiler and its
-options. Where there is no compiler, callers have their twin of PyTorch's operators.
+ctypes. The compiled library is kept for this user and machine, under a name made from the sources, the compiler and its
+options. Without a compiler, callers use a version in PyTorch's operators.
 """
 
 import ctypes
@@ -21,12 +21,12 @@ from puna.core.console import warn
 _HERE = Path(__file__).parent
 _OPTIONS = ("-O3", "-std=c++20", "-fPIC", "-shared", "-fopenmp")
 _INSTRUCTIONS = {"AVX512": ("-march=x86-64-v4",), "AVX2": ("-march=x86-64-v3",)}
-"""Options by what PyTorch itself uses of this processor, so that ATEN_CPU_CAPABILITY restricts both alike."""
+"""Options for each instruction set that PyTorch itself uses, so that ATEN_CPU_CAPABILITY restricts both."""
 
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled operators; None where they cannot be compiled, which is said once."""
+    """The compiled operators; None where they cannot be compiled, with one warning."""
     compiler = find_compiler()
     if compiler is None:
         warn("no C++ compiler was found ($CXX, g++, clang++): training in float32 on this CPU is slower without one")
@@ -41,7 +41,7 @@ def library() -> ctypes.CDLL | None:
 
 
 def compiled() -> ctypes.CDLL:
-    """The compiled operators, where the caller knows that there are some."""
+    """The compiled operators, for callers that know that they exist."""
     operators = library()
     if operators is None:
         raise RuntimeError("no C++ compiler made the operators")
@@ -71,5 +71,5 @@ def _built(compiler: str, options: tuple[str, ...]) -> Path:
             made = Path(scratch) / built.name
             files = [str(path) for path in sources if path.suffix == ".cpp"]
             subprocess.run([compiler, *options, "-o", str(made), *files], capture_output=True, text=True, check=True)
-            made.replace(built)  # complete or not there, also where several processes compile
+            made.replace(built)  # complete or missing, even if several processes compile
     return built

@@ -65,7 +65,7 @@ def backward_in_cache(
     grad_BNTH, q_BNTH, k_BKSH, v_BKSH = (_rows_contiguous(x) for x in (grad_BNTH, q_BNTH, k_BKSH, v_BKSH))
     documents = [x if x is None else x.to(torch.int32).contiguous() for x in (queries_BT, keys_BS)]
     heads, key_heads = q_BNTH.shape[1], k_BKSH.shape[1]
-    # Of every query head; those that share a key head are summed up below, in the order of the heads.
+    # For every query head; those that share a key head are summed below, in the order of the heads.
     shape = q_BNTH.shape[0], k_BKSH.shape[2], heads, q_BNTH.shape[3]
     grad_q_BNTH = empty_like(q_BNTH)
     grad_k_BNSH, grad_v_BNSH = (q_BNTH.new_empty(shape).transpose(1, 2) for _ in range(2))
