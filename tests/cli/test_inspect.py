@@ -1,4 +1,4 @@
-"""`puna data inspect`: documents printed where stdout is no terminal, paged through where it is one."""
+"""`puna data inspect`: documents printed where stdout is not a terminal, paged through where it is one."""
 
 import json
 import os

@@ -55,7 +55,7 @@ def test_a_configuration_that_is_no_decoder_is_one_sentence() -> None:
         model_config(PATH, {"dim": 12, "n_heads": 3, "n_kv_heads": 2})
     with pytest.raises(FormatError, match="somewhere/model: dim: "):
         model_config(PATH, {"dim": "4096"})
-    with pytest.raises(FormatError, match="says 2147483647 layers, and more than 10000 are not believed"):
+    with pytest.raises(FormatError, match="says 2147483647 layers, more than the 10000 that Puna accepts"):
         model_config(PATH, {"n_layers": 2**31 - 1})
     assert model_config(PATH, {"dim": 64, "n_heads": 2, "n_kv_heads": 1}).head_dim == 32
 

@@ -98,7 +98,7 @@ def test_bytes_in_another_place_are_refused(tokenizer: Tokenizer, tmp_path: Path
     pieces = read_pieces(tokenizer.content)
     pieces[3], pieces[4] = pieces[4], pieces[3]
     model = write_model(pieces, unk="<unk>", bos="<s>", eos="</s>", space_prefix=True)
-    with pytest.raises(ExportError, match="has not the 256 bytes as tokens 3 to 258"):
+    with pytest.raises(ExportError, match="does not have the 256 bytes as tokens 3 to 258"):
         write_tokenizer_bin(SentencePieceTokenizer(model), tmp_path / "tokenizer.bin")
 
 
@@ -152,7 +152,7 @@ class Foreign(Tokenizer):
 
 def test_a_tokenizer_of_another_kind_is_refused(tmp_path: Path) -> None:
     other = Foreign(b"", "x.json", [b"a"], bos_id=0, eos_id=0, unk_id=None, add_bos=True, space_prefix=False)
-    with pytest.raises(ExportError, match=r"x.json: is no SentencePiece model, and llama2.c's tokenizer.bin holds no"):
+    with pytest.raises(ExportError, match=r"x.json: is not a SentencePiece model, and llama2.c's tokenizer.bin can"):
         write_tokenizer_bin(other, tmp_path / "tokenizer.bin")
 
 
@@ -162,8 +162,8 @@ def test_a_tokenizer_of_another_kind_is_refused(tmp_path: Path) -> None:
         (0, b"unk", "token 0 is b'unk', expected b'<unk>'"),
         (1, b"<s>", r"token 1 is b'<s>', expected b'\\n<s>\\n'"),
         (13, b"\n", r"token 13 is b'\\n', expected b'<0x0A>'"),
-        (300, b"\xff", "which is no UTF-8"),
-        (300, b"", "is no SentencePiece model, or a damaged one"),
+        (300, b"\xff", "which is not UTF-8"),
+        (300, b"", "is not a SentencePiece model, or a damaged one"),
     ],
 )
 def test_a_piece_that_is_not_in_its_place_is_named(file: Path, token: int, piece: bytes, sentence: str) -> None:

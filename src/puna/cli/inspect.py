@@ -36,7 +36,7 @@ def inspect(
     seed: Annotated[int, typer.Option("--seed", help="Another seed, another sample.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines with whole texts.")] = False,
 ) -> None:
-    """Page through kept and dropped documents beside each other; where stdout is no terminal, print them.
+    """Page through kept and dropped documents beside each other; where stdout is not a terminal, print them.
 
     Keys: n next, p previous, space and b through a long text, k and d show or hide kept and dropped, r next reason,
     q quit.

@@ -1,4 +1,4 @@
-"""What a model in any format is, in lines for people."""
+"""Describes a model in any format, in lines for people."""
 
 from collections import Counter
 from typing import Any
@@ -10,11 +10,11 @@ from puna.plan.count import parameters
 from puna.tokenizer.tokenizer import Tokenizer
 
 _NAMED = 3
-"""Missing or extra tensors that are named; the others are counted."""
+"""How many missing or extra tensors are named; the others are counted."""
 
 
 def describe(checkpoint: Checkpoint, title: str, tokenizer: Tokenizer | None) -> list[str]:
-    """Lines of a name and what is known: format, architecture, sizes, weights, tokenizer, and what is amiss."""
+    """Lines of a name and its value: format, architecture, sizes, weights, tokenizer, and problems."""
     config = checkpoint.config
     special = ", ".join(said for said in features(config).values()) or "as LLaMA 7B"
     lines = [

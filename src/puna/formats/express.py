@@ -1,4 +1,4 @@
-"""What a format can say of a decoder; the rest is refused, never approximated."""
+"""Which decoders a format can express; others are refused, never approximated."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ Feature = Literal[
 
 
 def features(config: ModelConfig) -> dict[Feature, str]:
-    """What this decoder has that LLaMA 7B has not, each as the recipe writes it."""
+    """The features of this decoder beyond LLaMA 7B, each as the recipe writes it."""
     found: dict[Feature, str] = {}
     if config.norm != "rms":
         found["norm"] = f"norm = {config.norm!r}"
@@ -37,10 +37,10 @@ def check_expressible(config: ModelConfig, form: str, can: set[Feature]) -> None
     Args:
         config: The decoder.
         form: The format as users know it, such as "Hugging Face's LlamaForCausalLM".
-        can: What the format can say beyond LLaMA 7B's architecture.
+        can: Features that the format can express beyond LLaMA 7B's architecture.
 
     Raises:
-        ExportError: It cannot.
+        ExportError: The format cannot express it.
     """
     if other := [said for feature, said in features(config).items() if feature not in can]:
         raise ExportError(f"the model has {' and '.join(other)}, which {form} cannot express")

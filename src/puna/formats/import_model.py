@@ -1,4 +1,4 @@
-"""A model in any format becomes a Puna model directory, complete or not at all."""
+"""Turns a model in any format into a Puna model directory, complete or not at all."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -30,14 +30,14 @@ def import_model(
     Args:
         path: A file or directory in any format that Puna reads.
         out: The directory to make.
-        hints: What the files do not say.
+        hints: Values from the user, for what the files do not state.
         form: The format's name; None recognises it.
-        dtype: What to round the weights to; None keeps theirs, float32 where they are quantized.
-        force: Whether an existing `out` gives way.
+        dtype: The dtype to round the weights to; None keeps theirs, or float32 for quantized ones.
+        force: Whether an existing `out` is replaced.
 
     Raises:
-        FormatError: The format is unknown, the files are damaged, incomplete or changed meanwhile, or this is no LLaMA
-            decoder.
+        FormatError: The format is unknown, the files are damaged, incomplete or changed meanwhile, or this is not a
+        LLaMA decoder.
         TokenizerError: The tokenizer cannot be used.
         StorageError: `out` exists, or the disk is full.
     """
@@ -68,7 +68,7 @@ def import_model(
 
 
 def checked_tokenizer(checkpoint: Checkpoint, hints: Hints) -> Tokenizer | None:
-    """The tokenizer that was named, or the one that lies with the model; None where there is none.
+    """The tokenizer that the user named, or the model's own; None if there is none.
 
     Raises:
         FormatError: It has more tokens than the model.

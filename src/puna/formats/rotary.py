@@ -1,4 +1,4 @@
-"""The order of the rows of wq and wk, which is the one trap between the formats.
+"""The order of the rows of wq and wk, which differs between the formats without any sign of it.
 
 A rotary pair is rows i and i + H/2 of a head in Puna and Hugging Face (halves), rows 2i and 2i + 1 in Meta's original,
 EasyLM, GGUF's `llama` and llama2.c (neighbours). Both are the same model after a permutation of the rows of each head;

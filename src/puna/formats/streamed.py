@@ -16,7 +16,7 @@ def last_states(checkpoint: Checkpoint, tokens_BT: Tensor, advance: Callable[[in
     Args:
         checkpoint: The weights; those of one block are in memory at a time.
         tokens_BT: Token ids, beginning at position 0.
-        advance: Told the number of blocks done, one by one.
+        advance: Called with 1 after each block.
     """
     config = checkpoint.config
     with torch.device("meta"):

@@ -1,7 +1,7 @@
-"""Every parameter of the decoder: its shape, and what each format calls it. All readers and writers follow this table.
+"""Every parameter of the decoder: its shape, and its name in each format. All readers and writers follow this table.
 
 Matrices are [out, in] here, and rows of wq and wk pair the halves of a head (rotary pair i is rows i and i + H/2), as
-Hugging Face's do. What else formats change: EasyLM transposes matrices; EasyLM, GGUF, llama2.c and Meta's original pair
+Hugging Face's do. Other differences: EasyLM transposes matrices; EasyLM, GGUF, llama2.c and Meta's original pair
 neighbours (`puna.formats.rotary`); OpenLM joins wq, wk and wv, and w1 and w3.
 """
 
@@ -14,7 +14,7 @@ from typing import Literal
 from puna.config.recipe import ModelConfig
 
 Column = Literal["ours", "hf", "easylm", "gguf", "openlm"]
-"""The formats that name tensors; Meta's original has our names, llama2.c has an order only."""
+"""The formats with names of their own for tensors; Meta's original has our names, llama2.c only an order."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Weight:
     """One parameter of a decoder."""
 
     name: str
-    """Ours, which is Meta's: layers.3.attention.wq.weight."""
+    """Our name, which is also Meta's: layers.3.attention.wq.weight."""
     shape: tuple[int, ...]
     """(out, in), (V, D) for the embedding, (width,) for gains."""
     rotary_heads: int
@@ -30,15 +30,15 @@ class Weight:
     split: int | None
     """The axis that model-parallel files of the original divide; None where each file has the whole."""
     hf: str
-    """transformers' LlamaForCausalLM; empty where it has no place."""
+    """Name in transformers' LlamaForCausalLM; empty if it has none."""
     easylm: str
-    """EasyLM's path, joined by slashes; empty where it has no place."""
+    """Path in EasyLM, joined by slashes; empty if it has none."""
     gguf: str
-    """Architecture `llama` of GGUF; empty where it has no place."""
+    """Name in GGUF's architecture `llama`; empty if it has none."""
     openlm: str
     """open_lm's tensor, which may hold several of ours one below the other."""
     openlm_rows: tuple[int, int]
-    """Which rows of that tensor are this parameter's: first, and the one after the last."""
+    """The rows of that tensor that are this parameter: the first, and the one after the last."""
 
     @property
     def numel(self) -> int:
@@ -127,15 +127,15 @@ def weights(config: ModelConfig) -> tuple[Weight, ...]:
 def by_name(config: ModelConfig, column: Column) -> dict[str, Weight]:
     """Every parameter by the name that a format gives it; OpenLM's joined tensors stand for their last parameter.
 
-    Parameters for which the format has no place are left out.
+    Parameters without a name in the format are left out.
     """
     attribute = "name" if column == "ours" else column
     return {name: weight for weight in weights(config) if (name := getattr(weight, attribute))}
 
 
 def count_layers(names: Iterable[str], prefix: str) -> int:
-    """The number of layers that tensors' names speak of: one more than the highest number after `prefix`."""
-    pattern = re.compile(re.escape(prefix) + r"(\d{1,9})\D")  # Python makes no number of thousands of digits
+    """The number of layers in tensors' names: one more than the highest number after `prefix`."""
+    pattern = re.compile(re.escape(prefix) + r"(\d{1,9})\D")  # Python refuses numbers with thousands of digits
     return 1 + max((int(match[1]) for name in names if (match := pattern.match(name))), default=-1)
 
 

@@ -1,8 +1,8 @@
 """llama2.c's tokenizer.bin: the pieces and scores of a SentencePiece BPE model, for `run.c`.
 
 The file is the length of the longest piece and then, for each token, its score as float32, the length of its piece and
-the piece, where a space is a space. Nothing says the number of tokens: it ends with the file. `run.c` takes for granted
-that 0, 1 and 2 are <unk>, <s> and </s>, that the 256 bytes follow, and that a space is put before a text.
+the piece, with ordinary spaces. The number of tokens is not stored: the list ends with the file. `run.c` assumes that
+0, 1 and 2 are <unk>, <s> and </s>, that the 256 bytes follow, and that a space is put before a text.
 """
 
 import struct
@@ -20,14 +20,14 @@ _FIRST_BYTE, _BYTES = 3, 256
 _FIRST_NORMAL = _FIRST_BYTE + _BYTES
 _ENTRY = struct.Struct("<fI")
 _CONTROLS = (b"<unk>", b"\n<s>\n", b"\n</s>\n")
-"""How the first three are written, so that text never becomes one of them."""
+"""The texts of the first three tokens, chosen so that text never becomes one of them."""
 
 
 def write_tokenizer_bin(tokenizer: Tokenizer, path: Path) -> None:
     """Write a tokenizer for `run.c`, and read it back to see that it is the same.
 
     Raises:
-        ExportError: It is no SentencePiece model, or one for which `run.c` would give other tokens.
+        ExportError: It is not a SentencePiece model, or `run.c` would give other tokens for it.
         OSError: The disk is full.
     """
     pieces = _pieces(tokenizer)
@@ -48,7 +48,7 @@ def write_tokenizer_bin(tokenizer: Tokenizer, path: Path) -> None:
 def read_tokenizer_bin(path: Path) -> SentencePieceTokenizer:
     """The SentencePiece model of a tokenizer.bin, which gives the tokens that `run.c` gives.
 
-    What the file does not say is as LLaMA's own tokenizer has it: no normalisation, runs of spaces kept.
+    Settings that the file lacks are those of LLaMA's own tokenizer: no normalisation, runs of spaces kept.
 
     Raises:
         TokenizerError: The file is damaged, or not one that Puna can use.
@@ -73,9 +73,11 @@ def read_tokenizer_bin(path: Path) -> SentencePieceTokenizer:
 
 
 def _pieces(tokenizer: Tokenizer) -> list[Piece]:
-    """The pieces of a tokenizer, if it is laid out as `run.c` takes for granted."""
+    """The pieces of a tokenizer, if they are in the order that `run.c` assumes."""
     if not isinstance(tokenizer, SentencePieceTokenizer):
-        raise ExportError(f"{tokenizer.origin}: is no SentencePiece model, and llama2.c's tokenizer.bin holds no other")
+        raise ExportError(
+            f"{tokenizer.origin}: is not a SentencePiece model, and llama2.c's tokenizer.bin can hold no other"
+        )
     pieces = read_pieces(tokenizer.content)
     first = (tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id)
     texts = [piece.text for piece in pieces[_FIRST_BYTE:_FIRST_NORMAL]]
@@ -84,7 +86,7 @@ def _pieces(tokenizer: Tokenizer) -> list[Piece]:
     if first != (0, 1, 2):
         why = f"has <unk> {first[0]}, <s> {first[1]} and </s> {first[2]}, expected 0, 1 and 2"
     elif texts != [f"<0x{byte:02X}>" for byte in range(_BYTES)]:
-        why = "has not the 256 bytes as tokens 3 to 258"
+        why = "does not have the 256 bytes as tokens 3 to 258"
     elif not tokenizer.space_prefix:
         why = "puts no space before a text"
     elif odd:
@@ -108,4 +110,4 @@ def _piece(path: Path, token: int, content: bytes, score: float) -> Piece:
             content.strip(b"\n").decode() if kind == CONTROL else content.decode().replace(" ", SPACE), score, kind
         )
     except UnicodeDecodeError:
-        raise TokenizerError(f"{path}: token {token} is {content[:80]!r}, which is no UTF-8") from None
+        raise TokenizerError(f"{path}: token {token} is {content[:80]!r}, which is not UTF-8") from None

@@ -143,19 +143,19 @@ def test_a_bare_pickle_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
     [
         ([torch.ones(2)], "holds no dictionary of tensors, but list"),
         ({}, "holds no dictionary of tensors, but dict"),
-        ({"model": {"a": torch.ones(2)}}, "'model' is no named tensor, but dict"),
-        ({3: torch.ones(2)}, "'3' is no named tensor"),
-        ({"a": 1}, "'a' is no named tensor, but int"),
-        ({"a\n": torch.ones(2)}, r"'a.n' is no named tensor"),
+        ({"model": {"a": torch.ones(2)}}, "'model' is not a named tensor, but dict"),
+        ({3: torch.ones(2)}, "'3' is not a named tensor"),
+        ({"a": 1}, "'a' is not a named tensor, but int"),
+        ({"a\n": torch.ones(2)}, r"'a.n' is not a named tensor"),
         (
             {"a": torch.ones(1).expand(1 << 40)},
-            "is damaged, a tensor is larger|a is no tensor that is stored element by",
+            "is damaged, a tensor is larger|a is not a tensor that is stored element by",
         ),
         (
             {"a": torch.ones(2, device="meta")},
-            "wants 'torch._utils._rebuild_meta|a is no tensor that is stored element",
+            "wants 'torch._utils._rebuild_meta|a is not a tensor that is stored element",
         ),
-        ({"a": torch.ones(2, 2).to_sparse()}, "wants 'torch._utils._rebuild_sparse|a is no tensor that is stored elem"),
+        ({"a": torch.ones(2, 2).to_sparse()}, "wants 'torch._utils._rebuild_sparse|a is not a tensor that is stored"),
     ],
 )
 @pytest.mark.parametrize("zipped", [True, False])
@@ -170,7 +170,7 @@ def test_what_is_no_flat_dictionary_of_tensors_is_refused(
 def test_a_pickle_cannot_replace_the_methods_of_its_dictionary(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.pth", "w") as archive:
         archive.writestr("x/data.pkl", b"\x80\x02ccollections\nOrderedDict\n)R(U\x01aK\x01u}(U\x05itemsK\x05ub.")
-    with pytest.raises(FormatError, match="'a' is no named tensor, but int"):
+    with pytest.raises(FormatError, match="'a' is not a named tensor, but int"):
         read_pth(tmp_path / "x.pth")
 
 

@@ -165,7 +165,7 @@ def test_what_is_no_safetensors_file_is_said_to_be_none(tmp_path: Path, content:
     ("header", "said"),
     [
         (b"[1]", "the header: is JSON, but not an object"),
-        (b"nonsense", "the header: is no JSON"),
+        (b"nonsense", "the header: is not JSON"),
         (b'{"a": {"dtype": "F32", "dtype": "F16"}}', "the header: names 'dtype' twice"),
         ({"a": 3}, "entry of 'a' has no dtype, shape and data_offsets that make sense"),
         (one(shape=[-2]), "entry of 'a' has no"),
@@ -243,7 +243,7 @@ SECOND = "model-00002-of-00002.safetensors"
         (point("half", SECOND), f"{SECOND}: lacks half"),
         (
             point("half", "../x.safetensors"),
-            "half is said to be in '../x.safetensors', which is no name of a safetensors file here",
+            "half is said to be in '../x.safetensors', which is not the name of a safetensors file here",
         ),
         (point("half", "/etc/passwd"), "no name of a safetensors file here"),
         (point("half", ".."), "no name of a safetensors file here"),

@@ -143,7 +143,7 @@ def test_contradictions_are_refused(said: dict[str, Any], hints: dict[str, Any],
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xfe", b"[" * 100_000, b" " * 2_000_000, b"null"])
 def test_a_damaged_file_beside_the_weights_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "llama_config.json").write_bytes(content)
-    with pytest.raises(FormatError, match="is no JSON object"):
+    with pytest.raises(FormatError, match="is not a JSON object"):
         read_llama_config(tmp_path / "llama_config.json")
 
 

@@ -304,7 +304,7 @@ def replaced(name: str, x: Tensor) -> Callable[[Arrays], object]:
     (replaced("transformer/h/1/attention/wk/kernel", torch.ones((40, 80))), r"wk/kernel is \[40, 80\], but"),
     (replaced("transformer/ln_f/kernel", torch.ones((1, 80))), r"ln_f/kernel is \[1, 80\], but"),
     (replaced("lm_head/kernel", torch.ones((512, 80))), r"lm_head/kernel is \[512, 80\], but"),
-    (replaced("transformer/wte/embedding", torch.ones(80)), "wte/embedding is no matrix"),
+    (replaced("transformer/wte/embedding", torch.ones(80)), "wte/embedding is not a matrix"),
     (replaced("transformer/h/0/attention/wq/kernel", torch.ones((80, 81))), "not whole heads"),
     (replaced("transformer/ln_f/kernel", torch.ones(80).double()), "is float64, expected float32"),
     (replaced("transformer/h/123456789/x", torch.ones(1)), "numbers 123456790 layers, but holds 22 arrays"),
@@ -323,7 +323,7 @@ def test_a_leaf_that_is_no_array_is_refused(written: Callable[..., tuple[Checkpo
     _, path = written(change=lambda arrays: arrays.pop("transformer/ln_f/kernel"))
     with path.open("ab") as file:
         file.write(pack((("transformer", "ln_f", "kernel"), pack(3))))
-    with pytest.raises(FormatError, match="ln_f/kernel is no array"):
+    with pytest.raises(FormatError, match="ln_f/kernel is not an array"):
         open_easylm(path, HEADS)
 
 

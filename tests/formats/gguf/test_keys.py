@@ -160,7 +160,7 @@ def test_the_epsilon_must_be_said_by_the_file_or_the_user() -> None:
         ("embedding_length", "80", "llama.embedding_length is 80, expected a whole number"),
         ("block_count", True, "llama.block_count is True, expected a whole number"),
         ("block_count", 0, "n_layers: Input should be greater than 0, found 0"),
-        ("block_count", 2**60, "layers, and more than 10000 are not believed"),
+        ("block_count", 2**60, "layers, more than the 10000 that Puna accepts"),
         ("attention.head_count", 0, "n_heads"),
         ("attention.head_count", 7, "n_heads"),
         ("attention.head_count_kv", 0, "n_kv_heads"),
@@ -176,8 +176,8 @@ def test_the_epsilon_must_be_said_by_the_file_or_the_user() -> None:
         ("rope.scaling.type", "yarn", "llama.rope.scaling.type is 'yarn', expected 'none' or 'linear'"),
         ("rope.scaling.type", 3, "llama.rope.scaling.type is 3, expected a string"),
         ("rope.scaling.factor", 0.5, "rope_scaling.factor"),
-        ("expert_count", 8, "llama.expert_count is 8, which is no LLaMA decoder's"),
-        ("logit_scale", 0.5, "llama.logit_scale is 0.5, which is no LLaMA decoder's"),
+        ("expert_count", 8, "llama.expert_count is 8, which a LLaMA decoder does not have"),
+        ("logit_scale", 0.5, "llama.logit_scale is 0.5, which a LLaMA decoder does not have"),
     ],
 )  # fmt: skip
 def test_keys_of_no_llama_decoder_are_refused(key: str, value: Any, sentence: str) -> None:

@@ -79,7 +79,7 @@ def test_k_quants_are_no_further_off_than_llama_cpps(llama_cpp: Library, kind: s
 @pytest.mark.oracle
 @pytest.mark.parametrize("kind", QUANTIZED)
 def test_random_blocks_dequantize_to_llama_cpps_bits(llama_cpp: Library, kind: str) -> None:
-    """Any bytes, but scales that are numbers: which not-a-number comes out is no one's promise."""
+    """Any bytes, but scales that are numbers: which not-a-number comes out is not promised."""
     rng = np.random.default_rng(0)
     raw = rng.integers(0, 256, (40, TYPES[kind].row_bytes(1024)), np.uint8)
     expected = np.empty((40, 1024), np.float32)

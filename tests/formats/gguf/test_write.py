@@ -150,7 +150,7 @@ def test_what_the_architecture_cannot_express_is_refused(
 
 
 def test_an_unknown_form_is_refused(source: Source, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match=r"'Q9' is no form of GGUF that Puna writes; expected one of F32, F16"):
+    with pytest.raises(ExportError, match=r"'Q9' is not a form of GGUF that Puna writes; expected one of F32, F16"):
         write_gguf(source(), None, tmp_path, file_type="Q9")
     assert list(tmp_path.iterdir()) == []
 

@@ -376,7 +376,7 @@ def test_tokens_are_none_where_there_is_no_tokenizer() -> None:
         ({"qk_norm": True}, "qk_norm = true"),
         ({"norm": "layer", "qk_norm": True}, "norm = 'layer' and qk_norm = true"),
         ({"rotary": "head"}, "rotary = 'head'"),
-        ({"dim": 4100, "head_dim": 128}, "dim = 4100, which is no multiple of n_heads = 32"),
+        ({"dim": 4100, "head_dim": 128}, "dim = 4100, which is not a multiple of n_heads = 32"),
     ],
 )
 def test_what_llama_for_causal_lm_does_not_compute_is_refused(changes: dict[str, Any], said: str) -> None:

@@ -202,7 +202,7 @@ def test_hints_give_what_is_unsaid_and_are_refused_where_it_is_said(whole: dict[
         (lambda d: (d / "consolidated.00.pth").unlink(), "consolidated.00.pth is missing"),
         (lambda d: (d / "consolidated.01.pth").unlink(), "is cut for 2 files consolidated.*.pth, but has 1"),
         (lambda d: (d / "params.json").unlink(), "params.json: cannot be read: No such file"),
-        (lambda d: (d / "params.json").write_text("{"), "params.json: is no JSON"),
+        (lambda d: (d / "params.json").write_text("{"), "params.json: is not JSON"),
         (lambda d: shutil.copy(d / "consolidated.00.pth", d / "consolidated.03.pth"), "consolidated.02.pth is missing"),
         (lambda d: torch.save({"a": torch.ones(2)}, d / "consolidated.01.pth"), "holds other tensors than consol"),
         (

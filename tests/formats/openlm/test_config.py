@@ -87,7 +87,7 @@ REFUSED = {
         {"attn_name": "custom_attn", "attn_activation": "softmax", "attn_seq_scalar": "max",
          "attn_seq_scalar_alpha": 0.5}, "attn_name = 'custom_attn'",
     ),
-    "mamba": ({"model": "mamba_1b"}, "model = 'mamba_1b' is no transformer"),
+    "mamba": ({"model": "mamba_1b"}, "model = 'mamba_1b' is not a transformer"),
 }  # fmt: skip
 
 

@@ -343,7 +343,7 @@ def test_other_dtypes_and_other_contents_are_refused(run: Callable[..., Path], t
         with pytest.raises(FormatError, match=sentence):
             open_openlm(tmp_path / "other.pt", Hints())
     torch.save({"a": torch.ones(1)}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
-    with pytest.raises(FormatError, match=r"is no file of torch.save since PyTorch 1.6"):
+    with pytest.raises(FormatError, match=r"is not a file of torch.save since PyTorch 1.6"):
         open_openlm(tmp_path / "old.pt", Hints())
     with pytest.raises(FormatError, match=r"nowhere.pt: cannot be read: No such file"):
         open_openlm(tmp_path / "nowhere.pt", Hints())

@@ -5,7 +5,7 @@ order]. Above 2^30 bytes flax cuts an array into flat pieces: {"__msgpack_chunke
 "chunks": {"0": array, ...}} (flax.serialization). A file is either one map of maps with arrays as leaves, or EasyLM's
 stream of [path, bytes], where the bytes are the msgpack of one leaf (EasyLM.checkpoint).
 
-Only headers are read. A file is believed nothing that its own length does not bear out.
+Only headers are read. Every length that a file states is checked against the length of the file.
 """
 
 import math
@@ -38,7 +38,7 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Array:
-    """An array and where its bytes lie."""
+    """An array and the places of its bytes."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -47,16 +47,16 @@ class Array:
 
     @property
     def n_bytes(self) -> int:
-        """Of all pieces."""
+        """The bytes of all pieces together."""
         return sum(length for _, length in self.pieces)
 
 
 Node = Array | int | None | dict[str, "Node"]
-"""What a walk finds; None is what is neither an array, a whole number nor a map."""
+"""An object in the file: array, whole number or map; None for any other."""
 
 
 def scan(content: Content, origin: str, wanted: Callable[[Key], bool]) -> tuple[dict[Key, Array | None], list[Key]]:
-    """Every leaf of a file of either kind, and the paths in a stream that are not `wanted`, whose leaves stay unread.
+    """Every leaf of a file of either kind, and the paths in a stream that are not `wanted`; their leaves are not read.
 
     Args:
         content: The whole file.
@@ -64,7 +64,7 @@ def scan(content: Content, origin: str, wanted: Callable[[Key], bool]) -> tuple[
         wanted: Whether the leaf at a path is looked at.
 
     Returns:
-        Arrays by path, None for leaves that are no arrays; and the paths that were passed over.
+        Arrays by path, None for leaves that are not arrays; and the paths that were skipped.
 
     Raises:
         FormatError: It is neither, or damaged.
@@ -145,7 +145,7 @@ class _Walker:
         """The next object's header; moves behind it, and behind the content of a str, bin or ext."""
         self.objects += 1
         if self.objects > _MAX_OBJECTS:
-            raise FormatError(f"{self.origin}: has more than {_MAX_OBJECTS} objects, so it is no checkpoint")
+            raise FormatError(f"{self.origin}: has more than {_MAX_OBJECTS} objects, so it is not a checkpoint")
         at = self.position
         first = self.content[self._take(1)]
         if first < 0x80 or first >= 0xE0:
@@ -212,10 +212,10 @@ class _Walker:
         try:
             return self.content[item.start : item.end].decode()
         except UnicodeDecodeError:
-            raise self._damaged(at, "the name is no UTF-8") from None
+            raise self._damaged(at, "the name is not UTF-8") from None
 
     def entry(self) -> tuple[Key, _Item]:
-        """One message of a stream: the path, and where the bytes of its leaf lie."""
+        """One message of a stream: the path, and the place of its leaf's bytes."""
         at, pair = self.position, self.item()
         if pair.kind != "array" or pair.value != 2:
             raise self._damaged(at, f"expected a pair of path and bytes, found {_found(pair)}")
@@ -263,12 +263,12 @@ class _Walker:
         return self._checked(at, [size.value for size in sizes], dtype, ((data.start, data.end - data.start),))
 
     def _checked(self, at: int, shape: list[int], dtype: str, pieces: tuple[tuple[int, int], ...]) -> Array:
-        """The array of these pieces, if they are what the shape takes."""
+        """The array of these pieces, if their lengths fit the shape."""
         if dtype not in ITEM_BYTES:
-            raise self._damaged(at, f"{dtype!r} is no dtype of flax's")
+            raise self._damaged(at, f"{dtype!r} is not a dtype of flax's")
         array = Array(tuple(shape), dtype, pieces)
         if array.n_bytes != math.prod(shape) * ITEM_BYTES[dtype]:
-            raise self._damaged(at, f"{array.n_bytes} bytes are no {dtype} array of shape {shape}")
+            raise self._damaged(at, f"{array.n_bytes} bytes do not make an array of {dtype} and shape {shape}")
         return array
 
     def _joined(self, at: int, members: dict[str, Node]) -> Array:
@@ -282,7 +282,7 @@ class _Walker:
         return self._checked(at, shape, dtypes.pop(), tuple(piece for array in arrays for piece in array.pieces))
 
     def _numbered(self, node: Node) -> list[Node]:
-        """The values of {"0": ..., "1": ...} in their order; none where it is not that."""
+        """The values of {"0": ..., "1": ...} in their order; none for any other map."""
         if not isinstance(node, dict) or node.keys() != {str(index) for index in range(len(node))}:
             return []
         return [node[str(index)] for index in range(len(node))]

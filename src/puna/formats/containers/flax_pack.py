@@ -1,7 +1,7 @@
 """Arrays as the bytes that flax writes for them, laid out before any is read.
 
-What is written is described as parts: bytes as they stand, and stretches of an array's elements that the caller puts
-in between. So the length of a message is known before its content, and no copy of an array is ever in memory.
+A file is described as parts: literal bytes, and ranges of an array's elements that the caller fills in. So the length
+of a message is known before its content, and no copy of an array is ever in memory.
 """
 
 import math
@@ -12,7 +12,7 @@ from puna.formats.containers import flax_msgpack
 from puna.formats.containers.flax_msgpack import ITEM_BYTES, MAX_MESSAGE_BYTES, Key
 
 Stretch = tuple[int, int]
-"""The first element of a flat array, and the one after the last."""
+"""A range of a flat array: its first element, and the one after the last."""
 
 Parts = list[bytes | Stretch]
 
@@ -21,7 +21,7 @@ def array_parts(shape: tuple[int, ...], dtype: str) -> Parts:
     """What `flax.serialization.to_bytes` gives for an array; one above MAX_CHUNK_BYTES is cut as flax cuts it.
 
     Raises:
-        OverflowError: The dtype's name is none of flax's.
+        OverflowError: The dtype's name is not one of flax's.
     """
     width, numel = ITEM_BYTES[dtype], math.prod(shape)
     if numel * width <= flax_msgpack.MAX_CHUNK_BYTES:
@@ -50,7 +50,7 @@ def stream_parts(key: Key, leaf: Parts, dtype: str) -> Parts:
 
 
 def tree_parts(leaves: Mapping[Key, Parts]) -> Iterator[tuple[Key, bytes | Stretch]]:
-    """One map of maps: parts in their order, each with the path of the leaf that it is of, () for what is between.
+    """One map of maps: parts in their order, each with the path of its leaf, () for parts between leaves.
 
     Args:
         leaves: By path, in the order of the sorted paths.
@@ -67,7 +67,7 @@ def tree_parts(leaves: Mapping[Key, Parts]) -> Iterator[tuple[Key, bytes | Stret
 
 
 def parts_bytes(parts: Parts, dtype: str) -> int:
-    """How long these parts are, written."""
+    """The length of these parts in the file, in bytes."""
     width = ITEM_BYTES[dtype]
     return sum(len(part) if isinstance(part, bytes) else (part[1] - part[0]) * width for part in parts)
 
@@ -105,7 +105,7 @@ def _extension_head(length: int) -> bytes:
 
 
 def _head(value: int, firsts: tuple[int | None, int, int]) -> bytes:
-    """A number in the least of 1, 2 and 4 bytes that holds it and has a first byte, behind that byte."""
+    """A first byte and then the number, in the fewest of 1, 2 and 4 bytes that hold it and have a first byte."""
     for first, form in zip(firsts, (">BB", ">BH", ">BI"), strict=True):
         if first is not None and value < 1 << 8 * (struct.calcsize(form) - 1):
             return struct.pack(form, first, value)

@@ -1,4 +1,4 @@
-"""Part of a file as memory: read from the disk where it is looked at, let go with whatever looks at it."""
+"""Part of a file as memory: read from the disk on access, released with the last tensor that uses it."""
 
 import ctypes
 import mmap
@@ -15,8 +15,8 @@ from puna.core.errors import FormatError
 def mapped(path: Path, begin: int, count: int, dtype: torch.dtype) -> Tensor:
     """`count` numbers of a file, from the byte `begin` on, as a tensor of one axis.
 
-    What is written to it is lost with it and never reaches the file. It is not Python's `mmap`, which keeps the file
-    open with each map: a model has more tensors than a process may have open files.
+    Changes to it stay in memory and never reach the file. It is not Python's `mmap`, which keeps the file open for each
+    map: a model has more tensors than a process may have open files.
 
     Raises:
         FormatError: The file cannot be read, or has become shorter than that.

@@ -1,7 +1,7 @@
 """EasyLM's checkpoints, read: `streaming_params`, `streaming_train_state` and `flax_params`.
 
-The form is recognised by content, since names are the user's. Kernels lie transposed, [in, out], and rotary pairs are
-neighbours; the embedding lies as ours does.
+The form is recognised by content, since users choose the names. Kernels are stored transposed, [in, out], and rotary
+pairs are neighbours; the embedding is stored like ours.
 """
 
 import mmap
@@ -30,7 +30,7 @@ _PASSED = ("opt_state", "step")
 _FIRST_NAMES = tuple(
     bytes([0xA0 | len(name)]) + name.encode() for name in ("transformer", "lm_head", "params", *_PASSED)
 )
-"""How the first path of a stream, or the first name of a map, can begin in msgpack."""
+"""Possible first bytes in msgpack of a stream's first path, or of a map's first name."""
 
 
 def is_easylm(path: Path) -> bool:
@@ -62,9 +62,9 @@ class EasyLMCheckpoint(Checkpoint):
     Args:
         path: What the user named.
         file: The checkpoint's file.
-        arrays: Where its arrays lie, by EasyLM's names.
-        hints: What the user says.
-        notes: What was passed over.
+        arrays: The places of its arrays, by EasyLM's names.
+        hints: Values from the user.
+        notes: Sentences on what was ignored.
     """
 
     format = "easylm"
@@ -94,8 +94,8 @@ class EasyLMCheckpoint(Checkpoint):
         """One parameter; a view of the mapped file where it is neither wq, wk nor cut into pieces.
 
         Raises:
-            FormatError: The file has changed, lacks it, or holds an output layer that is not the embedding's although
-                `llama_config.json` says so.
+            FormatError: The file has changed, lacks it, or holds an output layer that differs from the embedding
+            although `llama_config.json` says that they are tied.
         """
         if name not in self.stored:
             raise FormatError(f"{self._file}: lacks {name}")
@@ -113,7 +113,7 @@ class EasyLMCheckpoint(Checkpoint):
         return None if path is None else load_tokenizer(path)
 
     def _prove_tied(self, embedding: Tensor) -> None:
-        """Refuse to drop an output layer that is another one, once; opening has read no weight."""
+        """Refuse to drop an output layer that differs from the embedding; checked late, as opening reads no weight."""
         if self._unproved:
             head = self._read(HEAD).t()
             if not same_bits(head, embedding):
@@ -135,8 +135,8 @@ def open_easylm(path: Path, hints: Hints) -> EasyLMCheckpoint:
     """An EasyLM checkpoint, or the one that a directory holds.
 
     Raises:
-        FormatError: There is none or more than one, it is damaged or no LLaMA decoder, or the number of heads is not
-            known.
+        FormatError: There is none or more than one, it is damaged or not a LLaMA decoder, or the number of heads is
+        unknown.
     """
     file = _find(path)
     try:
@@ -171,7 +171,7 @@ def _find(path: Path) -> Path:
 
 
 def _joined(file: Path, leaves: dict[Key, Array | None]) -> dict[str, Array | None]:
-    """The same by names that slashes join, those of a training state without what is before its weights."""
+    """The arrays by names joined with slashes, without the prefix that a training state puts before its weights."""
     arrays = {"/".join(key[2:] if key[:2] == _TRAIN_STATE else key): leaf for key, leaf in leaves.items()}
     if len(arrays) != len(leaves):
         raise FormatError(f"{file}: holds two arrays of the same name")
@@ -179,7 +179,7 @@ def _joined(file: Path, leaves: dict[Key, Array | None]) -> dict[str, Array | No
 
 
 def _sizes(file: Path, arrays: dict[str, Array | None]) -> Sizes:
-    """What the shapes say; every layer's are compared with them later."""
+    """The sizes from the shapes; the shapes of every layer are compared with them later."""
     n_layers = count_layers(arrays, _LAYERS)
     if n_layers > len(arrays):
         raise FormatError(f"{file}: numbers {n_layers} layers, but holds {len(arrays)} arrays")
@@ -191,19 +191,19 @@ def _sizes(file: Path, arrays: dict[str, Array | None]) -> Sizes:
 
 
 def _shape(file: Path, arrays: dict[str, Array | None], name: str) -> tuple[int, int]:
-    """The shape of the matrix that has this name, in the first layer that has one."""
+    """The shape of the matrix of this name, from the first layer that has it."""
     for full, array in arrays.items():
         if full == name or (full.startswith(_LAYERS) and full.endswith(f"/{name}")):
             if array is None or len(array.shape) != 2:
-                raise FormatError(f"{file}: {full} is no matrix")
+                raise FormatError(f"{file}: {full} is not a matrix")
             return array.shape[0], array.shape[1]
-    raise FormatError(f"{file}: is no LLaMA decoder of EasyLM: it lacks {name}")
+    raise FormatError(f"{file}: is not a LLaMA decoder of EasyLM: it lacks {name}")
 
 
 def _stored(file: Path, name: str, array: Array | None, weight: Weight) -> Stored:
-    """How an array lies in the file, if it is one that can be this parameter."""
+    """How an array is stored in the file, if it can be this parameter."""
     if array is None:
-        raise FormatError(f"{file}: {name} is no array")
+        raise FormatError(f"{file}: {name} is not an array")
     turned = weight.is_matrix and name != _EMBEDDING
     check_shape(file, name, array.shape, weight.shape[::-1] if turned else weight.shape)
     if array.dtype not in FLOATS:

@@ -4,10 +4,10 @@ A super-block has 256 values. Q4_K and Q5_K: 8 sub-blocks of 32, value = d s q -
 6 bits per sub-block, d and m float16 per super-block. Q6_K: 16 sub-blocks of 16, value = d s (q - 32) with q of 6 bits
 and s of 8 signed. The layouts are ggml's (ggml-common.h).
 
-Large weights count for more, as in llama.cpp. For a few trial scales the values are rounded, and the scale and minimum
-that then fit best follow by weighted least squares; the best of them is rounded and fitted once more. The minimum is
-fitted again after the scale has been rounded to its few bits, which llama.cpp does not do. Arrays are (place in the
-sub-block, sub-blocks), so that sums over a sub-block add whole rows.
+Large weights count more, as in llama.cpp. For a few trial scales the values are rounded, and weighted least squares
+give the scale and minimum that fit best; the best pair is rounded and fitted once more. The minimum is fitted again
+after the scale has been rounded to its few bits, which llama.cpp does not do. Arrays are (place in the sub-block,
+sub-blocks), so that sums over a sub-block add whole rows.
 """
 
 from collections.abc import Callable
@@ -21,8 +21,8 @@ Bytes = npt.NDArray[np.uint8]
 _VALUES = 256
 _TWO, _FOUR, _SIX = np.uint8(2), np.uint8(4), np.uint8(6)
 
-# Trial scales put this much more than the largest q on the range of a sub-block: less than none widens the steps, more
-# cuts off the largest value. The ranges were chosen by the error on normal and heavy-tailed weights.
+# Trial scales map the range of a sub-block to the largest q plus this: a negative number widens the steps, a positive
+# one cuts off the largest value. The ranges were chosen by the error on normal and heavy-tailed weights.
 _TRIALS = np.linspace(-2.0, 0.8, 8, dtype=np.float32)
 _TRIALS_SYMMETRIC = np.linspace(-2.0, 1.0, 9, dtype=np.float32)
 
@@ -52,7 +52,8 @@ def quantize_q6_k(values: Floats) -> Bytes:
         s = np.clip(np.rint(_finite(scales / d)), -128, 127)
         x *= 1 / (d * s).astype(np.float32).reshape(-1)
         q = (np.clip(np.rint(_finite(x)), -32, 31) + np.float32(32)).astype(np.uint8)
-    # Rows of 128 values: four quarters of 32; two quarters share the bytes of the low bits, all four those of the high.
+    # Rows of 128 values: four quarters of 32; two quarters share the bytes of low bits, all four the bytes of high
+    # bits.
     q = q.reshape(16, -1, 2, 4, 2).transpose(1, 2, 3, 4, 0).reshape(-1, 2, 4, 32)
     low, high = q & np.uint8(15), q >> _FOUR
     high = high[:, :, 0] | high[:, :, 1] << _TWO | high[:, :, 2] << _FOUR | high[:, :, 3] << _SIX
@@ -64,7 +65,7 @@ QUANTIZERS: dict[str, Callable[[Floats], Bytes]] = {
     "Q5_K": quantize_q5_k,
     "Q6_K": quantize_q6_k,
 }
-"""By ggml's name of the type."""
+"""The quantizer of each type, by ggml's name."""
 
 
 def _with_minima(values: Floats, top: int) -> tuple[Bytes, Bytes]:
@@ -122,7 +123,7 @@ def _search(x: Floats, weight: Floats, top: int) -> tuple[Floats, Floats]:
 def _least_squares(
     x: Floats, weight: Floats, q: Floats, sums: tuple[Floats, Floats, Floats]
 ) -> tuple[Floats, Floats, Floats]:
-    """The scale and minimum that fit best for these q, and what is left of the weighted square."""
+    """The scale and minimum that fit best for these q, and the weighted square error."""
     w, wx, wxx = sums
     product: Floats = weight * q
     wq, wqx, wqq = _total(product), _total(product * x), _total(product * q)
@@ -135,7 +136,7 @@ def _least_squares(
 
 
 def _search_symmetric(x: Floats) -> Floats:
-    """The scale of every sub-block, of either sign: x is about scale q with q from -32 to 31; squares weigh."""
+    """The scale of every sub-block, of either sign: x is about scale q with q from -32 to 31; weighted by squares."""
     low, high = x.min(axis=0), x.max(axis=0)
     extreme = np.where(high > -low, high, low)
     scale, gain = extreme / np.float32(-32), np.zeros_like(extreme)

@@ -23,22 +23,22 @@ from puna.plan.count import parameters
 ARCHITECTURE = "llama"
 _PREFIX = f"{ARCHITECTURE}."
 FREQUENCIES = "rope_freqs.weight"
-"""The tensor of numbers by which llama.cpp divides the rotary frequencies of the pairs of a head."""
+"""The tensor of factors; llama.cpp divides the rotary frequencies of a head's pairs by them."""
 
 _SCALING = "puna.rope_scaling"
-"""Our key: the scaling from which the tensor of factors was made, which GGUF has no keys for, as JSON."""
+"""Our key: the scaling behind the tensor of factors, as JSON; GGUF has no keys for it."""
 
 _OTHER_DECODERS = (
     "expert_count", "attention.scale", "attention.clamp_kqv", "logit_scale", "residual_scale", "embedding_scale",
 )  # fmt: skip
-"""Keys of decoders that use the architecture's name and compute something else."""
+"""Keys of decoders that have the architecture's name but compute something else."""
 
 _CONTEXT = 2048
 _THETA = 10_000.0
 
 
 def metadata_of(config: ModelConfig, file_type: str, name: str | None) -> dict[str, Any]:
-    """What a file says of the decoder: integers are written as uint32, floats as float32."""
+    """The keys that describe the decoder: integers are written as uint32, floats as float32."""
     values: dict[str, Any] = {
         "general.architecture": ARCHITECTURE,
         "general.type": "model",
@@ -69,7 +69,7 @@ def metadata_of(config: ModelConfig, file_type: str, name: str | None) -> dict[s
 
 
 def frequency_factors(config: ModelConfig) -> Tensor | None:
-    """How many times slower than without scaling each pair of a head turns, (H/2) in float32; None where none does."""
+    """How many times slower each pair of a head turns because of scaling, (H/2) in float32; None without scaling."""
     if config.rope_scaling is None or config.rope_scaling.kind == "linear":
         return None
     plain = rope_frequencies(config.head_dim, config.rope_theta)
@@ -103,7 +103,7 @@ class Keys:
         """A number that is the same for all layers, or None; files may give one for each layer.
 
         Raises:
-            FormatError: It is none, or differs from layer to layer.
+            FormatError: It is not a number, or differs from layer to layer.
         """
         value = self.get(key, (int, list), "a whole number")
         if not isinstance(value, list):
@@ -116,7 +116,7 @@ class Keys:
         """A number that must be there.
 
         Raises:
-            FormatError: It is not.
+            FormatError: It is missing.
         """
         value = self.count(key)
         if value is None:
@@ -127,7 +127,7 @@ class Keys:
         """A float as the shortest decimal number that gives it, or None.
 
         Raises:
-            FormatError: It is no number, or not a finite one.
+            FormatError: It is not a number, or not finite.
         """
         value = self.get(key, (int, float), "a number")
         if value is None:
@@ -139,30 +139,30 @@ class Keys:
         return number
 
     def error(self, key: str, what: str, hint: str = "") -> FormatError:
-        """What is wrong with a key."""
+        """An error that says what is wrong with a key."""
         return FormatError(f"{self.path}: {_PREFIX}{key} {what}", hint=hint)
 
 
 def config_of(
     path: Path, metadata: dict[str, Any], *, vocab_size: int, tied: bool, factors: Tensor | None, hints: Hints
 ) -> tuple[ModelConfig, list[str]]:
-    """The decoder that a file's metadata say, and a note for each value that was assumed.
+    """The decoder that a file's metadata describe, and a note for each value that was assumed.
 
     Args:
         path: The file.
         metadata: All its keys.
         vocab_size: Rows of the embedding.
-        tied: Whether there is no output layer of its own.
+        tied: Whether the file has no output layer.
         factors: The tensor of frequency factors, if there is one.
-        hints: What the user says; it is taken where the file says nothing.
+        hints: Values from the user, for what the file does not state.
 
     Raises:
-        FormatError: A key is missing, no number, or of a decoder that is no LLaMA.
+        FormatError: A key is missing, not a number, or of a decoder that is not a LLaMA.
     """
     keys, notes = Keys(path, metadata), list[str]()
     for key in _OTHER_DECODERS:
         if value := keys.get(key, (int, float), "a number"):
-            raise keys.error(key, f"is {value}, which is no LLaMA decoder's")
+            raise keys.error(key, f"is {value}, which a LLaMA decoder does not have")
 
     def assumed(key: str, found: float | None, hint: float | None, default: float) -> Any:
         if found is None and hint is None:
@@ -199,7 +199,7 @@ def config_of(
 
 
 def _linear(keys: Keys) -> dict[str, Any] | None:
-    """A linear scaling that the keys say, if any."""
+    """The linear scaling in the keys, if any."""
     kind = keys.get("rope.scaling.type", (str,), "a string")
     factor = keys.number("rope.scaling.factor") or keys.number("rope.scale_linear")
     if kind not in (None, "none", "linear"):
@@ -211,7 +211,7 @@ def _llama3(path: Path, said: Any, config: ModelConfig, factors: Tensor) -> dict
     """The scaling of Llama 3.1's kind that makes these factors; `said` is the value of our key, if there is one.
 
     Raises:
-        FormatError: None does that is known: neither the one of our key nor one with the released models' constants.
+        FormatError: No known scaling makes them: neither that of our key nor one with the released models' constants.
     """
     if factors.shape != (config.head_dim // 2,):
         raise FormatError(
@@ -219,7 +219,7 @@ def _llama3(path: Path, said: Any, config: ModelConfig, factors: Tensor) -> dict
         )
     if said is None and torch.equal(factors, torch.ones_like(factors)):
         return None
-    refused = FormatError(f"{path}: the factors of {FREQUENCIES} are of no rotary scaling of Llama 3.1's kind")
+    refused = FormatError(f"{path}: the factors of {FREQUENCIES} are not those of a rotary scaling of Llama 3.1's kind")
     try:
         if said is None:
             scaling = RopeScaling(kind="llama3", factor=float(str(np.float32(factors.max().item()))))

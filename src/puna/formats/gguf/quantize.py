@@ -16,7 +16,7 @@ from puna.formats.gguf.k_quants import QUANTIZERS
 from puna.formats.gguf.types import TYPES
 
 _SLAB_VALUES = 2**17
-"""Values in work at a time per thread: half a megabyte of float32 and what is computed of it stay in the cache."""
+"""Values per thread at a time: half a megabyte of float32 and its intermediate results stay in the cache."""
 
 
 def quantize(w: Tensor, kind: str) -> npt.NDArray[np.uint8]:
@@ -33,7 +33,7 @@ def quantize(w: Tensor, kind: str) -> npt.NDArray[np.uint8]:
 
     def work(rows: slice) -> None:
         values = w[rows].float().numpy()
-        with np.errstate(all="ignore"):  # the inverse of a scale that is next to zero is infinite; the scale becomes 0
+        with np.errstate(all="ignore"):  # the inverse of a scale close to zero is infinite; the scale becomes 0
             out[rows] = own(values) if own else gguf.quants.quantize(values, gguf.GGMLQuantizationType[kind])
 
     _in_slabs(work, w.shape[0], w.shape[1])
@@ -41,7 +41,7 @@ def quantize(w: Tensor, kind: str) -> npt.NDArray[np.uint8]:
 
 
 def dequantize(raw: npt.NDArray[np.uint8], kind: str) -> Tensor:
-    """The matrix that blocks stand for, (rows, columns) in float32.
+    """The matrix of the blocks' values, (rows, columns) in float32.
 
     Args:
         raw: (rows, bytes of a row).
@@ -54,7 +54,7 @@ def dequantize(raw: npt.NDArray[np.uint8], kind: str) -> Tensor:
     whole = out.numpy()
 
     def work(rows: slice) -> None:
-        # A damaged scale may be infinite; the check of the whole model says so, not numpy.
+        # A damaged scale may be infinite; the check of the whole model reports it, not numpy.
         with np.errstate(all="ignore"):
             whole[rows] = gguf.quants.dequantize(raw[rows], gguf.GGMLQuantizationType[kind])
 

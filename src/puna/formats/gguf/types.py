@@ -14,7 +14,7 @@ class TensorType(NamedTuple):
     values: int
     """Values per block; a row is a whole number of blocks."""
     n_bytes: int
-    """Bytes per block."""
+    """Bytes that a block takes."""
 
     def row_bytes(self, columns: int) -> int:
         """Bytes of a row; `columns` is a multiple of `values`."""
@@ -59,4 +59,4 @@ TYPES = {
 BY_NUMBER = {kind.number: kind for kind in TYPES.values()}
 
 UNREAD = {9: "Q8_1", 15: "Q8_K", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 40: "NVFP4", 41: "Q1_0"}
-"""Types that no weight of a LLaMA decoder has had, for the sentence that refuses them."""
+"""Names of types that Puna does not read, for the error message."""

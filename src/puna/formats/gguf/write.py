@@ -1,7 +1,7 @@
 """A GGUF file of the architecture `llama`, written tensor by tensor: the model and its tokenizer in one file.
 
-The layout is told in `puna.tokenizer.gguf_header`. The `gguf` package's writer is not used because it hides the
-operating system's reason when the disk is full.
+`puna.tokenizer.gguf_header` describes the layout. The `gguf` package's writer is not used because it hides the
+operating system's error when the disk is full.
 """
 
 import struct
@@ -50,10 +50,10 @@ def write_gguf(
         name: The model's name for people.
 
     Returns:
-        A phrase for each tensor that has another type than its form asks for because its rows are no whole blocks.
+        A phrase for each tensor that has another type than its form asks for, because its rows are not whole blocks.
 
     Raises:
-        ExportError: The architecture cannot express the model, or a value is none or too large for the type.
+        ExportError: The architecture cannot express the model, or a value is not a number or too large for the type.
         FormatError: The source is damaged.
         TokenizerError: The tokenizer does not fit the model.
         OSError: The disk is full.
@@ -65,7 +65,8 @@ def write_gguf(
     )  # fmt: skip
     file_type = MEDIUM.get(file_type, file_type)
     if file_type not in FILE_TYPES:
-        raise ExportError(f"{file_type!r} is no form of GGUF that Puna writes; expected one of {', '.join(FILE_TYPES)}")
+        known = ", ".join(FILE_TYPES)
+        raise ExportError(f"{file_type!r} is not a form of GGUF that Puna writes; expected one of {known}")
     metadata = metadata_of(config, file_type, name)
     if tokenizer is None:
         metadata["tokenizer.ggml.model"] = "no_vocab"
@@ -106,7 +107,7 @@ def _header(metadata: dict[str, Any], tensors: list[tuple[str, tuple[int, ...], 
 
 
 def _value(value: Any) -> bytes:
-    """A value behind its type."""
+    """A value with its type before it."""
     if isinstance(value, list):
         kind, items = _items(value)
         return struct.pack("<IIQ", _ARRAY, kind, len(value)) + items
@@ -115,7 +116,7 @@ def _value(value: Any) -> bytes:
 
 
 def _items(values: list[Any]) -> tuple[int, bytes]:
-    """The type of these values, and their bytes. Numbers alone are unsigned in llama.cpp's keys, in lists signed."""
+    """The type of these values, and their bytes. llama.cpp's single numbers are unsigned, those in lists signed."""
     if not values:  # of a tokenizer without merges
         return _STRING, b""
     if isinstance(values[0], bool):
@@ -137,10 +138,10 @@ def _padded(n_bytes: int) -> int:
 
 
 def _converted(source: Checkpoint, weight: Weight, kind: str) -> Tensor:
-    """A parameter with rows in neighbours, in the dtype of its type; as it is where it will be quantized.
+    """A parameter with rows in neighbours, in the dtype of its type; its dtype is kept if it will be quantized.
 
     Raises:
-        ExportError: It holds what float16 does not, in which blocks keep their scales, too.
+        ExportError: A value is too large for float16, which is also the dtype of the blocks' scales.
     """
     w = source.tensor(weight.name)
     if kind not in ("F32", "BF16"):

@@ -1,7 +1,7 @@
 """A decoder as Hugging Face's `config.json`, both ways.
 
-Read are the fields of transformers 4 (`rope_theta`, `rope_scaling`) and 5 (`rope_parameters`), and what is absent in
-files of early versions has the value that transformers gives it. Written are both, so that every reader finds its own.
+It reads the fields of transformers 4 (`rope_theta`, `rope_scaling`) and 5 (`rope_parameters`); fields that early
+versions did not write get transformers' defaults. It writes both, so that every reader finds its own.
 """
 
 import math
@@ -19,10 +19,10 @@ _MODEL_TYPES = {
     "llama": {"max_position_embeddings": 2048},
     "mistral": {"max_position_embeddings": 131_072, "num_key_value_heads": 8, "sliding_window": 4096},
 }
-"""The model types whose decoder is LLaMA's, and what transformers' classes make of fields that are absent."""
+"""The model types with LLaMA's decoder, and the defaults of transformers' classes for absent fields."""
 
 _ARCHITECTURES = ("LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM")
-"""The second is how files from before transformers 4.28 spell the first."""
+"""Names of the class; files from before transformers 4.28 have the second spelling."""
 
 _AS_LLAMA: dict[str, tuple[Any, ...]] = {
     "hidden_act": ("silu", "swish"),
@@ -36,7 +36,7 @@ _AS_LLAMA: dict[str, tuple[Any, ...]] = {
     "use_qk_norm": (False,),
     "qk_layernorm": (False,),
 }
-"""Fields that say another decoder where they have other values; absent and null are as LLaMA."""
+"""Fields with LLaMA's values; other values mean another decoder, absent and null mean LLaMA's."""
 
 _SCALED = {
     "factor": "factor",
@@ -48,13 +48,13 @@ _SCALED = {
 
 
 def read_huggingface_config(path: Path, fields: dict[str, Any], hints: Hints) -> tuple[ModelConfig, list[str]]:
-    """The decoder that a config.json says, and a sentence on each value that was assumed.
+    """The decoder that a config.json describes, and a sentence on each value that was assumed.
 
     Args:
         path: The file, for errors.
         fields: Its content.
-        hints: What the user says where the file does not. For a model of sliding attention, `context` may be less than
-            the file's: up to the window, which is as far as it computes what a LLaMA decoder computes.
+        hints: Values from the user, for what the file does not state. For a model with sliding attention, `context` may
+        be less than the file's: up to the window, within which it is the same as a LLaMA decoder.
 
     Raises:
         FormatError: It is not the architecture of LLaMA, lacks a size, or contradicts itself or a hint.
@@ -87,7 +87,7 @@ def read_huggingface_config(path: Path, fields: dict[str, Any], hints: Hints) ->
 
 
 def _check_architecture(path: Path, fields: dict[str, Any]) -> dict[str, int]:
-    """Refuse other architectures by the field that says so; returns the defaults of this one."""
+    """Refuse other architectures, naming the field; returns the defaults of this one."""
     architectures = fields.get("architectures") or []
     if not isinstance(architectures, list) or any(name not in _ARCHITECTURES for name in architectures):
         raise FormatError(
@@ -112,10 +112,10 @@ def _check_architecture(path: Path, fields: dict[str, Any]) -> dict[str, int]:
 def _context(
     path: Path, fields: dict[str, Any], hints: Hints, defaults: dict[str, int], notes: list[str]
 ) -> int | float:
-    """Positions of the model, within the window where its attention slides."""
+    """The context of the model, not more than the window of sliding attention."""
     name = "max_position_embeddings"
     if fields.get(name) is None and fields.get("max_sequence_length") is not None:
-        name = "max_sequence_length"  # as files from before transformers 4.28 have it
+        name = "max_sequence_length"  # its name in files from before transformers 4.28
     context = _assumed(path, fields, name, hints.context, defaults["max_position_embeddings"], notes)
     if "sliding_window" not in defaults:
         return context
@@ -139,7 +139,7 @@ def _context(
 def _assumed(
     path: Path, fields: dict[str, Any], name: str, hint: float | None, default: float, notes: list[str]
 ) -> int | float:
-    """A field's number; where it is absent the hint, else transformers' default and a note on it."""
+    """A field's number; if it is absent the hint, else transformers' default with a note."""
     if fields.get(name) is None and hint is None:
         notes.append(f"{CONFIG} has no {name}; {default:g} is assumed, as transformers does")
     return _number(path, fields, name, default if hint is None else hint)
@@ -172,7 +172,7 @@ def _rope_scaling(path: Path, fields: dict[str, Any], context: float) -> dict[st
 
 
 def _rope_tables(path: Path, fields: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Those of transformers 5's and 4's tables of rotary parameters that are there."""
+    """The tables of rotary parameters that the file has, transformers 5's and 4's."""
     tables = {}
     for part in ("rope_parameters", "rope_scaling"):
         table = fields.get(part)
@@ -230,8 +230,8 @@ def check_huggingface(config: ModelConfig) -> None:
     check_expressible(config, form, can)
     if config.dim % config.n_heads:
         raise ExportError(
-            f"the model has dim = {config.dim}, which is no multiple of n_heads = {config.n_heads}, and {form} refuses "
-            "that even where head_dim is given"
+            f"the model has dim = {config.dim}, which is not a multiple of n_heads = {config.n_heads}, and {form} "
+            "refuses that even where head_dim is given"
         )
 
 
@@ -240,7 +240,7 @@ def huggingface_config(config: ModelConfig, dtype: str, bos_id: int | None, eos_
 
     Args:
         config: The decoder.
-        dtype: What transformers shall load the weights as: float32, bfloat16 or float16.
+        dtype: The dtype in which transformers loads the weights: float32, bfloat16 or float16.
         bos_id: The tokenizer's beginning of sequence; None where there is no tokenizer.
         eos_id: Its end of sequence.
     """

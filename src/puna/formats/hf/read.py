@@ -23,7 +23,7 @@ from puna.tokenizer.tokenizer import Tokenizer
 _EMBEDDING, _OUTPUT = "tok_embeddings.weight", "lm_head.weight"
 _PREFIX = "model."
 _SETTINGS = (".json", ".jinja", ".model")
-"""How files beside the weights end that say something of the model or its tokenizer."""
+"""Endings of the files beside the weights that describe the model or its tokenizer."""
 _BUFFER = "rotary_emb.inv_freq"
 """The rotary frequencies, which old files hold for every layer."""
 
@@ -82,8 +82,8 @@ class HuggingFaceCheckpoint(Checkpoint):
         """One parameter, a view of the mapped file.
 
         Raises:
-            FormatError: A file has changed; or an output layer is stored that is not the embedding though config.json
-                says that they are one, which is seen when the embedding is read.
+            FormatError: A file has changed; or the stored output layer differs from the embedding although config.json
+            ties them, which is checked when the embedding is read.
         """
         tensor = self._file.tensor(self._theirs[name])
         if name == _EMBEDDING and self._tied_output:
@@ -103,7 +103,7 @@ class HuggingFaceCheckpoint(Checkpoint):
         return sorted(beside | {self._file.file(name) for name in self._file.names})
 
     def tokenizer(self) -> Tokenizer | None:
-        """tokenizer.model if there is one, else tokenizer.json; what does not fit together becomes a note.
+        """tokenizer.model if there is one, else tokenizer.json; disagreements between files become notes.
 
         Raises:
             TokenizerError: It is not one that Puna can use.
@@ -123,7 +123,7 @@ class HuggingFaceCheckpoint(Checkpoint):
         return tokenizer
 
     def _note_disagreement(self, tokenizer: Tokenizer, taken: Path, other: Path) -> None:
-        # tokenizer_config.json may ask for BOS where tokenizer.json does not; the policy is the taken tokenizer's.
+        # tokenizer_config.json may ask for BOS where tokenizer.json does not; the tokenizer that was taken decides.
         bos_id = tokenizer.bos_id if tokenizer.add_bos else None
         try:
             form = huggingface_form(other.read_bytes(), other.name, bos_id=bos_id)
@@ -143,7 +143,7 @@ def open_hf(path: Path, hints: Hints) -> HuggingFaceCheckpoint:
 
     Args:
         path: The directory, or its one file of weights.
-        hints: What config.json does not say.
+        hints: Values from the user, for what config.json does not state.
 
     Raises:
         FormatError: It is not LLaMA's architecture, has no safetensors files, or they are damaged or of other sizes

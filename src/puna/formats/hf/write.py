@@ -15,7 +15,7 @@ from puna.tokenizer.huggingface import tokenizer_config, write_tokenizer_json
 from puna.tokenizer.tokenizer import Tokenizer
 
 SHARD_BYTES = 5_000_000_000
-"""Bytes of weights per file at most, as Hugging Face's own files have them."""
+"""Bytes of weights per file at most, as in Hugging Face's own files."""
 
 _EXAMPLE = """\
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -37,7 +37,7 @@ def write_hf(source: Checkpoint, tokenizer: Tokenizer | None, directory: Path) -
     """Write config.json, the weights, the tokenizer in all its forms and a model card.
 
     Args:
-        source: The model; weights keep the dtypes that it gives.
+        source: The model; weights keep their dtypes.
         tokenizer: Its tokenizer; without one no file of a tokenizer is written, and config.json names no tokens.
         directory: An empty directory.
 
@@ -90,7 +90,7 @@ def _write_weights(source: Checkpoint, directory: Path) -> None:
 
 
 def _shards(sizes: dict[str, int]) -> list[list[str]]:
-    """Names in order, cut into files; a tensor that is larger than a file gets one of its own."""
+    """Names in order, divided into files; a tensor larger than `SHARD_BYTES` gets a file of its own."""
     shards: list[list[str]] = [[]]
     filled = 0
     for name, size in sizes.items():

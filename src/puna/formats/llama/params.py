@@ -1,4 +1,4 @@
-"""Meta's `params.json`: what it says of a decoder, and what it must say so that Meta's code makes the same one."""
+"""Meta's `params.json`: the decoder that it describes, and the content with which Meta's code builds a decoder."""
 
 import math
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ SCALED_ROPE = RopeScaling(kind="llama3", factor=8.0, low_freq_factor=1.0, high_f
 _SIZES = {"dim", "n_layers", "n_heads", "n_kv_heads", "multiple_of", "max_seq_len", "max_batch_size"}
 _NUMBERS = {"ffn_dim_multiplier", "norm_eps", "rope_theta"}
 _MULTIPLE_OF, _NORM_EPS, _ROPE_THETA = 256, 1e-5, 10_000.0
-"""LLaMA's defaults; LLaMA 1 and 2 know no other base of the rotary frequencies."""
+"""LLaMA's defaults; the code of LLaMA 1 and 2 has a fixed base of the rotary frequencies."""
 
 
 @dataclass(frozen=True)
 class Params:
-    """What a `params.json` says; None is unsaid."""
+    """The values of a `params.json`; None if it does not state one."""
 
     dim: int
     n_layers: int
@@ -28,7 +28,7 @@ class Params:
     n_kv_heads: int
     ffn_dim: int
     vocab_size: int | None
-    """None where it is -1: as many as the tokenizer has."""
+    """None where it is -1, which means the tokenizer's number of tokens."""
     context: int | None
     norm_eps: float | None
     rope_theta: float | None
@@ -44,17 +44,17 @@ def ffn_dim(dim: int, multiple_of: int, multiplier: float | None) -> int:
 
 
 def solve_ffn(dim: int, width: int) -> tuple[int, float | None]:
-    """`multiple_of` and `ffn_dim_multiplier` of which Meta's code makes this feed-forward width.
+    """`multiple_of` and `ffn_dim_multiplier` from which Meta's code computes this feed-forward width.
 
-    There is always a pair. 256 is taken where it will do; a multiplier, which LLaMA 1 does not know, only where the
-    width is less than 2/3 of 4 dim: rounding goes up.
+    There is always a pair. `multiple_of` is 256 if possible; a multiplier, which LLaMA 1 does not have, is used only
+    where the width is less than 2/3 of 4 dim, because rounding goes up.
     """
     fitting = [_MULTIPLE_OF, *_divisors(width)]
     for multiple_of in fitting:
         if ffn_dim(dim, multiple_of, None) == width:
             return multiple_of, None
     multiple_of = _MULTIPLE_OF if width % _MULTIPLE_OF == 0 else width
-    # With all 17 digits the product is less than 1 below the width, which rounding up mends.
+    # With all 17 digits the product is less than 1 below the width, so rounding up gives the width.
     share = width / ffn_dim(dim, 1, None)
     rounded = (round(share, digits) for digits in range(1, 18))
     return multiple_of, next(ratio for ratio in rounded if ffn_dim(dim, multiple_of, ratio) == width)
@@ -90,10 +90,10 @@ def params_of(config: ModelConfig, *, n_kv_heads: int, llama3: bool) -> dict[str
 
 
 def read_params(path: Path) -> Params:
-    """What a `params.json` says.
+    """Read a `params.json`.
 
     Raises:
-        FormatError: The file is damaged, lacks a field, or has one that LLaMA has not.
+        FormatError: The file is damaged, lacks a field, or has one that LLaMA does not have.
     """
     found = {key: value for key, value in read_json_object(path).items() if value is not None}
     for key, value in found.items():
@@ -120,14 +120,14 @@ def read_params(path: Path) -> Params:
 
 
 def unsaid(params: Params) -> tuple[dict[str, float], list[str]]:
-    """What LLaMA 1 and 2 have where `params.json` says nothing, by our names, and a note on each."""
+    """LLaMA 1's and 2's values for what `params.json` does not state, by our names, and a note on each."""
     defaults: dict[str, float] = {"context": 2048, "norm_eps": _NORM_EPS, "rope_theta": _ROPE_THETA}
     values = {name: value for name, value in defaults.items() if getattr(params, name) is None}
     return values, [f"params.json does not say {name}; {value:g} is assumed" for name, value in values.items()]
 
 
 def _check(path: Path, key: str, value: Any) -> None:
-    """Refuse a field that is unknown, since it may change what the model computes, or of another kind."""
+    """Refuse a field of the wrong type, or an unknown one, since it may change what the model computes."""
     if key == "use_scaled_rope":
         expected, fits = "true or false", isinstance(value, bool)
     elif key in _SIZES or key == "vocab_size":

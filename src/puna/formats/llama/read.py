@@ -107,7 +107,7 @@ class LlamaCheckpoint(Checkpoint):
 def open_llama(path: Path, hints: Hints) -> LlamaCheckpoint:
     """An original LLaMA directory.
 
-    `params.json` does not say the context; hints may give it, and `norm_eps` and `rope_theta` where they are not there.
+    `params.json` does not state the context; hints may give it, and `norm_eps` and `rope_theta` if they are missing.
 
     Raises:
         FormatError: A file is missing, damaged, or not of the shapes that `params.json` makes.
@@ -142,10 +142,10 @@ def open_llama(path: Path, hints: Hints) -> LlamaCheckpoint:
 
 
 def verify_checklist(path: Path) -> list[str]:
-    """Names of the files that `checklist.chk` and `tokenizer_checklist.chk` list and that have the MD5 given there.
+    """Check the files listed in `checklist.chk` and `tokenizer_checklist.chk` against their MD5; returns their names.
 
     Raises:
-        FormatError: A listed file is missing or has another MD5, or a list is none.
+        FormatError: A listed file is missing or has another MD5, or a list is not valid.
     """
     verified = []
     for checklist in (path / CHECKLIST, path / TOKENIZER_CHECKLIST):
@@ -197,7 +197,7 @@ def _check_alike(files: Files) -> None:
 
 
 def _check_number(path: Path, files: Files, params: Params) -> None:
-    """Refuse too few files or layers before anything is made of their numbers."""
+    """Refuse too few files or layers before their numbers are used."""
     names = files[0][1]
     layers = {match[1] for name in names if (match := re.match(r"layers\.(\d+)\.", name))}
     if len(layers) != params.n_layers:
@@ -214,7 +214,7 @@ def _key_heads(files: Files, params: Params, hints: Hints) -> tuple[int, list[st
     if said != count or count == 1 or hints.n_kv_heads == said or _WK not in files[0][1] or _WV not in files[0][1]:
         return said, []
     if hints.n_kv_heads is not None and said % hints.n_kv_heads == 0:
-        return hints.n_kv_heads, []  # reading checks that they are repeated
+        return hints.n_kv_heads, []  # that they are repeated is checked on reading
     changes = [
         number for number in range(1, count)
         if not all(same_bits(files[number][1][name].load(), files[number - 1][1][name].load()) for name in (_WK, _WV))
@@ -237,7 +237,7 @@ def _vocab_size(files: Files, params: Params) -> int:
 
 
 def _is_tied(files: Files) -> bool:
-    """Whether the embedding and the output layer are the same bytes of every file, not only the same numbers."""
+    """Whether the embedding and the output layer share their bytes in every file, not only have equal numbers."""
     return all(
         _EMBEDDING in tensors and _OUTPUT in tensors and tensors[_EMBEDDING].identity == tensors[_OUTPUT].identity
         for _, tensors in files

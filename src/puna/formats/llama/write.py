@@ -77,9 +77,9 @@ def _vocabulary(tokenizer: Tokenizer) -> bytes:
 
 
 def _is_llama3(config: ModelConfig, tokenizer: Tokenizer | None) -> bool:
-    """Whether only the code of LLaMA 3 can run the model: its tokenizer is byte-level, its angles may be scaled.
+    """Whether only the code of LLaMA 3 can run the model: its tokenizer is byte-level, or its angles are scaled.
 
-    Tied layers also go its way, since only there both are cut by rows and can be the same bytes of a file.
+    Tied layers need it too, since only there both are cut by rows and can share their bytes in a file.
     """
     return isinstance(tokenizer, ByteBPETokenizer) or config.rope_scaling is not None or config.tie_embeddings
 
@@ -101,7 +101,7 @@ def _write_weights(source: Checkpoint, directory: Path, files: int, *, by_rows: 
 
 
 def _parts(source: Checkpoint, weight: Weight, files: int, *, by_rows: bool) -> list[Tensor]:
-    """What each file holds of a parameter; views where that is possible."""
+    """The part of a parameter in each file; views where possible."""
     whole = source.tensor(weight.name)
     if weight.split is None:
         return [whole] * files

@@ -3,7 +3,7 @@
 The header is dim, ffn_dim, n_layers, n_heads, n_kv_heads, vocab_size and context, 32 bits each. vocab_size is negative
 where the output layer is not the embedding. Each kind of weight comes for all layers before the next kind. Between the
 last norm and the output layer lie two tables of rotary angles, which `run.c` skips. Pairs of rotary rows are
-neighbours. The file has no mark of its own: it is recognised by having exactly the length that its header makes.
+neighbours. The file has no magic number: it is recognised by having exactly the length that follows from its header.
 """
 
 import contextlib
@@ -27,13 +27,13 @@ from puna.tokenizer.load import find_tokenizer, load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
 MODEL = "model.bin"
-"""The model's file where a directory is named."""
+"""Name of the model's file in a directory."""
 HEADER = struct.Struct("<7i")
 NORM_EPS, ROPE_THETA = 1e-5, 10_000.0
 """Constants in `run.c`."""
 
 _NEWER = struct.pack("<I", 0x616B3432)
-"""How versions 1 and 2 begin (`export.py`)."""
+"""The first bytes of versions 1 and 2 (`export.py`)."""
 _KINDS = (
     "attention_norm", "attention.wq", "attention.wk", "attention.wv", "attention.wo", "ffn_norm", "feed_forward.w1",
     "feed_forward.w2", "feed_forward.w3",
@@ -72,13 +72,13 @@ class Llama2cCheckpoint(Checkpoint):
             begin += 4 * (math.prod(shapes[name]) if name in shapes else config.context * config.head_dim)
 
     def tensor(self, name: str) -> Tensor:
-        """One parameter, a view of the mapped file where its rows need not change places."""
+        """One parameter; a view of the mapped file if its rows keep their order."""
         weight = self.weights[name]
         found = mapped(self._file, self._begins[name], math.prod(weight.shape), torch.float32).view(weight.shape)
         return to_halves(found, weight.rotary_heads) if weight.rotary_heads else found
 
     def tokenizer(self) -> Tokenizer | None:
-        """The tokenizer beside the model: tokenizer.model, which says more, or else tokenizer.bin."""
+        """The tokenizer beside the model: tokenizer.model, which holds more, or else tokenizer.bin."""
         directory = self._file.parent
         if find_tokenizer(directory) is not None:
             return load_tokenizer(directory)
@@ -89,7 +89,7 @@ class Llama2cCheckpoint(Checkpoint):
 def open_llama2c(path: Path, hints: Hints) -> Llama2cCheckpoint:
     """A model file of llama2.c, or the model.bin of a directory.
 
-    Hints may give `norm_eps` and `rope_theta`, which the file does not say.
+    Hints may give `norm_eps` and `rope_theta`, which the file does not state.
 
     Raises:
         FormatError: The file is truncated, of a newer version, or not llama2.c's.
@@ -140,10 +140,11 @@ def _header(file: Path) -> dict[str, Any]:
         raise FormatError(f"{file}: has {len(content)} bytes, too few for the header of llama2.c's files")
     dim, ffn_dim, n_layers, n_heads, n_kv_heads, vocab_size, context = HEADER.unpack(content)
     if min(dim, ffn_dim, n_layers, n_heads, n_kv_heads, abs(vocab_size), context) < 1:
-        raise FormatError(f"{file}: is no file of llama2.c, its header has a size below 1")
+        raise FormatError(f"{file}: is not a file of llama2.c, its header has a size below 1")
     if dim % n_heads or dim // n_heads % 2 or n_heads % n_kv_heads:
         raise FormatError(
-            f"{file}: is no file of llama2.c, its header has width {dim} for {n_heads} heads and {n_kv_heads} key heads"
+            f"{file}: is not a file of llama2.c, its header has width {dim} for {n_heads} heads and {n_kv_heads} key "
+            "heads"
         )
     head_dim, tied = dim // n_heads, vocab_size > 0
     block = dim * (2 + 2 * dim + 2 * n_kv_heads * head_dim + 3 * ffn_dim)

@@ -16,7 +16,7 @@ from puna.tokenizer.tokenizer import Tokenizer
 
 
 def write_llama2c(source: Checkpoint, tokenizer: Tokenizer | None, directory: Path) -> None:
-    """Write model.bin and, of a tokenizer, tokenizer.bin and the tokenizer.model that llama2.c's Python code reads.
+    """Write model.bin and, with a tokenizer, tokenizer.bin and the tokenizer.model that llama2.c's Python code reads.
 
     Args:
         source: The weights, all float32.

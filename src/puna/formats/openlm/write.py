@@ -20,7 +20,7 @@ CHECKPOINT, MODEL = "epoch_0.pt", "open_lm.json"
 
 
 def _epoch(tensors: dict[str, Any]) -> dict[str, Any]:
-    """What open_lm's training saves, and looks for beside the weights."""
+    """What open_lm's training saves with the weights, and expects there."""
     return {"epoch": 0, "name": "puna", "state_dict": tensors, "evaluation_metrics": []}
 
 
@@ -59,7 +59,7 @@ def write_openlm(source: Checkpoint, tokenizer: Tokenizer | None, directory: Pat
 
 
 def _check_expressible(config: ModelConfig) -> None:
-    """Refuse what open_lm has no setting for: it makes these sizes of the width and the number of heads."""
+    """Refuse sizes that open_lm has no setting for: it derives them from the width and the number of heads."""
     check_expressible(config, "open_lm", {"norm", "qk_norm", "rotary", "head_dim", "tie_embeddings"})
     fixed = {
         "head_dim": config.dim // config.n_heads,
@@ -80,7 +80,7 @@ def _frequencies(head_dim: int) -> Tensor:
 
 
 def _model(config: ModelConfig) -> dict[str, int | bool | str]:
-    """A file of open_lm's model_configs, with the settings that its arguments would say otherwise."""
+    """A file of open_lm's model_configs, with settings that otherwise come from its arguments."""
     return {
         "hidden_dim": config.dim,
         "n_layers": config.n_layers,

@@ -1,4 +1,4 @@
-"""Whether every form of the tokenizer that an export holds is the same tokenizer."""
+"""Checks that every form of the tokenizer in an export is the same tokenizer."""
 
 from pathlib import Path
 
