@@ -301,7 +301,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="the demo's data build")
     parser.add_argument("--record", action="store_true", help="write the record to bench/results/")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where the record goes")
-    parser.add_argument("--commit", help="of the sources, where they are no checkout")
+    parser.add_argument("--commit", help="of the sources, if they are not a checkout")
     arguments = parser.parse_args()
     chosen = arguments.only.split(",")
     if unknown := set(chosen) - SECTIONS.keys():

@@ -61,12 +61,12 @@ SENTENCES = {
     # bad choices, names, counts, patterns
     "train.precision=fp8": "command line: 'train.precision' expects 'fp32', 'bf16' or 'bf16-stochastic', got \"fp8\"",
     "name=../mine": "command line: 'name' expects a name that matches ^[a-z0-9][a-z0-9._-]*$, got \"../mine\"",
-    "train.tokens=4 apples": "command line: 'train.tokens' '4 apples' is no count; write a whole number such as 4096, "
-    "20k, 1.5M, 7B or 1.2T",
-    "data.sources.prose.heldout_pattern=(": "command line: 'data.sources.prose.heldout_pattern' is no regular "
+    "train.tokens=4 apples": "command line: 'train.tokens' '4 apples' is not a count; write a whole number such as "
+    "4096, 20k, 1.5M, 7B or 1.2T",
+    "data.sources.prose.heldout_pattern=(": "command line: 'data.sources.prose.heldout_pattern' is not a regular "
     "expression: missing ), unterminated subpattern at position 0",
-    "data.sources.prose.heldout_pattern=(a){99999999999}": "command line: 'data.sources.prose.heldout_pattern' is no "
-    "regular expression: the repetition number is too large",
+    "data.sources.prose.heldout_pattern=(a){99999999999}": "command line: 'data.sources.prose.heldout_pattern' is not "
+    "a regular expression: the repetition number is too large",
     # missing
     "data.sources.new.kind=package": "command line: 'data.sources.new.include' is missing",
     # values that do not fit together
@@ -88,10 +88,10 @@ SENTENCES = {
     "data.sources.prose.heldout_pattern=a": "command line, mine.toml: data.sources.prose: give either heldout_pattern "
     "or heldout_fraction, so that something validates the model",
     # no overrides
-    "optim.lr": "command line: 'optim.lr' is no override; write key=value, such as optim.lr=2e-4",
-    "optim..lr=1": "command line: 'optim..lr=1' is no override; write key=value, such as optim.lr=2e-4",
-    "description=a\udcff": "command line: 'description=a\\udcff' is no UTF-8 text",
-    "=1": "command line: '=1' is no override; write key=value, such as optim.lr=2e-4",
+    "optim.lr": "command line: 'optim.lr' is not an override; write key=value, such as optim.lr=2e-4",
+    "optim..lr=1": "command line: 'optim..lr=1' is not an override; write key=value, such as optim.lr=2e-4",
+    "description=a\udcff": "command line: 'description=a\\udcff' is not UTF-8 text",
+    "=1": "command line: '=1' is not an override; write key=value, such as optim.lr=2e-4",
 }
 
 

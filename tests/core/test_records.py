@@ -62,7 +62,8 @@ def test_damaged_record_is_refused(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(DataError) as caught:
         read_record(path)
-    assert str(caught.value) == (f"{path}: is no record of a stage\n  hint: delete {tmp_path} and run the stage again")
+    hint = f"delete {tmp_path} and run the stage again"
+    assert str(caught.value) == f"{path}: is not a record of a stage\n  hint: {hint}"
 
 
 @pytest.mark.parametrize(("field", "value"), [("config", None), ("results", []), ("stage", 1), ("inputs", "x")])

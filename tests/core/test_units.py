@@ -37,13 +37,13 @@ def test_counts_that_people_write_are_understood(text: str, number: int) -> None
     ],
 )  # fmt: skip
 def test_what_is_no_count_is_refused_with_examples(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is no count; write a whole number such as 4096, 20k, 1\.5M, 7B or 1\.2T"):
+    with pytest.raises(ValueError, match=r"is not a count; write a whole number such as 4096, 20k, 1\.5M, 7B or 1\.2T"):
         parse_count(text)
 
 
 @pytest.mark.parametrize("text", ["1.5", "0.0001k", "1.2345678k"])
 def test_a_count_that_is_not_whole_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no whole number"):
+    with pytest.raises(ValueError, match="is not a whole number"):
         parse_count(text)
 
 

@@ -115,7 +115,7 @@ def test_a_build_that_is_missing_or_damaged_is_named(build: DataDir, out: DataDi
         text.replace('"steps": {', '"steps": 3, "x": {'),
     ):
         record.write_text(damaged)
-        with pytest.raises(DataError, match=r"record\.json: is no record"):
+        with pytest.raises(DataError, match=r"record\.json: is not a record"):
             Inspection(out)
 
 

@@ -47,7 +47,7 @@ def report_run(tiny: Recipe, tmp_path: Path) -> RunDir:
     ]
     tokenizer = {"kind": "sentencepiece", "vocab_size": 512, "sha256": "ab" * 32}
     card = {"schema": 2, "name": "tiny", "description": "", "tokenizer": tokenizer, "sources": sources}
-    card["reasons"] = {"invalid_utf8": "Its bytes are no text." + HOSTILE}
+    card["reasons"] = {"invalid_utf8": "Its bytes are not text." + HOSTILE}
     run.data_card.write_text(json.dumps(card))
     record = Record("train", config=tiny.model_dump(exclude_none=True), inputs={"data": "cd" * 32})
     record.outputs = {"model.safetensors": "ef" * 32}

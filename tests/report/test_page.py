@@ -73,13 +73,13 @@ def test_figures_are_those_of_the_records(page: _Page):
     for expected in ("2.800", "3.800", "45k", "6.14k", "614", "50 %", "500 Wh", "200 gCO2eq", "1.5e-06", "383 strings"):
         assert expected in _words(page)
     assert "12 s training time 10 s of it in optimizer steps" in _words(page)
-    assert "prose invalid_utf8 Its bytes are no text." in _words(page)
+    assert "prose invalid_utf8 Its bytes are not text." in _words(page)
 
 
 def test_energy_is_called_an_estimate_and_comes_with_its_formula(page: _Page):
     words = _words(page)
     assert words.count("estimated") == 4
-    assert "500 Wh = 12 s \u00d7 7 W \u00d7 1.1. The power is no measurement (a guess)" in words
+    assert "500 Wh = 12 s \u00d7 7 W \u00d7 1.1. The power is not a measurement (a guess)" in words
     assert "200 gCO2eq = 500 Wh \u00d7 0.385 kgCO2eq per kWh" in words
 
 

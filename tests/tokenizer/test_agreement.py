@@ -144,7 +144,7 @@ def test_beginning_of_sequence_is_put_only_where_the_file_does_not(spaced: ByteB
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"model": 5}'])
 def test_file_that_the_library_cannot_read_is_refused(content: bytes) -> None:
-    with pytest.raises(TokenizerError, match=r"^bad: is no tokenizer.json"):
+    with pytest.raises(TokenizerError, match=r"^bad: is not a tokenizer.json"):
         huggingface_form(content, "bad")
 
 

@@ -148,13 +148,13 @@ def set_in(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (set_in("model", "dropout", value=0.1), "has dropout = 0.1"),
         (set_in("model", "end_of_word_suffix", value="</w>"), "has end_of_word_suffix = '</w>'"),
         (set_in("pre_tokenizer", "add_prefix_space", value=True), "puts a space before some texts"),
-        (set_in("pre_tokenizer", value={"type": "Whitespace"}), "is no byte-level BPE"),
-        (set_in("model", value={"type": "Unigram", "vocab": [], "unk_id": 0}), "is no byte-level BPE"),
+        (set_in("pre_tokenizer", value={"type": "Whitespace"}), "is not a byte-level BPE"),
+        (set_in("model", value={"type": "Unigram", "vocab": [], "unk_id": 0}), "is not a byte-level BPE"),
         (set_in("normalizer", value={"type": "NFKC"}), "does not give text back as it was"),
         (set_in("normalizer", value={"type": "Lowercase"}), "does not give text back as it was"),
-        (set_in("model", "vocab", value={}), "is no tokenizer.json, or a damaged one"),
-        (set_in("model", "merges", value=[["no", "such"]]), "is no tokenizer.json, or a damaged one"),
-        (set_in("model", "merges", value=None), "is no tokenizer.json, or a damaged one"),
+        (set_in("model", "vocab", value={}), "is not a tokenizer.json, or a damaged one"),
+        (set_in("model", "merges", value=[["no", "such"]]), "is not a tokenizer.json, or a damaged one"),
+        (set_in("model", "merges", value=None), "is not a tokenizer.json, or a damaged one"),
         (lambda data: data.update(added_tokens=[], post_processor=None), "does not say which token ends a text"),
         (lambda data: data["model"]["vocab"].pop("Ā"), "lacks 1 of the bytes"),
         (add(id=1000, content="§new", lstrip=True), "takes the spaces beside it away"),
@@ -215,5 +215,5 @@ def test_piece_that_is_no_unicode_is_refused(byte_bpe: ByteBPETokenizer, added: 
         data["added_tokens"].append(data["added_tokens"][0] | {"id": 1000, "content": "\ud800", "special": False})
     else:
         data["model"]["vocab"]["\ud800"] = 1000
-    with pytest.raises(TokenizerError, match=r"^x: is no tokenizer\.json, or a damaged one: UnicodeEncodeError"):
+    with pytest.raises(TokenizerError, match=r"^x: is not a tokenizer\.json, or a damaged one: UnicodeEncodeError"):
         ByteBPETokenizer(json.dumps(data).encode(), "x")

@@ -126,7 +126,7 @@ def test_hash_is_that_of_the_file(tokenizer: SentencePieceTokenizer) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"{}", b"not a model at all\n" * 50, b"\x80\x02}q\x00."])
 def test_other_file_is_refused(content: bytes) -> None:
-    with pytest.raises(TokenizerError, match=r"^some\.model: is no SentencePiece model"):
+    with pytest.raises(TokenizerError, match=r"^some\.model: is not a SentencePiece model"):
         SentencePieceTokenizer(content, "some.model")
 
 

@@ -25,7 +25,7 @@ def data(tokenizer: SentencePieceTokenizer) -> dict[str, Any]:
 
 
 def as_transformers_wrote_it(data: dict[str, Any]) -> dict[str, Any]:
-    """LLaMA 2's and TinyLlama's form: merges as strings, control tokens that are no special case of a template."""
+    """LLaMA 2's and TinyLlama's form: merges as strings, control tokens that are not a special case of a template."""
     bos = "<s>"
     data["model"]["merges"] = [" ".join(merge) for merge in data["model"]["merges"]]
     data["post_processor"] = {
@@ -106,9 +106,9 @@ def test_token_that_is_found_before_anything_else_stays_one_or_is_refused(data: 
         (lambda data: data["decoder"]["decoders"].pop(1), "decodes the ids of"),
         (lambda data: data["added_tokens"].append({"id": 3, "content": "<s>", "special": True}), "two ids"),
         (lambda data: data["model"]["vocab"].update(a=5), "ids that are twice there, or left out"),
-        (lambda data: data["model"].update(unk_token=None), "is no tokenizer.json, or a damaged one"),
-        (lambda data: data["model"].update(vocab=[]), "is no SentencePiece model, or a damaged one"),
-        (lambda data: data.update(added_tokens=7), "is no tokenizer.json, or a damaged one"),
+        (lambda data: data["model"].update(unk_token=None), "is not a tokenizer.json, or a damaged one"),
+        (lambda data: data["model"].update(vocab=[]), "is not a SentencePiece model, or a damaged one"),
+        (lambda data: data.update(added_tokens=7), "is not a tokenizer.json, or a damaged one"),
     ],
 )  # fmt: skip
 def test_what_differs_is_refused(data: dict[str, Any], change: Callable[[dict[str, Any]], Any], reason: str) -> None:

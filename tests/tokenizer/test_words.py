@@ -162,7 +162,7 @@ def test_pieces_with_spaces_inside_are_found() -> None:
 
 def test_no_vocabulary_holds_nul_which_separates_words() -> None:
     for piece in ("a\0", "\0a"):
-        with pytest.raises(TokenizerError, match="is no SentencePiece model"):
+        with pytest.raises(TokenizerError, match="is not a SentencePiece model"):
             sentencepiece([piece])
     tokenizer = sentencepiece(["\0"])  # never written
     assert_equal_to_the_library(tokenizer, by_words(tokenizer), ["\0", "a\0\0 b"])

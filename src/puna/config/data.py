@@ -74,7 +74,7 @@ class Source(Section):
             with warnings.catch_warnings(action="ignore"):
                 re.compile(pattern)
         except (re.error, OverflowError, RecursionError) as error:
-            raise ValueError(f"is no regular expression: {error}") from None
+            raise ValueError(f"is not a regular expression: {error}") from None
         return pattern
 
 

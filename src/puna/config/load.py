@@ -79,17 +79,17 @@ def load_recipe(name: str, overrides: list[str] | None = None) -> Loaded:
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """Key and value of one `key=value`; a value that is no TOML is taken as a string.
+    """Key and value of one `key=value`; a value that is not TOML is taken as a string.
 
     Raises:
         ConfigError: There is no `=`, the key is no dotted TOML key, or the text is no UTF-8.
     """
     if not _is_utf8(text):
-        raise ConfigError([f"{_COMMAND_LINE}: {text!r} is no UTF-8 text"])
+        raise ConfigError([f"{_COMMAND_LINE}: {text!r} is not UTF-8 text"])
     key, equals, raw = text.partition("=")
     key = key.strip()
     if not equals or not _BARE_KEY.fullmatch(key):
-        raise ConfigError([f"{_COMMAND_LINE}: {text!r} is no override; write key=value, such as optim.lr=2e-4"])
+        raise ConfigError([f"{_COMMAND_LINE}: {text!r} is not an override; write key=value, such as optim.lr=2e-4"])
     try:
         table = tomllib.loads(f"value = {raw}")
     except (ValueError, RecursionError):  # ValueError: no TOML, or an integer of thousands of digits
@@ -133,7 +133,7 @@ def _lineage(path: Path) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _is_utf8(text: str) -> bool:
-    """Whether `text` can be written to a file; bytes of the command line that are no UTF-8 arrive as surrogates."""
+    """Whether `text` can be written to a file; bytes of the command line that are not UTF-8 arrive as surrogates."""
     return text == text.encode(errors="ignore").decode()
 
 

@@ -93,7 +93,7 @@ def atomic_directory(final: Path, *, replace: bool = False) -> Iterator[Path]:
         StorageError: `final` exists and `replace` is false, the disk is full, or the path is not writable.
     """
     if final.name in ("", ".."):
-        raise StorageError(f"{final}: is no name of a directory to make", hint="choose another directory")
+        raise StorageError(f"{final}: is not the name of a directory to make", hint="choose another directory")
     temporary = temporary_sibling(final)
     try:
         with storage_errors(final):

@@ -88,7 +88,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
         record = json.loads(text)
         schema = record["schema"]
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise DataError(f"{path}: is no record of a stage", hint=hint) from None
+        raise DataError(f"{path}: is not a record of a stage", hint=hint) from None
     if schema != SCHEMA:
         raise DataError(f"{path}: is record format {schema}, this version of Puna reads {SCHEMA}", hint=hint)
     for name, kind in _REQUIRED.items():

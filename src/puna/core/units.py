@@ -15,17 +15,17 @@ def parse_count(text: str) -> int:
     """The whole number that `text` means: `4096`, `4_096`, `20k`, `1.5M`, `7B` and `1.2T` are understood.
 
     Raises:
-        ValueError: It is no such number, or no whole one.
+        ValueError: It is not such a number, or not a whole one.
     """
     text = text.strip()
     if not _COUNT.fullmatch(text) or not text.isascii() or len(text) > _LONGEST_COUNT:
-        raise ValueError(f"{text!r:.60} is no count; write a whole number such as 4096, 20k, 1.5M, 7B or 1.2T")
+        raise ValueError(f"{text!r:.60} is not a count; write a whole number such as 4096, 20k, 1.5M, 7B or 1.2T")
     scale = _COUNT_SCALE.get(text[-1], 1)
     digits = text.rstrip("kMGBT").rstrip().replace("_", "")
     whole, _, fraction = digits.partition(".")
     number, rest = divmod(int(whole + fraction) * scale, 10 ** len(fraction))
     if rest:
-        raise ValueError(f"{text!r} is no whole number")
+        raise ValueError(f"{text!r} is not a whole number")
     return number
 
 

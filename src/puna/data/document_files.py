@@ -48,7 +48,7 @@ class LinesWriter:
         """Append one line.
 
         Raises:
-            TypeError: A string is no Unicode text.
+            TypeError: A string is not Unicode text.
         """
         self._buffer.write(orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE))
 

@@ -50,7 +50,7 @@ class InputFile:
 def _told(fail: Callable[[Exception], None] | None) -> Iterator[None]:
     """Errors that may be gone the next time are told; all become an OSError, as a store's own may be anything.
 
-    That a file may not be read is no such error: it will not be allowed the next time either.
+    A missing permission is not such an error: it will be missing the next time, too.
     """
     try:
         yield

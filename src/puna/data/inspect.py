@@ -56,7 +56,7 @@ class Inspection:
                 raise DataError(f"{out.documents}: has no source {source!r}, but {', '.join(results)}")
             self._dropped = {name: dropped_documents(results[name]) for name in self.sources}
         except (KeyError, TypeError, AttributeError):
-            raise DataError(f"{out.documents / 'record.json'}: is no record of documents") from None
+            raise DataError(f"{out.documents / 'record.json'}: is not a record of documents") from None
 
     @property
     def reasons(self) -> dict[str, int]:

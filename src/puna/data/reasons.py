@@ -19,8 +19,8 @@ UNKNOWN = "This version of Puna does not know the reason."
 
 _COMMON = {
     EMPTY: "It has no text: nothing is left but whitespace.",
-    BINARY: "It is no text: it holds a NUL, or more than a tenth of it are control characters.",
-    INVALID_UTF8: "Its bytes are no text in their encoding, which is UTF-8 where no other one is named.",
+    BINARY: "It is not text: it holds a NUL, or more than a tenth of it are control characters.",
+    INVALID_UTF8: "Its bytes are not text in their encoding, which is UTF-8 where no other one is named.",
     UNREADABLE: "It could not be read, or what follows in its file is damaged.",
     TOO_LARGE: "It is larger than data.max_document_bytes.",
     DUPLICATE: "Its text equals that of a document which was kept.",

@@ -18,7 +18,7 @@ class HeldoutBatch:
 
     inputs_BT: NDArray[np.int64]
     targets_BT: NDArray[np.int64]
-    """The next token; `IGNORE` after the end, and where it only begins a text, whose place is no news."""
+    """The next token; `IGNORE` after the end, and at BOS, which is not predicted."""
     bytes_BT: NDArray[np.int64]
     """Bytes of text that the target stands for."""
 

@@ -2,7 +2,7 @@
 
 A Feistel network permutes the numbers of the smallest power of two that is not below n; where a result is not below n
 it is permuted again until it is (cycle walking; Black and Rogaway 2002, "Ciphers with arbitrary finite domains"), less
-than twice on average. It mixes well; it is no cryptography.
+than twice on average. It mixes well; it is not cryptography.
 """
 
 from typing import Any

@@ -116,7 +116,7 @@ def huggingface_form(content: bytes, origin: str, *, bos_id: int | None = None) 
     try:
         engine = tokenizers.Tokenizer.from_str(content.decode())
     except Exception as error:  # the library raises nothing more special
-        raise TokenizerError(f"{origin}: is no tokenizer.json, or a damaged one: {error!s:.200}") from None
+        raise TokenizerError(f"{origin}: is not a tokenizer.json, or a damaged one: {error!s:.200}") from None
 
     def encode(text: str) -> list[int]:
         ids = engine.encode(text).ids

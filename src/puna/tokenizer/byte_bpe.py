@@ -65,7 +65,7 @@ class ByteBPETokenizer(Tokenizer):
             self._special |= {bos, eos} | {token for token, piece in enumerate(self._pieces) if not piece}
             token_bytes = [self._read_piece(token) for token in range(len(self._pieces))]
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
-            raise TokenizerError(f"{origin}: is no tokenizer.json, or a damaged one: {_line(error)}") from None
+            raise TokenizerError(f"{origin}: is not a tokenizer.json, or a damaged one: {_line(error)}") from None
         super().__init__(
             content, origin, token_bytes, bos_id=bos, eos_id=eos, unk_id=None, add_bos=ends.add_bos, space_prefix=False
         )
@@ -157,7 +157,7 @@ def is_byte_level(data: Any) -> bool:
 
 def _check_kind(data: Any, origin: str) -> None:
     if not is_byte_level(data):
-        raise TokenizerError(f"{origin}: is no byte-level BPE")
+        raise TokenizerError(f"{origin}: is not a byte-level BPE")
     model = data["model"]
     for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
         if model.get(name):
@@ -196,7 +196,7 @@ def _engine(content: bytes, origin: str) -> tokenizers.Tokenizer:
     try:
         engine = tokenizers.Tokenizer.from_str(content.decode())
     except Exception as error:  # the library raises nothing more special
-        raise TokenizerError(f"{origin}: is no tokenizer.json, or a damaged one: {_line(error)}") from None
+        raise TokenizerError(f"{origin}: is not a tokenizer.json, or a damaged one: {_line(error)}") from None
     engine.no_truncation()
     engine.no_padding()
     engine.encode_special_tokens = True

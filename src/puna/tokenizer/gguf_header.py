@@ -64,7 +64,7 @@ def read_header(path: Path) -> GGUFHeader:
     """The header; no more of the file is read.
 
     Raises:
-        FormatError: It is no GGUF file of version 2 or 3, or a damaged one.
+        FormatError: It is not a GGUF file of version 2 or 3, or a damaged one.
     """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -85,7 +85,7 @@ class _Reader:
 
     def header(self) -> GGUFHeader:
         if self._content[:4] != MAGIC:
-            raise FormatError(f"{self._path}: is no GGUF file: it begins with {self._content[:4]!r}")
+            raise FormatError(f"{self._path}: is not a GGUF file: it begins with {self._content[:4]!r}")
         self._position = 4
         version = self._number("<I", "the version")
         if version not in _VERSIONS:
@@ -156,7 +156,7 @@ class _Reader:
         except struct.error:
             raise self._beyond(key) from None
         except UnicodeDecodeError:
-            raise FormatError(f"{self._path}: entry {len(strings)} of {_shown(key)} is no UTF-8") from None
+            raise FormatError(f"{self._path}: entry {len(strings)} of {_shown(key)} is not UTF-8") from None
         self._position = position
         return strings
 

@@ -64,12 +64,14 @@ def _read_json(content: bytes, origin: str, config: dict[str, Any] | None) -> To
     try:
         data = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise TokenizerError(f"{origin}: is no JSON: {error!s:.200}") from None
+        raise TokenizerError(f"{origin}: is not JSON: {error!s:.200}") from None
     if is_byte_level(data):
         return ByteBPETokenizer(content, origin, config)
     if is_sentencepiece_like(data):
         return read_sentencepiece_json(data, content, origin, config)
-    raise TokenizerError(f"{origin}: is no tokenizer.json of a byte-level BPE, nor of a BPE that falls back to bytes")
+    raise TokenizerError(
+        f"{origin}: is not a tokenizer.json of a byte-level BPE, nor of a BPE that falls back to bytes"
+    )
 
 
 def _config(path: Path) -> dict[str, Any] | None:

@@ -33,7 +33,7 @@ class SentencePieceTokenizer(Tokenizer):
         origin: What to call it in errors.
 
     Raises:
-        TokenizerError: It is no SentencePiece model, or not one that Puna can use.
+        TokenizerError: It is not a SentencePiece model, or not one that Puna can use.
     """
 
     kind = "sentencepiece"
@@ -45,7 +45,7 @@ class SentencePieceTokenizer(Tokenizer):
             processor.LoadFromSerializedProto(content)
             pieces = [self._read_piece(token) for token in range(processor.vocab_size())]
         except (RuntimeError, TypeError, ValueError):
-            raise TokenizerError(f"{origin}: is no SentencePiece model, or a damaged one") from None
+            raise TokenizerError(f"{origin}: is not a SentencePiece model, or a damaged one") from None
         # No piece of our own is asked: only the dummy prefix makes tokens of one space two spaces' bytes.
         prefix = b"".join(pieces[token] for token in processor.encode("a")) == b" a"
         super().__init__(

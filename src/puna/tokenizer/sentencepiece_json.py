@@ -50,7 +50,7 @@ def read_sentencepiece_json(
             space_prefix=_puts_space(data),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise TokenizerError(f"{origin}: is no tokenizer.json, or a damaged one: {error!r:.200}") from None
+        raise TokenizerError(f"{origin}: is not a tokenizer.json, or a damaged one: {error!r:.200}") from None
     tokenizer = SentencePieceTokenizer(model if ends.add_bos else add_no_bos(model), origin)
     # What only tokenizer_config.json says of BOS is not compared: the library reads tokenizer.json alone.
     forms = {origin: huggingface_form(content, origin, bos_id=tokenizer.bos_id if ends.add_bos else None)}

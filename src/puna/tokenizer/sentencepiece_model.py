@@ -31,7 +31,7 @@ def read_pieces(content: bytes) -> list[Piece]:
     """The pieces of a model.
 
     Raises:
-        ValueError: It is no such file, or a damaged one.
+        ValueError: It is not such a file, or a damaged one.
     """
     pieces = []
     for number, value in _fields(content):
@@ -48,7 +48,7 @@ def is_plain_bpe(content: bytes) -> bool:
     """Whether a model is a BPE that maps no characters to others, keeps all spaces and writes them before words.
 
     Raises:
-        ValueError: It is no such file, or a damaged one.
+        ValueError: It is not such a file, or a damaged one.
     """
     trainer, normalizer = {}, {}
     for number, value in _fields(content):

@@ -41,7 +41,8 @@ def read_tiktoken(content: bytes, origin: str) -> ByteBPETokenizer:
             token, rank = line.split()
             ranks[base64.b64decode(token, validate=True)] = int(rank)
         except (ValueError, binascii.Error):
-            raise TokenizerError(f"{origin}: line {number} is no token in base64 and its rank: {line[:40]!r}") from None
+            wrong = f"line {number} is not a token in base64 and its rank: {line[:40]!r}"
+            raise TokenizerError(f"{origin}: {wrong}") from None
         if len(token) > 2 * _LONGEST:
             raise TokenizerError(f"{origin}: line {number} has a token of {len(token)} letters, no token is as long")
         if rank != str(number - 1).encode() or len(ranks) != number:

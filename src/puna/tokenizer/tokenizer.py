@@ -130,7 +130,7 @@ class Tokenizer(ABC):
         return None
 
     def decode(self, ids: list[int]) -> str:
-        """The text of `ids`; bytes that are no UTF-8 become U+FFFD.
+        """The text of `ids`; bytes that are not UTF-8 become U+FFFD.
 
         Raises:
             TokenizerError: An id is not in the vocabulary.

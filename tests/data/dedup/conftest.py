@@ -85,7 +85,7 @@ def peak_bytes() -> Callable[[Callable[[], Any]], int]:
     import tracemalloc
 
     def measure(call: Callable[[], Any]) -> int:
-        call()  # what is imported and compiled is no memory of the call
+        call()  # imported and compiled code does not count as memory of the call
         tracemalloc.start()
         try:
             result = call()

@@ -137,7 +137,7 @@ def test_a_missing_file_is_refused_by_name(written: Path, name: str):
 @pytest.mark.parametrize("content", ["", "[]", "{}", "[" * 5000, *map(INDEX.__mod__, WRONG)])
 def test_a_damaged_index_is_refused_by_name(written: Path, content: str):
     (written / "band.index.json").write_text(content)
-    with pytest.raises(DataError, match=r"band\.index\.json: is no index of rows"):
+    with pytest.raises(DataError, match=r"band\.index\.json: is not an index of rows"):
         read_partition([written], "band", 0, ROW)
 
 

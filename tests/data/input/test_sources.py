@@ -210,7 +210,7 @@ def test_patterns_that_match_nothing_are_named(tmp_path: Path):
 
 
 def test_a_pattern_with_a_backward_range_is_refused(tmp_path: Path):
-    with pytest.raises(DataError, match=r"source 'shelf': '\[z-a\]\.txt' is no pattern: bad character range"):
+    with pytest.raises(DataError, match=r"source 'shelf': '\[z-a\]\.txt' is not a pattern: bad character range"):
         _matching(tmp_path, "[z-a].txt")
 
 

@@ -67,9 +67,9 @@ def test_a_set_without_files_or_with_files_of_another_kind_is_an_error(tmp_path)
 
 
 def test_a_broken_row_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"a\.jsonl line 2: is no JSON"):
+    with pytest.raises(DataError, match=r"a\.jsonl line 2: is not JSON"):
         list(read_rows(write(tmp_path / "a.jsonl", '"x"\n{\n')))
-    with pytest.raises(DataError, match=r"a\.csv line 2: is no table"):
+    with pytest.raises(DataError, match=r"a\.csv line 2: is not a table"):
         list(read_rows(write(tmp_path / "a.csv", f"x\n{'y' * 200_000}\n")))
 
 

@@ -68,7 +68,7 @@ def test_a_model_that_ends_early_is_refused_wherever_it_ends(small, tmp_path):
     broken = tmp_path / "broken.bin"
     for size in (*range(1, 130), *range(130, len(content), 7), len(content) - 1):
         broken.write_bytes(content[:size])
-        with pytest.raises(DataError, match=r"broken\.bin: is no fastText model that can be used: "):
+        with pytest.raises(DataError, match=r"broken\.bin: is not a fastText model that can be used: "):
             FastTextModel(broken)
 
 
@@ -104,7 +104,7 @@ def test_what_follows_a_model_is_refused_and_so_is_an_empty_file(small, tmp_path
     with pytest.raises(DataError, match="something follows its end"):
         FastTextModel(tmp_path / "long.bin")
     (tmp_path / "empty.bin").write_bytes(b"")
-    with pytest.raises(DataError, match=r"empty\.bin: is no fastText model"):
+    with pytest.raises(DataError, match=r"empty\.bin: is not a fastText model"):
         FastTextModel(tmp_path / "empty.bin")
 
 

@@ -203,12 +203,12 @@ def test_loading_and_asking_says_nothing(by_hand, capfd):
 
 
 def test_an_incomplete_or_damaged_model_is_named(by_hand, tmp_path):
-    with pytest.raises(DataError, match=r"none: is no language model, it has no sp\.model"):
+    with pytest.raises(DataError, match=r"none: is not a language model, it has no sp\.model"):
         LanguageModel(tmp_path / "none")
     for name, content, complaint in (
         ("cutoffs.json", b'{"head": 1}', "expected two numbers, 'head' and 'middle'"),
         ("cutoffs.json", b"[", "expected two numbers"),
-        ("sp.model", b"rubbish", "is no SentencePiece model"),
+        ("sp.model", b"rubbish", "is not a SentencePiece model"),
         ("lm.arpa", b"rubbish", "KenLM cannot load this model"),
     ):
         directory = shutil.copytree(by_hand, tmp_path / "copy", dirs_exist_ok=True)

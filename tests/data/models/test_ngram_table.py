@@ -110,7 +110,7 @@ def test_a_saved_table_is_mapped_and_the_same(sets, tmp_path):
 
 def test_a_damaged_table_is_refused(sets, tmp_path):
     directory = tmp_path / "table"
-    with pytest.raises(DataError, match="table: is no table of n-grams that can be used"):
+    with pytest.raises(DataError, match="table: is not a table of n-grams that can be used"):
         NgramTable.load(directory)
     for name, content in (
         ("table.json", b"{}"),
@@ -121,11 +121,11 @@ def test_a_damaged_table_is_refused(sets, tmp_path):
     ):
         NgramTable.build(sets).save(directory)
         (directory / name).unlink() if content is None else (directory / name).write_bytes(content)
-        with pytest.raises(DataError, match="table: is no table of n-grams that can be used"):
+        with pytest.raises(DataError, match="table: is not a table of n-grams that can be used"):
             NgramTable.load(directory)
     NgramTable.build(sets).save(directory)
     (directory / "hashes.npy").write_bytes((directory / "hashes.npy").read_bytes()[:-8])
-    with pytest.raises(DataError, match="is no table"):
+    with pytest.raises(DataError, match="is not a table"):
         NgramTable.load(directory)
     NgramTable.build(sets).save(directory)
     np.save(directory / "hashes.npy", np.zeros(3))

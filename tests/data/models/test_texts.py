@@ -27,7 +27,7 @@ def test_another_field_can_be_the_text(tmp_path):
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("{", "line 2: is no JSON"),
+        ("{", "line 2: is not JSON"),
         ("[]", "line 2: expected an object with a text 'text'"),
         ('{"text": 1}', "line 2: expected an object with a text 'text'"),
         ('{"other": ""}', "line 2: expected an object with a text 'text'"),

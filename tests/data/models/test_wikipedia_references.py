@@ -88,7 +88,7 @@ def test_an_entity_of_the_dump_is_not_followed(tmp_path):
 def test_a_broken_dump_is_an_error_that_names_it(tmp_path):
     path = dump(tmp_path / "a.xml", "<ref>http://a.org</ref>")
     path.write_text(path.read_text()[:-20])
-    with pytest.raises(DataError, match=r"a\.xml: is no XML dump of Wikipedia \("):
+    with pytest.raises(DataError, match=r"a\.xml: is not an XML dump of Wikipedia \("):
         list(wikipedia_references([path]))
     with pytest.raises(DataError, match=r"none\.xml: cannot be read \(No such file"):
         list(wikipedia_references([tmp_path / "none.xml"]))

@@ -193,5 +193,5 @@ def test_the_rule_travels_with_its_table_or_the_tables_place(quiz, tmp_path):
 def test_a_missing_set_or_table_is_an_error(quiz, tmp_path):
     with pytest.raises(DataError, match=r"sets\.quiz: no file is found"):
         Decontaminate(DecontaminateRules(sets={"quiz": str(tmp_path / "none")}))
-    with pytest.raises(DataError, match="is no table of n-grams"):
+    with pytest.raises(DataError, match="is not a table of n-grams"):
         Decontaminate(quiz, tmp_path / "none")

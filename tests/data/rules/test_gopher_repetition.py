@@ -119,7 +119,7 @@ def test_verdicts_are_datatroves_but_for_what_overlaps_and_what_occurs_once(
             # Theirs are less: without overlaps, and of all characters of the text, white space and punctuation too.
             assert ours[0] in ("gopher-repetition.duplicate_ngrams", "gopher-repetition.top_ngram")
         else:
-            # An n-gram that occurs once is no repetition, however short the document.
+            # An n-gram that occurs once is not a repetition, however short the document.
             n = int(re.fullmatch(r"top_(\d)_gram", found[1])[1])
             assert max(Counter(peer.get_n_grams(normalised_words(text), n)).values()) == 1
     assert 5 < dropped < len(texts) - 5

@@ -15,7 +15,7 @@ HEAD_OF_ARPA = ["\\data\\", "ngram 1={}", "ngram 2=1", "", "\\1-grams:"]
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A model of letters: a costs little, b more, and what is no letter most."""
+    """A model of letters: a costs little, b more, and what is not a letter most."""
     directory = tmp_path / "lm-en"
     directory.mkdir()
     sentencepiece.SentencePieceTrainer.train(
@@ -98,7 +98,7 @@ def test_a_missing_or_incomplete_model_is_an_error_before_the_first_document(mod
         (str(model.parent / "none-{language}"), "there is no directory like .*none-{language}"),
         (str(model.parent / "{language}" / "lm"), "must stand once, in the last part of the path"),
         (str(model.parent / "{language}-{language}"), "must stand once"),
-        (str(model.parent), "is no language model, it has no sp.model"),
+        (str(model.parent), "is not a language model, it has no sp.model"),
     ):
         with pytest.raises(DataError, match=complaint):
             Perplexity(PerplexityRules(model=pattern))

@@ -27,7 +27,7 @@ _TOKENIZERS = {"sentencepiece": "SentencePiece BPE", "byte-bpe": "Byte-level BPE
 _STEPS = {READ: "records become text", DEDUP: "documents that are there twice go"}
 _USE = [
     "It was built to pre-train language models. The held-out text is there to measure them and nothing else.",
-    "It is no sample of a language or of a population: what it holds follows from its sources and its rules.",
+    "It is not a sample of a language or of a population: what it holds follows from its sources and its rules.",
     "Whoever passes it on needs the right to do so for every source: see the licences.",
 ]
 

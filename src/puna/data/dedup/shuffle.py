@@ -214,7 +214,7 @@ def _find(directory: Path, name: str, partition: int, dtype: np.dtype[Any]) -> _
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read ({error.strerror})", hint=hint) from None
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-        raise DataError(f"{_index(path)}: is no index of rows", hint=hint) from None
+        raise DataError(f"{_index(path)}: is not an index of rows", hint=hint) from None
     if schema != SCHEMA or kind != str(dtype.descr):
         expected = f"format {SCHEMA} of {dtype.descr}"
         raise DataError(f"{_index(path)}: is format {schema} of {kind}, expected {expected}", hint=hint)

@@ -59,7 +59,7 @@ def _local_files(name: str, root: Path, source: Source) -> list[InputFile]:
     files = []
     for path in matching_files(name, root, source):
         status = (root / path).stat()
-        # A name that is no UTF-8 arrives with surrogates, which no JSON file can hold.
+        # A name that is not UTF-8 arrives with surrogates, which no JSON file can hold.
         shown = path.encode("utf-8", "backslashreplace").decode()
         files.append(InputFile(str(root / path), shown, status.st_size, str(status.st_mtime_ns)))
     return files
@@ -170,7 +170,7 @@ def _regex(name: str, pattern: str) -> re.Pattern[str]:
             return re.compile("".join(parts), re.DOTALL)
     except re.error as error:
         raise DataError(
-            f"source {name!r}: {pattern!r} is no pattern: {error.msg}",
+            f"source {name!r}: {pattern!r} is not a pattern: {error.msg}",
             hint=f"correct data.sources.{name}: its include or its exclude",
         ) from None
 

@@ -73,7 +73,7 @@ def _json_rows(content: Iterable[bytes], path: Path) -> Iterator[Row]:
             try:
                 value = orjson.loads(line)
             except orjson.JSONDecodeError as error:
-                raise DataError(f"{path} line {number}: is no JSON ({error})") from None
+                raise DataError(f"{path} line {number}: is not JSON ({error})") from None
             yield Row(number, list(_strings(value)))
 
 
@@ -97,7 +97,7 @@ def _table_rows(content: Iterable[bytes], path: Path, delimiter: str) -> Iterato
         for number, cells in enumerate(reader, 1):
             yield Row(number, cells)
     except csv.Error as error:
-        raise DataError(f"{path} line {reader.line_num}: is no table ({error})") from None
+        raise DataError(f"{path} line {reader.line_num}: is not a table ({error})") from None
 
 
 def _paragraphs(content: Iterable[bytes]) -> Iterator[Row]:

@@ -79,7 +79,7 @@ def _labels(path: Path) -> list[str]:
         raise DataError(f"{path}: the fastText model cannot be read ({error.strerror})") from None
     except (ValueError, struct.error) as error:
         detail = str(error) if type(error) is ValueError else "it is incomplete"
-        raise DataError(f"{path}: is no fastText model that can be used: {detail}") from None
+        raise DataError(f"{path}: is not a fastText model that can be used: {detail}") from None
 
 
 class _Walk:

@@ -102,7 +102,7 @@ class LanguageModel:
         directory: What `train_language_model` made.
 
     Raises:
-        DataError: A file is missing, or the cut-offs are no numbers.
+        DataError: A file is missing, or the cut-offs are not numbers.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -112,7 +112,8 @@ class LanguageModel:
         for path in self.files:
             if not path.is_file():
                 raise DataError(
-                    f"{directory}: is no language model, it has no {path.name}", hint="make it with puna data train-lm"
+                    f"{directory}: is not a language model, it has no {path.name}",
+                    hint="make it with puna data train-lm",
                 )
         try:
             values = json.loads(self.cutoffs.read_bytes())
@@ -150,7 +151,7 @@ class LanguageModel:
         try:
             return sentencepiece.SentencePieceProcessor(model_file=str(self.tokenizer))
         except (RuntimeError, OSError):
-            raise DataError(f"{self.tokenizer}: is no SentencePiece model") from None
+            raise DataError(f"{self.tokenizer}: is not a SentencePiece model") from None
 
     @cached_property
     def _kenlm(self) -> Any:

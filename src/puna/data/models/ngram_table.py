@@ -142,7 +142,7 @@ class NgramTable:
             files = [(str(name), str(file)) for name, file in head["files"]]
             return NgramTable(n=int(head["n"]), files=files, sets=dict(head["sets"]), **arrays)
         except (OSError, EOFError, ValueError, TypeError, KeyError) as error:
-            raise DataError(f"{directory}: is no table of n-grams that can be used ({error})") from None
+            raise DataError(f"{directory}: is not a table of n-grams that can be used ({error})") from None
 
     def _overlap(self, owner: int, places: NDArray[np.int64]) -> Overlap:
         """The overlap with one row, of whose n-grams these are the places in the document, in their order."""

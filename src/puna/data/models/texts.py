@@ -19,7 +19,7 @@ def read_texts(paths: Iterable[Path], field: str = "text") -> Iterator[str]:
         field: The key of the text.
 
     Raises:
-        DataError: A file cannot be read, or a line is no object with such a text.
+        DataError: A file cannot be read, or a line is not an object with such a text.
     """
     for path in paths:
         with open_local(path) as stream:
@@ -56,7 +56,7 @@ def _text(line: bytes, field: str, place: str) -> str:
     try:
         row = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise DataError(f"{place}: is no JSON ({error})") from None
+        raise DataError(f"{place}: is not JSON ({error})") from None
     if not isinstance(row, dict) or not isinstance(row.get(field), str):
         raise DataError(f"{place}: expected an object with a text {field!r}")
     return row[field]

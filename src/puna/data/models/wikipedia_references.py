@@ -40,7 +40,7 @@ def wikipedia_references(dumps: Iterable[Path]) -> Iterator[str]:
     Their order is one that only the dumps decide.
 
     Raises:
-        DataError: A dump cannot be read, or is no XML.
+        DataError: A dump cannot be read, or is not XML.
     """
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         paths = [Path(name) / str(number) for number in range(_PARTITIONS)]
@@ -97,7 +97,7 @@ def _texts(dump: Path) -> Iterator[str]:
         except OSError as error:
             raise DataError(f"{dump}: cannot be read to its end ({error.strerror or error})") from None
         except etree.XMLSyntaxError as error:
-            raise DataError(f"{dump}: is no XML dump of Wikipedia ({error.msg})") from None
+            raise DataError(f"{dump}: is not an XML dump of Wikipedia ({error.msg})") from None
 
 
 def _page_texts(stream: BinaryIO) -> Iterator[str]:

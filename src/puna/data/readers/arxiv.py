@@ -41,7 +41,7 @@ _NOT_TEX = {
     ".pdf_tex", ".png", ".ps", ".pstex", ".pstex_t", ".py", ".r", ".sty", ".svg", ".tif", ".tikz", ".toc", ".xml",
     ".xls", ".xlsx", ".zip",
 }  # fmt: skip
-"""Endings of what is no text of a paper, whatever it holds."""
+"""Endings of files that are never text of a paper, whatever they hold."""
 _ENDINGS = 20
 """Most endings that are named where there is no TeX."""
 _LIKE_TEX = re.compile(rb"\\(?:document(?:class|style)|begin\s*\{|section|input|def|magnification|bye|chapter)")

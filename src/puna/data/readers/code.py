@@ -23,8 +23,8 @@ from puna.data.text.licences import detect_licence, is_licence_file, noticed_lic
 NOT_SOURCE = "code.not_source"
 
 REASONS = {
-    NOT_SOURCE: "By its name it is no source code, or it is a licence (RedPajama v1 has such a list).",
-    BAD_ROW: "The row is no JSON object, or has no text in its column `content`.",
+    NOT_SOURCE: "By its name it is not source code, or it is a licence (RedPajama v1 has such a list).",
+    BAD_ROW: "The row is not a JSON object, or has no text in its column `content`.",
 }
 
 _CONTROLS = bytes(sorted({*range(32), 127} - {*b"\b\t\n\v\f\r\x1b"}))
@@ -78,7 +78,7 @@ class CodeReader:
                 yield Raw(identity, content, {key: value for key, value in row.items() if value})
 
     def _members(self, file: InputFile) -> Iterator[Raw | Dropped]:
-        # A file whose own name is one of code is no archive.
+        # A file whose own name is one of code is not an archive.
         licences = {} if language_of(file.name) else self._archive_licences(file)
         for member in members(file, self._limit):
             inside = member.name[len(file.name) + 1 :]

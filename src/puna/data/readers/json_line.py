@@ -9,11 +9,11 @@ import orjson
 def parse_line(line: bytes) -> Any:
     """The value of a line.
 
-    Python's `json` writes NaN and lone surrogates, which orjson refuses as the standard does (RFC 8259): they are no
-    reason to lose a text.
+    Python's `json` writes NaN and lone surrogates, which orjson refuses as the standard does (RFC 8259): neither
+    is a reason to lose a text.
 
     Raises:
-        ValueError: It is no JSON.
+        ValueError: It is not JSON.
     """
     try:
         return orjson.loads(line)

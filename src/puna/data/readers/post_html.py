@@ -152,7 +152,7 @@ class _Writer:
             self._inline.append(text)
 
     def comment(self, text: str) -> None:
-        """Comments are no text."""
+        """Comments are not text."""
 
     def close(self) -> None:
         """The end."""

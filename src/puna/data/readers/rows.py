@@ -20,7 +20,7 @@ NO_TEXT, BROKEN = "rows.no_text", "rows.broken"
 
 REASONS = {
     NO_TEXT: "Its row has no string in the column that the source's text_field names.",
-    BROKEN: "Its line is no JSON object.",
+    BROKEN: "Its line is not a JSON object.",
 }
 """What the reasons of this module mean."""
 

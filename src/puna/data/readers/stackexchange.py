@@ -45,7 +45,7 @@ BROKEN = "stackexchange.broken_row"
 REASONS = {
     ORPHAN: "An answer to a question that the dump does not hold.",
     OTHER: "Neither a question nor an answer: a tag's description, a moderator's note and the like.",
-    BROKEN: "A row that is no valid XML, or lacks its Id, Score or Body, or repeats another.",
+    BROKEN: "A row that is not valid XML, or lacks its Id, Score or Body, or repeats another.",
 }
 """What the reasons of this module mean."""
 
@@ -194,7 +194,7 @@ class _Tags:
         elif self._open and not self._closed:
             self.problem = self.problem or "it ends inside a row"
         if not self._open:
-            self.problem = self.problem or "there is no <posts>: this is no Posts.xml"
+            self.problem = self.problem or "there is no <posts>: this is not a Posts.xml"
         elif not self._closed:
             self.problem = self.problem or "it ends without </posts>"
 
@@ -214,14 +214,14 @@ class _Tags:
             self._open = True
         elif tag.startswith(b"<") and tag[1:2] not in (b"?", b"!"):
             name = tag[:20].decode("utf-8", "replace").split()[0]
-            self.problem = f"its first element is {name}, no <posts>: this is no Posts.xml"
+            self.problem = f"its first element is {name}, not <posts>: this is not a Posts.xml"
 
 
 def _attributes(tag: bytes) -> dict[str, str]:
     """The attributes of a tag.
 
     Raises:
-        ExpatError: It is no valid XML.
+        ExpatError: It is not valid XML.
     """
     found: dict[str, str] = {}
     parser = expat.ParserCreate("utf-8")

@@ -39,7 +39,7 @@ _FIELDS = ("warc-type", "warc-target-uri", "warc-date", "warc-payload-digest", "
 
 
 class WarcReader:
-    """Responses with status 200 that are HTML or plain text, and such resources; all other records are no documents.
+    """Responses with status 200 that are HTML or plain text, and such resources; all other records are not documents.
 
     Args:
         name: Of the source.

@@ -25,7 +25,7 @@ MODEL = "wikipedia.model"
 REASONS = {
     REDIRECT: "A page that only leads to another one.",
     NAMESPACE: "No article: a talk page, a template, a category or a page of another namespace than 0.",
-    MODEL: "Its content is no wikitext but a program, a style sheet or structured data.",
+    MODEL: "Its content is not wikitext but a program, a style sheet or structured data.",
 }
 """What the reasons of this module mean."""
 
@@ -58,7 +58,7 @@ class WikipediaReader:
         pages = _Pages(stream, self._limit)
         header = pages.header()
         if header is None:
-            detail = pages.problem or "no <mediawiki> with a <page> at its beginning: this is no dump of pages"
+            detail = pages.problem or "no <mediawiki> with a <page> at its beginning: this is not a dump of pages"
             yield Dropped(self._name, file.name, UNREADABLE, detail)
             return
         fields = _siteinfo(header)
@@ -139,7 +139,7 @@ class _Pages:
         return bool(block)
 
     def header(self) -> bytes | None:
-        """What stands before the first page; None if this is no dump."""
+        """What stands before the first page; None if this is not a dump."""
         while (start := self._buffer.find(b"<page>")) < 0 and len(self._buffer) <= _HEADER:
             if not self._read():
                 break

@@ -67,7 +67,7 @@ def _item(marks: str, content: str, numbers: list[int]) -> str:
 
 
 def _content(line: str) -> str:
-    """A line without what is no text; empty where nothing is left."""
+    """A line without what is not text; empty where nothing is left."""
     if line.lstrip(HOLE + " \t").startswith(("|", "{|")) or _RULE.fullmatch(line.strip()):
         return ""
     line = quotes(line)

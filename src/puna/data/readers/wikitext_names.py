@@ -1,4 +1,4 @@
-"""Names that MediaWiki and the editors of LLaMA's 20 Wikipedias give to what is no text of an article.
+"""Names in LLaMA's 20 Wikipedias, by MediaWiki and its editors, of parts of a page that are not text of an article.
 
 The languages (LLaMA, section 2.1): bg ca cs da de en es fr hr hu it nl pl pt ro ru sl sr sv uk. Names of different
 languages stand together: none of them means something else in another. All are lower case.

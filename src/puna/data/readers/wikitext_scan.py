@@ -49,7 +49,7 @@ def unescaped(text: str) -> str:
 
 
 def lift(text: str) -> tuple[str, list[str]]:
-    """The text without comments and references, and the pieces of it that are no wikitext: code, formulas.
+    """The text without comments and references, and the pieces of it that are not wikitext: code, formulas.
 
     A piece's number stands in its place between `STASHED` and `END`.
     """

@@ -29,7 +29,7 @@ REASONS = {
     CURLY_BRACKET: f"It has a curly bracket, as program text does {_SOURCE}",
     LOREM_IPSUM: f"It has placeholder text, lorem ipsum {_SOURCE}",
     BAD_WORD: f"It has a word from the list of bad words {_SOURCE}",
-    FEW_SENTENCES: f"Too few sentences are left once lines that are no prose have been removed {_SOURCE}",
+    FEW_SENTENCES: f"Too few sentences are left once lines that are not prose have been removed {_SOURCE}",
 }
 
 NOTICES = (
@@ -95,7 +95,7 @@ class C4:
 
 
 class BadWords:
-    """Words and phrases, looked for in lower case between characters that are no part of a word.
+    """Words and phrases, looked for in lower case between characters that are not part of a word.
 
     Those in scripts that are written without spaces are found anywhere, as the released code does for Japanese, Thai
     and Chinese.
@@ -135,6 +135,6 @@ _WORD = re.compile(r"\w+")
 
 
 def _flanked(phrase: str) -> str:
-    """A pattern of the phrase between characters that are no part of a word."""
+    """A pattern of the phrase between characters that are not part of a word."""
     begin, end = ("" if is_unspaced(c) or not _WORD.match(c) else r"\b" for c in (phrase[0], phrase[-1]))
     return begin + re.escape(phrase) + end

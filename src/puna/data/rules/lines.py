@@ -56,7 +56,7 @@ def line_hashes(text: str) -> NDArray[np.uint64]:
 
 
 def _hash_lines(text: str) -> NDArray[np.uint64]:
-    # All lines at once: a line feed is no letter, so the lower case of a line does not depend on its neighbours.
+    # All lines at once: a line feed is not a letter, so the lower case of a line does not depend on its neighbours.
     lines = "\n".join([line.strip() for line in text.split("\n")]).lower()
     if lines.isascii():
         data = lines.encode().translate(_ZEROS, _CONTROLS)

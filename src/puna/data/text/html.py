@@ -21,7 +21,7 @@ from resiliparse.extract.html2text import extract_plain_text
 from puna.data.text.scripts import lowered, raised
 
 _GUARD = "\ufdd0"
-"""A code point that is no character, and so in no text; it makes a lone character longer."""
+"""A code point that is not a character, and so in no text; it makes a lone character longer."""
 _LONE = re.compile(r">(\s*(?:[\u0800-\ud7ff\uf900-\uffff]|&#?[0-9A-Za-z]{2,8};)\s*)<")
 _EMPTY_ITEM = re.compile(rf"•{_GUARD}[ \t]*(?:\n\n?|\Z)")
 """Of nothing, or of paragraphs, before which it would stand alone."""
@@ -29,7 +29,7 @@ _LIST_TAGS = re.compile(
     r"<(?:(/?)([uU][lL]|[oO][lL]|[lL][iI]|[mM][eE][nN][uU]|[dD][iI][rR])\b[^<>]*>"
     r"|!--|(?:[sS][cC][rR][iI][pP][tT]|[sS][tT][yY][lL][eE])\b)"
 )
-"""Tags of lists, and the beginnings of what is no text; without a flag for case, which takes three times as long."""
+"""Tags of lists, and the beginnings of what is not text; without a flag for case, which takes three times as long."""
 _RAW_END = re.compile(r"</(?:[sS][cC][rR][iI][pP][tT]|[sS][tT][yY][lL][eE])")
 _TAGS = re.compile(r"(<[^<>]*>)")
 _LINK = re.compile(r"<(/?)a\b", re.I)

@@ -44,7 +44,7 @@ class Macro:
     body: str
     arity: int = 0
     default: str | None = None
-    r"""What the first argument is where it is not given in brackets; None: it is no option."""
+    r"""What the first argument is where it is not given in brackets; None: it is not an option."""
     delimiters: tuple[str, ...] = ()
     r"""`\def` only: what stands before the first argument and behind each; empty: each is a token or a group."""
     frozen: bool = False

@@ -99,7 +99,7 @@ def is_permitted(licence: str, prefixes: list[str]) -> bool:
     """Whether an SPDX expression can be fulfilled by licences whose identifiers begin so, in lower case.
 
     `A OR B` needs one of both, `A AND B` both and binds more closely, brackets group; an exception after `WITH` takes
-    nothing away. What is no such expression cannot be fulfilled.
+    nothing away. Anything else than such an expression cannot be fulfilled.
     """
     beginnings = tuple(prefixes)
     outer: list[tuple[bool, bool]] = []
