@@ -21,9 +21,9 @@ class Source(Section):
     """One source of documents: files found by a pattern, read as a format and passed through rules."""
 
     kind: Literal["package", "python-stdlib", "files"] = "files"
-    """Where the files lie: in an installed Python package, in Python's standard library, or in a directory."""
+    """Where the files are: in an installed Python package, in Python's standard library, or in a directory."""
     package: str = ""
-    """kind = "package": the name by which Python would import it; it is read, never imported."""
+    """kind = "package": its import name; its files are read, it is never imported."""
     path: str = ""
     """kind = "files": the directory, or a URL that fsspec opens, such as s3:// or hf://datasets/."""
     include: list[str] = Field(min_length=1)
@@ -31,19 +31,20 @@ class Source(Section):
     exclude: list[str] = Field(default=[])
     """Glob patterns of files to leave out."""
     format: Format = "text"
-    """What the files hold: `text` (each is one document), `jsonl` (C4 is so), `parquet`, `arrow` (a saved Hugging Face
-    dataset), `warc` and `wet` (CommonCrawl), `code` (files, archives of them, or rows of JSON lines or Parquet with
-    `content`), `wikipedia` (XML dumps), `gutenberg`, `arxiv` (LaTeX source archives), `stackexchange` (Posts.xml)."""
+    """Format of the files: `text` (each is one document), `jsonl` (such as C4), `parquet`, `arrow` (a saved Hugging
+    Face dataset), `warc` and `wet` (CommonCrawl), `code` (files, archives of them, or rows of JSON lines or Parquet
+    with `content`), `wikipedia` (XML dumps), `gutenberg`, `arxiv` (LaTeX source archives), `stackexchange`
+    (Posts.xml)."""
     text_field: str = "text"
     """format = "jsonl", "parquet" or "arrow": the column of the text."""
     sites: int = Field(default=0, ge=0, lt=2**31)
-    """format = "stackexchange": only so many sites, the largest by bytes; 0 takes all. LLaMA: 28."""
+    """format = "stackexchange": how many sites, the largest by bytes; 0 takes all. LLaMA: 28."""
     clean: list[RuleName] = Field(default=[])
     """The rules of `[data.rules]` that documents pass through, in this order."""
     licence: str = ""
-    """The licence of the text, as it will stand on the data card, where the documents do not say their own."""
+    """The licence of the text for the data card, if the documents do not state their own."""
     heldout_pattern: str = ""
-    """Regular expression: documents whose id it finds are held out for validation."""
+    """Regular expression: documents with a match in their id are held out for validation."""
     heldout_fraction: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the documents to hold out, chosen by a hash of the id."""
 
@@ -79,23 +80,24 @@ class Source(Section):
 
 
 class DataConfig(Section):
-    """What text there is. How much of each the model sees is the mixture's matter."""
+    """The sources of text. The mixture decides how much of each the model sees."""
 
     sources: dict[SourceName, Source] = Field(default={}, max_length=127)
     """The sources by name."""
     rules: Rules = Rules()
     """The thresholds of the rules that the sources name."""
     dedup: DedupConfig = DedupConfig()
-    """Documents that are there twice."""
+    """Removal of documents that occur twice."""
     keep_dropped: bool = False
     """Whether the text of dropped documents is kept too, so that `puna data inspect` shows it; their names and reasons
     always are."""
     max_document_bytes: Count = 64_000_000
-    """A larger document is dropped: this bounds the memory of a task, which takes up to some ten times as much."""
+    """Bytes; a larger document is dropped. This bounds the memory of a task, which takes up to some ten times as
+    much."""
     task_bytes: Count = 1_000_000_000
-    """Bytes of input files, as they lie on the disk, that one task reads; a larger file is a task of its own."""
+    """Bytes of input files, as stored on the disk, that one task reads; a larger file is a task of its own."""
     chunk_bytes: Count = 64_000_000
-    """Bytes of raw records after which a task writes what it has done: no more is done again after a kill."""
+    """Bytes of raw records after which a task saves its work: no more than this is repeated after a kill."""
     partitions: Positive = 8
     """Parts into which the shuffles of deduplication are split; a task holds one part in memory, about 25 bytes per
     line or 170 x bands bytes per document divided by this."""

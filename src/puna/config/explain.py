@@ -9,11 +9,11 @@ from puna.config.recipe import Recipe
 from puna.config.toml import inline
 
 _LONGEST_ALIGNED = 60
-"""Characters; a longer value has its origin further right than the others."""
+"""Width in characters of the column of values; after a longer value, the origin is further right."""
 
 
 def show(loaded: Loaded) -> str:
-    """The resolved recipe as TOML: one line per value, each with the origin of its value behind it."""
+    """The resolved recipe as TOML: one line per value, each followed by its origin."""
     values = list(flatten(loaded.recipe.model_dump(exclude_none=True)))
     texts = [f"{key} = {inline(value)}" for key, value in values]
     column = max(len(text) for text in texts if len(text) <= _LONGEST_ALIGNED)
@@ -25,7 +25,7 @@ def show(loaded: Loaded) -> str:
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a recipe file, `extends` included; editors complete and check TOML with it.
 
-    No key is required in it, because a recipe that extends another gives only what differs.
+    No key is required in it, because a recipe that extends another gives only the differences.
     """
     schema = Recipe.model_json_schema()
     for table in [schema, *schema["$defs"].values()]:
@@ -43,7 +43,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def flatten(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of a nested table, in order; a table without entries is a value."""
+    """Dotted keys and values of a nested table, in order; an empty table is a value."""
     for key, value in table.items():
         if isinstance(value, dict) and value:
             yield from flatten(value, f"{prefix}{key}.")

@@ -1,11 +1,11 @@
 """Read a recipe: TOML, one `extends`, `key=value` overrides; every value remembers where it came from.
 
-The order of precedence, later over earlier: the field's default, the recipe named by `extends`, the recipe itself,
-the overrides of the command line. Tables merge key by key, whatever else replaces the older value; so a recipe adds
-sources to those of the one that it extends and changes them, but cannot take one away.
+The order of precedence, later over earlier: the field's default, the recipe named by `extends`, the recipe itself, the
+overrides of the command line. Tables merge key by key, any other value replaces the older one; so a recipe can add and
+change sources of the recipe that it extends, but cannot remove one.
 
 The problems of all values are reported at once, each with its source, its key, what was expected, what was found and
-the nearest name. How values fit together is checked once each of them is right by itself.
+the nearest name. Whether values fit together is checked once each is valid on its own.
 """
 
 import re
@@ -46,14 +46,14 @@ def shipped_recipes() -> dict[str, Path]:
 
 
 def load_recipe(name: str, overrides: list[str] | None = None) -> Loaded:
-    """The recipe that is shipped as `name` or lies at that path, with its overrides applied.
+    """The shipped recipe called `name`, or the recipe at that path, with the overrides applied.
 
     Args:
         name: The name of a shipped recipe (`demo`) or a path that ends in `.toml`.
         overrides: `key=value` strings; keys are dotted as in TOML, values are TOML or a bare word.
 
     Raises:
-        ConfigError: No such recipe, no valid TOML, or problems in the values: all of them.
+        ConfigError: There is no such recipe, it is not valid TOML, or values have problems: all are listed.
     """
     path = _find(name)
     values: dict[str, Any] = {}
@@ -82,7 +82,7 @@ def parse_override(text: str) -> tuple[str, Any]:
     """Key and value of one `key=value`; a value that is not TOML is taken as a string.
 
     Raises:
-        ConfigError: There is no `=`, the key is no dotted TOML key, or the text is no UTF-8.
+        ConfigError: There is no `=`, the key is not a dotted TOML key, or the text is not UTF-8.
     """
     if not _is_utf8(text):
         raise ConfigError([f"{_COMMAND_LINE}: {text!r} is not UTF-8 text"])
@@ -92,7 +92,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise ConfigError([f"{_COMMAND_LINE}: {text!r} is not an override; write key=value, such as optim.lr=2e-4"])
     try:
         table = tomllib.loads(f"value = {raw}")
-    except (ValueError, RecursionError):  # ValueError: no TOML, or an integer of thousands of digits
+    except (ValueError, RecursionError):  # ValueError: not TOML, or an integer of thousands of digits
         return key, raw.strip()
     return key, table["value"] if len(table) == 1 else raw.strip()
 
@@ -115,7 +115,7 @@ def _find(name: str) -> Path:
 
 
 def _lineage(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """The recipe's name and table and, before them, those of the one that it extends, which extends nothing itself."""
+    """The recipe's name and table, after those of the recipe that it extends, which must not extend another."""
     table = read_toml(path)
     base = table.pop("extends", None)
     if base is None:

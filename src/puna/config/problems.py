@@ -1,4 +1,4 @@
-"""What is wrong with a recipe, in sentences: where the value came from, its key, what was expected, what was found."""
+"""Problems of a recipe as sentences: where the value came from, its key, what was expected, what was found."""
 
 import difflib
 from collections.abc import Iterable
@@ -12,19 +12,19 @@ from puna.config.section import ConflictError
 from puna.config.toml import inline
 
 DEFAULT = "default"
-"""The origin of a value that nobody set."""
+"""The origin of a value that was not set."""
 
 _LONGEST_VALUE = 60
-"""Characters of a value that a sentence quotes."""
+"""How many characters of a value a message quotes."""
 
 
 def describe(error: ValidationError, origins: dict[str, str], source: str) -> list[str]:
     """One sentence for each problem that validation has found.
 
     Args:
-        error: What pydantic raised for the recipe's values.
+        error: Pydantic's error for the recipe's values.
         origins: Dotted key to where its value came from.
-        source: The recipe's file, where a key that is nowhere should have been.
+        source: The recipe's file, which is named for a missing key.
     """
     return [
         _one_line(sentence)
@@ -34,7 +34,7 @@ def describe(error: ValidationError, origins: dict[str, str], source: str) -> li
 
 
 class _Describer:
-    """One of pydantic's problems with what is needed to say it."""
+    """One of pydantic's problems, with everything needed to describe it."""
 
     def __init__(self, problem: ErrorDetails, origins: dict[str, str], source: str) -> None:
         self.kind, self.found, self.context = problem["type"], problem["input"], problem.get("ctx", {})
@@ -43,7 +43,7 @@ class _Describer:
         self.origins, self.source = origins, source
 
     def sentences(self) -> list[str]:
-        """The problem; several where several pairs of values conflict."""
+        """The problem in a sentence; several sentences if several pairs of values conflict."""
         location = self.location
         error = self.context.get("error")
         if isinstance(error, ConflictError):
@@ -66,7 +66,7 @@ class _Describer:
         return f"{self._origin([[*self.location, *key.split('.')] for key in keys])}: {label}{sentence}"
 
     def _origin(self, keys: list[list[str]]) -> str:
-        """Where the values of these keys came from, or else those of the table around them."""
+        """Where the values of these keys came from, or else those of the enclosing table."""
         for up in range(max(map(len, keys))):
             places = [".".join(key[: len(key) - up]) for key in keys]
             found = dict.fromkeys(
@@ -94,7 +94,7 @@ class _Describer:
 
 
 def nearest(name: str, known: Iterable[str], table: list[str] | None = None) -> str:
-    """The end of a sentence about an unknown `name`: the known one most like it, or all that are known."""
+    """The end of a sentence about an unknown `name`: the most similar known name, or all known names."""
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if close:
@@ -103,7 +103,7 @@ def nearest(name: str, known: Iterable[str], table: list[str] | None = None) -> 
 
 
 def _keys_at(location: list[str]) -> list[str]:
-    """The keys that a recipe knows at a dotted place; none where users choose the keys."""
+    """The keys that a recipe has at a dotted place; none where users choose the keys."""
     kind: Any = Recipe
     for part in location:
         inside = get_args(kind)
@@ -118,7 +118,7 @@ def _required(kind: Any) -> Any:
 
 
 def _one_line(sentence: str) -> str:
-    """The sentence with the line ends and control characters of a user's names escaped."""
+    """The sentence with line ends and control characters from a user's names escaped."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in sentence)
 
 

@@ -1,6 +1,6 @@
 """Every section and field of a recipe, with its unit, its default and where the default comes from.
 
-A recipe is one TOML file for the whole road. Sections are frozen: a changed recipe is a new one.
+A recipe is one TOML file for the whole process. Sections are frozen: a changed recipe is a new one.
 """
 
 from typing import Any, Literal
@@ -12,20 +12,20 @@ from puna.config.section import ConflictError, Count, Positive, Section, SourceN
 
 
 class Stage(Section):
-    """Another mixture from some point of the run on (Llama 3 and OLMo 2 end their training so)."""
+    """Another mixture from some point of the run on (as at the end of Llama 3's and OLMo 2's training)."""
 
     from_tokens: Count
     """Tokens of the run after which this mixture begins; a multiple of train.batch_tokens."""
     mixture: dict[SourceName, Share] = Field(min_length=1)
-    """Share of the training tokens from each source from here on; a source that is not named rests."""
+    """Share of the training tokens from each source from here on; a source that is not named is not read."""
 
 
 class TokenizerConfig(Section):
-    """Which tokenizer is trained, and how."""
+    """The kind of tokenizer, and how it is trained."""
 
     kind: Literal["sentencepiece", "byte-bpe"] = "sentencepiece"
-    """SentencePiece BPE as LLaMA's (section 2.1: digits split, byte fallback), or byte-level BPE as GPT-NeoX's, with
-    which OpenLM trained its models (without NFC, so that every text comes back as it was)."""
+    """SentencePiece BPE like LLaMA's (section 2.1: digits split, byte fallback), or byte-level BPE like GPT-NeoX's,
+    with which OpenLM trained its models (without NFC, so that decoding gives every text back)."""
     character_coverage: float = Field(default=0.99995, gt=0.9, le=1.0)
     """kind = "sentencepiece": share of the text's characters that get a piece; the others are written as bytes.
     LLaMA's own value, as its released tokenizer.model records it."""
@@ -61,9 +61,9 @@ class ModelConfig(Section):
     dim: Positive = 4096
     """Width of the residual stream (D)."""
     n_layers: Positive = 32
-    """Number of blocks."""
+    """Number of blocks (L)."""
     n_heads: Positive = 32
-    """Query heads (N)."""
+    """Number of query heads (N)."""
     n_kv_heads: Positive = 32
     """Key and value heads (K); fewer than n_heads is grouped-query attention (Ainslie et al. 2023)."""
     head_dim: int = Field(default=0, ge=0, lt=2**31)
@@ -71,18 +71,18 @@ class ModelConfig(Section):
     ffn_dim: Positive = 11008
     """Hidden width of the feed-forward network (F): 2/3 of 4 D, rounded up to a multiple of 256."""
     vocab_size: int = Field(default=32000, gt=259, lt=2**31)
-    """Tokens in the vocabulary (V), and so of the tokenizer: 3 control tokens, 256 bytes and the pieces."""
+    """Tokens in the vocabulary (V), the same as the tokenizer's: 3 control tokens, 256 bytes and the pieces."""
     context: int = Field(default=2048, gt=1, lt=2**31)
     """Positions that the model is trained on (T)."""
     rotary: Literal["position", "head"] = "position"
-    """What the rotary angles count: positions, or the heads, an error that OpenLM's released models were trained with
-    (`head_rotary`). A query and its keys then turn by one angle, so it is as if nothing turned."""
+    """What the rotary angles count: positions, or heads, an error with which OpenLM's released models were trained
+    (`head_rotary`). A query and its keys then turn by the same angle, which has no effect."""
     rope_theta: float = Field(default=10_000.0, gt=0)
     """Base of the rotary frequencies (Su et al. 2021)."""
     norm_eps: float = Field(default=1e-6, gt=0)
     """Added to the mean square inside RMSNorm, to the variance inside LayerNorm; 1e-5 in LLaMA 65B."""
     norm: Literal["rms", "layer", "layer-bias"] = "rms"
-    """RMSNorm, or LayerNorm with gains alone as OpenLM's models have it today, or with biases as its first ones."""
+    """RMSNorm, or LayerNorm with gains only as in OpenLM's models today, or with biases as in its first ones."""
     qk_norm: bool = False
     """Whether queries and keys are normalised over all heads before they are turned (OpenLM's models)."""
     rope_scaling: RopeScaling | None = None
@@ -122,17 +122,17 @@ DEFAULT_LOSS_CHUNK = {"cpu": 1024, "gpu": 8192}
 
 
 class TrainConfig(Section):
-    """How long and in which portions the model is trained."""
+    """The length of the training, its batches and its arithmetic."""
 
     tokens: Count = 1_000_000_000_000
-    """Tokens to train on in all: 1.0T for LLaMA 7B and 13B, 1.4T for 33B and 65B (table 2)."""
+    """Tokens to train on in total: 1.0T for LLaMA 7B and 13B, 1.4T for 33B and 65B (table 2)."""
     batch_tokens: Count = 4_194_304
     """Tokens per optimizer step: 4M (table 2), as 2048 sequences of 2048."""
     micro_batch_tokens: Count = 16_384
-    """Tokens per forward and backward pass; gradients of a batch's passes are added up."""
+    """Tokens per forward and backward pass; the gradients of a batch's passes are summed."""
     loss_chunk_tokens: int = Field(default=0, ge=0, lt=2**31)
-    """Tokens whose logits exist at one time; the whole batch's never do. 0: 1,024 on a CPU and 8,192 on a GPU, both
-    measured in bench/results."""
+    """Tokens whose logits exist at one time; those of a whole batch never do. 0: 1,024 on a CPU and 8,192 on a GPU,
+    both measured in bench/results."""
     compile: bool = True
     """Whether each block of the model runs through torch.compile."""
     recompute: str = Field(default="none", pattern=r"^(none|full|llama|every-[1-9][0-9]*|budget=(0|1|0?\.[0-9]+))$")
@@ -144,7 +144,7 @@ class TrainConfig(Section):
     """A run, a checkpoint or a model directory whose weights are the initial ones; without it they are drawn from the
     seed. The optimizer, the schedule and the order of the data begin anew."""
     document_mask: bool = False
-    """Whether attention stops at the beginning of a document; LLaMA, OpenLLaMA and OpenLM let it see across."""
+    """Whether attention stops at the beginning of a document; in LLaMA, OpenLLaMA and OpenLM it does not."""
     z_loss: float = Field(default=0.0, ge=0)
     """Weight of the squared log-normaliser of the logits in the loss, which keeps them small (PaLM, section 5: 1e-4);
     LLaMA has none."""
@@ -166,7 +166,7 @@ class ParallelConfig(Section):
     """Groups of devices that each hold the whole sharded model (hybrid sharding, HSDP)."""
     shard: int = Field(default=0, ge=0, lt=2**31)
     """Devices over which weights, gradients and optimizer state are split (FSDP, ZeRO-3); 0 takes all that the other
-    three leave, as OpenLLaMA's mesh -1,64,1 does."""
+    three leave, like the -1 in OpenLLaMA's mesh -1,64,1."""
     context: Positive = 1
     """Devices that share each sequence: attention gathers the keys and values of all of them (context parallelism,
     as Llama 3, section 3.3.2)."""
@@ -184,12 +184,13 @@ class OptimConfig(Section):
     lr: float = Field(default=3e-4, gt=0)
     """Peak learning rate: 3.0e-4 for 7B and 13B, 1.5e-4 for 33B and 65B (table 2)."""
     schedule: Literal["cosine", "linear", "wsd", "constant"] = "cosine"
-    """How the learning rate goes on after the warm-up: half a cosine (LLaMA, section 2.3); a straight line; constant
+    """The learning rate after the warm-up: half a cosine (LLaMA, section 2.3); a straight line; constant
     and then a straight line over the last cooldown_ratio of the run (Hu et al. 2024); constant."""
     cooldown_ratio: float = Field(default=0.2, gt=0, le=1)
     """schedule = "wsd": share of the run's steps in which the rate falls (Haegele et al. 2024: 0.2 is enough)."""
     final_lr_ratio: float = Field(default=0.1, gt=0, le=1)
-    """The rate at the last step as a share of the peak: 10 % (LLaMA, section 2.3); at 0 that step would do nothing."""
+    """The rate at the last step as a share of the peak: 10 % (LLaMA, section 2.3); with 0 that step would do
+    nothing."""
     warmup_steps: int = Field(default=2000, ge=0, lt=2**31)
     """Steps over which the learning rate rises linearly from zero."""
     momentum: float = Field(default=0.95, ge=0, lt=1)
@@ -201,46 +202,45 @@ class OptimConfig(Section):
     eps: float = Field(default=1e-8, gt=0)
     """Added to the root of the second moment (Kingma and Ba 2015; the LLaMA paper gives none)."""
     weight_decay: float = Field(default=0.1, ge=0)
-    """Decoupled decay of matrices and embeddings; the gains of norms are left alone."""
+    """Decoupled decay of matrices and embeddings; the gains of norms are not decayed."""
     clip_norm: float = Field(default=1.0, gt=0)
-    """The gradient's global norm is scaled down to this."""
+    """Largest global norm of the gradient; a larger gradient is scaled down to it."""
 
 
 class StabilityConfig(Section):
-    """What happens when a step's loss or gradient is not finite, or far above those of the steps before it."""
+    """How a run treats a step with a loss or gradient that is not finite, or far above those of the steps before."""
 
     action: Literal["stop", "skip", "rollback"] = "stop"
-    """What to do about it. `stop` ends the run in a sentence, and does so for what is not finite only; `skip` leaves
-    the batch out; `rollback` also returns to the newest checkpoint (PaLM, section 5.1) and leaves out all batches
-    from there to here."""
+    """What to do. `stop` ends the run with one sentence, but only if a value is not finite; `skip` leaves the batch
+    out; `rollback` also returns to the newest checkpoint (PaLM, section 5.1) and leaves out all batches since then."""
     deviations: float = Field(default=6.0, gt=0)
-    """A spike lies so many standard deviations above the mean of the window (OLMo 2, section 3: 6)."""
+    """A spike lies more than this number of standard deviations above the mean of the window (OLMo 2, section 3: 6)."""
     window: int = Field(default=128, gt=1, lt=2**16)
-    """Steps that are looked back on; no spike is called before there are so many (OLMo 2: 128)."""
+    """Steps in the window; before the window is full, nothing counts as a spike (OLMo 2: 128)."""
     most: Positive = 10
-    """Batches that are left out one after another before the run stops."""
+    """How many batches in a row may be left out before the run stops."""
 
 
 class ValidationConfig(Section):
     """Loss and bits per byte on the held-out documents, per source."""
 
     every_steps: Positive = 1000
-    """Optimizer steps between two validations; there is one more at the end, on all held-out text."""
+    """Optimizer steps between two validations; another one at the end reads all held-out text."""
     tokens: Count = 1_000_000
-    """Held-out tokens per source at most, spread evenly over the documents, while training."""
+    """Held-out tokens per source at most during training, spread evenly over the documents."""
 
 
 class SamplesConfig(Section):
-    """Text that the model writes while it is trained."""
+    """Text that the model writes during training."""
 
     every_steps: Positive = 1000
-    """Optimizer steps between two rounds of samples; there is one more at the end."""
+    """Optimizer steps between two rounds of samples; the last round is at the end."""
     prompts: list[str] = Field(default=[])
-    """One sample is written for each prompt; none without prompts."""
+    """Prompts; one sample is written for each."""
     max_tokens: Positive = 64
-    """Tokens per sample."""
+    """Tokens of a sample, at most."""
     temperature: float = Field(default=0.8, ge=0)
-    """0 takes the most likely token each time."""
+    """Temperature of sampling; 0 always takes the most likely token."""
     top_p: float = Field(default=0.95, gt=0, le=1)
     """Nucleus sampling (Holtzman et al. 2020)."""
 
@@ -251,18 +251,18 @@ class CheckpointConfig(Section):
     every_steps: Positive = 1000
     """Optimizer steps between two checkpoints."""
     keep: Positive = 2
-    """The newest checkpoints that stay; two, so that a damaged one is not the end."""
+    """How many of the newest checkpoints are kept; two, in case one is damaged."""
     keep_every: int = Field(default=0, ge=0, lt=2**31)
-    """Checkpoints at multiples of so many steps stay for ever; 0: none does."""
+    """Checkpoints at multiples of this number of steps are kept for ever; 0: none."""
     asynchronous: bool = True
-    """Whether training goes on while a copy of the state is written; the copy takes as much memory of the host."""
+    """Whether training goes on while a copy of the state is written; the copy takes that much memory of the host."""
 
 
 class MetricsConfig(Section):
-    """Where metrics go besides the run's directory."""
+    """Other places for metrics than the run's directory."""
 
     wandb_project: str = ""
-    """Project of Weights & Biases; none where it is empty. Needs the package `wandb`."""
+    """Project of Weights & Biases; empty: not used. Needs the package `wandb`."""
 
 
 class EnergyConfig(Section):
@@ -278,16 +278,16 @@ class EnergyConfig(Section):
 
 
 class Recipe(Section):
-    """The whole road, from sources to the final model."""
+    """Everything that determines a model, from the sources to the last step."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
-    """What the data build and the run are called."""
+    """The name of the data build and of the run."""
     description: str = ""
     """One line for `puna recipes`."""
     seed: int = Field(default=0, ge=0, lt=2**63)
-    """Decides the initial weights, the order of the data and the samples."""
+    """Seed of the initial weights, the order of the data and the samples."""
     data: DataConfig = DataConfig()
-    """The sources."""
+    """The sources of text, and how they are cleaned."""
     mixture: dict[SourceName, Share] = Field(default={})
     """Share of the training tokens from each source, in any unit; they are scaled to a sum of one."""
     max_epochs: dict[SourceName, Share] = Field(default={})
@@ -298,23 +298,23 @@ class Recipe(Section):
     tokenizer: TokenizerConfig = TokenizerConfig()
     """The tokenizer's training."""
     model: ModelConfig = ModelConfig()
-    """The decoder."""
+    """The shape of the decoder."""
     train: TrainConfig = TrainConfig()
-    """Length and portions."""
+    """Length, batches and precision."""
     parallel: ParallelConfig = ParallelConfig()
     """The layout over several devices."""
     stability: StabilityConfig = StabilityConfig()
-    """Spikes of the loss."""
+    """What to do about spikes of the loss."""
     optim: OptimConfig = OptimConfig()
     """Optimizer and schedule."""
     validation: ValidationConfig = ValidationConfig()
-    """Held-out loss."""
+    """Loss on held-out text."""
     samples: SamplesConfig = SamplesConfig()
-    """Text while training."""
+    """Samples of text during training."""
     checkpoint: CheckpointConfig = CheckpointConfig()
-    """Saved states."""
+    """Saved training states."""
     metrics: MetricsConfig = MetricsConfig()
-    """Metrics elsewhere."""
+    """Other places for metrics."""
     energy: EnergyConfig = EnergyConfig()
     """The carbon estimate."""
 
@@ -347,7 +347,7 @@ class Recipe(Section):
         return self
 
     def _layout_conflicts(self) -> list[tuple[str, list[str]]]:
-        """What the split of the model and of the sequence over devices does not divide."""
+        """Sizes that cannot be divided as the layout over devices asks."""
         tensor, parts, context = self.parallel.tensor, 2 * self.parallel.context, self.model.context
         conflicts = []
         for field in ("n_heads", "n_kv_heads", "ffn_dim", "vocab_size", "context"):
@@ -376,7 +376,7 @@ class Recipe(Section):
         return conflicts
 
     def _stage_conflicts(self) -> list[tuple[str, list[str]]]:
-        """Stages out of order or off the batches, and sources that nobody knows."""
+        """Stages that are out of order or not at a whole batch, and unknown sources."""
         conflicts, before = [], 0
         for number, stage in enumerate(self.stages):
             start, batch = stage.from_tokens, self.train.batch_tokens

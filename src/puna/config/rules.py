@@ -1,7 +1,7 @@
 """The rules that documents must pass and the deduplication, threshold by threshold, each with its source.
 
-A source names the rules that it passes through, in order, in its `clean`. Their thresholds stand once per recipe, in
-`[data.rules.<name>]`. A *word* is the same everywhere: see `puna.data.text.words`.
+A source names its rules, in order, in its `clean`. Their thresholds are set once per recipe, in `[data.rules.<name>]`.
+A *word* is the same everywhere: see `puna.data.text.words`.
 """
 
 from typing import Annotated, Literal
@@ -20,10 +20,10 @@ Ratio = Annotated[float, Field(ge=0, le=1)]
 
 
 class LineRules(Section):
-    """CCNet's removal of lines that stand more than once in the source (Wenzek et al. 2020, section 3.1)."""
+    """CCNet's removal of lines that occur more than once in the source (Wenzek et al. 2020, section 3.1)."""
 
     min_chars: int = Field(default=300, ge=0)
-    """A page with fewer characters is dropped: before lines are removed as in cc_net (mine.py: 300), and after."""
+    """A page with fewer characters is dropped: before lines are removed, as in cc_net (mine.py: 300), and after."""
 
 
 class LanguageRules(Section):
@@ -34,16 +34,16 @@ class LanguageRules(Section):
     keep: list[str] = Field(default=["en"])
     """Languages to keep, as the model's codes; empty keeps all and only notes the language."""
     threshold: Ratio = 0.5
-    """Least probability of the most probable language (cc_net, mine.py: 0.5)."""
+    """Lowest accepted probability of the most probable language (cc_net, mine.py: 0.5)."""
 
 
 class PerplexityRules(Section):
-    """A language model of Wikipedia says how much a page looks like it (CCNet, section 3.3)."""
+    """A language model of Wikipedia measures how similar a page is to it (CCNet, section 3.3)."""
 
     model: str = ""
-    """A directory made by `puna data train-lm`, with `{language}` in its name where there is one for each language."""
+    """A directory made by `puna data train-lm`; `{language}` in its name stands for each document's language."""
     keep: list[Literal["head", "middle", "tail"]] = Field(default=["head", "middle"], min_length=1)
-    """Which thirds to keep: head is most like Wikipedia. RedPajama keeps head and middle."""
+    """The thirds to keep: `head` is most similar to Wikipedia. RedPajama keeps head and middle."""
 
 
 class ClassifierRules(Section):
@@ -59,9 +59,9 @@ class GopherQualityRules(Section):
     """The quality rules of Gopher (Rae et al. 2021, appendix A.1.1)."""
 
     min_words: int = Field(default=50, ge=0)
-    """Fewest words."""
+    """Fewest words of a document."""
     max_words: Positive = 100_000
-    """Most words."""
+    """Most words of a document."""
     min_mean_word_length: float = Field(default=3.0, ge=0)
     """Least mean length of the words, in characters."""
     max_mean_word_length: float = Field(default=10.0, ge=0)
@@ -69,9 +69,9 @@ class GopherQualityRules(Section):
     max_symbol_ratio: float = Field(default=0.1, ge=0)
     """Most hash signs per word, and most ellipses per word."""
     max_bullet_lines: Ratio = 0.9
-    """Most lines that begin with a bullet."""
+    """Most lines that begin with a bullet, as a share."""
     max_ellipsis_lines: Ratio = 0.3
-    """Most lines that end with an ellipsis."""
+    """Most lines that end with an ellipsis, as a share."""
     min_alphabetic_words: Ratio = 0.8
     """Least share of words with a letter."""
     min_stop_words: int = Field(default=2, ge=0)
@@ -86,15 +86,15 @@ class GopherRepetitionRules(Section):
     duplicate_paragraphs: Ratio = 0.3
     """Most duplicate paragraphs, as a share of the paragraphs."""
     duplicate_line_characters: Ratio = 0.2
-    """Most characters in duplicate lines."""
+    """Most characters in duplicate lines, as a share."""
     duplicate_paragraph_characters: Ratio = 0.2
-    """Most characters in duplicate paragraphs."""
+    """Most characters in duplicate paragraphs, as a share."""
     top_ngrams: dict[str, Ratio] = Field(default={"2": 0.2, "3": 0.18, "4": 0.16})
-    """For each n: most characters in the most frequent n-gram of words."""
+    """For each n: most characters in the most frequent n-gram of words, as a share."""
     duplicate_ngrams: dict[str, Ratio] = Field(
         default={"5": 0.15, "6": 0.14, "7": 0.13, "8": 0.12, "9": 0.11, "10": 0.1}
     )
-    """For each n: most characters in n-grams that occur more than once, each character counted once."""
+    """For each n: most characters in n-grams that occur more than once, each counted once, as a share."""
 
     @field_validator("top_ngrams", "duplicate_ngrams")
     @classmethod
@@ -132,14 +132,14 @@ class CodeRules(Section):
     """Licences to keep, by the beginning of their SPDX identifiers in lower case (LLaMA: Apache, BSD and MIT). Empty:
     all."""
     strip_header: bool = True
-    """Whether a first comment that speaks of copyright is removed (LLaMA: boilerplate such as headers)."""
+    """Whether a first comment that mentions copyright is removed (LLaMA: boilerplate such as headers)."""
 
 
 class PiiRules(Section):
-    """Personal data replaced by what it is; none of the papers' data has this."""
+    """Replaces personal data by its kind; the papers do not do this to their data."""
 
     kinds: list[Literal["email", "ip", "phone", "card", "iban"]] = Field(default=["email", "ip"], min_length=1)
-    """What is masked: as `<email>`, `<ip>` and so on; `email` and `ip` are datatrove's and FineWeb's."""
+    """Kinds to replace, by `<email>`, `<ip>` and so on; `email` and `ip` are datatrove's and FineWeb's."""
 
 
 class DecontaminateRules(Section):
@@ -147,7 +147,7 @@ class DecontaminateRules(Section):
 
     sets: dict[SourceName, str] = Field(default={})
     """Name and files of each evaluation set: a glob pattern of JSON-lines, CSV, TSV or text files, compressed or not.
-    All strings of a row are compared; a row that is shorter than `ngram` words is not."""
+    All strings of a row are compared, except in rows shorter than `ngram` words."""
     ngram: int = Field(default=13, gt=3, lt=100)
     """Words in a row that must be equal, after lower-casing and removal of punctuation (Brown et al. 2020: 13). Sets of
     short questions such as NaturalQuestions have few rows of 13 words; the data card says how many."""
@@ -159,13 +159,13 @@ class Rules(Section):
     """Thresholds of every rule; only those that a source's `clean` names are applied."""
 
     lines: LineRules = LineRules()
-    """Lines that stand more than once."""
+    """Lines that occur more than once in a source."""
     language: LanguageRules = LanguageRules()
-    """Language."""
+    """Language of a document."""
     perplexity: PerplexityRules = PerplexityRules()
-    """Likeness to Wikipedia by a language model."""
+    """Similarity to Wikipedia by a language model."""
     wikipedia_like: ClassifierRules = ClassifierRules()
-    """Likeness to pages that Wikipedia refers to."""
+    """Similarity to pages that Wikipedia refers to."""
     gopher_quality: GopherQualityRules = GopherQualityRules()
     """Words, symbols, bullets."""
     gopher_repetition: GopherRepetitionRules = GopherRepetitionRules()
@@ -173,11 +173,11 @@ class Rules(Section):
     c4: C4Rules = C4Rules()
     """Sentences and lines."""
     code: CodeRules = CodeRules()
-    """Source code."""
+    """Files of source code."""
     pii: PiiRules = PiiRules()
-    """Personal data."""
+    """Personal data in the text."""
     decontaminate: DecontaminateRules = DecontaminateRules()
-    """Evaluation sets."""
+    """Text of evaluation sets."""
 
 
 class MinHashRules(Section):
@@ -195,7 +195,7 @@ class MinHashRules(Section):
 
 
 class ContainmentRules(Section):
-    """Books of which one holds most of the other (LLaMA, section 2.1: more than 90 % content overlap)."""
+    """Books that contain most of another book (LLaMA, section 2.1: more than 90 % content overlap)."""
 
     sources: list[SourceName] = Field(default=[])
     """Sources whose documents are compared, also with each other's; empty: none."""
@@ -204,20 +204,20 @@ class ContainmentRules(Section):
     threshold: float = Field(default=0.9, gt=0, le=1)
     """Least share of the smaller document's shingles that the other one has too (LLaMA: 90 %)."""
     sample: Positive = 64
-    """One of so many shingles, chosen by their hashes, is compared: 100,000 words still give some 1,500. A document
-    with fewer than 50 of them, about 3,200 words, is not compared: one shared phrase would say too much."""
+    """One shingle in this number, chosen by hash, is compared: 100,000 words still give some 1,500. A document
+    with fewer than 50 of them, about 3,200 words, is not compared: one shared phrase would count too much."""
 
 
 class DedupConfig(Section):
-    """Which documents are there twice, and which of them stays.
+    """Which documents count as duplicates, and which of them stays.
 
-    The first of equal and nearly equal ones: held-out text before training text, then in the order of the sources in
-    the recipe, of the files' names and of the places in them. Of a book in a book the larger one.
+    Of equal and nearly equal ones the first stays: held-out text before training text, then in the order of the sources
+    in the recipe, of the files' names and of the places in them. Of a book within a book the larger one stays.
     """
 
     exact: Literal["across", "within", "none"] = "across"
     """Equal texts: looked for across all sources, or within each."""
     near: MinHashRules = MinHashRules()
-    """Near duplicates."""
+    """Nearly equal documents."""
     contained: ContainmentRules = ContainmentRules()
     """Books within books."""

@@ -1,4 +1,4 @@
-"""What every section of a recipe is made of: strict tables, the kinds of values, and conflicts between values."""
+"""The parts of every section of a recipe: strict tables, kinds of values, and conflicts between values."""
 
 from typing import Annotated, Any
 
@@ -16,10 +16,10 @@ class Section(BaseModel):
 
 
 class ConflictError(ValueError):
-    """Values of which each is allowed, but not together.
+    """Values that are allowed one by one, but not together.
 
     Args:
-        conflicts: For each conflict a sentence and the dotted keys, relative to the section, that it speaks of.
+        conflicts: For each conflict a sentence and its dotted keys, relative to the section.
     """
 
     def __init__(self, conflicts: list[tuple[str, list[str]]]) -> None:
@@ -50,4 +50,4 @@ Count = Annotated[
 """A positive whole number that may be written as `20k`, `1.5M` or `1.2T`."""
 
 SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-"""The name of a source: a directory is called so, and it is a TOML key without quotes."""
+"""The name of a source: also the name of a directory, and a TOML key without quotes."""

@@ -1,4 +1,4 @@
-"""TOML in and out: a recipe's file as a table, a value as TOML on one line."""
+"""Reads and writes TOML: a recipe's file as a table, a value as TOML on one line."""
 
 import tomllib
 from pathlib import Path
@@ -14,7 +14,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """The table that a TOML file holds.
 
     Raises:
-        ConfigError: There is no such file, it cannot be read, or it is no UTF-8 text or no TOML.
+        ConfigError: There is no such file, it cannot be read, or it is not UTF-8 text or not TOML.
     """
     try:
         return tomllib.loads(decode_text(path.read_bytes(), path, lambda sentence: ConfigError([sentence])))
@@ -48,7 +48,7 @@ def inline(value: Any) -> str:
 
 
 def inline_string(text: str) -> str:
-    """`text` as a basic TOML string; whatever is not printable is escaped."""
+    """The text as a basic TOML string; characters that are not printable are escaped."""
     return '"' + "".join(map(_escaped, text)) + '"'
 
 

@@ -1,1 +1,1 @@
-"""Errors, files, records, units, console and the layout of directories: what every layer stands on."""
+"""Errors, files, records, units, console and the layout of directories, for every layer."""

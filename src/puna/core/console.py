@@ -1,4 +1,4 @@
-"""What people read while a command works: messages and progress on stderr; stdout stays free for data."""
+"""Output for people while a command works: messages and progress on stderr; stdout stays free for data."""
 
 import contextlib
 import sys
@@ -41,8 +41,8 @@ def progress(label: str, total: float | None, unit: str) -> Iterator[Callable[[f
     On a terminal it is a bar; where stderr is a file it is a line every ten seconds.
 
     Args:
-        label: What is being done: `tokenize prose`.
-        total: How much there is in all, in `unit`; None where nobody knows.
+        label: The name of the work: `tokenize prose`.
+        total: How much there is in all, in `unit`; None if unknown.
         unit: What is counted: `documents`, `bytes`, `tokens`.
     """
     if not sys.stderr.isatty():

@@ -1,9 +1,9 @@
 """Files that appear whole or not at all, and the hashes that prove them.
 
-Every file and directory of Puna is written under a temporary name beside its final one, flushed to the disk and
-then renamed, so a crash at any moment leaves either the old state or the new one. A temporary name is
-`.tmp-<host>-<process>-<number>-<name>`: two writers never share one, the last to finish wins, and what a process of
-this host left behind when it was killed is removed by the next writer of the same name.
+Every file and directory of Puna is written under a temporary name beside its final one, flushed to the disk and then
+renamed, so a crash at any moment leaves either the old state or the new one. A temporary name is
+`.tmp-<host>-<process>-<number>-<name>`: two writers never share one, the last to finish wins, and temporaries of a
+killed process of this host are removed by the next writer of the same name.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ _ours: set[int] = set()
 
 @contextlib.contextmanager
 def storage_errors(target: Path) -> Iterator[None]:
-    """Turn the operating system's refusals to write `target` into a `StorageError`."""
+    """Turn the operating system's errors on writing `target` into a `StorageError`."""
     try:
         yield
     except OSError as error:
@@ -52,7 +52,7 @@ def storage_errors(target: Path) -> Iterator[None]:
 
 def temporary_sibling(final: Path) -> Path:
     """A new temporary name for `final`, in the same directory so that a rename is atomic."""
-    # At random: a container that is started again has the host, and often the process number, of the one before.
+    # Random, because a restarted container has the same host name as before, and often the same process number.
     number = secrets.randbits(48)
     _ours.add(number)
     return final.with_name(f".tmp-{platform.node()}-{os.getpid()}-{number}-{final.name}")
@@ -85,9 +85,9 @@ def atomic_directory(final: Path, *, replace: bool = False) -> Iterator[Path]:
 
     Args:
         final: The directory to make.
-        replace: Whether an existing `final` gives way. It stays in place until the new one is complete. On Linux the
-            two are exchanged in one step; where the system cannot do that there are two renames, and a crash just
-            between them leaves nothing under the final name.
+        replace: Whether an existing `final` is replaced. It stays in place until the new one is complete. On Linux the
+        two are exchanged in one step; other systems need two renames, and a crash just between them leaves nothing
+        under the final name.
 
     Raises:
         StorageError: `final` exists and `replace` is false, the disk is full, or the path is not writable.
@@ -138,7 +138,7 @@ def _refuse_existing(final: Path) -> None:
 
 
 def _replace_directory(temporary: Path, final: Path) -> None:
-    """Give `temporary` its final name; what had that name before is deleted only after that."""
+    """Give `temporary` its final name; an older directory of that name is deleted only after that."""
     if _exchange(temporary, final):
         outgoing = temporary
     else:
@@ -149,7 +149,7 @@ def _replace_directory(temporary: Path, final: Path) -> None:
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    """Whether the kernel has swapped the two names in one step: Linux's renameat2(2), on most file systems."""
+    """Swap two names in one step by Linux's renameat2(2), which most file systems have; whether it worked."""
     try:
         renameat2 = ctypes.CDLL(None).renameat2
     except (AttributeError, OSError, TypeError):
@@ -172,7 +172,7 @@ def _remove_temporaries(directory: Path, pattern: re.Pattern[str]) -> None:
 
 
 def _is_in_use(process: int, number: int) -> bool:
-    """Whether a temporary's process runs, and is the one that made it where it has this one's number."""
+    """Whether the process that made a temporary still runs; another process may have its number by now."""
     if process == os.getpid():
         return number in _ours
     try:
@@ -180,7 +180,7 @@ def _is_in_use(process: int, number: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        return True  # it runs, as another user
+        return True  # it runs under another user
     return True
 
 

@@ -1,4 +1,4 @@
-"""Where the stages find each other's files.
+"""The layout of the directories through which stages exchange files.
 
 ```
 data/demo/                    one data build (DataDir)
@@ -40,7 +40,7 @@ class DataDir:
 
     @property
     def work(self) -> Path:
-        """Intermediate results of the build's tasks: what makes the next build of a changed recipe short."""
+        """Intermediate results of the build's tasks; they make the next build of a changed recipe short."""
         return self.root / "work"
 
     @property
@@ -102,7 +102,7 @@ class RunDir:
 
     @property
     def model(self) -> Path:
-        """The plain model."""
+        """The plain model's directory."""
         return self.root / "model"
 
     @property
@@ -117,5 +117,5 @@ class RunDir:
 
     @property
     def report(self) -> Path:
-        """The report page."""
+        """The report, an HTML page."""
         return self.root / "report.html"

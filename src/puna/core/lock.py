@@ -12,10 +12,10 @@ from puna.core.files import storage_errors
 
 
 class DirectoryLock:
-    """While entered, no other process of this system that asks for it enters the directory's lock.
+    """While entered, no other process of this system can enter the same directory's lock.
 
     Args:
-        directory: It is made where it is missing; the lock is its file `.lock`, which stays.
+        directory: Made if it is missing; the lock is its file `.lock`, which stays.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -37,7 +37,7 @@ class DirectoryLock:
                 hint="wait until it is done, or choose another directory",
             ) from None
         except OSError as error:
-            # Some network file systems have no locks; nothing but the lock is lost.
+            # Some network file systems have no locks; everything else works without one.
             warn(f"{path}: this file system has no locks ({error.strerror}); see to it that one process works here")
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)

@@ -16,7 +16,7 @@ _EXTRAS = {
 
 
 def missing_package(error: ModuleNotFoundError) -> UserError | None:
-    """What to tell a user whose command needs a package that is not installed; None if it is none of ours."""
+    """The error for a command that needs a package that is not installed; None if it is not one of ours."""
     package = (error.name or "").partition(".")[0]
     for extra, packages in _EXTRAS.items():
         if package in packages:

@@ -5,9 +5,9 @@ Every stage writes `record.json` beside its output, last of all, so its presence
 ```json
 {"schema": 1, "stage": "tokenizer", "command": "puna run demo", "started": "2026-01-31T12:00:00+00:00",
  "seconds": 12.3, "puna": "0.1.0", "commit": "abc…", "machine": {…}, "packages": {…},
- "config": {"vocab_size": 4096},            what decided the result: the stage is current while this is the recipe's
- "inputs": {"documents": "sha256…"},        what it was made from
- "outputs": {"tokenizer.model": "sha256…"}, what it made
+ "config": {"vocab_size": 4096},            settings of the result: the stage is current while the recipe has them
+ "inputs": {"documents": "sha256…"},        hashes of its inputs
+ "outputs": {"tokenizer.model": "sha256…"}, hashes of its files
  "results": {…}}                            its figures, by stage
 ```
 """
@@ -38,7 +38,7 @@ _PACKAGES = ("numpy", "pydantic", "safetensors", "sentencepiece", "tokenizers", 
 
 @dataclass
 class Record:
-    """One stage's account of itself; begin it before the work, `write` it after."""
+    """The record of one stage; create it before the work, `write` it after."""
 
     stage: str
     config: dict[str, Any] = field(default_factory=dict)
@@ -49,11 +49,11 @@ class Record:
     _clock: float = field(default_factory=time.monotonic, init=False)
 
     def write(self, path: Path) -> None:
-        """Write the record; from now on the stage counts as finished."""
+        """Write the record, which marks the stage as finished."""
         write_json(path, self.as_dict())
 
     def as_dict(self) -> dict[str, Any]:
-        """The record as it is written, with the time that passed until now."""
+        """The record as in its file, with the seconds until now."""
         return {
             "schema": SCHEMA,
             "stage": self.stage,
@@ -126,7 +126,7 @@ def cores() -> int:
 
 
 def available_memory() -> int | None:
-    """Bytes of memory that are free or can be freed; None where the system does not say."""
+    """Bytes of memory that are free or can be freed; None if the system does not report it."""
     try:
         for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("MemAvailable:"):
@@ -137,7 +137,7 @@ def available_memory() -> int | None:
 
 
 def machine() -> dict[str, Any]:
-    """What ran it: system, processor, cores that may be used, memory in bytes."""
+    """Description of this machine: system, processor, usable cores, memory in bytes."""
     return {
         "system": platform.system(),
         "release": platform.release(),

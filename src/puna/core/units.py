@@ -3,12 +3,12 @@
 import re
 
 COUNT_PATTERN = r"^[0-9]+(_[0-9]+)*(\.[0-9]+)?\s*[kMGBT]?$"
-"""What `parse_count` reads, as a regular expression for JSON Schema; fractions must still come out whole."""
+"""A regular expression for JSON Schema of what `parse_count` reads; a fraction must still give a whole number."""
 
 _COUNT = re.compile(COUNT_PATTERN)
 _COUNT_SCALE = {"k": 10**3, "M": 10**6, "G": 10**9, "B": 10**9, "T": 10**12}
 _LONGEST_COUNT = 40
-"""Characters; Python refuses to read numbers of thousands of digits, with a sentence that explains nothing here."""
+"""Characters at most; Python's own error for numbers of thousands of digits would not help a user."""
 
 
 def parse_count(text: str) -> int:
@@ -30,7 +30,7 @@ def parse_count(text: str) -> int:
 
 
 def format_count(number: float) -> str:
-    """`number` with three significant digits and k, M, B or T: 6738415616 is `6.74B`."""
+    """The number with three significant digits and k, M, B or T: 6738415616 is `6.74B`."""
     for suffix, scale in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
         if abs(number) >= scale * 0.9995:
             return f"{_three_digits(number / scale)}{suffix}"
@@ -63,7 +63,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_energy(kilowatt_hours: float) -> str:
-    """Energy in Wh, kWh or MWh, whichever reads best."""
+    """Energy in Wh, kWh or MWh, chosen by its size."""
     if kilowatt_hours < 0.9995:
         return f"{kilowatt_hours * 1000:.3g} Wh"
     return f"{kilowatt_hours:.3g} kWh" if kilowatt_hours < 999.5 else f"{_three_digits(kilowatt_hours / 1000)} MWh"
@@ -77,5 +77,5 @@ def format_carbon(kilograms: float) -> str:
 
 
 def _three_digits(number: float) -> str:
-    """Three significant digits, and never an exponent for what is large."""
+    """Three significant digits, without an exponent for large numbers."""
     return f"{number:.3g}" if abs(number) < 999.5 else f"{number:.0f}"

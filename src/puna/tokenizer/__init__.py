@@ -1,1 +1,1 @@
-"""SentencePiece BPE: training, encoding, and its equal in other forms."""
+"""Tokenizers: training, encoding, and the same tokenizer in other forms."""

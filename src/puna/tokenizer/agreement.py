@@ -1,7 +1,8 @@
 """Whether two forms of a tokenizer are the same tokenizer, string by string.
 
-Two differences are by design. Hugging Face's library makes a control token of its text (`</s>`), and reads U+2581 as a
-space, as SentencePiece and llama.cpp do; here both are text. Strings with them are compared in all other forms.
+Two differences are by design. Hugging Face's library turns the text of a control token (`</s>`) into the token, and
+reads U+2581 as a space, as SentencePiece and llama.cpp do; here both are text. Strings with them are compared in all
+other forms.
 """
 
 import random
@@ -17,7 +18,7 @@ from puna.tokenizer.tokenizer import Tokenizer
 
 _RANDOM_STRINGS, _RANDOM_BYTES = 300, 60
 _CONTROL, _ADDED = 32, 64
-"""Of a vocabulary's own tokens, so many are asked."""
+"""How many control and added tokens are tested."""
 
 _TRAPS = [
     "", " ", "  ", "   leading spaces", "trailing spaces   ", "two  spaces  between", " a", "a ", "\n", "\n\n\n",
@@ -45,19 +46,19 @@ _BY_DESIGN = [
 
 
 class Form(NamedTuple):
-    """A tokenizer as someone else reads it."""
+    """A tokenizer as another implementation reads it."""
 
     encode: Callable[[str], list[int]]
-    """Ids with what it puts before and after a text."""
+    """Ids, including the tokens that it puts before and after a text."""
     decode: Callable[[list[int]], str]
     """Text without control tokens."""
     reads_control: bool
-    """Whether the two differences by design are there: text of control tokens, and U+2581."""
+    """Whether it has the two differences by design: text of control tokens, and U+2581."""
 
 
 @cache
 def battery() -> tuple[str, ...]:
-    """Strings that have caught tokenizers out, and random characters and bytes from a fixed seed."""
+    """Strings that tokenizers got wrong, and random characters and bytes from a fixed seed."""
     rng = random.Random(20230227)  # noqa: S311
     # Blocks of scripts, spaces, punctuation, symbols and astral planes; no surrogates.
     ranges = [
@@ -82,7 +83,7 @@ def battery_for(tokenizer: Tokenizer, *, reads_control: bool) -> list[str]:
     """The strings on which another form must agree: the battery, and the text of the tokenizer's own tokens.
 
     Args:
-        tokenizer: Whose tokens.
+        tokenizer: The tokenizer whose tokens are added.
         reads_control: Whether the other form has the differences by design, so that those strings are left out.
     """
     control = [tokenizer.piece(token) for token in range(tokenizer.vocab_size) if tokenizer.is_control(token)]
@@ -98,7 +99,7 @@ def battery_for(tokenizer: Tokenizer, *, reads_control: bool) -> list[str]:
 
 
 def tokenizer_form(other: Tokenizer) -> Form:
-    """Another tokenizer of ours: what was read back from a file of another format."""
+    """A tokenizer of ours that was read back from a file of another format."""
     return Form(lambda text: other.encode(text, bos=other.add_bos), other.decode, reads_control=False)
 
 
@@ -108,14 +109,14 @@ def huggingface_form(content: bytes, origin: str, *, bos_id: int | None = None) 
     Args:
         content: The file.
         origin: What to call it in errors.
-        bos_id: What to put before every text where the file does not; tokenizer_config.json may ask for it.
+        bos_id: The token to put before every text if the file does not; tokenizer_config.json may ask for it.
 
     Raises:
         TokenizerError: The library cannot read it.
     """
     try:
         engine = tokenizers.Tokenizer.from_str(content.decode())
-    except Exception as error:  # the library raises nothing more special
+    except Exception as error:  # the library has no error class of its own
         raise TokenizerError(f"{origin}: is not a tokenizer.json, or a damaged one: {error!s:.200}") from None
 
     def encode(text: str) -> list[int]:
@@ -129,8 +130,8 @@ def check_agreement(tokenizer: Tokenizer, forms: Mapping[str, Form]) -> dict[str
     """Compare ids, with the beginning-of-sequence token where it belongs, and decoded text of all forms.
 
     Returns:
-        `forms`, their names; `strings`, how many each of them was asked at least; and `disagreements`, one entry for
-        each string and form that differs: `form`, `text`, `puna` and `other` (ids), `decoded`.
+        `forms`, their names; `strings`, the smallest number of strings tested for a form; and `disagreements`, one
+        entry for each string and form that differs: `form`, `text`, `puna` and `other` (ids), `decoded`.
     """
     strings = {reads: battery_for(tokenizer, reads_control=reads) for reads in (True, False)}
     disagreements = []
@@ -144,7 +145,7 @@ def check_agreement(tokenizer: Tokenizer, forms: Mapping[str, Form]) -> dict[str
 
 
 def first_disagreement(agreement: Mapping[str, Any]) -> str | None:
-    """What `check_agreement` found first, for a sentence; None where all forms agree."""
+    """A sentence on the first disagreement that `check_agreement` found; None if all forms agree."""
     if not agreement["disagreements"]:
         return None
     first = agreement["disagreements"][0]

@@ -1,7 +1,7 @@
-"""Where the token that begins a sequence (BOS) stands before a prompt: once, or not at all.
+"""The token that begins a sequence (BOS) before a prompt: once, or not at all.
 
-`Tokenizer.add_bos` decides. Two of them happen to who writes `<s>` before a prompt by hand, as other systems ask for;
-models were never trained on that, and write worse after it.
+`Tokenizer.add_bos` decides. A user who writes `<s>` before a prompt by hand, as other systems require, gets two; models
+were never trained on that, and write worse after it.
 """
 
 from puna.core.console import warn
@@ -9,7 +9,7 @@ from puna.tokenizer.tokenizer import Tokenizer
 
 
 def prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
-    """The ids that a model continues; it needs one at least, so an empty prompt is BOS in any case.
+    """The ids that a model continues; it needs at least one, so an empty prompt always becomes BOS.
 
     Raises:
         TokenizerError: The prompt has a lone surrogate.
@@ -18,10 +18,10 @@ def prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
 
 
 def warn_doubled(tokenizer: Tokenizer, prompt: str | list[int]) -> None:
-    """Warn on stderr where a prompt has BOS twice, or the text of it where the tokenizer puts the token itself.
+    """Warn on stderr if a prompt has BOS twice, or has its text although the tokenizer adds the token itself.
 
     Args:
-        tokenizer: Whose BOS.
+        tokenizer: The tokenizer that defines BOS.
         prompt: The text before it is encoded, or all its ids.
     """
     piece = tokenizer.piece(tokenizer.bos_id)

@@ -1,8 +1,8 @@
 """Byte-level BPE: GPT-NeoX's, SmolLM's, Llama 3's and those that Puna trains, from Hugging Face's `tokenizer.json`.
 
 Every text comes back as it was, except that some vocabularies, GPT-NeoX's among them, compose characters (NFC) first.
-Tokens that were added to a vocabulary beside its merges are found in the text before anything else where they are
-ordinary ones (GPT-NeoX's runs of spaces); the text of a special token (`<|endoftext|>`) is text like any other.
+Ordinary tokens that were added to a vocabulary beside its merges (GPT-NeoX's runs of spaces) are found in the text
+before anything else; the text of a special token (`<|endoftext|>`) is text like any other.
 """
 
 import json
@@ -19,13 +19,13 @@ from puna.tokenizer.tokenizer import Tokenizer
 from puna.tokenizer.words import Ids, Lengths, WordEncoder, in_a_row
 
 _PROBES = ["a", "  Two  spaces,\ta \ufb01 ligature, A\u2581\r\n\u00a0\x00", "012 + 3?! 'll_~ É 日本 🙂 \n\n  "]
-"""What a tokenizer changes that adds or drops spaces, drops anything, or normalises more than NFC does."""
+"""Text that a tokenizer changes if it adds or drops spaces, drops anything, or normalises more than NFC does."""
 
 _UTF8 = {*range(0xC0), *range(0xC2, 0xF5)}
-"""The bytes that occur in text."""
+"""The bytes that occur in UTF-8 text."""
 
 _HOLES = 1024
-"""Ids without a piece that a vocabulary may have."""
+"""How many ids without a piece a vocabulary may have."""
 
 
 class ByteBPETokenizer(Tokenizer):
@@ -34,11 +34,11 @@ class ByteBPETokenizer(Tokenizer):
     Args:
         content: A tokenizer.json.
         origin: What to call it in errors.
-        config: The tokenizer_config.json that lies beside it. What only it says, which tokens begin and end a text and
-            whether encoders put the first, becomes part of `content`.
+        config: The tokenizer_config.json beside it. Its own values, which tokens begin and end a text and whether
+        encoders add the first, become part of `content`.
 
     Raises:
-        TokenizerError: It is damaged, no byte-level BPE, or not one that Puna can use.
+        TokenizerError: It is damaged, not a byte-level BPE, or not one that Puna can use.
     """
 
     kind = "byte-bpe"
@@ -95,7 +95,7 @@ class ByteBPETokenizer(Tokenizer):
                 )
         for token in sorted(self._special):
             if token in self._encode_one(self._pieces[token]):
-                raise TokenizerError(f"{self.origin}: makes the control token {token} of the text {self.piece(token)}")
+                raise TokenizerError(f"{self.origin}: turns the text {self.piece(token)} into a control token")
         if any(self.decode(self._encode_one(text)) != text for text in _PROBES):
             raise TokenizerError(
                 f"{self.origin}: does not give text back as it was; Puna needs a tokenizer that keeps every space and "
@@ -134,11 +134,12 @@ class ByteBPETokenizer(Tokenizer):
         cuts, found = cuts_of(self.patterns or ()), data.get("added_tokens", [])
         if cuts is None or any(token.get("single_word") for token in found):
             return None
-        # What is composed first may become an added token; of spaces nothing is composed, nor is a space of anything.
+        # Composed characters may become an added token; spaces are never composed, nor do characters compose to a
+        # space.
         spaces = [token["content"] for token in found if any(map(str.isspace, token["content"]))]
         if self.normalizes and (data["normalizer"] != {"type": "NFC"} or any(map(str.strip, [*self.added, *spaces]))):
             return None
-        # The engine looks for special tokens too, and passes over the text of those that it finds.
+        # The engine also looks for special tokens, and skips their text.
         return WordEncoder(self._encode_words, cuts_outside([token["content"].encode() for token in found], cuts))
 
     def _encode_words(self, words: list[str]) -> tuple[Ids, Lengths]:

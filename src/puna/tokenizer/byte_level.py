@@ -1,7 +1,7 @@
 """Byte-level BPE's alphabet and the ways to split text before merging, under the names that GGUF files have for them.
 
 Radford et al. 2019 write each byte as one printable character, so that vocabularies can be text: bytes that are
-printable in Latin-1 are themselves, the others are the characters from U+0100 on, in order.
+printable in Latin-1 stay themselves, the others become the characters from U+0100 on, in order.
 """
 
 from typing import Any, NamedTuple
@@ -29,9 +29,9 @@ class Split(NamedTuple):
     """How text is cut into the pieces inside which merges happen."""
 
     patterns: tuple[str, ...]
-    """Regular expressions: each cuts what the ones before it have left, at the borders of its matches."""
+    """Regular expressions: each cuts the pieces left by the ones before it, at the borders of its matches."""
     ignore_merges: bool = False
-    """Whether a piece that is in the vocabulary is taken whole, whatever the merges say."""
+    """Whether a piece that is in the vocabulary becomes one token without regard to the merges."""
 
 
 GPT2, DIGITS_THEN_GPT2 = Split((GPT2_PATTERN,)), Split((r"\p{N}", GPT2_PATTERN))
@@ -45,7 +45,7 @@ SPLITS = {
     "llama-bpe": LLAMA3, "llama3": LLAMA3, "llama-v3": LLAMA3,
     "default": LLAMA_CPP_DEFAULT,
 }  # fmt: skip
-"""`tokenizer.ggml.pre` as llama.cpp reads it; the first name of several is the one that Puna writes."""
+"""Ways to split by llama.cpp's name in `tokenizer.ggml.pre`; Puna writes the first of several names."""
 
 
 def letters(content: bytes) -> str:
@@ -54,7 +54,7 @@ def letters(content: bytes) -> str:
 
 
 def content_of(piece: str) -> bytes:
-    """The bytes of a piece; one with a character that stands for no byte is text as it is."""
+    """The bytes of a piece; a piece with a character that stands for no byte is plain text."""
     try:
         return bytes([BYTES[letter] for letter in piece])
     except KeyError:
@@ -74,7 +74,7 @@ def pre_tokenizer(patterns: tuple[str, ...]) -> dict[str, Any]:
 
 
 def read_patterns(step: dict[str, Any] | None) -> tuple[str, ...] | None:
-    """The regular expressions of a `pre_tokenizer`; None where it cannot be said so."""
+    """The regular expressions of a `pre_tokenizer`; None if it is not made of such."""
     match step:
         case {"type": "Sequence", "pretokenizers": steps}:
             read = [read_patterns(each) for each in steps]

@@ -1,7 +1,7 @@
-"""Cuts: where a text can be taken apart so that the ids of its parts, in a row, are those of the whole.
+"""Cuts: places where a text can be divided so that the ids of its parts, in a row, are those of the whole.
 
-A table of 256 x 256 says between which two bytes of UTF-8 this is so: whatever stands around them, or where the byte
-behind them is an ASCII letter.
+A table of 256 x 256 has the answer for each pair of bytes of UTF-8: always, never, or only if the byte after the pair
+is an ASCII letter.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ Cuts = NDArray[np.uint8]
 """(256, 256): whether there is a cut between a byte and the next one."""
 
 NEVER, BEFORE_LETTER, ALWAYS = 0, 1, 2
-"""There is none; there is one if the byte after the next is an ASCII letter; there is one."""
+"""Never a cut; a cut if the byte after the next is an ASCII letter; always a cut."""
 
 _LETTERS = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", dtype=np.uint8)
 _DIGITS = np.frombuffer(b"0123456789", dtype=np.uint8)
@@ -24,17 +24,17 @@ _BLANKS = np.frombuffer(b" \t\v\f", dtype=np.uint8)
 _BREAKS = np.frombuffer(b"\r\n", dtype=np.uint8)
 _SPACES = "\x85\xa0\u1680\u180e\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200C)))
 _OTHERS = np.array(sorted({*range(0x80, 0xC0)} - {space.encode()[-1] for space in _SPACES}), dtype=np.uint8)
-"""Last bytes of characters beyond ASCII that no white space ends in, by any version of Unicode."""
+"""Last bytes of characters beyond ASCII; no white space ends in one, in any version of Unicode."""
 
 _RUNS = {r"\p{N}", r"\p{N}+", "[0-9][0-9][0-9]", LLAMA_CPP_DEFAULT.patterns[0]}
-"""Patterns that match nothing but digits or nothing but marks: no match reaches from one kind to another."""
+"""Patterns that match only digits or only marks: no match reaches from one kind to another."""
 
 
 def cuts_between(pieces: Iterable[bytes]) -> Cuts:
-    """The cuts of a vocabulary whose merges may happen anywhere in a text: where no merge can reach across.
+    """The cuts of a vocabulary with merges anywhere in a text: where no merge can reach across.
 
-    A merge makes a piece, so it needs one in which the two bytes stand beside each other. A character is never taken
-    apart, whether a piece holds it or not.
+    A merge makes a piece, so it needs a piece in which the two bytes are neighbours. A character is never divided,
+    whether a piece holds it or not.
     """
     cuts = cuts_outside(pieces, np.full((256, 256), ALWAYS, dtype=np.uint8))
     cuts[:, 0x80:0xC0] = NEVER  # the second, third or fourth byte of a character
@@ -42,7 +42,7 @@ def cuts_between(pieces: Iterable[bytes]) -> Cuts:
 
 
 def cuts_outside(strings: Iterable[bytes], cuts: Cuts) -> Cuts:
-    """Those of the cuts that take none of these strings apart."""
+    """The cuts that do not divide any of these strings."""
     cuts = cuts.copy()
     for string in strings:
         data = np.frombuffer(string, dtype=np.uint8)
@@ -51,11 +51,11 @@ def cuts_outside(strings: Iterable[bytes], cuts: Cuts) -> Cuts:
 
 
 def cuts_of(patterns: tuple[str, ...]) -> Cuts | None:
-    """The cuts of a byte-level BPE that splits text by these patterns, each what the ones before it have left.
+    """The cuts of a byte-level BPE that splits text by these patterns, one after the other.
 
-    No match of a pattern reaches across such a cut, and none looks at what is behind it. That is decided by what ASCII
-    characters are, and for others only where they stand before ASCII's white space, so that no two versions of Unicode
-    can differ about it. The byte behind a cut is ASCII, so composing characters (NFC) does not reach across either.
+    No match of a pattern reaches across such a cut or looks at the text after it. Only ASCII characters decide this,
+    and other characters only before ASCII's white space, so versions of Unicode cannot differ about it. The byte after
+    a cut is ASCII, so composing characters (NFC) does not reach across it either.
 
     Returns:
         None where a pattern is not known.
@@ -67,7 +67,7 @@ def cuts_of(patterns: tuple[str, ...]) -> Cuts | None:
 
 
 def _gpt2_cuts() -> Cuts:
-    """White space begins a word, and so does each change of kind; a mark's `'` may begin a contraction.
+    """White space begins a word, and so does each change of kind; the mark `'` may begin a contraction.
 
     Of several white spaces before a letter the last one, if it is a space, belongs to the letter.
     """
@@ -82,7 +82,7 @@ def _gpt2_cuts() -> Cuts:
 
 
 def _llama3_cuts() -> Cuts:
-    """A mark may be one match with the letters or the line breaks behind it."""
+    """A mark may be in one match with the letters or the line breaks after it."""
     cuts = _gpt2_cuts()
     cuts[np.ix_(_MARKS, _LETTERS)] = NEVER
     cuts[np.ix_(_join(_MARKS, _OTHERS), _BREAKS)] = NEVER

@@ -1,7 +1,7 @@
-"""Which tokens begin and end a text, and whether encoders put the first, in Hugging Face's files.
+"""Which tokens begin and end a text, and whether encoders add the first, in Hugging Face's files.
 
-tokenizer.json has no place for the names of these tokens; tokenizer_config.json, which may lie beside it, has. What it
-says is kept in the post-processor's list of special tokens, as `bos` and `eos`, where every reader passes over it.
+tokenizer.json has no field for the names of these tokens; tokenizer_config.json, which may lie beside it, has. Puna
+keeps the names in the post-processor's list of special tokens, as `bos` and `eos`, which other readers ignore.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from puna.core.errors import TokenizerError
 
 _BOS = ("<|begin_of_text|>", "<s>", "<|startoftext|>", "<bos>")
 _EOS = ("<|end_of_text|>", "</s>", "<|endoftext|>", "<eos>")
-"""What the tokens are called where no file says which they are."""
+"""Usual names of the tokens, tried if no file names them."""
 
 _Part = dict[str, Any]
 
@@ -23,14 +23,14 @@ class Ends:
     bos: str
     eos: str
     add_bos: bool
-    """Whether encoders put `bos` before a text."""
+    """Whether encoders add `bos` before a text."""
 
 
 def read_ends(data: dict[str, Any], config: dict[str, Any] | None, origin: str) -> Ends:
-    """The ends that a tokenizer.json tells, and the tokenizer_config.json beside it, which is asked first.
+    """The ends from the tokenizer_config.json beside a tokenizer.json, or else from the tokenizer.json itself.
 
     Raises:
-        TokenizerError: Nothing says which token ends a text.
+        TokenizerError: No file says which token ends a text.
     """
     said = config or {}
     template = _template(data.get("post_processor"))
@@ -53,7 +53,7 @@ def read_ends(data: dict[str, Any], config: dict[str, Any] | None, origin: str) 
 
 
 def template_of(ends: Ends, ids: dict[str, int]) -> dict[str, Any]:
-    """A post-processor that puts BOS where `ends` asks for it and names both tokens."""
+    """A post-processor that adds BOS if `ends` asks for it and names both tokens."""
     first: list[_Part] = [{"SpecialToken": {"id": "bos", "type_id": 0}}] if ends.add_bos else []
     second: list[_Part] = [{"SpecialToken": {"id": "bos", "type_id": 1}}] if ends.add_bos else []
     text: list[_Part] = [{"Sequence": {"id": "A", "type_id": 0}}]
@@ -80,7 +80,7 @@ def _template(processor: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _around_text(pieces: list[_Part], names: dict[str, str]) -> tuple[str | None, str | None]:
-    """The special token right before a single text and that right after it."""
+    """The special tokens right before and right after a single text."""
     tokens = [names[piece["SpecialToken"]["id"]] if "SpecialToken" in piece else None for piece in pieces]
     at = tokens.index(None) if None in tokens else len(tokens)
     return (tokens[0] if at > 0 else None), (tokens[at + 1] if at + 1 < len(tokens) else None)

@@ -1,4 +1,4 @@
-"""A tokenizer as the `tokenizer.ggml.*` keys of a GGUF file, out of them and into them.
+"""A tokenizer in the `tokenizer.ggml.*` keys of a GGUF file, read and written.
 
 llama.cpp has two kinds that LLaMA models use: `llama`, SentencePiece's BPE with its scores, and `gpt2`, byte-level BPE
 with its merges, whose way to split text has a name (`pre`).
@@ -46,11 +46,11 @@ def read_gguf_tokenizer(metadata: dict[str, Any], origin: str) -> Tokenizer | No
 
 
 def gguf_metadata(tokenizer: Tokenizer, vocab_size: int) -> dict[str, Any]:
-    """The keys that make llama.cpp's tokenizer the same one.
+    """The keys that give llama.cpp the same tokenizer.
 
     Args:
-        tokenizer: Which one.
-        vocab_size: The model's rows; those that no id names become unused tokens called `[PAD50277]` and so on.
+        tokenizer: The tokenizer to write.
+        vocab_size: The model's rows; rows without an id become unused tokens called `[PAD50277]` and so on.
 
     Raises:
         TokenizerError: llama.cpp has no such tokenizer.

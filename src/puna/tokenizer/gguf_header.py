@@ -31,7 +31,7 @@ class TensorInfo(NamedTuple):
 
     name: str
     shape: tuple[int, ...]
-    """As numpy and torch write it, the innermost dimension last."""
+    """In the order of numpy and torch, the innermost dimension last."""
     type: int
     """ggml's number: 0 F32, 1 F16, 8 Q8_0, 30 BF16, …"""
     offset: int
@@ -40,7 +40,7 @@ class TensorInfo(NamedTuple):
 
 @dataclass(frozen=True)
 class GGUFHeader:
-    """All that a GGUF file says before its data."""
+    """The content of a GGUF file before its data."""
 
     version: int
     alignment: int
@@ -48,11 +48,11 @@ class GGUFHeader:
     """Numbers, booleans, strings, and lists of them."""
     tensors: list[TensorInfo]
     data_offset: int
-    """Bytes from the beginning of the file; it may be the file's end where there are no tensors."""
+    """Where the data begin, in bytes from the beginning of the file; without tensors it may be the file's end."""
 
 
 def is_gguf(path: Path) -> bool:
-    """Whether the file begins as a GGUF file does."""
+    """Whether the file begins with GGUF's magic number."""
     try:
         with path.open("rb") as file:
             return file.read(4) == MAGIC
@@ -75,7 +75,7 @@ def read_header(path: Path) -> GGUFHeader:
 
 
 class _Reader:
-    """Reads on from a position; nothing is allocated that the file does not hold."""
+    """Reads from a position onwards; it allocates no more than the file's size."""
 
     def __init__(self, path: Path, content: mmap.mmap) -> None:
         self._path = path
@@ -141,7 +141,7 @@ class _Reader:
         return values
 
     def _strings(self, count: int, key: str) -> list[str]:
-        """A vocabulary's loop: 400,000 strings in a fraction of a second."""
+        """A fast loop for vocabularies: 400,000 strings in a fraction of a second."""
         content, position, size = self._content, self._position, self._size
         length_at = struct.Struct("<Q").unpack_from
         strings = []
@@ -182,5 +182,5 @@ class _Reader:
 
 
 def _shown(what: str) -> str:
-    """A key or a place in the file for an error's sentence; a damaged key may be anything."""
+    """A key or a place in the file, made printable for an error; a damaged key may be anything."""
     return what if what.isprintable() and len(what) <= 80 else f"{what!r:.80}"

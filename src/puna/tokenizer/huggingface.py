@@ -1,7 +1,7 @@
-"""The same tokenizer as Hugging Face's `tokenizer.json`, and the `tokenizer_config.json` that goes with it.
+"""A tokenizer as Hugging Face's `tokenizer.json`, with its `tokenizer_config.json`.
 
 A byte-level BPE is a tokenizer.json already. The class is `PreTrainedTokenizerFast`: transformers' own LlamaTokenizer,
-also over our file, writes every text that begins with a space differently from SentencePiece.
+even with our file, encodes every text that begins with a space differently from SentencePiece.
 """
 
 import json
@@ -107,10 +107,10 @@ def _sentencepiece_json(tokenizer: SentencePieceTokenizer) -> dict[str, Any]:
 
 
 def _merges(tokenizer: SentencePieceTokenizer, vocabulary: dict[str, int]) -> list[list[str]]:
-    """Every way to put a piece together from two others, in the order in which SentencePiece prefers them.
+    """Every way to join two pieces into a third, in the order in which SentencePiece prefers them.
 
-    SentencePiece merges the adjacent pair whose union has the highest score, whichever the two halves are; so each
-    split of a piece into two pieces is a merge of that piece's rank.
+    SentencePiece merges the adjacent pair whose union has the highest score, whatever the halves are; so each split of
+    a piece into two pieces is a merge of that piece's rank.
     """
     merges = []
     for piece, token in vocabulary.items():

@@ -1,10 +1,10 @@
 """SentencePiece BPE without loss.
 
 SentencePiece puts a space before the text (the dummy prefix) and writes every space as U+2581, so it reads a U+2581 in
-the text as a space. Puna writes that one character as its three bytes instead, so decoding gives back any text
+the text as a space. Puna encodes that one character as its three bytes instead, so decoding gives back any text
 exactly; for all other text the ids are SentencePiece's own.
 
-Some models lose text before they encode it: OpenLLaMA's first one merges spaces. They can be used, as they are.
+Some models lose text before they encode it: OpenLLaMA's first one merges spaces. They can be used unchanged.
 """
 
 from functools import cached_property
@@ -22,7 +22,7 @@ SPACE = "\u2581"
 """How a piece writes a space."""
 
 _PROBE = "  Two  spaces,\ta \ufb01 ligature\r\n  "
-"""What a tokenizer changes that merges spaces or normalises characters."""
+"""Text that a tokenizer changes if it merges spaces or normalises characters."""
 
 
 class SentencePieceTokenizer(Tokenizer):
@@ -46,7 +46,7 @@ class SentencePieceTokenizer(Tokenizer):
             pieces = [self._read_piece(token) for token in range(processor.vocab_size())]
         except (RuntimeError, TypeError, ValueError):
             raise TokenizerError(f"{origin}: is not a SentencePiece model, or a damaged one") from None
-        # No piece of our own is asked: only the dummy prefix makes tokens of one space two spaces' bytes.
+        # No piece is looked up for it: only the dummy prefix turns the tokens of one space into the bytes of two.
         prefix = b"".join(pieces[token] for token in processor.encode("a")) == b" a"
         super().__init__(
             content, origin, pieces, bos_id=processor.bos_id(), eos_id=processor.eos_id(), unk_id=processor.unk_id(),
@@ -70,7 +70,7 @@ class SentencePieceTokenizer(Tokenizer):
 
     @cached_property
     def pieces(self) -> list[Piece]:
-        """The vocabulary as it lies in the file."""
+        """The vocabulary as stored in the file."""
         try:
             return read_pieces(self.content)
         except ValueError as error:
@@ -78,7 +78,7 @@ class SentencePieceTokenizer(Tokenizer):
 
     @cached_property
     def lossless(self) -> bool:
-        """Whether text comes back as it was: whether spaces and characters stay as they are."""
+        """Whether decoding gives the text back: spaces and characters are not changed."""
         return self.decode(self._processor.encode(_PROBE)) == _PROBE
 
     def piece(self, token: int) -> str:
@@ -86,7 +86,7 @@ class SentencePieceTokenizer(Tokenizer):
         return self._processor.id_to_piece(token)
 
     def score(self, token: int) -> float:
-        """The piece's score: the higher it is, the earlier the merge that makes it was learned."""
+        """The piece's score: the higher it is, the earlier its merge was learned."""
         return self._processor.get_score(token)
 
     def is_byte(self, token: int) -> bool:
@@ -94,7 +94,7 @@ class SentencePieceTokenizer(Tokenizer):
         return self._processor.is_byte(token)
 
     def is_control(self, token: int) -> bool:
-        """Whether the piece is <unk>, <s>, </s> or another that stands for no text."""
+        """Whether the piece is <unk>, <s>, </s> or another one without text."""
         return self._processor.is_control(token) or self._processor.is_unknown(token)
 
     def _encode_texts(self, texts: list[str], threads: int) -> list[list[int]]:
@@ -118,7 +118,7 @@ class SentencePieceTokenizer(Tokenizer):
         return WordEncoder(self._encode_words, cuts_between(pieces), prefix=prefix, known=known, aside=SPACE)
 
     def _encode_words(self, words: list[str]) -> tuple[Ids, Lengths]:
-        """Ids of words as they stand in the midst of a text, all in one call, in which NUL separates them."""
+        """Ids of words as in the middle of a text, all in one call, separated by NUL."""
         ids = np.array(self._processor.encode("\0" + "\0".join(words) + "\0"), dtype=np.uint32)
         borders = np.flatnonzero(ids == self._nul)
         ids = ids[borders[0] :]  # the dummy prefix is before it
@@ -129,7 +129,7 @@ class SentencePieceTokenizer(Tokenizer):
         return self._processor.piece_to_id("<0x00>")
 
     def _encode_around_spaces(self, text: str) -> list[int]:
-        """Encode a text that holds U+2581: each one as its bytes, the stretches between as they stand."""
+        """Encode a text that holds U+2581: each one as its bytes, the text between them as usual."""
         first, *rest = text.split(SPACE)
         ids = [*(self._processor.encode(first) if first else self._prefix_ids)]
         for stretch in rest:
@@ -147,9 +147,10 @@ class SentencePieceTokenizer(Tokenizer):
         return [self._processor.piece_to_id(f"<0x{byte:02X}>") for byte in SPACE.encode()]
 
     def _encode_without_prefix(self, stretch: str) -> list[int]:
-        """Ids of text in the middle of a text, where no dummy prefix belongs.
+        """Ids of a part in the middle of a text, without a dummy prefix.
 
-        SentencePiece never learns a piece that holds NUL, so nothing merges across one and what follows begins afresh.
+        SentencePiece never learns a piece with NUL in it, so nothing merges across one and the text after it is encoded
+        on its own.
         """
         return self._processor.encode("\0" + stretch)[len(self._processor.encode("\0")) :]
 

@@ -1,4 +1,4 @@
-"""A tokenizer.json that does what SentencePiece does, turned back into a SentencePiece model, and proved equal."""
+"""Turns a tokenizer.json that works like SentencePiece back into a SentencePiece model, and proves it equal."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ _BYTES = {f"<0x{byte:02X}>" for byte in range(256)}
 
 
 def is_sentencepiece_like(data: Any) -> bool:
-    """Whether a tokenizer.json is a BPE that falls back to bytes, as its model says."""
+    """Whether a tokenizer.json is a BPE that falls back to bytes, by the type of its model."""
     match data:
         case {"model": {"merges": _, "vocab": dict(vocabulary)}}:
             return vocabulary.keys() >= _BYTES
@@ -36,9 +36,9 @@ def read_sentencepiece_json(
 
     Args:
         data: The tokenizer.json.
-        content: The same as it lies in the file.
+        content: The same as bytes of the file.
         origin: What to call it in errors.
-        config: The tokenizer_config.json that lies beside it.
+        config: The tokenizer_config.json beside it.
 
     Raises:
         TokenizerError: It is damaged, or no SentencePiece model gives the same ids for every text.
@@ -52,7 +52,7 @@ def read_sentencepiece_json(
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise TokenizerError(f"{origin}: is not a tokenizer.json, or a damaged one: {error!r:.200}") from None
     tokenizer = SentencePieceTokenizer(model if ends.add_bos else add_no_bos(model), origin)
-    # What only tokenizer_config.json says of BOS is not compared: the library reads tokenizer.json alone.
+    # BOS from tokenizer_config.json is not compared: the library reads only tokenizer.json.
     forms = {origin: huggingface_form(content, origin, bos_id=tokenizer.bos_id if ends.add_bos else None)}
     if sentence := first_disagreement(check_agreement(tokenizer, forms)):
         raise TokenizerError(
@@ -84,7 +84,7 @@ def _pieces(data: dict[str, Any], origin: str) -> list[Piece]:
         Piece(
             piece,
             scores.get(piece, lowest),
-            # Nothing makes a longer piece for which there is no merge.
+            # A longer piece without a merge is never made.
             kinds.get(piece) or (UNUSED if len(piece) > 1 and piece not in scores else NORMAL),
         )
         for piece in pieces

@@ -13,17 +13,17 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 
 _BPE = 2
 _NO_BOS = b"\xc0\x3e\x01"
-"""Field 1000 of ModelProto, which leaves the numbers from 200 on to whoever needs them: true."""
+"""Field 1000 of ModelProto, which leaves numbers from 200 on to extensions: true."""
 
 _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 
 
 class Piece(NamedTuple):
-    """An entry of the vocabulary; its place is its id."""
+    """An entry of the vocabulary; its position is its id."""
 
     text: str
     score: float
-    """The higher it is, the earlier the merge that makes the piece."""
+    """The higher it is, the earlier the piece is merged."""
     kind: int
 
 
@@ -45,7 +45,7 @@ def read_pieces(content: bytes) -> list[Piece]:
 
 
 def is_plain_bpe(content: bytes) -> bool:
-    """Whether a model is a BPE that maps no characters to others, keeps all spaces and writes them before words.
+    """Whether a model is a BPE that changes no characters, keeps all spaces and writes them before words.
 
     Raises:
         ValueError: It is not such a file, or a damaged one.
@@ -64,7 +64,7 @@ def write_model(pieces: Iterable[Piece], *, unk: str, bos: str, eos: str, space_
 
     Args:
         pieces: The vocabulary.
-        unk: The text of the piece for what cannot be written.
+        unk: The text of the piece for unknown characters.
         bos: The text of the piece that begins a text.
         eos: The text of the piece that ends a text.
         space_prefix: Whether a space is put before a text.
@@ -80,17 +80,17 @@ def write_model(pieces: Iterable[Piece], *, unk: str, bos: str, eos: str, space_
 
 
 def add_no_bos(content: bytes) -> bytes:
-    """The same model, with a note that encoders put no token before a text; other readers pass over it."""
+    """The same model, with a note that encoders add no token before a text; other readers ignore it."""
     return content + _NO_BOS if adds_bos(content) else content
 
 
 def adds_bos(content: bytes) -> bool:
-    """Whether encoders put a token before a text: they do unless there is that note."""
+    """Whether encoders add a token before a text: they do unless the model has that note."""
     return not content.endswith(_NO_BOS)
 
 
 def _fields(content: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Numbers and values of a message's fields: whole numbers, or bytes."""
+    """The number and the value, an integer or bytes, of each field in a message."""
     position = 0
     while position < len(content):
         key, position = _read_varint(content, position)

@@ -1,4 +1,4 @@
-"""Token ids to text as they come, never half a character."""
+"""Turns token ids into text as they come, never half a character."""
 
 import codecs
 
@@ -9,7 +9,7 @@ class TextStream:
     """Decodes a continuation of a text token by token; bytes are held back until a character is whole.
 
     Args:
-        tokenizer: Whose ids come.
+        tokenizer: The tokenizer of the ids.
         starts_text: Whether the ids begin a text, so that the dummy prefix is taken off, or continue one.
     """
 
@@ -31,5 +31,5 @@ class TextStream:
         return self._decoder.decode(content)
 
     def finish(self) -> str:
-        """What is left at the end: U+FFFD for a character that was never completed."""
+        """The rest of the text at the end: U+FFFD for a character that was never completed."""
         return self._decoder.decode(b"", final=True)

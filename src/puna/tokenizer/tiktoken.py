@@ -1,7 +1,7 @@
 """Llama 3's tokenizer file, read and written: a line for each token, its bytes in base64 and its rank.
 
-The file says neither how text is split nor which tokens are special. Both are Meta's code's, as it reads this file:
-Llama 3's regular expression, and 256 special tokens behind the others.
+The file says neither how text is split nor which tokens are special. Both are in Meta's code that reads this file:
+Llama 3's regular expression, and 256 special tokens after the others.
 """
 
 import base64
@@ -16,7 +16,7 @@ from puna.tokenizer.ends import Ends
 
 _LINE = re.compile(rb"[A-Za-z0-9+/]+={0,2} \d+\r?\n")
 _LONGEST = 1024
-"""Bytes of the longest token that is believed: time grows with the square of its length."""
+"""Bytes of the longest token that is accepted: time grows with the square of its length."""
 _SPECIAL = 256
 _NAMED = {
     0: "<|begin_of_text|>", 1: "<|end_of_text|>", 4: "<|finetune_right_pad_id|>", 6: "<|start_header_id|>",
@@ -30,7 +30,7 @@ def is_tiktoken(content: bytes) -> bool:
 
 
 def read_tiktoken(content: bytes, origin: str) -> ByteBPETokenizer:
-    """The tokenizer whose ranks a file has.
+    """The tokenizer from a file of ranks.
 
     Raises:
         TokenizerError: It is damaged.
@@ -44,7 +44,7 @@ def read_tiktoken(content: bytes, origin: str) -> ByteBPETokenizer:
             wrong = f"line {number} is not a token in base64 and its rank: {line[:40]!r}"
             raise TokenizerError(f"{origin}: {wrong}") from None
         if len(token) > 2 * _LONGEST:
-            raise TokenizerError(f"{origin}: line {number} has a token of {len(token)} letters, no token is as long")
+            raise TokenizerError(f"{origin}: line {number} has a token of {len(token)} letters, too many")
         if rank != str(number - 1).encode() or len(ranks) != number:
             raise TokenizerError(f"{origin}: line {number} has rank {rank.decode()}, or a token that was there before")
     pieces = [letters(token) for token in ranks] + special_names()
@@ -57,7 +57,7 @@ def write_tiktoken(tokenizer: ByteBPETokenizer) -> bytes:
     """The content of the file that Meta's code reads as this tokenizer.
 
     Raises:
-        TokenizerError: It would read it as another one.
+        TokenizerError: Meta's code would read it as another one.
     """
     n_tokens = tokenizer.vocab_size - _SPECIAL
     special = all(tokenizer.is_control(token) == (token >= n_tokens) for token in range(tokenizer.vocab_size))
@@ -78,13 +78,13 @@ def write_tiktoken(tokenizer: ByteBPETokenizer) -> bytes:
 
 
 def special_names() -> list[str]:
-    """The special tokens, as Llama 3.1 names them; what Llama 3 names otherwise is reserved there."""
+    """The special tokens by their names in Llama 3.1; those that Llama 3 names differently are reserved there."""
     others = (f"<|reserved_special_token_{number}|>" for number in range(_SPECIAL))
     return [_NAMED.get(place) or next(others) for place in range(_SPECIAL)]
 
 
 def _merges(ranks: dict[bytes, int]) -> list[tuple[str, str]]:
-    """Every way to put a token together from two others: tiktoken merges the pair whose union has the lowest rank."""
+    """Every way to join two tokens into a third: tiktoken merges the pair whose union has the lowest rank."""
     merges = []
     for token, rank in ranks.items():
         for cut in range(1, len(token)):

@@ -1,8 +1,8 @@
-"""What every tokenizer does: text to token ids and back, without loss.
+"""The interface of every tokenizer: text to token ids and back, without loss.
 
-Whether a text's ids begin with the token that begins a sequence (BOS) is decided in one place: `add_bos` says what the
-tokenizer's own files ask of every encoder, and exports write that value into every form. Here nothing adds the token by
-itself: `encode` puts it where `bos=True` asks for it.
+Whether a text's ids begin with the token that begins a sequence (BOS) is decided in one place: `add_bos` holds what the
+tokenizer's own files ask of every encoder, and exports write that value into every form. No method adds the token on
+its own: `encode` adds it if `bos=True` asks for it.
 """
 
 from abc import ABC, abstractmethod
@@ -18,10 +18,10 @@ from puna.tokenizer.words import Ids, WordEncoder, can_cut
 Kind = Literal["sentencepiece", "byte-bpe"]
 
 _MANY = 1 << 21
-"""Characters that the library encodes in about the time that it takes to load what encodes word by word."""
+"""Characters that the library encodes in about the time that loading the word encoder takes."""
 
 _FEW = 256
-"""Characters that the library encodes in less time than a call of that takes."""
+"""Characters that the library encodes in less time than one call of the word encoder takes."""
 
 
 class Tokenizer(ABC):
@@ -33,8 +33,8 @@ class Tokenizer(ABC):
         token_bytes: The bytes of text of each id, none for a control token.
         bos_id: The token that begins a text.
         eos_id: The token that ends a text; it may be the same.
-        unk_id: The token for what cannot be written, where there is one.
-        add_bos: Whether encoders put BOS before a text.
+        unk_id: The token for unknown characters, if there is one.
+        add_bos: Whether encoders add BOS before a text.
         space_prefix: Whether a space that is not in the text is put before it (the dummy prefix).
     """
 
@@ -58,7 +58,7 @@ class Tokenizer(ABC):
         self._encoded = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copies and other processes read the file anew: the library keeps text of control tokens text only here."""
+        """Make copies read the file again: a copy of the library's object would read control tokens in a text."""
         return type(self), (self.content, self.origin)
 
     @cached_property
@@ -68,7 +68,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def piece(self, token: int) -> str:
-        """How the vocabulary writes this id."""
+        """The text of this id in the vocabulary."""
 
     @property
     @abstractmethod
@@ -77,7 +77,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def is_control(self, token: int) -> bool:
-        """Whether the id stands for no text: it begins or ends one, or is unknown or unused."""
+        """Whether the id has no text: it begins or ends one, or is unknown or unused."""
 
     @abstractmethod
     def _encode_texts(self, texts: list[str], threads: int) -> list[list[int]]:
@@ -114,7 +114,7 @@ class Tokenizer(ABC):
         return words.encode(texts, threads)
 
     def _words_for(self, texts: list[str]) -> WordEncoder | None:
-        """What encodes these texts word by word, where that is possible and pays."""
+        """The word encoder for these texts; None where it is not possible or not worth loading."""
         for text in texts:
             check_unicode(text)
         size = sum(map(len, texts))
@@ -126,7 +126,7 @@ class Tokenizer(ABC):
         return self._word_encoder() if can_cut() else None
 
     def _word_encoder(self) -> WordEncoder | None:
-        """What encodes texts word by word, with the same ids; None where the tokenizer's texts have no cuts."""
+        """An encoder word by word that gives the same ids; None where the tokenizer's texts have no cuts."""
         return None
 
     def decode(self, ids: list[int]) -> str:

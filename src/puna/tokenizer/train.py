@@ -28,14 +28,14 @@ def train_tokenizer(
     Args:
         texts: The training text, whole documents; it is held in memory.
         vocab_size: Pieces in all: control tokens, 256 bytes, and those that are learned.
-        character_coverage: Share of the text's characters that get a piece; SentencePiece alone is asked.
-        config: What decided the result, for the record.
-        inputs: Hashes of what the text was made from, for the record.
+        character_coverage: Share of the text's characters that get a piece; only SentencePiece uses it.
+        config: The settings that determine the result, for the record.
+        inputs: Hashes of the sources of the text, for the record.
         out: The directory to make.
         kind: SentencePiece BPE, or byte-level BPE.
 
     Raises:
-        TokenizerError: There is no text, not enough of it for so many pieces, or no Unicode text.
+        TokenizerError: There is no text, not enough for this number of pieces, or it is not Unicode text.
     """
     record = Record("tokenizer", config=config, inputs=inputs)
     text = TrainingText(texts)

@@ -1,7 +1,7 @@
-"""Learn a byte-level BPE as GPT-NeoX's: its regular expression, its two special tokens, bytes, then merges.
+"""Learn a byte-level BPE like GPT-NeoX's: its regular expression, its two special tokens, bytes, then merges.
 
-Two of its ways are not taken. It composes characters (NFC) first; here every text comes back as it was. And it adds
-runs of spaces beside its merges, to a vocabulary that was learned before; here merges learn them.
+Two things differ. GPT-NeoX's composes characters (NFC) first; here decoding gives every text back. It also adds runs of
+spaces to a vocabulary that was learned before; here merges learn them.
 """
 
 import json
@@ -16,14 +16,14 @@ from puna.tokenizer.ends import Ends
 from puna.tokenizer.training_text import TrainingText
 
 _SPECIAL = ["<|endoftext|>", "<|padding|>"]
-"""The first begins and ends a text."""
+"""Special tokens; the first one begins and ends a text."""
 
 
 def learn_byte_bpe(text: TrainingText, vocab_size: int) -> ByteBPETokenizer:
     """A byte-level BPE of `vocab_size` pieces; the same text gives the same one.
 
     Raises:
-        TokenizerError: There is no text, or it does not allow so many pieces.
+        TokenizerError: There is no text, or not enough for this number of pieces.
     """
     fewest = len(_SPECIAL) + len(LETTERS)
     if vocab_size < fewest:

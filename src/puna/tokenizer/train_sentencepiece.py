@@ -1,4 +1,4 @@
-"""Learn a SentencePiece BPE as LLaMA's (section 2.1): digits split, bytes as the fallback.
+"""Learn a SentencePiece BPE like LLaMA's (section 2.1): digits split, bytes as the fallback.
 
 Whitespace is kept as it is (identity normalisation, runs of spaces may become pieces): OpenLLaMA's first tokenizer
 merged repeated spaces and could not write code.
@@ -15,20 +15,20 @@ from puna.tokenizer.sentencepiece import SPACE, SentencePieceTokenizer
 from puna.tokenizer.training_text import TrainingText
 
 _LINE_BYTES = 1 << 20
-"""SentencePiece passes over longer lines without a word; ours are cut before that."""
+"""SentencePiece drops longer lines without a message; ours are cut before that."""
 
 _LINE_CHARACTERS = _LINE_BYTES // 4
-"""A character is four bytes of UTF-8 at most."""
+"""Characters of a line at most: a character is four bytes of UTF-8 at most."""
 
 _BREAK = re.compile("[\n\u2581\u2585]")
-"""Where lines end. SentencePiece passes over lines that hold U+2585, and it would learn U+2581 as a space."""
+"""Where lines end. SentencePiece drops lines that hold U+2585, and it would learn U+2581 as a space."""
 
 
 def learn_sentencepiece(text: TrainingText, vocab_size: int, character_coverage: float) -> SentencePieceTokenizer:
     """A SentencePiece BPE of `vocab_size` pieces; the same text gives the same one.
 
     Raises:
-        TokenizerError: There is no text, not enough of it for so many pieces, or too many characters for so few.
+        TokenizerError: There is no text, not enough for this number of pieces, or more characters than pieces.
     """
     model = io.BytesIO()
     lines = _Lines(text)
@@ -39,7 +39,7 @@ def learn_sentencepiece(text: TrainingText, vocab_size: int, character_coverage:
             model_type="bpe",
             vocab_size=vocab_size,
             character_coverage=character_coverage,
-            required_chars=SPACE,  # where long lines have no space it is rare, and the dummy prefix needs it
+            required_chars=SPACE,  # it is rare if long lines have no spaces, and the dummy prefix needs it
             split_digits=True,
             byte_fallback=True,
             normalization_rule_name="identity",
@@ -74,9 +74,9 @@ class _Lines:
 
 
 def _cut(line: str) -> Iterator[str]:
-    """A line in pieces that SentencePiece reads, none of an empty one.
+    """A line in pieces that SentencePiece reads; an empty line has none.
 
-    It is cut at a space where there is one, which the dummy prefix of the next piece then stands for.
+    It is cut at a space where possible; the dummy prefix of the next piece then replaces the space.
     """
     start = 0
     while len(line) - start > _LINE_CHARACTERS:

@@ -1,4 +1,4 @@
-"""The text that a tokenizer is trained on, as it passes by."""
+"""The text that a tokenizer is trained on, counted while it is read."""
 
 from collections.abc import Iterable, Iterator
 
@@ -6,13 +6,14 @@ from puna.tokenizer.tokenizer import check_unicode
 
 
 class TrainingText:
-    """Documents one by one; after a pass, how much has passed by and what has broken it off."""
+    """Documents one by one; after a pass, how much was read and the error that ended it, if any."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._texts = texts
         self.n_bytes = 0
         self.error: BaseException | None = None
-        """Libraries make an error of their own of whatever the text's reader raises, an interrupt included."""
+        """Libraries replace every error of the text's reader, even an interrupt, by one of their own; so it is kept
+        here."""
 
     def __iter__(self) -> Iterator[str]:
         try:

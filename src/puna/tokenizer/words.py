@@ -1,7 +1,7 @@
 """Text to token ids word by word, each word encoded once: the same ids as the library's, many times faster.
 
-A *word* here is what stands between two cuts (`puna.tokenizer.cuts`), so the ids of a text are those of its words in a
-row. Words come again: their ids are kept in a table, and only what is not in it goes to the library.
+A *word* here is the text between two cuts (`puna.tokenizer.cuts`), so the ids of a text are those of its words in a
+row. Words repeat: their ids are kept in a table, and only words that are not in it go to the library.
 """
 
 import importlib.util
@@ -18,18 +18,18 @@ Ids = NDArray[np.uint32]
 Lengths = NDArray[np.int64]
 
 _END, _ASIDE = b"\xff", b"\xfe"
-"""Bytes that are in no UTF-8: after each text, and in place of what is set aside."""
+"""Bytes that never occur in UTF-8: one after each text, one in place of strings that are set aside."""
 
 _END_ID = 0xFFFFFFFF
 _GROUP = 1 << 20
 """Characters that a thread encodes at one time."""
 
 _WORDS, _LETTERS = 1 << 19, 1 << 23
-"""How many words a thread keeps, and how many bytes of them; where there are more it begins afresh."""
+"""How many words a thread keeps, and how many bytes of them; a full table is emptied."""
 
 
 def can_cut() -> bool:
-    """Whether the package is there that compiles the passes over words."""
+    """Whether the package that compiles the passes over words is installed."""
     return importlib.util.find_spec("numba") is not None
 
 
@@ -43,12 +43,12 @@ class WordEncoder:
     """Ids of texts from the ids of their words; several threads may use one.
 
     Args:
-        encode_words: The library: ids of words as they stand in the midst of a text, in a row, and each word's number
-            of ids.
+        encode_words: Calls the library: ids of words as in the middle of a text, in a row, and each word's number of
+        ids.
         cuts: Where words end.
-        prefix: What is put before every text but the empty one; it becomes part of the first word.
-        known: Ids of words that `encode_words` is not to see.
-        aside: One of these that separates what is around it, whatever `cuts` says; empty if none does.
+        prefix: Bytes put before every text but the empty one; they become part of the first word.
+        known: Ids of words that `encode_words` must not get.
+        aside: One of these words, with a cut on both sides wherever it occurs; empty if there is none.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class WordEncoder:
 
 
 class _Table:
-    """Words and their ids, for one thread at a time; memory that is not used is not taken."""
+    """Words and their ids, for one thread at a time; unused memory is not allocated."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -148,7 +148,7 @@ class _Table:
         return [letters[begin - ends[0] : end - ends[0]] for begin, end in pairwise(ends)]
 
     def keep_ids(self, ids: Ids, lengths: Lengths, first: int) -> tuple[Ids, NDArray[np.int64]]:
-        """Keep the ids of the words from the number `first` on, and give back those of the others, with their ends."""
+        """Keep the ids of the words from the number `first` on, and return those of the others, with their ends."""
         n_new = self.count - first
         begin = self.id_ends[first]
         self.id_ends[first + 1 : self.count + 1] = begin + lengths[:n_new].cumsum()

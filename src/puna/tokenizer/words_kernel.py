@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 from puna.tokenizer.cuts import ALWAYS, BEFORE_LETTER
 
 LONGEST = 64
-"""Bytes of the longest word that is kept; longer ones hardly ever come again."""
+"""Bytes of the longest word that is kept; longer ones rarely repeat."""
 
 PROBES = 64
-"""Places where a word may stand in the table, so that words made to collide cost no more than long ones."""
+"""Places in the table that a word may take, so that words made to collide cost no more than long ones."""
 
 _FNV = np.uint64(0x100000001B3)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)

@@ -1,4 +1,4 @@
-"""What is read of the data card."""
+"""The fields of the data card that are read."""
 
 from typing import Literal
 
@@ -39,7 +39,7 @@ class TokenizerCard(Part):
 
 
 class DataCard(Part):
-    """`data_card.json`."""
+    """The content of `data_card.json`."""
 
     version: Literal[2] = Field(alias="schema")
     tokenizer: TokenizerCard

@@ -1,6 +1,6 @@
-"""Typed parts of the JSON files that stages leave for each other, checked by whoever writes and whoever reads them.
+"""Typed parts of the JSON files that stages exchange, checked by their writers and readers.
 
-A field that is missing or of another kind means that the file is damaged or of another stage, so it is named in one
+A missing field or one of another type means that the file is damaged or of another stage, so it is named in one
 sentence before anything is computed from it.
 """
 
@@ -13,11 +13,11 @@ from puna.core.errors import DataError
 Count: TypeAlias = Annotated[int, Field(ge=0, lt=2**63)]
 
 _LONGEST_VALUE = 60
-"""Characters of a value that a sentence quotes."""
+"""How many characters of a value a message quotes."""
 
 
 class Part(BaseModel):
-    """A part of a file; numbers are finite, because JSON in a browser knows no others."""
+    """A part of a file; numbers are finite, because JSON in a browser has no others."""
 
     model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False, extra="ignore")
 
@@ -26,15 +26,15 @@ Kind = TypeVar("Kind", bound=Part)
 
 
 def parse(kind: type[Kind], value: Any, where: str) -> Kind:
-    """`value` as a `kind`.
+    """Parse `value` as a `kind`.
 
     Args:
-        kind: What it should be.
-        value: What a JSON file holds.
-        where: Names the file, and the line where there are many.
+        kind: The class to parse it as.
+        value: The content of a JSON file.
+        where: Names the file, and the line if there are several.
 
     Raises:
-        DataError: A field is missing or is something else; the first one is named.
+        DataError: A field is missing or of another type; the first one is named.
     """
     try:
         return kind.model_validate(value)

@@ -1,4 +1,4 @@
-"""What is read of the record of a training run."""
+"""The fields of a training run's record that are read."""
 
 from typing import Literal
 
@@ -8,21 +8,21 @@ from puna.core.schema.part import Count, Part
 
 
 class Shape(Part):
-    """What the page says of `[model]`."""
+    """The fields of `[model]` that the report shows."""
 
     n_layers: Count
     dim: Count
 
 
 class Sampling(Part):
-    """What the page says of `[samples]`."""
+    """The fields of `[samples]` that the report shows."""
 
     temperature: float
     top_p: float
 
 
 class TrainedRecipe(Part):
-    """What the page says of the recipe beyond quoting it."""
+    """The fields of the recipe that the report uses beyond quoting it."""
 
     name: str
     description: str = ""
@@ -39,7 +39,7 @@ class Utilisation(Part):
 
 
 class Energy(Part):
-    """The estimate of energy and carbon, with what it was made from."""
+    """The estimate of energy and carbon, with its inputs."""
 
     watts: float
     watts_source: str
@@ -94,7 +94,7 @@ class TrainResults(Part):
 
 
 class Machine(Part):
-    """Where the run was made."""
+    """The machine that trained the run."""
 
     system: str
     release: str
@@ -105,7 +105,7 @@ class Machine(Part):
 
 
 class TrainRecord(Part):
-    """`record.json` of a run."""
+    """The content of a run's `record.json`."""
 
     stage: Literal["train"]
     command: str
