@@ -1,8 +1,7 @@
-"""Files of documents: JSON lines, compressed by zstd, each of which appears whole or not at all.
+"""Files of documents: JSON lines, compressed by zstd; a file appears complete or not at all.
 
-A line is a document: `id`, `origin`, `text`, and where they are known `url`, `licence`, `date`, `language`, `scores`;
-while a build is at work also `n`, its number. A dropped document has `id`, `reason`, `detail` and, if the recipe keeps
-it, `text`.
+A line is a document: `id`, `origin`, `text`, and if known `url`, `licence`, `date`, `language`, `scores`; during a
+build also `n`, its number. A dropped document has `id`, `reason`, `detail` and, if the recipe keeps it, `text`.
 """
 
 import io
@@ -33,7 +32,7 @@ class Numbered:
 
 
 class LinesWriter:
-    """Writes one compressed file of JSON lines; it has its name when the `with` block has ended well."""
+    """Writes one compressed file of JSON lines; it gets its name when the `with` block ends without an error."""
 
     def __init__(self, path: Path) -> None:
         self._whole = atomic_file(path)
@@ -117,7 +116,7 @@ def read_documents(path: Path, source: str) -> Iterator[Document]:
 
 
 def read_numbered(path: Path, source: str) -> Iterator[Numbered]:
-    """The documents in a file of a build that is at work, with their numbers.
+    """The documents in a file of an unfinished build, with their numbers.
 
     Raises:
         DataError: It is missing, or a line is damaged.

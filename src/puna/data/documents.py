@@ -1,12 +1,12 @@
-"""The cleaned documents of a build, split into training and held-out text, and what was dropped on the way.
+"""The cleaned documents of a build, split into training and held-out text, and the dropped ones.
 
 ```
 documents/
   <source>/train/00000.jsonl.zst     {"id", "origin", "text", …} per line, in the order of the input files
   <source>/heldout/00000.jsonl.zst
   <source>/dropped/00000.jsonl.zst   {"id", "reason", "detail"} per line, with "text" if the recipe keeps it
-  <source>/report/00000.jsonl.zst    where a rule reports: what training text has in common with evaluation sets
-  files.json                         of every file above: SHA-256, bytes, and the task that made it
+  <source>/report/00000.jsonl.zst    if a rule reports: overlaps of training text with evaluation sets
+  files.json                         for every file above: SHA-256, bytes, and the task that made it
   record.json                        counts, and the SHA-256 of files.json
 ```
 
@@ -35,12 +35,12 @@ class DocumentsFile:
     """One file of documents."""
 
     path: Path
-    """Relative to the directory of documents."""
+    """Path relative to the directory of documents."""
     sha256: str
     size: int
-    """Bytes of the file."""
+    """Size of the file in bytes."""
     made_by: str
-    """Fingerprint of the task that has written it."""
+    """Fingerprint of the task that wrote it."""
 
 
 def documents_record(out: DataDir) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def documents_files(out: DataDir, source: str, kind: str) -> list[DocumentsFile]
     """The files of a source: of `train`, `heldout`, `dropped` or `report`.
 
     Raises:
-        DataError: The listing is missing or is not the one that the record speaks of.
+        DataError: The listing is missing or has another hash than the record states.
     """
     path = out.documents / LISTING
     expected = documents_record(out)["outputs"].get(LISTING)

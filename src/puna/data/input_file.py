@@ -18,16 +18,16 @@ class InputFile:
     name: str
     """Its path below the source's root, with `/`; for people and for documents' ids."""
     size: int
-    """Bytes."""
+    """Size of the file in bytes."""
     stamp: str
-    """Changes when the file does: its modification time or the store's ETag."""
+    """A version that changes with the file: its modification time or the store's ETag."""
     advance: Callable[[int], None] | None = field(default=None, compare=False, repr=False)
-    """Told how many bytes have been read, where somebody watches."""
+    """Called with the number of bytes read; None if nobody watches."""
     fail: Callable[[Exception], None] | None = field(default=None, compare=False, repr=False)
-    """Told of errors of the disk or the network, which say nothing of the file's content."""
+    """Called with errors of the disk or the network, which are not about the file's content."""
 
     def open(self) -> BinaryIO:
-        """The bytes as they lie there, from the beginning.
+        """A stream of the stored bytes, from the beginning.
 
         Raises:
             OSError: It cannot be opened.
@@ -42,13 +42,13 @@ class InputFile:
         return cast(BinaryIO, io.BufferedReader(_Watched(file, self), _BLOCK))
 
     def watched(self, advance: Callable[[int], None], fail: Callable[[Exception], None]) -> "InputFile":
-        """The same file, which tells how far it was read and what went wrong on the way."""
+        """The same file, which reports how far it was read and the errors on the way."""
         return replace(self, advance=advance, fail=fail)
 
 
 @contextmanager
 def _told(fail: Callable[[Exception], None] | None) -> Iterator[None]:
-    """Errors that may be gone the next time are told; all become an OSError, as a store's own may be anything.
+    """Report errors that may be gone the next time, and turn all into an OSError, as a store's own may be of any class.
 
     A missing permission is not such an error: it will be missing the next time, too.
     """
@@ -65,7 +65,7 @@ def _told(fail: Callable[[Exception], None] | None) -> Iterator[None]:
 
 
 class _Watched(io.RawIOBase):
-    """A stream that tells how many bytes it has given, and of errors."""
+    """A stream that reports how many bytes it has read, and errors."""
 
     def __init__(self, file: Any, of: InputFile) -> None:
         self._file, self._of = file, of

@@ -1,4 +1,4 @@
-"""Kept and dropped documents of a build, to be looked at one after the other without holding them all."""
+"""Kept and dropped documents of a build, shown one after the other without holding them all."""
 
 import random
 from collections import deque
@@ -18,7 +18,7 @@ from puna.shards.format import REBUILD
 from puna.shards.split import HELDOUT, TRAIN
 
 _REMEMBERED = 8
-"""Documents that a cursor can go back to without reading again; each may be as large as `data.max_document_bytes`."""
+"""How many documents a cursor can go back to without reading again; each may have `data.max_document_bytes`."""
 
 Row = TypeVar("Row")
 
@@ -33,12 +33,12 @@ class Kept:
 
 
 class Inspection:
-    """The documents of a build, or of one source, or those that have a text in them.
+    """The documents of a build, or only those of one source or with a given text.
 
     Args:
-        out: Where the build is.
+        out: The build's directory.
         source: Only of this source.
-        text: Only documents in whose text, id or detail this stands; upper and lower case are the same.
+        text: Only documents with this in their text, id or detail; upper and lower case are the same.
 
     Raises:
         DataError: There are no documents, their record is damaged, or there is no such source.
@@ -51,7 +51,7 @@ class Inspection:
             results, self.keeps_text = record["results"], bool(record["config"]["keep_dropped"])
             """Whether the recipe keeps the texts of dropped documents."""
             self.sources: list[str] = list(results) if source is None else [source]
-            """In the order of the recipe."""
+            """Names of the sources, in the order of the recipe."""
             if source is not None and source not in results:
                 raise DataError(f"{out.documents}: has no source {source!r}, but {', '.join(results)}")
             self._dropped = {name: dropped_documents(results[name]) for name in self.sources}
@@ -68,10 +68,10 @@ class Inspection:
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
     def check_reason(self, reason: str) -> None:
-        """Refuse a reason for which nothing was dropped.
+        """Refuse a reason that no document was dropped for.
 
         Raises:
-            DataError: With the reasons that there are.
+            DataError: It lists the existing reasons.
         """
         if reason not in self.reasons:
             there = ", ".join(f"{name} ({count:,})" for name, count in self.reasons.items())
@@ -93,7 +93,7 @@ class Inspection:
                         yield Kept(document, split)
 
     def dropped(self, reason: str | None = None) -> Iterator[Dropped]:
-        """Documents that are not in the build, source by source; only those with a reason where one is given.
+        """Dropped documents, source by source; only those with the given reason, if any.
 
         Raises:
             DataError: A file is missing or damaged.
@@ -118,9 +118,9 @@ def _dropped(path: Path, source: str) -> Iterator[Dropped]:
 
 
 def sample(rows: Iterable[Row], count: int, seed: int) -> list[Row]:
-    """`count` of the rows at random, each with the same probability, in their order; all where there are fewer.
+    """A random sample of `count` rows, each with the same probability, in their order; all if there are fewer.
 
-    One pass, which holds no more than `count` rows (algorithm R: Vitter 1985).
+    It takes one pass and holds at most `count` rows (algorithm R: Vitter 1985).
     """
     generator = random.Random(seed)  # noqa: S311
     chosen: list[tuple[int, Row]] = []
@@ -133,7 +133,7 @@ def sample(rows: Iterable[Row], count: int, seed: int) -> list[Row]:
 
 
 class Cursor(Generic[Row]):
-    """Rows by number from something that can only be read forward: what lies further back is read again.
+    """Rows by number from an iterator: rows further back than the cache are read again.
 
     Args:
         make: Begins to read at the first row.
@@ -144,7 +144,7 @@ class Cursor(Generic[Row]):
         self._restart()
 
     def get(self, number: int) -> Row | None:
-        """The row, counted from 0; None behind the last one."""
+        """The row, counted from 0; None after the last one."""
         if number < self._next - len(self._seen):
             self._restart()
         while self._next <= number:
@@ -179,7 +179,7 @@ def missing_text(keeps_text: bool) -> str:
 
 
 def without_controls(text: str) -> str:
-    """The text with every character that could command a terminal or turn its direction shown as a replacement."""
+    """The text, with a replacement for every character that could control a terminal or turn the writing direction."""
     return text.translate(_SHOWN)
 
 

@@ -1,4 +1,4 @@
-"""The number of a document, which the input alone decides: of several equal documents the one with the lowest stays.
+"""The number of a document, a function of the input alone: of equal documents the one with the lowest number stays.
 
 From the highest bit: 0 for held-out and 1 for training text, 7 bits source (its place in the recipe), 24 bits file (its
 place among the sorted names of the source), 32 bits record (its place in the file).
@@ -9,14 +9,14 @@ from typing import NamedTuple
 from puna.core.errors import DataError
 
 MOST_FILES = 1 << 24
-"""Files of one source; archives hold more documents."""
+"""Most files of one source; archives can hold more documents."""
 LAST_RECORD = (1 << 32) - 1
 """The highest place in a file."""
 _LIMITS = {"source": 1 << 7, "file": MOST_FILES, "record": LAST_RECORD + 1}
 
 
 class Place(NamedTuple):
-    """What a number says."""
+    """The parts of a document's number."""
 
     heldout: bool
     source: int
@@ -38,5 +38,5 @@ def document_number(*, heldout: bool, source: int, file: int, record: int) -> in
 
 
 def place_of(number: int) -> Place:
-    """What the number of a document says."""
+    """The parts of a document's number, taken apart."""
     return Place(not number >> 63, number >> 56 & 127, number >> 32 & (MOST_FILES - 1), number & LAST_RECORD)

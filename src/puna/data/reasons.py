@@ -1,4 +1,4 @@
-"""What every reason for which a document is dropped means, in one sentence."""
+"""A sentence for every reason to drop a document."""
 
 from importlib import import_module
 
@@ -29,7 +29,7 @@ _COMMON = {
     READER_FAILED: "The reader met something in the record that it cannot handle, which is a defect of the reader.",
     RULE_FAILED: "A rule met something in the document that it cannot handle, which is a defect of the rule.",
 }
-"""Reasons that belong to no one format and no one rule."""
+"""Reasons that do not belong to a single format or rule."""
 
 _MODULES = {
     "archive": ("puna.data.input.streams",),
@@ -49,8 +49,8 @@ _MODULES = {
     "code": ("puna.data.rules.code", "puna.data.readers.code"),
     "decontaminate": ("puna.data.rules.decontaminate",),
 }
-"""By the part of a reason before its dot: the modules whose `REASONS` explain it. One is imported when it is needed,
-because some of them bring libraries that take a second to load."""
+"""Modules with a table `REASONS`, by the part of a reason before its dot. A module is imported when it is needed,
+because some import libraries that take a second to load."""
 
 
 def explain(reason: str) -> str:

@@ -1,7 +1,7 @@
-"""What the pages of a card are made of, and how its figures are written.
+"""The parts of a card's pages, and how its figures are written.
 
-Paragraphs, points and `Sentence`s are Puna's own, with `code` between backticks. Other cells hold whatever a source
-or a recipe holds.
+Paragraphs, points and `Sentence`s are Puna's own, with `code` between backticks. Other cells may hold any text from a
+source or a recipe.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Sentence(str):
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of text, then columns of figures."""
+    """A table: columns of text, then columns of figures."""
 
     caption: str
     header: list[str]
@@ -35,7 +35,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Step:
-    """A step of a flow; what it lets on and drops are shares of all records."""
+    """A step of a flow; the parts that it keeps and drops are shares of all records."""
 
     name: Code
     what: str
@@ -50,7 +50,7 @@ class Flow:
 
     caption: str
     header: list[str]
-    """Of the steps' figures."""
+    """Unit of the steps' figures."""
     steps: list[Step]
 
 
@@ -69,7 +69,7 @@ class Section:
     """A part of the page."""
 
     name: str
-    """For links."""
+    """Name of the section in links."""
     title: str
     blocks: list[Block]
 
@@ -80,12 +80,12 @@ def percent(share: float) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes for people; nothing where there are none."""
+    """A number of bytes for people; empty for 0."""
     return format_bytes(count) if count else ""
 
 
 def change(count: int) -> str:
-    """Bytes that a step has added to documents that stay, or taken away: `-1.2 KiB`."""
+    """Bytes that a step added to documents that stay, or removed from them: `-1.2 KiB`."""
     return f"{'-' if count < 0 else '+'}{format_bytes(abs(count))}" if count else ""
 
 

@@ -1,6 +1,6 @@
 """The data card of a build: `card.json` for programs, `card.md` and `card.html` for people.
 
-A build serves any mixture, so the part of the card that speaks of a run is made anew for each recipe.
+A build serves any mixture, so the part of the card about a run is made again for each recipe.
 """
 
 import json
@@ -71,10 +71,10 @@ def read_card(out: DataDir) -> dict[str, Any]:
 
 
 def with_mixture(card: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
-    """The card with the shares of a recipe, and how often its run will see each source: as planned, and as built.
+    """The card with the shares of a recipe, and how often its run will read each source: as planned, and as built.
 
-    Planned is what the shares say of the run's tokens. Built is what the order of the data gives: whole sequences, of
-    which a source has as many as fit into its tokens.
+    Planned figures follow from the shares and the run's tokens. Built figures are those of the order of the data, in
+    whole sequences: a source has as many as fit into its tokens.
     """
     planned = _planned_tokens(recipe)
     sequences, refused = _sequences(recipe)
@@ -115,7 +115,7 @@ def _planned_tokens(recipe: Recipe) -> dict[str, float]:
 
 
 def _sequences(recipe: Recipe) -> tuple[dict[str, int], str]:
-    """Sequences of each source in the run's order; none where the order is refused, and then why."""
+    """Sequences of each source in the run's order; or none, and the reason why the order is refused."""
     context = recipe.model.context
     later = [(stage.from_tokens // context, stage.mixture) for stage in recipe.stages]
     try:

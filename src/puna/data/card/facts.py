@@ -1,4 +1,4 @@
-"""What the data card says of a build, whatever run will read it: gathered from records, reports and token shards."""
+"""The data card's facts about a build, the same for every run: from records, reports and token shards."""
 
 import platform
 from collections import Counter
@@ -31,19 +31,19 @@ PAPER = {
     "arxiv": {"share": 0.025, "epochs": 1.06},
     "stackexchange": {"share": 0.02, "epochs": 1.03},
 }
-"""LLaMA's mixture by the names that its sources have here (Touvron et al. 2023, table 1; epochs at 1.4T tokens)."""
+"""LLaMA's mixture by our names of its sources (Touvron et al. 2023, table 1; epochs at 1.4T tokens)."""
 
 _READ_TOKENS = 1 << 22
 
 
 def make_card(recipe: Recipe, out: DataDir, documents: dict[str, Any], tokenizer: Tokenizer) -> dict[str, Any]:
-    """The card as plain data, without its schema and without what depends on a run.
+    """The card as plain data, without its schema and without the part about a run.
 
     Args:
-        recipe: Of the build.
-        out: Where the build is.
+        recipe: The recipe of the build.
+        out: The build's directory.
         documents: The record of its documents.
-        tokenizer: That the shards were written with.
+        tokenizer: The tokenizer that the shards were written with.
 
     Raises:
         DataError: Documents or shards are missing or damaged, or shards are of another tokenizer.
@@ -122,7 +122,7 @@ def _thresholds(section: Section | DedupConfig) -> dict[str, Any]:
 
 
 def _evaluation_sets(name: str, clean: list[RuleName], recipe: Recipe, out: DataDir) -> dict[str, Counts] | None:
-    """Of each evaluation set, documents of the source that overlap with it, and rows of it; None if not compared."""
+    """For each evaluation set, how many documents of the source and rows of the set overlap; None if not compared."""
     if "decontaminate" not in clean:
         return None
     sets = recipe.data.rules.decontaminate.sets
@@ -131,7 +131,7 @@ def _evaluation_sets(name: str, clean: list[RuleName], recipe: Recipe, out: Data
     for file in documents_files(out, name, "report"):
         last: tuple[str, set[str]] = ("", set())
         for row in read_lines(out.documents / file.path):
-            # What was found in a document stands together.
+            # All findings about a document are in consecutive lines.
             if row["id"] != last[0]:
                 last = (row["id"], set())
             documents[row["set"]] += row["set"] not in last[1]
@@ -141,10 +141,9 @@ def _evaluation_sets(name: str, clean: list[RuleName], recipe: Recipe, out: Data
 
 
 def unigram_bits_per_byte(train: TokenShards, heldout: TokenShards, lengths: np.ndarray) -> float:
-    """Bits per byte of the held-out text under the training text's token frequencies: what a model must beat.
+    """Bits per byte of the held-out text under the training text's token frequencies; a model must do better.
 
-    Frequencies are smoothed by adding one. As in validation, the token that ends a text is counted, and one that only
-    begins it is not.
+    Frequencies are smoothed by adding one. As in validation, EOS is counted, and BOS is not unless it is also EOS.
     """
     frequencies = _histogram(train, len(lengths)).astype(np.float64) + 1
     if train.bos_id != train.eos_id:

@@ -1,6 +1,7 @@
 """`card.html`: the card as one page that works offline, on a phone, in the dark and on paper.
 
-It has no script, and a policy in its head forbids the browser to load anything, whatever a name might ask for.
+It has no script, and a policy in its head forbids the browser to load anything, even if a name in the data refers to
+it.
 """
 
 import re
@@ -12,7 +13,7 @@ from puna.data.card.page import figures, sections
 
 
 def html(card: dict[str, Any]) -> str:
-    """The page. Text of sources and recipes is escaped wherever it stands."""
+    """The page. Text of sources and recipes is escaped everywhere."""
     import jinja2
     from markupsafe import Markup, escape
 
@@ -21,7 +22,7 @@ def html(card: dict[str, Any]) -> str:
     )
 
     def code(text: str) -> Markup:
-        # What the sentences put between backticks; they were escaped before.
+        # The code between backticks in the sentences; they were escaped before.
         return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704
 
     def width(share: float) -> str:

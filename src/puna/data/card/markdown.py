@@ -1,4 +1,4 @@
-"""`card.md`: the card for people who read it where the data lie."""
+"""`card.md`: the card for people who read it beside the data."""
 
 import re
 from typing import Any
@@ -12,7 +12,7 @@ _WARNINGS = "warnings"
 
 
 def markdown(card: dict[str, Any]) -> str:
-    """The card as GitHub-flavoured Markdown; whatever stands in a source stays text."""
+    """The card as GitHub-flavoured Markdown; text of a source never becomes markup."""
     blocks = [f"# Data card: {_text(card['name'])}", _paragraph(card["description"]), _summary(card)]
     for section in sections(card):
         if section.name == _WARNINGS:
@@ -44,13 +44,13 @@ def _block(block: Block) -> str:
 
 
 def _table(header: list[str], labels: int, rows: list[list[str]]) -> str:
-    """So many columns of labels, then columns of figures, aligned to the right."""
+    """A table with `labels` columns of labels, then columns of figures, aligned to the right."""
     rule = "|---" * labels + "|---:" * (len(header) - labels) + "|"
     return "\n".join([_row(header), rule, *map(_row, rows)])
 
 
 def _row(cells: list[str]) -> str:
-    """A line of a table: whatever stands in a cell, it stays one cell."""
+    """A line of a table; no content of a cell can end the cell."""
     return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
 
 
@@ -61,11 +61,11 @@ def _cell(cell: str) -> str:
 
 
 def _paragraph(text: str) -> str:
-    """Text that begins no list, heading or rule."""
+    """Text that does not begin a list, heading or rule."""
     escaped = _text(text)
     return f"\\{escaped}" if escaped[:1] in set("#+-=_") else escaped
 
 
 def _text(text: str) -> str:
-    """Text in one line in which nothing is markup."""
+    """Text on one line, without markup."""
     return _SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))

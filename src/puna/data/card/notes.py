@@ -1,4 +1,4 @@
-"""What a reader of a card should be warned of, and what the build does not know of its own text."""
+"""Warnings for the reader of a card, and what the build does not know about its text."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +10,7 @@ MANY_EPOCHS = 4
 
 
 def warnings(card: dict[str, Any]) -> list[str]:
-    """Sentences about what is wrong or at least unusual with the build or with the run that it is for."""
+    """Sentences about problems or unusual figures of the build, or of the run that it is for."""
     found = []
     if refused := card["run"]["refused"]:
         found.append(f"No run with this mixture can start: {refused}.")
@@ -36,7 +36,7 @@ def warnings(card: dict[str, Any]) -> list[str]:
 
 
 def unknowns(card: dict[str, Any]) -> list[str]:
-    """Sentences about what the build has not looked for or cannot know."""
+    """Sentences about facts that the build has not looked for or cannot know."""
     sources = card["sources"]
     return [
         _personal_data(card),

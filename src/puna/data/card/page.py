@@ -1,4 +1,4 @@
-"""What both pages of a card say, section by section, for Markdown and HTML to set."""
+"""The content of a card's pages, section by section, for both Markdown and HTML."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ from puna.data.document import CONTAINED, DUPLICATE, NEAR
 from puna.data.tasks.counts import DEDUP, NOT_STATED, NOT_TOLD, READ
 
 _ROWS = 8
-"""Languages or licences of a source that a page shows."""
+"""How many languages or licences of a source a page shows."""
 _TOKENIZERS = {"sentencepiece": "SentencePiece BPE", "byte-bpe": "Byte-level BPE"}
 _STEPS = {READ: "records become text", DEDUP: "documents that are there twice go"}
 _USE = [
@@ -116,7 +116,7 @@ def _mixture(card: dict[str, Any]) -> list[Block]:
 
 
 def _epochs(value: float) -> str:
-    """Two decimals; what they would round to nothing is said to be little."""
+    """The number with two decimals; a small one that would become 0 is shown as less than the smallest."""
     return "under 0.01" if 0 < value < 0.005 else f"{value:.2f}"
 
 

@@ -1,23 +1,29 @@
-"""The figures of a source, as a build's tasks have added them up, put into the order in which a card tells them."""
+"""The figures of a source, summed over a build's tasks, in the order of a card."""
 
 import re
 from typing import Any
 
 from puna.config.data import Source
 from puna.config.rules import DedupConfig
-from puna.data.document import CONTAINED, DUPLICATE, NEAR
-from puna.data.tasks.counts import DEDUP, READ, Counts, total
+from puna.data.document import DUPLICATE
+from puna.data.stages.cleaning import READ
+from puna.data.stages.duplicates import CONTAINED, NEAR
+from puna.data.stages.finish import DEDUP
+from puna.data.tasks.counts import Counts, total
+
+NOT_TOLD, NOT_STATED = "not told", "not stated"
+"""Keys of the figures for documents without a language or year, and without a licence."""
 
 _NAMES = 100
-"""Languages or licences that a card names; documents may bring any number of them."""
+"""How many languages or licences a card names; documents may have any number of them."""
 _YEAR = re.compile(r"[0-9]{4}")
 
 
 def steps_of(source: Source, counts: Counts) -> list[dict[str, Any]]:
     """Every step in order: documents and bytes that came in, went on, and were dropped by reason.
 
-    Bytes are of UTF-8 text. What a step neither lets on nor drops it has cut from documents that stay. The first step
-    makes texts of records, so its bytes come in as they go out.
+    Bytes are of UTF-8 text. Bytes that neither go on nor are dropped were cut from documents that stay. The first step
+    turns records into texts, so its bytes in equal its bytes out.
     """
     steps = []
     before: int | None = None

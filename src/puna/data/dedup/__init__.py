@@ -1,1 +1,1 @@
-"""Which documents are there twice: rows that tasks exchange through files, and what a partition of them says."""
+"""Finds duplicate documents: rows that tasks exchange through files, and the work on a partition of them."""

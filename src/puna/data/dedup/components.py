@@ -1,23 +1,22 @@
-"""Connected components in rounds over partitions: every document learns the lowest number it is connected to.
+"""Connected components in rounds over partitions: each document gets the lowest number that it is connected to.
 
 The alternating algorithm of Kiveris et al. 2014, *Connected Components in MapReduce and Beyond*. Edges are
 kept twice: as `PAIR` (a document, a lower neighbour) by the document's partition, and as `UP` (the same, turned) by the
 lower neighbour's. The first ones are those of `bucket_edges`. A round has two stages:
 
 1. large: each partition makes `lowest_neighbours` of its pairs, then `large_star` of each task's part of its `UP` rows.
-   What comes out are pairs again, for the small stage. The partition is settled if no document had two lower
-   neighbours, and none that has one had a higher neighbour.
+   The results are pairs again, for the small stage. The partition is settled if no document had two lower neighbours,
+   and no document with a lower neighbour had a higher one.
 2. small: each partition makes `small_star` of its pairs: the next round's edges, as `PAIR` and, by `turned`, as `UP`.
 
 Once all partitions of a large stage are settled, `lowest_neighbours` is the answer: for each document that is not the
-lowest of its component, that lowest one. No stage changes what is connected. A chain of n documents takes
-⌈log₂ n⌉ + 1 rounds (measured: 11 of 1,000, 18 of 100,000, 21 of 1,000,000), documents that are joined to the lowest of
-theirs already one.
+lowest of its component, that lowest one. No stage changes what is connected. A chain of n documents takes ⌈log₂ n⌉ + 1
+rounds (measured: 11 of 1,000, 18 of 100,000, 21 of 1,000,000); documents that are already joined to their lowest take
+one round.
 
 There are never more edges than at first. Memory of a task: 120 bytes for each pair of its partition in the small stage;
-in the large stage 64 for each pair, and 50 for each `UP` row of one task's part of the partition. Of a
-document's neighbours only the lower ones are held all at once, so one that half of all the others are joined to needs
-no machine that holds these.
+in the large stage 64 for each pair, and 50 for each `UP` row of one task's part of the partition. Only a document's
+lower neighbours are held all at once, so even a document with half of all others as neighbours fits into memory.
 """
 
 import numpy as np
@@ -30,14 +29,14 @@ UP = np.dtype([("kept", "<u8"), ("number", "<u8")])
 
 
 def turned(pairs: Rows) -> Rows:
-    """The pairs (`PAIR`) as their lower documents see them (`UP`)."""
+    """The pairs (`PAIR`) with their columns exchanged (`UP`)."""
     up = np.empty(len(pairs), dtype=UP)
     up["kept"], up["number"] = pairs["kept"], pairs["number"]
     return up
 
 
 def small_star(pairs: Rows) -> Rows:
-    """Pairs that join each document's lower neighbours and the document itself to the lowest of them; none twice.
+    """Pairs that join each document and its lower neighbours to the lowest of them; no pair twice.
 
     Args:
         pairs: All pairs (`PAIR`) of a partition.

@@ -1,15 +1,16 @@
-"""Books that hold most of another one: the share of one's shingles that the other has too, estimated from a sample.
+"""Books that contain most of another one: the share of its shingles that they also have, estimated from a sample.
 
 LLaMA (Touvron et al. 2023, section 2.1) removes books with more than 90 % content overlap. A shingle is sampled by its
-hash alone, so a document's sample is a sample of its content wherever it stands (FracMinHash: Irber et al. 2022). Of n
-sampled shingles the share c that is found elsewhere has a standard deviation of sqrt(c (1 - c) / n), without bias.
+hash alone, so the same content gives the same sample in every document (FracMinHash: Irber et al. 2022). A share c of n
+sampled shingles that is found elsewhere has a standard deviation of sqrt(c (1 - c) / n), without bias.
 
-Of two documents of which the smaller is contained in the other, the smaller one goes; of as many shingles the one with
-the higher number; but held-out text stays whatever its size. This is an order of all documents, so the answer does not
-depend on the order of the work, and what goes lies in a document that is greater in that order. The pairs are not
-joined to components: in those of collected works and their volumes only one volume would stay.
+If a document is contained in a larger one, it goes; of two with equally many shingles, the one with the higher number
+goes; but held-out text of any size stays. This is an order of all documents, so the result does not depend on the order
+of the work, and a document that goes is contained in one that is greater in that order. The pairs are not joined to
+components: of collected works and their volumes only one volume would stay.
 
-1. Rows of `sampled_shingles`, partitioned by `key`, give `shared_shingles`: pairs with what they share there.
+1. Rows of `sampled_shingles`, partitioned by `key`, give `shared_shingles`: pairs, with the number that they share
+there.
 2. These, partitioned by `number`, give `contained`: each document that goes and the one that stays.
 
 Memory of a task: in the first step at most 80 bytes for each row of its partition and 250 MB for pairs, in the second
@@ -33,21 +34,21 @@ SHARED = np.dtype([("number", "<u8"), ("kept", "<u8"), ("shared", "<u4"), ("coun
 FEWEST = 50
 """A document with fewer sampled shingles is not compared: one or two may well be shared by chance."""
 TOO_MANY = 1000
-"""A shingle in more documents than this is a phrase that tells nothing; it counts as not shared. Their pairs grow with
-the square of this."""
+"""A shingle in more documents than this is a common phrase; it counts as not shared. The number of pairs grows with the
+square of this."""
 _HELD_OUT_BELOW = np.uint64(1 << 63)
 _BLOCK_PAIRS = 1_000_000
 
 
 def sampled_shingles(text: str, ngram: int, sample: int) -> NDArray[np.uint64]:
-    """The text's distinct shingles of which the hash is divisible by `sample`, sorted; empty if fewer than `FEWEST`."""
+    """The text's distinct shingles with a hash divisible by `sample`, sorted; empty if fewer than `FEWEST`."""
     hashes = shingles(text_words(text), ngram)
     found = np.unique(hashes[hashes % np.uint64(sample) == 0])
     return found if len(found) >= FEWEST else found[:0]
 
 
 def shared_shingles(rows: Rows, *, too_many: int = TOO_MANY) -> tuple[Iterator[Rows], int]:
-    """What pairs of documents share in one partition of the shingles.
+    """How many shingles pairs of documents share in one partition of the shingles.
 
     Args:
         rows: All rows (`SHINGLE`) of a partition.
@@ -64,13 +65,13 @@ def shared_shingles(rows: Rows, *, too_many: int = TOO_MANY) -> tuple[Iterator[R
 
 
 def contained(rows: Rows, threshold: float, gone: Callable[[NDArray[np.uint64]], NDArray[np.bool_]]) -> Rows:
-    """Each document of which a kept one holds at least `threshold`, with the greatest of those (`PAIR`), sorted.
+    """Each document that a kept one holds to at least `threshold`, with the greatest such one (`PAIR`), sorted.
 
     Args:
         rows: All rows (`SHARED`) of a partition.
         threshold: Least share of the smaller document's shingles.
-        gone: Which of some documents do not stay anyway, because they equal or nearly equal another one. They neither
-            go for this reason nor does anything go for them.
+        gone: Documents among these that go anyway, because they equal or nearly equal another one. They neither go for
+        this reason nor make others go.
     """
     rows = _added_up(rows)
     rows = rows[rows["shared"] / np.minimum(rows["count"], rows["kept_count"]) >= threshold]
@@ -85,7 +86,7 @@ def _shared_blocks(rows: Rows, starts: NDArray[np.int64], sizes: NDArray[np.int6
     """The pairs of each group of rows, added up in blocks of some `_BLOCK_PAIRS`."""
     waiting: list[Rows] = []
     count = 0
-    for size in np.unique(sizes):  # groups of one size have their pairs at the same places
+    for size in np.unique(sizes):  # groups of the same size have the same pairs of places
         first, second = np.triu_indices(size, 1)
         alike = starts[sizes == size]
         step = max(1, _BLOCK_PAIRS // len(first))

@@ -1,6 +1,6 @@
-"""From rows with a key to pairs of documents that share it.
+"""Turns rows with a key into pairs of documents that share it.
 
-Memory of a task: at most 48 bytes for each row of its partition and 88 for each that shares its key.
+Memory of a task: at most 48 bytes for each row of its partition and 88 for each row that shares its key.
 """
 
 import numpy as np
@@ -11,11 +11,11 @@ from puna.data.dedup.shuffle import Rows
 BAND = np.dtype([("key", "<u8"), ("number", "<u8")])
 """The key of one band of a document's signature, and the document's number. Partitioned by `key`."""
 PAIR = np.dtype([("number", "<u8"), ("kept", "<u8")])
-"""A document and a lower one that it is joined to, in the end the one that stays. Partitioned by `number`."""
+"""A document and a lower one that it is joined to; at the end, the one that stays. Partitioned by `number`."""
 
 
 def bucket_edges(rows: Rows) -> Rows:
-    """For documents that share a key: a pair of each and the lowest of them (`PAIR`); sorted, none of them twice.
+    """For documents that share a key: a pair of each one and the lowest (`PAIR`); sorted, no pair twice.
 
     Args:
         rows: All rows (`BAND`) of a partition; their order does not matter.
@@ -31,7 +31,7 @@ def bucket_edges(rows: Rows) -> Rows:
         return np.empty(0, dtype=PAIR)
     numbers = rows["number"][order]
     lowest = np.repeat(np.minimum.reduceat(numbers, np.cumsum(sizes) - sizes), sizes)
-    higher = numbers > lowest  # not the lowest itself, nor a document that has a key twice
+    higher = numbers > lowest  # without the lowest itself, and without documents that have a key twice
     return unique_pairs(pairs_of(numbers[higher], lowest[higher]))
 
 
@@ -51,7 +51,7 @@ def unique_pairs(pairs: Rows) -> Rows:
 
 
 def group_starts(ordered: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Where in sorted values each new one begins."""
+    """The index at which each new value begins in sorted values."""
     differs = np.ones(len(ordered), dtype=bool)
     differs[1:] = ordered[1:] != ordered[:-1]
     return np.flatnonzero(differs)

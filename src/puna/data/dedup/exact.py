@@ -21,7 +21,7 @@ def text_key(text: str) -> tuple[int, int]:
 
 
 def duplicates(rows: Rows, *, within: bool) -> Rows:
-    """For each document that is there again: it and the one that is kept (`PAIR`), in the order of the texts' hashes.
+    """Each duplicate document with the one that is kept (`PAIR`), in the order of the texts' hashes.
 
     Args:
         rows: All rows (`EXACT`) of a partition; their order does not matter.

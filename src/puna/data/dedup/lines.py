@@ -1,7 +1,7 @@
-"""Lines that stand more than once, by their hashes: CCNet removes each such line everywhere.
+"""Lines that occur more than once, by their hashes: CCNet removes each such line everywhere.
 
 A line counts once for each document, as in cc_net (Wenzek et al. 2020, section 3.1). Memory of a task: 9 bytes
-for each line of its partition, and 17 for each that stands more than once.
+for each line of its partition, and 17 for each that occurs more than once.
 """
 
 import numpy as np

@@ -26,7 +26,7 @@ def signature(text: str, ngram: int, hashes: int) -> NDArray[np.uint32]:
 
 
 def signature_of_words(words: NDArray[np.uint64], ngram: int, hashes: int) -> NDArray[np.uint32]:
-    """`signature` of a text of which the hashes of the normalised words are known."""
+    """`signature` of a text, from the hashes of its normalised words."""
     from puna.data.dedup.minhash_kernel import minima  # numba takes half a second, which not every command needs
 
     return minima(words, ngram, *_functions(hashes)) if len(words) else np.empty(0, dtype=np.uint32)
@@ -42,7 +42,7 @@ def shingles(words: NDArray[np.uint64], ngram: int) -> NDArray[np.uint64]:
 def band_keys(minima: NDArray[np.uint32], bands: int) -> NDArray[np.uint64]:
     """One key for each band of a signature: equal for equal minima of the same band, else different.
 
-    A text without words has none: that it says nothing makes it no copy of another.
+    A text without words has none: empty texts do not count as copies of each other.
     """
     from puna.data.dedup.minhash_kernel import fold_bands
 
@@ -58,7 +58,7 @@ def text_words(text: str) -> NDArray[np.uint64]:
 
 @lru_cache(maxsize=8)
 def _functions(hashes: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """What the hash functions xor and multiply with: numbers of SplitMix64 (Steele, Lea and Flood 2014)."""
+    """The numbers that the hash functions xor and multiply with, from SplitMix64 (Steele, Lea and Flood 2014)."""
     state = _GOLDEN * np.arange(1, hashes + 1, dtype=np.uint64)
     state = (state ^ state >> np.uint64(30)) * _FACTORS[0]
     state = (state ^ state >> np.uint64(27)) * _FACTORS[1]

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from puna.data.text.word_kernel import finish
 
 BASE = np.uint64(0x9E3779B97F4A7C15)
-"""Of the polynomial of a shingle's words; odd, so that no word is lost modulo 2^64."""
+"""Base of the polynomial of a shingle's words; odd, so that no word is lost modulo 2^64."""
 FINAL = np.uint32(0x85EBCA6B)
 
 

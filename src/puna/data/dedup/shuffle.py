@@ -1,12 +1,12 @@
-"""Rows from every task to every partition through files that cannot be short or damaged unnoticed.
+"""Passes rows from every task to every partition through files; a short or damaged file is noticed.
 
 A task writes ONE file `<name>.rows` with its rows in the order of their partitions, and `<name>.index.json` with the
 number of rows and the CRC-32 of each partition's part. Both depend on nothing but the rows added and their order. The
 task of a partition reads its part from the file of every task.
 
-Memory of a writer: three times `buffer_bytes`, and 18 bytes for each row that these hold; what is more waits sorted in
-an unnamed temporary file, so the disk holds a task's rows twice for a moment. Memory of a reader: the rows of its
-partition, or of one task's part of it.
+Memory of a writer: three times `buffer_bytes`, and 18 bytes for each row in them; other rows wait sorted in an unnamed
+temporary file, so the disk holds a task's rows twice for a moment. Memory of a reader: the rows of its partition, or of
+one task's part of it.
 """
 
 import json
@@ -38,11 +38,11 @@ class PartitionWriter:
     """Gathers one task's rows by partition; the files appear when it is closed, or never.
 
     Args:
-        directory: Where the files go.
-        dtype: Of the rows.
-        partitions: Up to 65,536.
-        name: Of the files, before `.rows` and `.index.json`.
-        buffer_bytes: Rows that are held before they are sorted and set aside.
+        directory: The directory for the files.
+        dtype: The dtype of the rows.
+        partitions: How many partitions, up to 65,536.
+        name: The name of the files, before `.rows` and `.index.json`.
+        buffer_bytes: Bytes of rows that are held before they are sorted and written to the temporary file.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class PartitionWriter:
         self._spilled: BinaryIO | None = None
 
     def add(self, rows: Rows, partition: NDArray[np.integer]) -> None:
-        """Take rows, each with its partition."""
+        """Add rows, each with its partition."""
         if self._is_closed:
             raise ValueError("the files are written already")
         if rows.dtype != self._rows.dtype or rows.shape != partition.shape:
@@ -107,7 +107,7 @@ class PartitionWriter:
         self.discard()
 
     def discard(self) -> None:
-        """Forget all rows and take no more; files that are there stay as they are."""
+        """Drop all rows and take no more; existing files stay as they are."""
         self._is_closed = True
         if self._spilled is not None:
             self._spilled.close()
@@ -136,7 +136,7 @@ class PartitionWriter:
         self._held = 0
 
     def _pieces(self) -> Iterator[list[tuple[int, int]]]:
-        """For each partition: where in the spilled file its bytes begin and how many they are, run by run."""
+        """For each partition: offset and number of its bytes in the spilled file, run by run."""
         counts = np.stack(self._runs) * self._rows.dtype.itemsize
         starts = np.cumsum(counts).reshape(counts.shape) - counts
         for partition in range(self._partitions):
@@ -179,7 +179,7 @@ class _Part:
 
     path: Path
     start: int
-    """In bytes."""
+    """Offset in the file, in bytes."""
     rows: int
     crc32: int
 
@@ -189,7 +189,7 @@ def _index(path: Path) -> Path:
 
 
 def _gather(pieces: list[tuple[int, int]], source: BinaryIO, file: BinaryIO) -> int:
-    """Append pieces of `source` to `file`; their CRC-32."""
+    """Append pieces of `source` to `file`; returns their CRC-32."""
     checksum = 0
     for start, size in pieces:
         source.seek(start)

@@ -1,1 +1,1 @@
-"""Where raw text comes from: sources, files, archives, compression."""
+"""The input of raw text: sources, files, archives, compression."""

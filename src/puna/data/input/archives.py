@@ -1,4 +1,4 @@
-"""What Python's `tarfile` and `zipfile` leave open when an archive may be hostile."""
+"""Checks that Python's `tarfile` and `zipfile` lack for archives that may be hostile."""
 
 import io
 import struct
@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, cast
 from puna.data.input.compression import BUFFER, BrokenStreamError, Budget, Decompressed
 
 ZIP_METHODS = {0: "", 8: "deflate", 12: "bz2", 93: "zst"}
-"""How entries of a zip may be compressed, as keys of `DECODERS`; empty: not at all."""
+"""Compressions of a zip's entries, as keys of `DECODERS`; empty: not compressed."""
 _HEADER = 1 << 20
 """Most bytes of a tar header's extension: a path has 4,096 bytes."""
 HeaderError, ReadError = tarfile.HeaderError, tarfile.ReadError
@@ -18,7 +18,7 @@ _ENDS = tuple(getattr(tarfile, name) for name in ("EOFHeaderError", "EmptyHeader
 
 
 class TarInfo(tarfile.TarInfo):
-    """A header that says when it is damaged, where Python's takes it for the end, and that has bounded extensions."""
+    """A header that reports damage, which Python's takes for the end of the tar, and whose extensions are bounded."""
 
     @classmethod
     def fromtarfile(cls, tarfile: tarfile.TarFile) -> "TarInfo":
@@ -35,26 +35,26 @@ class TarInfo(tarfile.TarInfo):
             raise ReadError(f"tar: {error}") from error
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
-        """As tarfile's, which asks subclasses to override it; it reads an extension as a whole."""
+        """Like tarfile's method, which subclasses may override; tarfile reads an extension of any size at once."""
         if self.size > _HEADER and self.type in (b"L", b"K", b"x", b"g", b"X"):
             raise ReadError(f"tar: an extended header of {self.size} bytes")
         return cast(Any, super())._proc_member(archive)
 
 
 class Pieces:
-    """A stream whose reads give what is there, so that an error takes nothing away that came before it."""
+    """A stream that returns the bytes read before an error, and raises the error at the next read."""
 
     def __init__(self, stream: io.BufferedReader) -> None:
         self.read = stream.read1
 
 
 def forget_members(archive: tarfile.TarFile) -> None:
-    """Let go of the headers that have been read, which it would all remember."""
+    """Drop the headers read so far; tarfile would keep them all in memory."""
     cast(Any, archive).members = []
 
 
 def is_tar(head: bytes) -> bool:
-    """Whether a file that begins with these 512 bytes is a tar: the sum of its first header is right, or its magic."""
+    """Whether a file that begins with these 512 bytes is a tar: its first header's checksum or magic is right."""
     try:
         tarfile.TarInfo.frombuf(head[:512], "utf-8", "surrogateescape")
     except tarfile.HeaderError:
@@ -63,9 +63,9 @@ def is_tar(head: bytes) -> bool:
 
 
 class ZipEntry(io.RawIOBase):
-    """The content of an entry, whose sum is checked when it ends; wrap it in `io.BufferedReader`.
+    """The content of an entry, with its checksum checked at the end; wrap it in `io.BufferedReader`.
 
-    Python's own reader checks it too, but expands what is packed by bzip2 without a bound.
+    Python's own reader checks it too, but expands bzip2 without a bound.
     """
 
     def __init__(self, whole: BinaryIO, info: zipfile.ZipInfo, budget: Budget) -> None:
@@ -77,11 +77,11 @@ class ZipEntry(io.RawIOBase):
         self._source: Any = Decompressed(entry, method, budget, parts=False) if method else entry
 
     def readable(self) -> bool:
-        """True."""
+        """Always true: it can be read, but not written."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """How many bytes came.
+        """Read into a buffer; returns the number of bytes.
 
         Raises:
             BrokenStreamError: It is damaged.
@@ -91,12 +91,12 @@ class ZipEntry(io.RawIOBase):
             self._budget.spend(count)
         self._sum = zlib.crc32(memoryview(buffer)[:count], self._sum)
         if not count and self._sum != self._expected:
-            raise BrokenStreamError("zip: the sum of its bytes is another one")
+            raise BrokenStreamError("zip: its bytes have another checksum")
         return count
 
 
 class _Slice(io.RawIOBase):
-    """The bytes of an entry as they lie in the zip."""
+    """The bytes of an entry as stored in the zip."""
 
     def __init__(self, whole: BinaryIO, info: zipfile.ZipInfo) -> None:
         whole.seek(info.header_offset)
@@ -119,7 +119,7 @@ class _Slice(io.RawIOBase):
 
 
 def directory_bytes(whole: BinaryIO) -> int:
-    """The size of a zip's directory as its end says, 0 if it has none (PKWARE, APPNOTE, section 4.3)."""
+    """The size of a zip's directory, from the record at its end; 0 if it has none (PKWARE, APPNOTE, section 4.3)."""
     size = whole.seek(0, io.SEEK_END)
     whole.seek(max(0, size - (1 << 16) - 22 - 20 - 56))
     tail = whole.read()

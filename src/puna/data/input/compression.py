@@ -1,7 +1,7 @@
 """Compressed streams: gzip, bzip2, xz and Zstandard, of one or many parts, read within bounds.
 
-Whatever is wrong with the bytes, reading raises an `OSError` and nothing else; memory is bounded by a window of at
-most 128 MB and a few buffers, whatever the bytes claim.
+For damage of any kind, reading raises an `OSError` and nothing else; memory is bounded by a window of at most 128 MB
+and a few buffers, whatever sizes the bytes state.
 """
 
 import bz2
@@ -19,21 +19,21 @@ TOO_DEEP = "archive.too_deep"
 BOMB = "archive.bomb"
 
 BUFFER = 1 << 16
-"""Bytes read at once."""
+"""How many bytes are read at once."""
 _ZSTANDARD_PIECE = 256
 WINDOW = 1 << 27
 """Most memory for a decompressor's window; `zstd --long=31` and some xz files ask for more."""
 RATIO = 1000
-"""Most bytes that a byte of a file may become. Text reaches some 30; gzip ends at 1,032."""
+"""Most bytes that one byte of a file may expand to. Text reaches some 30; gzip's limit is 1,032."""
 FLOOR = 1 << 28
-"""Bytes that any file may become, however small it is."""
+"""Bytes that a file of any size may expand to."""
 
 
 class BrokenStreamError(OSError):
-    """What is wrong with a stream's bytes.
+    """A stream's bytes are damaged or not acceptable.
 
     Args:
-        detail: For people.
+        detail: What is wrong, for people.
         reason: `unreadable`, `archive.too_deep` or `archive.bomb`.
     """
 
@@ -43,7 +43,7 @@ class BrokenStreamError(OSError):
 
 
 class Budget:
-    """How much one file may become, over all layers of compression in it."""
+    """How far one file may expand, over all its layers of compression."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -51,10 +51,10 @@ class Budget:
         self.spent = 0
 
     def spend(self, count: int) -> None:
-        """Account for so many bytes that came out of the file.
+        """Count bytes that were decompressed from the file.
 
         Raises:
-            BrokenStreamError: They are more than any honest file holds.
+            BrokenStreamError: They are more than an honest file holds.
         """
         self.spent += count
         size = max(self.size, self.read)
@@ -69,7 +69,7 @@ class Decoder(Protocol):
     eof: bool
 
     def feed(self, data: bytes, room: int) -> tuple[bytes, bytes]:
-        """At most about `room` bytes that come out, and what of `data` is left."""
+        """At most about `room` decompressed bytes, and the rest of `data`."""
         ...
 
 
@@ -85,7 +85,7 @@ class _Zlib:
 
 
 class _Buffering:
-    """bzip2 and xz, which keep for themselves what they have not yet decompressed."""
+    """bzip2 and xz, whose decoders hold the bytes that are not yet decompressed."""
 
     def __init__(self, inner: bz2.BZ2Decompressor | lzma.LZMADecompressor) -> None:
         self._inner = inner
@@ -102,7 +102,10 @@ class _Buffering:
 
 
 class _Zstandard:
-    """Its decoder takes no limit; `_ZSTANDARD_PIECE` bytes become at most 8 MB (RFC 8878: 4 bytes may be 128 KB)."""
+    """Its decoder has no limit, so it gets few bytes at a time.
+
+    `_ZSTANDARD_PIECE` bytes become at most 8 MB (RFC 8878: 4 bytes may be 128 KB).
+    """
 
     def __init__(self) -> None:
         self._inner = zstandard.ZstdDecompressor(max_window_size=WINDOW).decompressobj(write_size=1 << 15)
@@ -140,7 +143,7 @@ def compression(head: bytes) -> str:
 
 
 class Reading(io.RawIOBase):
-    """A raw stream from anything with `read`, which fails with `OSError` only and fills what it is given."""
+    """A raw stream from any object with `read`, which fails only with `OSError` and fills each buffer."""
 
     def __init__(self, source: Any, budget: Budget | None = None) -> None:
         self._source = source
@@ -151,7 +154,7 @@ class Reading(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """How many bytes came; fewer than there is room for only at the end."""
+        """Read into a buffer; returns the number of bytes, which fill it except at the end."""
         view = memoryview(buffer).cast("B")
         filled = 0
         while filled < len(view):
@@ -159,7 +162,7 @@ class Reading(io.RawIOBase):
                 piece = self._source.read(len(view) - filled)
             except OSError:
                 raise
-            except Exception as error:  # clients of object stores raise what they like
+            except Exception as error:  # clients of object stores raise errors of any class
                 raise BrokenStreamError(f"{type(error).__name__}: {error}") from error
             if not piece:
                 break
@@ -177,12 +180,12 @@ class Reading(io.RawIOBase):
 
 
 class Decompressed(io.RawIOBase):
-    """What a compressed stream holds; wrap it in `io.BufferedReader`.
+    """The content of a compressed stream; wrap it in `io.BufferedReader`.
 
     Args:
         source: The compressed bytes.
         kind: A key of `DECODERS`.
-        budget: Of the whole file.
+        budget: The budget of the whole file.
         parts: Whether more parts may follow the first one, with zeros between them.
     """
 
@@ -197,7 +200,7 @@ class Decompressed(io.RawIOBase):
         self._pending = memoryview(b"")
         self._error: OSError | None = None
         self._fed = b""
-        """What the decoder has got last, and whether its part begins with it."""
+        """The bytes that the decoder got last, and whether its part begins with them."""
         self._fresh = True
 
     def readable(self) -> bool:
@@ -205,10 +208,10 @@ class Decompressed(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """How many bytes came; fewer than there is room for only at the end or before an error.
+        """Read into a buffer; returns the number of bytes, which fill it except at the end or before an error.
 
         Raises:
-            BrokenStreamError: What follows is damaged, cut off or a bomb.
+            BrokenStreamError: The next bytes are damaged, cut off or a bomb.
         """
         view = memoryview(buffer).cast("B")
         filled = 0
@@ -248,7 +251,7 @@ class Decompressed(io.RawIOBase):
         return b""
 
     def _begin_part(self) -> None:
-        """Go on to the next part, or find that there is none."""
+        """Begin the next part; returns whether there is one."""
         self._decoder = None
         while not (rest := self._left.lstrip(b"\0")):
             self._left = self._source.read(self._piece) if self._parts else b""
@@ -263,9 +266,9 @@ class Decompressed(io.RawIOBase):
         self._decoder = DECODERS[self._kind]()
 
     def recover(self) -> bool:
-        """After an error in the bytes: whether another part begins behind it, from which reading goes on.
+        """After an error in the bytes: whether another part begins after it, with which reading goes on.
 
-        Only gzip has parts that can be told from other bytes; a false one soon is the next error.
+        Only gzip's parts can be recognised; a false match soon leads to the next error.
         """
         if self._kind != "gz" or not isinstance(self._error, BrokenStreamError) or self._error.reason != UNREADABLE:
             return False

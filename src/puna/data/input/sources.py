@@ -1,6 +1,6 @@
-"""From a recipe's source to its files: those below a root that match its patterns, in the order of their paths.
+"""The files of a recipe's source: those below a root that match its patterns, in the order of their paths.
 
-Symbolic links, pipes and devices are passed over, so nothing is read twice or from elsewhere.
+Symbolic links, pipes and devices are skipped, so nothing is read twice or from outside the root.
 """
 
 import os
@@ -72,7 +72,7 @@ def _remote_files(name: str, root: str, source: Source) -> list[InputFile]:
     try:
         system, base = fsspec.core.url_to_fs(root)
         found = system.find(base, detail=True)
-    except Exception as error:  # each kind of store has errors of its own
+    except Exception as error:  # each kind of store has its own errors
         raise DataError(
             f"source {name!r}: {root} cannot be listed ({type(error).__name__}: {error})",
             hint=f"correct data.sources.{name}.path; what fsspec opens needs its package, such as s3fs",
@@ -106,7 +106,7 @@ def locate(name: str, source: Source) -> tuple[str, str]:
 
 
 def _package_root(name: str, package: str) -> tuple[str, str]:
-    """Where an installed package lies; it is found, not imported, since nothing of it needs to run."""
+    """The directory of an installed package; it is not imported, since none of its code needs to run."""
     try:
         spec = find_spec(package)
     except ValueError:  # a module that was made without one, such as __main__
@@ -136,7 +136,7 @@ def matching_files(name: str, root: Path, source: Source) -> list[str]:
     wanted, unwanted = _patterns(name, source)
     whole = [p.removesuffix("**").removesuffix("/") or "**" for p in source.exclude if p.endswith("**")]
     closed = [_regex(name, pattern) for pattern in whole]
-    """Directories all of whose content is excluded: they are not entered."""
+    """Matches directories with only excluded content: they are not entered."""
 
     def refuse(error: OSError) -> None:
         raise DataError(
@@ -156,7 +156,7 @@ def matching_files(name: str, root: Path, source: Source) -> list[str]:
 
 
 def _patterns(name: str, source: Source) -> tuple[list[re.Pattern[str]], list[re.Pattern[str]]]:
-    """What `include` and `exclude` mean."""
+    """The regular expressions of `include` and `exclude`."""
     return [_regex(name, pattern) for pattern in source.include], [_regex(name, pattern) for pattern in source.exclude]
 
 
@@ -166,7 +166,7 @@ def _regex(name: str, pattern: str) -> re.Pattern[str]:
     parts = ["(?:[^/]+/)*" if part == "**" else f"{_part(part)}/" for part in directories]
     parts.append(".+" if last == "**" else _part(last))
     try:
-        with warnings.catch_warnings(action="ignore"):  # of characters that may become operators of sets one day
+        with warnings.catch_warnings(action="ignore"):  # about future set operators
             return re.compile("".join(parts), re.DOTALL)
     except re.error as error:
         raise DataError(

@@ -1,9 +1,9 @@
 """Files as streams of bytes without their compression, and the files inside archives.
 
-What a file holds is told by its first bytes, never by its name. Everything is read in the order in which it lies there,
-once, within bounded memory: an archive in an archive is not unpacked but read through. Only a zip, whose directory
-comes last, is copied to a temporary file where it lies in something that cannot be read backwards. Names inside
-archives are names and nothing else: no file is ever made at `../x`. Directories, links and devices are passed over.
+The kind of a file follows from its first bytes, never from its name. Everything is read once and in the stored order,
+within bounded memory: an archive in an archive is not unpacked but read as a stream. Only a zip, whose directory comes
+last, is copied to a temporary file if its stream cannot seek. Names inside archives are only names: no file is ever
+made at `../x`. Directories, links and devices are skipped.
 """
 
 import io
@@ -33,10 +33,10 @@ REASONS = {
     TOO_DEEP: "An archive inside archives or compression inside compression, deeper than anybody packs text.",
     BOMB: "Its archive becomes more than a thousand times as large as it lies there, so the rest of it is not read.",
 }
-"""What the reasons of this module mean."""
+"""A sentence for each reason of this module."""
 
 DEPTH = 3
-"""Most archives in each other, and most compressions of one stream."""
+"""How deep archives may be nested, and how often one stream may be compressed."""
 DIRECTORY = 1 << 25
 """Most bytes of a zip's directory, which is held in memory: some 300,000 files."""
 _SPOOL = 1 << 24
@@ -53,7 +53,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class BrokenMember:
-    """A member that cannot be had, or an archive whose rest cannot be."""
+    """A member that cannot be read, or an archive whose rest cannot be read."""
 
     name: str
     reason: str
@@ -62,7 +62,7 @@ class BrokenMember:
 
 
 class UniqueNames:
-    """Gives each of many names once: one that was there before gets its position behind it.
+    """Makes names unique: a name that occurred before gets its position appended.
 
     It holds 8 bytes of a hash of each, not the names.
     """
@@ -71,7 +71,7 @@ class UniqueNames:
         self._seen: set[bytes] = set()
 
     def name(self, name: str, position: int) -> str:
-        """The name itself, or `name@position` where it has been given."""
+        """The name itself, or `name@position` if the name was used before."""
         while (digest := blake2b(name.encode("utf-8", "backslashreplace"), digest_size=8).digest()) in self._seen:
             name = f"{name}@{position}"
         self._seen.add(digest)
@@ -95,12 +95,12 @@ def open_stream(file: InputFile) -> BinaryIO:
 
 
 def members(file: InputFile, limit: int, depth: int = DEPTH) -> Iterator[Member | BrokenMember]:
-    """Every regular file in a file, in the order in which they lie there; a plain file is its own only member.
+    """Every regular file in a file, in the stored order; a plain file is its own only member.
 
     Args:
-        file: Plain, compressed or an archive (tar, zip), of such.
-        limit: Most bytes of a member; the rest of a larger one is passed over.
-        depth: Most archives in each other.
+        file: A plain or compressed file, or an archive (tar, zip) of such files.
+        limit: Most bytes of a member; the rest of a larger one is skipped.
+        depth: How deep archives may be nested.
     """
     try:
         opened = _opened(file)
@@ -127,14 +127,14 @@ def _buffered(raw: io.RawIOBase) -> io.BufferedReader:
 
 
 def _decompress(stream: io.BufferedReader, budget: Budget) -> io.BufferedReader:
-    """The stream below all its compressions."""
+    """The stream without any of its layers of compression."""
     for layer in range(DEPTH + 1):
         try:
             kind = compression(stream.peek(16))
         except OSError:
             if not layer:
                 raise
-            break  # whoever reads it will meet the error, and may know how to go on
+            break  # the reader of the stream will get the error, and may be able to go on
         if not kind:
             break
         if layer == DEPTH:
@@ -150,7 +150,7 @@ def _detail(error: Exception) -> str:
 
 
 class _Walk:
-    """Through one file and the archives in it."""
+    """A pass through one file and the archives in it."""
 
     def __init__(self, limit: int, depth: int, budget: Budget) -> None:
         self._limit = limit
@@ -160,7 +160,7 @@ class _Walk:
     def walk(
         self, name: str, stream: io.BufferedReader, level: int, seekable: BinaryIO | None = None
     ) -> Iterator[Member | BrokenMember]:
-        """The members in a stream that lies in so many archives; `seekable` is the same file from its beginning.
+        """The members in a stream inside `level` archives; `seekable` is the same file from its beginning.
 
         Raises:
             BrokenStreamError: The whole file is a bomb, and this is not its outermost archive.
@@ -179,7 +179,7 @@ class _Walk:
                 yield from self._zip(name, stream, level, seekable if stream is outer else None)
         except MemoryError:
             raise
-        except Exception as error:  # the bytes may be anything, and so may be what the library stumbles over
+        except Exception as error:  # the bytes may be anything, and so may the library's error
             reason = getattr(error, "reason", UNREADABLE) if isinstance(error, BrokenStreamError) else UNREADABLE
             if reason == BOMB and level:
                 raise
@@ -222,7 +222,7 @@ class _Walk:
                 yield BrokenMember(name, TOO_LARGE, f"its directory has {size} bytes, at most {DIRECTORY}")
                 return
             names = UniqueNames()
-            # In the order in which they lie there; a directory may have another one.
+            # In the stored order; the directory may have another order.
             entries = sorted(zipfile.ZipFile(whole).infolist(), key=lambda info: info.header_offset)
             for position, info in enumerate(entries):
                 if not info.is_dir():
@@ -246,5 +246,5 @@ class _Walk:
 
 
 def _printable(name: str) -> str:
-    """A name that may hold anything, as JSON can hold it."""
+    """A name with any characters, changed so that JSON can hold it."""
     return name.encode("utf-8", "backslashreplace").decode()

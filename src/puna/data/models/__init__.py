@@ -1,1 +1,1 @@
-"""Small models that rules ask: training and reading them."""
+"""Small models for rules: training and reading them."""

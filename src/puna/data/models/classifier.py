@@ -1,11 +1,11 @@
-"""A linear classifier that tells pages which Wikipedia refers to from random pages (LLaMA, section 2.1).
+"""A linear classifier that separates pages that Wikipedia refers to from random pages (LLaMA, section 2.1).
 
 The paper trains "a linear model to classify pages used as references in Wikipedia v.s. randomly sampled pages", and
-says no more. As RedPajama v1 does: fastText with its defaults for classifiers (bags of words, 100 dimensions), pages
-cleaned as those that will be judged, as many random ones as references.
+says no more. The rest is as in RedPajama v1: fastText with its defaults for classifiers (bags of words, 100
+dimensions), pages cleaned like those that will be classified, as many random ones as references.
 
 1. `wikipedia_references` lists the addresses; fetch the pages, from CommonCrawl where they are in it.
-2. `train_classifier` makes `model.bin` and `record.json` of the pages' texts.
+2. `train_classifier` makes `model.bin` and `record.json` from the pages' texts.
 """
 
 import tempfile
@@ -24,12 +24,12 @@ from puna.data.models.fasttext_model import LABEL, FastTextModel, one_line
 WIKIPEDIA, RANDOM = "wikipedia", "random"
 MODEL = "model.bin"
 DIMENSIONS = 100
-"""fastText's default."""
+"""Dimensions of the word vectors: fastText's default."""
 THRESHOLDS = (0.25, 0.5)
-"""Where precision and recall are measured: RedPajama v1's threshold, and the more probable label."""
+"""Thresholds for precision and recall: RedPajama v1's, and that of the more probable label."""
 
 _HELDOUT = 10
-"""One of so many texts is held out."""
+"""One text in this number is held out."""
 
 
 def train_classifier(
@@ -43,7 +43,7 @@ def train_classifier(
         positive: Texts of pages that Wikipedia refers to.
         negative: Texts of random pages.
         out: The directory to make.
-        seed: Of fastText's numbers, and of the choice of the held-out texts.
+        seed: The seed of fastText's random numbers and of the choice of held-out texts.
         min_count: Fewest times that a word must occur (fastText: 1). A word takes 400 bytes of the model, which each
             task loads, and 900 of a temporary file.
 
@@ -51,7 +51,7 @@ def train_classifier(
         The figures of the record: texts of each label, held-out precision and recall by threshold.
 
     Raises:
-        DataError: A label has no text to train on, or none to measure by.
+        DataError: A label has no text to train on, or none to measure on.
     """
     record = Record("classifier", config={"seed": seed, "min_count": min_count, "heldout": f"1/{_HELDOUT}"})
     with tempfile.TemporaryDirectory() as name, atomic_directory(out, replace=True) as directory:
@@ -67,10 +67,10 @@ def train_classifier(
 
 
 def _train(text: Path, vectors: Path, out: Path, seed: int, min_count: int) -> int:
-    """Train on labelled lines and write the model; the number of its words.
+    """Train on labelled lines and write the model; returns the number of its words.
 
-    With fewer than ten threads fastText leaves most of its initial vectors to what happened to be in the memory: other
-    results each time, sometimes no numbers. So it is given the vectors, uniform as its own are meant to be.
+    With fewer than ten threads fastText leaves most of its initial vectors uninitialised: other results each time,
+    sometimes not numbers. So it gets the vectors from here, uniform as its own are meant to be.
     """
     import fasttext
 
@@ -97,12 +97,12 @@ def _write_vectors(words: list[str], path: Path, seed: int) -> None:
 
 
 def probability(model: FastTextModel, text: str) -> float:
-    """The probability that Wikipedia would refer to a text; 0 where the model knows nothing of it."""
+    """The probability that Wikipedia would refer to a text; 0 if the model knows none of its words."""
     return dict(model.predict(text, 2)).get(WIKIPEDIA, 0.0)
 
 
 def measure(model: FastTextModel, labelled: Path) -> dict[str, dict[str, float]]:
-    """For each threshold: the share of references among what is kept, and of what is kept among the references."""
+    """For each threshold, precision and recall of the references among the kept texts."""
     found: list[tuple[bool, float]] = []
     with labelled.open(encoding="utf-8", newline="\n") as file:
         for line in file:
@@ -120,7 +120,7 @@ def measure(model: FastTextModel, labelled: Path) -> dict[str, dict[str, float]]
 
 
 def _write_texts(texts: dict[str, Iterable[str]], train: Path, heldout: Path, seed: int) -> dict[str, Any]:
-    """Write fastText's input, the labels in turn: it learns from one line after the other, and forgets."""
+    """Write fastText's input, with alternating labels: it learns line by line, and later lines count more."""
     counts = {"train": dict.fromkeys(texts, 0), "heldout": dict.fromkeys(texts, 0)}
     with _create(train) as training, _create(heldout) as measuring:
         files = {"train": training, "heldout": measuring}
@@ -145,7 +145,7 @@ def _create(path: Path) -> TextIO:
 
 
 def _in_turn(texts: dict[str, Iterable[str]]) -> Iterator[tuple[str, str]]:
-    """A text of each label in turn; when one label has no more, the rest of the others."""
+    """Texts of the labels in turn; when one label has no more, the rest of the others."""
     streams = {label: iter(of_label) for label, of_label in texts.items()}
     while streams:
         for label in list(streams):
@@ -156,6 +156,6 @@ def _in_turn(texts: dict[str, Iterable[str]]) -> Iterator[tuple[str, str]]:
 
 
 def _is_heldout(line: str, seed: int) -> bool:
-    """By the text itself, so that two equal ones are never on both sides."""
+    """Decided by the text itself, so that equal texts are never on both sides."""
     digest = blake2b(line.encode("utf-8", "replace"), digest_size=8, salt=seed.to_bytes(16, "little")).digest()
     return int.from_bytes(digest, "little") % _HELDOUT == 0

@@ -21,7 +21,7 @@ class Row:
     """One example of an evaluation set."""
 
     number: int
-    """Its place in its file, from 1: the line of JSON lines, the record of a table, its header counted, or the
+    """Its place in its file, from 1: the line of JSON lines, the record of a table including its header, or the
     paragraph of a text."""
     strings: list[str]
 
@@ -30,7 +30,7 @@ def find(name: str, pattern: str) -> list[Path]:
     """The files of an evaluation set, in the order of their names.
 
     Raises:
-        DataError: There are none, or one is of a kind that has no rows.
+        DataError: There are no files, or one is of a kind without rows.
     """
     paths = [Path(path) for path in sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True))]
     paths = [path for path in paths if path.is_file()]
@@ -39,17 +39,17 @@ def find(name: str, pattern: str) -> list[Path]:
     for path in paths:
         if _kind(path) is None:
             raise DataError(
-                f"rules.decontaminate.sets.{name}: {path} is of no kind that has rows, expected one of "
+                f"rules.decontaminate.sets.{name}: {path} is not of a kind that has rows, expected one of "
                 f"{', '.join(_ROW)}, compressed or not"
             )
     return paths
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """The rows of a file, as its name's ending says.
+    """The rows of a file, in the format of its name's ending.
 
     Raises:
-        DataError: It is damaged, or not what its name says.
+        DataError: It is damaged, or not in the format of its name.
     """
     with open_local(path) as stream:
         content = lines(stream, path)
@@ -78,7 +78,7 @@ def _json_rows(content: Iterable[bytes], path: Path) -> Iterator[Row]:
 
 
 def _strings(value: object) -> Iterator[str]:
-    """All strings in a JSON value that are not keys, in their order."""
+    """All strings in a JSON value except keys, in their order."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):

@@ -1,7 +1,7 @@
 """A supervised fastText model (Joulin et al. 2016) read from a file that has been checked.
 
-fastText itself believes whatever a model file says: a truncated one makes it read words for ever, until the memory is
-used up. So the file's structure is walked through first.
+fastText itself does not check a model file: a truncated one makes it read words for ever, until the memory is used up.
+So the file's structure is checked first.
 """
 
 import mmap
@@ -14,22 +14,22 @@ from typing import Any
 from puna.core.errors import DataError
 
 LABEL = "__label__"
-"""What begins the name of a label in a fastText file, and in a line of training text a word that is one."""
+"""Prefix of a label's name in a fastText file, and of a label in a line of training text."""
 
 _MAGIC, _VERSIONS, _SUPERVISED = 793712314, (11, 12), 3
 _QUANTIZED_CENTROIDS = 256
 _RESERVED = re.compile(rf"(?<!\S)(?:{LABEL}\S*|</s>)(?!\S)")
-"""Words that fastText takes for a label, or for the end of the text."""
+"""Words that fastText reads as a label, or as the end of the text."""
 
 
 class FastTextModel:
-    """Labels with probabilities for a text; the file is checked now and loaded at the first text.
+    """Gives the labels of a text with probabilities; the file is checked now and loaded at the first text.
 
     Args:
         path: The model's file, `.bin` or `.ftz`.
 
     Raises:
-        DataError: The file is missing, no supervised fastText model, or incomplete.
+        DataError: The file is missing, not a supervised fastText model, or incomplete.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,8 +41,8 @@ class FastTextModel:
     def predict(self, text: str, count: int = 1) -> list[tuple[str, float]]:
         """The `count` most probable labels of a whole text with their probabilities, most probable first.
 
-        None where the model knows nothing of the text. A probability may exceed 1 by a rounding error of fastText's,
-        here it does not.
+        None if the model knows none of its words. fastText's own probability may exceed 1 by a rounding error; here it
+        does not.
         """
         if self._model is None:
             self._model = _load(self.path)
@@ -54,12 +54,12 @@ class FastTextModel:
 
 
 def one_line(text: str) -> str:
-    """The text as one line of words for fastText, without words that mean something to it."""
+    """The text as one line of words for fastText, without words that it reads as labels or ends."""
     return _RESERVED.sub("", text.replace("\n", " ").replace("\0", " "))
 
 
 def _load(path: Path) -> Any:
-    # What `fasttext` wraps: the wrapper prints a warning at each model.
+    # The module inside `fasttext`: the wrapper prints a warning for each model.
     import fasttext_pybind  # pyrefly: ignore[missing-import]
 
     model = fasttext_pybind.fasttext()
@@ -71,7 +71,7 @@ def _load(path: Path) -> Any:
 
 
 def _labels(path: Path) -> list[str]:
-    """The labels of a model file whose structure is sound from its first byte to its last."""
+    """The labels of a model file, after its structure is checked from the first byte to the last."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return _Walk(content).labels()

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001
-"""A language model that says how much a text looks like the text that it was trained on (CCNet, section 3.3).
+"""A language model that measures how similar a text is to its training text (CCNet, section 3.3).
 
 ```
 <directory>/
@@ -9,9 +9,9 @@
   record.json
 ```
 
-A text is scored line by line. CCNet's released code takes newlines out before it looks for lines, so that a page is one
-long line to it; here a line is what the model was trained on, a paragraph, and the perplexity of a text of lines l is
-10 ^ (-sum log10 p(l) / sum (tokens(l) + 1)), where p is that of the line with its begin and its end.
+A text is scored line by line. CCNet's released code removes newlines before it looks for lines, so a page is one long
+line; here a line is a paragraph, as in the training text, and the perplexity of a text of lines l is 10 ^ (-sum log10
+p(l) / sum (tokens(l) + 1)), where p includes the line's begin and end.
 """
 
 import json
@@ -39,14 +39,14 @@ HEAD_PERCENTILE, MIDDLE_PERCENTILE = 30, 60
 TOKENIZER, BINARY, ARPA, CUTOFFS = "sp.model", "lm.bin", "lm.arpa", "cutoffs.json"
 
 _TOKENIZER_LINES = 400_000
-"""Lines that the pieces are learned from, drawn at random: CCNet's number of documents."""
+"""How many random lines the pieces are learned from: CCNet's number of documents."""
 _LINE_CHARACTERS = 10_000
 """Longer lines are cut: SentencePiece needs some hundred bytes per character of a line."""
 _TRAINING_LINE_BYTES = 4 * _LINE_CHARACTERS
 _THREADS = 8
-"""How SentencePiece divides its sums: another number gives other last digits, whatever the machine has."""
+"""Threads of SentencePiece: fixed for all machines, because another number changes the last digits of its sums."""
 _MEMORY = "1G"
-"""What lmplz may take before it sorts on the disk."""
+"""Memory that lmplz may take before it sorts on the disk."""
 
 _DIGIT = re.compile(r"\d")
 _HINT = "build it with launch/build-kenlm.sh and put its directory into PATH"
@@ -59,18 +59,18 @@ _PUNCTUATION = {
     "～": "~", "％": "%",
 }
 # fmt: on
-"""What CCNet writes in place of typographic punctuation (its table is that of Moses' scripts)."""
+"""CCNet's replacements for typographic punctuation (its table is that of Moses' scripts)."""
 
 _SEPARATORS = "\t\v\f\r\x85"
 _CONTROLS = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
 _REPLACED = str.maketrans(_PUNCTUATION | dict.fromkeys(_CONTROLS) | dict.fromkeys(_SEPARATORS, " "))
-"""Controls go, but those that separate words become spaces: CCNet glues the words together."""
+"""Control characters are removed, but those between words become spaces; CCNet joins the words."""
 _ASCII = bytes(ord("0") if chr(c).isdigit() else ord(" ") if chr(c) in _SEPARATORS else c for c in range(128)).lower()
 _ASCII_REMOVED = bytes(ord(c) for c in _CONTROLS if c not in _SEPARATORS and c.isascii())
 
 
 def normalise(line: str) -> str:
-    """A line as the model sees it, after CCNet: lower case, no accents, digits 0, plain punctuation, no controls."""
+    """A line as the model reads it, after CCNet: lower case, no accents, digits 0, plain punctuation, no controls."""
     if line.isascii():  # the same in one pass
         return line.encode().translate(_ASCII + bytes(128), _ASCII_REMOVED).decode().strip()
     line = _marks().sub("", unicodedata.normalize("NFD", line.lower()))
@@ -79,7 +79,7 @@ def normalise(line: str) -> str:
 
 @cache
 def _marks() -> re.Pattern[str]:
-    """Accents and other marks that take no space: what NFD parts from letters, and more."""
+    """Accents and other marks without width: those that NFD separates from letters, and more."""
     return re.compile("[" + "".join(filter(_is_mark, map(chr, range(0xE0200)))) + "]")
 
 
@@ -99,7 +99,7 @@ class LanguageModel:
     """A trained model; it is loaded at the first text.
 
     Args:
-        directory: What `train_language_model` made.
+        directory: A directory made by `train_language_model`.
 
     Raises:
         DataError: A file is missing, or the cut-offs are not numbers.
@@ -123,11 +123,11 @@ class LanguageModel:
 
     @property
     def files(self) -> list[Path]:
-        """The files that decide the result."""
+        """The files that determine the result."""
         return [self.tokenizer, self.model, self.cutoffs]
 
     def perplexity(self, text: str) -> float:
-        """The perplexity of a text per piece; infinite for one without any."""
+        """The perplexity of a text per piece; infinite for a text without pieces."""
         score, length = 0.0, 0
         encode, kenlm = self._tokenizer.encode, self._kenlm
         for line in normalised_lines(text):
@@ -177,17 +177,17 @@ def train_language_model(
     """Train a language model and find its cut-offs; the directory appears when it is complete.
 
     Args:
-        texts: What to train on, such as the openings of a million articles of Wikipedia (CCNet).
+        texts: The training text, such as the openings of a million articles of Wikipedia (CCNet).
         out: The directory to make.
         language: The language's code, for the record.
-        reference: Documents such as those that will be judged: CCNet takes pages of CommonCrawl in the language.
+        reference: Documents like those that will be scored: CCNet takes pages of CommonCrawl in the language.
         pieces: Most pieces of the tokenizer.
         lmplz: The name or path of KenLM's program, which is not in the Python package.
-        build_binary: The same of the program that makes the model load at once; where there is none the model stays
-            text.
+        build_binary: The name or path of the program that writes the model in a form that loads at once; without it the
+        model stays text.
 
     Raises:
-        DataError: lmplz is missing, there is too little text to train on, or no reference document has any.
+        DataError: lmplz is missing, there is too little text to train on, or no reference document has text.
     """
     program = shutil.which(lmplz)
     if program is None:
@@ -210,7 +210,7 @@ def train_language_model(
 
 
 def _write_corpus(texts: Iterable[str], path: Path) -> int:
-    """Write the normalised text, a line a line, and count the lines."""
+    """Write the normalised text line by line, and count the lines."""
     count = 0
     with path.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
         for text in texts:
@@ -225,7 +225,7 @@ def _train_tokenizer(corpus: Path, out: Path, lines: int, pieces: int) -> senten
     try:
         with out.open("wb") as model, corpus.open(encoding="utf-8", newline="\n") as file:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=(line.rstrip("\n") for line in file),  # a file's name would stand in the model
+                sentence_iterator=(line.rstrip("\n") for line in file),  # the model would contain a file's name
                 model_writer=model,
                 model_type="unigram",
                 vocab_size=pieces,
@@ -244,7 +244,7 @@ def _train_tokenizer(corpus: Path, out: Path, lines: int, pieces: int) -> senten
 
 
 def _train_ngrams(program: str, corpus: Path, tokenizer: sentencepiece.SentencePieceProcessor, work: Path) -> int:
-    """Feed the pieces of all lines to lmplz, which writes lm.arpa; the number of pieces."""
+    """Feed the pieces of all lines to lmplz, which writes lm.arpa; returns the number of pieces."""
     command = [
         program, "--order", str(ORDER), "--discount_fallback", "--memory", _MEMORY, "--temp_prefix",
         f"{work}/", "--arpa", str(work / ARPA),
@@ -255,7 +255,7 @@ def _train_ngrams(program: str, corpus: Path, tokenizer: sentencepiece.SentenceP
             try:
                 count = _feed(cast(BinaryIO, process.stdin), corpus, tokenizer)
             except BrokenPipeError:
-                pass  # lmplz has ended, and its exit code says how
+                pass  # lmplz has ended, and its exit code is checked below
             except BaseException:
                 process.kill()
                 raise
@@ -277,7 +277,7 @@ def _feed(stdin: BinaryIO, corpus: Path, tokenizer: sentencepiece.SentencePieceP
 
 
 def _binary(program: str | None, arpa: Path, directory: Path) -> None:
-    """Put the model into the directory, as a file that is mapped into memory where it can be made."""
+    """Put the model into the directory, if possible as a file that is mapped into memory."""
     if program is None:
         shutil.move(arpa, directory / ARPA)
         return
@@ -288,7 +288,7 @@ def _binary(program: str | None, arpa: Path, directory: Path) -> None:
 
 
 def _write_cutoffs(directory: Path, reference: Iterable[str]) -> dict[str, Any]:
-    """Write the cut-offs of the reference documents; the figures for the record."""
+    """Write the cut-offs of the reference documents; returns the figures for the record."""
     write_json(directory / CUTOFFS, {"head": 0, "middle": 0})
     model = LanguageModel(directory)
     found = np.array([value for value in map(model.perplexity, reference) if math.isfinite(value)])

@@ -1,8 +1,8 @@
 """Compiled n-gram hashes of words, and their search in a sorted table.
 
-The hash of the n-gram w(1) … w(n) of word hashes is the sum of w(i) B^(n-i) modulo 2^64. Word hashes are as good as
-random, so two different n-grams share it with a probability of at most 2^-56: B is 5 modulo 8, so for n up to 100 no
-difference of its powers is divisible by more than 2^8.
+The hash of the n-gram w(1) … w(n) of word hashes is the sum of w(i) B^(n-i) modulo 2^64. Word hashes behave like random
+numbers, so two different n-grams have the same hash with a probability of at most 2^-56: B is 5 modulo 8, so for n up
+to 100 no difference of its powers is divisible by more than 2^8.
 """
 
 from typing import Any
@@ -57,7 +57,7 @@ def make_filter(hashes: NDArray[np.uint64], bits: int) -> NDArray[np.uint64]:
 def find_ngrams(
     words: NDArray[np.uint64], n: int, hashes: NDArray[np.uint64], bitmap: NDArray[np.uint64], bits: int
 ) -> Any:
-    """For each n consecutive words whose hash is in the table: the place of the first, and the index in the table."""
+    """For each n consecutive words with a hash in the table: the first word's place, and the index in the table."""
     capacity, count = 16, 0
     places, indices = np.empty(capacity, dtype=np.int64), np.empty(capacity, dtype=np.int64)
     if words.size >= n:

@@ -3,7 +3,7 @@
 ```
 <directory>/
   hashes.npy    uint64, sorted: the hash of each n-gram, once
-  owners.npy    uint32: for each, which row has it; of several the first, sets in the order of their names
+  owners.npy    uint32: the row of each n-gram; of several the first, with sets in the order of their names
   filter.npy    uint64: a bitmap that answers most searches
   rows.npy      int64, two columns: the file of each row, and its number there
   table.json    n, the files, and how many rows and n-grams each set has
@@ -38,15 +38,15 @@ _FILES = {"hashes": "hashes.npy", "owners": "owners.npy", "bitmap": "filter.npy"
 
 @dataclass(frozen=True)
 class Overlap:
-    """What a document has in common with one row of an evaluation set."""
+    """The overlap of a document with one row of an evaluation set."""
 
     set: str
     file: str
     row: int
     ngrams: int
-    """N-grams of the document that are the row's."""
+    """How many n-grams of the document are also in the row."""
     words: int
-    """Words of the document in them."""
+    """How many words of the document are in these n-grams."""
     first: int
     """The place in the document of the first of these words, from 0."""
 
@@ -63,7 +63,7 @@ class NgramTable:
     files: list[tuple[str, str]]
     """Set and name of each file."""
     sets: dict[str, dict[str, int]]
-    """For each set: `rows`, `compared` (those that have an n-gram), and `ngrams` that no row before has."""
+    """For each set: `rows`, `compared` (rows with an n-gram), and `ngrams` (those that no earlier row has)."""
 
     @staticmethod
     def build(rules: DecontaminateRules) -> "NgramTable":
@@ -89,7 +89,7 @@ class NgramTable:
                         owners.append(np.full(found.size, len(rows), dtype=np.uint32))
                         rows.append((len(files), row.number))
                 files.append((name, path.name))
-        unique, first = np.unique(np.concatenate(hashes), return_index=True)  # the first is that of the first row
+        unique, first = np.unique(np.concatenate(hashes), return_index=True)  # the first is the first row's
         owner = np.concatenate(owners)[first]
         of_rows = np.array(rows, dtype=np.int64).reshape(-1, 2)
         for number, count in enumerate(np.bincount(of_rows[owner, 0], minlength=len(files))):
@@ -98,7 +98,7 @@ class NgramTable:
         return NgramTable(rules.ngram, unique, owner, make_filter(unique, bits), of_rows, files, sets)
 
     def overlaps(self, words: NDArray[np.uint64]) -> list[Overlap]:
-        """What a document with these word hashes has in common with the rows, most words first."""
+        """The overlaps of a document with these word hashes, most words first."""
         from puna.data.models.ngram_kernel import find_ngrams
 
         bits = self.bitmap.size.bit_length() + 5
@@ -145,29 +145,30 @@ class NgramTable:
             raise DataError(f"{directory}: is not a table of n-grams that can be used ({error})") from None
 
     def _overlap(self, owner: int, places: NDArray[np.int64]) -> Overlap:
-        """The overlap with one row, of whose n-grams these are the places in the document, in their order."""
+        """The overlap with one row, from the places of its n-grams in the document, in their order."""
         file, number = (int(value) for value in self.rows[owner])
         words = int(np.minimum(np.diff(places), self.n).sum()) + self.n
         return Overlap(*self.files[file], number, places.size, words, int(places[0]))
 
 
 def row_hashes(row: Row, n: int) -> NDArray[np.uint64]:
-    """The hashes of the n-grams of a row; none reaches from one string into the next."""
+    """The hashes of the n-grams of a row; no n-gram reaches from one string into the next."""
     found = [_string_hashes(string, n) for string in row.strings if len(string) >= n]  # a word has a character
     return np.concatenate(found) if found else np.empty(0, np.uint64)
 
 
 def _string_hashes(string: str, n: int) -> NDArray[np.uint64]:
-    """The hashes of a string's n-grams of which at least half the words say something.
+    """The hashes of a string's n-grams, except those with too few real words.
 
-    Numbers and single letters of ASCII do not: `0, 1, 2, …` stands in many programs, those of evaluation sets too.
+    At least half the words must be more than numbers and single letters of ASCII: `0, 1, 2, …` is in many programs,
+    also in evaluation sets.
     """
     from puna.data.models.ngram_kernel import ngram_hashes
 
     words, lengths = hashes_and_lengths(_bytes(string))
     if words.size < n:
         return np.empty(0, np.uint64)
-    # A word has a digit if it is another one when all digits are other ones.
+    # A word has a digit if it changes when all digits are replaced.
     has_digit = words != hashes_of(string.translate(_OTHER_DIGITS))
     is_letter = (lengths == 1) & (words != hashes_of(string.translate(_OTHER_LETTERS)))
     telling = np.cumsum(~(has_digit | is_letter), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""The texts of JSON-lines files, for those who train on them."""
+"""The texts of JSON-lines files, to train models on."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path

@@ -1,9 +1,9 @@
 """The addresses of pages that Wikipedia refers to, from an XML dump of its articles.
 
-A reference is what stands between `<ref>` and `</ref>` or in a template whose name begins with `cite` or `citation`.
-Copies in web archives are listed as the page they are of, if their address says it, and Wikimedia's own pages not at
-all. Each address is given once for all dumps, without `#` and what follows: what is found goes into 64 temporary files
-by a hash of it, and of those one is in memory at a time.
+A reference is the text between `<ref>` and `</ref>`, or a template with a name that begins with `cite` or `citation`. A
+copy in a web archive is listed as the original page, if its address names it; Wikimedia's own pages are left out. Each
+address is given once for all dumps, without `#` and the part after it: addresses go into 64 temporary files by their
+hash, and one file is in memory at a time.
 """
 
 import re
@@ -37,7 +37,7 @@ _LEFT_OUT = re.compile(
 def wikipedia_references(dumps: Iterable[Path]) -> Iterator[str]:
     """The addresses that the articles of XML dumps, compressed or not, refer to, each once.
 
-    Their order is one that only the dumps decide.
+    Their order depends on the dumps only.
 
     Raises:
         DataError: A dump cannot be read, or is not XML.
@@ -57,7 +57,7 @@ def wikipedia_references(dumps: Iterable[Path]) -> Iterator[str]:
 
 
 def references(wikitext: str) -> Iterator[str]:
-    """The addresses in the references of an article, as they stand there, some more than once."""
+    """The addresses in the references of an article, unchanged, some more than once."""
     for passage in _passages(wikitext):
         for address in _ADDRESS.findall(passage):
             if found := _clean(address):
@@ -65,7 +65,7 @@ def references(wikitext: str) -> Iterator[str]:
 
 
 def _passages(wikitext: str) -> Iterator[str]:
-    """What stands in references, then what stands in citations: those in references come twice."""
+    """The texts of references, then the texts of citations: citations in references come twice."""
     for piece in _REFERENCE.split(wikitext)[1:]:
         tag, _, rest = piece.partition(">")
         if not tag.endswith("/") and (end := _REFERENCE_END.search(rest)):
@@ -108,7 +108,7 @@ def _page_texts(stream: BinaryIO) -> Iterator[str]:
         if etree.QName(element).localname == "text":
             yield element.text or ""
             continue
-        # What is behind would be kept to the end of the dump.
+        # Elements that are done would be kept to the end of the dump.
         element.clear()
         while element.getprevious() is not None:
             del element.getparent()[0]

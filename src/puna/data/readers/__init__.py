@@ -1,1 +1,1 @@
-"""Readers: from the files of one format to documents."""
+"""Readers: each turns the files of one format into documents."""

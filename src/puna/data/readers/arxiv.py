@@ -1,9 +1,9 @@
 """arXiv's LaTeX sources: a record is a paper with all its TeX files, a document is its text (`puna.data.text.latex`).
 
-Read are arXiv's bulk archives (a tar of papers, each gzipped, a tar of its own or a single file), the archive of one
-paper, and single TeX files. A paper's id is found in the names; its month is in its id. arXiv tells the licence of a
-paper in its metadata only, not in its source, so the documents have none; most are under arXiv's own licence, which
-lets arXiv distribute them and nobody else.
+It reads arXiv's bulk archives (a tar of papers, each gzipped, a tar of its own or a single file), the archive of one
+paper, and single TeX files. A paper's id is found in the names; its month is in its id. arXiv states the licence of a
+paper only in its metadata, not in its source, so the documents have none; most are under arXiv's own licence, which
+lets only arXiv distribute them.
 """
 
 import posixpath
@@ -43,22 +43,22 @@ _NOT_TEX = {
 }  # fmt: skip
 """Endings of files that are never text of a paper, whatever they hold."""
 _ENDINGS = 20
-"""Most endings that are named where there is no TeX."""
+"""How many endings are named for a paper without TeX."""
 _LIKE_TEX = re.compile(rb"\\(?:document(?:class|style)|begin\s*\{|section|input|def|magnification|bye|chapter)")
 _NOTICE = re.compile(
     r"(?:paper|article|manuscript|submission|preprint|work)\W+(?:has\s+been|is|was)\s+(?:\w+\s+)?withdrawn",
     re.IGNORECASE,
 )
 _NOTICE_LENGTH = 2000
-"""A file that is no more than a notice is shorter, in bytes."""
+"""Bytes of the longest file that may be only a notice."""
 
 
 @dataclass
 class _Paper:
-    """A paper while its files are read."""
+    """A paper, filled while its files are read."""
 
     key: str
-    """What the names of all its files begin with."""
+    """The common prefix of the names of its files."""
     arxiv: str
     files: list[tuple[str, bytes]] = field(default_factory=list)
     size: int = 0
@@ -67,7 +67,7 @@ class _Paper:
     broken: tuple[str, str] = ("", "")
 
     def add(self, member: Member | BrokenMember, limit: int) -> None:
-        """Take a file if it is TeX and there is room."""
+        """Add a file if it is TeX and within the limit."""
         name = member.name[len(self.key) :].lstrip("/!").replace("!", "/") or posixpath.basename(self.key)
         ending = posixpath.splitext(name.lower().removesuffix(".gz"))[1]
         if isinstance(member, BrokenMember):
@@ -100,7 +100,7 @@ class ArxivReader:
         self._limit = limit
 
     def records(self, file: InputFile) -> Iterator[Raw | Dropped]:
-        """The papers in a file, in the order in which they lie there."""
+        """The papers in a file, in the stored order."""
         names = UniqueNames()
         paper: _Paper | None = None
         position = 0
@@ -147,9 +147,9 @@ class ArxivReader:
 
 
 def _paper_of(name: str, file: str) -> tuple[str, str]:
-    """What the names of all files of a member's paper begin with, and the paper's id; empty if the names have none."""
+    """The common prefix of the names of a paper's files, and the paper's id; empty if the names have none."""
     own = [_arxiv(match) for match in _ID.finditer(file)]
-    if len(set(own)) == 1:  # two would be the first and the last of many
+    if len(set(own)) == 1:  # with two, they are the first and the last of many
         return file, own[0]
     if match := _ID.search(name, len(file)):
         end = _SEPARATOR.search(name, match.end())
@@ -166,7 +166,7 @@ def _arxiv(match: re.Match[str]) -> str:
 
 
 def _is_tex(name: str, ending: str, content: bytes) -> bool:
-    """Whether a file may be part of a paper's text; what lies in `anc/` is not."""
+    """Whether a file may be part of a paper's text; files in `anc/` are not."""
     if name.startswith("anc/") or "/anc/" in name or content.startswith((b"%PDF", b"%!PS", b"%!FontType")):
         return False
     if ending in _TEX:
@@ -175,7 +175,7 @@ def _is_tex(name: str, ending: str, content: bytes) -> bool:
 
 
 def _is_notice(content: bytes) -> bool:
-    """Whether a file does no more than say that the paper is withdrawn, or tells arXiv not to typeset it."""
+    """Whether a file only says that the paper is withdrawn, or tells arXiv not to typeset it."""
     if content.lstrip().startswith(b"%auto-ignore"):
         return True
     return len(content) < _NOTICE_LENGTH and _NOTICE.search(content.decode("latin-1")) is not None

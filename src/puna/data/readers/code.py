@@ -1,9 +1,9 @@
 """Source code: files in directories and archives, and rows of JSON lines or Parquet with `content`.
 
-A file is code if its name says so (`puna.data.text.code_languages`). Its licence is, in this order: what its own
-`SPDX-License-Identifier` says, the GNU licence that its own notice names, the row's column, the licence file next to
-it or in the nearest directory above it, the source's in the recipe. An archive is read twice, first for its licence
-files, since they may stand behind the code.
+A file is code by its name (`puna.data.text.code_languages`). Its licence is the first of these: its own
+`SPDX-License-Identifier`, the GNU licence that its own notice names, the row's column, the licence file next to it or
+in the nearest directory above it, the source's in the recipe. An archive is read twice, first for its licence files,
+since they may come after the code.
 """
 
 import os
@@ -29,9 +29,9 @@ REASONS = {
 
 _CONTROLS = bytes(sorted({*range(32), 127} - {*b"\b\t\n\v\f\r\x1b"}))
 _LICENCE_BYTES = 200_000
-"""A licence's text is not longer; some are followed by those of libraries."""
+"""Bytes of a licence file that are read; the licences of libraries may follow the first one."""
 _DIRECTORIES = 4096
-"""Directories whose licences are remembered."""
+"""How many directories' licences are cached."""
 
 
 class CodeReader:
@@ -50,7 +50,7 @@ class CodeReader:
         self._directories: dict[str, str | None] = {}
 
     def records(self, file: InputFile) -> Iterator[Raw | Dropped]:
-        """The files of code in a file; those that are none are dropped by their names alone."""
+        """The files of code in a file; other files are dropped by their names alone."""
         try:
             if is_parquet(file.name):
                 yield from self._rows(file, parquet_rows(file, self._limit))
@@ -78,7 +78,7 @@ class CodeReader:
                 yield Raw(identity, content, {key: value for key, value in row.items() if value})
 
     def _members(self, file: InputFile) -> Iterator[Raw | Dropped]:
-        # A file whose own name is one of code is not an archive.
+        # A file with a name of code is not an archive.
         licences = {} if language_of(file.name) else self._archive_licences(file)
         for member in members(file, self._limit):
             inside = member.name[len(file.name) + 1 :]
@@ -95,7 +95,7 @@ class CodeReader:
                 yield Raw(identity, member.content, {key: value for key, value in fields.items() if value})
 
     def _archive_licences(self, file: InputFile) -> dict[str, str]:
-        """The licences in an archive, by directory; several in one are alternatives, as Rust's projects have them."""
+        """The licences in an archive, by directory; several in a directory are alternatives, as in Rust's projects."""
         found: dict[str, list[str]] = {}
         for member in members(file, _LICENCE_BYTES):
             path = member.name[len(file.name) + 1 :]
@@ -115,7 +115,7 @@ class CodeReader:
         return ""
 
     def _licence_in(self, url: str) -> str | None:
-        """The licence in a directory, None if no file there is one; remembered."""
+        """The licence in a directory, None if no file there is one; the result is cached."""
         if url not in self._directories:
             if len(self._directories) >= _DIRECTORIES:
                 self._directories.clear()
@@ -151,7 +151,7 @@ def _is_binary(content: bytes) -> bool:
 
 
 def _encoded(text: str) -> bytes:
-    """The text in UTF-8; JSON may name lone surrogates, which are left out."""
+    """The text in UTF-8, without lone surrogates, which JSON may contain."""
     try:
         return text.encode()
     except UnicodeEncodeError:
@@ -163,7 +163,7 @@ def _detected(content: bytes) -> str:
 
 
 def _directory(path: str) -> str:
-    """What is before the last `/` or `!` of a path."""
+    """The part of a path before its last `/` or `!`."""
     return path[: max(path.rfind("/"), path.rfind("!"), 0)]
 
 
@@ -177,7 +177,7 @@ def _nearest(licences: dict[str, str], path: str) -> str:
 
 
 def _read_licence(url: str) -> str | None:
-    """The licence of a directory, here or in an object store; empty if it is there but unknown."""
+    """The licence of a directory, local or in an object store; empty if there is a file with an unknown licence."""
     try:
         if "://" not in url:
             names = os.listdir(url)

@@ -16,22 +16,22 @@ _REPOSITORY = ("repo_name", "repo", "repository_name", "max_stars_repo_name", "s
 _LICENCE = ("license", "licenses", "licence", "max_stars_repo_licenses", "detected_licenses", "spdx_license")
 _LANGUAGE = ("language", "lang", "programming_language")
 COLUMNS = ("content", *_PATH, *_REPOSITORY, *_LICENCE, *_LANGUAGE)
-"""Columns that are looked for: of each kind the first that a row has counts."""
+"""Names of columns by kind; the first one that a row has counts."""
 
 _COMPRESSED = {".gz", ".bz2", ".xz", ".zst"}
 _ROWS = {".json", ".jsonl", ".ndjson"}
 _ESCAPED = 2
-"""Most bytes of a line for each of its content: JSON escapes newlines and quotes."""
+"""Most bytes of a line for each byte of its content: JSON escapes newlines and quotes."""
 _BATCH = 16
-"""Rows of Parquet in memory at once."""
+"""How many rows of Parquet are in memory at once."""
 _PIECE = 1 << 20
 
 Row = dict[str, str] | tuple[str, str]
-"""`content`, `path`, `repo`, `licence` and `language`; or a reason and its detail where there is no such row."""
+"""A row's `content`, `path`, `repo`, `licence` and `language`; or a reason and its detail if it has no content."""
 
 
 def is_parquet(name: str) -> bool:
-    """Whether a file's name says that it is Parquet."""
+    """Whether a file is Parquet by its name."""
     return name.lower().endswith((".parquet", ".pq"))
 
 
@@ -55,7 +55,7 @@ def has_rows(file: InputFile, limit: int) -> bool:
 
 
 def json_rows(file: InputFile, limit: int) -> Iterator[Row]:
-    """The rows of a file of JSON lines, in their order; blank lines are none.
+    """The rows of a file of JSON lines, in their order; blank lines are skipped.
 
     Args:
         file: Compressed or not.
@@ -78,7 +78,7 @@ def parquet_rows(file: InputFile, limit: int) -> Iterator[Row]:
     """The rows of a Parquet file, in their order, a few in memory at once.
 
     Args:
-        file: As Parquet is written; it compresses by itself.
+        file: The Parquet file; it must not be compressed as a whole.
         limit: Most bytes of `content`.
     """
     import pyarrow
@@ -124,9 +124,9 @@ def _row(row: dict[str, Any], limit: int) -> Row:
 
 
 def _first(row: dict[str, Any], names: tuple[str, ...]) -> str:
-    """The first of the columns that is there; of several licences all count."""
+    """The value of the first column that the row has; several licences are joined."""
     value = next((row[name] for name in names if row.get(name)), "")
     if isinstance(value, list):
         value = " AND ".join(item for item in value if isinstance(item, str))
-    # A file's fields are written as JSON, which holds no lone surrogates.
+    # The fields are written as JSON, which cannot hold lone surrogates.
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else ""

@@ -1,4 +1,4 @@
-"""Rows of Parquet and Arrow files, a few at a time, so that a file of any size takes the memory of a few rows."""
+"""Rows of Parquet and Arrow files, read a few at a time to bound memory for files of any size."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from puna.data.input.streams import open_stream
 from puna.data.input_file import InputFile
 
 Row = tuple[Any, dict[str, Any]]
-"""The text as bytes, or what stands there instead; and the other columns by name."""
+"""The text as bytes, or another value found in its place; and the other columns by name."""
 
 _ROWS = 16
 """Rows decoded at once: a row may be a book."""
@@ -38,14 +38,14 @@ def parquet_rows(file: InputFile, text: str, names: Sequence[str]) -> Iterator[R
 
 
 def arrow_rows(file: InputFile, text: str, names: Sequence[str]) -> Iterator[Row]:
-    """The rows of an Arrow file: what `datasets` saves, a stream of batches, or the format with an index.
+    """The rows of an Arrow file: a stream of batches, as `datasets` saves it, or the format with an index.
 
     Raises:
         OSError: It cannot be opened or is damaged.
     """
     try:
         for batch in _batches(file):
-            batch.validate(full=True)  # offsets that point outside would crash what reads the values
+            batch.validate(full=True)  # offsets that point outside would crash the code that reads the values
             columns = [name for name in dict.fromkeys((text, *names)) if name in batch.schema.names]
             for start in range(0, batch.num_rows, _ROWS):
                 yield from _rows(batch.select(columns).slice(start, _ROWS), text)
@@ -65,7 +65,7 @@ def _batches(file: InputFile) -> Iterator[pa.RecordBatch]:
 
 
 class _Pieces:
-    """A stream that takes no memory for bytes that a damaged file only claims to have."""
+    """A stream that allocates no memory for bytes that a damaged file claims but does not have."""
 
     closed = False
 
@@ -80,7 +80,7 @@ class _Pieces:
         return pieces.getvalue()
 
     def close(self) -> None:
-        """The stream is closed by who opened it."""
+        """Do nothing: the opener of the stream closes it."""
 
 
 def _rows(batch: pa.RecordBatch, text: str) -> Iterator[Row]:
@@ -92,7 +92,7 @@ def _rows(batch: pa.RecordBatch, text: str) -> Iterator[Row]:
 
 
 def _values(column: Any, is_text: bool) -> list[Any]:
-    """A column's values; of the text its bytes, since a file may call bytes a string that are none."""
+    """A column's values; the text as bytes, since a file may declare bytes as a string that are not UTF-8."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         column = column.dictionary_decode()

@@ -1,9 +1,9 @@
 """Project Gutenberg's plain text books, without the header before and the licence after the book.
 
 The forms of header and licence have changed since 1991: lines with `*** START OF` and `*** END OF`, before 2003 a
-"SMALL PRINT" at either end. Lines are as long as in the file, since verse and tables depend on them (so does PG-19,
-Rae et al. 2020). A text without any mark stays as it is. LLaMA's other source of books, Books3, is not offered: its
-books are under copyright.
+"SMALL PRINT" at either end. Lines stay as in the file, since verse and tables depend on them (as in PG-19, Rae et al.
+2020). A text without any mark stays unchanged. LLaMA's other source of books, Books3, is not offered: its books are
+under copyright.
 """
 
 import codecs
@@ -25,14 +25,14 @@ REASONS = {
 }
 
 PUBLIC_DOMAIN = "public domain in the USA"
-"""What Project Gutenberg's header grants."""
+"""The licence that Project Gutenberg's header grants."""
 
 _OTHER_FORMATS = {
     ".css", ".csv", ".doc", ".epub", ".gif", ".htm", ".html", ".jpeg", ".jpg", ".js", ".json", ".mid", ".mobi", ".mp3",
     ".ncx", ".ogg", ".opf", ".pdf", ".png", ".prc", ".ps", ".rdf", ".rtf", ".svg", ".tei", ".tex", ".xhtml", ".xml",
 }  # fmt: skip
 _HEADER_LENGTH = 40_000
-"""The header ends within so many characters."""
+"""Characters from the beginning within which the header must end."""
 _START = re.compile(
     r"^[ \t]*\*{2,3}[ \t]*START OF (?:THE |THIS )?(?:COPYRIGHTED )?PROJECT GUTENBERG"
     r"[^*]{0,400}(?:\*{2,3}|\n[ \t]*\n)[^\n]*\n?",
@@ -68,7 +68,7 @@ _DATE = re.compile(
 )
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _CREDITS = 6
-"""Most paragraphs about who made the file."""
+"""How many paragraphs about the makers of the file may come first."""
 
 _LANGUAGES = {
     "afrikaans": "af", "arabic": "ar", "bulgarian": "bg", "catalan": "ca", "cebuano": "ceb", "chinese": "zh",
@@ -83,7 +83,7 @@ _LANGUAGES = {
 
 
 class GutenbergReader:
-    """Books from files as Project Gutenberg offers them, plain, compressed or in archives.
+    """Books from Project Gutenberg's files, plain, compressed or in archives.
 
     Args:
         name: The source's name.
@@ -108,7 +108,7 @@ class GutenbergReader:
                 yield Raw(identity, member.content)
 
     def document(self, raw: Raw) -> Document | Dropped:
-        """The book without what Project Gutenberg has put around it."""
+        """The book without Project Gutenberg's header and licence."""
         text = _decoded(raw.content)
         if "\0" in text:
             return Dropped(self._name, raw.id, BINARY)
@@ -134,7 +134,7 @@ class GutenbergReader:
 
 
 def _decoded(content: bytes) -> str:
-    """UTF-8 or what a byte order mark says, else the encoding that the header declares, else Windows-1252."""
+    """UTF-8 or the encoding of a byte order mark, else the encoding that the header declares, else Windows-1252."""
     declared = _DECLARED.search(content[:_HEADER_LENGTH])
     encodings = [marked_encoding(content) or "utf-8", declared[1].decode().strip() if declared else "", "cp1252"]
     for encoding in encodings:
@@ -158,7 +158,7 @@ def split_book(text: str) -> tuple[str, str]:
     for found in (start, small_print):
         begin = max(begin, found.end()) if found else begin
     header = text[:begin]
-    # Several volumes may be in one file, each with marks of its own: the last one's counts.
+    # Several volumes may be in one file, each with marks of its own: the last mark counts.
     last = max((match.end() for match in _START.finditer(text, begin)), default=begin)
     found = _END.search(text, last) if begin or "gutenberg" in text[:_HEADER_LENGTH].lower() else None
     end = found.start() if found else len(text)
@@ -186,7 +186,7 @@ def _without_credits(book: str) -> str:
 
 
 def _language(names: str) -> str:
-    """The code of the first of the languages that a header names; empty if it is unknown."""
+    """The code of the first language that a header names; empty if it is unknown."""
     first = re.split(r",|;|/|\band\b|\(", names.lower())[0].strip()
     if first in _LANGUAGES.values():
         return first
@@ -194,7 +194,7 @@ def _language(names: str) -> str:
 
 
 def _date(fields: dict[str, str]) -> str:
-    """When Project Gutenberg released the book, as far as the header tells: a day, a month or nothing."""
+    """When Project Gutenberg released the book, as precise as the header: a day, a month or empty."""
     for name in ("release date", "posting date", "date"):
         match = _DATE.match(fields.get(name, ""))
         if match and match["iso"]:

@@ -1,4 +1,4 @@
-"""An HTTP response as a crawler stored it: status, headers and the body below its encodings."""
+"""An HTTP response as a crawler stored it: status, headers and the decoded body."""
 
 import io
 import re
@@ -23,11 +23,11 @@ class Response:
     status: int
     headers: dict[str, str]
     body: bytes
-    """As it was sent."""
+    """The body as it was sent."""
 
 
 def parse_response(message: bytes) -> Response | None:
-    """The response, or None if this is none."""
+    """The response, or None if the bytes are not one."""
     status = _STATUS.match(message)
     if status is None:
         return None
@@ -37,7 +37,7 @@ def parse_response(message: bytes) -> Response | None:
 
 
 def header_fields(lines: list[bytes]) -> dict[str, str]:
-    """Header lines as names in lower case with values; of equal names the first counts."""
+    """The headers by name in lower case; of equal names the first counts."""
     fields: dict[str, str] = {}
     last = ""
     for line in lines:
@@ -62,9 +62,9 @@ def content_type(header: str) -> tuple[str, str]:
 
 
 def dechunk(response: Response) -> bytes:
-    """The body without the chunks of its transfer; as it is where it has none, whatever its headers say.
+    """The body without the chunks of its transfer; a body without chunks stays as it is, even if headers announce them.
 
-    What follows the last chunk that is whole is kept as far as it goes: crawlers cut long bodies off.
+    An incomplete last chunk is kept as far as it goes: crawlers cut long bodies off.
     """
     body = response.body
     if "chunked" not in response.headers.get("transfer-encoding", "").lower() or not _SIZE.match(body):
@@ -81,7 +81,7 @@ def dechunk(response: Response) -> bytes:
 def decode_body(response: Response, limit: int) -> bytes:
     """The body without chunks and content codings: gzip, deflate, Brotli, Zstandard.
 
-    A coding that the headers name and the body does not have is passed over: crawlers decode bodies and keep headers.
+    A coding in the headers that the body does not have is ignored: crawlers decode bodies and keep headers.
 
     Raises:
         BrokenStreamError: It is damaged or longer than `limit`.
@@ -105,7 +105,7 @@ def _decode(body: bytes, coding: str, limit: int) -> bytes:
         except (OSError, ValueError) as error:
             return _else(body, f"br: {error}")
     if kind == "deflate" and body[0] & 15 == 8 and int.from_bytes(body[:2], "big") % 31 == 0:
-        kind = "zlib"  # what the standard calls deflate (RFC 9110, section 8.4.1.2); some send it without this header
+        kind = "zlib"  # the standard's deflate (RFC 9110, section 8.4.1.2); some servers send it without this header
     try:
         return _bounded(io.BufferedReader(Decompressed(io.BytesIO(body), kind, Budget(len(body)))), limit)
     except BrokenStreamError as error:

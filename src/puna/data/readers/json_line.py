@@ -1,4 +1,4 @@
-"""A line of JSON as whatever program has written it."""
+"""A line of JSON, written by any program."""
 
 import json
 from typing import Any

@@ -25,7 +25,7 @@ _SILENT = _names("script style head title iframe object noscript template")
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _BREAK = "\x1f"
 _DEEPEST = 8
-"""Lists and quotations in each other up to which each has its own indentation."""
+"""How deep nested lists and quotations are indented."""
 
 
 def post_text(body: str) -> str:
@@ -38,13 +38,13 @@ def post_text(body: str) -> str:
     try:
         etree.fromstring(body.encode(), parser)
     except (etree.ParserError, etree.XMLSyntaxError):
-        writer.close()  # what came before is text all the same
+        writer.close()  # the text before it is kept
     return writer.text()
 
 
 @cache
 def _parser() -> "tuple[_Writer, etree.HTMLParser]":
-    """One for all posts: to make one takes as long as to read a short post."""
+    """One parser for all posts: making one takes as long as reading a short post."""
     writer = _Writer()
     return writer, etree.HTMLParser(target=writer, encoding="utf-8", huge_tree=True)
 
@@ -55,21 +55,21 @@ class _Scope:
 
     tag: str
     first: str
-    """What its first line begins with."""
+    """The prefix of its first line."""
     rest: str
-    """What its other lines begin with."""
+    """The prefix of its other lines."""
     fresh: bool = True
-    """Whether nothing of it has been written."""
+    """Whether none of its lines has been written."""
 
 
 class _Writer:
-    """Told of tags and text in their order, collects blocks."""
+    """The target of the parser: gets tags and text in their order, and collects blocks."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Begin a post."""
+        """Drop everything and begin a new post."""
         self._blocks: list[str] = []
         self._inline: list[str] = []
         self._scopes: list[_Scope] = []
@@ -85,7 +85,7 @@ class _Writer:
         return "".join(self._blocks).strip("\n")
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
-        """An element begins."""
+        """Handle the start tag of an element."""
         if tag in _SILENT:
             self._silent += 1
         elif tag in _BLOCKS:
@@ -124,7 +124,7 @@ class _Writer:
         self._scopes.append(_Scope(tag, "" if deep else first, "" if deep else rest))
 
     def end(self, tag: str) -> None:
-        """An element ends."""
+        """Handle the end tag of an element."""
         if tag in _SILENT:
             self._silent = max(0, self._silent - 1)
         elif tag in ("sup", "sub"):
@@ -147,19 +147,19 @@ class _Writer:
         self._inline[start:] = [(raised if tag == "sup" else lowered)(content, before)]
 
     def data(self, text: str) -> None:
-        """Text between tags."""
+        """Add the text between two tags."""
         if not self._silent:
             self._inline.append(text)
 
     def comment(self, text: str) -> None:
-        """Comments are not text."""
+        """Skip a comment: it is not text."""
 
     def close(self) -> None:
-        """The end."""
+        """End the post and write its last block."""
         self._flush()
 
     def _flush(self) -> None:
-        """End a block."""
+        """Write the block that ends here."""
         if not self._inline:
             return
         text = "".join(self._inline)

@@ -1,4 +1,4 @@
-"""Brings rows with the same number together within bounded memory, on the disk where they are more than fits."""
+"""Groups rows with the same number within bounded memory; on the disk if they do not fit."""
 
 import struct
 from collections.abc import Iterator
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 Order = tuple[int, int, int]
-"""Where a row stands in its group."""
+"""The order of a row in its group."""
 
 _HEAD = struct.Struct(">qqqqI")
 _FIRST_SHIFT, _FINER = 16, 6
-"""Rows are parted by ranges of 65,536 numbers; a range that does not fit is parted into 64 smaller ones."""
+"""Rows are divided by ranges of 65,536 numbers; a range that does not fit is divided into 64 smaller ones."""
 
 
 class RangeJoin:
@@ -19,8 +19,9 @@ class RangeJoin:
 
     Args:
         directory: An empty one for temporary files.
-        room: Bytes of rows that are held in memory at most: of one range, and a quarter for what waits to be written.
-        shift: The ranges hold 2 to the power of this numbers.
+        room: Bytes of rows that are held in memory at most: of one range, and a quarter for rows that wait to be
+        written.
+        shift: Each range holds 2^shift numbers.
     """
 
     def __init__(self, directory: Path, room: int, shift: int = _FIRST_SHIFT) -> None:
@@ -56,7 +57,7 @@ class RangeJoin:
         return self._directory / f"{part}.rows"
 
     def groups(self) -> Iterator[tuple[int, list[tuple[Order, bytes]] | int]]:
-        """Every group with its rows, or with its bytes where they are more than there is room for.
+        """Every group with its rows, or with their size in bytes if they do not fit into `room`.
 
         Raises:
             OSError: The temporary files cannot be written or read.
@@ -78,7 +79,7 @@ class RangeJoin:
             path.unlink()
 
     def _finer(self, part: int) -> Iterator[tuple[int, list[tuple[Order, bytes]] | int]]:
-        """The groups of a range that does not fit, parted into smaller ones."""
+        """The groups of a range that does not fit, divided into smaller ranges."""
         directory = self._directory / str(part)
         directory.mkdir()
         finer = RangeJoin(directory, self._room, max(0, self._shift - _FINER))

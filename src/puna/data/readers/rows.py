@@ -22,7 +22,7 @@ REASONS = {
     NO_TEXT: "Its row has no string in the column that the source's text_field names.",
     BROKEN: "Its line is not a JSON object.",
 }
-"""What the reasons of this module mean."""
+"""A sentence for each reason of this module."""
 
 NAMES = {
     "id": ("id", "doc_id", "uuid"),
@@ -31,9 +31,9 @@ NAMES = {
     "licence": ("license", "licence", "license_type"),
     "language": ("language", "lang"),
 }
-"""Columns from which a document's fields are taken, the first that is there."""
+"""Columns for each field of a document; the first that exists is taken."""
 GROUPS = ("meta", "metadata", "warc_headers")
-"""Columns that hold such columns: RedPajama, Dolma, OSCAR."""
+"""Columns that contain such columns: RedPajama, Dolma, OSCAR."""
 _IDENTITY = 200
 """Most characters of a row's own id in a document's."""
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2}.*)?", re.DOTALL)
@@ -45,7 +45,7 @@ class RowsReader:
     """One row is one document: its id is `file#number`, and `file#number:id` where the row has an id of its own.
 
     Args:
-        name: Of the source.
+        name: The source's name.
         source: Its format and its text_field.
         limit: Most bytes of a line, and of a text.
     """
@@ -60,11 +60,11 @@ class RowsReader:
         """The rows of a file."""
         try:
             yield from self._lines(file) if self._format == "jsonl" else self._rows(file)
-        except OSError as error:  # the columns' library raises it too
+        except OSError as error:  # the library for columns also raises it
             yield Dropped(self._source, f"{file.name}#end", UNREADABLE, str(error))
 
     def document(self, raw: Raw) -> Document | Dropped:
-        """The text of a row."""
+        """The document of a row, with its text."""
         if self._format != "jsonl":
             try:
                 return self._document(raw.id, raw.content.decode(), raw.fields)
@@ -96,7 +96,7 @@ class RowsReader:
                     yield Raw(identity, stripped)
 
     def _rows(self, file: InputFile) -> Iterator[Raw | Dropped]:
-        """Rows whose text comes as bytes, and what stands beside it."""
+        """Rows with their text as bytes, and their other columns."""
         names = (*GROUPS, *(name for names in NAMES.values() for name in names))
         read = parquet_rows if self._format == "parquet" else arrow_rows
         for number, (text, row) in enumerate(read(file, self._field, names)):
@@ -131,7 +131,7 @@ class RowsReader:
 
 
 def row_fields(row: dict[str, Any]) -> dict[str, str]:
-    """A document's `id`, `url`, `date`, `licence` and `language`, where a row tells them."""
+    """A document's `id`, `url`, `date`, `licence` and `language`, if a row has them."""
     rows = [row]
     for name in GROUPS:
         group = row.get(name)

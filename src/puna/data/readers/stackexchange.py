@@ -11,14 +11,14 @@ document reads
 
     A: the next one
 
-Scores are compared as numbers and, where equal, the older answer comes first. A question without answers is a document
-too: the paper does not say, RedPajama keeps them, and a rule on length can drop them.
+Scores are compared as numbers; of equal ones the older answer comes first. A question without answers is a document
+too: the paper does not mention them, RedPajama keeps them, and a rule on length can drop them.
 
 The files may be compressed, but the 7z archives in which the dumps are published are not read: unpack them first.
 
 The stream is cut at each `<`, which no attribute holds, so a broken row costs that row and no more, and no declaration
-of entities ever reaches an XML parser. Questions and answers are joined on the disk, by ranges of question ids, where
-they are more than fits: memory is bounded for a site of any size, and the order is that of the ids in either case.
+of entities ever reaches an XML parser. Questions and answers that do not fit into memory are joined on the disk, by
+ranges of question ids: memory is bounded for a site of any size, and the order is always that of the ids.
 """
 
 import re
@@ -47,7 +47,7 @@ REASONS = {
     OTHER: "Neither a question nor an answer: a tag's description, a moderator's note and the like.",
     BROKEN: "A row that is not valid XML, or lacks its Id, Score or Body, or repeats another.",
 }
-"""What the reasons of this module mean."""
+"""A sentence for each reason of this module."""
 
 _BLOCK = 1 << 16
 _QUESTION, _ANSWER = 1, 2
@@ -86,7 +86,7 @@ class StackExchangeReader:
                 yield from self._thread(file, site, question, rows)
 
     def _rows(self, file: InputFile, stream: BinaryIO, join: RangeJoin) -> Iterator[Dropped]:
-        """Puts questions and answers into the join; what is left are the rows that are neither."""
+        """Put questions and answers into the join; yields the rows that are neither."""
         tags = _Tags(stream, self._limit)
         number = 0
         for tag in tags:
@@ -122,7 +122,7 @@ class StackExchangeReader:
     def _thread(
         self, file: InputFile, site: str, question: int, rows: list[tuple[Order, bytes]] | int
     ) -> Iterator[Raw | Dropped]:
-        """A question with its answers, and what cannot belong to it."""
+        """A question with its answers, and the rows that are dropped."""
         key = f"{file.name}#{question}"
         size = rows if isinstance(rows, int) else sum(len(row) + 1 for _, row in rows)
         if isinstance(rows, int) or size > self._limit:
@@ -168,14 +168,14 @@ class StackExchangeReader:
 
 
 class _Tags:
-    """Iterates over the tags of a stream, each with what follows it; of one that is too large its size."""
+    """Iterates over the tags of a stream, each with the text after it; for one that is too large, only its size."""
 
     def __init__(self, stream: BinaryIO, limit: int) -> None:
         self._stream = stream
         self._limit = limit
         self._open = self._closed = False
         self.problem = ""
-        """Why the file does not end as one should."""
+        """What is wrong with the end of the file; empty if nothing."""
         self.reason = UNREADABLE
 
     def __iter__(self) -> Iterator[bytes | int]:
@@ -252,9 +252,9 @@ def _post(fields: object) -> list[str]:
 
 
 def site_of(file: InputFile) -> str:
-    """The domain of the site whose posts a file holds; empty where neither its name nor its directory tells.
+    """The domain of the site of a file's posts, from its name or its directory; empty if neither has it.
 
-    `datascience.meta_Posts.xml.gz` and `datascience.meta.stackexchange.com/Posts.xml` both tell
+    `datascience.meta_Posts.xml.gz` and `datascience.meta.stackexchange.com/Posts.xml` both give
     `datascience.meta.stackexchange.com`.
     """
     path = PurePosixPath(file.name)
@@ -280,3 +280,16 @@ def _domain(site: str) -> str:
     if own:
         return ".".join([*(["meta"] if "meta" in labels else []), *names[:-1], own])
     return ".".join([*names, *(["meta"] if "meta" in labels else []), "stackexchange.com"])
+
+
+def largest_sites(files: list[InputFile], sites: int) -> list[InputFile]:
+    """The files of the largest sites by bytes, in the given order.
+
+    Args:
+        files: One per site; all with the same compression or none, so that their sizes can be compared.
+        sites: How many to take; 0 takes all. LLaMA (section 2.1): 28.
+    """
+    if not sites:
+        return files
+    chosen = {file.name for file in sorted(files, key=lambda file: (-file.size, file.name))[:sites]}
+    return [file for file in files if file.name in chosen]

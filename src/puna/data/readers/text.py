@@ -1,4 +1,4 @@
-r"""Files of which each is one document: plain, compressed or in archives.
+r"""Files that are one document each: plain, compressed or in archives.
 
 A byte order mark is removed and line ends become `\n`; nothing else is changed.
 """
@@ -12,14 +12,14 @@ from puna.data.input_file import InputFile
 from puna.data.text.decode import marked_encoding, newlines
 
 _CONTROLS = bytes(sorted({*range(32), 127} - {*b"\b\t\n\v\f\r\x1b"}))
-"""Control characters that no text has in numbers; logs of terminals have backspaces and escapes."""
+"""Control characters that are rare in text; logs of terminals have backspaces and escapes."""
 
 
 class TextReader:
     """UTF-8, and with a byte order mark UTF-16 and UTF-32.
 
     Args:
-        name: Of the source.
+        name: The source's name.
         source: Its settings.
         limit: Most bytes of a file.
     """

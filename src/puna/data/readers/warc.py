@@ -25,12 +25,13 @@ REASONS = {
     DIGEST: "Its bytes are not those that the crawler stored: they do not have the sum that stands in the record.",
     TANGLED: "Its elements lie so deep in each other that parsing it takes minutes; nobody writes such pages.",
 }
-"""What the reasons of this module mean."""
+"""A sentence for each reason of this module."""
 
 _HTML = ("text/html", "application/xhtml+xml")
 _SIZES = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}
 _NODE_SHARE = 40
-"""Bytes of the limit for each node of a page; a node takes some 400, so the tree takes up to ten times the limit."""
+"""A page may have one node per this many bytes of the limit; a node takes some 400, so a tree takes ten limits at
+most."""
 _STEPS, _STEPS_PER_BYTE = 50_000_000, 10
 """Steps of some 40 ns that any page may take, and those that each of its bytes may."""
 _SAMPLE = 4096
@@ -42,7 +43,7 @@ class WarcReader:
     """Responses with status 200 that are HTML or plain text, and such resources; all other records are not documents.
 
     Args:
-        name: Of the source.
+        name: The source's name.
         source: Its settings.
         limit: Most bytes of a record, and of a page without its compression.
     """
@@ -76,7 +77,7 @@ class WarcReader:
         return Document(self._source, raw.id, verdict, raw.id, url=url, date=date)
 
     def _text(self, raw: Raw) -> str | tuple[str, str]:
-        """The text, or why there is none.
+        """The text, or the reason why there is none.
 
         Raises:
             BrokenStreamError: The body is damaged or too long.
@@ -97,7 +98,7 @@ class WarcReader:
         return clean_text(text) if media == "text/plain" else self._main_text(text)
 
     def _main_text(self, html: str) -> str | tuple[str, str]:
-        html = html.encode("utf-8", "ignore").decode()  # no lone surrogates, which no parser takes
+        html = html.encode("utf-8", "ignore").decode()  # without lone surrogates, which parsers refuse
         nodes, steps = html_cost(html.encode())
         if nodes > self._limit // _NODE_SHARE + 1000:
             return TOO_LARGE, f"about {nodes} nodes of HTML, at most {self._limit // _NODE_SHARE + 1000}"
@@ -124,7 +125,7 @@ def _response(raw: Raw) -> Response | None:
 
 
 def _wrong_digest(response: Response, digest: str) -> str:
-    """What is wrong with the sum of a body, empty if nothing; one that cannot be understood proves nothing.
+    """What is wrong with the checksum of a body; empty if nothing, or if the checksum cannot be understood.
 
     Crawlers do not agree whether the chunks of the transfer belong to it (ISO 28500, section 5.9).
     """
@@ -141,7 +142,7 @@ def _wrong_digest(response: Response, digest: str) -> str:
 
 
 def _digest_bytes(value: str, size: int) -> bytes:
-    """The bytes of a sum that stands there in base 16, 32 or 64; none if it is not one."""
+    """The bytes of a checksum in base 16, 32 or 64; empty if it is not one."""
     decoders = (
         bytes.fromhex,
         lambda text: base64.b32decode(text.upper() + "=" * (-len(text) % 8)),

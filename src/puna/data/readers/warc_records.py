@@ -1,7 +1,7 @@
-"""The records of a WARC file (ISO 28500), good ones and the places where there is none.
+"""The records of a WARC file (ISO 28500), and the places where a record is damaged.
 
-FastWARC 2.0, which is the peer in the tests and the benchmark, ends without a word where a file was cut off, and for
-good where a member is damaged or a length is wrong; this says what is missing and goes on at the next record.
+FastWARC 2.0, which is the peer in the tests and the benchmark, stops without an error if a file was cut off, a member
+is damaged or a length is wrong; this reader reports the damage and goes on at the next record.
 """
 
 import io
@@ -22,27 +22,27 @@ _INSIDE = re.compile(rb"\n(?=WARC/[0-9]\.[0-9]+\r?\n)")
 _LINE = 1 << 14
 _HEADER = 1 << 17
 _RESCANNED = 1 << 16
-"""A record so small is looked through for the beginning of another one where its length is too large."""
+"""Bytes of the largest record that is searched for the beginning of the next one if its length is wrong."""
 _MOST_DAMAGES = 1000
-"""After so many the rest of a file is given up: going on takes time that damage without end could waste."""
+"""After this number of damaged places the rest of a file is given up, because going on takes time."""
 
 
 @dataclass(frozen=True, slots=True)
 class WarcRecord:
-    """A record."""
+    """A record with its headers and its content."""
 
     id: str
     """`file#WARC-Record-ID`, unique in its file."""
     headers: dict[str, str]
-    """With names in lower case."""
+    """Headers, with names in lower case."""
     content: bytes
     resized: bool
-    """Its length is wrong, so this is what lies before the next record."""
+    """Whether its length is wrong, so that the content reaches up to the next record."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoRecord:
-    """A wanted record that cannot be had, or a place where no record is."""
+    """A wanted record that cannot be read, or a place without a record."""
 
     id: str
     reason: str
@@ -60,8 +60,8 @@ def warc_records(
 
     Args:
         file: A WARC or WET file.
-        limit: Most bytes of a record's content; a larger one is passed over.
-        wanted: Tells from a record's headers whether its content is.
+        limit: Most bytes of a record's content; a larger one is skipped.
+        wanted: Whether a record's content is wanted, from its headers.
     """
     try:
         stream = open_stream(file)
@@ -81,9 +81,9 @@ class _Records:
         self._names = UniqueNames()
         self._position = 0
         self._ahead = io.BytesIO()
-        """Bytes that were read too early."""
+        """Bytes that were read ahead."""
         self._error: OSError | None = None
-        """One that was met too early."""
+        """A record that was found ahead."""
 
     def __iter__(self) -> Iterator[WarcRecord | NoRecord]:
         """Every record, until the end or until nothing can be read."""
@@ -119,7 +119,7 @@ class _Records:
                 return
 
     def _recover(self, error: OSError) -> bool:
-        """Whether reading can go on behind damaged compressed bytes: each record is compressed by itself."""
+        """Whether reading can go on after damaged compressed bytes: each record is compressed on its own."""
         self._ahead = io.BytesIO()
         raw = getattr(self._stream, "raw", None)
         return isinstance(error, BrokenStreamError) and isinstance(raw, Decompressed) and raw.recover()
@@ -168,18 +168,18 @@ class _Records:
         raise _Cut(self._damage("the file ends in the header of a record", header_fields(lines)))
 
     def _after(self) -> bytes:
-        """The blank lines that follow, and the first line that is none; nothing at the end of the file."""
+        """The next blank lines, and the first line that is not blank; empty at the end of the file."""
         blank = b""
         try:
             while (line := self._line()) and not line.strip():
                 blank = (blank + line)[-_LINE:]
-        except OSError as error:  # the record before it is whole
+        except OSError as error:  # the record before it is complete
             self._error = error
             return b""
         return blank + line if line else b""
 
     def _resize(self, content: bytes) -> bytes | None:
-        """What lies before the next record, from which reading goes on; None if that is too much."""
+        """The bytes before the next record, where reading goes on; None if they are too many."""
         inside = _INSIDE.search(content[: _RESCANNED + _LINE])
         if inside:
             self._unread(content[inside.end() :])
@@ -226,7 +226,7 @@ class _Records:
 
 
 def _follows(content: bytes, after: bytes) -> bool:
-    """Whether a record begins behind a content, and not one inside it already."""
+    """Whether a record begins after a content, and none begins inside it."""
     if _BEGIN.fullmatch(after.lstrip(b"\r\n")) is None:
         return False
     return after.count(b"\n") == 3 or not _INSIDE.search(content[:_RESCANNED])

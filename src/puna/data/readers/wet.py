@@ -1,4 +1,4 @@
-"""WET files: the text that Common Crawl itself takes from its pages, with all their furniture."""
+"""WET files: the text that Common Crawl itself extracts from its pages, including menus and other boilerplate."""
 
 from collections.abc import Iterator
 
@@ -10,10 +10,10 @@ from puna.data.text.decode import clean_text
 
 
 class WetReader:
-    """Conversion records; their text is UTF-8, and what is not becomes U+FFFD.
+    """Conversion records; their text is UTF-8, and bytes that are not UTF-8 become U+FFFD.
 
     Args:
-        name: Of the source.
+        name: The source's name.
         source: Its settings.
         limit: Most bytes of a record.
     """

@@ -1,8 +1,8 @@
 """Wikipedia's XML dumps (`pages-articles`) -> articles.
 
-The stream is cut at `<page>` and `</page>`, which stand nowhere else since a page's text has its `<` written as `&lt;`;
-so a broken page costs that page and no more, and no declaration of entities ever reaches an XML parser. A dump of one
-language is read whole or in the parts in which it is published, with any compression, single stream or multistream.
+The stream is cut at `<page>` and `</page>`, which occur nowhere else, since a page's text has `&lt;` for `<`; so a
+broken page costs only that page, and no declaration of entities ever reaches an XML parser. A dump of one language is
+read whole or in the parts in which it is published, with any compression, single stream or multistream.
 """
 
 import re
@@ -27,13 +27,13 @@ REASONS = {
     NAMESPACE: "No article: a talk page, a template, a category or a page of another namespace than 0.",
     MODEL: "Its content is not wikitext but a program, a style sheet or structured data.",
 }
-"""What the reasons of this module mean."""
+"""A sentence for each reason of this module."""
 
 _BLOCK = 1 << 16
 _HEADER = 1 << 20
 """Most bytes before the first page."""
 _RELICENSED = "2023-06-07"
-"""Since then contributions are under CC BY-SA 4.0, before under 3.0 (Wikimedia's terms of use)."""
+"""Contributions since this date are under CC BY-SA 4.0, earlier ones under 3.0 (Wikimedia's terms of use)."""
 _DIGITS = re.compile(rb"\s*([0-9]{1,18})\s*<")
 _PARSER = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": True, "remove_comments": True}
 _LOCAL_NAMES = re.compile(r'<namespace key="(?:-2|6|14)"[^>]*>([^<]+)<')
@@ -47,7 +47,7 @@ class WikipediaReader:
         self._limit = limit
 
     def records(self, file: InputFile) -> Iterator[Raw | Dropped]:
-        """The pages of a dump that are articles, in its order."""
+        """The articles of a dump, in its order."""
         try:
             with open_stream(file) as stream:
                 yield from self._pages(file, stream)
@@ -118,18 +118,18 @@ class WikipediaReader:
 
 
 class _Pages:
-    """Iterates over the pages of a dump: their bytes, or how many bytes a page has that is too large."""
+    """Iterates over the pages of a dump: the bytes of each page, or only their number for a page that is too large."""
 
     def __init__(self, stream: BinaryIO, limit: int) -> None:
         self._stream = stream
         self._limit = limit
         self._buffer = bytearray()
         self.problem = ""
-        """Why the dump does not end as one should."""
+        """What is wrong with the end of the dump; empty if nothing."""
         self.reason = UNREADABLE
 
     def _read(self) -> bool:
-        """Whether there was more to read."""
+        """Read on; returns whether there was more."""
         try:
             block = self._stream.read(_BLOCK)
         except OSError as error:
@@ -139,7 +139,7 @@ class _Pages:
         return bool(block)
 
     def header(self) -> bytes | None:
-        """What stands before the first page; None if this is not a dump."""
+        """The bytes before the first page; None if this is not a dump."""
         while (start := self._buffer.find(b"<page>")) < 0 and len(self._buffer) <= _HEADER:
             if not self._read():
                 break
@@ -158,7 +158,7 @@ class _Pages:
             self.problem = "it ends without </mediawiki>"
 
     def _skip_to(self, mark: bytes) -> bool:
-        """Whether the mark comes; the buffer then begins with it, and otherwise holds the last bytes."""
+        """Whether the mark is found by reading on; the buffer then begins with it, or else holds the last bytes."""
         while (start := self._buffer.find(mark)) < 0:
             del self._buffer[:-64]
             if not self._read():
@@ -167,7 +167,7 @@ class _Pages:
         return True
 
     def _take_to(self, mark: bytes) -> bytes | int | None:
-        """What stands up to the mark and with it, or its size where that is too large; None where there is no mark."""
+        """The bytes up to the mark and including it, or their number if they are too many; None if there is no mark."""
         gone = start = 0
         while (end := self._buffer.find(mark, start)) < 0:
             if len(self._buffer) > self._limit:
@@ -184,14 +184,14 @@ class _Pages:
 
 
 def _number(head: bytes, mark: bytes) -> str:
-    """The digits behind a tag, or nothing."""
+    """The digits after a tag, or none."""
     start = head.find(mark)
     match = _DIGITS.match(head, start + len(mark)) if start >= 0 else None
     return match[1].decode() if match else ""
 
 
 def _siteinfo(header: bytes) -> dict[str, str]:
-    """What the dump says of its Wikipedia, as fields of its records."""
+    """The dump's description of its Wikipedia, as fields of its records."""
     text = header.decode("utf-8", "replace")
     wiki = re.search(r"<dbname>\s*([^<\s]+)", text)
     stated = re.search(r'<mediawiki[^<>]*\sxml:lang="([^"]+)"', text)

@@ -1,13 +1,13 @@
-"""From the wikitext of an article to its text.
+"""Turns the wikitext of an article into its text.
 
-LLaMA (section 2.1) removes "hyperlinks, comments and other formatting boilerplate". Removed are comments, references,
-tables, pictures, templates without text, links to other languages, categories, magic words and the sections that hold
-references, links or nothing. Kept are the words of links and of templates that carry some, the titles of sections as
-plain lines, lists, code, and formulas as LaTeX between dollars: without them a sentence about mathematics has holes,
-and LaTeX is what the model reads in arXiv too.
+LLaMA (section 2.1) removes "hyperlinks, comments and other formatting boilerplate". This module removes comments,
+references, tables, pictures, templates without text, links to other languages, categories, magic words and the sections
+that hold references, links or nothing. It keeps the words of links and templates, the titles of sections as plain
+lines, lists, code, and formulas as LaTeX between dollars: without them a sentence about mathematics has holes, and the
+model also reads LaTeX from arXiv.
 
-Links and templates are parsed by mwparserfromhell, in short pieces of which the brackets are known to match: its time
-is quadratic in brackets that do not (two seconds for 16,000 characters, and nothing can interrupt it).
+Links and templates are parsed by mwparserfromhell, in short pieces with matching brackets: its time is quadratic in
+brackets that do not match (two seconds for 16,000 characters, and it cannot be interrupted).
 """
 
 import re
@@ -25,14 +25,14 @@ from puna.data.readers.wikitext_scan import drop_silent, drop_switches, drop_tab
 from puna.data.readers.wikitext_templates import END, HOLE, LESS, STASHED, Call, expansion
 
 PIECE = 8192
-"""Characters of a piece of wikitext from which on it is not given to the parser but stripped by expressions."""
+"""Characters of a piece of wikitext from which regular expressions strip it instead of the parser."""
 _LEAST_PIECE = 2048
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _STASH = re.compile(f"{STASHED}([0-9]+){END}")
 _SPACES = re.compile(r"(?<=\S) {2,}")
 _MARKUP = re.compile(r"\{\{|\[\[|\[(?:https?:|ftp:)?//|\[mailto:")
 _PLAIN_LINK = re.compile(r"\[\[([^\[\]{}|:\n]+)(?:\|([^\[\]{}|\n]+))?\]\]")
-"""Nine links in ten, for which there is nothing to parse."""
+"""Simple links, nine in ten, which need no parser."""
 _LEFT_OVER = re.compile(r"\{\{+|\}\}+|\[\[|\]\]")
 _INNER_TEMPLATE = re.compile(r"\{\{[^{}]*\}\}")
 _INNER_LINK = re.compile(r"\[\[(?:[^\[\]|]*\|)?([^\[\]|]*)\]\]")
@@ -41,18 +41,18 @@ _OUTER_LINK = re.compile(r"\[(?:https?:|ftp:)?//[^\s\[\]]++[ \t]*+([^\[\]]*+)\]"
 
 @dataclass(frozen=True, slots=True)
 class Wiki:
-    """What the dump says about its Wikipedia."""
+    """A Wikipedia, as its dump describes it."""
 
     language: str
-    """`en`, …"""
+    """The code of its language, such as `en`."""
     hidden: frozenset[str] = frozenset()
-    """Its own names, in lower case, of the namespaces of files and categories."""
+    """Its own names for the namespaces of files and categories, in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Section:
     level: int
-    """1 for the lead, 2 for `== … ==`."""
+    """Level of the title: 1 for the lead, 2 for `== … ==`."""
     title: str
     text: str
 
@@ -95,7 +95,7 @@ def _is_named(section: _Section, titles: frozenset[str]) -> bool:
 
 
 def _without_apparatus(sections: Iterator[_Section]) -> Iterator[_Section]:
-    """The sections that do not hold references or links, nor stand below one that does."""
+    """The sections without those that hold references or links, and without the sections below them."""
     below = 0
     for number, section in enumerate(sections):
         if below and section.level > below:
@@ -108,7 +108,7 @@ def _without_apparatus(sections: Iterator[_Section]) -> Iterator[_Section]:
 
 
 def _without_empty(sections: list[_Section]) -> list[_Section]:
-    """The sections that have a text or below them one that has."""
+    """The sections with a text of their own or in a section below them."""
     kept: list[_Section] = []
     for section in reversed(sections):
         if section.text or (kept and kept[-1].level > section.level and section.title):
@@ -117,7 +117,7 @@ def _without_empty(sections: list[_Section]) -> list[_Section]:
 
 
 def _without_closing(sections: list[_Section]) -> list[_Section]:
-    """The sections but for those at the end whose titles promise sources, with what stands below them."""
+    """The sections without those at the end with titles of sources, and without the sections below them."""
     end = len(sections)
     while end:
         start = end - 1
@@ -130,7 +130,7 @@ def _without_closing(sections: list[_Section]) -> list[_Section]:
 
 
 def _plain(text: str, render: "_Renderer") -> str:
-    """A section's wikitext, of which tags, tables and silent templates are gone, as plain paragraphs."""
+    """A section's wikitext, after tags, tables and silent templates were removed, as plain paragraphs."""
     if not text.strip():
         return ""
     parts = []
@@ -161,7 +161,7 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _stripped(piece: str) -> str:
-    """Wikitext without templates and with the words of links, by expressions alone."""
+    """Wikitext without templates and with the words of links, by regular expressions alone."""
     for _ in range(8):
         piece, count = _INNER_TEMPLATE.subn(HOLE, piece)
         piece, links = _INNER_LINK.subn(r"\1", piece)

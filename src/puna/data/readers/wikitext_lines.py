@@ -1,4 +1,4 @@
-"""From lines of rendered wikitext to paragraphs and lists, without quotes that mean bold and without holes."""
+"""Turns lines of rendered wikitext into paragraphs and lists, without quotes for bold text and without holes."""
 # ruff: noqa: RUF001 (characters that look alike are what these strings are about)
 
 import re
@@ -18,7 +18,7 @@ _HOLES = re.compile(rf" ?{HOLE}(?: ?{HOLE})*+ ?")
 _NEEDLESS = re.compile(rf" ?{HOLE} ?(?=[.,;:!?)\]»”]|$)|(?<=[(\[«“]) ?{HOLE} ?")
 _SPACES = re.compile(r"[ \t\xa0]+")
 _DEEPEST = 30
-"""Lists in each other up to which each is indented further."""
+"""How deep nested lists are indented."""
 _RULE = re.compile(r"-{4,}")
 
 
@@ -67,7 +67,7 @@ def _item(marks: str, content: str, numbers: list[int]) -> str:
 
 
 def _content(line: str) -> str:
-    """A line without what is not text; empty where nothing is left."""
+    """A line without its marks; empty if nothing is left."""
     if line.lstrip(HOLE + " \t").startswith(("|", "{|")) or _RULE.fullmatch(line.strip()):
         return ""
     line = quotes(line)
@@ -80,7 +80,7 @@ def _content(line: str) -> str:
 
 
 def fill_holes(line: str) -> str:
-    """The line mended where something was removed: no empty brackets, no blank before a stop, one between words."""
+    """The line repaired where something was removed: no empty brackets, no blank before a stop, one between words."""
     line = _HOLES.sub(_one_hole, _SPACES.sub(" ", line))
     for _ in range(2):
         line = _BRACKETED.sub(_brackets, line)
@@ -89,14 +89,14 @@ def fill_holes(line: str) -> str:
 
 
 def _one_hole(holes: re.Match[str]) -> str:
-    """For holes beside each other one, with the blanks around it."""
+    """One hole for neighbouring ones, with the blanks around it."""
     first, last = holes[0][0], holes[0][-1]
     blank_after = last == " " or " " in holes[0].strip(" ")
     return (" " if first == " " else "") + HOLE + (" " if blank_after else "")
 
 
 def _brackets(match: re.Match[str]) -> str:
-    """`(Greek: …; born 1950)` without the parts of which nothing is left."""
+    """`(Greek: …; born 1950)` without the parts that are empty now."""
     content = match[1] or match[2] or ""
     if HOLE not in content:
         return match[0]
@@ -114,7 +114,7 @@ def _brackets(match: re.Match[str]) -> str:
 
 
 def quotes(line: str) -> str:
-    """The line without the quotes that mean italics and bold; an apostrophe beside them stays, as in `l'''amico''`.
+    """The line without the quotes for italics and bold; an apostrophe beside them stays, as in `l'''amico''`.
 
     The rule for odd runs is MediaWiki's (`Parser::doQuotes`): where both italics and bold stay open, one run of three
     is an apostrophe and italics: the first after a word of a single letter, else after a longer word or a blank.

@@ -1,7 +1,7 @@
 """Names in LLaMA's 20 Wikipedias, by MediaWiki and its editors, of parts of a page that are not text of an article.
 
-The languages (LLaMA, section 2.1): bg ca cs da de en es fr hr hu it nl pl pt ro ru sl sr sv uk. Names of different
-languages stand together: none of them means something else in another. All are lower case.
+The languages (LLaMA, section 2.1): bg ca cs da de en es fr hr hu it nl pl pt ro ru sl sr sv uk. Names of all languages
+are in one list: none of them means something else in another language. All are lower case.
 """
 
 
@@ -97,7 +97,7 @@ def _titles(text: str) -> frozenset[str]:
 
 
 APPARATUS = _titles(_APPARATUS)
-"""Titles of sections that hold references, links or pictures, wherever they stand."""
+"""Titles of sections that hold references, links or pictures, anywhere in an article."""
 
 PERHAPS_APPARATUS = _titles(_PERHAPS)
-"""Titles of sections that hold references where they end an article, and may be about the subject where they do not."""
+"""Titles of sections that hold references at the end of an article, but may be about the subject elsewhere."""

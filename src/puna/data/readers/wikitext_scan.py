@@ -1,7 +1,7 @@
-"""Takes out of wikitext, in a few passes over it, what carries no text or must not be read as markup.
+"""Removes from wikitext, in a few passes, the parts that have no text or must not be read as markup.
 
-Comments, references, tables, pictures and the templates without text are most of a page. To find their ends takes
-only a stack, in time linear in the page whatever it holds; so the parser sees short, well-nested markup.
+Comments, references, tables, pictures and the templates without text are most of a page. A stack is enough to find
+their ends, in time linear in any page; so the parser gets short, well-nested markup.
 """
 
 import html
@@ -44,14 +44,14 @@ _SWITCH = re.compile(r"__[^\W\d_]+(?:_[^\W\d_]+)*__")
 
 
 def unescaped(text: str) -> str:
-    """The text with characters for its entities; references to numbers that no character has are removed."""
+    """The text with characters for its entities; references to numbers without a character are removed."""
     return html.unescape(_NO_CHARACTER.sub("", text))
 
 
 def lift(text: str) -> tuple[str, list[str]]:
     """The text without comments and references, and the pieces of it that are not wikitext: code, formulas.
 
-    A piece's number stands in its place between `STASHED` and `END`.
+    Each piece is replaced by its number between `STASHED` and `END`.
     """
     parts: list[str] = []
     pieces: list[str] = []
@@ -76,7 +76,7 @@ def lift(text: str) -> tuple[str, list[str]]:
 
 
 def _place(name: str, attributes: str, content: str, pieces: list[str]) -> str:
-    """What stands for a lifted element."""
+    """The text that replaces a lifted element."""
     if not name:
         return ""
     if name in _SILENT:
@@ -98,7 +98,7 @@ def _place(name: str, attributes: str, content: str, pieces: list[str]) -> str:
 
 
 def without(text: str, removed: list[tuple[int, int, str]]) -> str:
-    """The text with other text in the place of some spans; of nested ones the outermost counts."""
+    """The text with some spans replaced; of nested ones the outermost counts."""
     parts, position = [], 0
     for start, end, instead in sorted(removed, key=lambda span: (span[0], -span[1])):
         if start >= position:
@@ -108,12 +108,12 @@ def without(text: str, removed: list[tuple[int, int, str]]) -> str:
 
 
 def drop_silent(text: str, language: str, hidden: frozenset[str]) -> str:
-    """The text without the templates and links that show no words, and without braces and brackets that match none.
+    """The text without templates and links that show no words, and without unmatched braces and brackets.
 
     Args:
         text: Wikitext.
-        language: Of the Wikipedia: templates with text are told by it.
-        hidden: Namespaces, in lower case, of which a link shows a picture or nothing.
+        language: The language of the Wikipedia, which decides the templates with text.
+        hidden: Namespaces, in lower case, whose links show a picture or nothing.
     """
     removed: list[tuple[int, int, str]] = []
     stack: list[tuple[str, int, int]] = []
@@ -166,7 +166,7 @@ def drop_tables(text: str) -> str:
 
 
 def _without_nested(text: str, marks: re.Pattern[str], opens: Callable[[re.Match[str]], bool]) -> str:
-    """The text without what stands between matching marks."""
+    """The text without the parts between matching marks."""
     removed: list[tuple[int, int, str]] = []
     starts: list[int] = []
     for match in marks.finditer(text):
@@ -178,7 +178,7 @@ def _without_nested(text: str, marks: re.Pattern[str], opens: Callable[[re.Match
 
 
 def drop_tags(text: str) -> str:
-    """The text without HTML tags; a `<` that is none is marked as `LESS`."""
+    """The text without HTML tags; a `<` that begins no tag is marked as `LESS`."""
     text = _UNSEEN.sub(HOLE, text)
     text = _SCRIPT.sub(_script, text)
     return _TAG.sub(_tag, text).replace("<", LESS)

@@ -1,8 +1,8 @@
-"""The text of the templates that carry some: words in a foreign language, measures, dates, quotations, characters.
+"""The text of templates: words in a foreign language, measures, dates, quotations, characters.
 
-A template's own definition is in another page and may be a program, so nothing is expanded; but without these the
-sentences would have holes. They are told by their names, as the Wikipedias of LLaMA's 20 languages use them. Every
-other template (infoboxes, navigation, references, maintenance) leaves a `HOLE`.
+A template's own definition is in another page and may be a program, so it is not expanded; but without these templates
+sentences would have holes. They are recognised by their names in the Wikipedias of LLaMA's 20 languages. Every other
+template (infoboxes, navigation, references, maintenance) leaves a `HOLE`.
 """
 # ruff: noqa: RUF001, RUF002 (characters that look alike are what these strings are about)
 
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from puna.data.text.scripts import lowered, raised
 
 HOLE, BULLET, NUMBER, INDENT, TERM, BREAK, STASHED, END, LESS = "\x01\x02\x03\x04\x05\x06\x0e\x0f\x10"
-"""Marks that no page holds, since control characters are removed from it first: something was removed here; the line
-is an item of a list, of a numbered one, indented, a term; a line ends here within its paragraph; the number of a piece
-that is put aside stands between two marks; a `<` that begins no tag."""
+"""Marks that no page holds, since control characters are removed from it first: something was removed here; the line is
+an item of a list, of a numbered one, indented, a term; a line ends here within its paragraph; two marks around the
+number of a piece that is set aside; a `<` that begins no tag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,12 @@ class Call:
     """The use of a template, its arguments as text."""
 
     name: str
-    """As it is written, without what follows a colon."""
+    """The name as written, without a colon and the part after it."""
     positional: list[str]
     named: dict[str, str]
 
     def get(self, position: int) -> str:
-        """A positional argument, from the end where the position is negative; empty where there is none."""
+        """A positional argument, counted from the end if the position is negative; empty if there is none."""
         inside = -len(self.positional) <= position < len(self.positional)
         return self.positional[position] if inside else ""
 
@@ -286,11 +286,11 @@ _ORDINAL = re.compile(r"[IVXLC]+(?:e|er|re)(?: siècle)?|\d+(?:e|er|re|°)")
 
 
 def expansion(name: str, language: str) -> Expansion | None:
-    """What a template's text is made by; None for a template that carries none.
+    """The function that makes a template's text; None for a template without text.
 
     Args:
-        name: As written between the braces, with a parser function's `:` and what follows it.
-        language: Of the Wikipedia.
+        name: The name as written between the braces, with a parser function's `:` and the part after it.
+        language: The language of the Wikipedia.
     """
     name = name.strip().replace("_", " ")
     lower = name.lower()

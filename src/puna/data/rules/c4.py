@@ -1,13 +1,14 @@
 """The rule `c4`: sentences and lines (Raffel et al. 2020, section 2.2).
 
-As the paper says, and where it says nothing as the released code does (TensorFlow Datasets, text/c4_utils.py): marks of
-citations are removed; a line that ends in three full stops or has a word of more than 1000 characters goes too. Unlike
-the released code a page is dropped for a curly bracket or "lorem ipsum" anywhere, not only in lines that would stay
-(the paper: "any page"); white space that a mark of a citation leaves at the end of a line is none of the line's; the
-typographic end quote is an end quote; sentences are counted by their marks and not by a trained tokenizer.
+It follows the paper, and where the paper is silent the released code (TensorFlow Datasets, text/c4_utils.py): marks of
+citations are removed; a line that ends in three full stops or has a word of more than 1000 characters is removed too.
+Differences from the released code: a page is dropped for a curly bracket or "lorem ipsum" anywhere, not only in lines
+that would stay (the paper: "any page"); white space that a mark of a citation leaves at the end of a line does not
+count as part of the line; the typographic end quote is an end quote; sentences are counted by their marks and not by a
+trained tokenizer.
 
-Not part of it: C4's language identification and its removal of spans of three sentences that are there again, which are
-the rule `language` and `[data.dedup]`.
+C4's language identification and its removal of repeated spans of three sentences are not part of it; use the rule
+`language` and `[data.dedup]`.
 """
 
 import re
@@ -36,8 +37,8 @@ NOTICES = (
     "javascript",
     "terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies",
 )  # fmt: skip
-"""What no line that stays may have, in lower case: the paper's Javascript, and its policies as the released code spells
-them."""
+"""Phrases for which a line is removed, in lower case: the paper's Javascript, and its policies as the released code
+spells them."""
 
 _CITATION = re.compile(r"\[(?:\d*|edit|citation needed)\]")
 
@@ -58,11 +59,11 @@ class C4:
 
     @property
     def files(self) -> list[Path]:
-        """The files that decide the result."""
+        """The files that determine the result."""
         return [self._bad.path] if self._bad else []
 
     def __call__(self, document: Document) -> Document | Dropped:
-        """The document with the lines that stay, or why it is dropped."""
+        """The document with the lines that stay, or the reason to drop it."""
         lower = document.text.lower()
         found = self._bad.find(lower) if self._bad else ""
         for reason, fault, detail in (
@@ -97,8 +98,7 @@ class C4:
 class BadWords:
     """Words and phrases, looked for in lower case between characters that are not part of a word.
 
-    Those in scripts that are written without spaces are found anywhere, as the released code does for Japanese, Thai
-    and Chinese.
+    Words in scripts without spaces are found anywhere, as in the released code for Japanese, Thai and Chinese.
 
     Args:
         path: A text file with one of them per line.
@@ -121,8 +121,8 @@ class BadWords:
         self._pattern = re.compile("|".join(map(_flanked, phrases))) if phrases else None
 
     def find(self, lower: str) -> str:
-        """The first of them in a text in lower case, empty where there is none."""
-        # The pattern has hundreds of branches; most texts do not even have a word that one of them begins with.
+        """The first of them in a text in lower case; empty if there is none."""
+        # The pattern has hundreds of branches; most texts do not even have the first word of one of them.
         if self._pattern is None or (
             self._first.isdisjoint(_WORD.findall(lower)) and not any(phrase in lower for phrase in self._anywhere)
         ):

@@ -3,10 +3,10 @@
 LLaMA (Touvron et al. 2023, section 2.1) keeps GitHub's projects under Apache, BSD and MIT licences, drops files of low
 quality "based on the line length or proportion of alphanumeric characters", and removes boilerplate such as headers.
 The paper gives no thresholds; ours are RedPajama v1's. Headers are removed before anything else is measured or
-compared, so that files which differ in them only are duplicates. RedPajama v1 also drops files with fewer than 1.5
-letters per token of another model's tokenizer: that is not in the paper and is left out.
+compared, so that files that differ only in their headers are duplicates. RedPajama v1 also drops files with fewer than
+1.5 letters per token of another model's tokenizer: that is not in the paper and is left out.
 
-Lines are what newlines separate; letters and digits are what Python's `str.isalnum` says, of any script.
+Newlines separate lines; letters and digits are those of Python's `str.isalnum`, of any script.
 """
 
 from dataclasses import replace
@@ -33,7 +33,7 @@ _ASCII_ALPHANUMERIC = bytes(code for code in range(128) if chr(code).isalnum())
 
 
 class Code:
-    """Drops files that are not the code to learn from, and removes notices of copyright.
+    """Drops files of low quality or without a permitted licence, and removes notices of copyright.
 
     Args:
         rules: The thresholds.
@@ -44,7 +44,7 @@ class Code:
         self._licences = [licence.lower() for licence in rules.licences]
 
     def __call__(self, document: Document) -> Document | Dropped:
-        """The file without its header, or why it is dropped."""
+        """The file without its header, or the reason to drop it."""
         rules = self._rules
         if self._licences and not is_permitted(document.licence, self._licences):
             return _dropped(document, LICENCE, document.licence or "unknown")
@@ -76,7 +76,7 @@ def line_lengths(text: str) -> tuple[int, float]:
 
 
 def alphanumeric_share(text: str) -> float:
-    """The share of characters that are letters or digits; 0 of an empty text."""
+    """The share of characters that are letters or digits; 0 for an empty text."""
     if not text:
         return 0.0
     encoded = text.encode()

@@ -1,9 +1,9 @@
 """The rule `decontaminate`: documents that hold text of evaluation sets (Brown et al. 2020, appendix C).
 
-A document overlaps with a row of a set where n normalised words in a row (13) stand in both. Numbers are words too, but
-n-grams more than half of which are numbers and single letters of ASCII prove nothing and are not looked for. N-grams
-are compared by 64-bit hashes and not verified: where a corpus has 10^12 of them and the sets 10^6, a wrong match is
-expected once in some 20 such corpora.
+A document overlaps with a row of a set if both have the same n (13) consecutive normalised words. Numbers are words
+too, but n-grams with more than half of their words numbers or single letters of ASCII are not used, since they prove
+nothing. N-grams are compared by 64-bit hashes and not verified: for a corpus with 10^12 of them and sets with 10^6, a
+wrong match is expected once in some 20 such corpora.
 """
 
 import re
@@ -32,7 +32,7 @@ class Decontaminate:
 
     Args:
         rules: The sets, the length of the n-grams, and whether to drop.
-        table: Where `NgramTable.save` has written their table. Without it the table is built now.
+        table: Directory of a table saved by `NgramTable.save`. Without it the table is built now.
 
     Raises:
         DataError: A set or the table is missing or damaged.
@@ -47,11 +47,11 @@ class Decontaminate:
 
     @property
     def files(self) -> list[Path]:
-        """The files that decide the result."""
+        """The files that determine the result."""
         return [path for name in sorted(self._sets) for path in find(name, self._sets[name])]
 
     def __call__(self, document: Document) -> Document | Dropped:
-        """The document as it is, or why it is dropped; what it overlaps with goes into the report."""
+        """The unchanged document, or the reason to drop it; its overlaps go into the report."""
         overlaps = self._table.overlaps(hashes_of(document.text))
         if not overlaps:
             return document
@@ -65,7 +65,7 @@ class Decontaminate:
         return Dropped(document.source, document.id, OVERLAP, detail, document.text)
 
     def report(self) -> list[dict[str, Any]]:
-        """What has been found since the last call: document, set, file, row, n-grams and words in common, excerpt."""
+        """Overlaps found since the last call: document, set, file, row, n-grams and words in common, excerpt."""
         found, self._found = self._found, []
         return found
 
@@ -91,9 +91,9 @@ class Decontaminate:
 
 
 def words_at(text: str, first: int, count: int) -> list[str]:
-    """Normalised words of a text from a place on; only what is near is looked at character by character.
+    """Normalised words of a text from a place on; only text near the place is read character by character.
 
-    What stands in 100,000 characters without a space is left out.
+    A stretch of 100,000 characters without a space is left out.
     """
     found: list[str] = []
     start = 0

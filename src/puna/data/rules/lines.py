@@ -1,12 +1,12 @@
-"""The rule `lines`: CCNet's removal of lines that stand more than once (Wenzek et al. 2020, section 3.1).
+"""The rule `lines`: CCNet's removal of lines that occur more than once (Wenzek et al. 2020, section 3.1).
 
 A line's hash is that of cc_net (text_normalizer.py, dedup.py), so that the two can be compared: the first 8 bytes,
 little-endian, of the SHA-1 of the line without white space at its ends, in lower case, with every digit replaced by 0,
-and without control characters and the 34 marks of punctuation that cc_net lists. ASCII punctuation stays, and accents
-stay, of which the paper says that they are removed and cc_net does not.
+and without control characters and the 34 marks of punctuation that cc_net lists. ASCII punctuation stays, and so do
+accents: the paper removes them, but cc_net does not.
 
-A line that is in two documents is removed from both; of one that is in one document several times the first stays.
-cc_net counts so too: a document counts once for each of its lines.
+A line in two documents is removed from both; of a line that occurs several times in a single document the first stays.
+As in cc_net, a document counts once for each of its lines.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ PUNCTUATION = (
     "\u00ab\u00b4\u00bb\u2013\u2014\u2019\u201c\u201d\u201e\u2026\u2236\u2501\u25ba\u3001\u3002\u3008\u3009\u300a\u300b"
     "\u300c\u300d\u3010\u3011\uff01\uff05\uff08\uff09\uff0c\uff0e\uff11\uff1a\uff1b\uff1f\uff5e"
 )
-"""What cc_net removes (`UNICODE_PUNCT`); its full-width 1 has become a 0 before."""
+"""Characters that cc_net removes (`UNICODE_PUNCT`); its full-width 1 has already become a 0."""
 
 _CONTROLS = bytes([*range(0x0A), *range(0x0B, 0x20), 0x7F])
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
@@ -37,16 +37,16 @@ _DIGIT = re.compile(r"\d")
 _REMOVED = re.compile(rf"[{PUNCTUATION}\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 BLANK = int.from_bytes(hashlib.sha1(b"", usedforsecurity=False).digest()[:8], "little")
-"""The hash of a line of which normalisation leaves nothing."""
+"""The hash of a line that is empty after normalisation."""
 
 _last: tuple[str, NDArray[np.uint64]] | None = None
 
 
 def line_hashes(text: str) -> NDArray[np.uint64]:
-    """The hash of each line, in order, blank ones too; those of the last text are remembered.
+    """The hash of each line, in order, including blank ones; those of the last text are cached.
 
     Args:
-        text: its lines are what stands between line feeds.
+        text: The text; line feeds separate its lines.
     """
     global _last
     last = _last
@@ -56,7 +56,7 @@ def line_hashes(text: str) -> NDArray[np.uint64]:
 
 
 def _hash_lines(text: str) -> NDArray[np.uint64]:
-    # All lines at once: a line feed is not a letter, so the lower case of a line does not depend on its neighbours.
+    # All lines at once: a line feed is not a letter, so a line's lower case does not depend on its neighbours.
     lines = "\n".join([line.strip() for line in text.split("\n")]).lower()
     if lines.isascii():
         data = lines.encode().translate(_ZEROS, _CONTROLS)
@@ -68,21 +68,21 @@ def _hash_lines(text: str) -> NDArray[np.uint64]:
 
 
 def too_short(document: Document, min_chars: int) -> Dropped | None:
-    """Why a document is dropped that has fewer than `min_chars` characters, `None` where it has enough."""
+    """The reason to drop a document with fewer than `min_chars` characters; None if it has enough."""
     if len(document.text) >= min_chars:
         return None
     return Dropped(document.source, document.id, TOO_SHORT, _detail(document.text, min_chars), document.text)
 
 
 def remove_lines(document: Document, duplicated: NDArray[np.uint64], min_chars: int) -> Document | Dropped:
-    """The document without its duplicated lines, or why it is dropped.
+    """The document without its duplicated lines, or the reason to drop it.
 
-    Lines of which normalisation leaves nothing are removed with them: in cc_net their common hash is in every file.
+    Lines that are empty after normalisation are removed too: in cc_net their common hash is in every file.
 
     Args:
-        document: What the lines are removed from.
+        document: The document to remove lines from.
         duplicated: The hashes of lines that more than one document has, sorted.
-        min_chars: A document with fewer characters is dropped, as it comes or as it would go on.
+        min_chars: A document with fewer characters is dropped, before or after lines are removed.
     """
     if dropped := too_short(document, min_chars):
         return dropped

@@ -1,4 +1,4 @@
-"""The rule `perplexity`: how much a page looks like Wikipedia (CCNet, Wenzek et al. 2020, section 3.3).
+"""The rule `perplexity`: how similar a page is to Wikipedia (CCNet, Wenzek et al. 2020, section 3.3).
 
 CCNet sorts the pages of a language by their perplexity under a language model of Wikipedia into head, middle and tail;
 RedPajama keeps head and middle. The cut-offs between them come with the model.
@@ -29,7 +29,8 @@ class Perplexity:
     """Notes a document's perplexity; keeps the thirds that the recipe names.
 
     Args:
-        rules: The model's directory, with `{language}` in its name where there is one for each, and the thirds to keep.
+        rules: The model's directory, with `{language}` in its name if there is one per language, and the thirds to
+        keep.
 
     Raises:
         DataError: There is no model, or one is incomplete.
@@ -42,11 +43,11 @@ class Perplexity:
 
     @property
     def files(self) -> list[Path]:
-        """The files that decide the result."""
+        """The files that determine the result."""
         return [path for _, model in sorted(self._models.items()) for path in model.files]
 
     def __call__(self, document: Document) -> Document | Dropped:
-        """The document with its perplexity, or why it is dropped."""
+        """The document with its perplexity, or the reason to drop it."""
         model = self._models.get(document.language if self._by_language else "")
         if model is None:
             detail = f"language {document.language!r}, models for {' '.join(sorted(self._models))}"
@@ -61,7 +62,7 @@ class Perplexity:
 
 
 def _models(pattern: str) -> dict[str, LanguageModel]:
-    """The models by language; one that is for all has the language ''."""
+    """The models by language; a model for all languages has ''."""
     path = Path(pattern).expanduser()
     if _PLACE not in pattern:
         if not path.is_dir():

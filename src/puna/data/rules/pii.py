@@ -1,10 +1,10 @@
-"""The rule `pii`: personal data replaced by what it is, as `<email>`, `<ip>`, `<phone>`, `<card>` and `<iban>`.
+"""The rule `pii`: personal data replaced by its kind: `<email>`, `<ip>`, `<phone>`, `<card>` and `<iban>`.
 
-None of the papers' data has this; `email` and `ip` are what FineWeb masks (Penedo et al. 2024). Patterns find
-candidates in linear time, checks decide: an IP address must be one of the public internet and no version number, a card
-number must begin as issuers' numbers do and satisfy Luhn's checksum (ISO/IEC 7812-1), an IBAN must have its country's
-length and satisfy mod 97 (ISO 13616). Telephone numbers have no checksum: those that begin with `+` and have 8 to 15
-digits (ITU-T E.164), and North American ones in three groups, are masked.
+None of the papers does this; FineWeb masks `email` and `ip` (Penedo et al. 2024). Patterns find candidates in linear
+time, checks decide: an IP address must be public and not a version number, a card number must begin like an issuer's
+and satisfy Luhn's checksum (ISO/IEC 7812-1), an IBAN must have its country's length and satisfy mod 97 (ISO 13616).
+Telephone numbers have no checksum: those that begin with `+` and have 8 to 15 digits (ITU-T E.164), and North American
+ones in three groups, are masked.
 """
 
 import ipaddress
@@ -16,7 +16,7 @@ from puna.config.rules import PiiRules
 from puna.data.document import Document, Dropped
 
 REASONS: dict[str, str] = {}
-"""None: it drops nothing."""
+"""Reasons to drop: none, the rule drops nothing."""
 
 IBAN_LENGTHS = {
     15: "NO", 16: "BE", 18: "DK FI FO GL NL SD FK", 19: "MK SI", 20: "AT BA EE KZ LT LU XK MN",
@@ -44,14 +44,14 @@ class Pii:
     """Masks personal data; the numbers masked are the document's scores `pii.email`, `pii.ip` and so on.
 
     Args:
-        rules: What is masked.
+        rules: The kinds to mask.
     """
 
     def __init__(self, rules: PiiRules) -> None:
         self._kinds = [kind for kind in _FINDERS if kind in rules.kinds]
 
     def __call__(self, document: Document) -> Document | Dropped:
-        """The document with what was found replaced."""
+        """The document with its personal data masked."""
         text, scores = document.text, {}
         for kind in self._kinds:
             for sign, pattern, end in _FINDERS[kind]:
@@ -63,7 +63,7 @@ class Pii:
 
 
 def _mask(text: str, pattern: re.Pattern[str], end: Callable[[re.Match[str]], int], mask: str) -> tuple[str, int]:
-    """The text with a mask in place of what was found, and how many there were."""
+    """The text with masks, and how many there are."""
     pieces, done, at = [], 0, 0
     while match := pattern.search(text, at):
         at = end(match)
@@ -81,7 +81,7 @@ def _whole(match: re.Match[str]) -> int:
 
 
 def _ip(match: re.Match[str]) -> int:
-    """The end of an address of the public internet, 0 where it is none."""
+    """The end of a public IP address; 0 if it is not one."""
     found = match[0].rstrip(":") if ":" in match[0] and not match[0].endswith("::") else match[0]
     try:
         address = ipaddress.ip_address(found)
@@ -90,14 +90,14 @@ def _ip(match: re.Match[str]) -> int:
     if not address.is_global or address.is_multicast:
         return 0
     if address.version == 4:
-        short = len(found) == len("1.2.3.4")  # so are versions written, and one in 400,000 addresses
+        short = len(found) == len("1.2.3.4")  # versions look like this, and one in 400,000 addresses
         if short or _VERSION.search(match.string, max(0, match.start() - 16), match.start()):
             return 0
     return match.start() + len(found)
 
 
 def _card(match: re.Match[str]) -> int:
-    """The end of a card number, 0 where it is none."""
+    """The end of a card number; 0 if it is not one."""
     digits = re.sub(r"\D", "", match[0])
     return match.end() if _ISSUER.match(digits) and luhn(digits) else 0
 
@@ -111,7 +111,7 @@ def luhn(digits: str) -> bool:
 
 
 def _iban(match: re.Match[str]) -> int:
-    """The end of an IBAN, 0 where it is none; the match may go on beyond it."""
+    """The end of an IBAN; 0 if it is not one. The match may go on beyond it."""
     length, end = _LENGTH_OF.get(match[0][:2], 0), match.start()
     for taken, character in enumerate(match[0]):
         length -= character != " "
@@ -133,5 +133,5 @@ _FINDERS: dict[str, list[tuple[re.Pattern[str], re.Pattern[str], Callable[[re.Ma
     "ip": [(re.compile(r"\d\.\d{1,3}\.\d"), _IPV4, _ip), (re.compile(r":[0-9A-Fa-f]{0,4}:"), _IPV6, _ip)],
     "phone": [(re.compile(r"\+\d"), _PHONE_ABROAD, _whole), (re.compile(r"\d{3}[ .-]\d{4}"), _PHONE, _whole)],
 }
-"""Per kind, in the order in which they are masked: what a text must have, which is fast to find; a pattern of
-candidates; the check that gives the end of one or 0."""
+"""For each kind, in the order of masking: a string that the text must have, which is fast to find; a pattern for
+candidates; the check, which gives the end of a match or 0."""

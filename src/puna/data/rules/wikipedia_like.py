@@ -1,4 +1,4 @@
-"""The rule `wikipedia-like`: pages such as those that Wikipedia refers to (LLaMA, section 2.1)."""
+"""The rule `wikipedia-like`: pages like those that Wikipedia refers to (LLaMA, section 2.1)."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ REASONS = {UNLIKE: "Unlike pages that Wikipedia refers to, to a linear classifie
 
 
 class WikipediaLike:
-    """Notes the probability that Wikipedia would refer to a document; keeps those for which it is large enough.
+    """Notes the probability that Wikipedia would refer to a document; keeps documents above a threshold.
 
     Args:
         rules: The model, a file or the directory that `puna data train-classifier` made, and the threshold.
@@ -36,11 +36,11 @@ class WikipediaLike:
 
     @property
     def files(self) -> list[Path]:
-        """The files that decide the result."""
+        """The files that determine the result."""
         return [self._model.path]
 
     def __call__(self, document: Document) -> Document | Dropped:
-        """The document with its probability, or why it is dropped."""
+        """The document with its probability, or the reason to drop it."""
         found = probability(self._model, document.text)
         if found < self._threshold:
             detail = f"probability {found:.3f}, at least {self._threshold}"
