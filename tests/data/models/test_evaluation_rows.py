@@ -61,7 +61,7 @@ def test_a_set_without_files_or_with_files_of_another_kind_is_an_error(tmp_path)
     for name in ("a.parquet", "plain", "b.gz"):
         (tmp_path / name).touch()
         with pytest.raises(
-            DataError, match=rf"sets\.quiz: .*{name} is of no kind that has rows, expected one of .jsonl"
+            DataError, match=rf"sets\.quiz: .*{name} is not of a kind that has rows, expected one of .jsonl"
         ):
             find("quiz", str(tmp_path / name))
 

@@ -130,7 +130,7 @@ def test_a_truncated_dump_gives_what_came_before_and_says_so(read, cut, pages, p
 def test_what_is_no_dump_is_unreadable(read, content):
     (only,) = read(content)
     assert (only.id, only.reason) == ("dewiki.xml", UNREADABLE)
-    assert "no dump of pages" in only.detail
+    assert "not a dump of pages" in only.detail
 
 
 def test_a_dump_without_pages_is_empty_and_no_error(read):

@@ -144,7 +144,7 @@ ONE = pack(packed(np.ones((2, 2), np.float32)))
         (pack([["a"], ONE + b"\xc0"]), "a ends at"),
         (pack([["a"], ONE]) * 2, "holds a twice"),
         (pack([["a"], ONE])[:-1], "truncated"),
-        (b"\x92\x91\xa2\xff\xfe\xc4\x01\xc0", "no UTF-8"),
+        (b"\x92\x91\xa2\xff\xfe\xc4\x01\xc0", "not UTF-8"),
         (b"\x82\xa1a\xc0\xa1a\xc0", "a map has a twice"),
         (b"\x81\x01\xc0", "expected a name"),
         (b"\x81\xa1a" * 100 + b"\xc0", "nested"),

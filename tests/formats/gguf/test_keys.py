@@ -104,7 +104,7 @@ def test_factors_of_another_kind_are_refused() -> None:
         (factors, metadata_of(ours, "F32", None) | {"puna.rope_scaling": [1, 2]}),
         (factors, metadata_of(config(rope_scaling={"kind": "linear", "factor": 2.0}), "F32", None)),
     ]:
-        with pytest.raises(FormatError, match=r"no rotary scaling of Llama 3\.1's kind"):
+        with pytest.raises(FormatError, match=r"not those of a rotary scaling of Llama 3\.1's kind"):
             read(metadata, factors=wrong)
     with pytest.raises(FormatError, match=r"is \[7\], but a head has 10 pairs"):
         read(metadata_of(ours, "F32", None), factors=factors[:7])

@@ -333,7 +333,7 @@ def test_other_dtypes_and_other_contents_are_refused(run: Callable[..., Path], t
         "holds no weights": {"epoch": 1},
         "in the state dict is list": {"state_dict": {"a": torch.ones(1), "b": [1]}},
         "are one parameter": OrderedDict({"module.a": torch.ones(1), "a": torch.ones(1)}),
-        "no tensor that is stored element by element": {"a": torch.ones(1).expand(10**12)},
+        "not a tensor that is stored element by element": {"a": torch.ones(1).expand(10**12)},
         "or holds a bytearray": {"a": torch.ones(1), "b": bytearray(5)},
         "holds no weights: neither": [torch.ones(1)],
         "holds no weights: neither a": SimpleNamespace(__reduce_ex__=lambda _: (OrderedDict, (), methods)),
