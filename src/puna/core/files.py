@@ -86,8 +86,8 @@ def atomic_directory(final: Path, *, replace: bool = False) -> Iterator[Path]:
     Args:
         final: The directory to make.
         replace: Whether an existing `final` is replaced. It stays in place until the new one is complete. On Linux the
-        two are exchanged in one step; other systems need two renames, and a crash just between them leaves nothing
-        under the final name.
+            two are exchanged in one step; other systems need two renames, and a crash just between them leaves nothing
+            under the final name.
 
     Raises:
         StorageError: `final` exists and `replace` is false, the disk is full, or the path is not writable.

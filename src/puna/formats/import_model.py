@@ -37,7 +37,7 @@ def import_model(
 
     Raises:
         FormatError: The format is unknown, the files are damaged, incomplete or changed meanwhile, or this is not a
-        LLaMA decoder.
+            LLaMA decoder.
         TokenizerError: The tokenizer cannot be used.
         StorageError: `out` exists, or the disk is full.
     """

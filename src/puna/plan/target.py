@@ -65,7 +65,7 @@ def find_target(
 
     Raises:
         ConfigError: The name is none of these, or a network is given for a device without known rates, or the device
-        cannot multiply in float8 and the recipe asks for it.
+            cannot multiply in float8 and the recipe asks for it.
     """
     own_watts, precision = recipe.energy.device_watts, recipe.train.precision
     said = "energy.device_watts" if own_watts else ""

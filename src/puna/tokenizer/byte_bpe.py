@@ -35,7 +35,7 @@ class ByteBPETokenizer(Tokenizer):
         content: A tokenizer.json.
         origin: What to call it in errors.
         config: The tokenizer_config.json beside it. Its own values, which tokens begin and end a text and whether
-        encoders add the first, become part of `content`.
+            encoders add the first, become part of `content`.
 
     Raises:
         TokenizerError: It is damaged, not a byte-level BPE, or not one that Puna can use.

@@ -44,7 +44,7 @@ class WordEncoder:
 
     Args:
         encode_words: Calls the library: ids of words as in the middle of a text, in a row, and each word's number of
-        ids.
+            ids.
         cuts: Where words end.
         prefix: Bytes put before every text but the empty one; they become part of the first word.
         known: Ids of words that `encode_words` must not get.

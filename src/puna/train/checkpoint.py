@@ -32,52 +32,6 @@ from puna.train.shard_plan import OwnFiles, OwnPlan
 
 _FILE_BYTES = 1 << 30
 """Bytes of a file after which a process begins the next one."""
-_NAME = re.compile(r"step-(\d{8})")
-
-
-@dataclass
-class TrainState:
-    """What a run knows besides its tensors."""
-
-    step: int = 0
-    """Optimizer steps done, including those whose batch was left out."""
-    train_seconds: float = 0.0
-    """Time in optimizer steps, over all sessions."""
-    wall_seconds: float = 0.0
-    """Time since the start of each session, over all sessions."""
-    sessions: int = 0
-    """How often the run was started or resumed."""
-    peak_memory_bytes: int = 0
-    """The most memory that a process has held, over all sessions."""
-    data_fingerprint: str = ""
-    """Fingerprint of the data, made by the loader: shards, shares, stages, context and seed."""
-    shifts: list[tuple[int, int]] = field(default_factory=list)
-    """Rollbacks, as pairs: a step, and how many more batches of the data's order are passed over from there on."""
-    skipped: int = 0
-    """Steps whose batch was left out."""
-    history: list[list[float]] = field(default_factory=list)
-    """The window of `puna.train.stability`."""
-    consecutive: int = 0
-    """Batches left out one after another."""
-    made_by: dict[str, str] = field(default_factory=dict)
-    """What decides the last bits of a step: layout, version of torch, threads, kind of device."""
-    recipe: dict[str, Any] = field(default_factory=dict)
-    """The resolved recipe."""
-
-    def batch_number(self, step: int) -> int:
-        """Which batch of the data's order the step after `step` steps learns from."""
-        return step + sum(batches for since, batches in self.shifts if since <= step)
-
-
-def directory_of(run: RunDir, step: int) -> Path:
-    """The directory of the checkpoint of a step."""
-    return run.checkpoints / f"step-{step:08d}"
-
-
-def list_checkpoints(run: RunDir) -> list[tuple[int, Path]]:
-    """Steps and directories of the run's complete checkpoints, oldest first."""
-    found = [(int(match[1]), path) for path in run.checkpoints.glob("step-*") if (match := _NAME.fullmatch(path.name))]
-    return sorted(found)
 
 
 def write_shards(directory: Path, state: dict[str, Tensor], world: World) -> dict[str, str]:
@@ -101,7 +55,7 @@ def read_state(path: Path, world: World | None = None) -> TrainState:
 
     Raises:
         CheckpointError: A file is missing, damaged or does not belong there, or the format is another; names the older
-        checkpoint.
+            checkpoint.
     """
     state, hashes = read_header(path)
     rank, size = (world.rank, world.size) if world else (0, 1)

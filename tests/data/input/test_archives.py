@@ -103,7 +103,7 @@ def test_entries_are_read(method: int, content: bytes):
 def test_a_wrong_sum_is_an_error(method: int):
     packed, info = _zip(b"text", method)
     info.CRC ^= 1
-    with pytest.raises(BrokenStreamError, match="sum of its bytes"):
+    with pytest.raises(BrokenStreamError, match="its bytes have another checksum"):
         io.BufferedReader(ZipEntry(packed, info, Budget(10**6))).read()
 
 

@@ -167,7 +167,7 @@ ONE = pack(packed(np.ones((2, 2), np.float32)))
         (pack({"a": msgpack.ExtType(1, pack([[2], "int8", b"aa"]) + b"\0")}), "an array ends"),
         (pack({"a": msgpack.ExtType(1, pack([[2], "object", b"aa"]))}), "'object' is not a dtype"),
         (pack({"a": msgpack.ExtType(1, pack([[2], "int8", b"a"]))}), "1 bytes do not make an array of int8"),
-        (pack({"a": msgpack.ExtType(1, pack([[2**63, 2**63], "int8", b"a"]))}), "1 bytes are no"),
+        (pack({"a": msgpack.ExtType(1, pack([[2**63, 2**63], "int8", b"a"]))}), "1 bytes do not make"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip

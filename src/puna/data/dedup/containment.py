@@ -71,7 +71,7 @@ def contained(rows: Rows, threshold: float, gone: Callable[[NDArray[np.uint64]],
         rows: All rows (`SHARED`) of a partition.
         threshold: Least share of the smaller document's shingles.
         gone: Documents among these that go anyway, because they equal or nearly equal another one. They neither go for
-        this reason nor make others go.
+            this reason nor make others go.
     """
     rows = _added_up(rows)
     rows = rows[rows["shared"] / np.minimum(rows["count"], rows["kept_count"]) >= threshold]

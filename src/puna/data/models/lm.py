@@ -184,7 +184,7 @@ def train_language_model(
         pieces: Most pieces of the tokenizer.
         lmplz: The name or path of KenLM's program, which is not in the Python package.
         build_binary: The name or path of the program that writes the model in a form that loads at once; without it the
-        model stays text.
+            model stays text.
 
     Raises:
         DataError: lmplz is missing, there is too little text to train on, or no reference document has text.

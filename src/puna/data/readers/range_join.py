@@ -20,7 +20,7 @@ class RangeJoin:
     Args:
         directory: An empty one for temporary files.
         room: Bytes of rows that are held in memory at most: of one range, and a quarter for rows that wait to be
-        written.
+            written.
         shift: Each range holds 2^shift numbers.
     """
 

@@ -30,7 +30,7 @@ class Perplexity:
 
     Args:
         rules: The model's directory, with `{language}` in its name if there is one per language, and the thirds to
-        keep.
+            keep.
 
     Raises:
         DataError: There is no model, or one is incomplete.

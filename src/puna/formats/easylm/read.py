@@ -95,7 +95,7 @@ class EasyLMCheckpoint(Checkpoint):
 
         Raises:
             FormatError: The file has changed, lacks it, or holds an output layer that differs from the embedding
-            although `llama_config.json` says that they are tied.
+                although `llama_config.json` says that they are tied.
         """
         if name not in self.stored:
             raise FormatError(f"{self._file}: lacks {name}")
@@ -136,7 +136,7 @@ def open_easylm(path: Path, hints: Hints) -> EasyLMCheckpoint:
 
     Raises:
         FormatError: There is none or more than one, it is damaged or not a LLaMA decoder, or the number of heads is
-        unknown.
+            unknown.
     """
     file = _find(path)
     try:

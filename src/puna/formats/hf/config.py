@@ -54,7 +54,7 @@ def read_huggingface_config(path: Path, fields: dict[str, Any], hints: Hints) ->
         path: The file, for errors.
         fields: Its content.
         hints: Values from the user, for what the file does not state. For a model with sliding attention, `context` may
-        be less than the file's: up to the window, within which it is the same as a LLaMA decoder.
+            be less than the file's: up to the window, within which it is the same as a LLaMA decoder.
 
     Raises:
         FormatError: It is not the architecture of LLaMA, lacks a size, or contradicts itself or a hint.

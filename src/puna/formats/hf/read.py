@@ -83,7 +83,7 @@ class HuggingFaceCheckpoint(Checkpoint):
 
         Raises:
             FormatError: A file has changed; or the stored output layer differs from the embedding although config.json
-            ties them, which is checked when the embedding is read.
+                ties them, which is checked when the embedding is read.
         """
         tensor = self._file.tensor(self._theirs[name])
         if name == _EMBEDDING and self._tied_output:
