@@ -9,11 +9,11 @@ from puna.shards.split import TRAIN, hash_fraction
 
 
 def training_text(recipe: Recipe, out: DataDir) -> Iterator[str]:
-    """Training documents of all sources, as much of each as its share of the mixture asks for.
+    """Training documents of all sources, each in proportion to its share of the mixture.
 
-    A source's documents are chosen by a hash of their ids, so they come from all of it, until its part is reached. The
-    source that is shortest for its share sets the size, so the shares are kept; `tokenizer.train_bytes` is exceeded by
-    one document of each source at most.
+    A source's documents are chosen by a hash of their ids, so they come from all its files, until its part is reached.
+    The source with the least text for its share sets the size, so the shares are kept; `tokenizer.train_bytes` is
+    exceeded by at most one document of each source.
 
     Raises:
         DataError: The documents are missing or damaged.

@@ -1,1 +1,1 @@
-"""What training reads: token shards, their order, the loader."""
+"""The data that training reads: token shards, their order, the loader."""

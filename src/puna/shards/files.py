@@ -1,7 +1,7 @@
-"""Read the files of a directory of token shards at any place, without mapping them into memory.
+"""Reads the files of a directory of token shards at any place, without mapping them into memory.
 
 A mapped file counts as resident memory page by page until the whole data set is resident (nanoGPT's pull request 428
-is about that); plain reads at a position leave the pages with the system. The price is small: bench/results has it.
+is about that); plain reads at a position leave the pages with the system. The cost is small: see bench/results.
 """
 
 import os
@@ -15,16 +15,16 @@ from puna.core.errors import DataError
 from puna.shards.format import REBUILD
 
 _OPEN_FILES = 64
-"""Files of a split that are open at one time; each holds a file descriptor, and a process has 1024 by default."""
+"""How many files of a split are open at one time; each takes a file descriptor, and a process has 1024 by default."""
 
 _HASH_BLOCK = 1 << 22
 
 _SETTLED_NS = 2_000_000_000
-"""A file that was changed less than this ago could change again without another time stamp (as in git's index)."""
+"""Nanoseconds; a file that changed more recently could change again with the same time stamp (as in git's index)."""
 
 
 class Piece(NamedTuple):
-    """Bytes of a file, and where they go."""
+    """Bytes of a file, and the array that they are read into."""
 
     path: str
     first: int
@@ -32,14 +32,14 @@ class Piece(NamedTuple):
 
 
 Reader: TypeAlias = Callable[[list[Piece]], None]
-"""Fills all the pieces, or raises a DataError. Equal readers can be asked for everything at once."""
+"""Fills all pieces, or raises a DataError. Pieces of equal readers can be read in one call."""
 
 
 class ShardFiles(Protocol):
-    """The files of one directory of shards, wherever they lie."""
+    """The files of one directory of shards, local or remote."""
 
     location: str
-    """The directory as people know it."""
+    """The path or URL of the directory, for people."""
 
     @property
     def reader(self) -> Reader:
@@ -47,7 +47,7 @@ class ShardFiles(Protocol):
         ...
 
     def path(self, name: str) -> str:
-        """What a `Piece` calls a file."""
+        """A file's name in a `Piece`."""
         ...
 
     def sizes(self) -> dict[str, int]:
@@ -55,7 +55,7 @@ class ShardFiles(Protocol):
         ...
 
     def identity(self, name: str) -> list[int | str] | None:
-        """What is another one after the file has changed; None where that cannot be told now."""
+        """A value that differs after the file has changed; None if that cannot be known now."""
         ...
 
     def blocks(self, name: str) -> Iterator[bytes]:
@@ -63,12 +63,12 @@ class ShardFiles(Protocol):
         ...
 
     def local(self, name: str, sha256: str) -> Path:
-        """A small file on the disk of this machine."""
+        """The path of a small file on this machine's disk."""
         ...
 
 
 class LocalFiles:
-    """A directory on this machine, or on a file system that looks so."""
+    """A directory on this machine, or on a mounted file system."""
 
     def __init__(self, directory: Path) -> None:
         self.location = str(directory)
@@ -90,7 +90,7 @@ class LocalFiles:
                 raise DataError(f"{path}: ends within the {into.nbytes} bytes from {first} on", hint=REBUILD)
 
     def path(self, name: str) -> str:
-        """The file's path."""
+        """The file's path on this machine."""
         return os.path.join(self.location, name)
 
     def sizes(self) -> dict[str, int]:
@@ -101,7 +101,7 @@ class LocalFiles:
     def identity(self, name: str) -> list[int | str] | None:
         """Size, times of the last change of content and of status, inode; None for a file that was just changed.
 
-        The time of the status cannot be set back, as a copy that keeps time stamps does with the other.
+        The time of the status cannot be set back; the other time can, by a copy that keeps time stamps.
         """
         stat = os.stat(self.path(name))
         if time.time_ns() - stat.st_ctime_ns < _SETTLED_NS:
@@ -115,12 +115,12 @@ class LocalFiles:
                 yield block
 
     def local(self, name: str, sha256: str) -> Path:
-        """The file itself."""
+        """The path of the file itself."""
         return self._directory / name
 
 
 class _OpenFile:
-    """A descriptor that is closed when nobody reads from it any more."""
+    """A descriptor that is closed when its last reader is gone."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor

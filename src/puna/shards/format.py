@@ -2,7 +2,7 @@
 
 ```
 shards/<source>/<split>/
-  manifest.json             what is below; its presence says that the directory is complete
+  manifest.json             describes the files below; its presence means that the directory is complete
   tokens-00000.bin          token ids, little-endian, 2 bytes each up to a vocabulary of 65,536, otherwise 4
   documents-00000.bin       32 bytes per document: four little-endian 64-bit unsigned integers
                               start   index of its first token in the shard
@@ -11,16 +11,17 @@ shards/<source>/<split>/
                               origin  offset of its line in origins-00000.jsonl
   origins-00000.jsonl       {"id", "origin"} per document
   …-00001.…                 the next shard
-  verified.json             which of them were compared with their hashes, and what they looked like then; no part of
+  verified.json             the files that were compared with their hashes, and their state then; not part of
                             the format, written by the first training run on them
 ```
 
-A document is `<s>`, its tokens, `</s>` (OpenLLaMA and EasyLM write both); where one token does both, as GPT-NeoX's
-`<|endoftext|>`, it is that and its tokens, and the next document's ends it. It never straddles two shards. Sources are
+A document is `<s>`, its tokens, `</s>` (OpenLLaMA and EasyLM write both); if one token has both roles, as GPT-NeoX's
+`<|endoftext|>`, a document is this token and its tokens, and ends with the next document's first token. It never
+straddles two shards. Sources are
 never mixed on the disk: the loader mixes, so a new mixture needs no new build.
 
 manifest.json: `format`, `version`, `source`, `split`, `dtype`, `tokens`, `documents`, `text_bytes`; `tokenizer`
-(`sha256`, `vocab_size`, `bos_id`, `eos_id`); `documents_sha256`, the hash of the documents that it was made from;
+(`sha256`, `vocab_size`, `bos_id`, `eos_id`); `documents_sha256`, the hash of the source documents;
 `shard_tokens`, after how many tokens a shard was closed; `files`, each with `name`, `bytes` and `sha256`; `shards`,
 each with its `tokens` and `documents`.
 """

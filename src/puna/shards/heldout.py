@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from puna.shards.shards import TokenShards
 
 IGNORE = -1
-"""Target of a position that is not scored."""
+"""Target at a position that is not scored."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def heldout_batches(
         context: Tokens per window (T).
         rows: Windows per batch; the last batch may have fewer.
         token_bytes: Bytes that each id stands for.
-        max_tokens: Windows spread evenly over the split with at most so many tokens; None for every token.
+        max_tokens: At most this many tokens, in windows spread evenly over the split; None for every token.
         space_prefix: Whether the first piece of a document holds a space that is not in the text. It then counts one
             byte less, so that over a whole split the bytes are exactly the text's.
     """

@@ -1,8 +1,8 @@
-"""Batches of training sequences, in an order that nothing but the recipe and the data decides.
+"""Batches of training sequences, in an order that depends on the recipe and the data only.
 
-A source's tokens are cut into chunks of a context and one token more, the next one's first, so that every token is a
-target once. Each epoch of a source visits all its chunks in an order of its own. The loader has no state: any process
-asks for any sequences of the run by their numbers.
+A source's tokens are cut into chunks of a context and one more token, the first of the next chunk, so that every token
+is a target once. Each epoch of a source visits all its chunks in an order of its own. The loader has no state: any
+process can read any sequences of the run by their numbers.
 """
 
 import math
@@ -21,7 +21,7 @@ from puna.shards.permutation import Permutation
 from puna.shards.shards import TokenShards
 
 _PLANS = 4
-"""Blocks of the mixture whose plan is kept: a batch may lie across two, and what is read ahead in the next ones."""
+"""How many blocks' plans are cached: a batch may span two blocks, and batches read ahead are in the next ones."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Span:
 
     source: str
     document: dict[str, str]
-    """Its id and origin."""
+    """The document's id and origin."""
     first: int
     """First token of the part, counted in the document from 0, which is <s>."""
     count: int
@@ -41,7 +41,7 @@ class Loader:
     """The sequences of a run.
 
     Args:
-        shards: The training shards of every source of the recipe's mixture.
+        shards: The training shards of every source in the recipe's mixture.
         recipe: Its mixture, stages, context and seed decide the order.
 
     Raises:
@@ -78,7 +78,7 @@ class Loader:
         """
         rows = np.empty((count, self._context + 1), dtype=self._dtype)
         raw = rows.view(np.uint8)
-        # All that one reader reads is asked for at once, so that a remote one waits once.
+        # All pieces of one reader are read in one call, so that a remote one waits only once.
         pieces: dict[Reader, list[Piece]] = {}
         for row in range(count):
             source, position = self._locate(first + row)
@@ -101,10 +101,10 @@ class Loader:
         return {name: count / self.chunks[name] for name, count in self.counts(sequences).items()}
 
     def check_epochs(self, sequences: int, max_epochs: dict[str, float]) -> None:
-        """Refuse a run of so many sequences that would read a source more often than `max_epochs` allows.
+        """Refuse a number of sequences that would read a source more often than `max_epochs` allows.
 
         Raises:
-            DataError: Naming the first such source.
+            DataError: It names the first such source.
         """
         epochs = self.epochs(sequences)
         for name, most in max_epochs.items():
@@ -116,7 +116,7 @@ class Loader:
                 )
 
     def trace(self, sequence: int) -> list[Span]:
-        """Which documents a sequence of the run is made of."""
+        """The documents in a sequence of the run."""
         source, position = self._locate(sequence)
         shards = self._shards[source]
         end = position + self._context + 1
@@ -141,7 +141,7 @@ class Loader:
                 )
 
     def _locate(self, sequence: int) -> tuple[int, int]:
-        """The source that a sequence comes from, as an index, and its first token there."""
+        """The source of a sequence, as an index, and its first token there."""
         stage, block, place = self._mixture.find(sequence)
         sources, positions = self._plan(stage, block)
         return int(sources[place]), int(positions[place])
@@ -158,5 +158,5 @@ class Loader:
 
 
 def _rounded_up(number: float) -> str:
-    """So that a hair too much does not read as just enough."""
+    """The number rounded up to three decimals, so that slightly too much does not look like just enough."""
     return f"{math.ceil(number * 1000) / 1000:g}"

@@ -1,11 +1,11 @@
-"""Which source each sequence of a run comes from, computed from the sequence's number alone.
+"""The source of each sequence of a run, computed from the sequence's number alone.
 
-Sequences are counted over the whole run, whoever reads them. A run has one stage, or several with mixtures of their
-own. Every block of 65,536 from a stage's first sequence on has the same number of sequences of each source, its share
-by largest remainder, in an order that the seed decides. The k-th sequence of a source in a block is its next one, so a
-source is read in its own order, whatever the others do and over all stages; one that a stage does not name rests.
-The order comes from our own permutation, not from NumPy's generators, whose streams may change between versions
-(NEP 19).
+Sequences are counted over the whole run and all processes. A run has one stage, or several with mixtures of their own.
+Every block of 65,536 from a stage's first sequence on has the same number of sequences of each source, its share by
+largest remainder, in an order that follows from the seed. The k-th sequence of a source in a block is its next one, so
+a source is read in its own order, independent of the others and over all stages; a source that a stage does not name is
+not read. The order comes from our own permutation, not from NumPy's generators, whose streams may change between
+versions (NEP 19).
 """
 
 from bisect import bisect_right
@@ -19,7 +19,7 @@ from puna.core.errors import DataError
 from puna.shards.permutation import Permutation
 
 BLOCK = 1 << 16
-"""Sequences after which the counts of all sources are exact; a share is rounded to a multiple of 1/65,536."""
+"""Sequences of a block, in which the counts of all sources are exact; shares are multiples of 1/65,536."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class MixtureStage:
     quotas: NDArray[np.int64]
     """Sequences of each source in a block."""
     before: NDArray[np.int64]
-    """Sequences of each source in the stages before."""
+    """Sequences of each source in the earlier stages."""
     places: Permutation
 
     def block(self, block: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -60,11 +60,11 @@ class Mixture:
 
     Args:
         shares: Each source's share, in any unit.
-        seed: Decides the order.
-        later: The stages after the first: first sequence of the run, and shares.
+        seed: Seed of the order.
+        later: The stages after the first: number of the first sequence in the run, and shares.
 
     Raises:
-        DataError: A share is so small that no sequence of a block is the source's.
+        DataError: A share is so small that a block has no sequence of the source.
     """
 
     def __init__(self, shares: dict[str, float], seed: int, later: Sequence[tuple[int, dict[str, float]]] = ()) -> None:
@@ -72,7 +72,7 @@ class Mixture:
         places = Permutation(BLOCK, ["mixture", seed])
         nothing = np.zeros(len(names), dtype=np.int64)
         self.stages = [MixtureStage(0, _quotas(shares, names, "mixture"), nothing, places)]
-        """In the order of the run."""
+        """The stages in the order of the run."""
         for number, (first, other) in enumerate(later):
             before = self.stages[-1].counts(first - self.stages[-1].first)
             # Blocks are counted from the stage's first sequence: the same key would repeat the first stage's order.
@@ -82,7 +82,7 @@ class Mixture:
         self._firsts = [stage.first for stage in self.stages]
 
     def find(self, sequence: int) -> tuple[int, int, int]:
-        """Where a sequence of the run stands: its stage, the block of that stage, its place in the block."""
+        """The place of a sequence in the run: its stage, the block of that stage, its place in the block."""
         stage = bisect_right(self._firsts, sequence) - 1
         block, place = divmod(sequence - self._firsts[stage], BLOCK)
         return stage, block, place
@@ -94,7 +94,7 @@ class Mixture:
 
 
 def _quotas(shares: dict[str, float], names: list[str], field: str) -> NDArray[np.int64]:
-    """Whole numbers that sum to a block, by largest remainder; the first of equals wins, and who has no share rests."""
+    """Whole numbers that sum to a block, by largest remainder; the first of equals wins, and a share of 0 stays 0."""
     present = [index for index, name in enumerate(names) if name in shares]
     values = np.array([shares[names[index]] for index in present])
     exact = values / sum(values.tolist()) * BLOCK

@@ -1,7 +1,7 @@
 """Seeded shuffles of range(n) that need no memory: any element of any of them can be computed on its own.
 
-A Feistel network permutes the numbers of the smallest power of two that is not below n; where a result is not below n
-it is permuted again until it is (cycle walking; Black and Rogaway 2002, "Ciphers with arbitrary finite domains"), less
+A Feistel network permutes the numbers below the smallest power of two that is not below n; a result that is not below n
+is permuted again until it is (cycle walking; Black and Rogaway 2002, "Ciphers with arbitrary finite domains"), less
 than twice on average. It mixes well; it is not cryptography.
 """
 
@@ -20,7 +20,7 @@ class Permutation:
 
     Args:
         n: How many numbers there are, up to 2^62.
-        key: Anything that JSON can hold; equal keys give equal families.
+        key: Any value that JSON can hold; equal keys give equal families.
     """
 
     def __init__(self, n: int, key: Any) -> None:
@@ -39,7 +39,7 @@ class Permutation:
 
         Args:
             numbers: One-dimensional, each in range(n).
-            tweaks: Which bijection to take, for each number or for all: whole numbers from 0.
+            tweaks: The number of the bijection, for each number or for all: whole numbers from 0.
         """
         tweaks = np.broadcast_to(np.asarray(tweaks, dtype=np.uint64), numbers.shape)
         images = self._permute(numbers.astype(np.uint64), tweaks)
@@ -50,7 +50,7 @@ class Permutation:
         return images.astype(np.int64)
 
     def _permute(self, numbers: NDArray[np.uint64], tweaks: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        """Each round changes one half by what the other holds, so that the same round would change it back."""
+        """Each round changes one half by a function of the other, so that the same round would undo it."""
         high, low = numbers >> self._low_bits, numbers & self._low
         for number, key in enumerate(self._keys):
             round_keys = _mix(tweaks ^ key)

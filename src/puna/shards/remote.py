@@ -1,8 +1,8 @@
-"""Data builds in object stores: what is small is mirrored on this machine, tokens are read by ranges.
+"""Data builds in object stores: small files are mirrored on this machine, tokens are read by ranges.
 
-`mirror` makes a local directory that looks like the build, except that a training split holds no token files but
-`remote.json`, which says where they are: `{"url": "s3://bucket/demo/shards/prose/train"}`. fsspec does the access, so
-its settings and those of its packages hold (for S3: AWS's environment variables and files).
+`mirror` makes a local directory like the build, except that a training split has `remote.json` instead of token files,
+with their place: `{"url": "s3://bucket/demo/shards/prose/train"}`. The access is fsspec's, so its settings and those of
+its packages hold (for S3: AWS's environment variables and files).
 """
 
 import contextlib
@@ -28,7 +28,7 @@ _HASH_BLOCK = 1 << 25
 
 
 def mirror(url: str) -> DataDir:
-    """A local data directory that stands for the build at `url`, brought up to date.
+    """A local data directory that mirrors the build at `url`, brought up to date.
 
     It holds the small files and the held-out text, which every validation reads.
 
@@ -65,10 +65,10 @@ def mirror(url: str) -> DataDir:
 
 
 def open_files(directory: Path) -> ShardFiles:
-    """The files of a directory of shards, on this machine or where its mirror's marker says.
+    """The files of a directory of shards, on this machine or at the URL in its mirror's marker.
 
     Raises:
-        DataError: The marker is damaged, or what it names cannot be opened.
+        DataError: The marker is damaged, or its URL cannot be opened.
     """
     marker = directory / MARKER
     if not marker.exists():
@@ -105,7 +105,7 @@ class RemoteFiles:
         return {PurePosixPath(entry["name"]).name: entry["size"] for entry in entries if entry["type"] == "file"}
 
     def identity(self, name: str) -> list[int | str] | None:
-        """A hash of what the store tells of the file, for S3 its tag and the time when it was written."""
+        """A hash of the store's information on the file, for S3 its tag and the time when it was written."""
         with _named(self.location):
             return [self._fs.ukey(self.path(name))]
 
@@ -119,10 +119,10 @@ class RemoteFiles:
                 yield block
 
     def local(self, name: str, sha256: str) -> Path:
-        """The file in the mirror, fetched where it is not there yet.
+        """The file in the mirror, fetched if it is not there yet.
 
         Raises:
-            DataError: It cannot be read, or is not the one that the manifest names.
+            DataError: It cannot be read, or has another hash than in the manifest.
         """
         target = self._directory / name
         if target.is_file() and sha256_file(target) == sha256:
@@ -168,7 +168,7 @@ def _mirror_split(files: RemoteFiles, directory: Path) -> None:
 
 
 def _write(target: Path, content: bytes) -> None:
-    """Several processes of a machine may do this at a time: what is right stays untouched."""
+    """Write a file unless it is there already; several processes of a machine may do this at the same time."""
     if not target.is_file() or target.read_bytes() != content:
         write_bytes(target, content)
 
@@ -190,7 +190,7 @@ def _open(url: str) -> tuple[Any, str]:
 
 @contextlib.contextmanager
 def _named(what: str) -> Iterator[None]:
-    """Turn whatever a store's package raises into a sentence; these errors have no common base class."""
+    """Turn any error of a store's package into a sentence; these errors have no common base class."""
     try:
         yield
     except UserError:
@@ -204,5 +204,5 @@ def _first_line(error: BaseException) -> str:
 
 
 def _cache() -> Path:
-    """Where this user's mirrors lie, by the XDG base directory specification."""
+    """The directory of this user's mirrors, by the XDG base directory specification."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "puna" / "data"

@@ -1,4 +1,4 @@
-"""Read token shards at any position, across files. `puna.shards.format` describes the files."""
+"""Reads token shards at any position, across files. `puna.shards.format` describes the files."""
 
 import json
 import mmap
@@ -20,7 +20,7 @@ from puna.shards.remote import open_files
 from puna.shards.verified import check_files, verify_files
 
 _INDEXES = 16
-"""Indexes of documents that are mapped at one time."""
+"""How many shards' indexes of documents are mapped at one time."""
 
 
 class TokenShards:
@@ -32,16 +32,16 @@ class TokenShards:
         self.source: str = manifest["source"]
         self.split: str = manifest["split"]
         self.tokens: int = manifest["tokens"]
-        """Tokens in all documents, those at their ends included."""
+        """Tokens in all documents, including those at their ends."""
         self.documents: int = manifest["documents"]
         self.text_bytes: int = manifest["text_bytes"]
         """Length of all texts in UTF-8."""
         self.bos_id: int = manifest["tokenizer"]["bos_id"]
         self.eos_id: int = manifest["tokenizer"]["eos_id"]
-        """Where it is `bos_id`, each document's first token ends the one before it."""
+        """The token that ends a document; if it equals `bos_id`, each document's first token ends the one before it."""
         self.tokenizer_sha256: str = manifest["tokenizer"]["sha256"]
         self.dtype = token_dtype(manifest["tokenizer"]["vocab_size"])
-        """Of the ids in the files."""
+        """The dtype of the ids in the files."""
         self._files = {file["name"]: file for file in manifest["files"]}
         self._starts = [0, *accumulate(shard["tokens"] for shard in manifest["shards"])]
         self._paths = [files.path(TOKENS.format(number)) for number in range(len(manifest["shards"]))]
@@ -53,12 +53,12 @@ class TokenShards:
 
         Args:
             directory: `shards/<source>/<split>`.
-            tokenizer_sha256: The tokenizer that the ids must be of; None for any.
-            verify: Whether every file is compared with its hash, unless it was before and has not changed since; its
-                size is compared in any case.
+            tokenizer_sha256: Hash of the tokenizer that the ids must come from; None for any.
+            verify: Whether to compare every file with its hash, unless this was done before and it has not changed
+                since; its size is always compared.
 
         Raises:
-            DataError: A file is missing, damaged, too many or of another format, version or tokenizer.
+            DataError: A file is missing, damaged, does not belong there, or is of another format, version or tokenizer.
         """
         manifest = read_manifest(directory)
         written = manifest["tokenizer"]["sha256"]
@@ -75,7 +75,7 @@ class TokenShards:
 
     @property
     def fingerprint(self) -> str:
-        """A hash that changes with any token and with nothing else but the size of the shards."""
+        """A hash that changes only with the tokens and the size of the shards."""
         tokens = [self._files[TOKENS.format(number)]["sha256"] for number in range(len(self._paths))]
         return sha256_json([self.dtype.name, self.tokenizer_sha256, tokens])
 
@@ -92,7 +92,7 @@ class TokenShards:
         return tokens
 
     def pieces(self, start: int, into: NDArray[np.uint8]) -> Iterator[Piece]:
-        """What has to be read where so that `into` holds the ids from position `start` on."""
+        """The pieces to read so that `into` holds the ids from position `start` on."""
         width = self.dtype.itemsize
         shard, end, filled = bisect_right(self._starts, start) - 1, start + len(into) // width, 0
         while start < end:

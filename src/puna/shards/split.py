@@ -1,4 +1,4 @@
-"""Which documents are held out: by their ids alone, so that adding others moves none between the splits."""
+"""Which documents are held out: decided by their ids alone, so that new documents do not move others between splits."""
 
 import re
 from hashlib import sha256
@@ -7,7 +7,7 @@ from puna.config.data import Source
 
 TRAIN, HELDOUT = "train", "heldout"
 SPLITS = (HELDOUT, TRAIN)
-"""In the order in which duplicates are settled."""
+"""The splits; of duplicates, the one in the first split stays."""
 
 
 def is_heldout(source: Source, name: str, identity: str) -> bool:
@@ -18,5 +18,5 @@ def is_heldout(source: Source, name: str, identity: str) -> bool:
 
 
 def hash_fraction(text: str) -> float:
-    """A number in [0, 1) that only `text` decides, evenly spread."""
+    """A number in [0, 1) that depends on `text` only, evenly spread."""
     return int.from_bytes(sha256(text.encode(errors="replace")).digest()[:8], "big") / 2**64

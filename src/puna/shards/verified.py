@@ -1,8 +1,8 @@
-"""Whether the files of a directory of shards are those that its manifest names.
+"""Checks that the files of a directory of shards are those of its manifest.
 
-A file that was compared with its hash once is believed until it changes: `verified.json` beside the manifest holds
-what it looked like then (size, times, inode; or the tag that an object store gives to its content). It is an
-acceleration only; without it, or where it cannot be written, everything is read again.
+A file that was compared with its hash once is trusted until it changes: `verified.json` beside the manifest holds its
+state at that time (size, times, inode; or the tag that an object store gives to its content). It only saves time;
+without it, or if it cannot be written, everything is read again.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ MEMORY = "verified.json"
 SCHEMA = 1
 
 _THREADS = 4
-"""Files that are hashed at one time; hashing releases Python's lock."""
+"""How many files are hashed at one time; hashing releases Python's lock."""
 
 _SHARD_FILE = re.compile(r"(tokens|documents|origins)-\d+\.(bin|jsonl)")
 
@@ -52,19 +52,19 @@ def check_files(files: ShardFiles, expected: list[dict[str, Any]]) -> None:
 
 
 def verify_files(directory: Path, files: ShardFiles, expected: list[dict[str, Any]], label: str) -> None:
-    """Compare every file with its hash, except those that were compared before and have not changed since.
+    """Compare every file with its hash, except files that were compared before and have not changed since.
 
     Args:
-        directory: Where the memory lies.
+        directory: The directory of `verified.json`.
         files: The files.
         expected: The manifest's entries.
-        label: What is being done, for the progress bar.
+        label: The name of the work, for the progress bar.
 
     Raises:
         DataError: A file is damaged.
     """
     remembered = _read_memory(directory)
-    # Taken before the reading: a change during it is then found the next time.
+    # Taken before reading, so that a change during reading is found the next time.
     present = {file["name"]: [files.identity(file["name"]), file["sha256"]] for file in expected}
     believed = {name for name, entry in present.items() if entry[0] is not None and remembered.get(name) == entry}
     unknown = [file for file in expected if file["name"] not in believed]
@@ -82,7 +82,7 @@ def verify_files(directory: Path, files: ShardFiles, expected: list[dict[str, An
 
 
 def _compared(files: ShardFiles, unknown: list[dict[str, Any]], label: str) -> Iterator[str]:
-    """The name of each file after it was found to have its hash."""
+    """The name of each file, once its hash was found to be right."""
     total = sum(file["bytes"] for file in unknown)
     with progress(label, total, "bytes") as advance, ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
         digests = [pool.submit(_sha256, files, file["name"]) for file in unknown]

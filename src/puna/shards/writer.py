@@ -1,4 +1,4 @@
-"""Write token shards: documents in, one complete directory out; in parts, where several tasks share the work."""
+"""Writes token shards: documents in, one complete directory out; or in parts, if several tasks share the work."""
 
 import json
 import os
@@ -32,11 +32,11 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Part:
-    """Shards of some documents of a split, which lie in a directory of their own."""
+    """Shards of some documents of a split, in a directory of their own."""
 
     directory: Path
     shards: list[dict[str, int]]
-    """Tokens and documents of each."""
+    """Tokens and documents of each shard."""
     text_bytes: int
     hashes: dict[str, str]
     """SHA-256 of its files by name."""
@@ -50,12 +50,12 @@ def write_shards(
 
     Args:
         out: The directory to make.
-        documents: In the order in which they are to stand.
-        tokenizer: Whose ids they are.
-        source: Its name.
+        documents: The documents, in the order of the shards.
+        tokenizer: The tokenizer of the ids.
+        source: The source's name.
         split: `train` or `heldout`.
         shard_tokens: A shard is closed before the document that would exceed this.
-        documents_sha256: The hash of what the documents were read from.
+        documents_sha256: The hash of the files that the documents were read from.
 
     Raises:
         StorageError: The disk is full or not writable.
@@ -73,9 +73,9 @@ def join_parts(
     out: Path, parts: list[Part], tokenizer: Tokenizer, *, source: str, split: str, shard_tokens: int,
     documents_sha256: str,
 ) -> None:  # fmt: skip
-    """Make one directory of shards of the parts that tasks have written; it appears when it is complete.
+    """Make one directory of shards from the parts that tasks have written; it appears when it is complete.
 
-    The files are not copied but get second names, where the file system can do that.
+    The files are not copied but get second names, if the file system allows it.
 
     Raises:
         StorageError: The disk is full or not writable.
@@ -91,7 +91,7 @@ def join_parts(
 
 
 def link(old: Path, new: Path) -> None:
-    """Give a file a second name, or where that cannot be, copy it."""
+    """Give a file a second name, or copy it if that is not possible."""
     try:
         os.link(old, new)
     except OSError:
@@ -136,7 +136,7 @@ def _write_manifest(
 
 @dataclass
 class ShardWriter:
-    """Appends documents to the open shard and begins the next one when it is full; a shard's files appear together."""
+    """Appends documents to the open shard, and begins the next one when it is full; a shard's files appear together."""
 
     directory: Path
     tokenizer: Tokenizer
@@ -162,7 +162,7 @@ class ShardWriter:
         return self
 
     def add(self, document: Encoded) -> None:
-        """Append a document."""
+        """Append a document to the open shard."""
         # Where one token begins and ends texts, the next document's ends this one.
         end = self.tokenizer.eos_id != self.tokenizer.bos_id
         ids = np.empty(1 + len(document.ids) + end, dtype=self.dtype)

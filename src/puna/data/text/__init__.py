@@ -1,1 +1,1 @@
-"""Words of a text and what is counted over them."""
+"""Words of a text and counts over them, and conversion of HTML, LaTeX and other markup to text."""

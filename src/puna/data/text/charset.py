@@ -1,4 +1,4 @@
-"""The text of a page of the web, whose encoding is told by many and known by none."""
+"""The text of a web page, whose declared encodings may contradict each other."""
 
 import codecs
 import re
@@ -13,24 +13,24 @@ _META = re.compile(
 _META_BYTES = 4096
 _REPLACED = "\ufffd"
 _MOST_REPLACED = 0.005
-"""Greatest share of characters that do not decode; with more of them the label is wrong."""
+"""Largest share of characters that do not decode; with more of them the label is wrong."""
 
 
 def decode_page(content: bytes, label: str) -> str:
     """The text of a page; bytes that do not decode become U+FFFD.
 
-    A byte order mark decides; without one it is UTF-8 where all of it is valid, whatever the labels say. Then comes
-    what the server says, what the page itself says, and what its bytes look like.
+    A byte order mark decides; without one it is UTF-8 if all of it is valid, whatever the labels say. Then follow the
+    server's label, the page's own label, and a guess from its bytes.
 
     Args:
         content: The page.
-        label: What the server says, empty if nothing.
+        label: The server's label; empty if there is none.
     """
     if encoding := marked_encoding(content) or _wide(content):
         return content.decode(encoding, "replace")
     found = _META.search(content, 0, _META_BYTES)
     labels = [label, (found[1] or found[2]).decode("latin-1") if found else ""]
-    if b"\x1b$" in content or b"\x1b(" in content:  # ISO 2022 has seven bits only, and so looks like UTF-8
+    if b"\x1b$" in content or b"\x1b(" in content:  # ISO 2022 uses only seven bits, so it looks like UTF-8
         labels = [name for name in labels if name.lower().startswith("iso-2022")]
     else:
         try:
@@ -46,7 +46,7 @@ def decode_page(content: bytes, label: str) -> str:
 
 
 def _decoded(content: bytes, label: str) -> str:
-    """The text in the encoding that a label means for a browser; empty if it means none."""
+    """The text in the encoding that a browser takes for a label; empty if it does not know the label."""
     encoding = map_encoding_to_html5(label.strip(), fallback_utf8=False) if label.strip() else None
     try:
         codecs.lookup(encoding or "")
@@ -56,7 +56,7 @@ def _decoded(content: bytes, label: str) -> str:
 
 
 def _wide(content: bytes) -> str:
-    """UTF-16 without a byte order mark, told by the zeros of its spaces and tags."""
+    """The kind of UTF-16 without a byte order mark, recognised by the zeros of its spaces and tags."""
     head = content[:1024]
     odd, even = head[1::2].count(0), head[::2].count(0)
     if max(odd, even) * 5 < len(head):

@@ -1,7 +1,7 @@
 """Source code without the notice of copyright at its beginning.
 
-A header is the first comment of a file, or the first few, as long as they speak of copyright: a block, or lines that
-follow each other. What the machine reads stays: `#!`, declarations of encodings, `<?php`, `//go:build` and the like.
+A header is the first comment of a file, or the first few, as long as they mention copyright: a block, or consecutive
+lines. Lines that machines read stay: `#!`, declarations of encodings, `<?php`, `//go:build` and the like.
 """
 
 import re
@@ -19,21 +19,21 @@ _FOR_MACHINES = re.compile(
 )
 """The beginnings of lines that stay, where they are before the header or end it."""
 _DOCUMENTS = ("///", "//!", "--|", "-- |")
-"""Comments on what follows, in languages where the plain one is shorter."""
+"""Documentation comments, whose markers are longer than the plain marker of the same language."""
 _MOST = 5
-"""Most comments that are looked at."""
+"""How many comments may form the header."""
 _LINES = 2000
-"""Most lines of one."""
+"""How many lines a comment of the header may have."""
 _ANY = Comments(("//", "#", "--", ";", "%"), (("/*", "*/"), ("<!--", "-->"), ("{-", "-}"), ("(*", "*)")))
-"""Where the language is unknown."""
+"""Comments of a language that is not in the table."""
 
 
 def without_copyright(text: str, language: str) -> str:
-    """The code without its first comments as far as they speak of copyright.
+    """The code without its first comments, as far as they mention copyright.
 
     Args:
         text: A file.
-        language: As in `COMMENTS`; of another one any usual comment counts.
+        language: A key of `COMMENTS`; for another language any usual comment counts.
     """
     comments = COMMENTS.get(language, _ANY)
     begin = _after_machine_lines(text)
@@ -63,7 +63,7 @@ def _after_blank_lines(text: str, start: int) -> int:
 
 
 def _after_machine_lines(text: str) -> int:
-    """The position behind the lines at the beginning that stay; blank lines among them do not end them."""
+    """The position after the lines at the beginning that stay; blank lines among them do not end them."""
     end = 0
     while True:
         start = _after_blank_lines(text, end)
@@ -73,7 +73,7 @@ def _after_machine_lines(text: str) -> int:
 
 
 def _comment_end(text: str, start: int, comments: Comments) -> int:
-    """The position behind the comment at `start` and its line; `start` if there is none that is a whole one."""
+    """The position after the comment at `start` and its line; `start` if there is no complete comment."""
     indented = (
         start + len(text[start : _line_end(text, start)]) - len(text[start : _line_end(text, start)].lstrip(" \t"))
     )
@@ -84,7 +84,7 @@ def _comment_end(text: str, start: int, comments: Comments) -> int:
                 return start
             end = close + len(closing)
             line_end = _line_end(text, end)
-            # Code behind the comment on the same line stays.
+            # Code after the comment on the same line stays.
             return end if text[end:line_end].strip() else line_end
     for marker in comments.line:
         if text.startswith(marker, indented):
@@ -93,7 +93,7 @@ def _comment_end(text: str, start: int, comments: Comments) -> int:
 
 
 def _lines_end(text: str, start: int, marker: str) -> int:
-    """The position behind the lines that begin with the marker, like the first."""
+    """The position after the lines that begin with the same marker as the first."""
     documents: bool | None = None
     end = start
     for _ in range(_LINES):

@@ -1,6 +1,6 @@
-"""Which files are source code, by their names, what language each is in, and how it marks comments.
+"""The source code files by their names, their languages, and the comments of each language.
 
-The table is our own: languages that people write programs, markup and build files in. Data (JSON, CSV, XML, notebooks),
+The table is our own: languages of programs, markup and build files. Data (JSON, CSV, XML, notebooks),
 generated files (lock files, maps) and configuration are left out.
 """
 
@@ -13,9 +13,9 @@ class Comments:
     """How a language marks comments."""
 
     line: tuple[str, ...] = ()
-    """What begins one that ends with the line."""
+    """Markers of comments that end with the line."""
     block: tuple[tuple[str, str], ...] = ()
-    """What begins and what ends one of several lines."""
+    """Markers at the beginning and end of comments of several lines."""
 
 
 _C = Comments(("//",), (("/*", "*/"),))
@@ -53,7 +53,7 @@ COMMENTS = {
     "vim script": Comments(('"',)), "visual basic": Comments(("'", "REM ", "Rem ")), "vue": _MARKUP, "wgsl": _C,
     "zig": Comments(("//",)),
 }  # fmt: skip
-"""By language."""
+"""Comments of each language."""
 
 _ENDINGS = {
     "ada": "adb ads", "assembly": "asm s nasm", "awk": "awk", "batch": "bat cmd", "bazel": "bzl bazel", "c": "c h",
@@ -80,7 +80,7 @@ LANGUAGES = {f".{ending}": language for language, endings in _ENDINGS.items() fo
     ".H": "c++",
     ".S": "assembly",
 }
-"""By the ending of a name in lower case; the few with a capital count as they are."""
+"""Languages by the ending of a name in lower case; the few endings with a capital are compared unchanged."""
 
 NAMES = {
     "build.bazel": "bazel", "cargo.toml": "toml", "cmakelists.txt": "cmake", "containerfile": "dockerfile",
@@ -89,13 +89,13 @@ NAMES = {
     "makefile": "makefile", "makefile.am": "makefile", "meson.build": "meson", "podfile": "ruby", "pom.xml": "maven",
     "pyproject.toml": "toml", "rakefile": "ruby", "sconstruct": "python", "vagrantfile": "ruby", "workspace": "bazel",
 }  # fmt: skip
-"""By the whole name in lower case."""
+"""Languages by the whole name in lower case."""
 
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 
 def language_of(path: str) -> str:
-    """The language of a file, such as `python` or `c++`; empty if its name is not one of source code."""
+    """The language of a file, such as `python` or `c++`; empty if its name is not that of source code."""
     name = posixpath.basename(path)
     for ending in _COMPRESSED:
         name = name.removesuffix(ending)

@@ -1,4 +1,4 @@
-"""From bytes and from foreign strings to text as a document may hold it."""
+"""Turns bytes and strings from outside into text that a document may hold."""
 
 import codecs
 import re
@@ -15,7 +15,7 @@ _BLANK_LINES = re.compile(r"\A\s*\n")
 
 
 def marked_encoding(content: bytes) -> str:
-    """The encoding that a byte order mark tells, as Python names it; empty without a mark."""
+    """The encoding of a byte order mark, by its name in Python; empty without a mark."""
     return next((encoding for mark, encoding in _MARKS if content.startswith(mark)), "")
 
 
@@ -34,10 +34,10 @@ def newlines(text: str) -> str:
 
 
 def clean_text(text: str) -> str:
-    r"""What a document may hold of a text: encodable, only `\n` between lines, no NUL, no blank lines at its ends.
+    r"""The text as a document may hold it: encodable, only `\n` between lines, no NUL, no blank lines at its ends.
 
-    A pair of surrogates becomes the character that it stands for; a lone one is removed. Blanks before the end of the
-    text go too, those before its first word stay: they may be an indentation.
+    A pair of surrogates becomes the character that it stands for; a lone one is removed. Blanks at the end of the text
+    are removed, those before its first word stay: they may be an indentation.
     """
     if not text.isascii():
         try:

@@ -1,8 +1,8 @@
 """The main text of an HTML page, without navigation, forms, scripts and other furniture.
 
 Resiliparse finds it by rules on tags, classes and the share of links (Bevendorff et al. 2023,
-doi:10.1145/3539618.3591920; DCLM, Li et al. 2024, prefers it for training data). What its version 2.0 gets wrong is
-mended in the page before:
+doi:10.1145/3539618.3591920; DCLM, Li et al. 2024, prefers it for training data). The page is changed first to avoid
+errors of its version 2.0:
 
 - It drops every piece of text between two tags that is a single character of three UTF-8 bytes, such as a dash, a curly
   quote or a Chinese character, because it takes it for an icon.
@@ -21,25 +21,25 @@ from resiliparse.extract.html2text import extract_plain_text
 from puna.data.text.scripts import lowered, raised
 
 _GUARD = "\ufdd0"
-"""A code point that is not a character, and so in no text; it makes a lone character longer."""
+"""A code point that is not a character, so no text has it; appended to a lone character to make it longer."""
 _LONE = re.compile(r">(\s*(?:[\u0800-\ud7ff\uf900-\uffff]|&#?[0-9A-Za-z]{2,8};)\s*)<")
 _EMPTY_ITEM = re.compile(rf"•{_GUARD}[ \t]*(?:\n\n?|\Z)")
-"""Of nothing, or of paragraphs, before which it would stand alone."""
+"""Bullets of empty items, or of items that begin with a paragraph, where the bullet would be alone on its line."""
 _LIST_TAGS = re.compile(
     r"<(?:(/?)([uU][lL]|[oO][lL]|[lL][iI]|[mM][eE][nN][uU]|[dD][iI][rR])\b[^<>]*>"
     r"|!--|(?:[sS][cC][rR][iI][pP][tT]|[sS][tT][yY][lL][eE])\b)"
 )
-"""Tags of lists, and the beginnings of what is not text; without a flag for case, which takes three times as long."""
+"""Tags of lists, and the beginnings of parts without text; a flag for case would take three times as long."""
 _RAW_END = re.compile(r"</(?:[sS][cC][rR][iI][pP][tT]|[sS][tT][yY][lL][eE])")
 _TAGS = re.compile(r"(<[^<>]*>)")
 _LINK = re.compile(r"<(/?)a\b", re.I)
 _LINK_SHARE = 0.5
 _SCRIPT = re.compile(r"(?<=([^\s<]))<[sS][uU]([bBpP])\b[^<>]*>([A-Za-z0-9+\-\u2212\u2013]{1,8})</[sS][uU][bBpP]\s*>")
-"""A number or word that is raised or lowered, and the character before it."""
+"""A raised or lowered number or word, and the character before it."""
 
 
 def main_text(html: str) -> str:
-    """The main text, with lists and paragraphs on lines of their own and plain blanks; empty where there is none.
+    """The main text, with lists and paragraphs on their own lines and with plain blanks; empty if there is none.
 
     Parsing takes long and much memory on some pages: see `puna.data.text.html_cost`.
 
@@ -49,7 +49,7 @@ def main_text(html: str) -> str:
     page = _LONE.sub(rf">\1{_GUARD}<", _SCRIPT.sub(_script, "".join(_mended(html))))
     text = extract_plain_text(page, main_content=True, alt_texts=False, preserve_formatting=True)
     if "<pre" not in page:
-        text = text.replace("\n\t\t", "\n")  # of a cell that begins a line
+        text = text.replace("\n\t\t", "\n")  # the separator before a cell that begins a line
     return _EMPTY_ITEM.sub("", text).replace(_GUARD, "").replace("\xa0", " ")
 
 
@@ -58,12 +58,12 @@ def _script(match: re.Match[str]) -> str:
 
 
 def _mended(html: str) -> Iterator[str]:
-    """The page in pieces, with definition lists for lists of text, and definitions for items that are in no list."""
+    """The page in pieces, with definition lists for lists of text, and definitions for items outside of lists."""
     done = 0
     lists: list[str] = []
     counts = Counter[str]()
     outermost: list[tuple[re.Match[str], bool]] = []
-    """The tags of the outermost list so far, and whether each becomes one of a definition list."""
+    """The tags of the outermost list so far, and whether each is replaced by one of a definition list."""
     for tag in _list_tags(html):
         name = tag[2].lower()
         if name == "li":
@@ -91,7 +91,7 @@ def _mended(html: str) -> Iterator[str]:
 
 
 def _list_tags(html: str) -> Iterator[re.Match[str]]:
-    """The tags of lists that are in no comment, script or style."""
+    """The tags of lists, except those in comments, scripts and styles."""
     at = 0
     while tag := _LIST_TAGS.search(html, at):
         at = tag.end()
@@ -107,14 +107,14 @@ def _list_tags(html: str) -> Iterator[re.Match[str]]:
 
 
 def _definition(tag: re.Match[str]) -> str:
-    """A tag of a list as that of a definition list, which is parsed alike; that of an item begins with a bullet."""
+    """A tag of a list as one of a definition list, which is parsed the same way; an item begins with a bullet."""
     name = "dd" if tag[2].lower() == "li" else "dl"
     rest = tag[0][len(tag[1]) + len(tag[2]) + 1 :]
     return f"<{tag[1]}{name}{rest}" + (f"•{_GUARD} " if name == "dd" and not tag[1] else "")
 
 
 def _is_text(span: str) -> bool:
-    """Whether at least half of the text between these tags is in no link."""
+    """Whether at least half of the text between these tags is outside of links."""
     text = links = 0
     inside = False
     for number, piece in enumerate(_TAGS.split(span)):

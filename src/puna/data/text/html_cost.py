@@ -1,9 +1,9 @@
-"""What parsing an HTML page will cost, told from its tags before a parser that cannot be stopped begins.
+"""The cost of parsing an HTML page, estimated from its tags, because a parser cannot be stopped.
 
-The HTML standard's tree construction takes more than linear time and memory on some pages, and such pages are there:
-each start tag of a block looks for an open `p` through all elements it lies in (section 13.2.6.4.7), and every `b` or
-`font` that is never closed is made anew in each block that follows (section 13.2.4.3, at most three that are equal).
-A page of 500 kB with 100,000 `div` in each other keeps a parser busy for minutes; one of 60 kB takes gigabytes.
+The HTML standard's tree construction takes more than linear time and memory on some pages, and such pages exist: each
+start tag of a block looks for an open `p` in all elements around it (section 13.2.6.4.7), and every `b` or `font` that
+is never closed is created again in each following block (section 13.2.4.3, at most three equal ones). A page of 500 kB
+with 100,000 nested `div` keeps a parser busy for minutes; one of 60 kB takes gigabytes.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ _FLAT = _numbers(
     "p li dd dt option optgrou td th tr thead tbody tfoot colgroup rp rt body html head "
     "area base br col embed hr img input link meta param source track wbr path use"
 )
-"""Elements that have no end or are ended by the next of their kind."""
+"""Elements without an end tag, or ended by the next of their kind."""
 _FORMATTING = _numbers("a b big code em font i nobr s small strike strong tt u")
 _RAW = _numbers("script style textarea title xmp iframe noembed noframes")
 _STACK = 1 << 14
@@ -43,7 +43,7 @@ def _among(name: Any, names: Any) -> bool:
 
 @njit(cache=True, nogil=True)
 def _name_at(data: Any, at: int) -> Any:
-    """The name that begins there as a number, and where it ends."""
+    """The name that begins at a position, as a number, and its end."""
     name, letters = np.uint64(0), 0
     while at < len(data):
         byte = data[at]
@@ -60,7 +60,7 @@ def _name_at(data: Any, at: int) -> Any:
 
 @njit(cache=True, nogil=True)
 def _tag_end(data: Any, at: int) -> Any:
-    """Behind the `>` of a tag whose name ends at `at`; how many attributes it has, and a hash of it."""
+    """For a tag with a name that ends at `at`: the position after its `>`, its number of attributes, and its hash."""
     attributes, quote, before, hashed = 0, 0, 32, np.uint64(1469598103934665603)
     while at < len(data):
         byte = data[at]
@@ -82,7 +82,7 @@ def _tag_end(data: Any, at: int) -> Any:
 
 @njit(cache=True, nogil=True)
 def _raw_end(data: Any, at: int, name: Any) -> int:
-    """Where the end tag of a raw text element begins."""
+    """The position of a raw text element's end tag."""
     while at + 2 < len(data):
         if data[at] == 60 and data[at + 1] == 47 and _name_at(data, at + 2)[0] == name:
             return at
@@ -92,7 +92,7 @@ def _raw_end(data: Any, at: int, name: Any) -> int:
 
 @njit(cache=True, nogil=True)
 def _found(names: Any, count: int, name: Any, default: int) -> int:
-    """Where a name stands among the last of so many, or the default."""
+    """The position of a name among the last ones, or the default."""
     for at in range(count - 1, max(-1, count - 1 - _LOOK), -1):
         if names[at] == name:
             return at
@@ -151,10 +151,10 @@ def _cost(data: Any) -> tuple[int, int]:
 
 
 def html_cost(content: bytes) -> tuple[int, int]:
-    """How many nodes a page's tree will have and how many steps its making takes; estimates that err upwards.
+    """The number of nodes in a page's tree and the number of steps to make it; both are rather overestimated.
 
     A node takes 290 to 390 bytes, a step up to 45 ns (Resiliparse 2.0 on pages of 1.5 million nodes and of
-    100,000 elements in each other). A page whose end tags are misplaced on purpose can cost more than this tells.
+    100,000 nested elements). A page with end tags misplaced on purpose can cost more than this estimate.
     """
     nodes, steps = _cost(np.frombuffer(content, dtype=np.uint8))
     return int(nodes), int(steps)

@@ -1,8 +1,8 @@
 r"""Papers' LaTeX source as text to train on (Touvron et al. 2023, section 2.1, after Lewkowycz et al. 2022).
 
-Of a paper these stay: what stands from the first section on, without comments and bibliography, with users' macros
-written out. Commands and formulas of LaTeX itself stay as they are. Appendices stay, also behind the bibliography.
-A paper without any section keeps its body but for title and authors.
+A paper is kept from its first section on, without comments and bibliography, with users' macros expanded. Commands and
+formulas of LaTeX itself stay as they are. Appendices stay, even after the bibliography. A paper without sections keeps
+its body except for title and authors.
 """
 
 import re
@@ -29,7 +29,7 @@ _LISTS = re.compile(
     r"(?:references(?:\s+and\s+notes)?|bibliography|literature(?:\s+cited)?|works\s+cited)\s*[.:]?\s*\}+)",
     re.IGNORECASE,
 )
-"""What begins a list of references: an environment, AMS-TeX's command, a section of that title."""
+"""Beginnings of a list of references: an environment, AMS-TeX's command, a section of that title."""
 _AFTER_REFERENCES = re.compile(
     rf"\\(?:{_SECTIONS}|appendix|appendices)(?![A-Za-z@])|\\begin\s*\{{\s*(?:appendix|appendices|figure|table)\*?\s*\}}"
 )
@@ -46,16 +46,16 @@ _TITLE = re.compile(
 _TRAILING = re.compile(r"(?<![ \t])[ \t]++$", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n{3,}")
 _TITLE_PART = 20_000
-"""Title matter is looked for in so many characters from the beginning."""
+"""Characters from the beginning that are searched for title matter."""
 
 _ARGUMENT = 4_000
 """Longest argument of such a command."""
 _BROKEN = 100
-"""After so many arguments that do not end none is looked for."""
+"""After this number of arguments without an end, no more are looked for."""
 
 
 def paper_text(files: Mapping[str, bytes]) -> str:
-    """The text of a paper; empty if none of its files is TeX or nothing is left.
+    """The text of a paper; empty if none of its files is TeX or no text is left.
 
     Args:
         files: The paper's TeX files by their names in its archive, in any encoding.
@@ -68,7 +68,7 @@ def paper_text(files: Mapping[str, bytes]) -> str:
 
 
 def _body(source: str) -> str:
-    """What stands from the first section on, or the body without title matter."""
+    """The text from the first section on, or the body without title matter."""
     begin = BEGIN.search(source)
     end = END.search(source, begin.end() if begin else 0)
     body = source[begin.end() if begin else 0 : end.start() if end else len(source)]
@@ -84,12 +84,12 @@ def _without_title(body: str) -> str:
 
 
 def _without_bibliography(body: str) -> str:
-    """The body without lists of references and the commands that put them there."""
+    """The body without lists of references and the commands that insert them."""
     return without(body, sorted(_commands(_COMMANDS, body, len(body)) + _lists(body)))
 
 
 def _commands(pattern: re.Pattern[str], text: str, stop: int) -> list[tuple[int, int]]:
-    """Where commands begin and end, with the options and groups that follow them."""
+    """Beginnings and ends of commands, including the options and groups after them."""
     found: list[tuple[int, int]] = []
     broken = 0
     for match in pattern.finditer(text, 0, stop):
@@ -107,7 +107,7 @@ def _commands(pattern: re.Pattern[str], text: str, stop: int) -> list[tuple[int,
 
 
 def _lists(body: str) -> list[tuple[int, int]]:
-    """Where lists of references begin and end; one that does not end does so at the next section or appendix."""
+    """Beginnings and ends of lists of references; a list without an end goes up to the next section or appendix."""
     found: list[tuple[int, int]] = []
     unclosed: set[str | None] = set()
     position = 0

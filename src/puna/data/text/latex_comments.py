@@ -1,8 +1,8 @@
-r"""LaTeX source without its comments; what is verbatim is put aside so that nothing later changes it.
+r"""LaTeX source without its comments; verbatim pieces are set aside so that later steps do not change them.
 
-A comment is what TeX takes for one: from an unescaped `%` through the end of the line and the spaces that begin the
-next; the environments `comment` and those of `\excludecomment`; `filecontents`, which is another file. In `verbatim`,
-listings, `\verb` and the address of a `\url`, a per cent sign is one.
+Comments are those of TeX: from an unescaped `%` through the end of the line and the spaces that begin the next; the
+    environments `comment` and those of `\excludecomment`; `filecontents`, which is another file. In `verbatim`,
+    listings, `\verb` and the address of a `\url`, a per cent sign is text.
 """
 
 import re
@@ -13,7 +13,7 @@ _VERBATIM = {
     "verbatim", "verbatim*", "Verbatim", "Verbatim*", "BVerbatim", "LVerbatim", "lstlisting", "minted", "alltt",
     "spverbatim", "listing*", "code*", "Code", "CodeInput", "CodeOutput", "Sinput", "Soutput", "Scode",
 }  # fmt: skip
-"""Environments that are kept as they are: of LaTeX, fancyvrb, listings, minted, alltt, and the journals of R."""
+"""Environments that are kept unchanged: those of LaTeX, fancyvrb, listings, minted, alltt, and the journals of R."""
 _REMOVED = {"comment", "filecontents", "filecontents*"}
 _DECLARES_VERBATIM = re.compile(
     r"\\(?:lstnewenvironment|(?:Define|Recustom)VerbatimEnvironment|newtcblisting|NewTCBListing|newverbatim)\s*"
@@ -23,7 +23,7 @@ _DECLARES_REMOVED = re.compile(r"^[^%\n]*\\(?:excludecomment|excludeversion)\s*\
 _REST = re.compile(r"[ \t]*\n?")
 _PROTECTED = re.compile(MARK + r"(\d+)" + MARK)
 _GROWTH = 4
-"""All protected pieces together are put back at most so many times."""
+"""How often all protected pieces together are put back at most."""
 _INTERESTING = re.compile(
     r"""
     (?P<verb>\\(?:verb|lstinline)(?![A-Za-z]) \*? (?:\[[^][\n]*\])? (?:\{[^{}\n]*\} | (?P<delimiter>[^A-Za-z\s*{\\])
@@ -49,7 +49,7 @@ def without_comments(text: str, protected: list[str]) -> str:
     out: list[str] = []
     position = 0
     unclosed: set[str] = set()
-    """Environments that no longer end: looked for once, not again at each beginning."""
+    """Environments without another end: the end is looked for only once, not at each beginning."""
 
     def protect(start: int, end: int) -> None:
         out.append(f"{MARK}{len(protected)}{MARK}")
@@ -72,7 +72,7 @@ def without_comments(text: str, protected: list[str]) -> str:
                 position = end
                 if environment in verbatim:
                     protect(match.start(), end)
-                elif match.start() == 0 or text[match.start() - 1] == "\n":  # the end of its last line goes too
+                elif match.start() == 0 or text[match.start() - 1] == "\n":  # the end of its last line is removed too
                     position += len(_REST.findall(text[end : end + 200])[0])
         elif match["escaped"]:
             out.append(match.group())
@@ -88,11 +88,11 @@ def _environment_end(text: str, name: str, start: int) -> int:
 
 
 def _skip_comment(text: str, start: int, end: int, out: list[str]) -> int:
-    """Where to go on after the comment in [start, end), having put out what TeX makes of the line's end."""
+    """The position after the comment in [start, end); the output gets what TeX makes of the line's end."""
     if not text.endswith("\n", start, end):
         return end
     line = text.rfind("\n", 0, start) + 1
-    if not text[line:start].strip():  # the whole line: nothing of it is left
+    if not text[line:start].strip():  # the whole line is removed
         while out and out[-1] and out[-1][-1] in " \t":
             out[-1] = out[-1].rstrip(" \t")
         return end
@@ -111,7 +111,7 @@ def _skip_comment(text: str, start: int, end: int, out: list[str]) -> int:
 
 
 def with_protected(text: str, protected: list[str]) -> str:
-    """The text with every protected piece where its mark is; macros may have repeated marks, but not without bound."""
+    """The text with every protected piece in place of its mark; macros may repeat marks, within a bound."""
     room = _GROWTH * sum(map(len, protected))
 
     def piece(match: re.Match[str]) -> str:

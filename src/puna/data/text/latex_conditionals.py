@@ -1,6 +1,7 @@
 r"""LaTeX source without the branches that TeX never takes: `\iffalse … \fi`, and switches such as `\ifdraft`.
 
-The value of a switch is known if `\newif` declares it and it is set to one value only, or never, which means false.
+The value of a switch is known if `
+ewif` declares it and it is set to only one value, or never (false).
 Other conditionals stay as they are.
 """
 
@@ -18,7 +19,7 @@ _PRIMITIVES = {
     "ifx", "ifeof", "iftrue", "iffalse", "ifcase", "ifdefined", "ifcsname", "iffontchar", "ifabsnum", "ifabsdim",
     "ifpdf", "ifxetex", "ifluatex", "ifPDFTeX", "ifXeTeX", "ifLuaTeX",
 }  # fmt: skip
-r"""Commands that `\fi` ends; `\ifthenelse` and `\iff` are none."""
+r"""Commands that `\fi` ends; not `\ifthenelse` and `\iff`."""
 
 
 def without_dead_branches(text: str) -> str:
@@ -44,7 +45,7 @@ def _taken(text: str, known: dict[str, bool], conditionals: set[str]) -> str:
     """The text without the conditionals of known value and without the branches that they do not take."""
     cuts: list[tuple[int, int]] = []
     opened: list[_Conditional] = []
-    """Innermost last."""
+    """Open conditionals, the innermost last."""
     depth = 0
     for match in _TOKEN.finditer(text):
         found = match.group()
@@ -68,16 +69,16 @@ def _taken(text: str, known: dict[str, bool], conditionals: set[str]) -> str:
 
 @dataclass
 class _Conditional:
-    """One that is open."""
+    """A conditional that is open."""
 
     depth: int
-    """Groups in which it is."""
+    """Depth of the groups around it."""
     value: bool | None
     begin: re.Match[str]
     other: re.Match[str] | None = None
 
     def cuts(self, end: re.Match[str]) -> list[tuple[int, int]]:
-        """What of it goes away, now that it ends."""
+        """The parts of it to remove, once it has ended."""
         if self.value is None:
             return []
         if self.value:

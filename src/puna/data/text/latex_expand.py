@@ -1,8 +1,8 @@
-r"""LaTeX source in which every use of a user's macro is what it stands for, and the definitions are gone.
+r"""LaTeX source with every use of a user's macro expanded, and without the definitions.
 
-Definitions count from where they stand, as in TeX, but are not local to groups. What cannot be expanded from its text
-stays a command: a macro that is a program of TeX (`\expandafter`, `\ifx`, names with `@`), one that calls itself, and a
-use whose arguments do not match. The work is bounded: what expands beyond a budget stays as it is from there on.
+A definition counts from its place on, as in TeX, but is not local to groups. Some uses stay commands: a macro that is a
+program of TeX (`\expandafter`, `\ifx`, names with `@`), one that calls itself, and a use with arguments that do not
+match. The work is bounded: beyond a budget the rest of the source stays as it is.
 """
 
 import re
@@ -12,11 +12,11 @@ from puna.data.text.latex_macros import DEFINING, DefinitionReader, Macro
 from puna.data.text.latex_scan import CONTROL, after_spaces, ends_in_control_word, group_end, option_end, token_end
 
 _WORK = 20
-"""Characters that may be looked at in arguments and bodies for each of the source, …"""
+"""Characters of arguments and bodies that may be read for each character of the source, …"""
 _FLOOR = 200_000
-"""… and those that always may."""
+"""… and the number that may always be read."""
 _DEPTH = 100
-"""Most macros in each other."""
+"""How deep uses of macros may be nested."""
 _INDENTATION = 200
 """Most spaces before a definition on a line of its own."""
 _NAME = re.compile(r"\s*\{\s*([^{}\\\s]+)\s*\}")
@@ -29,7 +29,7 @@ _INTERNAL = {"makeatletter", "makeatother"}
 
 
 class _Frame:
-    """Source that is being read: the paper's, or what a macro has become."""
+    """Source that is being read: the paper's, or the expansion of a macro."""
 
     __slots__ = ("behind", "copied", "position", "text")
 
@@ -37,13 +37,13 @@ class _Frame:
         self.text = text
         self.position = 0
         self.copied = 0
-        """What is before has been put out."""
+        """Position up to which the text has been written to the output."""
         self.behind = behind
-        """Space that TeX skips behind the command; it is put back where it does no harm."""
+        """Space that TeX skips after the command; it is put back where it does no harm."""
 
 
 def expand(text: str) -> str:
-    """The source with all macros expanded that can be."""
+    """The source with all macros expanded, as far as possible."""
     return _Expansion(text).run()
 
 
@@ -55,7 +55,7 @@ class _Expansion:
         self._definitions = DefinitionReader(self._spend)
         self._macros = self._definitions.macros
         self._recursive: dict[str, bool] = {}
-        """Whether a macro calls itself, for those that were asked for since the last definition."""
+        """Whether a macro calls itself; a cache since the last definition."""
 
     def _spend(self, count: int) -> None:
         self._budget -= count + 1
@@ -90,12 +90,12 @@ class _Expansion:
             self._out.append(piece)
 
     def _copy(self, frame: _Frame, until: int, position: int) -> None:
-        """Put out what has been passed over and go on at `position`."""
+        """Write the text since the last output, and go on at `position`."""
         self._put(frame.text[frame.copied : until])
         frame.copied = frame.position = position
 
     def _leave(self, frame: _Frame) -> None:
-        """End a frame; the space behind the command comes back if the text ends as it began, in layout or a command."""
+        """End a frame; the space after the command is put back if the text ends in layout or a command."""
         self._put(frame.text[frame.copied :])
         self._frames.pop()
         last = self._out[-1] if self._out else ""
@@ -117,7 +117,7 @@ class _Expansion:
             self._copy(frame, start, self._end_of_definition(frame, start, end))
 
     def _end_of_definition(self, frame: _Frame, start: int, end: int) -> int:
-        """The end of the line too where it holds nothing else."""
+        """The end of a definition, including the end of its line if nothing else is on it."""
         line = frame.text.rfind("\n", max(0, start - _INDENTATION), start) + 1
         begins = line > 0 or start <= _INDENTATION
         if frame.copied > line:
@@ -134,7 +134,7 @@ class _Expansion:
             self._call(frame, key, start)
 
     def _call(self, frame: _Frame, name: str, start: int) -> None:
-        """Expand a macro whose name ends at the frame's position; or leave it as it is."""
+        """Expand a macro with its name ending at the frame's position; or leave it as it is."""
         macro = self._macros[name]
         if self._budget <= 0 or len(self._frames) > _DEPTH or not macro.expands or self._is_recursive(name):
             return
@@ -146,7 +146,7 @@ class _Expansion:
         self._spend(len(body) + sum(map(len, arguments)))
         self._put(frame.text[frame.copied : start])
         frame.copied = frame.position
-        # Where arguments were found behind the end of what a macro has become, that is done with.
+        # If arguments were found after the end of a macro's expansion, that expansion is finished.
         while len(self._frames) > depth + 1:
             self._frames.pop()
         frame = self._frames[-1]
@@ -161,7 +161,7 @@ class _Expansion:
             self._frames.append(_Frame(body, behind))
 
     def _skip_behind(self, frame: _Frame, body: str) -> str:
-        """Pass over what TeX skips behind a command without arguments, and an empty group that only ends its name."""
+        """Skip what TeX skips after a command without arguments, and an empty group that only ends its name."""
         text, position = frame.text, frame.position
         if text.startswith("{}", position) and not ends_in_control_word(body):
             frame.copied = frame.position = position + 2
@@ -171,7 +171,7 @@ class _Expansion:
         return text[position:end]
 
     def _space_after(self, frame: _Frame) -> str:
-        r"""What `\xspace` at the frame's position becomes: a space, unless punctuation or space follows."""
+        r"""The expansion of `\xspace` at the frame's position: a space, unless punctuation or space follows."""
         skipped = False
         for other in reversed(self._frames):
             end = after_spaces(other.text, other.position)
@@ -190,7 +190,7 @@ class _Expansion:
         return "" if following in ("\\ ", "\\/", "\\,", "\\\\") else " "
 
     def _arguments(self, macro: Macro) -> tuple[list[str], int, int] | None:
-        """The arguments, and the frame and position behind them; None if they do not match."""
+        """The arguments, and the frame and position after them; None if they do not match."""
         depth = len(self._frames) - 1
         position = self._frames[depth].position
         if macro.delimiters:
@@ -275,7 +275,7 @@ def _before(delimiter: str) -> re.Pattern[str]:
 
 
 def _delimiter(text: str, start: int, stop: int, delimiter: str) -> int:
-    """Where the delimiter of an argument stands outside groups; -1 if not before `stop`."""
+    """The position of an argument's delimiter outside of groups; -1 if there is none before `stop`."""
     pattern = _before(delimiter)
     while match := pattern.search(text, start, stop):
         if match["found"]:

@@ -1,4 +1,4 @@
-r"""The files of a LaTeX paper as one source: the main file is found and what it takes in by `\input` is put there."""
+r"""The files of a LaTeX paper as one source: the main file is found, and its `\input` files are inserted."""
 
 import codecs
 import posixpath
@@ -13,7 +13,7 @@ _CLASS = re.compile(r"\\document(?:class|style)(?![A-Za-z@])")
 BEGIN = re.compile(r"\\begin\s*\{\s*document\s*\}|\\document(?![A-Za-z@])|\\starttext(?![A-Za-z@])")
 r"""Where the body begins; `\document` is AMS-TeX's, `\starttext` ConTeXt's."""
 END = re.compile(r"\\end\s*\{\s*document\s*\}|\\(?:enddocument|bye|stoptext)(?![A-Za-z@])")
-"""Where it ends."""
+"""The end of the body."""
 _PLAIN = re.compile(
     r"\\(?:magnification|bye|input|def|section|beginsection|font|centerline|hsize|begin|end)(?![A-Za-z@])"
 )
@@ -33,18 +33,18 @@ _CHARSETS = {
     "cp1252": "cp1252", "cp850": "cp850", "cp866": "cp866", "koi8-r": "koi8-r", "koi8-u": "koi8-u",
     "applemac": "mac-roman",
 }  # fmt: skip
-"""What inputenc calls an encoding, and what Python does."""
+"""Encodings: inputenc's name and Python's name."""
 _CONTROLS = dict.fromkeys(chain(range(9), range(11, 32), range(127, 160)))
 _GROWTH = 4
-"""A source does not become more than so many times as large as its files together; there may be cycles and worse."""
+"""How many times larger a source may become than its files together; there may be cycles."""
 _MOST = 1000
-"""Most files whose lengths are added up to choose the main one."""
+"""How many files' lengths are added up to choose the main one."""
 _DEPTH = 50
-"""Most files in each other."""
+"""How deep inputs may be nested."""
 
 
 def decode_files(files: Mapping[str, bytes]) -> dict[str, str]:
-    """The files as text: each UTF-8, else what `inputenc` says in any of them, else Windows-1252, else Latin-1."""
+    """The files as text: each UTF-8, else `inputenc`'s encoding in any of them, else Windows-1252, else Latin-1."""
     declared = [match[1].decode() for content in files.values() for match in _CHARSET.finditer(content)]
     names = [name.strip() for options in declared for name in options.split(",")]
     encodings = [*[_CHARSETS[name] for name in names if name in _CHARSETS][:1], "cp1252", "latin-1"]
@@ -65,12 +65,12 @@ class Paper:
     """The files of a paper without comments, by name.
 
     Args:
-        files: The text of each.
+        files: The text of each file by name.
     """
 
     def __init__(self, files: Mapping[str, str]) -> None:
         self.protected: list[str] = []
-        """What is verbatim, in the order of its marks."""
+        """Verbatim pieces, in the order of their marks."""
         self.files = {posixpath.normpath(name): without_comments(text, self.protected) for name, text in files.items()}
         self._room = 0
 
@@ -78,8 +78,8 @@ class Paper:
     def main(self) -> str:
         r"""The name of the main file; empty if nothing looks like TeX.
 
-        Files that no other takes in come first, of those the ones with `\documentclass` and a body, of those the
-        longest together with what it takes in; the name decides between equals.
+        Files that no other file inputs come first; among them the ones with `\documentclass` and a body; among them the
+        longest one including its inputs. The name decides between equals.
         """
         taken: dict[str, set[str]] = {name: self._taken_in(name, text) for name, text in self.files.items()}
         inner = {other for name, others in taken.items() for other in others if other != name}
@@ -105,7 +105,7 @@ class Paper:
 
     @property
     def source(self) -> str:
-        """The main file with all that it takes in; what is not among the files is left out."""
+        """The main file with all its inputs; inputs that are not among the files are left out."""
         main = self.main
         if not main:
             return ""
@@ -129,7 +129,7 @@ class Paper:
         return "".join([*out, text[position:]])
 
     def _find(self, match: re.Match[str], name: str, main: str) -> str:
-        """The file that an input means, looked for as seen from the main file, the archive and the file itself."""
+        """The file of an input, searched relative to the main file, the archive and the file itself."""
         wanted = (match["braced"] or match["bare"] or match["name"] or "").strip()
         if not wanted:
             return ""
@@ -146,7 +146,7 @@ def _is_name(text: str) -> bool:
 
 
 def _part(text: str) -> str:
-    r"""What is taken in of a file: up to `\endinput`; of one that is a document of its own, its body."""
+    r"""The part of a file that is inserted: up to `\endinput`; of a complete document, its body."""
     if stop := _STOP.search(text):
         text = text[: stop.start()]
     if _CLASS.search(text) and (begin := BEGIN.search(text)):

@@ -14,7 +14,7 @@ _PROGRAM = re.compile(
     r"|afterassignment|aftergroup|read|write|immediate|advance|multiply|divide|loop|repeat|if[A-Za-z]*"
     r"|else|fi|number|meaning|string|mathpalette|newcount|newdimen|newbox|setbox|everypar|output)(?![A-Za-z@])"
 )
-r"""A body with one of these is a program of TeX (`\iff` alone is not): what it becomes is not told by its text."""
+r"""A body with one of these is a program of TeX (`\iff` alone is not): its text does not show its expansion."""
 _PREFIXED = re.compile(r"(?:\\(?:long|global|outer|protected)\s*){0,3}\\(def|gdef|edef|xdef|let)(?![A-Za-z@])")
 PROTECTED = {
     "part", "chapter", "section", "subsection", "subsubsection", "paragraph", "subparagraph", "appendix", "begin",
@@ -25,7 +25,7 @@ PROTECTED = {
     "ref", "pageref", "cite", "citep", "citet", "citealt", "citeauthor", "bibliography", "bibliographystyle",
     "bibitem", "thebibliography", "printbibliography", "par", "left", "right", "verb", "hline", "cr", "relax",
 }  # fmt: skip
-"""What later steps and readers look for keeps its name, however the paper redefines its looks."""
+"""Commands that later steps look for keep their names, even if the paper redefines how they look."""
 
 COMMANDS = {"newcommand", "renewcommand", "providecommand", "DeclareRobustCommand", "newrobustcmd", "renewrobustcmd"}
 ENVIRONMENTS = {"newenvironment", "renewenvironment"}
@@ -39,20 +39,20 @@ DEFINING = COMMANDS | ENVIRONMENTS | DOCUMENT_COMMANDS | DEFS | PREFIXES | OPERA
 
 @dataclass(frozen=True)
 class Macro:
-    """What a command stands for."""
+    """The definition of a command."""
 
     body: str
     arity: int = 0
     default: str | None = None
-    r"""What the first argument is where it is not given in brackets; None: it is not an option."""
+    r"""Default of the first argument, if it is not given in brackets; None: it is not optional."""
     delimiters: tuple[str, ...] = ()
-    r"""`\def` only: what stands before the first argument and behind each; empty: each is a token or a group."""
+    r"""`\def` only: the text before the first argument and after each one; empty: each is a token or a group."""
     frozen: bool = False
-    r"""Whether the body is put as it is: `\let` takes what a command means now, whatever it is to mean later."""
+    r"""Whether the body is inserted without further expansion: `\let` copies what a command means now."""
 
     @cached_property
     def expands(self) -> bool:
-        """Whether its text tells what becomes of it."""
+        """Whether its expansion follows from its text."""
         return not any(match.group() != "\\iff" for match in _PROGRAM.finditer(self.body))
 
     @cached_property
@@ -85,7 +85,7 @@ class DefinitionReader:
     """Reads the definitions of a paper, one after the other, into its macros.
 
     Args:
-        spend: Is told how many characters were looked at.
+        spend: Called with the number of characters that were read.
     """
 
     def __init__(self, spend: Callable[[int], None]) -> None:
@@ -93,7 +93,7 @@ class DefinitionReader:
         self._spend = spend
 
     def read(self, text: str, start: int, command: str) -> int:
-        """Take over the definition whose command ends at `start`; the position after it, or -1 if it is none."""
+        """Read the definition with its command ending at `start`; returns the position after it, or -1 if none."""
         starred = text.startswith("*", start)
         position = after_spaces(text, start + starred)
         if command in PREFIXES:
@@ -152,7 +152,7 @@ class DefinitionReader:
         return text[position + 1 : end - 1], end
 
     def _def(self, text: str, position: int, name: str) -> int:
-        r"""What follows `\def\name`: parameters with what delimits them, and the body."""
+        r"""Read the part after `\def\name`: parameters with their delimiters, and the body."""
         brace = text.find("{", position, position + 200)
         signature = text[position:brace].strip(" \t\n")
         if brace < 0 or "}" in signature or "\n\n" in signature:
@@ -170,7 +170,7 @@ class DefinitionReader:
         return end
 
     def _let(self, text: str, position: int, name: str) -> int:
-        r"""What follows `\let\name`: `=` perhaps, and a token."""
+        r"""Read the part after `\let\name`: perhaps `=`, and a token."""
         position = after_spaces(text, position)
         if text.startswith("=", position):
             position = after_spaces(text, position + 1)
@@ -187,7 +187,7 @@ class DefinitionReader:
         return end
 
     def _environment(self, text: str, position: int) -> int:
-        r"""What follows `\newenvironment`; its two halves are macros called `begin{…}` and `end{…}`."""
+        r"""Read the part after `\newenvironment`; its two halves are macros called `begin{…}` and `end{…}`."""
         name, position = self._body(text, position)
         arity, default, position = self._signature(text, position) if position >= 0 else (0, None, -1)
         halves: list[str] = []
@@ -201,7 +201,7 @@ class DefinitionReader:
         return position
 
     def _document_command(self, text: str, position: int, name: str) -> int:
-        r"""What follows `\NewDocumentCommand\name`; only mandatory arguments are understood."""
+        r"""Read the part after `\NewDocumentCommand\name`; only mandatory arguments are understood."""
         kinds, position = self._body(text, after_spaces(text, position))
         body, position = self._body(text, after_spaces(text, position)) if position >= 0 else ("", -1)
         if position < 0 or len(kinds.split()) > 9 or set(kinds.split()) - {"m"}:

@@ -1,22 +1,22 @@
-"""Where things end in LaTeX source: control sequences, groups in braces, options in brackets, spaces."""
+"""Finds the ends of control sequences, groups in braces, options in brackets and spaces in LaTeX source."""
 
 import re
 
 LETTER = "A-Za-z@"
-"""Letters of control words. `@` is one only in packages; who reads text splits there if the whole name is unknown."""
+"""Letters of control words. `@` is a letter only in packages; in text an unknown name is split there."""
 CONTROL = re.compile(rf"\\([{LETTER}]+|[^{LETTER}])", re.DOTALL)
 """A control sequence; its name without the backslash is group 1."""
 SPACES = re.compile(r"[ \t]*(?:\n(?![ \t]*\n))?[ \t]*")
 """Space that TeX skips before an argument: it has no blank line, which would be a paragraph."""
 MARK = "\0"
-"""Surrounds the number of a protected piece of source; no text has it."""
+"""A character around the number of a protected piece of source; no text has it."""
 
 _BRACES = re.compile(r"[{}]|\\.", re.DOTALL)
 _BRACKETS = re.compile(r"[][{}]|\\.", re.DOTALL)
 
 
 def group_end(text: str, start: int, stop: int | None = None) -> int:
-    r"""The position after the group whose `{` is at `start`; -1 if it is not closed before `stop`.
+    r"""The position after the group with its `{` at `start`; -1 if it is not closed before `stop`.
 
     `\{` and `\}` are characters, not braces.
     """
@@ -33,7 +33,7 @@ def group_end(text: str, start: int, stop: int | None = None) -> int:
 
 
 def option_end(text: str, start: int, stop: int | None = None) -> int:
-    """The position after the option whose `[` is at `start`; -1 if it is not closed before `stop` or its group."""
+    """The position after the option with its `[` at `start`; -1 if it is not closed before `stop` or its group."""
     depth = 0
     for match in _BRACKETS.finditer(text, start + 1, len(text) if stop is None else stop):
         found = match.group()
@@ -66,7 +66,7 @@ def token_end(text: str, start: int) -> int:
 
 
 def ends_in_control_word(text: str) -> bool:
-    """Whether a letter put behind `text` would become part of a command's name."""
+    """Whether a letter after `text` would become part of a command's name."""
     backslash = text.rfind("\\")
     if backslash < 0 or not text[backslash + 1 :].isalpha() or not text[backslash + 1 :].isascii():
         return False
@@ -75,7 +75,7 @@ def ends_in_control_word(text: str) -> bool:
 
 
 def joined(parts: list[str]) -> str:
-    r"""The parts one after the other; with a space where a command's name would grow, as in `\cal` and `A`."""
+    r"""The parts joined; with a space where a command's name would grow, as in `\cal` and `A`."""
     if len(parts) < 2:
         return "".join(parts)
     out: list[str] = []
@@ -88,7 +88,7 @@ def joined(parts: list[str]) -> str:
 
 
 def without(text: str, cuts: list[tuple[int, int]]) -> str:
-    """The text without some parts, given by their ends in the order of their beginnings; they may overlap."""
+    """The text without some parts, given as (begin, end) in the order of their beginnings; they may overlap."""
     out, position = [], 0
     for start, end in cuts:
         out.append(text[position:start])

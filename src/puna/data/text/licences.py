@@ -1,7 +1,7 @@
-"""Which licence a text is, or names, as an SPDX identifier.
+"""The licence that a text is, or names, as an SPDX identifier.
 
-A licence's text is known by sentences that no other has, a file's own licence by its `SPDX-License-Identifier` line
-(SPDX specification, annex E). Words around them may differ; what is not recognised has no licence here.
+A licence's text is recognised by sentences that no other has, a file's own licence by its `SPDX-License-Identifier`
+line (SPDX specification, annex E). Words around them may differ; an unrecognised text has no licence here.
 """
 
 import re
@@ -14,7 +14,8 @@ _NAME = re.compile(r"(?:(?:mit|bsd|apache)-)?(?:un)?(?:licen[cs]es?|copying)(?:[
 _PROSE = ("", "markdown", "restructuredtext", "html")
 """Languages of licence files; `license.py` is a program."""
 _BEGINNING = 3000
-"""Characters of a source file in which its identifier stands, of a licence file in which the project's own begins."""
+"""Characters at the beginning of a source file that are searched for its identifier, and of a licence file for the
+project's own licence."""
 
 _NOTICE = re.compile(
     r"under\W+(?:the\W+terms\W+of\W+)?(?:the\W+)?gnu\W+(?:(?P<kind>affero|lesser|library)\W+)?general\W+public\W+licen[cs]e"
@@ -40,7 +41,7 @@ _NAMED = (
 
 
 def is_licence_file(path: str) -> bool:
-    """Whether a name is one under which licences are kept, such as LICENSE, COPYING or LICENSE-MIT.txt."""
+    """Whether a name is that of a licence file, such as LICENSE, COPYING or LICENSE-MIT.txt."""
     name = path.rpartition("/")[2].rpartition("!")[2]
     return _NAME.fullmatch(name) is not None and language_of(name) in _PROSE
 
@@ -63,7 +64,7 @@ def detect_licence(text: str) -> str:
         return "CC0-1.0"
     if "python software foundation license version 2" in words:
         return "PSF-2.0"
-    # What comes later in a file is the licence of something else that it contains.
+    # A later licence in the file is that of something else that the project contains.
     if _GRANT_MIT in beginning:
         return "MIT" if "the above copyright notice" in words else "MIT-0"
     if _GRANT_ISC in beginning or _GRANT_ISC.replace("and/or", "and") in beginning:
@@ -83,7 +84,7 @@ def stated_licence(text: str) -> str:
 
 
 def noticed_licence(text: str) -> str:
-    """The GNU licence that a source file's own notice puts it under, whatever its repository says; empty without one.
+    """The GNU licence in a source file's own notice, which overrides its repository's; empty without one.
 
     `GPL-2.0`, `LGPL-2.1`, …, and without a version `GPL`.
     """
@@ -96,7 +97,7 @@ def noticed_licence(text: str) -> str:
 
 
 def is_permitted(licence: str, prefixes: list[str]) -> bool:
-    """Whether an SPDX expression can be fulfilled by licences whose identifiers begin so, in lower case.
+    """Whether an SPDX expression can be fulfilled by licences with these beginnings of identifiers, in lower case.
 
     `A OR B` needs one of both, `A AND B` both and binds more closely, brackets group; an exception after `WITH` takes
     nothing away. Anything else than such an expression cannot be fulfilled.
@@ -104,7 +105,7 @@ def is_permitted(licence: str, prefixes: list[str]) -> bool:
     beginnings = tuple(prefixes)
     outer: list[tuple[bool, bool]] = []
     earlier, so_far, is_due = False, True, True
-    """Whether a choice before this one can be fulfilled; whether this one so far can; whether a licence must follow."""
+    """Whether an earlier alternative can be fulfilled; whether this one can so far; whether a licence must follow."""
     for part in filter(None, map(str.strip, _OPERATOR.split(licence.lower()))):
         if is_due != (part not in (")", "and", "or")):
             return False

@@ -1,8 +1,8 @@
-"""How much of a text is there again: lines, paragraphs and n-grams of words (Rae et al. 2021, appendix A.1.1).
+"""How much of a text is repeated: lines, paragraphs and n-grams of words (Rae et al. 2021, appendix A.1.1).
 
-A line or paragraph is a *duplicate* if it stood before in the same text; so is an n-gram of normalised words. Lines and
-paragraphs are compared as they are, without white space at the ends of their lines. Characters are counted in lines for
-the former, in normalised words for the latter.
+A line or paragraph is a *duplicate* if it occurred earlier in the same text; so is an n-gram of normalised words. Lines
+and paragraphs are compared as they are, without white space at the ends of their lines. Characters are counted in lines
+for the former, in normalised words for the latter.
 """
 
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from puna.data.text.words import hashes_and_lengths
 
 
 class Duplicates(NamedTuple):
-    """Lines or paragraphs and their characters; how many of both are duplicates."""
+    """Numbers of lines or paragraphs and of their characters, and how many of both are duplicates."""
 
     count: int
     characters: int
@@ -24,15 +24,15 @@ class Duplicates(NamedTuple):
 
 
 class NGrams(NamedTuple):
-    """For each n, characters of words that stand in certain n-grams, each counted once."""
+    """For each n, characters of words in certain n-grams, each counted once."""
 
     characters: int
-    """Of all words."""
+    """Characters of all words."""
     top: NDArray[np.int64]
-    """At [n]: in the n-gram that occurs most often, 0 where none does twice. Of several the one with most characters
+    """At [n]: characters in the most frequent n-gram, 0 if none occurs twice. Of several the one with most characters
     counts, then the first."""
     duplicate: NDArray[np.int64]
-    """At [n]: in n-grams that stood before."""
+    """At [n]: characters in n-grams that occurred earlier."""
 
 
 def repeated_lines(text: str) -> tuple[Duplicates, Duplicates]:

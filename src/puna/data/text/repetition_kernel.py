@@ -1,7 +1,7 @@
-"""Compiled counts of what is there again, by 64-bit hashes in a table with open addressing.
+"""Compiled counts of repetitions, by 64-bit hashes in a table with open addressing.
 
-An n-gram that is there twice begins with an (n-1)-gram that is there twice. So each n looks only at the places where
-the n before it found a repetition: few of the 2-grams of ordinary prose, next to none of its 5-grams.
+An n-gram that occurs twice begins with an (n-1)-gram that occurs twice. So each n looks only at the places where n - 1
+found a repetition: few of the 2-grams of ordinary prose, almost none of its 5-grams.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ def join(value: np.uint64, more: np.uint64) -> np.uint64:
 
 @njit(cache=True, nogil=True)
 def capacity(count: int) -> int:
-    """Slots for so many keys: a power of two, at most half full."""
+    """Number of slots for this number of keys: a power of two, at most half full."""
     size = 4
     while size < 2 * count:
         size *= 2
@@ -33,7 +33,7 @@ def capacity(count: int) -> int:
 
 @njit(cache=True, nogil=True, inline="always")
 def slot_of(slots: NDArray[np.int32], size: int, keys: NDArray[np.uint64], number: int) -> int:
-    """Where key `number` is, or the free slot (-1) where it belongs."""
+    """The slot of key `number`, or the free slot (-1) for it."""
     mask = np.uint64(size - 1)
     slot = int(np.int64(keys[number] & mask))  # unsigned, it would make the sums below floats
     while slots[slot] >= 0 and keys[slots[slot]] != keys[number]:
@@ -43,7 +43,7 @@ def slot_of(slots: NDArray[np.int32], size: int, keys: NDArray[np.uint64], numbe
 
 @njit(cache=True, nogil=True)
 def count_duplicates(keys: NDArray[np.uint64], characters: NDArray[np.int64]) -> Any:
-    """How many there are, their characters, and of both those that stood before."""
+    """Their number and their characters, and how many of both are duplicates."""
     size = capacity(keys.size)
     slots = np.full(size, -1, dtype=np.int32)
     total, duplicates, duplicate_characters = 0, 0, 0
@@ -59,7 +59,7 @@ def count_duplicates(keys: NDArray[np.uint64], characters: NDArray[np.int64]) ->
 
 @njit(cache=True, nogil=True)
 def count_lines(lines: Any) -> Any:
-    """Duplicate lines."""
+    """Counts of lines, their characters and their duplicates."""
     keys, characters = np.empty(lines.size, dtype=np.uint64), np.empty(lines.size, dtype=np.int64)
     for number in range(lines.size):
         keys[number], characters[number] = lines[number].hash, lines[number].characters
@@ -68,7 +68,7 @@ def count_lines(lines: Any) -> Any:
 
 @njit(cache=True, nogil=True)
 def count_paragraphs(lines: Any) -> Any:
-    """Duplicate paragraphs."""
+    """Counts of paragraphs, their characters and their duplicates."""
     keys, characters = np.empty(lines.size, dtype=np.uint64), np.empty(lines.size, dtype=np.int64)
     count = 0
     for line in lines:
@@ -82,7 +82,7 @@ def count_paragraphs(lines: Any) -> Any:
 
 @njit(cache=True, nogil=True)
 def count_ngrams(hashes: NDArray[np.uint64], lengths: NDArray[np.int32], smallest: int, largest: int) -> Any:
-    """Characters of all words; by n those in the most frequent n-gram, and those in n-grams that stood before."""
+    """Characters of all words; by n those in the most frequent n-gram, and those in n-grams that occurred earlier."""
     top, duplicate = np.zeros(largest + 1, dtype=np.int64), np.zeros(largest + 1, dtype=np.int64)
     ends = np.zeros(hashes.size + 1, dtype=np.int64)
     for number in range(hashes.size):

@@ -13,7 +13,7 @@ def raised(text: str, before: str) -> str:
     else of one word gets a `^`, without which x^k would become xk.
 
     Args:
-        text: What is raised.
+        text: The raised text.
         before: The character that it follows, or nothing.
     """
     if not text or any(character.isspace() or not character.isprintable() for character in text):
@@ -30,7 +30,7 @@ def lowered(text: str, before: str) -> str:
     """A subscript as plain text: figures have characters of their own, another word gets a `_`.
 
     Args:
-        text: What is lowered.
+        text: The lowered text.
         before: The character that it follows, or nothing.
     """
     if not text or any(character.isspace() or not character.isprintable() for character in text):

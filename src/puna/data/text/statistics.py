@@ -1,10 +1,10 @@
-"""What is counted over a text and its lines in one pass; rules that look at the same text share it.
+"""Counts over a text and its lines, made in one pass; rules for the same text share them.
 
-A *line* is what stands between line feeds, without white space at its ends; blank ones do not count. A *paragraph* is a
+A *line* is the text between line feeds, without white space at its ends; blank ones do not count. A *paragraph* is a
 run of lines without a blank one between them. A *word* is that of `puna.data.text.words`; lengths are in characters. An
 *ellipsis* is the character or three full stops in a row (six are two). A *sentence* ends where `.`, `?` or `!` and the
-quotation marks and brackets that close behind it are followed by white space or the end of the line; what comes after
-the last one in a line is a sentence too.
+quotation marks and brackets that close after it are followed by white space or the end of the line; the text after the
+last one in a line is a sentence too.
 """
 
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ LINE = np.dtype(
     [("begin", "<i8"), ("end", "<i8"), ("hash", "<u8"), ("characters", "<i4"), ("words", "<i4"), ("sentences", "<i4"),
      ("marks", "u1")]
 )  # fmt: skip
-"""A line: its first byte and that after its last one, a hash of its bytes, what it has, and its marks."""
+"""A line: its first byte and the one after its last, a hash of its bytes, its counts, and its marks."""
 
 TERMINAL, ELLIPSIS, LONG_WORD, FIRST = 1, 2, 4, 8
 """Marks of a line: it ends in a full stop, question mark, exclamation mark or end quote; it ends in an ellipsis; it has
 a word of more than `LONG_CHARACTERS`; it begins a paragraph."""
 
 LONG_CHARACTERS = 1000
-"""Longest word that is not a mark (C4's released code: 1000)."""
+"""Characters of the longest word that does not mark its line (C4's released code: 1000)."""
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 """Gopher's (Rae et al. 2021, appendix A.1.1), looked for among the normalised words."""
@@ -34,7 +34,7 @@ QUOTES = '"\u201d'
 """End quotation marks."""
 
 CLOSERS = QUOTES + "')]\u2019\u00bb"
-"""What may stand between a sentence's mark and its end."""
+"""Characters that may be between a sentence's mark and its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +42,23 @@ class Statistics:
     """Counts over one text."""
 
     data: bytes
-    """The text in UTF-8."""
+    """The text as UTF-8 bytes."""
     words: int
     word_characters: int
     """Characters in words."""
     alphabetic_words: int
     """Words with a letter."""
     hashes: int
-    """Hash signs."""
+    """Number of hash signs."""
     ellipses: int
     stop_words: int
-    """How many of `STOP_WORDS` are there."""
+    """How many of `STOP_WORDS` it has."""
     bullet_lines: int
     """Lines that begin with one of `puna.data.text.words.BULLETS`."""
     ellipsis_lines: int
     """Lines that end in an ellipsis."""
     lines: Any
-    """Array of `LINE`."""
+    """The lines, an array of `LINE`."""
 
     def line(self, number: int) -> str:
         """The text of a line."""
@@ -69,7 +69,7 @@ _last: tuple[str, Statistics] | None = None
 
 
 def statistics(text: str) -> Statistics:
-    """The counts over a text; those of the last one are remembered."""
+    """The counts over a text; those of the last text are cached."""
     global _last
     last = _last
     if last is None or last[0] is not text:

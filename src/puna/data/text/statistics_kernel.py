@@ -1,4 +1,4 @@
-"""Compiled pass over UTF-8 bytes that counts what `puna.data.text.statistics` defines."""
+"""Compiled pass over UTF-8 bytes that makes the counts of `puna.data.text.statistics`."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ def stop_bit(packed: int) -> int:
 
 @njit(cache=True, nogil=True)
 def count_lines(data: NDArray[np.uint8]) -> int:
-    """Most lines that there can be."""
+    """An upper bound on the number of lines."""
     count = 1
     for byte in data:
         count += byte == NEWLINE

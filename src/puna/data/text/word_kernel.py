@@ -14,7 +14,7 @@ FACTOR_1, FACTOR_2, SHIFT = np.uint64(MIX_1), np.uint64(MIX_2), np.uint64(33)
 
 @njit(cache=True, nogil=True, inline="always")
 def decode(data: NDArray[np.uint8], at: int) -> tuple[int, int]:
-    """The code point at a byte that is not ASCII, and the bytes it takes; U+FFFD and 1 where there is none."""
+    """The code point at a byte that is not ASCII, and its number of bytes; U+FFFD and 1 if it is not valid."""
     byte, left = int(data[at]), data.size - at
     if 0xC2 <= byte < 0xE0 and left > 1:
         return (byte & 0x1F) << 6 | (data[at + 1] & 0x3F), 2

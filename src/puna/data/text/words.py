@@ -5,14 +5,14 @@ that is written without spaces (Han, Hiragana, Katakana, Thai, Lao, Khmer, Myanm
 
 For n-grams the text is *normalised* first, character by character: to lower case; punctuation and symbols (categories P
 and S), control and format characters (Cc and Cf; soft hyphens and zero-width marks are among them) are removed,
-unless they are white space. What is left is split into words: "Don't — stop" gives `dont` and `stop`.
+unless they are white space. The rest is split into words: "Don't — stop" gives `dont` and `stop`.
 
-Lower case is that of the character alone, in one code point: the first where Unicode has several (it has only for the
-dotted capital I of Turkish), and no other sigma at the end of a word. Categories and lower case are as Python's own
-`unicodedata` has them.
+Lower case is that of the character alone, in one code point: the first one if Unicode has several (only for the dotted
+capital I of Turkish), and the same sigma at the end of a word. Categories and lower case are those of Python's
+`unicodedata`.
 
-`words` and `normalised_words` say it slowly; the kernel in `puna.data.text.word_kernel` does it fast and the tests bind
-them.
+`words` and `normalised_words` are the slow and obvious versions; the kernel in `puna.data.text.word_kernel` is fast,
+and tests compare the two.
 """
 
 import unicodedata
@@ -37,7 +37,7 @@ from puna.data.text.kernel_constants import (
 
 _SPACES = (*range(0x09, 0x0E), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000)
 WHITE_SPACE = frozenset(map(chr, _SPACES))
-"""Unicode's White_Space; `str.isspace` has U+001C to U+001F besides."""
+"""Unicode's White_Space; `str.isspace` also has U+001C to U+001F."""
 
 UNSPACED = (
     (0x2E80, 0x2E99), (0x2E9B, 0x2EF3), (0x2F00, 0x2FD5), (0x3005, 0x3005), (0x3007, 0x3007), (0x3021, 0x3029),
@@ -58,12 +58,12 @@ UNSPACED = (
 _FIRST_UNSPACED = min(first for first, _ in UNSPACED)
 
 BULLETS = "-*\u00b7\u2013\u2022\u2023\u2043\u25a0\u25a1\u25aa\u25ab\u25b6\u25cb\u25cf\u25e6"
-"""What begins an entry of a list: hyphen, asterisk, middle dot, en dash; bullets round, triangular and as hyphen;
-squares; a triangle; circles."""
+"""Characters that begin an entry of a list: hyphen, asterisk, middle dot, en dash; bullets round, triangular and as
+hyphen; squares; a triangle; circles."""
 
 
 class Tables(NamedTuple):
-    """What the kernels know of each code point."""
+    """The kernels' tables for each code point."""
 
     classes: NDArray[np.uint8]
     """Bits `SPACE`, `REMOVED`, `ALONE`, `LETTER`, `BULLET` for each of the 0x110000 code points."""
@@ -76,7 +76,8 @@ def tables() -> Tables:
     """The tables, made once per process in some 30 ms."""
     classes = np.zeros(0x110000, dtype=np.uint8)
     lower = np.arange(0x1E944, dtype=np.int32)
-    # Beyond lie only unassigned and private characters, and in plane 14 format characters and variation selectors.
+    # After these come only unassigned and private characters, and in plane 14 format characters and variation
+    # selectors.
     for first, last in ((0, 0x33480), (0xE0000, 0xE0200)):
         categories = list(map(unicodedata.category, map(chr, range(first, last))))
         classes[first:last] = np.frombuffer(bytes(map(_BITS.__getitem__, categories)), dtype=np.uint8)
@@ -118,7 +119,7 @@ def words(text: str) -> list[str]:
 
 
 def normalised(text: str) -> str:
-    """The text as n-grams see it, before it is split into words; slow and obvious."""
+    """The normalised text, before it is split into words; slow and obvious."""
     kept = (c for c in text if c in WHITE_SPACE or unicodedata.category(c) not in ("Cc", "Cf"))
     return "".join(c.lower()[0] for c in kept if unicodedata.category(c)[0] not in "PS")
 
@@ -142,7 +143,7 @@ def word_hashes(text: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """`word_hash` of each normalised word of a text, in order.
 
     Args:
-        text: its UTF-8 bytes; other bytes give some hashes too, and never an error.
+        text: The text as UTF-8 bytes; other bytes give some hashes too, and never an error.
     """
     return hashes_and_lengths(text)[0]
 
@@ -151,7 +152,7 @@ def hashes_and_lengths(text: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], NDA
     """`word_hash` and number of characters of each normalised word of a text, in order.
 
     Args:
-        text: its UTF-8 bytes; other bytes give some words too, and never an error.
+        text: The text as UTF-8 bytes; other bytes give some words too, and never an error.
     """
     from puna.data.text.word_kernel import scan_words  # numba takes half a second, which not every command needs
 
