@@ -1,4 +1,4 @@
-"""The whole road by its files: skipped where finished, continued where killed, the same bytes in the end."""
+"""All stages by their files: skipped if finished, continued if killed, the same bytes in the end."""
 
 import shutil
 import signal

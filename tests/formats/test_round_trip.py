@@ -43,7 +43,7 @@ OPENLM: tuple[str, Write] = ("openlm", write_openlm)
 
 
 def travel(source: Checkpoint, tokenizer: Tokenizer | None, road: Sequence[tuple[str, Write]], out: Path) -> Checkpoint:
-    """The model at the end of the road: written in each format, found by its mark, opened by its reader."""
+    """A trained model: written in each format, recognised, opened by its reader."""
     dtype = common_dtype(source)
     for number, (form, write) in enumerate(road):
         directory = out / f"{number}-{form}"

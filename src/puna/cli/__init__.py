@@ -18,7 +18,7 @@ def main() -> None:
         console().print(str(error), markup=False)
         sys.exit(EXIT_CODE)
     except BrokenPipeError:
-        # The reader of stdout has gone (`puna generate … | head`): nobody is left to tell.
+        # The reader of stdout has gone (`puna generate … | head`), so no message can be shown.
         sys.stderr.close()
         sys.exit(0)
     except KeyboardInterrupt:

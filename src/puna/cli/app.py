@@ -1,4 +1,4 @@
-"""All commands, in the order of the road."""
+"""All commands, in the order in which they are used."""
 
 from typing import Any
 
@@ -39,10 +39,10 @@ _ROAD = [
 
 
 class Road(TyperGroup):
-    """The commands in the order of the road; typer would list groups of commands after the others."""
+    """The commands in the order of their use; typer would list groups of commands after the others."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """All names."""
+        """The names of all commands, in their order."""
         return _ROAD
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:

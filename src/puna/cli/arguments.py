@@ -38,7 +38,7 @@ RunOrModel: TypeAlias = Annotated[
 
 
 class Dtype(StrEnum):
-    """What weights can be rounded to."""
+    """The dtypes that weights can be rounded to."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
@@ -56,10 +56,10 @@ TokenizerPath: TypeAlias = Annotated[
 Heads: TypeAlias = Annotated[
     int | None, typer.Option("--heads", min=1, help="Query heads, where no file says it (EasyLM).")
 ]
-KeyHeads: TypeAlias = Annotated[int | None, typer.Option("--kv-heads", min=1, help="Key and value heads, likewise.")]
+KeyHeads: TypeAlias = Annotated[int | None, typer.Option("--kv-heads", min=1, help="Key heads, where no file says it.")]
 Context: TypeAlias = Annotated[int | None, typer.Option("--context", min=2, help="Positions, likewise.")]
-NormEps: TypeAlias = Annotated[float | None, typer.Option("--norm-eps", help="Of RMSNorm, likewise.")]
-RopeTheta: TypeAlias = Annotated[float | None, typer.Option("--rope-theta", help="Rotary base, likewise.")]
+NormEps: TypeAlias = Annotated[float | None, typer.Option("--norm-eps", help="RMSNorm's epsilon, likewise.")]
+RopeTheta: TypeAlias = Annotated[float | None, typer.Option("--rope-theta", help="Rotary base, where no file says it.")]
 Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 
 
@@ -82,7 +82,7 @@ def data_dir(path: Path | None, recipe: "Recipe") -> DataDir:
     Raises:
         DataError: It is a URL; this command writes to it.
     """
-    # A path has one slash less than the URL that the user typed.
+    # As a path, the URL has lost one slash.
     if path is not None and re.match(r"[a-z][a-z0-9+.-]+:/", str(path)):
         raise DataError(
             f"--data-dir {str(path).replace(':/', '://', 1)}: data are built in a directory of this machine",

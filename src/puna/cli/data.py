@@ -88,7 +88,7 @@ def trace(
     data: DataSource = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
 ) -> None:
-    """Print what the batch of an optimizer step was made of: one line for each document's part of a sequence.
+    """Print the documents in the batch of an optimizer step: one line for each document's part of a sequence.
 
     The columns are: number of the sequence in the run, source, id of the document, its first token there, how many
     tokens, origin.
@@ -120,7 +120,7 @@ def _recipe(run: RunDir) -> "Recipe":
 
 
 def _newest_state(run: RunDir) -> "TrainState":
-    """The state of the newest checkpoint, or else what the record says of it; an empty one where there is neither."""
+    """The state of the newest checkpoint, or else the one in the record; an empty state if there is neither."""
     from puna.core.schema.train_state import TrainState, list_checkpoints, read_header
 
     if checkpoints := list_checkpoints(run):

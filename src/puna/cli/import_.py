@@ -32,7 +32,7 @@ def import_(
     from puna.formats.checkpoint import Hints
     from puna.formats.import_model import import_model
 
-    # Not resolved: a link into a cache is called as the link is, not as what it leads to.
+    # Not resolved: a link into a cache gives its own name, not the name of its target.
     name = Path(os.path.abspath(source)).name
     target = out or Path("models") / (name if source.is_dir() else Path(name).stem)
     hints = Hints(

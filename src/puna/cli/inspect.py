@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from puna.data.inspect import Inspection, Kept
 
 _SHOWN = 2000
-"""Characters of a document that are printed as text."""
+"""How many characters of a document are printed as text."""
 
 
 def inspect(
@@ -31,9 +31,9 @@ def inspect(
         str | None, typer.Option("--grep", help="Only documents with this in their text, id or detail, in any case.")
     ] = None,
     sample: Annotated[
-        int | None, typer.Option("--sample", min=1, help="So many of each, at random.  \\[default: all, in order]")
+        int | None, typer.Option("--sample", min=1, help="How many of each, at random.  \\[default: all, in order]")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Another seed, another sample.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the sample.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines with whole texts.")] = False,
 ) -> None:
     """Page through kept and dropped documents beside each other; where stdout is not a terminal, print them.
@@ -102,3 +102,23 @@ def _as_text(row: "Kept | Dropped", keeps_text: bool) -> str:
     lines = "".join(f"{line}\n" for line in about(row))
     more = f"\n… {len(text) - _SHOWN:,} characters more" if len(text) > _SHOWN else ""
     return without_controls(f"=== {' '.join(title.split())}\n{lines}\n{text[:_SHOWN]}{more}\n")
+
+
+def about(row: "Kept | Dropped") -> list[str]:
+    """Facts about a document besides its text, or why it is not in the build, line by line."""
+    from puna.data.inspect import Kept
+    from puna.data.reasons import explain
+
+    if not isinstance(row, Kept):
+        return [f"{row.reason}: {explain(row.reason)}"] + ([" ".join(row.detail.split())] if row.detail else [])
+    document = row.document
+    scores = [f"{name} {score:.3g}" for name, score in document.scores.items()]
+    facts = [document.language, document.date, document.licence, document.url, *scores]
+    return [" ".join(line.split()) for line in (document.origin, " · ".join(fact for fact in facts if fact)) if line]
+
+
+def missing_text(keeps_text: bool) -> str:
+    """Why a dropped document has no text here."""
+    if keeps_text:
+        return "(There was no text to keep.)"
+    return "(The build has not kept the texts of dropped documents: build with data.keep_dropped = true.)"

@@ -30,7 +30,7 @@ def inspect(
     from puna.formats.registry import format_of
     from puna.model.files import CONFIG
 
-    with contextlib.suppress(OSError):  # which opening it says in a sentence
+    with contextlib.suppress(OSError):  # opening it gives the error in a sentence
         if (RunDir(path).model / CONFIG).is_file():
             path = RunDir(path).model
     reader = format_of(path, form)

@@ -1,4 +1,4 @@
-"""`puna data train-lm`, `train-classifier` and `references`: the models that CCNet's and LLaMA's rules ask."""
+"""`puna data train-lm`, `train-classifier` and `references`: the models for CCNet's and LLaMA's rules."""
 
 import itertools
 from pathlib import Path
@@ -19,7 +19,7 @@ Out = Annotated[Path, typer.Option("--out", help="The directory to make.")]
 def train_lm(
     texts: Texts,
     reference: Annotated[
-        list[Path], typer.Option("--reference", help="Documents, not among the others, whose thirds the cut-offs part.")
+        list[Path], typer.Option("--reference", help="Other documents, which the cut-offs divide into thirds.")
     ],
     out: Out,
     language: Annotated[str, typer.Option("--language", help="The code of the language.")] = "en",
@@ -45,7 +45,7 @@ def train_classifier(
     ],
     negative: Annotated[list[Path], typer.Option("--negative", help="Random pages.")],
     out: Out,
-    seed: Annotated[int, typer.Option("--seed", help="Of the initial weights and the held-out tenth.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the initial weights and the held-out tenth.")] = 0,
     min_count: Annotated[
         int, typer.Option("--min-count", min=1, help="Fewest times that a word occurs; 5 for millions of pages.")
     ] = 1,

@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _SHOWN = 100_000
-"""Characters of a document that are set; more would make each key slow."""
+"""How many characters of a document are laid out; more would make each key slow."""
 _RESIZED_S = 0.5
-"""Seconds after which a terminal of another size is drawn anew."""
+"""Seconds after which a terminal of a new size is drawn again."""
 _KEY = re.compile(r"\x1b\[[0-9;]*[A-Za-z~]|\x1bO[A-Za-z]|.", re.DOTALL)
 _ARROWS = {"\x1b[C": "n", "\x1b[D": "p", "\x1b[B": " ", "\x1b[A": "b", "\x1b[6~": " ", "\x1b[5~": "b"}
 _HELP = "n next  p previous  space b scroll  k kept  d dropped  r next reason  q quit"
 
 
 class Pager:
-    """What is shown, and what the keys do to it.
+    """The state of the screen, and the effects of the keys.
 
     Args:
         documents: The build.
-        kept: Begins to read kept documents.
-        dropped: Begins to read documents that were dropped for a reason, or for any.
-        show_kept: Whether the left column is there.
-        show_dropped: Whether the right column is there.
-        reason: Only documents dropped for it, to begin with.
+        kept: Reads kept documents from the first.
+        dropped: Reads documents that were dropped for a reason, or for any, from the first.
+        show_kept: Whether to show the left column.
+        show_dropped: Whether to show the right column.
+        reason: At the beginning, show only documents dropped for it.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Pager:
         self._note = ""
 
     def run(self) -> None:
-        """Show and obey until `q` or the end of the input; the terminal is as before then, also after Ctrl-C."""
+        """Show documents and handle keys until `q` or the end of the input; the terminal is always restored."""
         console = Console(highlight=False, markup=False, emoji=False)
         with _keys(sys.stdin.fileno()) as read, console.screen(hide_cursor=True) as screen:
             while True:
@@ -73,7 +73,7 @@ class Pager:
                     return
 
     def press(self, key: str) -> bool:
-        """Do what a key says; false where it says to quit."""
+        """Handle a key; returns false if it is the one to quit."""
         self._note = ""
         match _ARROWS.get(key, key):
             case "q" | "\x04":
@@ -159,7 +159,7 @@ class Pager:
 
 @contextlib.contextmanager
 def _keys(terminal: int) -> Iterator[Callable[[float], str | None]]:
-    """Yields what reads pressed keys: "" where there are none for so many seconds, None at the end of the input."""
+    """Yields a function that reads a key: "" if none comes within some seconds, None at the end of the input."""
     import termios
     import tty
 

@@ -1,4 +1,4 @@
-"""`puna plan`: what a run will take, before anything runs."""
+"""`puna plan`: what a run will need, computed before it runs."""
 
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ def plan(
     show: Show = False,
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
-    """Say what a run will take: parameters, memory per device, FLOPs, days, disk, energy and carbon."""
+    """Print what a run will need: parameters, memory per device, FLOPs, days, disk, energy and carbon."""
     resolved = resolve(recipe, overrides, show)
     from puna.core.errors import ConfigError
     from puna.plan.plan import plan as make_plan
@@ -111,7 +111,7 @@ def _step(plan: "Plan") -> list[tuple[str, str, str]]:
 
 
 def _traffic(plan: "Plan") -> list[tuple[str, str, str]]:
-    """What each device sends in a step."""
+    """The messages of each device in a step."""
     from puna.core.units import format_bytes
 
     step, links = plan.speed.step, plan.target.links
@@ -133,7 +133,7 @@ def _traffic(plan: "Plan") -> list[tuple[str, str, str]]:
 
 
 def _duration(seconds: float) -> str:
-    """Of a part of a step: in milliseconds below one second."""
+    """The duration of a part of a step: in milliseconds below one second."""
     return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
 
 

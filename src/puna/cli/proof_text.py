@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from puna.formats.proof.equivalence import Text
 
 _CHARACTERS = 20_000
-"""As many as the proof's 1,024 tokens can ever need, more than that of most documents."""
+"""Characters: as many as the proof's 1,024 tokens can ever need, more than most documents have."""
 
 
 def proof_text(source: Path, given: Path | None) -> "Text":
-    """The text, and where it comes from.
+    """The text, and its origin.
 
     Args:
         source: The run or model that is exported.
@@ -39,7 +39,7 @@ def _read(path: Path) -> str:
 
 
 def _heldout(run: RunDir) -> "Text | None":
-    """The beginnings of the held-out documents of the run's data, where they are still there."""
+    """The beginnings of the held-out documents of the run's data, if these still exist."""
     if not run.config.is_file():
         return None
     import json

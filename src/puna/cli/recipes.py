@@ -1,4 +1,4 @@
-"""`puna recipes`: what ships."""
+"""`puna recipes`: the recipes that ship with Puna."""
 
 import typer
 

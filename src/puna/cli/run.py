@@ -1,4 +1,4 @@
-"""`puna run`: the whole road."""
+"""`puna run`: all stages, from raw text to the report."""
 
 from puna.cli.arguments import DataPath, Overrides, RecipeName, RunPath, Show, data_dir, resolve, run_dir
 
@@ -6,9 +6,9 @@ from puna.cli.arguments import DataPath, Overrides, RecipeName, RunPath, Show, d
 def run(
     recipe: RecipeName, overrides: Overrides = None, data: DataPath = None, run: RunPath = None, show: Show = False
 ) -> None:
-    """Walk the whole road: data, tokenizer, training, export, report. What is finished is skipped.
+    """Run all stages: data, tokenizer, training, export, report. Finished stages are skipped.
 
-    It can be interrupted anywhere, even killed, and called again.
+    It can be interrupted or killed at any moment, and run again.
     """
     resolved = resolve(recipe, overrides, show)
     from puna.cli.stages import walk

@@ -1,7 +1,7 @@
-"""The stages of the road, joined by their files: each reads what the one before it has left on the disk.
+"""The stages from data to report, joined by files: each reads what the one before it has written.
 
-A stage is finished when its record is there and says that it was made with the values that the recipe has now. A
-finished stage is skipped; one that was made with other values is refused, unless it may be replaced.
+A stage is finished when its record exists and was made with the recipe's present values. A finished stage is skipped;
+one that was made with other values is refused, unless it may be replaced.
 """
 
 from pathlib import Path
@@ -62,7 +62,7 @@ def export_model(source: Path, form: str, out: Path | None, text: "Text", option
     from puna.model.files import resolve_model
 
     model = resolve_model(source)
-    # A run's exports lie in the run, whichever of its two directories was named; other models keep their own.
+    # A run's exports go into the run, whichever of its two directories was named; other models have their own.
     target = out or (model.parent if model.name == RunDir(source).model.name else model) / "exports" / form
     with orderly_end():
         results = export(model, form, target, text, options, force=force)
@@ -79,7 +79,7 @@ def write_report(run: RunDir) -> None:
 
 
 def walk(recipe: Recipe, data: DataDir, run: RunDir) -> None:
-    """The whole road; finished stages are skipped."""
+    """Run all stages; finished ones are skipped."""
     from puna.data.stages.build import build_data
 
     build_data(recipe, data, force=False)
@@ -97,7 +97,7 @@ def walk(recipe: Recipe, data: DataDir, run: RunDir) -> None:
 
 
 def _exported_from(run: RunDir, exported: Path) -> bool:
-    """Whether an export is there and was made from the model that the run has now."""
+    """Whether an export exists and was made from the run's present model."""
     proof = read_record(exported / "equivalence.json")
     model = read_record(run.model / "record.json")
     return proof is not None and model is not None and proof["inputs"] == model["outputs"]

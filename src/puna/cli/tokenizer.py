@@ -1,4 +1,4 @@
-"""`puna tokenizer`: a tokenizer on a recipe's own text."""
+"""`puna tokenizer`: trains a tokenizer on a recipe's own text."""
 
 import typer
 
@@ -16,7 +16,7 @@ def tokenizer() -> None:
 def train(
     recipe: RecipeName, overrides: Overrides = None, out: DataPath = None, show: Show = False, force: Force = False
 ) -> None:
-    """Train the tokenizer on the training documents, which are built first where they are missing."""
+    """Train the tokenizer on the training documents, which are built first if they are missing."""
     resolved = resolve(recipe, overrides, show)
     from puna.data.stages.build import train_tokenizer
 

@@ -20,7 +20,7 @@ def train(
         typer.Option("--init-from", help="Begin with the weights of a run, a checkpoint or a model directory."),
     ] = None,
     stop_at: Annotated[
-        int | None, typer.Option("--stop-at", min=1, help="Save and leave after so many steps of the run.")
+        int | None, typer.Option("--stop-at", min=1, help="Save and leave after this step of the run.")
     ] = None,
     show: Show = False,
     force: Force = False,

@@ -15,7 +15,7 @@ def verify_resume(
 ) -> None:
     """Train some steps of a run twice from a checkpoint, once killed with SIGKILL in the middle, and compare all bits.
 
-    The run itself is only read. Exit code 2 where one bit differs.
+    The run itself is only read. The exit code is 2 if a bit differs.
     """
     from puna.train.verify import verify
 

@@ -1,7 +1,7 @@
 """The curves of a report as plotly figures: plain data, drawn by the page.
 
-Text and grid take their colours from the page's style sheet, so they follow it in the dark and on paper. The colours of
-the curves are the same everywhere: middle tones with a contrast of at least 3 : 1 on both backgrounds (WCAG 2.2,
+Text and grid take their colours from the page's style sheet, so they follow it in dark mode and on paper. The colours
+of the curves are the same everywhere: middle tones with a contrast of at least 3 : 1 on both backgrounds (WCAG 2.2,
 success criterion 1.4.11).
 """
 
@@ -18,24 +18,24 @@ from puna.report.read import RunRecords
 Point = TypeVar("Point")
 
 COLOURS = ["#3a87ad", "#c96a2b", "#5a9640", "#a86abf", "#d0505f", "#92812f", "#6a7fd0"]
-"""One per source, in the order of the recipe; lines also differ by their labels."""
+"""Colours, one per source in the order of the recipe; lines also differ by their labels."""
 
 _SMOOTHED_SHARE = 50
-"""A smoothed point is the mean over the neighbours within this part of the run to each side."""
+"""A smoothed point is the mean over its neighbours within this part of the run on each side."""
 
 _MOST_POINTS = 2000
-"""Points of a curve that has no spikes to lose; a browser draws seven sources of a long run in time with that."""
+"""Points of a curve without spikes, at most; with this many, a browser draws seven sources of a long run fast."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure with what is said about it."""
+    """A figure with its description."""
 
     title: str
     sentence: str
-    """What the curves are."""
+    """A sentence on what the curves show."""
     summary: str
-    """Where each curve begins and ends, for those who cannot see it."""
+    """The first and last value of each curve, for readers who cannot see it."""
     figure: dict[str, Any]
     """plotly's data and layout."""
 
@@ -58,14 +58,14 @@ def charts(run: RunRecords) -> list[Chart]:
 
 
 def smooth(values: list[float], radius: int) -> list[float]:
-    """Each value's mean with its neighbours, up to `radius` to each side and equally many on both: it does not lag."""
+    """Each value's mean with its neighbours, up to `radius` and equally many on each side, so it does not lag."""
     sums = [0.0, *accumulate(values)]
     reach = [min(radius, index, len(values) - 1 - index) for index in range(len(values))]
     return [(sums[index + r + 1] - sums[index - r]) / (2 * r + 1) for index, r in enumerate(reach)]
 
 
 def _bits_per_byte(run: RunRecords) -> Chart:
-    # A part of the held-out text while training, all of it at the end: two measurements, drawn apart.
+    # A part of the held-out text during training, all of it at the end: two measurements, drawn separately.
     during = [line for line in run.validations if not line.final]
     final = [line for line in run.validations if line.final]
     end = run.validations[-1]
@@ -182,7 +182,7 @@ def _mixture(run: RunRecords) -> Chart:
     for source, colour in _colours(run).items():
         tokens = _line(source, lines, [line.source_tokens.get(source) for line in lines], colour)
         epochs = _line(f"{source}, epochs", lines, [line.epochs.get(source) for line in lines], colour)
-        # A click on the one name hides both.
+        # A click on the single name hides both.
         traces.append(tokens | {"legendgroup": tokens["name"]})
         traces.append(epochs | {"legendgroup": tokens["name"], "showlegend": False, "yaxis": "y2"})
     sentence = "What the run has read of each source: above in tokens, below in epochs of the source's text."
@@ -213,7 +213,7 @@ def _colours(run: RunRecords) -> dict[str, str]:
 
 
 def _thinned(points: list[Point]) -> list[Point]:
-    """Evenly chosen ones where there are too many, and always the last."""
+    """Evenly chosen points if there are too many, and always the last."""
     step = -(-len(points) // _MOST_POINTS)
     return points if step <= 1 else points[-1::-step][::-1]
 

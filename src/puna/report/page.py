@@ -1,6 +1,6 @@
 """`report.html`: one page from a run's records that works offline, on a phone, in the dark and on paper.
 
-A policy in its head forbids the browser to load anything, whatever text of the run might ask for.
+A policy in its head forbids the browser to load anything, even if text of the run refers to it.
 """
 
 import json
@@ -17,7 +17,7 @@ from puna.report.read import RunRecords, read_run
 
 
 def write_report(run: RunDir) -> Path:
-    """Write the report of a finished run from its directory alone; returns where the page is.
+    """Write the report of a finished run from its directory alone; returns the path of the page.
 
     Raises:
         DataError: There is no finished run, or a file of it is damaged or of another stage.
@@ -28,7 +28,7 @@ def write_report(run: RunDir) -> Path:
 
 
 def render(run: RunRecords) -> str:
-    """The page as HTML. Text of a run is escaped wherever it stands: a sample may well be `<script>`."""
+    """The page as HTML. Text of a run is escaped everywhere: a sample may well be `<script>`."""
     import jinja2
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
@@ -62,7 +62,7 @@ def render(run: RunRecords) -> str:
 
 
 def script_json(value: Any) -> str:
-    """JSON that cannot end the script element that it stands in."""
+    """JSON that cannot end the script element around it."""
     return json.dumps(value).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

@@ -17,8 +17,7 @@ shards/<source>/<split>/
 
 A document is `<s>`, its tokens, `</s>` (OpenLLaMA and EasyLM write both); if one token has both roles, as GPT-NeoX's
 `<|endoftext|>`, a document is this token and its tokens, and ends with the next document's first token. It never
-straddles two shards. Sources are
-never mixed on the disk: the loader mixes, so a new mixture needs no new build.
+straddles two shards. Sources are never mixed on the disk: the loader mixes, so a new mixture needs no new build.
 
 manifest.json: `format`, `version`, `source`, `split`, `dtype`, `tokens`, `documents`, `text_bytes`; `tokenizer`
 (`sha256`, `vocab_size`, `bos_id`, `eos_id`); `documents_sha256`, the hash of the source documents;

@@ -48,9 +48,9 @@ class TrainLine(Line):
     source_loss: dict[str, float] = Field(default={})
     """By source, nats per token; a source that was not in the batches is not in it."""
     source_tokens: dict[str, Count] = Field(default={})
-    """By source, so far."""
+    """Tokens by source since the beginning of the run."""
     epochs: dict[str, float] = Field(default={})
-    """By source, so far."""
+    """Epochs by source since the beginning of the run."""
 
 
 class ValidationLine(Line):

@@ -1,6 +1,6 @@
 """`state.json` of a checkpoint: what a training run knows besides its tensors, and the hash of every shard.
 
-It is read without torch too: what a run has learned from is a function of its steps and of this.
+It is read without torch too: the data that a run has learned from is a function of its steps and of this.
 """
 
 import json
@@ -56,7 +56,7 @@ class TrainState:
 
 
 def directory_of(run: RunDir, step: int) -> Path:
-    """Where the checkpoint of a step lies."""
+    """The directory of the checkpoint of a step."""
     return run.checkpoints / f"step-{step:08d}"
 
 
@@ -70,8 +70,8 @@ def write_state(directory: Path, state: TrainState, hashes: dict[str, str]) -> N
     """Write state.json, which makes the shards a checkpoint.
 
     Args:
-        directory: Of the checkpoint.
-        state: What the run knows.
+        directory: The directory of the checkpoint.
+        state: The state of the run.
         hashes: SHA-256 of every shard, by name.
     """
     content = {"format": FORMAT, "version": VERSION, "sha256": hashes, "state": asdict(state)}
@@ -79,7 +79,7 @@ def write_state(directory: Path, state: TrainState, hashes: dict[str, str]) -> N
 
 
 def read_header(directory: Path) -> tuple[TrainState, dict[str, str]]:
-    """What state.json says: the state, and the SHA-256 of every shard by name; the shards are not read.
+    """Read state.json: the state, and the SHA-256 of every shard by name; the shards are not read.
 
     Raises:
         CheckpointError: It is missing, damaged or of another version; names the older checkpoint.

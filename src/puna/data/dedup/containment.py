@@ -10,7 +10,7 @@ of the work, and a document that goes is contained in one that is greater in tha
 components: of collected works and their volumes only one volume would stay.
 
 1. Rows of `sampled_shingles`, partitioned by `key`, give `shared_shingles`: pairs, with the number that they share
-there.
+   there.
 2. These, partitioned by `number`, give `contained`: each document that goes and the one that stays.
 
 Memory of a task: in the first step at most 80 bytes for each row of its partition and 250 MB for pairs, in the second

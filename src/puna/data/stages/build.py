@@ -1,7 +1,7 @@
-"""`puna data build`: documents, tokenizer, token shards and card, each where it is missing.
+"""`puna data build`: makes documents, tokenizer, token shards and card, each if it is missing.
 
-A step is finished when its record is there and says that it was made with the values that the recipe has now. A
-finished step is skipped; one that was made with other values is refused, unless it may be replaced.
+A step is finished when its record exists and was made with the recipe's present values. A finished step is skipped; one
+that was made with other values is refused, unless it may be replaced.
 """
 
 from dataclasses import dataclass
@@ -40,11 +40,11 @@ from puna.tokenizer.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Where:
-    """Where the tasks of a build run."""
+    """The place where the tasks of a build run."""
 
     executor: Executor = "local"
     workers: int | None = None
-    """Tasks at one time; on this machine all cores without it."""
+    """Tasks at one time; None: one per core of this machine."""
     partition: str = ""
     """executor = "slurm": the cluster's partition."""
     time: str = "24:00:00"
@@ -54,7 +54,7 @@ class Where:
 
 
 def build_data(recipe: Recipe, out: DataDir, *, force: bool, where: Where | None = None) -> None:
-    """Documents, tokenizer, token shards and card, each where it is missing.
+    """Make documents, tokenizer, token shards and card, each if it is missing.
 
     Raises:
         DataError: Something was built with other values and `force` is false, or a source is missing or damaged.
@@ -78,7 +78,7 @@ def build_data(recipe: Recipe, out: DataDir, *, force: bool, where: Where | None
 
 
 def train_tokenizer(recipe: Recipe, out: DataDir, *, force: bool) -> None:
-    """The tokenizer, and before it the documents, where they are missing.
+    """Make the tokenizer, and before it the documents, if they are missing.
 
     Raises:
         DataError: They were made with other values and `force` is false, or a source is missing or damaged.
@@ -89,7 +89,7 @@ def train_tokenizer(recipe: Recipe, out: DataDir, *, force: bool) -> None:
 
 
 def submit_data(recipe: Recipe, out: DataDir, *, force: bool, where: Where) -> None:
-    """Submit the whole build to Slurm: each stage begins when the one before it has ended well.
+    """Submit the whole build to Slurm: each stage begins when the one before it has succeeded.
 
     Raises:
         DataError: Something was built with other values and `force` is false, a source is missing, or Slurm refuses.
@@ -114,12 +114,12 @@ def _tokenize_task(recipe: Recipe, out: DataDir, task: Finish, split: str) -> To
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Call(Task):
-    """A step of the build that joins what tasks have made, as a task of its own for a cluster."""
+    """A step of the build that joins the results of tasks, as a task of its own for a cluster."""
 
     recipe: Recipe
     out: DataDir
     step: str
-    """`tokenizer` (with the documents before it) or `data` (all that is left)."""
+    """`tokenizer` (with the documents before it) or `data` (everything after it)."""
     force: bool
 
     @property
@@ -129,17 +129,17 @@ class Call(Task):
 
     @property
     def made_from(self) -> Any:
-        """The recipe: whether the step is done is asked of its own record."""
+        """The recipe; the step's own record says whether it is done."""
         return self.recipe.model_dump(mode="json")
 
     @property
     def input_bytes(self) -> int:
-        """Not known."""
+        """0: the size is not known."""
         return 0
 
     @property
     def is_done(self) -> bool:
-        """Never: the step itself skips what is finished."""
+        """False: the step itself skips its finished parts."""
         return False
 
     def work_on(self, progress: Progress) -> Counts:
@@ -158,7 +158,7 @@ def _train_tokenizer(recipe: Recipe, out: DataDir, force: bool, where: Where) ->
         say(f"{out.documents}: documents built already")
     else:
         build_documents(recipe, out, executor=where.executor, workers=where.workers)
-    # Another mixture needs no other tokenizer: the shares that it was trained with are in its record.
+    # A new mixture needs no new tokenizer: the shares that it was trained with are in its record.
     config = recipe.tokenizer.model_dump() | {"vocab_size": recipe.model.vocab_size}
     made_from = {"documents": _documents_hash(out)}
     if _finished(out.tokenizer / "record.json", config, out.tokenizer, force, made_from):
@@ -176,7 +176,7 @@ def _train_tokenizer(recipe: Recipe, out: DataDir, force: bool, where: Where) ->
 
 
 def _is_whole(recipe: Recipe, out: DataDir, tokenizer: Tokenizer) -> bool:
-    """Whether the token shards and the card of a finished build are all there; content is not compared."""
+    """Whether the token shards and the card of a finished build all exist; content is not compared."""
     cards = [out.card, out.card.with_suffix(".md"), out.card.with_suffix(".html"), out.config]
     if all(path.is_file() for path in cards) and shards_are_current(recipe, out, tokenizer):
         return True
@@ -185,7 +185,7 @@ def _is_whole(recipe: Recipe, out: DataDir, tokenizer: Tokenizer) -> bool:
 
 
 def _all_documents(recipe: Recipe, out: DataDir) -> bool:
-    """Whether every file of documents is there, and as long as it was; content is not compared."""
+    """Whether every file of documents exists with its recorded size; content is not compared."""
     for source in recipe.data.sources:
         for kind in KINDS:
             for file in documents_files(out, source, kind):
@@ -197,7 +197,7 @@ def _all_documents(recipe: Recipe, out: DataDir) -> bool:
 
 
 def _same_files(recipe: Recipe, out: DataDir) -> bool:
-    """Whether the input files, models and evaluation sets are those that the documents were made from."""
+    """Whether the input files, models and evaluation sets are still those of the documents."""
     inputs = documents_record(out)["inputs"]
     try:
         plan = plan_documents(recipe, out)
@@ -217,10 +217,10 @@ def _documents_hash(out: DataDir) -> str:
 def _finished(
     record_path: Path, config: dict[str, Any], what: Path, force: bool, made_from: dict[str, str] | None = None
 ) -> bool:
-    """Whether a step is there as the recipe wants it.
+    """Whether a step is finished with the recipe's values.
 
-    One that was made from other `made_from` (hashes of what the steps before it have left) is out of date: not there.
-    So is one that was made with other values, if `force`; it stays where it is until its successor is complete.
+    A step with another `made_from` (hashes of the results of earlier steps) is out of date and counts as not finished.
+    So does one with other values, if `force`; its files stay until the new ones are complete.
 
     Raises:
         DataError: It was made with other values and `force` is false.

@@ -6,8 +6,15 @@ from typing import Any
 from puna.config.data import DataConfig, Source
 from puna.config.rules import RuleName
 from puna.core.errors import UserError
-from puna.data.document import INVALID_UTF8, READER_FAILED, RULE_FAILED, Document, Dropped, Raw, Reader, Rule
-from puna.data.tasks.counts import READ, Counts, add_verdict
+from puna.data.document import INVALID_UTF8, Document, Dropped, Raw, Reader, Rule
+from puna.data.tasks.counts import Counts, add_text
+
+FAILED = "reader.failed"
+"""The reader met a record that it cannot handle; `detail` has the error."""
+RULE_FAILED = "rule.failed"
+"""The same for a rule and a document."""
+READ = "read"
+"""The name of the first step, from a record to a document."""
 
 
 def make_reader(name: str, source: Source, limit: int) -> Reader:
@@ -52,12 +59,12 @@ def make_reader(name: str, source: Source, limit: int) -> Reader:
 
 
 def make_rule(name: RuleName, data: DataConfig, table: Path | None) -> Rule:
-    """A rule that looks at one document at a time; `lines` looks at all and is a stage of its own.
+    """A rule for one document at a time; `lines` needs all documents and is a stage of its own.
 
     Args:
-        name: As `clean` names it.
+        name: The name in `clean`.
         data: The thresholds.
-        table: Where the table of evaluation sets is, for the rule `decontaminate`.
+        table: The directory of the table of evaluation sets, for the rule `decontaminate`.
     """
     rules = data.rules
     match name:
@@ -102,13 +109,13 @@ def make_rule(name: RuleName, data: DataConfig, table: Path | None) -> Rule:
 
 
 class Chain:
-    """Rules one after the other, and what each has let through and dropped."""
+    """Applies rules one after the other, and counts what each keeps and drops."""
 
     def __init__(self, names: list[RuleName], data: DataConfig, table: Path | None) -> None:
         self._rules = [(name, make_rule(name, data, table)) for name in names]
 
     def __call__(self, document: Document, counts: Counts) -> Document | Dropped:
-        """The document as the last rule leaves it, or the first verdict against it."""
+        """The document after the last rule, or the first verdict against it."""
         for name, rule in self._rules:
             try:
                 verdict = rule(document)
@@ -123,12 +130,12 @@ class Chain:
         return document
 
     def reports(self) -> list[dict[str, Any]]:
-        """What rules have found since the last time and tell besides their verdicts."""
+        """Reports of the rules since the last call, which they make besides their verdicts."""
         return [row for _, rule in self._rules if hasattr(rule, "report") for row in rule.report()]
 
 
 def read_one(reader: Reader, raw: Raw | Dropped, source: str, counts: Counts) -> Document | Dropped:
-    """The document of a record, counted; one that the reader cannot handle is dropped and does not end the build."""
+    """The document of a record, counted; a record that the reader cannot handle is dropped, and the build goes on."""
     if isinstance(raw, Raw):
         try:
             verdict = reader.document(raw)
@@ -149,10 +156,18 @@ def _defect(where: str, error: Exception) -> str:
 
 
 def _is_unicode(document: Document) -> bool:
-    """Whether a document can be written: no field has a surrogate."""
+    """Whether a document can be written: no field may have a surrogate."""
     try:
         for value in (document.id, document.text, document.url, document.licence, document.date, document.language):
             value.encode()
     except UnicodeEncodeError:
         return False
     return True
+
+
+def count(counts: Counts, step: str, verdict: Document | Dropped) -> None:
+    """Add a verdict to the figures of a step: documents and bytes that it keeps, and those that it drops."""
+    text = verdict.text
+    size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    path = ["steps", step, "kept"] if isinstance(verdict, Document) else ["steps", step, "dropped", verdict.reason]
+    add_text(counts, path, size)

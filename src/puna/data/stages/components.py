@@ -15,33 +15,33 @@ from puna.data.tasks.rows import read_rows, row_parts, write_rows
 from puna.data.tasks.task import Progress, Task, fingerprint_of
 
 ROUNDS = 32
-"""A chain of n documents needs log2 n + 1 rounds, of a million 21; what needs more than this is refused."""
+"""Most rounds. A chain of n documents needs log2 n + 1, of a million 21; data that need more are refused."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _Half(Task):
-    """Half a round, of one partition."""
+    """Half a round, for one partition."""
 
     edges: tuple[Task, ...]
-    """As many tasks as there are partitions, which have written the pairs that are joined."""
+    """One task per partition, which wrote the pairs that are joined."""
     before: tuple[Task, ...]
-    """The tasks of the half before it; of the first one, `edges`."""
+    """The tasks of the half round before; for the first one, `edges`."""
     number: int
-    """Of the round, from 0."""
+    """The number of the round, from 0."""
     partition: int
 
     @property
     def made_from(self) -> Any:
-        """The pairs, the round, and which part."""
+        """The pairs, the round, and the partition."""
         return [fingerprint_of(self.edges), self.number, self.partition]
 
     @property
     def input_bytes(self) -> int:
-        """As one partition of the pairs."""
+        """The size of one partition of the pairs."""
         return self.edges[0].input_bytes
 
     def read(self, kind: str) -> Rows:
-        """Pairs that the half before has written for this partition."""
+        """Pairs that the half round before has written for this partition."""
         return read_rows(self.before, kind, self.partition, PAIR)
 
 
@@ -62,7 +62,7 @@ class LargeStar(_Half):
 
     @property
     def is_settled(self) -> bool:
-        """Whether every document of the partition is the lowest of its component, or joined to that alone."""
+        """Whether every document of the partition is the lowest of its component, or joined only to that one."""
         return bool(self.results()["settled"])
 
     def work_on(self, progress: Progress) -> Counts:
@@ -114,16 +114,16 @@ class Components(Task):
 
     @property
     def made_from(self) -> Any:
-        """The pairs, and which part."""
+        """The pairs, and the partition."""
         return self.rounds[0][self.partition].fingerprint
 
     @property
     def input_bytes(self) -> int:
-        """As one partition of the pairs."""
+        """The size of one partition of the pairs."""
         return self.rounds[0][0].input_bytes
 
     def work_on(self, progress: Progress) -> Counts:
-        """Take the pairs of the round that found nothing to join."""
+        """Take the pairs of the first round that found nothing to join."""
         for tasks in self.rounds:
             if _is_settled(tasks):
                 return write_pairs(self, lowest_neighbours(tasks[self.partition].read(PAIRS))[0])
@@ -138,11 +138,11 @@ def _is_settled(tasks: Sequence[Task]) -> bool:
 
 
 def component_stages(edges: Sequence[Task], reason: str) -> tuple[list[list[Task]], list[Components]]:
-    """The half rounds in order, and the tasks that take their result.
+    """The half rounds in order, and the tasks that use their result.
 
     Args:
-        edges: As many tasks as there are partitions, which write pairs both ways.
-        reason: Why documents go.
+        edges: One task per partition, which writes pairs in both orders.
+        reason: The reason to drop the documents.
     """
     of, before = tuple(edges), tuple(edges)
     stages: list[list[Task]] = []

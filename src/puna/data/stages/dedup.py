@@ -1,4 +1,4 @@
-"""The stages of deduplication, as the recipe has it."""
+"""The stages of deduplication for a recipe."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +10,11 @@ from puna.data.stages.duplicates import Cleaned, Contained, Exact, Keys, Near, S
 from puna.data.tasks.task import Task
 
 Found = Exact | Components | Contained
-"""A task that has found documents which go, each with one that stays."""
+"""A task that has found documents to drop, each with one that stays."""
 
 
 def duplicate_stages(work: Path, data: DataConfig, cleaned: Sequence[Cleaned]) -> tuple[list[list[Task]], list[Found]]:
-    """The stages in order, and the tasks that know in the end what goes, in the order in which their reasons count."""
+    """The stages in order, and the tasks with the documents to drop, in the order in which their reasons count."""
     dedup, parts = data.dedup, range(data.partitions)
     keys = [Keys(work, task) for task in cleaned if _is_compared(task, data)]
     if not keys:

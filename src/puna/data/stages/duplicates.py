@@ -1,9 +1,9 @@
-"""Documents that are there twice, in stages of many tasks each.
+"""Finds duplicate documents, in stages of many tasks each.
 
-`keys` writes, for the documents of one task, what is compared: the hash of the text, the band keys of its MinHash
-signature, its sampled shingles. `exact`, `near` and `shared` each look at one partition of one kind of keys. Of what
-`near` finds, `puna.data.stages.components` makes pairs: documents that go, each with the one that stays; of what
-`shared` finds, `contained` does.
+`keys` writes the keys of one task's documents: the hash of the text, the band keys of its MinHash signature, its
+sampled shingles. `exact`, `near` and `shared` each read one partition of one kind of keys.
+`puna.data.stages.components` turns the results of `near` into pairs: documents that go, each with the one that stays;
+`contained` does so for the results of `shared`.
 """
 
 from dataclasses import dataclass
@@ -30,21 +30,23 @@ from puna.data.tasks.rows import is_among, read_rows, write_rows
 from puna.data.tasks.task import Progress, Task, fingerprint_of
 
 Cleaned = Read | Clean
-"""The last task that has looked at documents one at a time."""
+"""The last task that handles documents one at a time."""
 
 
 _JOIN_DOCUMENTS = 4096
-"""Documents whose keys become one array: a million small arrays would take longer to write than to make."""
+"""How many documents' keys become one array: a million small arrays would take longer to write than to make."""
+NEAR, CONTAINED = "near_duplicate", "contained"
+"""Reasons to drop a document: it nearly equals one that stays; one that stays holds most of it."""
 
 
 def read_task(task: Cleaned) -> Read:
-    """The task that has read the documents which a task has cleaned."""
+    """The task that read the documents of a task that cleaned them."""
     return task if isinstance(task, Read) else task.read
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Keys(Task):
-    """Writes what is compared of the documents of one task."""
+    """Writes the keys of the documents of one task."""
 
     cleaned: Cleaned
 
@@ -55,18 +57,18 @@ class Keys(Task):
 
     @property
     def made_from(self) -> Any:
-        """The documents and what of deduplication makes keys."""
+        """The documents, and the settings of deduplication that decide the keys."""
         read = read_task(self.cleaned)
         makers = [maker.made_from for maker in key_makers(read.name, read.data)]
         return [self.cleaned.fingerprint, makers, read.data.partitions]
 
     @property
     def input_bytes(self) -> int:
-        """As its documents' task."""
+        """The same as the task of its documents."""
         return self.cleaned.input_bytes
 
     def work_on(self, progress: Progress) -> Counts:
-        """Chunk by chunk; one that has its keys already keeps them."""
+        """Make keys chunk by chunk; a chunk with finished keys is skipped."""
         read = read_task(self.cleaned)
         names = chunk_files(self.cleaned, KEPT)
         makers = key_makers(read.name, read.data)
@@ -85,14 +87,14 @@ class Keys(Task):
 
 
 class KeyMaker:
-    """Makes one kind of keys of one document after the other."""
+    """Makes one kind of keys, document by document."""
 
     kind: str
     dtype: np.dtype[Any]
 
     def __init__(self, *settings: int) -> None:
         self.made_from = [self.kind, *settings]
-        """What decides the keys besides the text."""
+        """The settings that decide the keys besides the text."""
         self._rows: list[Rows] = []
         self._joined: list[Rows] = []
 
@@ -107,7 +109,7 @@ class KeyMaker:
             self._join()
 
     def write(self, directory: Path, chunk: int, partitions: int) -> None:
-        """Write what was added, by partition, and begin anew."""
+        """Write the keys by partition, and start again without any."""
         self._join()
         write_rows(directory, f"{self.kind}-{chunk:05d}", self._joined, partitions, self.dtype)
         self._joined = []
@@ -157,7 +159,7 @@ class _ContainedKeys(KeyMaker):
 
 
 def key_makers(source: str, data: DataConfig) -> list[KeyMaker]:
-    """What makes the keys of a source's documents."""
+    """The makers of keys for a source's documents."""
     dedup, makers = data.dedup, []
     if dedup.exact != "none":
         makers.append(_ExactKeys())
@@ -170,7 +172,7 @@ def key_makers(source: str, data: DataConfig) -> list[KeyMaker]:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _OfKeys(Task):
-    """A task that looks at one partition of one kind of keys."""
+    """A task for one partition of one kind of keys."""
 
     keys: tuple[Keys, ...]
     partition: int
@@ -185,7 +187,7 @@ class _OfKeys(Task):
 
     @property
     def made_from(self) -> Any:
-        """The keys, and which part of them."""
+        """The keys, and the partition."""
         return [fingerprint_of(self.keys), self.partition]
 
     @property
@@ -195,12 +197,12 @@ class _OfKeys(Task):
 
     @property
     def dedup(self) -> DedupConfig:
-        """Deduplication as the recipe has it."""
+        """The recipe's section on deduplication."""
         return read_task(self.keys[0].cleaned).data.dedup
 
     @property
     def partitions(self) -> int:
-        """Into how many parts keys are split."""
+        """The number of partitions of the keys."""
         return read_task(self.keys[0].cleaned).data.partitions
 
     def rows(self) -> Rows:
@@ -217,7 +219,7 @@ class Exact(_OfKeys):
 
     @property
     def made_from(self) -> Any:
-        """The keys, which part of them, and whether sources are compared with each other."""
+        """The keys, the partition, and whether sources are compared with each other."""
         return [*super().made_from, self.dedup.exact]
 
     def work_on(self, progress: Progress) -> Counts:
@@ -238,7 +240,7 @@ class Near(_OfKeys):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Shared(_OfKeys):
-    """Counts the sampled shingles that pairs of documents share, of one partition of the shingles.
+    """Counts the sampled shingles that pairs of documents share, for one partition of the shingles.
 
     Memory: 120 bytes per shingle, divided by `data.partitions`, and 250 MB.
     """
@@ -259,7 +261,7 @@ class Shared(_OfKeys):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Contained(Task):
-    """Finds the documents of which another one holds most. Memory: 180 bytes per pair that shares a shingle."""
+    """Finds documents that another one holds most of. Memory: 180 bytes per pair that shares a shingle."""
 
     counted: tuple[Shared, ...]
     gone: tuple[Task, ...]
@@ -275,17 +277,17 @@ class Contained(Task):
 
     @property
     def made_from(self) -> Any:
-        """What pairs share, the threshold, what goes anyway, and which part."""
+        """The counts of pairs, the threshold, the documents that go anyway, and the partition."""
         tasks = [fingerprint_of(of) for of in (self.counted, self.gone)]
         return [tasks, self.counted[0].dedup.contained.threshold, self.partition]
 
     @property
     def input_bytes(self) -> int:
-        """As one partition of the shingles."""
+        """The size of one partition of the shingles."""
         return self.counted[0].input_bytes
 
     def work_on(self, progress: Progress) -> Counts:
-        """Add up what the partition's pairs share."""
+        """Add up the shared shingles of the partition's pairs."""
         rows = read_rows(self.counted, "shared", self.partition, SHARED)
         gone = [read_pairs(task) for task in self.gone]
         threshold = self.counted[0].dedup.contained.threshold

@@ -1,4 +1,4 @@
-"""Last stage of the documents: duplicates go, the rest is split into training and held-out text."""
+"""The last stage of the documents: drops duplicates, and splits the rest into training and held-out text."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -24,13 +24,13 @@ DROPPED_FILE, REPORT_FILE = "dropped.jsonl.zst", "report.jsonl.zst"
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Finish(Task):
-    """Writes the final documents of one task's input, and all of it that was dropped on the way."""
+    """Writes the final documents of one task's input, and all dropped ones."""
 
     cleaned: Cleaned
     found: tuple[Found, ...]
     """The tasks that have found duplicates, in the order in which their reasons count."""
     names: tuple[tuple[str, tuple[str, ...]], ...]
-    """Of each source of the recipe, its name and those of its files: to say where the kept one of two stands."""
+    """For each source of the recipe, its name and those of its files: to name the document that was kept."""
 
     @property
     def stage(self) -> str:
@@ -39,31 +39,31 @@ class Finish(Task):
 
     @property
     def made_from(self) -> Any:
-        """The documents, what is known of duplicates, and what the figures say besides."""
+        """The documents, the duplicates found, and the settings of the figures."""
         return [self.cleaned.fingerprint, fingerprint_of(self.found), self.read.source.licence]
 
     @property
     def input_bytes(self) -> int:
-        """As its documents' task."""
+        """The same as the task of its documents."""
         return self.cleaned.input_bytes
 
     @property
     def read(self) -> Read:
-        """The task that read these documents from their files."""
+        """The task that read these documents from the input files."""
         return read_task(self.cleaned)
 
     @property
     def name(self) -> str:
-        """The source."""
+        """The name of the source."""
         return self.read.name
 
     @property
     def _passed(self) -> list[Cleaned]:
-        """The tasks that these documents have passed through, one or two."""
+        """The one or two tasks that these documents have passed through."""
         return [*dict.fromkeys([self.read, self.cleaned])]
 
     def work_on(self, progress: Progress) -> Counts:
-        """Copy what stays."""
+        """Copy the documents that stay."""
         counts = total(task.results() for task in self._passed)
         duplicates = self._duplicates()
         keep_text = self.read.data.keep_dropped

@@ -1,7 +1,7 @@
 """CCNet's removal of repeated lines (Wenzek et al. 2020, section 3.1), in two stages of many tasks.
 
-`lines` finds, in one partition of the hashes of all lines of a source, those that are there more than once. `clean`
-removes these lines from the documents of one task of `read`, and applies the rules that come after.
+`lines` finds the hashes that occur more than once in one partition of all lines of a source. `clean` removes these
+lines from the documents of one task of `read`, and applies the rules that come after.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ _DUPLICATED = "duplicated.bin"
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Lines(Task):
-    """Finds the hashes of one partition that stand more than once in the source.
+    """Finds the hashes of one partition that occur more than once in the source.
 
     Memory: 25 bytes per line of the source, divided by `data.partitions`.
     """
@@ -44,12 +44,12 @@ class Lines(Task):
 
     @property
     def made_from(self) -> Any:
-        """The documents, and which part of their lines."""
+        """The documents, and the partition of their lines."""
         return [fingerprint_of(self.reads), self.partition, self.reads[0].data.partitions]
 
     @property
     def input_bytes(self) -> int:
-        """A share of the source's size: nobody has counted the lines yet."""
+        """A share of the source's size, because the lines are not counted yet."""
         return sum(task.input_bytes for task in self.reads) // self.reads[0].data.partitions + 1
 
     def work_on(self, progress: Progress) -> Counts:
@@ -85,12 +85,12 @@ class Clean(Task):
 
     @property
     def input_bytes(self) -> int:
-        """As its documents' task."""
+        """The same as the task of its documents."""
         return self.read.input_bytes
 
     @property
     def source(self) -> Source:
-        """The source as the recipe has it."""
+        """The source's section of the recipe."""
         return self.read.source
 
     @property
@@ -104,7 +104,7 @@ class Clean(Task):
         return self.source.clean[self.source.clean.index(LINES) + 1 :]
 
     def work_on(self, progress: Progress) -> Counts:
-        """Chunk by chunk of the task that read."""
+        """Clean the documents, chunk by chunk of the task that read them."""
         from puna.data.rules.lines import line_hashes, remove_lines
 
         counts = [chunk["counts"] for chunk in finished_chunks(self.directory)]
@@ -133,7 +133,7 @@ class Clean(Task):
 
 
 def _found(partitions: list[NDArray[np.uint64]], hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Those of `hashes` that stand in the partitions, sorted; the partitions stay on the disk."""
+    """The `hashes` that are in the partitions, sorted; the partitions stay on the disk."""
     hashes = np.unique(hashes)
     owners = partition_of(hashes, len(partitions))
     found = []

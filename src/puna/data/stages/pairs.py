@@ -1,4 +1,4 @@
-"""Pairs of documents as tasks write them: on the way to components, and as what is known at the end."""
+"""Pairs of documents in the files of tasks: on the way to components, and as the final result."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from puna.data.tasks.rows import mapped, write_rows
 from puna.data.tasks.task import Task
 
 PAIRS, UPWARD, JOINED = "pairs", "upward", "joined"
-"""Names of rows: pairs by their higher document, by their lower one, and of the first half of a round."""
+"""Names of rows: pairs by their higher document, pairs by their lower one, and pairs of a round's first half."""
 _FOUND = "found.bin"
 
 
@@ -23,18 +23,18 @@ def write_both_ways(task: Task, pairs: Rows, partitions: int) -> Counts:
 
 
 def write_pairs(task: Task, pairs: Rows) -> Counts:
-    """Write what a task has found: documents that go, each with the one that stays, by number."""
+    """Write the result of a task: documents that go, each with the one that stays, by number."""
     write_bytes(task.directory / _FOUND, pairs[np.argsort(pairs["number"], kind="stable")].tobytes())
     return {"found": len(pairs)}
 
 
 def read_pairs(task: Task) -> Rows:
-    """What a task has found, mapped."""
+    """The pairs that a task has found, mapped."""
     return mapped(task.checked(_FOUND), PAIR)
 
 
 def pairs_between(pairs: Rows, low: int, high: int) -> Rows:
-    """The pairs whose document's number is from `low` to `high`."""
+    """The pairs with a document's number from `low` to `high`."""
     first = np.searchsorted(pairs["number"], np.uint64(low), side="left")
     last = np.searchsorted(pairs["number"], np.uint64(high), side="right")
     return np.array(pairs[first:last], dtype=PAIR)

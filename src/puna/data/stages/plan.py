@@ -1,4 +1,4 @@
-"""A data build from beginning to end: which stages there are, and what is made of their results."""
+"""A data build from beginning to end: its stages, and the files made from their results."""
 
 import re
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from puna.shards.writer import join_parts, link
 from puna.tokenizer.tokenizer import Tokenizer
 
 KINDS = FILES | {"dropped": DROPPED_FILE, "report": REPORT_FILE}
-"""The files of a finished task, by the directory that they come to lie in."""
+"""The files of a finished task, by their final directory."""
 _TASK_DIRECTORY = re.compile("[0-9a-f]{24}")
 _LATER = {"tokenize", "join-tokenizer", "join-data"}
 """Stages that come after the documents."""
@@ -37,14 +37,14 @@ _LATER = {"tokenize", "join-tokenizer", "join-data"}
 
 @dataclass(frozen=True)
 class Plan:
-    """The tasks of a build, which only the recipe and the input files decide."""
+    """The tasks of a build, a function of the recipe and the input files."""
 
     stages: list[list[Task]]
-    """In order; a task reads files of earlier stages only."""
+    """Stages in order; a task reads files of earlier stages only."""
     finish: list[Finish]
-    """The last stage."""
+    """The tasks of the last stage."""
     versions: dict[str, str]
-    """Of each source, for people."""
+    """Origin of each source, for people."""
     listing: str
     """A hash of the names, sizes and times of all input files, and of the models and evaluation sets."""
 
@@ -113,12 +113,12 @@ def build_documents(recipe: Recipe, out: DataDir, *, executor: Executor = "local
 
 
 def documents_config(recipe: Recipe) -> dict[str, Any]:
-    """What of a recipe decides the documents."""
+    """The values of a recipe that decide the documents."""
     return recipe.data.model_dump(exclude={"shard_tokens"})
 
 
 def assemble_documents(recipe: Recipe, out: DataDir, plan: Plan, record: Record) -> None:
-    """Make the documents' directory of what the finished tasks have left.
+    """Make the documents' directory from the files of finished tasks.
 
     Raises:
         DataError: A task is not finished, or a split of a source is empty.
@@ -174,7 +174,7 @@ def _stamps(files: list[InputFile]) -> list[list[Any]]:
 
 
 def _remove_other_tasks(stage: Path, ours: set[Path]) -> None:
-    """Delete what tasks of earlier recipes and input files have left in a stage's directory: nothing reads it now."""
+    """Delete files of tasks for earlier recipes and input files from a stage's directory: nothing reads them now."""
     with storage_errors(stage):
         for path in stage.glob("*"):
             if _TASK_DIRECTORY.fullmatch(path.name) and path not in ours:
@@ -225,7 +225,7 @@ def tokenize_documents(
     ]
     needed: list[Task] = [task for task in tasks if (task.source, task.split) in wanted]
     for task in needed:
-        if task.is_done and not task.is_whole:  # its files are those of the shards, by a second name
+        if task.is_done and not task.is_whole:  # its files are those of the shards, under a second name
             remove(task.directory / RECORD)
     run_stage(needed, executor, workers or cores())
     for source, split in wanted:
@@ -245,7 +245,7 @@ def _remove_other_sources(recipe: Recipe, out: DataDir) -> None:
 
 
 def shards_are_current(recipe: Recipe, out: DataDir, tokenizer: Tokenizer) -> bool:
-    """Whether the shards of all sources are there, have the right sizes, and were made from these documents.
+    """Whether the shards of all sources exist, have the right sizes, and were made from these documents.
 
     Raises:
         DataError: The documents are missing or damaged.
@@ -254,7 +254,7 @@ def shards_are_current(recipe: Recipe, out: DataDir, tokenizer: Tokenizer) -> bo
 
 
 def _is_current(recipe: Recipe, out: DataDir, tokenizer: Tokenizer, source: str, split: str) -> bool:
-    """Whether shards are there that are whole and were made from these documents in this way."""
+    """Whether complete shards exist that were made from these documents with these settings."""
     directory = out.shards / source / split
     try:
         TokenShards.open(directory, tokenizer_sha256=tokenizer.sha256)

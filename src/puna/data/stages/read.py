@@ -1,4 +1,4 @@
-"""First stage: the records of input files become documents and pass through the rules that look at one at a time."""
+"""The first stage: records of input files become documents and pass through the rules for single documents."""
 
 import importlib.metadata
 import unicodedata
@@ -36,7 +36,7 @@ _PACKAGES = (
     "kenlm",
     "numba",
 )
-"""Another version of these may read or judge otherwise."""
+"""Packages that may read or judge differently in another version."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -44,19 +44,19 @@ class Read(Task):
     """Reads some files of a source, one after the other."""
 
     name: str
-    """Of the source."""
+    """The name of the source."""
     source: Source
     data: DataConfig
     source_index: int
     """The source's place in the recipe."""
     files_in: tuple[tuple[int, InputFile], ...]
-    """The files with their places among the source's."""
+    """The files with their places in the source."""
     version: str
-    """Of the package or directory, for people."""
+    """The package or directory with its version, for people."""
     models: tuple[tuple[str, tuple[str, ...]], ...]
-    """For each rule that has any, the hashes of its models."""
+    """The hashes of each rule's models, for rules with models."""
     table: Table | None
-    """What has written the table of evaluation sets, where the source is compared with them."""
+    """The task that writes the table of evaluation sets, if the source is compared with them."""
 
     @property
     def stage(self) -> str:
@@ -65,7 +65,7 @@ class Read(Task):
 
     @property
     def made_from(self) -> Any:
-        """The source as the recipe has it, the rules that apply, the files, and the versions of what reads them."""
+        """The source's section of the recipe, its rules, the files, and the versions of the packages that read them."""
         rules = self.data.rules.model_dump()
         settings = self.source.model_dump(exclude={"licence", "clean", "include", "exclude"})
         return {
@@ -84,7 +84,7 @@ class Read(Task):
 
     @property
     def input_bytes(self) -> int:
-        """The size of its files as they lie on the disk."""
+        """The size of its files as stored on the disk."""
         return sum(file.size for _, file in self.files_in)
 
     @cached_property
@@ -94,7 +94,7 @@ class Read(Task):
         return clean[: clean.index(LINES)] if LINES in clean else clean
 
     def work_on(self, progress: Progress) -> Counts:
-        """Read on from where the finished chunks end."""
+        """Go on reading at the end of the finished chunks."""
         done = finished_chunks(self.directory)
         lines = _LineRows(self) if LINES in self.source.clean else None
         reader = make_reader(self.name, self.source, self.data.max_document_bytes)
@@ -137,7 +137,7 @@ class Read(Task):
         """The records of a file.
 
         Raises:
-            DataError: The disk or the network has failed: what was not read may be there the next time.
+            DataError: The disk or the network has failed; the rest may be readable the next time.
         """
         failures: list[Exception] = []
         try:
@@ -168,14 +168,14 @@ class Read(Task):
 
 
 class _LineRows:
-    """The hashes of the lines of a chunk, on their way to the stage that looks for those that are there twice."""
+    """The hashes of the lines of a chunk, for the stage that looks for repeated lines."""
 
     def __init__(self, task: Read) -> None:
         self._task = task
         self._hashes: list[Any] = []
 
     def refuse_short(self, document: Document, counts: Counts) -> Document | Dropped:
-        """The document, unless it is too short before any line is removed: its lines are then not compared either."""
+        """The document, unless it is too short before lines are removed; then its lines are not compared either."""
         from puna.data.rules.lines import too_short
 
         if dropped := too_short(document, self._task.data.rules.lines.min_chars):
@@ -184,14 +184,14 @@ class _LineRows:
         return document
 
     def add(self, text: str) -> None:
-        """Take the lines of a document."""
+        """Add the lines of a document."""
         from puna.data.rules.lines import line_hashes
 
         # A line counts once for each document: cc_net compares a document with those before it.
         self._hashes.append(np.unique(line_hashes(text)))
 
     def write(self, number: int) -> list[str]:
-        """Write the hashes, by partition, and begin anew; the names of the files."""
+        """Write the hashes by partition, and start again without any; returns the names of the files."""
         from puna.data.tasks.rows import HASH, write_rows
 
         hashes, self._hashes = self._hashes, []
@@ -202,7 +202,7 @@ def read_tasks(
     work: Path, data: DataConfig, name: str, files: list[InputFile], version: str, models: dict[str, list[str]],
     table: Table | None,
 ) -> list[Read]:  # fmt: skip
-    """The tasks that read a source: files in order, together as long as they have at most `data.task_bytes`."""
+    """The tasks that read a source: files in order, grouped up to `data.task_bytes` each."""
     groups: list[list[tuple[int, InputFile]]] = []
     size = 0
     for index, file in enumerate(files):

@@ -1,4 +1,4 @@
-"""What rules need besides their thresholds: models whose content counts, and the table of evaluation sets."""
+"""Inputs of rules besides their thresholds: models, compared by content, and the table of evaluation sets."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,7 @@ class Table(Task):
         return sum(Path(path).stat().st_size for path, _ in self.sets)
 
     def work_on(self, progress: Progress) -> Counts:
-        """Read all sets."""
+        """Read all sets and write the table."""
         from puna.data.models.ngram_table import NgramTable
 
         table = NgramTable.build(self.data.rules.decontaminate)
@@ -46,7 +46,7 @@ class Table(Task):
 
     @property
     def path(self) -> Path:
-        """Where the table is."""
+        """The directory of the table."""
         return self.directory / "table"
 
 
@@ -69,7 +69,7 @@ def model_hashes(data: DataConfig) -> dict[str, list[str]]:
     """The SHA-256 of the files that each rule of the recipe reads, by rule.
 
     Raises:
-        DataError: A model is missing or is none.
+        DataError: A model is missing or not valid.
     """
     from puna.data.stages.cleaning import make_rule
 

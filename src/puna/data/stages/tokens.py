@@ -1,4 +1,4 @@
-"""Documents to token shards: one task for each file of documents, which writes its part of a split's shards."""
+"""Turns documents into token shards: one task for each file of documents writes its part of a split's shards."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from puna.tokenizer.load import find_tokenizer, load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
 _BATCH_CHARACTERS = 8_000_000
-"""Text that is encoded at one time."""
+"""Characters of text that are encoded at one time."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -30,9 +30,9 @@ class Tokenize(Task):
     split: str
     documents: Path
     size: int
-    """Bytes of the file of documents; an estimate where it is not there yet."""
+    """Bytes of the file of documents; an estimate if the file does not exist yet."""
     sha256: str
-    """Its hash; empty where it is not there yet and nobody knows."""
+    """Its hash; empty if the file does not exist yet."""
     made_by: str
     """The fingerprint of the task that writes that file."""
     shard_tokens: int
@@ -80,14 +80,14 @@ class Tokenize(Task):
         return {"shards": writer.shards, "text_bytes": writer.text_bytes, "tokenizer": tokenizer.sha256}
 
     def part(self) -> Part:
-        """What a finished task has written."""
+        """The shards that a finished task has written."""
         results = self.results()
         return Part(self.directory, results["shards"], results["text_bytes"], self.hashes())
 
 
 @lru_cache(maxsize=1)
 def _tokenizer(directory: Path, hashes: tuple[tuple[str, str], ...]) -> Tokenizer:
-    """The tokenizer in a directory of these files, loaded once for all tasks of a process: it knows its words then."""
+    """The tokenizer in a directory with these files, loaded once per process, so its word cache is reused."""
     return load_tokenizer(directory)
 
 

@@ -1,1 +1,1 @@
-"""How the build's work is cut up, counted and run."""
+"""How the work of a build is divided into tasks, counted and run."""

@@ -1,4 +1,4 @@
-"""Chunks of a task: each is written, then said to be done, so that a task goes on where it was killed."""
+"""Chunks of a task: each is written and then marked as done, so that a killed task goes on with the next chunk."""
 
 import json
 from collections.abc import Callable
@@ -32,10 +32,10 @@ def chunk_files(task: Task, kind: str) -> list[str]:
 
 
 def finished_chunks(directory: Path) -> list[dict[str, Any]]:
-    """What the chunks that are done say of themselves, from the first to the last without a gap.
+    """The notes of the finished chunks, from the first one up to the first gap.
 
     Raises:
-        DataError: A file of a chunk is not what was written.
+        DataError: A file of a chunk has changed.
     """
     chunks: list[dict[str, Any]] = []
     while (path := directory / DONE.format(len(chunks))).is_file():
@@ -69,13 +69,13 @@ def _hash(path: Path) -> str | None:
 
 
 class Chunk:
-    """The files of one chunk, open; they get their names, and the chunk its note, when the `with` block ends well.
+    """The open files of one chunk; they get their names, and the chunk its note, if the `with` block succeeds.
 
     Args:
-        directory: The task's.
-        number: Of the chunk in the task.
+        directory: The task's directory.
+        number: The number of the chunk in the task.
         keep_text: Whether dropped documents are written with their text.
-        sidecar: Called at the end to write what else belongs to the chunk; gives the names of its files.
+        sidecar: Called at the end to write further files of the chunk; returns their names.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Chunk:
         self.counts: Counts = {}
         self.reports: list[dict[str, Any]] = []
         self.next: list[int] | None = None
-        """Where the chunk after this one begins; it must be set before the end."""
+        """The position at which the next chunk begins; it must be set before the end."""
         self._names: list[str] = []
 
     def __enter__(self) -> "Chunk":

@@ -1,4 +1,4 @@
-"""Figures of tasks that add up: nested tables whose leaves are numbers."""
+"""Figures of tasks that can be summed: nested tables of numbers."""
 
 from collections.abc import Iterable
 from typing import Any, TypeAlias
@@ -16,7 +16,7 @@ NOT_TOLD, NOT_STATED = "not told", "not stated"
 
 
 def add(counts: Counts, path: Iterable[str], amount: int) -> None:
-    """Add to the leaf at `path`, making it and the tables above it where they are missing."""
+    """Add to the leaf at `path`; it and the tables above it are created if missing."""
     *tables, leaf = path
     for table in tables:
         counts = counts.setdefault(table, {})

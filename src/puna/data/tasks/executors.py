@@ -1,7 +1,7 @@
-"""Where the tasks of a stage run: on this machine's cores, on a Ray cluster or as Slurm jobs, by datatrove's executors.
+"""Runs the tasks of a stage on this machine's cores, on a Ray cluster or as Slurm jobs, by datatrove's executors.
 
-A stage is one datatrove `PipelineStep` whose task is given by the rank, so the three run the same definition. What is
-done is known from the tasks' own records, not from datatrove's markers: those say nothing of what a task was made from.
+A stage is one datatrove `PipelineStep`, and the rank is the number of the task, so all three run the same definition.
+Finished tasks are known by their own records, not by datatrove's markers, which do not hold a task's inputs.
 """
 
 import logging
@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast, get_args
 
-# loguru sends datatrove's messages to stderr from the moment of the import on; ours are the only ones there.
+# On import, loguru starts to send datatrove's messages to stderr, where only ours belong.
 import multiprocess
 from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
 from datatrove.executor.ray import RayPipelineExecutor
@@ -37,14 +37,14 @@ Executor: TypeAlias = Literal["local", "ray", "slurm"]
 EXECUTORS: tuple[Executor, ...] = get_args(Executor)
 
 _SMALL_BYTES = 4_000_000
-"""A stage that reads less is done in this process: workers take longer to start."""
+"""Bytes; a stage that reads less runs in this process, because workers take longer to start."""
 _WATCH_S = 0.5
 _MEMORY_GB = 4.0
-"""Memory of a task that a cluster is asked for: data.max_document_bytes times about ten, and numba's code."""
+"""Memory requested from a cluster for a task: data.max_document_bytes times about ten, and numba's code."""
 
 
 class Stage(PipelineStep):
-    """Tasks that do not wait for each other, as a step of a datatrove pipeline."""
+    """Independent tasks, as a step of a datatrove pipeline."""
 
     type = "puna"
 
@@ -54,7 +54,7 @@ class Stage(PipelineStep):
         self.tasks = tasks
 
     def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Any:
-        """Do one task; nothing is handed on but its files."""
+        """Run one task; its only results are files."""
         self.tasks[rank].run()
         return data
 
@@ -68,7 +68,7 @@ class Stage(PipelineStep):
 
 
 class _ByRecords(PipelineExecutor):
-    """An executor that asks the tasks themselves whether they are done."""
+    """An executor that reads from the tasks' records whether they are done."""
 
     def get_incomplete_ranks(self, ranks: Any = None, skip_completed: Any = None) -> list[int]:
         left = self._stage.left
@@ -78,7 +78,7 @@ class _ByRecords(PipelineExecutor):
         return self._stage.tasks[rank].is_done
 
     def save_executor_as_json(self, indent: int = 4) -> None:
-        """Nothing: the recipe lies beside the build."""
+        """Do nothing: the recipe is beside the build."""
 
     @property
     def _stage(self) -> Stage:
@@ -88,8 +88,8 @@ class _ByRecords(PipelineExecutor):
 class _Local(_ByRecords):
     """Workers of this machine.
 
-    datatrove's own executor keeps a manager process, which outlives a build that is killed, and waits for ever for a
-    worker that the system has killed for want of memory.
+    datatrove's own executor keeps a manager process that outlives a killed build, and waits for ever for a worker that
+    the system has killed for lack of memory.
     """
 
     def __init__(self, stage: Stage, workers: int, logging_dir: str) -> None:
@@ -107,7 +107,7 @@ class _Local(_ByRecords):
         )  # fmt: skip
 
     def run(self) -> None:
-        """Do the tasks that are left.
+        """Run the unfinished tasks.
 
         Raises:
             DataError: A worker died.
@@ -118,9 +118,9 @@ class _Local(_ByRecords):
                 self._run_for_rank(rank, local_rank=1)  # rank 0's log would go to stderr
             return
         context = multiprocessing.get_context("forkserver")
-        # Nothing is ever sent: that the other end is closed tells the workers that this process is gone.
+        # Nothing is ever sent: a closed end tells the workers that this process is gone.
         watched, held = context.Pipe(duplex=False)
-        with orderly_end():  # workers first, as when it is interrupted from the keyboard
+        with orderly_end():  # workers first, as after Ctrl-C
             pool = ProcessPoolExecutor(self._workers, context, initializer=_begin_worker, initargs=(self, watched))
             try:
                 for future in as_completed([pool.submit(_work, rank) for rank in ranks]):
@@ -132,7 +132,7 @@ class _Local(_ByRecords):
                 ) from None
             except BaseException:
                 for process in multiprocessing.active_children():
-                    process.kill()  # nothing is lost: what a task has not finished has no name yet
+                    process.kill()  # nothing is lost: unfinished files have no names yet
                 raise
             finally:
                 pool.shutdown(cancel_futures=True)
@@ -141,7 +141,7 @@ class _Local(_ByRecords):
 
 
 _executor: "_Local | None" = None
-"""In a worker: whose tasks it does. Sent once, since it names all tasks."""
+"""In a worker: the executor whose tasks it runs. Sent once, since it holds all tasks."""
 
 
 def _begin_worker(executor: "_Local", watched: Connection) -> None:
@@ -153,7 +153,7 @@ def _begin_worker(executor: "_Local", watched: Connection) -> None:
 
 
 def _die_with(watched: Connection) -> None:
-    """End this process when the first one is gone, however that has ended."""
+    """End this process when the first one is gone for any reason."""
     with suppress(EOFError, OSError):
         watched.recv()
     os._exit(1)
@@ -165,10 +165,10 @@ def _work(rank: int) -> None:
 
 class _Ray(_ByRecords, RayPipelineExecutor):
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Arrive in one of Ray's workers, which runs a task in a child process.
+        """Unpickle in one of Ray's workers, which would run a task in a child process.
 
-        That would be a fork of a process with many threads, which now and then waits for ever for a lock that one of
-        them held.
+        That would fork a process with many threads, and the child sometimes waits for ever for a lock that one of them
+        held.
         """
         cast(Any, multiprocess).set_start_method("forkserver", force=True)
         self.__dict__.update(state)
@@ -187,7 +187,7 @@ class _Slurm(_ByRecords, SlurmPipelineExecutor):
 
 
 def run_stage(tasks: list[Task], executor: Executor, workers: int) -> None:
-    """Do what is left of a stage, here or on a Ray cluster, and show how far it is.
+    """Run the rest of a stage, here or on a Ray cluster, and show its progress.
 
     Args:
         tasks: All of one stage.
@@ -195,7 +195,7 @@ def run_stage(tasks: list[Task], executor: Executor, workers: int) -> None:
         workers: Tasks at one time.
 
     Raises:
-        DataError: What the first task that could not be done says.
+        DataError: The error of the first task that failed.
     """
     if not tasks:
         return
@@ -215,10 +215,10 @@ def run_stage(tasks: list[Task], executor: Executor, workers: int) -> None:
 
 
 def check(tasks: list[Task]) -> None:
-    """Nothing, if all tasks of a stage are done.
+    """Raise an error unless all tasks of a stage are done.
 
     Raises:
-        DataError: What the first one that could not be done says.
+        DataError: The error of the first task that failed.
     """
     for task in tasks:
         if not task.is_done and task.is_needed:
@@ -229,7 +229,7 @@ def check(tasks: list[Task]) -> None:
 
 
 def submit(stages: list[list[Task]], *, partition: str, time: str, workers: int, setup: str) -> None:
-    """Submit all stages to Slurm, each to begin when the one before it has ended well.
+    """Submit all stages to Slurm; each begins when the one before it has succeeded.
 
     Args:
         stages: In order.
@@ -286,7 +286,7 @@ def _logs(task: Task) -> Path:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without datatrove's own messages, which are in the logs of the tasks."""
+    """Suppress datatrove's own messages, which are in the logs of the tasks."""
     logger.disable("datatrove")
     try:
         yield
@@ -296,7 +296,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _watched(name: str, tasks: list[Task], total: int) -> Iterator[None]:
-    """Shows how much of the stage's input is dealt with, wherever its tasks run."""
+    """Show how much of the stage's input is done, wherever its tasks run."""
     stop = threading.Event()
     with progress(name, total, "bytes") as advance:
         watcher = threading.Thread(target=_watch, args=(tasks, advance, stop), daemon=True)

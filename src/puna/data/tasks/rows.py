@@ -1,6 +1,6 @@
-"""Rows that the chunks of a task hand to the tasks of the next stage: hashes, band keys, edges.
+"""Rows that the chunks of a task pass to the tasks of the next stage: hashes, band keys, edges.
 
-The partition of a row is decided by its first field, or by itself where it has none.
+The first field of a row decides its partition, or the row itself if it has no fields.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ from puna.data.dedup.shuffle import PartitionWriter, Rows, read_partition
 from puna.data.tasks.task import Task
 
 HASH = np.dtype("<u8")
-"""A row that is nothing but a hash."""
+"""The dtype of a row that is only a hash."""
 
 
 def mapped(path: Path, dtype: np.dtype[Any]) -> Rows:
@@ -23,7 +23,7 @@ def mapped(path: Path, dtype: np.dtype[Any]) -> Rows:
 
 
 def is_among(values: NDArray[np.uint64], ordered: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Which values stand in a sorted array, which may be on the disk."""
+    """Which values are in a sorted array, which may be on the disk."""
     if not len(ordered):
         return np.zeros(len(values), dtype=bool)
     at = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
@@ -31,7 +31,7 @@ def is_among(values: NDArray[np.uint64], ordered: NDArray[np.uint64]) -> NDArray
 
 
 def partition_of(keys: NDArray[np.uint64], partitions: int) -> NDArray[np.int64]:
-    """The partition of each key: equal keys meet, neighbouring numbers of documents are scattered."""
+    """The partition of each key: the same for equal keys, scattered for neighbouring numbers of documents."""
     mixed = keys ^ keys >> np.uint64(33)  # the finaliser of MurmurHash3 (Appleby 2008)
     for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
         mixed = mixed * np.uint64(factor)
@@ -40,7 +40,7 @@ def partition_of(keys: NDArray[np.uint64], partitions: int) -> NDArray[np.int64]
 
 
 def write_rows(directory: Path, name: str, parts: Iterable[Rows], partitions: int, dtype: np.dtype[Any]) -> list[str]:
-    """Write rows by partition; the names of the files.
+    """Write rows by partition; returns the names of the files.
 
     Raises:
         StorageError: The disk is full or not writable.
@@ -55,7 +55,7 @@ def row_parts(tasks: Iterable[Task], kind: str, partition: int, dtype: np.dtype[
     """The rows of a partition, chunk by chunk of each finished task, in the order of the tasks.
 
     Raises:
-        DataError: A file is missing or is not what was written.
+        DataError: A file is missing or has changed.
     """
     for task in tasks:
         for name in task.made(f"{kind}-", ".rows"):
@@ -66,6 +66,6 @@ def read_rows(tasks: Iterable[Task], kind: str, partition: int, dtype: np.dtype[
     """All rows of a partition, in the order of the tasks; for a moment they are in memory twice.
 
     Raises:
-        DataError: A file is missing or is not what was written.
+        DataError: A file is missing or has changed.
     """
     return np.concatenate([np.empty(0, dtype=dtype), *row_parts(tasks, kind, partition, dtype)])

@@ -1,16 +1,16 @@
-"""One task of a stage: its own directory, which only its inputs name, and the record that says it is done.
+"""One task of a stage: a directory named by the task's inputs, and the record that marks it as done.
 
 ```
 work/<stage>/<fingerprint>/
-  …              what the task makes; every file appears whole
-  task.json      {"results", "files": {name: SHA-256}}: written last, so the task is done when it is there
-  progress       how many bytes of its input it has dealt with, for people who watch
-  error.json     why it could not be done; the next attempt removes it
+  …              the files of the task; each appears complete or not at all
+  task.json      {"results", "files": {name: SHA-256}}: written last, so the task is done when it exists
+  progress       how many bytes of its input are done, for the progress bar
+  error.json     why it failed; the next attempt removes it
 ```
 
 The fingerprint is a hash of everything that decides the result: the part of the recipe, the input files, the versions
-of the packages, and the fingerprints of the tasks whose results are read. So a task whose inputs have changed is
-another task, an unchanged one is never done twice, and nothing is deleted before its successor is there.
+of the packages, and the fingerprints of the tasks whose results are read. So a task with changed inputs is a new task,
+an unchanged one is never run twice, and nothing is deleted before its successor exists.
 """
 
 import json
@@ -35,7 +35,7 @@ _NOT_RESULTS = {RECORD, _PROGRESS, _ERROR}
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Task(ABC):
-    """Work that needs nothing but files, and that no other task waits for within its stage."""
+    """Work that reads only files, and is independent of the other tasks of its stage."""
 
     work: Path
     """The build's directory of intermediate results."""
@@ -43,24 +43,24 @@ class Task(ABC):
     @property
     @abstractmethod
     def stage(self) -> str:
-        """The name of its stage: a directory is called so."""
+        """The name of its stage, also the name of a directory."""
 
     @property
     @abstractmethod
     def made_from(self) -> Any:
-        """What decides the result, as JSON."""
+        """Everything that decides the result, as JSON."""
 
     @property
     @abstractmethod
     def input_bytes(self) -> int:
-        """How much it reads, for the progress bar; an estimate will do."""
+        """Bytes that it reads, for the progress bar; may be an estimate."""
 
     @abstractmethod
     def work_on(self, progress: "Progress") -> Counts:
         """Do the work: write files into `self.directory`, return the figures."""
 
     def __repr__(self) -> str:
-        # Tasks name those that they read from, and these theirs: written out, that would have no end.
+        # Tasks hold the tasks that they read from, and these hold theirs: written out, that would be huge.
         return f"<{self.stage} {self.fingerprint[:12]}>"
 
     @cached_property
@@ -70,26 +70,26 @@ class Task(ABC):
 
     @cached_property
     def directory(self) -> Path:
-        """Where its files are."""
+        """The directory of its files."""
         return self.work / self.stage / self.fingerprint[:24]
 
     @property
     def is_done(self) -> bool:
-        """Whether it need not be done any more."""
+        """Whether it is finished."""
         return (self.directory / RECORD).is_file()
 
     @property
     def is_needed(self) -> bool:
-        """Whether what was found before this stage leaves it something to do."""
+        """False when earlier stages left no work."""
         return True
 
     def run(self) -> None:
-        """Do the work, unless it is done. What a user can mend is left as a file for `failure`, wherever this runs."""
+        """Do the work, unless it is done. An error that a user can correct is written to a file for `failure`."""
         if self.is_done or not self.is_needed:
             return
         self.directory.mkdir(parents=True, exist_ok=True)
         remove(self.directory / _ERROR)
-        remove(self.directory / RECORD)  # of files that are about to give way
+        remove(self.directory / RECORD)  # of files that are about to be replaced
         try:
             results = self.work_on(Progress(self.directory / _PROGRESS))
         except (UserError, ModuleNotFoundError) as error:
@@ -102,7 +102,7 @@ class Task(ABC):
         write_json(self.directory / RECORD, {"stage": self.stage, "results": results, "files": files})
 
     def files(self) -> list[Path]:
-        """What the task has made, sorted by name."""
+        """The files of the task, sorted by name."""
         made = [path for path in self.directory.rglob("*") if path.is_file()]
         return sorted(
             path
@@ -127,7 +127,7 @@ class Task(ABC):
         return self._record()["files"]
 
     def made(self, prefix: str, suffix: str) -> list[str]:
-        """The names of the files of a finished task that begin and end so, in order; they may be gone since.
+        """The names of a finished task's files with this beginning and end, in order; the files may be gone by now.
 
         Raises:
             DataError: It is not finished, or its record is damaged.
@@ -136,14 +136,14 @@ class Task(ABC):
 
     @property
     def is_whole(self) -> bool:
-        """Whether every file of a finished task is still what it has written."""
+        """Whether every file of a finished task is unchanged."""
         return all(_matches(self.directory / name, digest) for name, digest in self.hashes().items())
 
     def checked(self, name: str) -> Path:
         """A file of a finished task, compared with its hash.
 
         Raises:
-            DataError: It is missing or is not what the task has written.
+            DataError: It is missing or has changed.
         """
         path = self.directory / name
         if not _matches(path, self.hashes().get(name)):
@@ -154,7 +154,7 @@ class Task(ABC):
         return path
 
     def failure(self) -> UserError | None:
-        """Why the last attempt failed, if a user can mend it."""
+        """The error of the last attempt, if a user can correct it."""
         try:
             fields = json.loads((self.directory / _ERROR).read_bytes())
             return DataError(fields["message"], hint=fields["hint"])
@@ -162,7 +162,7 @@ class Task(ABC):
             return None
 
     def done_bytes(self) -> int:
-        """How much of its input it has dealt with so far."""
+        """Bytes of its input that are done so far."""
         if self.is_done:
             return self.input_bytes
         try:
@@ -184,25 +184,26 @@ class Task(ABC):
 
 @lru_cache(maxsize=32)
 def fingerprint_of(tasks: tuple[Task, ...]) -> str:
-    """One hash for many tasks, taken once however many tasks read their results."""
+    """One hash for many tasks, computed once for all tasks that read their results."""
     return sha256_json([task.fingerprint for task in tasks])
 
 
 class Progress:
-    """Tells those who watch how far a task is, at most twice a second."""
+    """Reports the progress of a task, at most twice a second."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._done, self._last = 0, 0.0
 
     def advance(self, size: int) -> None:
-        """So many more bytes of the input are dealt with."""
+        """Count more bytes of the input as done."""
         self._done += size
         now = time.monotonic()
         if now - self._last >= _PROGRESS_INTERVAL_S:
             self._last = now
-            # A hint that is read at any moment: half a number does no harm, waiting for the disk would.
-            # Nor does none at all; an error would reach the reader, which takes it for one of the input file.
+            # A hint that may be read at any moment: a partial number does no harm, waiting for the disk would. A
+            # missing number does none either; an error would reach the reader, which takes it for one of its input
+            # file.
             with suppress(OSError):
                 self._path.write_bytes(str(self._done).encode())
 
@@ -218,11 +219,11 @@ def _matches(path: Path, digest: str | None) -> bool:
 
 @lru_cache(maxsize=1 << 16)
 def _digest(path: Path, *unchanged: int) -> str:
-    """The SHA-256 of a file; read once by each process, though thousands of tasks ask for what all of them need."""
+    """The SHA-256 of a file; computed once per process, because thousands of tasks need the same files."""
     return sha256_file(path)
 
 
 @lru_cache(maxsize=64)
 def _load(path: Path, *unchanged: int) -> Any:
-    """A record; a task asks for it once for each of its files."""
+    """A record; cached, because a task reads it once for each of its files."""
     return json.loads(path.read_bytes())

@@ -1,7 +1,7 @@
 """The source code files by their names, their languages, and the comments of each language.
 
-The table is our own: languages of programs, markup and build files. Data (JSON, CSV, XML, notebooks),
-generated files (lock files, maps) and configuration are left out.
+The table is our own: languages of programs, markup and build files. Data (JSON, CSV, XML,
+notebooks), generated files (lock files, maps) and configuration are left out.
 """
 
 import posixpath

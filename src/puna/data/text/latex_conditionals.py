@@ -1,7 +1,6 @@
 r"""LaTeX source without the branches that TeX never takes: `\iffalse … \fi`, and switches such as `\ifdraft`.
 
-The value of a switch is known if `
-ewif` declares it and it is set to only one value, or never (false).
+The value of a switch is known if `\newif` declares it and it is set to only one value, or never (false).
 Other conditionals stay as they are.
 """
 
