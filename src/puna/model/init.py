@@ -96,7 +96,7 @@ def draw(part_RC: Tensor, seed: int, name: str, shape: Sequence[int], offset: Se
 
 
 def _block(key: str, rows: int, columns: int, normal: Normal) -> Tensor:
-    # torch's CPU generator keeps 32 bits of its seed: large models have so many blocks that two would be equal.
+    # torch's CPU generator keeps 32 bits of its seed: large models have enough blocks for two to be equal.
     generator = np.random.Generator(np.random.PCG64(int.from_bytes(hashlib.sha256(key.encode()).digest())))
     values = generator.standard_normal(rows * columns, dtype=np.float32)
     if math.isfinite(normal.bound):

@@ -1,11 +1,11 @@
-"""How the numbers of `[parallel]` meet the devices that there are."""
+"""Checks the numbers of `[parallel]` against the number of devices."""
 
 from puna.config.recipe import ParallelConfig, Recipe
 from puna.core.errors import TrainError
 
 
 def resolved_shard(config: ParallelConfig, devices: int) -> int:
-    """How many devices weights are sharded over, where there are `devices` in all.
+    """How many devices weights are sharded over, out of `devices` in all.
 
     Raises:
         TrainError: The numbers of the layout do not multiply to the number of devices.
@@ -25,7 +25,7 @@ def check_batch(recipe: Recipe, devices: int) -> None:
     """Refuse a batch that the devices cannot share equally.
 
     Raises:
-        TrainError: Naming the numbers.
+        TrainError: It names the numbers.
     """
     batches = recipe.parallel.replicate * resolved_shard(recipe.parallel, devices)
     once = recipe.train.micro_batch_tokens * batches
@@ -40,7 +40,7 @@ def check_batch(recipe: Recipe, devices: int) -> None:
 
 
 def largest_micro_batch(recipe: Recipe, batches: int) -> int | None:
-    """The largest micro-batch, up to the recipe's, with which so many devices share a batch; None where none does."""
+    """The largest micro-batch, up to the recipe's, with which the devices can share a batch; None if none does."""
     context, train = recipe.model.context, recipe.train
     rows, rest = divmod(train.batch_tokens, context * batches)
     if rest or not rows:

@@ -4,6 +4,6 @@ from puna.config.recipe import EnergyConfig
 
 
 def energy_and_carbon(device_seconds: float, watts: float, config: EnergyConfig) -> tuple[float, float]:
-    """KWh and kg CO2eq of devices that draw `watts` each, for so many seconds of all of them together."""
+    """KWh and kg CO2eq of devices that draw `watts` each; seconds are summed over the devices."""
     kilowatt_hours = device_seconds / 3600 * watts * config.pue / 1000
     return kilowatt_hours, kilowatt_hours * config.carbon_intensity

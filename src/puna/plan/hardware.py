@@ -1,7 +1,7 @@
-"""What known GPUs can do, draw, hold and send, by NVIDIA's datasheets; and what is assumed of a CPU.
+"""Rates, power, memory and links of known GPUs, by NVIDIA's datasheets; and the power assumed for a CPU.
 
-Rates are dense: datasheets give twice of it for sparse matrices. A datasheet's GB of memory are GiB, of which the
-driver keeps about a hundredth.
+Rates are dense: datasheets give twice as much for sparse matrices. A datasheet's GB of memory are GiB; the driver keeps
+    about a hundredth.
 """
 
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 GIB = 2**30
 
 WATTS_PER_CORE = 3.5
-"""Of a CPU: Cloud Carbon Footprint's figure for a fully used virtual core (methodology, AWS maximum)."""
+"""Power of a CPU: Cloud Carbon Footprint's figure for a fully used virtual core (methodology, AWS maximum)."""
 
 
 @dataclass(frozen=True)
 class Link:
-    """What carries messages from one device to the next."""
+    """A link that carries messages from one device to the next."""
 
     name: str
     bytes_per_s: float
-    """Of each device, in one direction."""
+    """Rate of each device, in one direction."""
     hop_s: float
-    """From one device of a ring to the next, for messages that are long: NCCL's own figure for its tuning (ring,
+    """Latency from one device of a ring to the next, for long messages: NCCL's own figure for its tuning (ring,
     protocol Simple; NCCL 2.26, src/graph/tuning.cc)."""
 
 
@@ -33,27 +33,27 @@ HDR, NDR = Link("network", 25e9, 14e-6), Link("network", 50e9, 14e-6)
 
 @dataclass(frozen=True)
 class Gpu:
-    """One form of a GPU."""
+    """One form of a GPU, such as a module or a card."""
 
     bf16_flops: float
     """FLOP/s of bfloat16 matrix products with float32 sums."""
     fp32_flops: float
-    """FLOP/s in float32."""
+    """FLOP/s of float32 arithmetic."""
     watts: float
-    """The most that it draws."""
+    """The most power that it draws."""
     memory_bytes: int
     memory_bytes_per_s: float
     node: Link
-    """To the others of its machine: NVLink through switches where it is SXM; PCI Express for cards, whose bridges join
-    two or four at most."""
+    """Link to the others of its machine: NVLink through switches for SXM; PCI Express for cards, because their bridges
+    join two or four at most."""
     network: Link
-    """To other machines, as in NVIDIA's own of that generation; those that hold cards differ."""
+    """Link to other machines, as in NVIDIA's own machines of that generation; machines with cards differ."""
     product_share: float
-    """Of the rate, what the best-shaped matrix product reaches: measured by Bekman, "Machine Learning Engineering",
-    maximum achievable matmul FLOPS (A100 SXM 271.2, PCIe 252.9, H100 SXM 794.5, H200 the same, TFLOP/s). The other
-    cards were not measured there; they get their generation's."""
+    """Share of the rate that the best-shaped matrix product reaches: measured by Bekman, "Machine Learning
+    Engineering", maximum achievable matmul FLOPS (A100 SXM 271.2, PCIe 252.9, H100 SXM 794.5, H200 the same, TFLOP/s).
+    The other cards were not measured there; they get their generation's."""
     float8_share: float | None = None
-    """Of twice the rate, which is a datasheet's for float8, what products of rows with their scales reach: 1,375 of
+    """Share of twice the rate, a datasheet's for float8, that products of rows with their scales reach: 1,375 of
     1,979 TFLOP/s, between the 1,180 and 1,460 that were measured on an H200 (docs/guide/gpu.md), and taken for its
     generation; None where the GPU has no such units."""
 
@@ -79,13 +79,13 @@ GPUS = {
     "H200": Gpu(*_H100, 700.0, 141 * GIB, 4800e9, NVLINK_4, NDR, **_HOPPER),
     "H200 NVL": Gpu(835e12, 60e12, 600.0, 141 * GIB, 4800e9, PCIE_5, NDR, **_HOPPER),
 }
-"""By the driver's name for them, without the `NVIDIA` that newer drivers put in front. The names are whole: a part of
-a divided GPU (MIG) is called otherwise and has none of these rates."""
+"""Known GPUs by the driver's name, without the `NVIDIA` that newer drivers put in front. Names must match entirely: a
+part of a divided GPU (MIG) has another name and none of these rates."""
 
 SHORT_NAMES = {"a100": "A100-SXM4-80GB", "h100": "H100 80GB HBM3", "h200": "H200"}
-"""What people type, and the form that they most often mean: the paper's A100-80GB, and SXM."""
+"""Short names, and the form that users most often mean: the paper's A100-80GB, and SXM."""
 
 
 def find_gpu(driver_name: str) -> Gpu | None:
-    """The GPU that the driver calls so, or None where nothing is known of it."""
+    """The GPU with this name in the driver, or None if it is not known."""
     return GPUS.get(driver_name.removeprefix("NVIDIA "))

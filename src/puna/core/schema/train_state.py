@@ -21,7 +21,7 @@ _NAME = re.compile(r"step-(\d{8})")
 
 @dataclass
 class TrainState:
-    """What a run knows besides its tensors."""
+    """The state of a run besides its tensors."""
 
     step: int = 0
     """Optimizer steps done, those that were left out included."""

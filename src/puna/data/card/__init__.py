@@ -1,1 +1,1 @@
-"""The data card."""
+"""The data card: its facts, its pages and its warnings."""

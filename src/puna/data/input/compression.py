@@ -150,7 +150,7 @@ class Reading(io.RawIOBase):
         self._budget = budget
 
     def readable(self) -> bool:
-        """True."""
+        """Always true: it can be read, but not written."""
         return True
 
     def readinto(self, buffer: Any) -> int:
@@ -204,7 +204,7 @@ class Decompressed(io.RawIOBase):
         self._fresh = True
 
     def readable(self) -> bool:
-        """True."""
+        """Always true: it can be read, but not written."""
         return True
 
     def readinto(self, buffer: Any) -> int:

@@ -51,7 +51,7 @@ class LargeStar(_Half):
 
     @property
     def stage(self) -> str:
-        """`large-star`."""
+        """The name of the stage: `large-star`."""
         return "large-star"
 
     @cached_property
@@ -85,7 +85,7 @@ class SmallStar(_Half):
 
     @property
     def stage(self) -> str:
-        """`small-star`."""
+        """The name of the stage: `small-star`."""
         return "small-star"
 
     @cached_property
@@ -109,7 +109,7 @@ class Components(Task):
 
     @property
     def stage(self) -> str:
-        """`components`."""
+        """The name of the stage: `components`."""
         return "components"
 
     @property

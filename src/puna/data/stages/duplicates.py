@@ -52,7 +52,7 @@ class Keys(Task):
 
     @property
     def stage(self) -> str:
-        """`keys`."""
+        """The name of the stage: `keys`."""
         return "keys"
 
     @property
@@ -182,7 +182,7 @@ class _OfKeys(Task):
 
     @property
     def stage(self) -> str:
-        """The kind of keys."""
+        """The name of the stage: the kind of its keys."""
         return self.kind
 
     @property
@@ -249,7 +249,7 @@ class Shared(_OfKeys):
 
     @property
     def stage(self) -> str:
-        """`shared`."""
+        """The name of the stage: `shared`."""
         return "shared"
 
     def work_on(self, progress: Progress) -> Counts:
@@ -272,7 +272,7 @@ class Contained(Task):
 
     @property
     def stage(self) -> str:
-        """`contained`."""
+        """The name of the stage: `contained`."""
         return "contained"
 
     @property

@@ -34,7 +34,7 @@ class Finish(Task):
 
     @property
     def stage(self) -> str:
-        """`finish`."""
+        """The name of the stage: `finish`."""
         return "finish"
 
     @property

@@ -39,7 +39,7 @@ class Lines(Task):
 
     @property
     def stage(self) -> str:
-        """`lines`."""
+        """The name of the stage: `lines`."""
         return "lines"
 
     @property
@@ -75,7 +75,7 @@ class Clean(Task):
 
     @property
     def stage(self) -> str:
-        """`clean`."""
+        """The name of the stage: `clean`."""
         return "clean"
 
     @property

@@ -60,7 +60,7 @@ class Read(Task):
 
     @property
     def stage(self) -> str:
-        """`read`."""
+        """The name of the stage: `read`."""
         return "read"
 
     @property

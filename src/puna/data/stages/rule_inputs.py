@@ -23,7 +23,7 @@ class Table(Task):
 
     @property
     def stage(self) -> str:
-        """`evaluation-sets`."""
+        """The name of the stage: `evaluation-sets`."""
         return "evaluation-sets"
 
     @property

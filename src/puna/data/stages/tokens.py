@@ -40,7 +40,7 @@ class Tokenize(Task):
 
     @property
     def stage(self) -> str:
-        """`tokenize`."""
+        """The name of the stage: `tokenize`."""
         return "tokenize"
 
     @property

@@ -1,1 +1,1 @@
-"""llama.cpp's GGUF."""
+"""llama.cpp's GGUF files."""

@@ -1,1 +1,1 @@
-"""llama2.c's files."""
+"""llama2.c's model and tokenizer files."""
