@@ -79,7 +79,7 @@ def spoil(text: str, way: int, rng: np.random.Generator) -> str:
 
 
 def documents(size: int) -> list[Document]:
-    """Documents of so many bytes together."""
+    """Documents of this number of bytes together."""
     rng = np.random.default_rng(0)
     prose, code = real_text()
     made, total = [], 0

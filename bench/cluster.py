@@ -52,7 +52,7 @@ SAMPLE = 128
 
 @contextmanager
 def seen_from_one(size: int) -> Iterator[World]:
-    """A group of processes of which only the first is there."""
+    """A group of processes; only the first one exists."""
     dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=size)
     try:
         yield World(0, size, torch.device("cpu"), None)
@@ -67,7 +67,7 @@ def timed(action: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def simulate(name: str, size: int, overrides: list[str]) -> dict[str, Any]:
-    """The start of one process of so many, and its own plan of a checkpoint."""
+    """The start of one process of `size`, and its own plan of a checkpoint."""
     recipe = load_recipe(name, overrides).recipe
     with seen_from_one(size) as world:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -184,7 +184,7 @@ def _most(world: World, before: tuple[int, int]) -> dict[str, int]:
 
 
 def count(size: int, how: str) -> dict[str, Any]:
-    """The most that any of so many real processes has open; the key-value store's socket is one of them."""
+    """The most files that any of these real processes has open, including the key-value store's socket."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(size)]
     command = [sys.executable, *launcher, __file__, "--count", how]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

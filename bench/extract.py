@@ -107,7 +107,7 @@ def real_page(path: Path) -> bytes:
 
 
 def make_input(path: Path, size: int, real: bytes, texts: list[str]) -> tuple[int, list[str]]:
-    """Write a WARC file of at least so many uncompressed bytes of these texts; its uncompressed size and its pages."""
+    """Write a WARC file of at least `size` uncompressed bytes of these texts; its uncompressed size and its pages."""
     total = 0
     draw, pages = random.Random(0), list[str]()
     with path.open("wb") as file:

@@ -48,7 +48,7 @@ class Bench:
         print(json.dumps(self.lines[-1]), flush=True)
 
     def recipe(self, size: str, micro: int, *, batch: int = 0, **train: Any) -> Recipe:
-        """A recipe of a size, with passes of so many tokens."""
+        """A recipe of a size, with passes of this number of tokens."""
         context = getattr(self, "context", T)
         micro = micro * context // T
         train = {"precision": "bf16", "compile": not self.dry} | train

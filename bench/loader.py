@@ -126,7 +126,7 @@ def mapped(path: str) -> NDArray[np.uint16]:
 
 
 def requests(tokens: int, stride: int = ROWS) -> list[tuple[int, int]]:
-    """Batches with so many tokens."""
+    """Batches with this number of tokens."""
     return [(number * stride, ROWS) for number in range(tokens // (CONTEXT * ROWS))]
 
 

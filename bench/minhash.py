@@ -78,7 +78,7 @@ def write_pairs(path: Path, count: int) -> list[float]:
             start = rng.randrange(len(words) - PAIR_WORDS)
             one = words[start : start + PAIR_WORDS]
             aim = rng.uniform(0.05, 1)
-            rate = 1 - (2 * aim / (1 + aim)) ** (1 / NGRAM)  # of edits that leave so many 5-grams whole
+            rate = 1 - (2 * aim / (1 + aim)) ** (1 / NGRAM)  # of edits that leave this share of 5-grams whole
             other = [f"{word}x" if rng.random() < rate else word for word in one]
             sets = [{tuple(text[at : at + NGRAM]) for at in range(len(text) - NGRAM + 1)} for text in (one, other)]
             found.append(len(sets[0] & sets[1]) / len(sets[0] | sets[1]))

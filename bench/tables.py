@@ -2,7 +2,7 @@
 
     python bench/tables.py
 
-rewrites what stands between `<!-- table: NAME -->` and `<!-- end -->`; a test fails where one of them says otherwise.
+rewrites the text between `<!-- table: NAME -->` and `<!-- end -->`; a test fails if one of them differs.
 """
 
 import json
@@ -408,7 +408,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("[fg]*/*.md")))
 
 
 def rewrite(text: str) -> str:
-    """The text with every marked table made anew."""
+    """The text with every marked table made again."""
 
     def table(match: re.Match[str]) -> str:
         return f"<!-- table: {match[1]} -->\n{TABLES[match[1]]()}\n<!-- end -->"

@@ -1,4 +1,4 @@
-"""TOML in and out: files that are none are refused in one sentence; a value is one line that reads back the same."""
+"""TOML in and out: other files are refused in one sentence; a value is one line that reads back the same."""
 
 import datetime
 import math

@@ -32,7 +32,7 @@ DROPPED = {
 
 @pytest.fixture
 def build(out: DataDir) -> DataDir:
-    """The documents of two sources, one of which is in two files."""
+    """The documents of two sources; one source has two files."""
     listing: dict[str, Any] = {source: {} for source in DROPPED}
     files = KEPT | {(source, "dropped"): rows for source, rows in DROPPED.items()}
     for (source, kind), rows in files.items():

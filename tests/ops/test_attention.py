@@ -36,7 +36,7 @@ def _inputs(
 
 
 def _documents(batch: int, tokens: int, share: float) -> torch.Tensor:
-    """Numbers of documents of which one begins at each token with a probability of `share`."""
+    """Numbers of documents; a new document begins at each token with a probability of `share`."""
     generator = torch.Generator().manual_seed(tokens + batch)
     return (torch.rand(batch, tokens, generator=generator) < share).cumsum(1)
 

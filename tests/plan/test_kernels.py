@@ -69,7 +69,7 @@ def test_times_add_up_at_the_share_that_a_run_sustains():
 
 
 class _Attention(torch.autograd.Function):
-    """In the place of attention's kernel, of which another rate is known."""
+    """In place of attention's kernel, which has another rate."""
 
     @staticmethod
     def forward(ctx: Any, *inputs: Tensor) -> Tensor:
@@ -348,7 +348,7 @@ def test_sharded_weights_are_cast_copied_in_and_out_and_their_gradients_too():
     out_of_the_message, into_it = 4 * gathered, 10 * gathered / 4
     gradients = 6 * (blocks + edge) + 20 * four.held
     assert copies(four).memory == pytest.approx(out_of_the_message + into_it + gradients)
-    # Where nobody shares a block's weights they are gathered once.
+    # Weights of a block that are not sharded are gathered once.
     pair = share(2, parallel={"tensor": 2})
     once = 4 * (6 * pair.block + pair.ends) + 10 * (6 * pair.block + pair.ends)
     assert copies(pair).memory == pytest.approx(once + 6 * (6 * pair.block + pair.ends) + 20 * pair.held)

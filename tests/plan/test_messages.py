@@ -84,7 +84,7 @@ class _Asked(TorchDispatchMode):
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    """Eight processes, of which this is the first and the others are pretended: they take what is sent and say nothing.
+    """Eight processes: this is the first, and the others are pretended, take what is sent and answer nothing.
 
     One group for all layouts: DTensor remembers how it has redistributed, beyond the end of a group.
     """
@@ -156,7 +156,7 @@ def test_muon_gathers_matrices_and_sends_them_around():
     muon = {"optim": {"warmup_steps": 0, "name": "muon"}}
     sharded = share_of(recipe(4, {}, {}, **muon), 4, GPU)
     assert muon_messages(sharded, LINKS).node_bytes == pytest.approx(2 * 2 * matrices * 3 / 4)
-    # Where a product is shared nobody has a whole matrix to send: each makes all orthogonal.
+    # If a product is shared, no device has a whole matrix to send: each makes all orthogonal.
     split = share_of(recipe(4, {}, {"tensor": 2}, **muon), 4, GPU)
     assert muon_messages(split, LINKS).node_bytes == pytest.approx(2 * (matrices / 2 + matrices) / 2)
     assert (muon_workers(sharded), muon_workers(split)) == (4, 1)

@@ -27,7 +27,7 @@ SMALL = ModelConfig(dim=32, n_layers=2, n_heads=4, n_kv_heads=2, ffn_dim=48, voc
 
 @contextmanager
 def _seen_from(rank: int, size: int) -> Iterator[World]:
-    """A group of processes of which only this one is there."""
+    """A group of processes; only this one exists."""
     dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=size)
     try:
         yield World(rank, size, torch.device("cpu"), None)

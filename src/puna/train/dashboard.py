@@ -28,7 +28,7 @@ _NARROW = 56
 
 
 class Dashboard:
-    """What is known of a run, drawn anew whenever rich asks for it.
+    """The state of a run, drawn again whenever rich asks for it.
 
     A thread of rich's may ask at any moment, so what it reads is replaced as a whole and never changed in place.
     """

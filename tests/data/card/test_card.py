@@ -1,4 +1,4 @@
-"""The card of a build: written whole, read with care, and made anew for each mixture."""
+"""The card of a build: written whole, read with care, and made again for each mixture."""
 
 import json
 from pathlib import Path

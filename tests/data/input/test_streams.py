@@ -196,7 +196,7 @@ def test_a_zip_that_is_not_here_is_read_from_a_copy(put: Callable[..., InputFile
 
 
 def _bomb(kind: str) -> bytes:
-    """80 MB of zeros in a few kB, or many times so many."""
+    """80 MB of zeros in a few kB, or many times as much."""
     zeros = bytes(10_000_000)
     if kind == "tar.gz":
         return tar([(str(number), zeros) for number in range(8)], "w:gz")

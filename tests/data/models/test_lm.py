@@ -71,7 +71,7 @@ class Arpa:
 
 @pytest.fixture(scope="module")
 def by_hand(tmp_path_factory) -> Path:
-    """A model of trigrams whose probabilities nobody has estimated, but that KenLM can ask."""
+    """A model of trigrams with made-up probabilities that KenLM can read."""
     directory = tmp_path_factory.mktemp("by_hand")
     texts = prose(30, 1)
     sentencepiece.SentencePieceTrainer.train(

@@ -25,12 +25,12 @@ def verdict(text: str, rule: GopherRepetition = RULE) -> tuple[str, str]:
 
 
 def numbered(count: int, same: int, between: str = "\n", long: str = "a") -> str:
-    """So many lines or paragraphs, of which so many stood before."""
+    """Lines or paragraphs, and how many of them are duplicates."""
     return between.join([long] * (same + 1) + [f"b{n}" for n in range(count - same - 1)])
 
 
 def counted(words: int, again: int) -> str:
-    """So many words of four letters, of which the last ones say again what the first ones say."""
+    """Words of four letters; the last ones repeat the first ones."""
     return " ".join(f"w{n % (words - again):03}" for n in range(words))
 
 

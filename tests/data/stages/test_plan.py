@@ -248,7 +248,7 @@ def built(recipe: Recipe, out: DataDir, tokenizer: Tokenizer) -> DataDir:
 
 
 def _written(out: DataDir) -> dict[str, int]:
-    """Which directory each part is: it is another one once it has been written anew."""
+    """The directory of each part: it is another one after it has been written again."""
     manifests = sorted(out.shards.rglob("manifest.json"))
     return {path.parent.relative_to(out.shards).as_posix(): path.parent.stat().st_ino for path in manifests}
 

@@ -56,7 +56,7 @@ echo node1
 
 @pytest.fixture
 def distinct(recipe: Recipe, shelf: Path, changed) -> Recipe:
-    """Documents of which some are near duplicates, in several tasks."""
+    """Documents in several tasks; some are near duplicates."""
     for number, path in enumerate(sorted(path for path in shelf.rglob("*") if path.is_file())):
         path.write_text(" ".join(f"w{number // 2}-{word}" for word in range(100 + number % 2)))
     recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"vocab_size": 272})})

@@ -29,7 +29,7 @@ def write(path: Path, *, split: int = 0) -> None:
 
 
 def handmade(path: Path, tensors: list[tuple[str, tuple[int, ...], int, int]], *, data: int = 256) -> Path:
-    """A file with these names, shapes, types and offsets, and so many bytes of data."""
+    """A file with these names, shapes, types and offsets, and this number of bytes of data."""
     content = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), 0)
     for name, shape, kind, offset in tensors:
         content += struct.pack("<Q", len(name)) + name.encode() + struct.pack(f"<I{len(shape)}Q", len(shape), *shape)

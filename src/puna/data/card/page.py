@@ -24,7 +24,7 @@ from puna.data.tasks.counts import DEDUP, NOT_STATED, NOT_TOLD, READ
 _ROWS = 8
 """How many languages or licences of a source a page shows."""
 _TOKENIZERS = {"sentencepiece": "SentencePiece BPE", "byte-bpe": "Byte-level BPE"}
-_STEPS = {READ: "records become text", DEDUP: "documents that are there twice go"}
+_STEPS = {READ: "records become text", DEDUP: "duplicates are dropped"}
 _USE = [
     "It was built to pre-train language models. The held-out text is there to measure them and nothing else.",
     "It is not a sample of a language or of a population: what it holds follows from its sources and its rules.",

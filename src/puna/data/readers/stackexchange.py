@@ -132,7 +132,7 @@ class StackExchangeReader:
         for number, ((kind, _, identity), row) in enumerate(rows):
             post = f"{file.name}#{identity}"
             if identity in kept:
-                yield Dropped(self._name, f"{post}@{number}", BROKEN, f"Id {identity} is there twice")
+                yield Dropped(self._name, f"{post}@{number}", BROKEN, f"Id {identity} occurs twice")
             elif kind == _QUESTION or question in kept:
                 kept[identity] = row
             else:

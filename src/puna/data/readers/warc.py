@@ -23,7 +23,7 @@ REASONS = {
     NOT_HTML: "The server did not call it HTML or plain text.",
     HTTP_STATUS: "The server did not answer with 200, so this is an error page or none.",
     DIGEST: "Its bytes are not those that the crawler stored: they do not have the sum that stands in the record.",
-    TANGLED: "Its elements lie so deep in each other that parsing it takes minutes; nobody writes such pages.",
+    TANGLED: "Its elements are nested so deep that parsing it takes minutes; nobody writes such pages.",
 }
 """A sentence for each reason of this module."""
 
