@@ -102,23 +102,3 @@ def _as_text(row: "Kept | Dropped", keeps_text: bool) -> str:
     lines = "".join(f"{line}\n" for line in about(row))
     more = f"\n… {len(text) - _SHOWN:,} characters more" if len(text) > _SHOWN else ""
     return without_controls(f"=== {' '.join(title.split())}\n{lines}\n{text[:_SHOWN]}{more}\n")
-
-
-def about(row: "Kept | Dropped") -> list[str]:
-    """Facts about a document besides its text, or why it is not in the build, line by line."""
-    from puna.data.inspect import Kept
-    from puna.data.reasons import explain
-
-    if not isinstance(row, Kept):
-        return [f"{row.reason}: {explain(row.reason)}"] + ([" ".join(row.detail.split())] if row.detail else [])
-    document = row.document
-    scores = [f"{name} {score:.3g}" for name, score in document.scores.items()]
-    facts = [document.language, document.date, document.licence, document.url, *scores]
-    return [" ".join(line.split()) for line in (document.origin, " · ".join(fact for fact in facts if fact)) if line]
-
-
-def missing_text(keeps_text: bool) -> str:
-    """Why a dropped document has no text here."""
-    if keeps_text:
-        return "(There was no text to keep.)"
-    return "(The build has not kept the texts of dropped documents: build with data.keep_dropped = true.)"

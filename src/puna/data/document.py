@@ -18,6 +18,14 @@ TOO_LARGE = "too_large"
 """Larger than `data.max_document_bytes`."""
 DUPLICATE = "duplicate"
 """Its text equals that of a document that was kept."""
+NEAR = "near_duplicate"
+"""It nearly equals a document that was kept."""
+CONTAINED = "contained"
+"""A document that was kept holds most of it."""
+READER_FAILED = "reader.failed"
+"""The reader met a record that it cannot handle; `detail` has the error."""
+RULE_FAILED = "rule.failed"
+"""The same for a rule and a document."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,7 @@ class Cursor(Generic[Row]):
 
 
 def about(row: Kept | Dropped) -> list[str]:
-    """What is known of a document beside its text, or why it is not in the build, line by line."""
+    """Facts about a document besides its text, or why it is not in the build, line by line."""
     if not isinstance(row, Kept):
         return [f"{row.reason}: {explain(row.reason)}"] + ([" ".join(row.detail.split())] if row.detail else [])
     document = row.document

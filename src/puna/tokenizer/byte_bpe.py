@@ -95,7 +95,7 @@ class ByteBPETokenizer(Tokenizer):
                 )
         for token in sorted(self._special):
             if token in self._encode_one(self._pieces[token]):
-                raise TokenizerError(f"{self.origin}: turns the text {self.piece(token)} into a control token")
+                raise TokenizerError(f"{self.origin}: turns {self.piece(token)} in text into the control token {token}")
         if any(self.decode(self._encode_one(text)) != text for text in _PROBES):
             raise TokenizerError(
                 f"{self.origin}: does not give text back as it was; Puna needs a tokenizer that keeps every space and "

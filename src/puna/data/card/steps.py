@@ -5,14 +5,8 @@ from typing import Any
 
 from puna.config.data import Source
 from puna.config.rules import DedupConfig
-from puna.data.document import DUPLICATE
-from puna.data.stages.cleaning import READ
-from puna.data.stages.duplicates import CONTAINED, NEAR
-from puna.data.stages.finish import DEDUP
-from puna.data.tasks.counts import Counts, total
-
-NOT_TOLD, NOT_STATED = "not told", "not stated"
-"""Keys of the figures for documents without a language or year, and without a licence."""
+from puna.data.document import CONTAINED, DUPLICATE, NEAR
+from puna.data.tasks.counts import DEDUP, READ, Counts, total
 
 _NAMES = 100
 """How many languages or licences a card names; documents may have any number of them."""

@@ -43,11 +43,11 @@ def list_files(name: str, source: Source) -> list[InputFile]:
 
 
 def largest_sites(files: list[InputFile], sites: int) -> list[InputFile]:
-    """The files of so many sites, the largest by bytes, in the order in which they were given; 0 takes all.
+    """The files of the largest sites by bytes, in the given order.
 
     Args:
-        files: One per site, all compressed in the same way or not at all, or their sizes do not compare.
-        sites: How many to take. LLaMA (section 2.1): 28.
+        files: One per site; all with the same compression or none, so that their sizes can be compared.
+        sites: How many to take; 0 takes all. LLaMA (section 2.1): 28.
     """
     if not sites:
         return files

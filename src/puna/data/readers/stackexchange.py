@@ -280,16 +280,3 @@ def _domain(site: str) -> str:
     if own:
         return ".".join([*(["meta"] if "meta" in labels else []), *names[:-1], own])
     return ".".join([*names, *(["meta"] if "meta" in labels else []), "stackexchange.com"])
-
-
-def largest_sites(files: list[InputFile], sites: int) -> list[InputFile]:
-    """The files of the largest sites by bytes, in the given order.
-
-    Args:
-        files: One per site; all with the same compression or none, so that their sizes can be compared.
-        sites: How many to take; 0 takes all. LLaMA (section 2.1): 28.
-    """
-    if not sites:
-        return files
-    chosen = {file.name for file in sorted(files, key=lambda file: (-file.size, file.name))[:sites]}
-    return [file for file in files if file.name in chosen]

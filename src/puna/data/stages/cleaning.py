@@ -6,15 +6,8 @@ from typing import Any
 from puna.config.data import DataConfig, Source
 from puna.config.rules import RuleName
 from puna.core.errors import UserError
-from puna.data.document import INVALID_UTF8, Document, Dropped, Raw, Reader, Rule
-from puna.data.tasks.counts import Counts, add_text
-
-FAILED = "reader.failed"
-"""The reader met a record that it cannot handle; `detail` has the error."""
-RULE_FAILED = "rule.failed"
-"""The same for a rule and a document."""
-READ = "read"
-"""The name of the first step, from a record to a document."""
+from puna.data.document import INVALID_UTF8, READER_FAILED, RULE_FAILED, Document, Dropped, Raw, Reader, Rule
+from puna.data.tasks.counts import READ, Counts, add_verdict
 
 
 def make_reader(name: str, source: Source, limit: int) -> Reader:
@@ -163,11 +156,3 @@ def _is_unicode(document: Document) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def count(counts: Counts, step: str, verdict: Document | Dropped) -> None:
-    """Add a verdict to the figures of a step: documents and bytes that it keeps, and those that it drops."""
-    text = verdict.text
-    size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-    path = ["steps", step, "kept"] if isinstance(verdict, Document) else ["steps", step, "dropped", verdict.reason]
-    add_text(counts, path, size)

@@ -35,8 +35,6 @@ Cleaned = Read | Clean
 
 _JOIN_DOCUMENTS = 4096
 """How many documents' keys become one array: a million small arrays would take longer to write than to make."""
-NEAR, CONTAINED = "near_duplicate", "contained"
-"""Reasons to drop a document: it nearly equals one that stays; one that stays holds most of it."""
 
 
 def read_task(task: Cleaned) -> Read:

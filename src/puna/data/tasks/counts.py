@@ -9,10 +9,10 @@ Counts: TypeAlias = dict[str, Any]
 """Tables within tables; every leaf is a number."""
 
 READ, DEDUP = "read", "dedup"
-"""Names of the first step, from a record to a document, and of the last one, in which duplicates go; those between are
-called as their rules."""
+"""Names of the first step, from a record to a document, and of the last one, which drops duplicates; the steps between
+have the names of their rules."""
 NOT_TOLD, NOT_STATED = "not told", "not stated"
-"""What the figures call documents without a language or year, and without a licence."""
+"""Keys of the figures for documents without a language or year, and without a licence."""
 
 
 def add(counts: Counts, path: Iterable[str], amount: int) -> None:
@@ -32,7 +32,7 @@ def add_text(counts: Counts, path: Iterable[str], size: int) -> None:
 
 
 def add_verdict(counts: Counts, step: str, verdict: Document | Dropped) -> None:
-    """Add a verdict to the figures of a step: documents and bytes that it lets through, and those that it drops."""
+    """Add a verdict to the figures of a step: documents and bytes that it keeps, and those that it drops."""
     text = verdict.text
     size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
     path = ["steps", step, "kept"] if isinstance(verdict, Document) else ["steps", step, "dropped", verdict.reason]

@@ -14,28 +14,6 @@ import numpy as np
 
 from puna.data.text.words import tables
 
-LINE = np.dtype(
-    [("begin", "<i8"), ("end", "<i8"), ("hash", "<u8"), ("characters", "<i4"), ("words", "<i4"), ("sentences", "<i4"),
-     ("marks", "u1")]
-)  # fmt: skip
-"""A line: its first byte and the one after its last, a hash of its bytes, its counts, and its marks."""
-
-TERMINAL, ELLIPSIS, LONG_WORD, FIRST = 1, 2, 4, 8
-"""Marks of a line: it ends in a full stop, question mark, exclamation mark or end quote; it ends in an ellipsis; it has
-a word of more than `LONG_CHARACTERS`; it begins a paragraph."""
-
-LONG_CHARACTERS = 1000
-"""Characters of the longest word that does not mark its line (C4's released code: 1000)."""
-
-STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
-"""Gopher's (Rae et al. 2021, appendix A.1.1), looked for among the normalised words."""
-
-QUOTES = '"\u201d'
-"""End quotation marks."""
-
-CLOSERS = QUOTES + "')]\u2019\u00bb"
-"""Characters that may be between a sentence's mark and its end."""
-
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
