@@ -58,6 +58,14 @@ def test_documents_say_it_plainly() -> None:
     assert found == []
 
 
+def test_names_of_tests_say_it_plainly() -> None:
+    found = []
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for name in re.findall(r"^ *def (test_\w+)", path.read_text("utf-8"), re.MULTILINE):
+            found += [f"{path.relative_to(ROOT)}: {name}: {problem}" for problem in phrases(name.replace("_", " "))]
+    assert found == []
+
+
 @pytest.mark.parametrize(
     ("source", "says"),
     [

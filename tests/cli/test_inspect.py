@@ -135,7 +135,7 @@ def test_a_directory_without_a_build_is_one_sentence(tmp_path: Path):
     assert "Traceback" not in done.stderr
 
 
-def test_a_reader_that_goes_away_is_no_error(build: Path):
+def test_a_reader_that_goes_away_is_not_an_error(build: Path):
     code = "import puna.cli; puna.cli.main()"
     command = [sys.executable, "-u", "-c", code, "data", "inspect", str(build), "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -23,7 +23,7 @@ def test_the_users_text_comes_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"), [(b"\xff\xfe", "is not UTF-8 text"), (b" \n", "holds no text"), (None, "cannot be read")]
 )
-def test_a_file_that_is_no_text_is_one_sentence(tmp_path: Path, content: bytes | None, said: str) -> None:
+def test_a_file_that_is_not_text_is_one_sentence(tmp_path: Path, content: bytes | None, said: str) -> None:
     if content is not None:
         (tmp_path / "mine.txt").write_bytes(content)
     with pytest.raises(DataError, match=said):

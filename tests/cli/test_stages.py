@@ -91,7 +91,7 @@ def test_exports_lie_in_the_run_or_in_the_model_that_was_named(tiny_run: RunDir,
 
 
 @pytest.mark.e2e
-def test_whole_road_interrupted_and_called_again(tiny: Recipe, tiny_toml: Path, tmp_path: Path):
+def test_all_stages_interrupted_and_called_again(tiny: Recipe, tiny_toml: Path, tmp_path: Path):
     data, run = DataDir(tmp_path / "data"), RunDir(tmp_path / "run")
     command = [
         sys.executable,

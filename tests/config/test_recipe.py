@@ -109,7 +109,7 @@ def test_pattern_that_python_warns_about_is_accepted_quietly() -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "x/y", "-x", "X", "x y", "x\n", "é"])
-def test_name_that_is_no_plain_directory_is_refused(name: str) -> None:
+def test_name_that_is_not_a_plain_directory_is_refused(name: str) -> None:
     with pytest.raises(ValidationError, match="name"):
         Recipe(name=name)
 

@@ -6,7 +6,7 @@ from puna.config.rules import GopherRepetitionRules, PerplexityRules, PiiRules, 
 
 @pytest.mark.parametrize("field", ["top_ngrams", "duplicate_ngrams"])
 @pytest.mark.parametrize("n", ["two", "0", "101", "-1", "²"])
-def test_an_n_that_is_no_number_is_refused(field: str, n: str):
+def test_an_n_that_is_not_a_number_is_refused(field: str, n: str):
     with pytest.raises(ValidationError, match=f"has the key '{n}', expected lengths of n-grams"):
         GopherRepetitionRules.model_validate({field: {n: 0.5}})
 

@@ -47,7 +47,7 @@ def test_inline_values_look_like_toml(value: Any, text: str) -> None:
     assert inline(value) == text
 
 
-def test_what_is_no_unicode_is_shown_by_its_code() -> None:
+def test_what_is_not_unicode_is_shown_by_its_code() -> None:
     assert inline_string("a\udcff") == r'"a\udcff"'
 
 
@@ -66,7 +66,7 @@ def refusal(path: Path | str) -> str:
         (b"a = " + b"[" * 100_000, "is nested too deeply for a recipe"),
     ],
 )
-def test_file_that_is_no_toml_is_refused_with_the_place(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_file_that_is_not_toml_is_refused_with_the_place(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "a.toml"
     path.write_bytes(content)
     assert refusal(path) == f"{path}: {reason}"

@@ -357,13 +357,13 @@ def test_refused_path_and_its_reason_are_named(tmp_path: Path) -> None:
     assert str(caught.value) == f"{tmp_path / 'out'}: cannot be written (Permission denied: input.txt)"
 
 
-def test_errors_that_are_no_refusals_pass_through(tmp_path: Path) -> None:
+def test_errors_that_are_not_refusals_pass_through(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), atomic_file(tmp_path / "out"):
         (tmp_path / "missing").read_text()
     assert names(tmp_path) == []
 
 
-def test_file_system_that_cannot_flush_directories_is_no_obstacle(
+def test_file_system_that_cannot_flush_directories_is_not_an_obstacle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fsync = os.fsync

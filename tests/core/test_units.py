@@ -36,7 +36,7 @@ def test_counts_that_people_write_are_understood(text: str, number: int) -> None
         "1,000", "9" * 5000,
     ],
 )  # fmt: skip
-def test_what_is_no_count_is_refused_with_examples(text: str) -> None:
+def test_what_is_not_a_count_is_refused_with_examples(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not a count; write a whole number such as 4096, 20k, 1\.5M, 7B or 1\.2T"):
         parse_count(text)
 

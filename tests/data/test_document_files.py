@@ -80,7 +80,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_file(tmp_path: Path, full_dis
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_string_that_is_no_unicode_is_refused(tmp_path: Path):
+def test_a_string_that_is_not_unicode_is_refused(tmp_path: Path):
     with pytest.raises(TypeError), LinesWriter(tmp_path / "x") as file:
         file.write({"id": "\ud800"})
 

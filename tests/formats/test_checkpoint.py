@@ -48,7 +48,7 @@ def test_likes_have_the_shape_and_dtype_and_no_values(source: Callable[..., Any]
         assert (like.shape, like.dtype, like.device.type) == (tensor.shape, torch.bfloat16, "meta")
 
 
-def test_a_configuration_that_is_no_decoder_is_one_sentence() -> None:
+def test_a_configuration_that_is_not_a_decoder_is_one_sentence() -> None:
     with pytest.raises(FormatError, match=r"^somewhere/model: dim: Input should be greater than 0, found 0$"):
         model_config(PATH, {"dim": 0})
     with pytest.raises(FormatError, match=r"^somewhere/model: n_heads = 3 is not a multiple of n_kv_heads = 2$"):

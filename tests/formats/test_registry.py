@@ -12,7 +12,7 @@ from puna.formats.checkpoint import Hints
 from puna.formats.registry import BUILT_IN, format_named, format_of, recognise
 
 
-def test_what_is_no_model_is_refused_with_the_formats_that_are_read(tmp_path: Path) -> None:
+def test_what_is_not_a_model_is_refused_with_the_formats_that_are_read(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not a model")
     for path in (tmp_path, tmp_path / "notes.txt"):
         with pytest.raises(FormatError, match="is not in a format that Puna reads") as caught:

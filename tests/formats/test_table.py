@@ -79,7 +79,7 @@ def test_only_queries_and_keys_turn_and_keys_by_their_own_number_of_heads() -> N
     assert turned == {f"layers.{i}.attention.{w}.weight": n for i in range(3) for w, n in (("wq", 4), ("wk", 2))}
 
 
-def test_gains_are_no_matrices_and_every_file_of_the_original_has_them_whole() -> None:
+def test_gains_are_not_matrices_and_every_file_of_the_original_has_them_whole() -> None:
     for weight in weights(ModelConfig.model_validate(SHAPE | {"qk_norm": True})):
         assert weight.is_matrix == ("norm" not in weight.name)
         assert (weight.split is None) == ("norm" in weight.name)

@@ -9,7 +9,7 @@ from puna.core.errors import FormatError
 from puna.formats.unchanged import check_unchanged, file_states
 
 
-def test_files_that_stay_and_new_neighbours_are_no_change(tmp_path: Path) -> None:
+def test_files_that_stay_and_new_neighbours_are_not_a_change(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("1")
     before = file_states(tmp_path)
     (tmp_path / "new").touch()

@@ -91,7 +91,7 @@ def test_equals_pytorchs_kernel(tokens: int):
 
 
 @pytest.mark.parametrize("tokens", [5, _FEWEST])
-def test_one_document_is_no_mask_and_documents_of_one_token_are_its_value(tokens: int):
+def test_one_document_is_not_a_mask_and_documents_of_one_token_are_its_value(tokens: int):
     q, k, v = (x.detach() for x in _inputs(2, 4, 4, tokens, 16, strided=True))
     whole = document_mask(torch.zeros(2, tokens, dtype=torch.long))
     torch.testing.assert_close(causal_attention(q, k, v, whole), causal_attention(q, k, v), **TOLERANCE)

@@ -305,7 +305,7 @@ def test_policies_compute_a_forward_pass_again_without_its_last_product(policy: 
 
 
 @pytest.mark.parametrize("compiled", [True, False])
-def test_llama_computes_again_what_is_no_product(compiled: bool):
+def test_llama_computes_again_what_is_not_a_product(compiled: bool):
     one = share(train={"recompute": "llama", "compile": compiled})
     again = block_again(one)
     assert (again.products, again.attention) == (0, 0)

@@ -91,7 +91,7 @@ def test_every_axis_is_named(run: RunRecords):
         assert all(axis["title"]["text"] for axis in axes), chart.title
 
 
-def test_name_of_a_source_is_no_markup(run: RunRecords):
+def test_name_of_a_source_is_not_markup(run: RunRecords):
     line = run.validations[-1].model_copy(update={"bits_per_byte": {'<a href="https://x">': 2.0}})
     chart = charts(replace(run, validations=[line]))[0]
     assert "<" not in "".join(traces(chart))

@@ -34,7 +34,7 @@ def test_batches_are_the_loaders_in_the_order_of_the_requests(loader: Loader, de
         assert np.array_equal(batch, loader.batch(*request))
 
 
-def test_so_many_batches_are_read_ahead_and_no_more(loader: Loader):
+def test_depth_batches_are_read_ahead_and_no_more(loader: Loader):
     asked: list[int] = []
 
     def requests() -> Iterator[tuple[int, int]]:

@@ -166,7 +166,7 @@ def test_held_out_text_that_is_damaged_in_the_store_is_named(s3):
         mirror(URL)
 
 
-def test_what_is_no_finished_build_is_named(s3):
+def test_what_is_not_a_finished_build_is_named(s3):
     with pytest.raises(DataError, match=r"s3://bucket/nothing/record\.json: is missing, so no finished data build"):
         mirror("s3://bucket/nothing")
     with pytest.raises(DataError, match=r"s3://nobody/demo"):

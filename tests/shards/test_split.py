@@ -22,5 +22,5 @@ def test_hash_fractions_are_those_of_every_machine_and_version():
     assert hash_fraction("code/json/decoder.py") == pytest.approx(0.42301608604062685, abs=1e-15)
 
 
-def test_an_id_that_is_no_unicode_has_a_place_too():
+def test_an_id_that_is_not_unicode_has_a_place_too():
     assert 0 <= hash_fraction("code/\udce9") < 1

@@ -96,7 +96,7 @@ def test_a_file_that_was_written_just_now_is_not_remembered(
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b'{"schema": 2, "files": {}}', b'{"schema": 1}', b"[" * 9999])
-def test_a_damaged_memory_is_no_memory(directory: Path, read: list[str], content: bytes):
+def test_a_damaged_memory_is_not_a_memory(directory: Path, read: list[str], content: bytes):
     (directory / verified.MEMORY).write_bytes(content)
     TokenShards.open(directory, verify=True)
     assert "tokens-00000.bin" in read

@@ -33,7 +33,7 @@ def test_single_beginning_is_nothing_to_say(
     assert capsys.readouterr() == ("", "")
 
 
-def test_text_is_no_second_token_where_none_is_put(
+def test_text_is_not_a_second_token_where_none_is_put(
     spaced: ByteBPETokenizer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     warn_doubled(spaced, "<|begin|> the")

@@ -209,7 +209,7 @@ def test_damaged_file_is_refused_or_still_works(byte_bpe: ByteBPETokenizer) -> N
 
 
 @pytest.mark.parametrize("added", [False, True])
-def test_piece_that_is_no_unicode_is_refused(byte_bpe: ByteBPETokenizer, added: bool) -> None:
+def test_piece_that_is_not_unicode_is_refused(byte_bpe: ByteBPETokenizer, added: bool) -> None:
     data = json.loads(byte_bpe.content)
     if added:
         data["added_tokens"].append(data["added_tokens"][0] | {"id": 1000, "content": "\ud800", "special": False})

@@ -61,7 +61,7 @@ def test_form_without_a_dummy_prefix_is_taken_as_it_is(data: dict[str, Any]) -> 
         assert tokenizer.encode(text, bos=True) == other.encode(text).ids
 
 
-def test_metaspace_that_never_prepends_is_no_dummy_prefix(data: dict[str, Any]) -> None:
+def test_metaspace_that_never_prepends_is_not_a_dummy_prefix(data: dict[str, Any]) -> None:
     data["normalizer"] = None
     data["pre_tokenizer"] = {"type": "Metaspace", "replacement": SPACE, "prepend_scheme": "never", "split": False}
     data["decoder"]["decoders"].pop()

@@ -94,7 +94,7 @@ def test_short_terminal_keeps_room_for_a_validation_and_the_figures_longest(full
     assert len(lines) == needed
 
 
-def test_long_name_of_a_source_gives_way_to_the_figures(tiny: Recipe):
+def test_long_name_of_a_source_leaves_room_for_the_figures(tiny: Recipe):
     shown = Dashboard(tiny, 0)
     name = "a-source-with-a-name-that-nobody-wanted-to-type-twice"
     shown.log(TrainLine(**LINE | {"source_tokens": {name: 3}, "source_loss": {name: 1.25}, "epochs": {name: 0.5}}))

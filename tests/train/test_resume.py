@@ -118,7 +118,7 @@ def test_new_run_does_not_overwrite_an_old_one(tmp_path: Path):
     assert not run.metrics.exists()
 
 
-def test_force_leaves_alone_what_is_no_run(tmp_path: Path):
+def test_force_leaves_alone_what_is_not_a_run(tmp_path: Path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "precious").write_text("")
     with pytest.raises(CheckpointError, match="is not a run of Puna"):

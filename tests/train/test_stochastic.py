@@ -69,7 +69,7 @@ def test_both_neighbours_appear():
     assert set(rounded.tolist()) == {1.0, 1.0 + 1 / 128}
 
 
-def test_what_is_no_number_stays_what_it_is():
+def test_what_is_not_a_number_stays_what_it_is():
     patterns = torch.tensor([0x7FFFFFFF, 0x7F800001, -1, 0x7F800000, -0x00800000], dtype=torch.int32)
     for seed in range(20):
         rounded = rounded_by(patterns.view(torch.float32), seed)

@@ -46,6 +46,6 @@ def test_missing_field_is_named():
 
 
 @pytest.mark.parametrize("value", [[], None, 3, "text"])
-def test_what_is_no_object_is_said_to_be_none(value: Any):
+def test_what_is_not_an_object_is_said_to_be_none(value: Any):
     with pytest.raises(DataError, match=r"^file should be a JSON object, got "):
         parse(TrainLine, value, "file")

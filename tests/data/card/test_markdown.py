@@ -37,7 +37,7 @@ def test_markup_in_a_source_stays_text(card: dict[str, Any]):
     assert "\n\\# three sources, made up" in text
 
 
-def test_a_name_with_a_backtick_or_a_newline_is_no_code(card: dict[str, Any]):
+def test_a_name_with_a_backtick_or_a_newline_is_not_code(card: dict[str, Any]):
     card["sources"][0]["steps"][0]["dropped"] = {"a`|b\nc": {"documents": 1, "bytes": 0}}
     assert "| a\\`\\|b c |" in markdown(card)
 

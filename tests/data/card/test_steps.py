@@ -82,7 +82,7 @@ def test_no_name_is_forgotten_and_the_most_frequent_are_told(table: dict[str, tu
 
 
 @pytest.mark.parametrize("odd", ["", "20", "20x4", "\uff12\uff10\uff12\uff14", "not told", "20244"])
-def test_what_is_no_year_is_an_unknown_year(odd: str):
+def test_what_is_not_a_year_is_an_unknown_year(odd: str):
     told = years({"2024": figures(1, 10), odd: figures(2, 20), "1999": figures(4, 40)})
     assert list(told["named"]) == ["1999", "2024"]
     assert told["unknown"] == figures(2, 20)

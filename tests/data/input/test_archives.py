@@ -59,7 +59,7 @@ def test_an_error_takes_nothing_away_that_came_before_it():
 
 
 @pytest.mark.parametrize("head", [b"", b"text " * 200, bytes(512), b"\xff" * 512])
-def test_other_beginnings_are_no_tar(head: bytes):
+def test_other_beginnings_are_not_a_tar(head: bytes):
     assert not is_tar(head[:512])
 
 

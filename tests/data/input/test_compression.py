@@ -49,7 +49,7 @@ def test_all_parts_are_read(kind: str, between: bytes):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("tail", [b"\nnot compressed", b"x"])
-def test_what_follows_and_is_no_part_is_an_error_after_the_content(kind: str, tail: bytes):
+def test_what_follows_and_is_not_a_part_is_an_error_after_the_content(kind: str, tail: bytes):
     found, error = _until_error(_open(PACK[kind](TEXT) + tail, kind))
     assert found == TEXT
     assert "other bytes after its end" in str(error)
@@ -153,5 +153,5 @@ def test_whatever_a_source_raises_is_an_os_error():
 
 
 @pytest.mark.parametrize("head", [b"", b"B", b"BZh9 is a text", b"\x1f\x8b", b"PK\3\4", b"text", b"\x28\xb5\x2f"])
-def test_other_beginnings_are_no_compression(head: bytes):
+def test_other_beginnings_are_not_compression(head: bytes):
     assert compression.compression(head) == ""

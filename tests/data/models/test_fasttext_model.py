@@ -108,7 +108,7 @@ def test_what_follows_a_model_is_refused_and_so_is_an_empty_file(small, tmp_path
         FastTextModel(tmp_path / "empty.bin")
 
 
-def test_a_directory_is_no_model(tmp_path):
+def test_a_directory_is_not_a_model(tmp_path):
     with pytest.raises(DataError, match="cannot be read"):
         FastTextModel(tmp_path)
 

@@ -119,7 +119,7 @@ def test_parts_that_do_not_lie_together_have_different_ids(tmp_path: Path) -> No
     assert list(found) == ["source.tar", "source.tar#s.tar.gz", "source.tar@2"]
 
 
-def test_ancillary_files_and_figures_are_no_text(tmp_path: Path) -> None:
+def test_ancillary_files_and_figures_are_not_text(tmp_path: Path) -> None:
     content = tar(
         **{"ms.tex": TEX, "anc/more.tex": TEX.replace(b"Text", b"Longer text"), "fig.pstex_t": b"\\begin{picture}" * 99}
     )

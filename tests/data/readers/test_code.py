@@ -144,7 +144,7 @@ def test_rows_have_their_own_names_and_licences(tmp_path: Path) -> None:
     ("content", "verdict"),
     [(b"a\0b", BINARY), (b"\x01" * 20 + b"abc", BINARY), (b"na\xefve", INVALID_UTF8), (b" \n\t", EMPTY)],
 )
-def test_what_is_no_text_is_dropped(tmp_path: Path, content: bytes, verdict: str) -> None:
+def test_what_is_not_text_is_dropped(tmp_path: Path, content: bytes, verdict: str) -> None:
     (tmp_path / "a.py").write_bytes(content)
     assert licences(read(tmp_path, "a.py")) == {"a.py": verdict}
 

@@ -74,7 +74,7 @@ def test_text_may_have_any_type_of_text(tmp_path: Path, form: str, kind: pa.Data
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_bytes_that_are_no_utf8_come_as_they_are(tmp_path: Path, form: str):
+def test_bytes_that_are_not_utf8_come_as_they_are(tmp_path: Path, form: str):
     wrong = pa.array([b"\xff", b"x"]).cast(pa.binary()).view(pa.string())
     file = write(tmp_path / "f", form, pa.table({"text": wrong, "url": wrong}))
     if form == "parquet":

@@ -29,7 +29,7 @@ def test_line_feeds_alone_do_too():
 
 
 @pytest.mark.parametrize("message", [b"", b"<html>", b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 OK\r\n\r\n"])
-def test_anything_else_is_no_response(message: bytes):
+def test_anything_else_is_not_a_response(message: bytes):
     assert parse_response(message) is None
 
 

@@ -28,6 +28,6 @@ def test_nan_and_half_an_emoji_are_values() -> None:
 @pytest.mark.parametrize(
     "line", [b"", b"{", b'{"a": NaN', b'{"a": nan}', b'"\xff"', b'"\\ud83d', b"[" * 100_000 + b"NaN" + b"]" * 100_000]
 )
-def test_what_is_no_json_is_an_error(line: bytes) -> None:
+def test_what_is_not_json_is_an_error(line: bytes) -> None:
     with pytest.raises(ValueError, match=r"column|UTF-8|depth"):
         parse_line(line)

@@ -37,7 +37,7 @@ def test_a_table_has_a_row_on_each_line():
     assert post_text(body) == "A | B\n1 | 2"
 
 
-def test_scripts_keep_their_meaning_and_what_is_no_text_is_gone():
+def test_scripts_keep_their_meaning_and_what_is_not_text_is_gone():
     body = "<p>10<sup>6</sup> H<sub>2</sub>O x<sup>k</sup></p>"
     assert post_text(body + "<!-- begin snippet --><script>alert(1)</script><img alt='i'><hr>") == "10⁶ H₂O x^k"
 

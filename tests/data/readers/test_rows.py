@@ -93,7 +93,7 @@ def test_lines_are_read_through_any_compression(tmp_path: Path, pack: Callable[[
         (b'{"text": " \\u0000\\n"}', EMPTY, ""),
     ],
 )
-def test_a_line_that_is_no_document_is_dropped_and_the_next_is_read(
+def test_a_line_that_is_not_a_document_is_dropped_and_the_next_is_read(
     tmp_path: Path, line: bytes, reason: str, detail: str
 ):
     (tmp_path / "f").write_bytes(line + b'\n{"text": "next"}\n')
@@ -159,7 +159,7 @@ def test_rows_of_columns_are_documents_too(tmp_path: Path, form: str):
     assert [one.reason for one in found[1:] if isinstance(one, Dropped)] == [NO_TEXT, TOO_LARGE, EMPTY]
 
 
-def test_a_string_column_that_is_no_utf8_is_dropped(tmp_path: Path):
+def test_a_string_column_that_is_not_utf8_is_dropped(tmp_path: Path):
     wrong = pa.array([b"\xff", b"x"]).view(pa.string())
     pq.write_table(pa.table({"text": wrong}), tmp_path / "f")
     first, second = read(tmp_path / "f", make("parquet"))
@@ -235,7 +235,7 @@ def test_any_bytes_of_a_column_are_a_document_or_dropped(content: bytes):
     found.text.encode()
 
 
-def test_what_only_pythons_json_writes_is_no_reason_to_lose_a_text() -> None:
+def test_what_only_pythons_json_writes_is_not_a_reason_to_lose_a_text() -> None:
     for line, text in ((b'{"text": "a", "score": NaN}', "a"), (b'{"text": "a \\ud83d b"}', "a  b")):
         document = make().document(Raw("f#0", line))
         assert isinstance(document, Document)

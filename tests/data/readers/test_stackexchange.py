@@ -95,7 +95,7 @@ def test_what_has_no_text_leaves_no_trace(read):
     assert reader().document(empty[0]) == Dropped("qa", "cooking_Posts.xml#1", EMPTY)
 
 
-def test_every_row_that_is_no_post_of_a_thread_is_counted(read):
+def test_every_row_that_is_not_a_post_of_a_thread_is_counted(read):
     records = read(
         posts(
             row(Id=50, PostTypeId=4, Score=0, Body="wiki"),
@@ -150,7 +150,7 @@ def test_a_truncated_file_gives_what_came_before_and_says_so(read, cut):
     "content",
     [b"", b"no xml", b"<mediawiki><row/></mediawiki>", posts(question(1)).decode("utf-8-sig").encode("utf-16")],
 )
-def test_what_is_no_dump_is_unreadable(read, content):
+def test_what_is_not_a_dump_is_unreadable(read, content):
     (only,) = read(content)
     assert (only.reason, only.id) == (UNREADABLE, "cooking_Posts.xml#end")
     assert "Posts.xml" in only.detail or "ends" in only.detail
@@ -181,7 +181,7 @@ def test_a_missing_file_is_unreadable():
     assert (only.id, only.reason) == ("Posts.xml", UNREADABLE)
 
 
-def test_a_full_disk_is_no_fault_of_the_dump(tmp_path, full_disk):
+def test_a_full_disk_is_not_a_fault_of_the_dump(tmp_path, full_disk):
     path = tmp_path / "cooking_Posts.xml"
     path.write_bytes(posts(*(question(n, Body="x" * 2000) for n in range(1, 99))))
     with pytest.raises(StorageError, match="no space left"), full_disk(100_000):

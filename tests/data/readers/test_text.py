@@ -63,7 +63,7 @@ def test_text_is_kept_but_for_byte_order_marks_and_line_ends(tmp_path: Path, con
         (gzip.compress(b"x" * 100)[:-3], UNREADABLE),
     ],
 )
-def test_what_is_no_text_is_dropped_with_its_reason(tmp_path: Path, content: bytes, reason: str):
+def test_what_is_not_text_is_dropped_with_its_reason(tmp_path: Path, content: bytes, reason: str):
     (tmp_path / "a").write_bytes(content)
     (found,) = read(tmp_path / "a")
     assert isinstance(found, Dropped)

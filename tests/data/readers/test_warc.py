@@ -195,7 +195,7 @@ def test_what_cannot_become_text_is_dropped_with_its_reason_and_soon(body: bytes
     assert time.process_time() - started < 1
 
 
-def test_a_message_that_is_no_response_is_unreadable():
+def test_a_message_that_is_not_a_response_is_unreadable():
     assert READER.document(Raw("f#i", b"<html>", {})) == Dropped("web", "f#i", UNREADABLE, "no HTTP status line")
 
 

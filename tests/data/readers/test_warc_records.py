@@ -94,7 +94,7 @@ def test_bytes_between_records_are_reported_once(read: Callable[..., list[WarcRe
 
 
 @pytest.mark.parametrize("length", ["", "x", "-1", "1" * 30, "²"])
-def test_a_length_that_is_no_number_is_reported(read: Callable[..., list[WarcRecord | NoRecord]], length: str):
+def test_a_length_that_is_not_a_number_is_reported(read: Callable[..., list[WarcRecord | NoRecord]], length: str):
     packed = f"WARC/1.0\r\nContent-Length: {length}\r\n\r\nx\r\n\r\n".encode()
     found = read(record(b"a") + packed + record(b"b", "j"))
     assert found[0].id == "f#urn:i"

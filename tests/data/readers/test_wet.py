@@ -32,7 +32,7 @@ def test_a_real_file_gives_its_page_with_all_of_its_furniture(real: Callable[[st
     assert len(document.text.encode()) == 4456 - 1  # it ends with a line end
 
 
-def test_the_sample_of_ccnet_gives_its_three_pages_though_lengths_are_wrong_and_an_id_is_there_twice(
+def test_the_sample_of_ccnet_gives_its_three_pages_though_lengths_are_wrong_and_an_id_occurs_twice(
     real: Callable[[str], Path],
 ):
     found = read(real("common_crawl/ccnet_sample.wet.txt"))

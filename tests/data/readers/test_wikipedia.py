@@ -74,7 +74,7 @@ def test_the_licence_follows_the_date_of_the_revision(read):
     assert [document.licence for document in documents] == ["CC-BY-SA-3.0", "CC-BY-SA-4.0"]
 
 
-def test_what_is_no_article_is_counted(read):
+def test_what_is_not_an_article_is_counted(read):
     records = read(
         dump(
             page(1, inside='<redirect title="X" />'),
@@ -127,7 +127,7 @@ def test_a_truncated_dump_gives_what_came_before_and_says_so(read, cut, pages, p
 @pytest.mark.parametrize(
     "content", [b"", b"no xml", b"<posts><page></page></posts>", dump(page(1)).decode().encode("utf-16")]
 )
-def test_what_is_no_dump_is_unreadable(read, content):
+def test_what_is_not_a_dump_is_unreadable(read, content):
     (only,) = read(content)
     assert (only.id, only.reason) == ("dewiki.xml", UNREADABLE)
     assert "not a dump of pages" in only.detail

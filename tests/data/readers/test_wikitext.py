@@ -155,7 +155,7 @@ MARKUP = ["{{", "}}", "[[", "]]", "|", "'''", "''", "<ref>", "</ref>", "\n", "<r
           "quote|"]  # fmt: skip
 
 
-def test_numbers_longer_than_python_reads_are_no_numbers():
+def test_numbers_longer_than_python_reads_are_not_numbers():
     long = "1" * 5000
     assert to_text(f"a &#{long};b", "Page", Wiki("en")) == "a b"
     assert to_text(f"a<sup>&amp;#{long};</sup> b", "Page", Wiki("en")) == "a^ b"

@@ -77,7 +77,7 @@ def test_tables_are_dropped_with_those_inside(wikitext, expected):
         ("<ul><li>a</li><li>b</li></ul>", "\n\n* a\n* b\n"),
     ],
 )
-def test_tags_leave_their_text_and_what_is_no_tag_stays(wikitext, expected):
+def test_tags_leave_their_text_and_what_is_not_a_tag_stays(wikitext, expected):
     assert drop_tags(wikitext) == expected
 
 

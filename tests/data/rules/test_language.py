@@ -94,7 +94,7 @@ def test_a_page_of_no_language_that_is_probable_enough_is_dropped():
 
 
 @pytest.mark.parametrize("text", [".", "42", "zzzxq", "</s>", "__label__de", "🙂🙂", "x" * 300_000])
-def test_what_is_no_language_is_noted_but_never_sure_to_be_english(text):
+def test_what_is_not_a_language_is_noted_but_never_sure_to_be_english(text):
     assert isinstance(Language(LanguageRules(threshold=0.9))(document(text)), Dropped)
     assert Language(LanguageRules(keep=[]))(document(text)).language != ""
 

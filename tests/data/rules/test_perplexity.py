@@ -69,7 +69,7 @@ def test_each_third_is_dropped_where_the_recipe_does_not_keep_it(model, text, re
     )
 
 
-def test_an_infinite_perplexity_is_no_score(model):
+def test_an_infinite_perplexity_is_not_a_score(model):
     kept = Perplexity(PerplexityRules(model=str(model), keep=["tail"]))(document("\x01"))
     assert isinstance(kept, Document)
     assert kept.scores == {"language": 0.9}

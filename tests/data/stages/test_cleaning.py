@@ -45,13 +45,13 @@ def test_a_reader_that_fails_costs_the_record_and_says_why():
 
 
 @pytest.mark.parametrize("error", [MemoryError(), KeyboardInterrupt(), ImportError("no lxml")])
-def test_what_is_no_fault_of_the_record_ends_the_task(error: BaseException):
+def test_what_is_not_a_fault_of_the_record_ends_the_task(error: BaseException):
     with pytest.raises(type(error)):
         read_one(_Reader(error), Raw("a", b""), "web", {})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("field", ["text", "url", "id", "licence"])
-def test_a_document_that_is_no_unicode_is_dropped(field: str):
+def test_a_document_that_is_not_unicode_is_dropped(field: str):
     broken = Document(**{"source": "web", "id": "a", "text": "t", "origin": "o"} | {field: "x\ud800"})
     verdict = read_one(_Reader(broken), Raw("a", b""), "web", {})  # type: ignore[arg-type]
     assert verdict == Dropped("web", "a", INVALID_UTF8)

@@ -338,7 +338,7 @@ def test_finished_shards_are_kept(recipe: Recipe, built: DataDir, tokenizer: Tok
     assert _written(built) == before
 
 
-def test_shards_are_written_anew_when_their_documents_change(
+def test_shards_are_written_again_when_their_documents_change(
     recipe: Recipe, built: DataDir, tokenizer: Tokenizer, shelf: Path
 ):
     tokenize_documents(recipe, built, tokenizer)
@@ -351,7 +351,7 @@ def test_shards_are_written_anew_when_their_documents_change(
 
 
 @pytest.mark.parametrize("damage", ["manifest", "truncated", "tokenizer", "shard_tokens"])
-def test_shards_that_are_damaged_or_made_otherwise_are_written_anew(
+def test_shards_that_are_damaged_or_made_differently_are_written_again(
     recipe: Recipe, built: DataDir, tokenizer: Tokenizer, damage: str, hashes, changed
 ):
     tokenize_documents(recipe, built, tokenizer)

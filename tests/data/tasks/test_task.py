@@ -114,7 +114,7 @@ def test_a_damaged_record_is_named(tmp_path: Path, content: str):
         task.results()
 
 
-def test_a_task_that_is_done_anew_is_not_done_while_its_files_give_way(tmp_path: Path, monkeypatch):
+def test_a_task_that_runs_again_is_not_done_while_its_files_are_replaced(tmp_path: Path, monkeypatch):
     task = Shout(tmp_path, "bad", [])
     task.directory.mkdir(parents=True)
     (task.directory / "task.json").write_text('{"results": {}, "files": {}}')
@@ -151,6 +151,6 @@ def test_half_a_message_of_failure_is_none(tmp_path: Path, content: bytes):
     assert task.failure() is None
 
 
-def test_progress_that_cannot_be_written_is_no_error_of_the_input(tmp_path: Path):
+def test_progress_that_cannot_be_written_is_not_an_error_of_the_input(tmp_path: Path):
     Progress(tmp_path / "missing" / "progress").advance(1)
     assert not list(tmp_path.iterdir())

@@ -28,7 +28,7 @@ def test_an_ordinary_page_costs_little():
         "<DIV\n>" * 4000,
     ],
 )
-def test_elements_that_lie_deep_in_each_other_are_counted_by_their_depth(html: str):
+def test_deeply_nested_elements_are_counted_by_their_depth(html: str):
     assert html_cost(html.encode())[1] > 4_000_000
 
 
@@ -40,7 +40,7 @@ def test_elements_that_lie_deep_in_each_other_are_counted_by_their_depth(html: s
         "".join(f"<div><i class=c{number}>x</div>" for number in range(2000)),
     ],
 )
-def test_formatting_that_is_never_closed_is_made_anew_in_each_block(html: str):
+def test_formatting_that_is_never_closed_is_made_again_in_each_block(html: str):
     assert html_cost(html.encode())[0] > 1_000_000
 
 

@@ -95,7 +95,7 @@ def test_every_kind_of_bibliography_is_cut(bibliography: str) -> None:
     assert text.split() == ["\\section{One}", "Text.", "\\appendix", "X."]
 
 
-def test_sections_about_references_are_no_lists_of_them() -> None:
+def test_sections_about_references_are_not_lists_of_them() -> None:
     text = "\\section{References to time}\nText.\n\\section{Literature review}\nMore."
     assert paper(text) == text
 
@@ -125,7 +125,7 @@ def test_what_follows_the_document_is_not_its_text() -> None:
     assert paper("\\section{One}\nText.\\end{document}\nGone.") == "\\section{One}\nText."
 
 
-def test_no_tex_is_no_text() -> None:
+def test_no_tex_is_not_text() -> None:
     assert paper_text({}) == paper_text({"a.txt": b"hello"}) == ""
 
 

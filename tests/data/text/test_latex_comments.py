@@ -40,7 +40,7 @@ def test_a_comment_leaves_what_tex_leaves(source: str, expected: str) -> None:
         "\\lstnewenvironment{code}{}{}\n\\begin{code}\na % b\n\\end{code}",
     ],
 )
-def test_a_per_cent_sign_in_verbatim_text_is_no_comment(source: str) -> None:
+def test_a_per_cent_sign_in_verbatim_text_is_not_a_comment(source: str) -> None:
     assert read(source) == source
 
 

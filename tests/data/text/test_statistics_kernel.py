@@ -14,7 +14,7 @@ from puna.data.text.words import tables
 @given(st.binary())
 @example(b"\xf0\x9f")
 @example(b"a\n\xff\xff\xff\n")
-def test_bytes_that_are_no_utf8_are_no_error_and_nothing_beyond_the_end_is_read(data: bytes):
+def test_bytes_that_are_not_utf8_are_not_an_error_and_nothing_beyond_the_end_is_read(data: bytes):
     padded = np.frombuffer(b"\x81" * 8 + data + b"\x81" * 8, dtype=np.uint8)
     totals, bits, lines = scan_text(padded[8 : 8 + len(data)], *tables())
     again = scan_text(np.frombuffer(data, dtype=np.uint8), *tables())

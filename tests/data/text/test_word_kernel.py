@@ -31,7 +31,7 @@ def test_a_character_is_decoded_from_its_bytes_and_absorbed_as_them(character: s
 @example(b"\xf0\x9f")
 @example(b"\xf4\xbf\xbf\xbf a")
 @example(b"\xc3")
-def test_bytes_that_are_no_utf8_are_no_error_and_nothing_beyond_the_end_is_read(data: bytes):
+def test_bytes_that_are_not_utf8_are_not_an_error_and_nothing_beyond_the_end_is_read(data: bytes):
     padded = raw(b"\x81" * 8 + data + b"\x81" * 8)
     assert word_hashes(padded[8 : 8 + len(data)]).tolist() == word_hashes(raw(data)).tolist()
 

@@ -85,7 +85,7 @@ def test_an_array_that_was_cut_is_joined_in_the_order_of_its_pieces(step: int) -
 
 
 @pytest.mark.parametrize("leaf", [3, -70000, None, True, 1.5, "text", [1, {"a": 2}], packed(np.ones(()), 3)])
-def test_leaves_that_are_no_arrays_are_named_and_have_no_place(leaf: Any) -> None:
+def test_leaves_that_are_not_arrays_are_named_and_have_no_place(leaf: Any) -> None:
     for content in (
         stream({("a",): leaf, ("b",): packed(np.ones(2))}),
         pack({"a": leaf, "b": packed(np.ones(2))}),

@@ -52,7 +52,7 @@ def test_what_the_system_cannot_map_is_read(file: Path, monkeypatch: pytest.Monk
     assert torch.equal(mapped(file, 8, 5, torch.float32), expected)
 
 
-def test_no_numbers_are_no_map(file: Path) -> None:
+def test_no_numbers_are_not_a_map(file: Path) -> None:
     assert mapped(file, 10**9, 0, torch.float16).shape == (0,)
 
 

@@ -159,7 +159,7 @@ def test_a_bare_pickle_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("zipped", [True, False])
-def test_what_is_no_flat_dictionary_of_tensors_is_refused(
+def test_what_is_not_a_flat_dictionary_of_tensors_is_refused(
     tmp_path: Path, content: object, sentence: str, zipped: bool
 ) -> None:
     torch.save(content, tmp_path / "x.pth", _use_new_zipfile_serialization=zipped)

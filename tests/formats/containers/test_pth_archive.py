@@ -175,7 +175,7 @@ def test_a_place_cannot_be_changed_after_it_was_checked(tmp_path: Path) -> None:
         (b"", ValueError),
     ],
 )
-def test_references_to_what_is_no_record_are_refused(tmp_path: Path, pickled: bytes, error: type[Exception]) -> None:
+def test_references_to_what_is_not_a_record_are_refused(tmp_path: Path, pickled: bytes, error: type[Exception]) -> None:
     with pytest.raises(error):
         read_archive(archive(tmp_path / "x.pth", pickled, RECORD))
 

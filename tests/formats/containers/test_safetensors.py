@@ -154,7 +154,7 @@ def test_65b_in_81_files_opens_in_less_than_a_second(tmp_path: Path) -> None:
         (b"PK\3\4" + b"x" * 200, "not a safetensors file"),
     ],
 )
-def test_what_is_no_safetensors_file_is_said_to_be_none(tmp_path: Path, content: bytes, said: str) -> None:
+def test_what_is_not_a_safetensors_file_is_said_to_be_none(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
     with pytest.raises(FormatError, match=said):

@@ -311,7 +311,7 @@ def replaced(name: str, x: Tensor) -> Callable[[Arrays], object]:
     (lambda arrays: arrays.pop("transformer/wte/embedding"), "it lacks transformer/wte/embedding"),
     (lambda arrays: [arrays.pop(name) for name in list(arrays) if "/wq/" in name], "it lacks attention/wq/kernel"),
 ])  # fmt: skip
-def test_what_is_no_decoder_of_its_sizes_is_refused(
+def test_what_is_not_a_decoder_of_its_sizes_is_refused(
     change: Callable[[Arrays], object], says: str, written: Callable[..., tuple[Checkpoint, Path]]
 ) -> None:
     _, path = written(change=change)
@@ -319,7 +319,7 @@ def test_what_is_no_decoder_of_its_sizes_is_refused(
         open_easylm(path, HEADS)
 
 
-def test_a_leaf_that_is_no_array_is_refused(written: Callable[..., tuple[Checkpoint, Path]]) -> None:
+def test_a_leaf_that_is_not_an_array_is_refused(written: Callable[..., tuple[Checkpoint, Path]]) -> None:
     _, path = written(change=lambda arrays: arrays.pop("transformer/ln_f/kernel"))
     with path.open("ab") as file:
         file.write(pack((("transformer", "ln_f", "kernel"), pack(3))))

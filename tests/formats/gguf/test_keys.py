@@ -110,7 +110,7 @@ def test_factors_of_another_kind_are_refused() -> None:
         read(metadata_of(ours, "F32", None), factors=factors[:7])
 
 
-def test_factors_of_one_are_no_scaling() -> None:
+def test_factors_of_one_are_not_a_scaling() -> None:
     assert read(metadata_of(config(), "F32", None), factors=torch.ones(10))[0] == config()
 
 

@@ -57,7 +57,7 @@ def test_medium_mixes_give_more_bits_to_values_and_w2_of_some_layers(bits: int) 
     assert types(f"Q{bits}_K_M", n_layers=11) == all_of(f"Q{bits}_K", output="Q6_K", wv=layers, w2=layers)
 
 
-def test_rows_that_are_no_super_blocks_fall_back_to_small_blocks() -> None:
+def test_rows_that_are_not_super_blocks_fall_back_to_small_blocks() -> None:
     more, fewer = [0, 1, 4, 7, 10, 13, 15, 16, 17], [2, 3, 5, 6, 8, 9, 11, 12, 14]
     found = types("Q4_K_M", n_layers=18, ffn_dim=352, tie_embeddings=True)
     assert found["w2"] == {"Q8_0": more, "Q5_0": fewer}
@@ -67,7 +67,7 @@ def test_rows_that_are_no_super_blocks_fall_back_to_small_blocks() -> None:
     assert types("Q6_K", n_layers=18, ffn_dim=352)["w2"] == "Q8_0"
 
 
-def test_rows_that_are_no_blocks_at_all_fall_back_to_float16() -> None:
+def test_rows_that_are_not_blocks_at_all_fall_back_to_float16() -> None:
     found = types("Q8_0", dim=80, ffn_dim=96, n_layers=3)
     assert found == all_of("F16", w2="Q8_0")
     assert types("Q4_0", dim=80, ffn_dim=96, n_layers=3) == all_of("F16", w2="Q4_0")

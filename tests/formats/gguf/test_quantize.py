@@ -65,7 +65,7 @@ def test_blocks_of_32_are_llama_cpps_bytes(llama_cpp: Library, kind: str, name: 
 @pytest.mark.oracle
 @pytest.mark.parametrize("kind", K_QUANTS)
 @pytest.mark.parametrize("name", ["normal", "heavy tails", "shifted"])
-def test_k_quants_are_no_further_off_than_llama_cpps(llama_cpp: Library, kind: str, name: str) -> None:
+def test_k_quants_are_not_further_off_than_llama_cpps(llama_cpp: Library, kind: str, name: str) -> None:
     values = drawn(name, 256, 2048)
     weight = np.abs(values) + np.sqrt((values.reshape(-1, 32) ** 2).mean(1)).repeat(32).reshape(values.shape)
     both = quantize(torch.from_numpy(values), kind), theirs(llama_cpp, values, kind)

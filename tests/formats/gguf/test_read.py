@@ -156,7 +156,7 @@ def test_more_blocks_than_tensors_are_refused_before_they_are_listed(source: Sou
 
 
 @pytest.mark.parametrize("name", ["ggml-vocab-llama-spm.gguf", "ggml-vocab-gpt-neox.gguf"])
-def test_a_vocabulary_alone_is_no_model(name: str) -> None:
+def test_a_vocabulary_alone_is_not_a_model(name: str) -> None:
     path = DATA / "tokenizers" / name
     if not path.exists():
         pytest.skip("llama.cpp's vocabularies are not here")

@@ -160,7 +160,7 @@ def read_all(path: Path) -> dict[str, Tensor]:
     return {name: opened.tensor(name) for name in opened.weights}
 
 
-def test_parameter_that_is_there_twice_is_refused(single: Path) -> None:
+def test_parameter_that_occurs_twice_is_refused(single: Path) -> None:
     edit_weights(single, lambda tensors: tensors | {"norm.weight": torch.zeros(80)})
     with pytest.raises(FormatError, match=r"has model\.norm\.weight and norm\.weight, which are the same parameter"):
         open_hf(single, NONE)
@@ -398,7 +398,7 @@ def test_tokenizer_json_that_cannot_be_read_is_noted(with_tokenizer: Path) -> No
     assert "\n" not in note
 
 
-def test_policy_of_the_first_token_is_no_disagreement(with_tokenizer: Path) -> None:
+def test_policy_of_the_first_token_is_not_a_disagreement(with_tokenizer: Path) -> None:
     # As in files whose first token only tokenizer_config.json asks for.
     fields = json.loads((with_tokenizer / "tokenizer.json").read_text())
     (with_tokenizer / "tokenizer.json").write_text(json.dumps(fields | {"post_processor": None}))

@@ -36,7 +36,7 @@ def test_the_formula_gives_the_released_models_widths(released: tuple[int, int, 
 
 
 @pytest.mark.parametrize(("dim", "width"), [(3200, 8640), (2048, 5504), (2048, 5632), (4096, 14336), (128, 352)])
-def test_widths_that_are_no_multiple_of_256_are_solved_without_a_multiplier(dim: int, width: int) -> None:
+def test_widths_that_are_not_a_multiple_of_256_are_solved_without_a_multiplier(dim: int, width: int) -> None:
     multiple_of, multiplier = solve_ffn(dim, width)
     assert ffn_dim(dim, multiple_of, None) == width
     assert multiplier is None

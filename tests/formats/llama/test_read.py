@@ -156,7 +156,7 @@ def test_a_hint_keeps_repeated_heads_as_params_counts_them(whole: dict[str, Tens
     assert read.tensor("layers.0.attention.wk.weight").shape == (80, 80)
 
 
-def test_heads_in_another_order_are_no_repetition(whole: dict[str, Tensor], tmp_path: Path) -> None:
+def test_heads_in_another_order_are_not_a_repetition(whole: dict[str, Tensor], tmp_path: Path) -> None:
     tiled = repeated(whole, [0, 1, 0, 1])
     assert open_llama(save(tmp_path / "4", tiled, n_kv_heads=4), Hints()).config.n_kv_heads == 4
     read = open_llama(save(tmp_path / "2", tiled, n_kv_heads=2), Hints())

@@ -144,7 +144,7 @@ def test_a_hint_that_the_header_contradicts_is_refused(file: Path) -> None:
         (b"24ka" + b"\0" * 252, "is version 1 or 2 of llama2.c's files, expected 0"),
     ],
 )
-def test_what_is_no_file_of_version_0_is_one_sentence(tmp_path: Path, content: bytes, sentence: str) -> None:
+def test_what_is_not_a_file_of_version_0_is_one_sentence(tmp_path: Path, content: bytes, sentence: str) -> None:
     (tmp_path / "x.bin").write_bytes(content)
     with pytest.raises(FormatError, match=f"x.bin: .*{sentence}") as error:
         open_llama2c(tmp_path / "x.bin", Hints())

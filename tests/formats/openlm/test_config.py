@@ -171,7 +171,7 @@ def test_sizes_that_make_no_sense_are_refused(said: dict[str, Any], sentence: st
         ({"layers.0.x": (1,), "tok_embeddings.weight": (5,)}, "has no matrix tok_embeddings.weight"),
     ],
 )
-def test_tensors_that_are_no_models_are_refused(shapes: dict[str, tuple[int, ...]], sentence: str) -> None:
+def test_tensors_that_are_not_models_are_refused(shapes: dict[str, tuple[int, ...]], sentence: str) -> None:
     with pytest.raises(FormatError, match=sentence):
         decoder(shapes=shapes, n_layers=None)
 

@@ -107,7 +107,7 @@ def test_outputs_are_measured_as_their_definitions_say(source: Callable[..., Any
     assert found.tokens == 24
 
 
-def test_logits_that_are_no_numbers_are_refused_and_a_perplexity_beyond_all_floats_is_none(
+def test_logits_that_are_not_numbers_are_refused_and_a_perplexity_beyond_all_floats_is_none(
     source: Callable[..., Any],
 ) -> None:
     tokens_BT = torch.randint(0, 512, (2, 12), generator=torch.Generator().manual_seed(0))
