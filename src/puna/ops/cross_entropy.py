@@ -244,7 +244,7 @@ class _Fused:
         return self._log_sums_N - self._target_logits_N
 
     def total(self, losses_N: Tensor, counted_N: Tensor) -> Tensor:
-        """What the gradient is of."""
+        """The sum whose gradient `differentiate` gives."""
         return _with_z_loss(losses_N, self._log_sums_N, counted_N, self._z_loss)
 
 
@@ -278,7 +278,7 @@ class _Plain:
         return losses_N
 
     def total(self, losses_N: Tensor, counted_N: Tensor) -> Tensor:
-        """What the gradient is of."""
+        """The sum whose gradient `differentiate` gives."""
         return losses_N.sum()
 
 
@@ -321,7 +321,7 @@ class _General:
         return self._log_sums_N - self._target_logits_N
 
     def total(self, losses_N: Tensor, counted_N: Tensor) -> Tensor:
-        """What the gradient is of."""
+        """The sum whose gradient `differentiate` gives."""
         return _with_z_loss(losses_N, self._log_sums_N, counted_N, self._z_loss)
 
 

@@ -74,7 +74,7 @@ def product(left_RK: Tensor, right_CK: Tensor) -> Tensor:
 
 
 def product_in_float32(left8_RK: Tensor, left_R1: Tensor, right8_CK: Tensor, right_C1: Tensor) -> Tensor:
-    """What the GPU's units compute, on any device: products of the numbers that float8 holds, summed in float32."""
+    """The product that the GPU's units compute, on any device: of the numbers that float8 holds, summed in float32."""
     return (left8_RK.float() @ right8_CK.float().T) * left_R1 * right_C1.T
 
 

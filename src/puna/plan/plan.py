@@ -55,7 +55,7 @@ class Disk:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a recipe needs on a number of devices."""
+    """The needs of a recipe on a number of devices."""
 
     recipe: Recipe
     target: Target

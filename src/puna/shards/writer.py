@@ -154,7 +154,7 @@ class ShardWriter:
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
-        """Of the ids in the files."""
+        """The dtype of the ids in the files."""
         return token_dtype(self.tokenizer.vocab_size)
 
     def __enter__(self) -> Self:

@@ -22,7 +22,7 @@ _MEASURED_RUNS = 7
 
 @dataclass(frozen=True)
 class Device:
-    """Where the model is trained."""
+    """The device on which the model is trained."""
 
     torch_device: torch.device
     name: str
@@ -30,11 +30,11 @@ class Device:
     peak_flops: float
     """FLOP/s that count as 100 %."""
     peak_source: str
-    """Where `peak_flops` comes from: `datasheet` or a measurement."""
+    """The source of `peak_flops`: `datasheet` or a measurement."""
     watts: float
     """Power under load, in watts."""
     watts_source: str
-    """Where `watts` comes from."""
+    """The source of `watts`."""
 
     @property
     def on_gpu(self) -> bool:
@@ -65,7 +65,7 @@ class Device:
 
 
 def find_device(precision: str, energy: EnergyConfig, torch_device: torch.device) -> Device:
-    """What is known of a device, with its peak for `precision`."""
+    """The description of a device, with its peak for `precision`."""
     if torch_device.type == "cuda":
         return _gpu(precision, energy, torch_device)
     cores = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""What a person sees while training: a picture that moves, or a line now and then where stderr is a file."""
+"""The display for people during training: a moving picture, or a line now and then if stderr is a file."""
 
 import contextlib
 import sys

@@ -42,7 +42,7 @@ def gradient_norm(model: nn.Module) -> Tensor:
 
 
 def clip_divisor(norm: Tensor, max_norm: float) -> Tensor:
-    """What the gradient is divided by so that its norm is `max_norm` at most, a scalar that is 1 or more."""
+    """The divisor that brings the gradient's norm to `max_norm` at most, a scalar that is 1 or more."""
     return ((norm + _SMALLEST) / max_norm).clamp(min=1.0)
 
 

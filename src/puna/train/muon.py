@@ -20,7 +20,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from puna.train.gradient import local
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic; they raise small singular values fastest and leave all of them between about 0.7 and 1.2."""
+"""Coefficients of the quintic; they raise small singular values fastest, and all end between about 0.7 and 1.2."""
 _ITERATIONS = 5
 _ADAMW_RMS = 0.2
 """The usual root mean square of an AdamW step, in learning rates (Liu et al. 2025, section 2.2)."""

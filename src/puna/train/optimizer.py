@@ -35,7 +35,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
 
 
 Optimizer = adamw.AdamW | stochastic.StochasticAdamW | MuonWithAdamW
-"""What `build_optimizer` makes: `step(divisor)` divides the gradient on the way."""
+"""The optimizers of `build_optimizer`: `step(divisor)` also divides the gradient."""
 
 
 def build_optimizer(

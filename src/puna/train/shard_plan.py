@@ -15,7 +15,7 @@ from torch.distributed.tensor import DTensor
 
 
 class OwnPlan(DefaultSavePlanner):
-    """What process `rank` of `size` writes; all of them plan tensors of the same names in the same order.
+    """The part that process `rank` of `size` writes; all processes plan tensors of the same names in the same order.
 
     A part that several processes hold is written by the one with the least to write so far.
     """

@@ -15,7 +15,7 @@ from puna.core.errors import TrainError
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found about one step."""
+    """The judgement of one step."""
 
     kind: Literal["fine", "spike", "not_finite"]
     sentence: str = ""

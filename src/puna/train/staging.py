@@ -11,7 +11,7 @@ from puna.train.gradient import local
 
 
 class Staging:
-    """Where a checkpoint's tensors lie while they are written.
+    """The copies of a checkpoint's tensors while they are written.
 
     From a GPU they are copied into page-locked memory, which is made for the first checkpoint and used by all: making
     it takes longer than the copy, which then runs at the rate of the bus. From a CPU each save copies into memory of

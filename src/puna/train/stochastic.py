@@ -82,7 +82,7 @@ class StochasticAdamW(torch.optim.Optimizer):
                 self._move(weight, first, second, gradient, one, constants[row], key_rows[row])
 
     def _constants(self, group: dict, parameter: Tensor) -> list[float]:
-        """What the step of a tensor computes with: see `_move`."""
+        """The numbers for the step of a tensor: see `_move`."""
         step, (beta1, beta2), lr = int(self.state[parameter]["step"]), group["betas"], group["lr"]
         decay = 1 - lr * group["weight_decay"]
         return [1 - beta1, 1 - beta2, decay, lr / (1 - beta1**step), math.sqrt(1 - beta2**step), group["eps"]]

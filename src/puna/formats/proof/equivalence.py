@@ -30,7 +30,7 @@ class Text:
 
     text: str
     origin: str
-    """Where it comes from, for the report."""
+    """The origin of the text, for the report."""
 
 
 def prove(
