@@ -263,7 +263,7 @@ def change_text(name: str, old: str, new: str) -> Callable[[Path], None]:
     ("change", "expected"),
     [
         (change_weights(lambda w: w.pop("norm.weight")), "safetensors: lacks 1 tensors, the first is norm.weight"),
-        (change_weights(lambda w: w.update(extra=torch.ones(1))), "has 1 tensors that the model has not, the first is"),
+        (change_weights(lambda w: w.update(extra=torch.ones(1))), "has 1 tensors that the model lacks, the first is"),
         (
             change_weights(lambda w: w.update({"layers.1.attention.wk.weight": torch.ones(8, 32)})),
             "layers.1.attention.wk.weight is [8, 32], but model.toml makes it [16, 32]",

@@ -55,7 +55,7 @@ def test_files_are_the_index_and_those_that_it_names(directory: Path) -> None:
 def test_tensors_that_a_model_has_not_or_lacks_are_named(directory: Path) -> None:
     with open_weights(directory) as stored:
         stored.check({"matrix": (3, 4), "gain": (4,)})
-        with pytest.raises(CheckpointError, match=r"has 1 tensors that the model has not, the first is gain"):
+        with pytest.raises(CheckpointError, match=r"has 1 tensors that the model lacks, the first is gain"):
             stored.check({"matrix": (3, 4)})
         with pytest.raises(CheckpointError, match=r"lacks 1 tensors, the first is other"):
             stored.check({"matrix": (3, 4), "gain": (4,), "other": (1,)})

@@ -211,9 +211,9 @@ def read_text(
 
     Args:
         path: The file.
-        error: Makes the error of a sentence: the kind that the caller's readers expect.
+        error: Makes the error from a sentence, of the class that the caller's users expect.
         most_characters: How many are read at most; None reads all.
-        newline: As `open` has it: None makes all ends of lines alike, an empty text leaves them as they are.
+        newline: As for `open`: None makes all line ends alike, an empty text keeps them.
 
     Raises:
         UserError: The file cannot be read, or is not UTF-8 text.

@@ -11,7 +11,7 @@ from torch.distributed.tensor._utils import compute_local_shape_and_global_offse
 from puna.model.llama import Llama
 
 _WRAPPERS = re.compile(r"(_checkpoint_wrapped_module|_orig_mod)\.")
-"""What recomputation and compilation put into the names of what they wrap."""
+"""Parts that recomputation and compilation add to the names of wrapped modules."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,17 +19,17 @@ class Part:
     """One rectangle of a parameter."""
 
     name: str
-    """The parameter's, in a model that nothing wraps."""
+    """The parameter's name in a model without wrappers."""
     tensor: Tensor
-    """The rectangle, in the model's own memory; empty where this device holds nothing of it."""
+    """The rectangle, in the model's own memory; empty if this device holds nothing of it."""
     shape: tuple[int, ...]
-    """Of the whole parameter."""
+    """The shape of the whole parameter."""
     offset: tuple[int, ...]
-    """Where in the whole parameter the rectangle begins, along each axis."""
+    """The index in the whole parameter at which the rectangle begins, along each axis."""
 
 
 def own_parts(model: Llama) -> Iterator[Part]:
-    """What this device holds of every parameter, in the model's order; the whole of it where nothing is sharded."""
+    """This device's part of every parameter, in the model's order; the whole parameter if it is not sharded."""
     for wrapped, parameter in model.named_parameters():
         tensor, offset = parameter, (0,) * parameter.ndim
         if isinstance(parameter, DTensor):

@@ -1,4 +1,4 @@
-"""The weights in a directory: one safetensors file, or several with an index that says which tensor is in which.
+"""The weights in a directory: one safetensors file, or several with an index of the tensors.
 
 Opening reads headers; a tensor, or a rectangle of one, is read when it is asked for.
 """
@@ -45,13 +45,13 @@ class StoredWeights:
             shapes: By name, of every parameter that is stored.
 
         Raises:
-            CheckpointError: One is missing, is too many, or is not as large as the model makes it.
+            CheckpointError: One is missing, does not belong there, or has another shape or dtype.
         """
         where = _common(path for path, _ in self._files.values())
         if missing := sorted(shapes.keys() - self._files.keys()):
             raise CheckpointError(f"{where}: lacks {len(missing)} tensors, the first is {missing[0]}")
         if extra := sorted(self._files.keys() - shapes.keys()):
-            raise CheckpointError(f"{where}: has {len(extra)} tensors that the model has not, the first is {extra[0]}")
+            raise CheckpointError(f"{where}: has {len(extra)} tensors that the model lacks, the first is {extra[0]}")
         for name, expected in shapes.items():
             path, file = self._files[name]
             header = file.get_slice(name)
@@ -67,7 +67,7 @@ class StoredWeights:
         return self._files[name][1].get_tensor(name)
 
     def rectangle(self, name: str, offset: Sequence[int], shape: Sequence[int]) -> Tensor:
-        """The part of a tensor that begins at `offset` and is of `shape`, along each axis; only that part is read."""
+        """The part of a tensor from `offset` on, of `shape` along each axis; only that part is read."""
         region = tuple(slice(start, start + size) for start, size in zip(offset, shape, strict=True))
         return self._files[name][1].get_slice(name)[region]
 
@@ -103,7 +103,7 @@ def _read_index(index: Path) -> dict[str, Path]:
     """The file of every tensor.
 
     Raises:
-        CheckpointError: It does not say it, or names a file that would lie elsewhere.
+        CheckpointError: The index lacks it, or names a file outside of the directory.
     """
     try:
         files = json.loads(index.read_bytes())["weight_map"]

@@ -1,6 +1,6 @@
-"""The template that writes a conversation as text, in the file that directories of models keep it in.
+"""The template that writes a conversation as text, in its file in a model's directory.
 
-It is Jinja, carried from format to format as it is and never run here.
+It is Jinja, copied unchanged from format to format and never run here.
 """
 
 from pathlib import Path
@@ -11,11 +11,11 @@ from puna.core.files import read_text
 CHAT_TEMPLATE = "chat_template.jinja"
 
 _MOST_CHARACTERS = 1 << 20
-"""More than any template has; the rest of a longer file is left out."""
+"""Characters of a template, at most; the rest of a longer file is left out."""
 
 
 def read_chat_template(directory: Path) -> str | None:
-    """The template in a directory, with the ends of lines that the file has; None where there is none.
+    """The template in a directory, with the line ends of the file; None if there is none.
 
     Raises:
         FormatError: The file cannot be read, or is not UTF-8 text.

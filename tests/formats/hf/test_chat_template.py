@@ -49,7 +49,7 @@ def test_of_several_it_is_the_default(tmp_path: Path, said: object, expected: st
 def test_what_is_not_text_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "chat_template.jinja").write_bytes(b"\xff")
     with pytest.raises(FormatError, match="is not UTF-8 text"):
-        read_chat_template(tmp_path)
+        read_huggingface_chat_template(tmp_path)
 
 
 def hf(source: Checkpoint, tokenizer: Tokenizer, out: Path) -> None:

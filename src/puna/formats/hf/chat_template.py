@@ -1,4 +1,4 @@
-"""Where Hugging Face's directories keep the template of a conversation."""
+"""The chat template in Hugging Face's directories."""
 
 from pathlib import Path
 
@@ -9,9 +9,9 @@ _TOKENIZER_CONFIG = "tokenizer_config.json"
 
 
 def read_huggingface_chat_template(directory: Path) -> str | None:
-    """The template in a directory: its own file, else what tokenizer_config.json has, as models before 2025 do.
+    """The template in a directory: its own file, else the one in tokenizer_config.json, as in models before 2025.
 
-    Of several templates there, the one called `default`.
+    If that has several templates, the one called `default`.
 
     Raises:
         FormatError: A file cannot be read, or holds no text.
