@@ -19,7 +19,7 @@ traceback.
 """
 
 EXIT_CODE = 2
-"""What the process returns after a `UserError`."""
+"""The exit code of the process after a `UserError`."""
 
 
 class UserError(Exception):
@@ -68,7 +68,7 @@ class FormatError(UserError):
 
 
 class ExportError(UserError):
-    """An export was refused, or what was written does not equal what it was made from."""
+    """An export was refused, or the written model does not equal its source."""
 
 
 class GenerateError(UserError):
@@ -76,7 +76,7 @@ class GenerateError(UserError):
 
 
 class StorageError(UserError):
-    """Nothing could be written: the disk is full, or the path is not writable."""
+    """A file could not be written: the disk is full, or the path is not writable."""
 
 
 class OtherProcessError(UserError):
@@ -104,5 +104,5 @@ class Interrupted(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """What a shell, Slurm and torchrun expect of a process that a signal ended: 128 and its number."""
+        """The exit code that a shell, Slurm and torchrun expect of a process ended by a signal: 128 plus its number."""
         return 128 + self.signal

@@ -1,4 +1,4 @@
-"""SIGTERM as an end in good order: what is half-written is removed, as when Ctrl-C ends a command."""
+"""An orderly end on SIGTERM: half-written files are removed, as when Ctrl-C ends a command."""
 
 import contextlib
 import signal

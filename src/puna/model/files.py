@@ -1,4 +1,4 @@
-"""The plain model on the disk: what inference, evaluation, fine-tuning and exports read.
+"""The plain model on the disk, for inference, evaluation, fine-tuning and exports.
 
 ```
 model/
@@ -8,7 +8,7 @@ model/
   chat_template.jinja where the model was tuned to conversations
   record.json         how it came to be, and the SHA-256 of the other files
 ```
-The weights may also lie in several files with `model.safetensors.index.json`, which says which tensor is in which.
+The weights may also be in several files, with `model.safetensors.index.json` as the index of tensors.
 """
 
 import tomllib
@@ -40,9 +40,9 @@ CONFIG, RECORD = "model.toml", "record.json"
 
 _TIED = "output.weight"
 NOT_ARITHMETIC = {"context", "init", "init_std"}
-"""Fields of a configuration that change nothing that a decoder computes."""
+"""Fields of a configuration that do not change what a decoder computes."""
 _POSITIONS = {"rope_theta", "rope_scaling"}
-"""Fields that a model which learns a longer context may change."""
+"""Fields that may change when a model learns a longer context."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +53,13 @@ class LoadedModel:
     """Ready to run; its configuration is `model.config`."""
     tokenizer: Tokenizer | None
     chat_template: str | None
-    """The Jinja template that writes a conversation as text, where the directory has one."""
+    """The Jinja template that writes a conversation as text, if the directory has one."""
     directory: Path
     record: dict[str, Any]
-    """How it came to be: the content of record.json."""
+    """The content of record.json, which says how the model came to be."""
 
     def require_tokenizer(self) -> Tokenizer:
-        """The tokenizer, for what cannot do without.
+        """The tokenizer, for callers that cannot work without one.
 
         Raises:
             CheckpointError: The model has none.
@@ -81,7 +81,7 @@ def save_model(
     chat_template: str | None = None,
     whole: Callable[[Tensor], Tensor] = lambda tensor: tensor,
 ) -> dict[str, str]:
-    """Write the model, its configuration and its tokenizer; a model that was there gives way when all is complete.
+    """Write the model, its configuration and its tokenizer; an older model is replaced when all is complete.
 
     Args:
         model: The weights, on any device.
@@ -89,7 +89,7 @@ def save_model(
         tokenizer: Its native file is written beside the weights.
         inputs: Hashes of what the model was made from, for its record.
         chat_template: Written beside the tokenizer.
-        whole: Gives the whole of a tensor of which this device has a part; called once for each, in their order.
+        whole: Gives the whole tensor for this device's part; called once for each tensor, in their order.
 
     Returns:
         SHA-256 of every file by name.
@@ -142,7 +142,7 @@ def write_model(
 
 
 def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedModel:
-    """The model with all that lies with it, after every file has been checked against its hash.
+    """The model with everything in its directory, after every file has been checked against its hash.
 
     Raises:
         CheckpointError: A file is missing or damaged, the format is another, or the tensors or the tokenizer don't fit
@@ -169,18 +169,18 @@ def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedMod
 
 @torch.no_grad()
 def load_weights(model: Llama, directory: Path) -> list[str]:
-    """Fill a model that is built, in any layout, with the weights of a model directory.
+    """Fill an existing model, in any layout, with the weights of a model directory.
 
-    Tensor by tensor, each process reads its own part only, and rounds it to the dtype that the model has. Hashes are
-    not checked, which would read all of every file: `check_files` does that, once for all processes.
+    Tensor by tensor, each process reads its own part only, and rounds it to the model's dtype. Hashes are not checked,
+    since that would read every file completely: `check_files` does it, once for all processes.
 
     Args:
         model: On its device; parameters may be sharded (DTensor), wrapped for recomputation, or compiled.
         directory: The model directory; its weights lie in one file, or in several with an index.
 
     Returns:
-        What rotary positions the model counts otherwise than the directory's, `name = there, not here` each: wanted
-        where a longer context is trained, an error otherwise.
+        The rotary settings in which the model differs from the directory, each as `name = there, not here`: intended if
+        a longer context is trained, otherwise a mistake.
 
     Raises:
         CheckpointError: A file is missing or damaged, or this is another decoder: a setting that weights depend on, or
@@ -222,7 +222,7 @@ def check_decoder(file: Path, found: ModelConfig, wanted: ModelConfig) -> list[s
 
 
 def _read_tokenizer(directory: Path, config: ModelConfig) -> Tokenizer | None:
-    """The tokenizer, if it has no ids for which the model has no row; a padded vocabulary has rows that no id names."""
+    """The tokenizer, if every id has a row in the model; a padded vocabulary may have rows without an id."""
     file = find_tokenizer(directory)
     if file is None:
         return None
@@ -265,7 +265,7 @@ def read_config(directory: Path) -> ModelConfig:
 
 
 def check_files(directory: Path) -> dict[str, Any]:
-    """Check every file of a model directory against the hash in its record, and give the record.
+    """Check every file of a model directory against the hash in its record; returns the record.
 
     Raises:
         CheckpointError: A file is missing or is not the one that was written.
@@ -304,6 +304,6 @@ def resolve_model(path: Path) -> Path:
 
 
 def _tokenizer(directory: Path) -> list[str]:
-    """The name of the tokenizer's file, if there is one: without a hash it is not the model's."""
+    """The name of the tokenizer's file, or None; a file without a hash in the record is not counted."""
     file = find_tokenizer(directory)
     return [file.name] if file else []

@@ -23,7 +23,7 @@ from puna.parallel.working import WorkingWeights
 
 @dataclass(frozen=True)
 class Objective:
-    """How tokens become losses.
+    """Computes the losses of tokens.
 
     Axes: B batch   T tokens of a sequence   P of them on this device   D model width.
     """
@@ -34,11 +34,11 @@ class Objective:
     """Tokens whose logits exist at one time."""
     z_loss: float = 0.0
     bos_id: int | None = None
-    """The token that begins a document, where attention is to stop at it; None lets it see across."""
+    """The token that begins a document, if attention stops at it; None lets attention see earlier documents."""
     compiled: bool = False
     """Whether the loss's own kernel is compiled."""
     working: WorkingWeights | None = None
-    """What passes compute with, where it is not the model's parameters, nor sharding that makes it."""
+    """The weights that passes compute with; None where these are the parameters, or where sharding makes them."""
 
     @classmethod
     def of(cls, recipe: Recipe, model: Llama, mesh: Mesh, bos_id: int | None = None) -> Self:
@@ -56,7 +56,7 @@ class Objective:
         return cls(model, mesh, chunk, train.z_loss, masked, train.compile, working)
 
     def passes(self) -> AbstractContextManager[Any]:
-        """What forward and backward passes run in; leave it before the optimizer moves the weights."""
+        """A context for forward and backward passes; leave it before the optimizer moves the weights."""
         return self.working or nullcontext()
 
     def train(self, tokens_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -86,7 +86,7 @@ class Objective:
     def _hidden(
         self, tokens_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None
     ) -> tuple[Tensor, Tensor, torch.Size]:
-        """What the output layer reads of this device's tokens, their targets in the same order, and their shape."""
+        """The input of the output layer for this device's tokens, their targets in the same order, and their shape."""
         if self.working is not None and not self.working.entered:
             raise RuntimeError("passes run within Objective.passes()")
         mask: Any = None

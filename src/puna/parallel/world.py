@@ -1,13 +1,13 @@
-"""The processes of a run: who this one is, and how they speak with each other.
+"""The processes of a run: which one this is, and how they exchange data.
 
 A run is started alone, by `torchrun` or by Slurm through `torchrun`; what differs is the environment that torchrun sets
-(RANK, WORLD_SIZE, LOCAL_RANK). Rank 0 is the main process: it alone writes files that all share and speaks to people.
+(RANK, WORLD_SIZE, LOCAL_RANK). Rank 0 is the main process: it alone writes shared files and prints messages.
 
-GPUs speak over NCCL, CPUs over gloo; a run on GPUs has both, because checkpoints and decisions pass through the hosts.
+GPUs use NCCL, CPUs gloo; a run on GPUs has both, because checkpoints and decisions pass through the hosts.
 
-Gloo connects two processes when they first have something to say to each other (docs/decisions/0013). A mesh of all
-connections would be 2,047 sockets of each of 2,048 processes in each group, whose addresses, 34 MB, each process reads
-from one key-value store. What is said here goes in rings and trees, so a process has a dozen neighbours.
+Gloo connects two processes when they first send to each other (docs/decisions/0013). A mesh of all connections
+would be 2,047 sockets of each of 2,048 processes in each group, and each process would read their addresses, 34 MB,
+from one key-value store. Messages go in rings and trees, so a process has a dozen neighbours.
 """
 
 import contextlib
@@ -42,13 +42,13 @@ class World:
     rank: int
     size: int
     device: torch.device
-    """Where this process computes."""
+    """The device that this process computes on."""
     checkpoint_group: dist.ProcessGroup | None
-    """Over the hosts, for checkpoints alone, which are written while training goes on; None where no group exists."""
+    """Process group over the hosts, for checkpoints only, which are written during training; None without groups."""
 
     @property
     def main(self) -> bool:
-        """Whether this is the process that writes and speaks."""
+        """Whether this is the main process, which writes shared files and prints messages."""
         return self.rank == 0
 
     def first(self, action: Callable[[], Result]) -> Result:
@@ -98,7 +98,7 @@ class World:
         return values
 
     def told(self, value: str | None) -> str:
-        """What the main process says, on every process, over the hosts."""
+        """The main process's value, sent to every process over the hosts."""
         if self.size == 1:
             return value or ""
         words = [value]
@@ -163,7 +163,8 @@ def joined() -> Iterator[World]:
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
     if on_gpu:
-        # Blocks of memory that grow leave no gaps between tensors of many sizes; read when the first one is made.
+        # Growing blocks of memory leave no gaps between tensors of many sizes; PyTorch reads it at the first
+        # allocation.
         os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
         torch.cuda.set_device(device)
     else:

@@ -1,4 +1,4 @@
-"""What a run left on the disk, read for its report; only JSON, JSON lines and TOML, never a tensor."""
+"""Reads a run's files for its report; only JSON, JSON lines and TOML, never a tensor."""
 
 import json
 from collections.abc import Callable
@@ -40,11 +40,11 @@ class RunRecords:
     rollbacks: list[RollbackLine]
     checkpoints: list[CheckpointLine]
     card: DataCard | None
-    """None where the run's directory has none."""
+    """The data card; None if the run's directory has none."""
     exports: dict[str, ExportResults]
     """The figures of the proof of each export, by format."""
     recipe: str
-    """The resolved recipe as TOML; empty where the run's directory has none."""
+    """The resolved recipe as TOML; empty if the run's directory has none."""
 
 
 def read_run(run: RunDir) -> RunRecords:
@@ -93,12 +93,12 @@ def _read_export(path: Path) -> ExportResults:
 
 
 def _latest(lines: list[Line], kind: type[Known], key: Callable[[Known], Any]) -> list[Known]:
-    """The lines of a kind in the order of their steps; of those with the same key, the last one that was written."""
+    """The lines of a kind in the order of their steps; of lines with the same key, the last one written."""
     return sorted({key(line): line for line in lines if isinstance(line, kind)}.values(), key=lambda line: line.step)
 
 
 def _read_metrics(path: Path) -> list[Line]:
-    """The lines that the report knows; those of other kinds are passed over."""
+    """The lines of the kinds that the report shows; other kinds are skipped."""
     if not path.exists():
         return []
     lines = []

@@ -88,7 +88,7 @@ def load_weights_only(path: Path, model: nn.Module, world: World) -> None:
     """Read a checked checkpoint's weights into the model, in place, and leave the state of its optimizer.
 
     Raises:
-        CheckpointError: They are not this model's.
+        CheckpointError: The tensors are not those of this model.
     """
     weights = {f"model.{name}": parameter.detach() for name, parameter in model.named_parameters()}
     _load(path, weights, world)

@@ -24,7 +24,7 @@ _FIRST_TO_GO = ("sample", "sources", "events", "figures")
 _BESIDE = 4
 """Lines for the frame, the progress of a validation and the cursor."""
 _NARROW = 56
-"""Columns below which the table of sources leaves out what the share and the loss already tell."""
+"""In fewer columns, the table of sources leaves out what follows from the share and the loss."""
 
 
 class Dashboard:
@@ -36,9 +36,9 @@ class Dashboard:
     def __init__(self, recipe: Recipe, step: int) -> None:
         self._recipe = recipe
         self.step = step
-        """Steps done."""
+        """Optimizer steps done."""
         self.seconds_left: float | None = None
-        """None where nobody knows yet."""
+        """None until it is known."""
         self._line: TrainLine | None = None
         self._losses: tuple[float, ...] = ()
         self._bits: dict[str, float] = {}
@@ -64,7 +64,7 @@ class Dashboard:
         self._events = (*self._events, f"{time.strftime('%H:%M')}  {printable(text)}")[-_EVENTS:]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The panel."""
+        """Yield the panel, as wide as the terminal."""
         width = max(1, options.max_width - 4)
         sections: dict[str, list[RenderableType]] = {
             "progress": self._progress(width),

@@ -56,7 +56,7 @@ class Display(Listener):
         self._stack.close()
 
     def stepped(self, session: Session, outcome: Outcome) -> None:
-        """One step is done, and it is logged if it was to be."""
+        """Call it when a step is done and its line, if it was due, is logged."""
         self._pace.step()
         self._dashboard.step += 1
         self._dashboard.seconds_left = self._pace.seconds(self._recipe.total_steps - self._dashboard.step)
@@ -112,21 +112,21 @@ class Display(Listener):
 
 
 class _Pace:
-    """How long steps take, with all that happens between them; the first one, which may compile, counts only alone."""
+    """Time of the steps, with all between them; the first one, which may compile, counts until a second is done."""
 
     def __init__(self) -> None:
         self._steps = 0
         self._began = self._first = self._last = time.monotonic()
 
     def step(self) -> None:
-        """One step is done now."""
+        """Count a step that has just ended."""
         self._steps += 1
         self._last = time.monotonic()
         if self._steps == 1:
             self._first = self._last
 
     def seconds(self, steps: int) -> float | None:
-        """How long so many steps will take; None before the first one is done."""
+        """How long this number of steps will take; None before the first one is done."""
         if self._steps < 2:
             return (self._last - self._began) * steps if self._steps else None
         return (self._last - self._first) / (self._steps - 1) * steps

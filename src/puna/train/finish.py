@@ -21,10 +21,10 @@ from puna.train.validate import Validation
 
 
 def finish(session: Session, run: RunDir, tokenizer: Tokenizer, record: Record, final: Validation) -> None:
-    """Write the plain model, tensor by tensor from all devices, and then the record; now the run counts as finished."""
+    """Write the plain model, tensor by tensor from all devices, and then the record, which ends the run."""
     state = session.state
     if not session.world.main:
-        # The main process asks for the tensors in this order.
+        # The main process gathers the tensors in this order.
         for parameter in session.model.parameters():
             whole(parameter)
         session.device.measured_again()
@@ -42,7 +42,7 @@ def finish(session: Session, run: RunDir, tokenizer: Tokenizer, record: Record, 
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """The tensor of all devices; every device asks for it at the same time."""
+    """The whole tensor from the parts of all devices; every device calls it at the same time."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 

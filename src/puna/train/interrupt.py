@@ -14,7 +14,7 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        """The number of the signal that came, if one did."""
+        """The number of the signal that came; None if there was none."""
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> Self:
@@ -33,5 +33,5 @@ class Interrupt:
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        # Nothing is printed here: whoever read our messages may have been ended by the same Ctrl-C.
+        # Nothing is printed here: the same Ctrl-C may have ended the program that reads our messages.
         self.signal = number

@@ -1,7 +1,7 @@
 """The steps of a session until they are done, and what is due after each: look, log, tell, save, go back.
 
-The order of the data is a function of the step alone, so a resumed run needs nothing but its checkpoint, and ends with
-the same bits as a run that nobody interrupted.
+The order of the data is a function of the step alone, so a resumed run needs only its checkpoint, and ends with the
+same bits as a run without a break.
 """
 
 import math
@@ -91,7 +91,7 @@ def _after_step(session: Session, outcome: Outcome, news: News, last: int) -> No
 
 
 def _check_finite(session: Session, outcome: Outcome) -> None:
-    """Stop before a checkpoint holds what no step can mend."""
+    """Stop before a checkpoint holds weights that are not finite, which no later step can repair."""
     loss, norm = outcome.loss.item(), outcome.norm.item()
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise TrainError(
@@ -101,7 +101,7 @@ def _check_finite(session: Session, outcome: Outcome) -> None:
 
 
 def _left_out(session: Session, outcome: Outcome) -> bool:
-    """Record a batch that was left out; whether the run went back to a checkpoint because of it."""
+    """Record a batch that was left out; returns whether the run went back to a checkpoint because of it."""
     state = session.state
     state.skipped += 1
     number = state.batch_number(state.step - 1)
@@ -121,7 +121,7 @@ def _left_out(session: Session, outcome: Outcome) -> bool:
 
 
 def _roll_back(session: Session, saver: Saver, outcome: Outcome, to_step: int) -> None:
-    """Return to a checkpoint; the batches from there to here are passed over."""
+    """Return to a checkpoint; the batches between it and now are left out."""
     state, world = session.state, session.world
     path, from_step, reason = directory_of(saver.run, to_step), state.step, outcome.verdict.sentence
     bad_batch = state.batch_number(from_step - 1)
@@ -140,7 +140,7 @@ def _roll_back(session: Session, saver: Saver, outcome: Outcome, to_step: int) -
 
 
 def _number(value: float) -> Number:
-    """A number that JSON can hold, or its name."""
+    """The number, or its name where JSON cannot hold it (`nan`, `inf`)."""
     if math.isfinite(value):
         return value
     return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"

@@ -22,7 +22,7 @@ from puna.train.weights_biases import WeightsBiasesRun
 
 
 class Metrics(Listener):
-    """Appends to the run's metrics; a line is whole in the file before the next one begins.
+    """Appends to the run's metrics; each line is complete in the file before the next one begins.
 
     Args:
         run: Where they go.
@@ -48,12 +48,12 @@ class Metrics(Listener):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # What went wrong first is what people are told.
+        # The first error is the one that is reported.
         with contextlib.suppress(UserError) if error is not None else contextlib.nullcontext():
             self.close(failed=error is not None)
 
     def close(self, *, failed: bool = False) -> None:
-        """Close everything, also what comes after something that could not be closed.
+        """Close every writer, even when one of them fails.
 
         Raises:
             StorageError: The disk is full.
@@ -92,7 +92,7 @@ class Metrics(Listener):
                 self._wandb.write(step, tokens, numbers, texts)
 
     def rewind(self, step: int) -> None:
-        """Forget what was written after a step; Weights & Biases keeps it, under the steps that it had.
+        """Drop what was written after a step; Weights & Biases keeps it, under its old steps.
 
         Raises:
             StorageError: The disk is full.
@@ -105,7 +105,7 @@ class Metrics(Listener):
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a metrics file; what is no line of metrics, as a killed process may leave, is passed over."""
+    """The lines of a metrics file; a line that is not JSON, as a killed process may leave, is passed over."""
     if not path.exists():
         return
     with path.open("rb") as file:
@@ -125,7 +125,7 @@ def _drop_after(path: Path, step: int) -> None:
 
 
 def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
-    """The numbers in a value, each under its path; what is true or false is no number."""
+    """The numbers in a value, each under its path; true and false are not numbers."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _numbers(f"{name}/{key}", inner)

@@ -44,7 +44,7 @@ from puna.train.session import Session
 from puna.train.validate import Validator
 
 _MOST_BF16_PASSES = 32
-"""The sum of so many gradients in bfloat16 is off by less than its rounding's 0.4 %; that of 256 by 2 %."""
+"""The sum of this many gradients in bfloat16 is off by less than 0.4 %, its rounding; the sum of 256 by 2 %."""
 
 
 def train(
@@ -129,7 +129,7 @@ def _make_room(recipe: Recipe, run: RunDir, *, resume: bool, force: bool) -> Pat
 def _make_ready(
     recipe: Recipe, data: DataDir, run: RunDir, fingerprint: str, found: tuple[Path, TrainState] | None
 ) -> None:
-    """Refuse a checkpoint of another run; then write what describes this one."""
+    """Refuse a checkpoint of another run; then write this run's description."""
     if found is not None:
         path, state = found
         resuming.check_recipe(state.recipe, recipe, run, str(path))
@@ -149,7 +149,7 @@ def _begin(session: Session, record: Record, found: tuple[Path, TrainState] | No
 
 
 def _circumstances(recipe: Recipe, mesh: Mesh, world: World) -> dict[str, str]:
-    """What decides the last bits of a step besides the recipe's arithmetic."""
+    """What the last bits of a step depend on besides the recipe's arithmetic."""
     return {
         "layout": mesh.describe(),
         "torch": torch.__version__,

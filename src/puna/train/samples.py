@@ -1,4 +1,4 @@
-"""Text that the model writes while it is trained."""
+"""Text that the model writes during training."""
 
 from collections.abc import Callable
 

@@ -58,7 +58,7 @@ class Clock:
     steps: float = 0.0
     """In optimizer steps since the last line of metrics."""
     waited: float = 0.0
-    """Of these, waiting for data."""
+    """The part of `steps` spent waiting for data."""
     n_steps: int = 0
     first_step: int = 0
     """Steps done when the session began."""
@@ -66,12 +66,12 @@ class Clock:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a step came to; numbers stay on the device until somebody looks."""
+    """The result of a step; its numbers stay on the device until they are read."""
 
     loss: Tensor
     """Mean of the whole batch in nats per target."""
     norm: Tensor
-    """Of the whole gradient, before clipping."""
+    """Norm of the whole gradient, before clipping."""
     lr: float
     verdict: Verdict
     """Whether the weights were changed."""
@@ -205,7 +205,7 @@ class Session:
 
     @property
     def tokens(self) -> int:
-        """Tokens that the steps done stand for."""
+        """Tokens of the steps done."""
         return self.state.step * self.recipe.train.batch_tokens
 
     def batches(self) -> AbstractContextManager[Passes]:
@@ -267,7 +267,7 @@ class Session:
         return sums_2S[0]
 
     def sequences_by_source(self) -> dict[str, int]:
-        """Sequences of the steps done by source; those that rollbacks passed over are not among them."""
+        """Sequences of the steps done, by source, without those that rollbacks passed over."""
         counts = dict(self.feed.sequences(self.state.batch_number(self.state.step - 1) + 1))
         before = 0
         for since, batches in self.state.shifts:
@@ -289,12 +289,12 @@ class Session:
             listener.recorded(self, line)
 
     def say(self, text: str) -> None:
-        """Tell people, once."""
+        """Print a message, on the main process only."""
         if self.world.main:
             say(text)
 
     def agreed(self, action: Callable[[], Agreed]) -> Agreed:
-        """What `action` gives, where all processes come to the same; an error of all is told once.
+        """The result of `action`, which is the same on all processes; an error that all have is reported once.
 
         Raises:
             UserError: On the main process.
@@ -313,9 +313,9 @@ class Session:
         self.state.train_seconds += seconds
 
     def settle(self) -> None:
-        """Wait until the device has done the steps that it was asked for; that time is theirs.
+        """Wait until the device has finished its steps; the waiting counts as time of the steps.
 
-        Called before anything else is timed: a GPU works on while this process has gone ahead.
+        Call it before anything else is timed: a GPU still works on steps that this process has left behind.
         """
         started = time.perf_counter()
         self.device.synchronize()

@@ -1,4 +1,4 @@
-"""A session on tokens at random: the steps of a recipe without its data, for measuring and proving what a step does."""
+"""A session on random tokens: the steps of a recipe without its data, to measure and test what a step does."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager

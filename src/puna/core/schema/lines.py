@@ -19,7 +19,7 @@ class Line(Part):
 
     kind: ClassVar[str]
     step: Count
-    """Optimizer steps done, those that were left out included."""
+    """Optimizer steps done, including those whose batch was left out."""
     tokens: Count
     """Tokens that the steps stand for."""
 
@@ -32,7 +32,7 @@ class TrainLine(Line):
     """Mean over the batch, nats per token."""
     lr: float
     grad_norm: float
-    """Of the whole gradient, before clipping."""
+    """Norm of the whole gradient, before clipping."""
     tokens_per_second: float
     """Of the steps alone."""
     tokens_per_second_overall: float | None = None
@@ -40,7 +40,7 @@ class TrainLine(Line):
     mfu: dict[Literal["causal", "full"], float] = Field(default={})
     """Model FLOPs utilisation, by how attention is counted (`puna.plan.count`)."""
     data_wait: float | None = None
-    """Share of the steps' time that went into waiting for data."""
+    """Share of the steps' time spent waiting for data."""
     memory_bytes: Count | None = None
     """The most memory that a process has held."""
     seconds: float | None = None

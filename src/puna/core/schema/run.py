@@ -65,7 +65,7 @@ class TrainResults(Part):
     skipped_steps: Count = 0
     """Steps whose batch was left out."""
     shifts: list[list[Count]] = Field(default=[])
-    """Rollbacks: from a step on, so many more batches of the data's order are passed over."""
+    """Rollbacks, as pairs: a step, and how many more batches of the data's order are passed over from there on."""
     train_seconds: float
     """In optimizer steps, over all sessions."""
     wall_seconds: float

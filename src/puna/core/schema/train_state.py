@@ -24,7 +24,7 @@ class TrainState:
     """The state of a run besides its tensors."""
 
     step: int = 0
-    """Optimizer steps done, those that were left out included."""
+    """Optimizer steps done, including those whose batch was left out."""
     train_seconds: float = 0.0
     """Time in optimizer steps, over all sessions."""
     wall_seconds: float = 0.0
@@ -34,9 +34,9 @@ class TrainState:
     peak_memory_bytes: int = 0
     """The most memory that a process has held, over all sessions."""
     data_fingerprint: str = ""
-    """The loader's: shards, shares, stages, context and seed."""
+    """Fingerprint of the data, made by the loader: shards, shares, stages, context and seed."""
     shifts: list[tuple[int, int]] = field(default_factory=list)
-    """Rollbacks: from a step on, so many more batches of the data's order are passed over."""
+    """Rollbacks, as pairs: a step, and how many more batches of the data's order are passed over from there on."""
     initial_weights: str = ""
     """SHA-256 of the weights that it began with, where they were not drawn from the seed."""
     skipped: int = 0
