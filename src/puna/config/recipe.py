@@ -141,8 +141,8 @@ class TrainConfig(Section):
     each block is kept: Chen et al. 2016); `every-2` (`full` on every second block); `budget=0.5` (the compiler
     chooses what to keep in that share of the memory of `none`)."""
     init_from: str | None = None
-    """A run, a checkpoint or a model directory whose weights are the initial ones; without it they are drawn from the
-    seed. The optimizer, the schedule and the order of the data begin anew."""
+    """A run, a checkpoint or a model directory with the initial weights; without it they are drawn from the seed. The
+    optimizer, the schedule and the order of the data begin again."""
     document_mask: bool = False
     """Whether attention stops at the beginning of a document; in LLaMA, OpenLLaMA and OpenLM it does not."""
     z_loss: float = Field(default=0.0, ge=0)

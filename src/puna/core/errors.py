@@ -14,7 +14,7 @@ UserError                 one clear sentence, exit code 2, never a traceback
 └── OtherProcessError     another process of the run says what is wrong
 ```
 
-`Interrupted` is no error: a signal asked for the end. Anything else that escapes is a defect of Puna and shows its
+`Interrupted` is not an error: a signal asked for the end. Anything else that escapes is a defect of Puna and shows its
 traceback.
 """
 

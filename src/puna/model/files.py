@@ -259,9 +259,9 @@ def read_config(directory: Path) -> ModelConfig:
         where = ".".join(["model", *map(str, first["loc"])])
         raise CheckpointError(f"{path}: {where}: {first['msg']}, found {first['input']!r}") from None
     except KeyError as error:
-        raise CheckpointError(f"{path}: is no description of a Puna model: {error} is missing") from None
+        raise CheckpointError(f"{path}: is not a description of a Puna model: {error} is missing") from None
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: is no description of a Puna model: {error}") from None
+        raise CheckpointError(f"{path}: is not a description of a Puna model: {error}") from None
 
 
 def check_files(directory: Path) -> dict[str, Any]:
@@ -278,7 +278,7 @@ def check_files(directory: Path) -> dict[str, Any]:
     for name in dict.fromkeys((*files, CONFIG, *outputs, *_tokenizer(directory))):
         path = directory / name
         if name not in outputs:
-            raise CheckpointError(f"{directory / RECORD}: has no hash of {name}, so it is no model's record")
+            raise CheckpointError(f"{directory / RECORD}: has no hash of {name}, so it is not a model's record")
         if not path.is_file():
             raise CheckpointError(f"{path}: is missing")
         if sha256_file(path) != outputs[name]:

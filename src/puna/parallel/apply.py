@@ -30,7 +30,7 @@ def build_model(recipe: Recipe, mesh: Mesh, device: torch.device, *, drawn: bool
         recipe: Its model, and how it is trained.
         mesh: The layout.
         device: Where this process computes.
-        drawn: Whether it has its initial weights; otherwise whatever was in the memory.
+        drawn: Whether to draw the initial weights; otherwise they are uninitialised.
     """
     with torch.device("meta"):
         model = Llama(recipe.model)

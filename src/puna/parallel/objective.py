@@ -1,7 +1,7 @@
-"""The loss of a batch in any layout: what every device computes of it, and how the parts make the whole.
+"""The loss of a batch in any layout: each device's part of it, and how the parts are added up.
 
-The gradient is that of the sum over all tokens, divided by what the caller chooses; each device gives its own tokens'
-part, and sharding adds the parts up.
+The gradient is that of the sum over all tokens, divided by the caller's number; each device computes the part of its
+own tokens, and sharding adds the parts up.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -65,9 +65,10 @@ class Objective:
         The sum is scaled by the number of devices that sharding averages over, so that its gradients are sums.
 
         Args:
-            tokens_BT: What the model reads.
-            targets_BT: What it is to predict; -1 where nothing is.
-            documents_BT: Number of the document of each token, which attention stays within; None where `bos_id` says.
+            tokens_BT: The input of the model.
+            targets_BT: The token to predict at each position; -1 where none is.
+            documents_BT: Number of each token's document, within which attention stays; None if `bos_id` marks
+                documents.
         """
         x_ND, targets_N, shape = self._hidden(tokens_BT, targets_BT, documents_BT)
         total, losses_N = linear_cross_entropy(

@@ -52,7 +52,7 @@ class World:
         return self.rank == 0
 
     def first(self, action: Callable[[], Result]) -> Result:
-        """What `action` gives on the main process, on every process.
+        """Run `action` on the main process; every process gets its result.
 
         Raises:
             UserError: The action failed, on the main process.
@@ -75,7 +75,7 @@ class World:
         return outcome[0]
 
     def on_main(self, action: Callable[[], Result]) -> Result | None:
-        """What `action` gives on the main process, which alone has it; None on the others.
+        """Run `action` on the main process, which alone gets its result; the others get None.
 
         Raises:
             UserError: The action failed, on the main process.
@@ -121,9 +121,9 @@ class World:
 
 
 class News:
-    """The largest numbers that any process brings, heard by all of them at the same call: the next one.
+    """The largest numbers that any process brings; all processes get them at the same call, the next one.
 
-    So no process waits after a step until the slowest has taken it too; one that is alone hears itself at once.
+    So no process waits after a step for the slowest one. A process that is alone gets its own numbers at once.
     """
 
     def __init__(self, world: World) -> None:
@@ -131,10 +131,10 @@ class News:
         self._under_way: tuple[torch.Tensor, dist.Work] | None = None
 
     def hear(self, numbers: tuple[int, ...], at_once: bool) -> tuple[int, ...]:
-        """The largest numbers, each of its own, of the call before; or of this one, where they were 0 and `at_once`.
+        """The largest number at each place of the previous call; or of this call, if they were 0 and `at_once` is true.
 
-        All processes call it equally often, with as many numbers and the same `at_once`. Where one was heard that was
-        not 0, `numbers` are not sent.
+        All processes call it equally often, with as many numbers and the same `at_once`. If a result of the previous
+        call is not 0, `numbers` are not sent.
         """
         if self._world.size == 1:
             return numbers
@@ -185,9 +185,9 @@ def joined() -> Iterator[World]:
 
 
 def _allow_files(size: int, rank: int, local_rank: int) -> None:
-    """Let this process open as many files as the system allows, and refuse a run for which that is too few.
+    """Let this process open as many files as the system allows, and refuse a run that needs more.
 
-    The main process may have to keep the key-value store, to which every process is connected.
+    The main process may host the key-value store, with a connection to every process.
 
     Raises:
         TrainError: On one process of each machine.

@@ -12,14 +12,14 @@ Item = TypeVar("Item")
 
 
 class Prefetch(Iterator[Item], Generic[Item]):
-    """What `read` gives for each request, in order; one thread reads ahead while the context is entered.
+    """The batches of `read` for each request, in order; one thread reads ahead while the context is entered.
 
-    An error of the thread is raised where its batch would have come.
+    An error of the thread is raised in place of its batch.
 
     Args:
-        read: Makes a batch of a request; called by the thread.
-        requests: What to read; asked for by the thread, some batches early.
-        depth: Batches that are read before they are asked for.
+        read: Reads the batch of a request; called by the thread.
+        requests: The requests; the thread takes them some batches early.
+        depth: How many batches are read ahead.
     """
 
     def __init__(self, read: Callable[[Request], Item], requests: Iterable[Request], depth: int = 2) -> None:
@@ -51,7 +51,7 @@ class Prefetch(Iterator[Item], Generic[Item]):
         if isinstance(ready, list):
             self._room.release()
             return ready[0]
-        self._ready.put(ready)  # the end stays the end
+        self._ready.put(ready)  # every later call ends, too
         if ready is None:
             raise StopIteration
         raise ready

@@ -1,4 +1,4 @@
-"""What a session learns from: batches by their number, cut into the passes of each device.
+"""The batches that a session learns from, by their number, cut into the passes of each device.
 
 Axes: B sequences of a pass   T tokens of a sequence
 """
@@ -19,13 +19,13 @@ from puna.shards.prefetch import Prefetch
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What one device learns from in one pass."""
+    """The part of a batch that one device learns from in one pass."""
 
     inputs_BT: NDArray[np.int64]
     targets_BT: NDArray[np.int64]
-    """The token to be predicted at each position; `IGNORE` where nothing is to be learned."""
+    """The token to predict at each position; `IGNORE` where nothing is learned."""
     sources_B: NDArray[np.int64]
-    """Where each sequence comes from, as an index into the feed's names."""
+    """The source of each sequence, as an index into the feed's names."""
     documents_BT: NDArray[np.int64] | None = None
     """Number of the document of each token: attention stays within documents. None where the recipe decides: with
     `train.document_mask` a document begins at each beginning-of-sequence token."""
@@ -43,19 +43,19 @@ class Passes(Protocol):
 
 
 class Feed(Protocol):
-    """The batches of a run. Which sequences a batch has depends on its number alone, not on who reads it."""
+    """The batches of a run. The sequences of a batch depend on its number alone, not on its reader."""
 
     names: list[str]
-    """The sources."""
+    """Names of the sources."""
     fingerprint: str
     """Equal fingerprints mean equal batches."""
     bos_id: int | None
-    """The token that begins a document, where `train.document_mask` is to see it."""
+    """The token that begins a document, for `train.document_mask`."""
     in_epoch: dict[str, int]
     """Sequences in one epoch of each source."""
 
     def targets(self, number: int) -> int:
-        """Targets of a batch on all devices that are not `IGNORE`: what the sum of its losses is divided by."""
+        """Number of a batch's targets on all devices that are not `IGNORE`: the divisor of the sum of its losses."""
         ...
 
     def sequences(self, batches: int) -> dict[str, int]:
@@ -66,9 +66,9 @@ class Feed(Protocol):
         """One reader's passes of the batches of these numbers, read ahead as long as the context lasts.
 
         Args:
-            numbers: Which batches.
-            passes: Into how many equal passes each of the readers cuts its part of a batch.
-            reader: Which of the readers asks.
+            numbers: Numbers of the batches.
+            passes: How many equal passes each reader cuts its part of a batch into.
+            reader: The number of this reader.
             readers: How many devices, or groups of devices, share a batch.
         """
         ...
@@ -117,7 +117,7 @@ class TokenFeed:
 
 
 def scored_by_source(batch: Batch, sources: int) -> NDArray[np.float64]:
-    """Which sequences come from each source, and how many targets of each source count: (sources, B + 1) float64."""
+    """The sequences of each source, and how many targets of each source count: (sources, B + 1) float64."""
     is_source_SB = (batch.sources_B == np.arange(sources)[:, None]).astype(np.float64)
     scored_B = (batch.targets_BT != IGNORE).sum(1)
     return np.concatenate([is_source_SB, is_source_SB @ scored_B[:, None]], axis=1)

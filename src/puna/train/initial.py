@@ -1,6 +1,6 @@
 """Initial weights that are not drawn: those of a finished model, or of a checkpoint of another run.
 
-Nothing else of the run is taken over: the optimizer, the schedule and the order of the data begin anew.
+Nothing else is taken from that run: the optimizer, the schedule and the order of the data begin again.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ def load_initial(source: Path, model: Llama, world: World) -> tuple[str, list[st
         world: The processes; all of them call this.
 
     Returns:
-        SHA-256 that names the weights, and what rotary positions count otherwise than where they come from.
+        SHA-256 that names the weights, and the rotary settings that differ from those of the weights.
 
     Raises:
         CheckpointError: There are no weights, they are damaged, or they are another decoder's.

@@ -7,9 +7,9 @@ from typing import Self
 
 
 class Interrupt:
-    """While entered, remembers the first of these signals instead of dying of it.
+    """While entered, keeps the first of these signals instead of letting it end the process.
 
-    What this process ignores, as under `nohup`, stays ignored; and only a program's main thread hears signals.
+    A signal that this process ignores, as under `nohup`, stays ignored; and only the main thread gets signals.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The steps of a session until they are done, and what is due after each: look, log, tell, save, go back.
+"""The steps of a session, and everything that is due after each: check, log, notify, save, go back.
 
 The order of the data is a function of the step alone, so a resumed run needs only its checkpoint, and ends with the
 same bits as a run without a break.
@@ -19,11 +19,11 @@ from puna.train.stability import Monitor
 
 
 def run(session: Session, until: int | None = None) -> bool:
-    """Take the session's steps; after the last one of the run, its listeners are told that it has ended.
+    """Take the session's steps; after the last one of the run, its listeners are notified of the end.
 
     Args:
         session: Entered as a context.
-        until: Leave after so many steps of the run, saved; None or more takes all of them.
+        until: Save and leave after this step of the run; None or a later step takes all of them.
 
     Returns:
         Whether all steps of the run are done.
@@ -64,10 +64,10 @@ def _steps(session: Session, news: News, last: int) -> None:
 
 
 def _after_step(session: Session, outcome: Outcome, news: News, last: int) -> None:
-    """Whatever is due after a step."""
+    """Do everything that is due after a step."""
     recipe, state, saver = session.recipe, session.state, session.saver
     stopping = state.step == last
-    # What any process had to tell a step ago: that a checkpoint failed, or a signal. The last step waits to hear it.
+    # The news of a step ago from any process: a failed checkpoint or a signal. The last step waits for its own news.
     failed, signal = news.hear((int(saver is not None and saver.failed), session.interrupt.signal or 0), stopping)
     if failed and saver is not None:
         saver.wait()

@@ -67,7 +67,7 @@ class Metrics(Listener):
                 self._file.close()
 
     def recorded(self, session: Session, line: Line) -> None:
-        """Write the line; after a return to a checkpoint, what came after that is forgotten first."""
+        """Write the line; after a return to a checkpoint, later lines are dropped first."""
         if isinstance(line, RollbackLine):
             self.rewind(line.step)
         self.write(line)

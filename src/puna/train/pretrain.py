@@ -1,7 +1,6 @@
 """Pre-training, top to bottom: prepare the run's directory, open a session, take its steps, leave the plain model.
 
-Every process of a run walks through all of this together; only the main one writes what they share and speaks to
-people.
+Every process of a run goes through all of this together; only the main one writes shared files and prints messages.
 """
 
 import contextlib
@@ -61,12 +60,12 @@ def train(
 
     Args:
         recipe: What to train.
-        data: Where its token shards and tokenizer lie.
+        data: The directory of its token shards and tokenizer.
         run: Where checkpoints, metrics and the model go.
         resume: Go on from the newest checkpoint if there is one; nothing happens where the run is finished.
-        force: Delete what the run's directory holds and start again.
-        sample: Continues a prompt.
-        stop_at: Save and leave after so many steps of the run; None trains to the end.
+        force: Delete the content of the run's directory and start again.
+        sample: Writes the model's continuation of a prompt.
+        stop_at: Save and leave after this step of the run; None trains to the end.
 
     Raises:
         DataError: Shards are missing or damaged, or of another tokenizer.
@@ -140,7 +139,7 @@ def _make_ready(
 
 
 def _begin(session: Session, record: Record, found: tuple[Path, TrainState] | None) -> None:
-    """Note in the state under which circumstances it goes on, and say where from."""
+    """Note the present circumstances in the state, and print where the run goes on from."""
     state, made_by = session.state, _circumstances(session.recipe, session.mesh, session.world)
     if found is not None and session.world.main:
         resuming.check_circumstances(state.made_by, made_by, found[0])
@@ -167,9 +166,9 @@ def open_data(
 
     Args:
         recipe: What to train.
-        data: Where its shards lie.
+        data: The directory of its shards.
         tokenizer: The one that they were written with.
-        verify: Whether every file is compared with its hash; its size is compared in any case.
+        verify: Whether to compare every file with its hash; its size is always compared.
 
     Raises:
         DataError: Shards are missing, damaged, of another tokenizer, or too few for the epochs that are allowed.

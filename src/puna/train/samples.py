@@ -22,30 +22,30 @@ generation is a sibling of training."""
 
 
 class Samples(Listener):
-    """Has the model continue the recipe's prompts now and then, and at the end.
+    """Lets the model continue the recipe's prompts at intervals, and at the end.
 
     Args:
         config: The recipe's section.
         tokenizer: The model's.
-        seed: Of the sampling.
-        sample: Continues a prompt.
+        seed: The seed of the sampling.
+        sample: Writes the model's continuation of a prompt.
     """
 
     def __init__(self, config: SamplesConfig, tokenizer: Tokenizer, seed: int, sample: Sampler) -> None:
         self._config, self._tokenizer, self._seed, self._sample = config, tokenizer, seed, sample
 
     def stepped(self, session: Session, outcome: Outcome) -> None:
-        """Write where it is due."""
+        """Write samples if they are due."""
         step = session.state.step
         if step != session.recipe.total_steps and step % self._config.every_steps == 0:
             self.write(session)
 
     def ended(self, session: Session) -> None:
-        """Write once more."""
+        """Write samples once more."""
         self.write(session)
 
     def write(self, session: Session) -> None:
-        """Continue every prompt, where the layout can."""
+        """Continue every prompt, if the layout allows it."""
         if not can_sample(session.mesh):
             return
         session.settle()

@@ -1,14 +1,14 @@
-"""A training session: a model, what it learns from and how, and the optimizer step that brings them together.
+"""A training session: a model, its data, its objective and its optimizer, and the step that joins them.
 
-`Session.open` makes what it is not given from a recipe. Pre-training (`puna.train.pretrain`), the measurements of
-`puna tune` and the proofs of what a step does all take their steps with it:
+`Session.open` makes from a recipe whatever it is not given. Pre-training (`puna.train.pretrain`), the measurements of
+`puna tune` and the proofs about a step all take their steps with it:
 
 ```python
 with joined() as world, Session.open(recipe, world, feed) as session:
     run(session)  # puna.train.loop
 ```
 
-Every process of a run walks through all of this together.
+Every process of a run goes through all of this together.
 """
 
 import time
@@ -78,18 +78,18 @@ class Outcome:
 
 
 class Listener:
-    """What hears of a session: metrics, displays, validation, samples, and whatever a user brings.
+    """Receives the events of a session: metrics, displays, validation, samples, and users' own listeners.
 
-    Override what should be heard. Every process calls its listeners in their order, at the same steps. A listener that
-    runs the model must be there on all processes, because they compute together; one that only writes or shows need
-    not.
+    Override the methods for the events you want. Every process calls its listeners in their order, at the same steps. A
+    listener that runs the model must exist on all processes, because they compute together; one that only writes or
+    shows need not.
     """
 
     def stepped(self, session: "Session", outcome: Outcome) -> None:
-        """An optimizer step was taken, and logged if it was to be; its checkpoint has yet to be saved."""
+        """An optimizer step was taken, and logged if that was due; its checkpoint is not saved yet."""
 
     def recorded(self, session: "Session", line: Line) -> None:
-        """There is a line of metrics: a step that is logged, a validation, a sample, a checkpoint, a spike."""
+        """A line of metrics was made: a logged step, a validation, a sample, a checkpoint, a spike."""
 
     def ended(self, session: "Session") -> None:
         """All steps of the run are done."""
@@ -97,7 +97,7 @@ class Listener:
 
 @dataclass(kw_only=True)
 class Session:
-    """What a process trains with; as a context, it listens for signals and waits for the last checkpoint at its end."""
+    """All parts of training in one process; as a context, it catches signals and waits for the last checkpoint."""
 
     recipe: Recipe
     world: World
@@ -108,11 +108,11 @@ class Session:
     objective: Objective
     optimizer: Optimizer
     schedule: Callable[[int], float]
-    """The learning rate of the step after so many steps."""
+    """The learning rate of the next step, from the number of steps done."""
     state: TrainState
     monitor: Monitor
     saver: Saver | None
-    """None where nothing is saved."""
+    """Writes checkpoints; None if nothing is saved."""
     listeners: list[Listener] = field(default_factory=list)
     interrupt: Interrupt = field(default_factory=Interrupt)
     clock: Clock = field(default_factory=Clock)
@@ -136,21 +136,21 @@ class Session:
         schedule: Callable[[int], float] | None = None,
         listeners: list[Listener] | None = None,
     ) -> Self:
-        """A session of the recipe; what is not given is made as the recipe says.
+        """A session of the recipe; parts that are not given are made from the recipe.
 
         Args:
             recipe: Its sections [model], [train], [optim], [parallel], [stability] and [checkpoint].
             world: The processes.
-            feed: What to learn from.
-            run: Where checkpoints go; None saves nothing.
-            checkpoint: Where to go on from, and its state; None begins.
-            device: What is known of the device.
+            feed: The batches to learn from.
+            run: The directory for checkpoints; None saves nothing.
+            checkpoint: The checkpoint to go on from, and its state; None begins a run.
+            device: The description of the device.
             mesh: The layout.
             model: The decoder in its layout with its initial weights; by default those of `train.init_from`, or drawn
                 from the seed.
-            objective: How batches become losses, on this very model.
+            objective: Computes losses from batches, on this model.
             optimizer: Over the model's parameters.
-            schedule: The learning rate after so many steps.
+            schedule: The learning rate of the next step, from the number of steps done.
             listeners: In the order in which they are called.
 
         Raises:
@@ -216,9 +216,9 @@ class Session:
         )  # fmt: skip
 
     def step(self, passes: Iterator[Batch]) -> Outcome:
-        """Take one optimizer step from the next passes of this device, and count it; the clock runs.
+        """Take one optimizer step on the next passes of this device, and count it; its time is added to the clock.
 
-        Where spikes are acted upon, loss and norm are looked at before the weights change, which waits for the device.
+        Where the recipe acts on spikes, loss and norm are read before the weights change, which waits for the device.
 
         Raises:
             TrainError: Too many batches one after another were not fit to learn from.
@@ -283,7 +283,7 @@ class Session:
         return {name: count / self.feed.in_epoch[name] for name, count in self.sequences_by_source().items()}
 
     def record(self, kind: type[Line], **values: Any) -> None:
-        """Give a line of metrics to all listeners, as of the current step; `values` are its other fields."""
+        """Send a line of metrics for the current step to all listeners; `values` are its other fields."""
         line = kind(step=self.state.step, tokens=self.tokens, **values)
         for listener in self.listeners:
             listener.recorded(self, line)

@@ -18,7 +18,7 @@ _DOCUMENT_TOKENS = 512
 
 
 class RandomTokens:
-    """Batches without end of tokens at random, all of one source.
+    """Endless batches of random tokens, all of one source.
 
     Args:
         recipe: Its batch, context and vocabulary.
@@ -36,7 +36,7 @@ class RandomTokens:
         return self._recipe.train.batch_tokens
 
     def sequences(self, batches: int) -> dict[str, int]:
-        """All of the one source."""
+        """The number of all sequences, which are of one source."""
         return {"random": batches * self._recipe.train.batch_tokens // self._recipe.model.context}
 
     def read(self, numbers: Iterable[int], *, passes: int, reader: int, readers: int) -> AbstractContextManager[Passes]:
@@ -46,7 +46,7 @@ class RandomTokens:
         return Prefetch(lambda _: next(made), (number for number in numbers for _ in range(passes)))
 
     def batches(self, rows: int) -> Iterator[Batch]:
-        """Passes of so many sequences: even over the vocabulary, with the beginnings of documents in between."""
+        """Passes of this number of sequences: uniform over the vocabulary, with beginnings of documents in between."""
         generator = np.random.default_rng(self._recipe.seed)
         model = self._recipe.model
         while True:
@@ -71,6 +71,6 @@ def synthetic_session(recipe: Recipe, world: World, device: Device | None = None
 
 
 def on_random_tokens(session: Session) -> Iterator[Batch]:
-    """The passes of a session that `synthetic_session` made, made when they are asked for."""
+    """The passes of a session of `synthetic_session`, each made when it is needed."""
     recipe = session.recipe
     return RandomTokens(recipe).batches(recipe.train.micro_batch_tokens // recipe.model.context)

@@ -38,23 +38,23 @@ class Validation:
 
 
 class Validator(Listener):
-    """Validates a session's model now and then on a part of the held-out text, and at the end on all of it.
+    """Validates a session's model at intervals on a part of the held-out text, and at the end on all of it.
 
     Args:
         heldout: The held-out shards by source.
-        tokenizer: The one that they were written with.
-        recipe: How often, and on how much.
+        tokenizer: The tokenizer that they were written with.
+        recipe: Decides how often, and on how much text.
     """
 
     def __init__(self, heldout: dict[str, TokenShards], tokenizer: Tokenizer, recipe: Recipe) -> None:
         self.final = Validation({}, {})
-        """What the last validation found, on all held-out text; empty until the run has ended."""
+        """The results of the last validation, on all held-out text; empty until the run has ended."""
         self._heldout, self._recipe = heldout, recipe
         self._token_bytes = [len(text) for text in tokenizer.token_bytes()]
         self._space_prefix = tokenizer.space_prefix
 
     def stepped(self, session: Session, outcome: Outcome) -> None:
-        """Validate where it is due."""
+        """Validate if it is due."""
         step = session.state.step
         if step != session.recipe.total_steps and step % self._recipe.validation.every_steps == 0:
             self._validate(session, final=False)

@@ -1,7 +1,7 @@
-"""The lines of `metrics.jsonl`, as training writes them and as everything else reads them.
+"""The lines of `metrics.jsonl`, for the training that writes them and for all readers.
 
-Every line is one JSON object with its `kind`, the `step` (optimizer steps done) and the `tokens` trained on. What a
-reader can do without has a default, so that it also reads lines of other versions.
+Every line is one JSON object with its `kind`, the `step` (optimizer steps done) and the `tokens` trained on. Fields
+that a reader does not need have a default, so that it also reads lines of other versions.
 """
 
 from typing import ClassVar, Literal, TypeAlias
@@ -11,17 +11,17 @@ from pydantic import Field
 from puna.core.schema.part import Count, Part
 
 Number: TypeAlias = float | Literal["nan", "inf", "-inf"]
-"""A number as JSON can hold it: where it is not finite, its name."""
+"""A number, or its name if it is not finite, because JSON holds finite numbers only."""
 
 
 class Line(Part):
-    """What all lines have."""
+    """The fields of all lines."""
 
     kind: ClassVar[str]
     step: Count
     """Optimizer steps done, including those whose batch was left out."""
     tokens: Count
-    """Tokens that the steps stand for."""
+    """Tokens of the steps done."""
 
 
 class TrainLine(Line):
@@ -34,9 +34,9 @@ class TrainLine(Line):
     grad_norm: float
     """Norm of the whole gradient, before clipping."""
     tokens_per_second: float
-    """Of the steps alone."""
+    """Tokens per second of the steps alone."""
     tokens_per_second_overall: float | None = None
-    """With validation, samples and checkpoints, since the session began."""
+    """Tokens per second with validation, samples and checkpoints, since the session began."""
     mfu: dict[Literal["causal", "full"], float] = Field(default={})
     """Model FLOPs utilisation, by how attention is counted (`puna.plan.count`)."""
     data_wait: float | None = None
@@ -44,9 +44,9 @@ class TrainLine(Line):
     memory_bytes: Count | None = None
     """The most memory that a process has held."""
     seconds: float | None = None
-    """In optimizer steps, over all sessions of the run."""
+    """Seconds in optimizer steps, over all sessions of the run."""
     source_loss: dict[str, float] = Field(default={})
-    """By source, nats per token; a source that was not in the batches is not in it."""
+    """Nats per token by source, without sources that were not in the batches."""
     source_tokens: dict[str, Count] = Field(default={})
     """Tokens by source since the beginning of the run."""
     epochs: dict[str, float] = Field(default={})
@@ -58,12 +58,12 @@ class ValidationLine(Line):
 
     kind: ClassVar[str] = "validation"
     final: bool = False
-    """On all held-out text, not on a part of it."""
+    """Whether it was on all held-out text, not on a part of it."""
     loss: dict[str, float]
-    """Nats per token."""
+    """Loss by source, in nats per token."""
     bits_per_byte: dict[str, float]
     seconds: float | None = None
-    """That the validation took."""
+    """Seconds that the validation took."""
 
 
 class SampleLine(Line):
@@ -96,18 +96,18 @@ class RollbackLine(Line):
     """Batches of the data's order that are passed over."""
     reason: str
     first_sequence: Count | None = None
-    """Of the batch that was to blame."""
+    """Loss of the batch that caused it."""
     sequences: Count | None = None
     loss: Number | None = None
     grad_norm: Number | None = None
 
 
 class CheckpointLine(Line):
-    """A checkpoint."""
+    """A checkpoint that was saved."""
 
     kind: ClassVar[str] = "checkpoint"
     seconds: float
-    """That training stood still for it."""
+    """Seconds that training stood still for it."""
     asynchronous: bool | None = None
     """Whether it was written while training went on."""
 
@@ -115,4 +115,4 @@ class CheckpointLine(Line):
 LINES: dict[str, type[Line]] = {
     line.kind: line for line in (TrainLine, ValidationLine, SampleLine, SkippedLine, RollbackLine, CheckpointLine)
 }
-"""By kind."""
+"""The class of each kind of line."""

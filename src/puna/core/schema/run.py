@@ -67,16 +67,16 @@ class TrainResults(Part):
     shifts: list[list[Count]] = Field(default=[])
     """Rollbacks, as pairs: a step, and how many more batches of the data's order are passed over from there on."""
     train_seconds: float
-    """In optimizer steps, over all sessions."""
+    """Seconds in optimizer steps, over all sessions."""
     wall_seconds: float
-    """Since the start of each session, over all sessions."""
+    """Seconds since the start of each session, over all sessions."""
     goodput: float | None = None
     """`train_seconds` over `wall_seconds`."""
     tokens_per_second: float
-    """Median of the logged steps."""
+    """Median of the logged steps' rates, in tokens per second."""
     tokens_per_second_overall: float
     peak_memory_bytes: Count
-    """Of the process that held most."""
+    """Peak memory in bytes of the process that held most."""
     devices: Count | None = None
     layout: str | None = None
     device: str

@@ -38,7 +38,7 @@ class TrainState:
     shifts: list[tuple[int, int]] = field(default_factory=list)
     """Rollbacks, as pairs: a step, and how many more batches of the data's order are passed over from there on."""
     initial_weights: str = ""
-    """SHA-256 of the weights that it began with, where they were not drawn from the seed."""
+    """SHA-256 of the weights that it began with, if they were not drawn from the seed."""
     skipped: int = 0
     """Steps whose batch was left out."""
     history: list[list[float]] = field(default_factory=list)
@@ -105,7 +105,7 @@ def read_header(directory: Path) -> tuple[TrainState, dict[str, str]]:
 
 
 def older_checkpoint(directory: Path) -> str:
-    """The hint of an error about a checkpoint: what there is instead of it."""
+    """The hint of an error about a checkpoint: the older checkpoint to use instead."""
     run = RunDir(directory.parent.parent)
     older = [step for step, path in list_checkpoints(run) if path.name < directory.name]
     if not older:
