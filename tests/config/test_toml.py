@@ -60,8 +60,8 @@ def refusal(path: Path | str) -> str:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"= 1", "is no valid TOML: Invalid statement (at line 1, column 1)"),
-        (b"a = 1\na = 2", "is no valid TOML: Cannot overwrite a value (at end of document)"),
+        (b"= 1", "is not valid TOML: Invalid statement (at line 1, column 1)"),
+        (b"a = 1\na = 2", "is not valid TOML: Cannot overwrite a value (at end of document)"),
         (b"a = 1\n\xff", "is not UTF-8 text: invalid start byte at byte 6"),
         (b"a = " + b"[" * 100_000, "is nested too deeply for a recipe"),
     ],

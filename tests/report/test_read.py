@@ -85,7 +85,7 @@ def test_record_of_another_stage_is_refused(report_run: RunDir):
 def test_damaged_metrics_are_named_with_their_line(report_run: RunDir, content: str):
     with report_run.metrics.open("a") as file:
         file.write(content + "\n")
-    with pytest.raises(DataError, match="line 34 is no line of metrics"):
+    with pytest.raises(DataError, match="line 34 is not a line of metrics"):
         read_run(report_run)
 
 
@@ -98,7 +98,7 @@ def test_field_that_a_line_lacks_is_named_with_the_line(report_run: RunDir):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"{", "is no JSON"),
+        (b"{", "is not JSON"),
         (b"\xff", "is not UTF-8 text"),
         (b"[]", r"should be a JSON object, got \[\]"),
         (b'{"schema": 1}', "'schema' should be 2, got 1"),

@@ -23,7 +23,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read ({error.strerror})"]) from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{path}: is no valid TOML: {error}"]) from None
+        raise ConfigError([f"{path}: is not valid TOML: {error}"]) from None
     except ValueError as error:
         # A path with a NUL byte, or an integer of thousands of digits; what Python advises after the semicolon is
         # for programmers.

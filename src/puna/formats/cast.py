@@ -34,7 +34,7 @@ class CastCheckpoint(DelegatingCheckpoint):
 
 
 def common_dtype(source: Checkpoint) -> str:
-    """The smallest dtype of those stored that holds every weight exactly; float32 where one is quantized.
+    """The smallest stored dtype that holds every weight exactly; float32 if a weight is quantized.
 
     Formats keep gains in float32 beside matrices of 16 bits; the decoder wants one dtype. Only tensors that are wider
     than the narrowest are read.

@@ -1,4 +1,4 @@
-"""What every reader gives and every writer takes: a model of which all is known and no weight has been read."""
+"""What every reader returns and every writer takes: a model with its description, its weights not yet read."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,12 @@ from puna.formats.table import Weight, weights
 from puna.tokenizer.tokenizer import Tokenizer
 
 _MOST_LAYERS = 10_000
-"""More than any model has; of a damaged number of layers, a list of tensors' names would fill the memory."""
+"""More than any model has; with a damaged number of layers, a list of tensors' names would fill the memory."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """How a parameter lies in its file."""
+    """How a parameter is stored in its file."""
 
     dtype: str
     """float32, float16, bfloat16, or a type of GGUF such as Q4_0."""
@@ -31,7 +31,7 @@ class Stored:
 
 @dataclass(frozen=True, kw_only=True)
 class Hints:
-    """What a format does not say and the user does; None is unsaid. A hint that contradicts the files is refused."""
+    """Values from the user that a format does not state, or None. Hints that contradict the files are refused."""
 
     n_heads: int | None = None
     n_kv_heads: int | None = None
@@ -39,21 +39,21 @@ class Hints:
     norm_eps: float | None = None
     rope_theta: float | None = None
     tokenizer: Path | None = None
-    """A tokenizer's file or directory, instead of the one that lies with the model."""
+    """A tokenizer's file or directory, instead of the one in the model's directory."""
 
     @classmethod
     def of(cls, config: ModelConfig) -> "Hints":
-        """All that formats may leave unsaid of a decoder."""
+        """The decoder's values that some formats do not state."""
         return cls(
             n_heads=config.n_heads, n_kv_heads=config.n_kv_heads, context=config.context, norm_eps=config.norm_eps,
             rope_theta=config.rope_theta,
         )  # fmt: skip
 
     def refuse_other_values(self, path: Path, config: ModelConfig) -> None:
-        """Refuse hints that are not what the files say.
+        """Refuse hints that differ from the files.
 
         Raises:
-            FormatError: One is not.
+            FormatError: A hint differs.
         """
         for name in ("n_heads", "n_kv_heads", "context", "norm_eps", "rope_theta"):
             hint, said = getattr(self, name), getattr(config, name)
@@ -70,12 +70,12 @@ class Checkpoint(ABC):
         path: What the user named.
         config: The decoder.
         stored: Every parameter that the files hold, by our name.
-        extra: Names of the files' tensors for which the decoder has no place.
-        notes: One sentence each on what was assumed because no file says it, or passed over.
+        extra: Names of tensors in the files that the decoder does not have.
+        notes: One sentence for each value that was assumed because no file states it, and for what was ignored.
     """
 
     format: ClassVar[str]
-    """The format's name as `puna export --to` has it."""
+    """The format's name in `puna export --to`."""
 
     def __init__(
         self,
@@ -93,13 +93,13 @@ class Checkpoint(ABC):
         self.extra = list(extra)
         self.notes = list(notes)
         self.chat_template: str | None = None
-        """The Jinja template that lies with the model, which writes a conversation as text."""
+        """The model's Jinja template, which writes a conversation as text."""
 
     @abstractmethod
     def tensor(self, name: str) -> Tensor:
         """One parameter by our name, in our layout: [out, in], wq and wk in halves; quantized ones as float32.
 
-        It may be a view of a mapped file: read it, do not change it.
+        It may be a view of a mapped file: do not change it.
 
         Raises:
             FormatError: The file is damaged.
@@ -107,7 +107,7 @@ class Checkpoint(ABC):
 
     @abstractmethod
     def tokenizer(self) -> Tokenizer | None:
-        """The tokenizer that lies with the model, if there is one.
+        """The model's own tokenizer, if there is one.
 
         Raises:
             TokenizerError: There is one that Puna cannot use.
@@ -127,7 +127,7 @@ class Checkpoint(ABC):
 
     @property
     def files(self) -> list[Path]:
-        """The files that it was read from: what `path` names, or the files that lie in it."""
+        """The files that it was read from: `path`, or the files in that directory."""
         return [self.path] if self.path.is_file() else sorted(file for file in self.path.iterdir() if file.is_file())
 
     @property
@@ -162,26 +162,26 @@ class DelegatingCheckpoint(Checkpoint):
         self.source = source
 
     def __getattr__(self, name: str) -> Any:
-        """What this object has no attribute for: the source's."""
+        """An attribute of the source, if this object has no such attribute."""
         if name == "source":  # while a copy is made it has none yet
             raise AttributeError(name)
         return getattr(self.source, name)
 
     def tensor(self, name: str) -> Tensor:
-        """The source's."""
+        """One parameter of the source."""
         return self.source.tensor(name)
 
     def tokenizer(self) -> Tokenizer | None:
-        """The source's."""
+        """The tokenizer of the source."""
         return self.source.tokenizer()
 
     def verify(self) -> None:
-        """As the source does."""
+        """Verify the files of the source."""
         self.source.verify()
 
     @property
     def files(self) -> list[Path]:
-        """The source's."""
+        """The files of the source."""
         return self.source.files
 
 
@@ -189,7 +189,7 @@ def model_config(path: Path, values: dict[str, Any]) -> ModelConfig:
     """The decoder of these values.
 
     Raises:
-        FormatError: They are not a decoder's, and `path` says them.
+        FormatError: They do not make a decoder; the error names `path`.
     """
     if isinstance(layers := values.get("n_layers"), int) and layers > _MOST_LAYERS:
         raise FormatError(f"{path}: says {layers} layers, and more than {_MOST_LAYERS} are not believed")
@@ -215,7 +215,7 @@ def check_shape(path: Path, name: str, found: Sequence[int], expected: Sequence[
 
 
 def check_dtype(path: Path, name: str, dtype: str) -> None:
-    """Refuse a tensor of a dtype that is none of a model's weights.
+    """Refuse a tensor with a dtype that weights do not have.
 
     Raises:
         FormatError: It is.

@@ -1,4 +1,4 @@
-"""Where a conversion may be put: never where `--force` would delete what it is made from, or what is no conversion."""
+"""Where a conversion may be put: never where `--force` would delete its source or something else than a conversion."""
 
 import os
 from pathlib import Path
@@ -12,8 +12,8 @@ def check_destination(out: Path, source: Path, mark: str, *, force: bool) -> Non
     Args:
         out: The directory to make.
         source: What it is made from.
-        mark: A file that every directory of this kind has; with `force`, only such a one gives way, or an empty one.
-        force: Whether an existing `out` may give way.
+        mark: A file that every directory of this kind has; with `force`, only such a one is replaced, or an empty one.
+        force: Whether an existing `out` may be replaced.
 
     Raises:
         StorageError: `out` exists and may not be replaced.

@@ -1,4 +1,4 @@
-"""A Puna model in another format, with its equivalence report; complete and proved, or not there at all."""
+"""Writes a Puna model in another format, with its equivalence report; complete and proved, or not at all."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -38,15 +38,15 @@ _PROOF = "equivalence.json"
 def export_model(
     model_dir: Path, form: str, out: Path, text: Text, options: Options, *, force: bool = False
 ) -> ExportResults:
-    """Write a model directory in another format, prove it the same, and say so in equivalence.json.
+    """Write a model directory in another format, prove it the same, and report the proof in equivalence.json.
 
     Args:
         model_dir: A Puna model directory.
         form: The format's name.
         out: The directory to make.
-        text: What the models are run on where their weights are not the same bits.
-        options: What was chosen.
-        force: Whether an existing `out` gives way.
+        text: The text to run the models on if their weights differ in bits.
+        options: The user's choices.
+        force: Whether an existing `out` is replaced.
 
     Returns:
         The figures of the proof.
@@ -86,7 +86,7 @@ def export_model(
 
 
 def _chosen(target: Format, dtype: str | None, choices: Mapping[str, Value]) -> list[str]:
-    """The options that made the files what they are, as a user types them."""
+    """The options of this export, as a user types them."""
     words = [] if dtype is None else ["--dtype", dtype]
     for option in target.options:
         if option.name in choices:
@@ -95,7 +95,7 @@ def _chosen(target: Format, dtype: str | None, choices: Mapping[str, Value]) -> 
 
 
 def _name(model_dir: Path) -> str:
-    """What to call the model: as its run is called, or as its own directory."""
+    """A name for the model: that of its run, or of its own directory."""
     path = model_dir.resolve()
     return path.parent.name if path.name == "model" else path.name
 

@@ -87,14 +87,14 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """One format."""
+    """A format: its names, how it is recognised, read and written."""
 
     name: str
-    """As `puna export --to` and `puna import --from` have it."""
+    """The name in `puna export --to` and `puna import --from`."""
     title: str
-    """As its users know it."""
+    """The name that users know."""
     recognises: Callable[[Path], bool]
-    """Whether a file or directory is in it; cheap, never raises."""
+    """Whether a file or directory is in this format; cheap, never raises."""
     reader: "Callable[[Path, Hints], Checkpoint]"
     """Opens a model without reading its weights; raises FormatError."""
     writer: "Callable[[Checkpoint, Job], list[str]] | None" = None

@@ -47,7 +47,7 @@ def recognise(path: Path) -> Format:
     """The format that a file or directory is in.
 
     Raises:
-        FormatError: None of them, or it cannot be read.
+        FormatError: It is in none of them, or cannot be read.
     """
     try:
         there, needed = path.exists(), os.R_OK | (os.X_OK if path.is_dir() else 0)
@@ -120,7 +120,7 @@ def check_options(form: Format, given: Mapping[str, Value], dtype: str | None) -
 
 
 def format_of(path: Path, name: str | None = None) -> Format:
-    """The format of this name; without one, the format that the file or directory is in.
+    """The format of this name; without a name, the format that the file or directory is in.
 
     Raises:
         FormatError: There is none.

@@ -1,4 +1,4 @@
-"""The guard that what was hashed is what was converted: nobody has changed the source's files meanwhile."""
+"""Checks that the converted files are the hashed ones: that the source's files did not change meanwhile."""
 
 from pathlib import Path
 from typing import TypeAlias
@@ -15,10 +15,10 @@ def file_states(path: Path) -> States:
 
 
 def check_unchanged(before: States) -> None:
-    """Refuse files that are not as they were.
+    """Refuse files that have changed.
 
     Raises:
-        FormatError: One of them is another, has been written to or is gone.
+        FormatError: A file was replaced, written to or removed.
     """
     for file, state in before.items():
         if _state(file) != state:

@@ -110,7 +110,7 @@ def _read_metrics(path: Path) -> list[Line]:
             line = json.loads(text)
             kind = line["kind"]
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise DataError(f"{where} is no line of metrics") from None
+            raise DataError(f"{where} is not a line of metrics") from None
         if isinstance(kind, str) and kind in LINES:
             lines.append(parse(LINES[kind], line, where))
     return lines
@@ -120,4 +120,4 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(read_text(path, DataError))
     except (ValueError, RecursionError):
-        raise DataError(f"{path}: is no JSON") from None
+        raise DataError(f"{path}: is not JSON") from None

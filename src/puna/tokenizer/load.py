@@ -1,4 +1,4 @@
-"""The tokenizer in a file or directory of any form, recognised by what it holds and not by its name."""
+"""The tokenizer in a file or directory of any form, recognised by its content and not by its name."""
 
 import json
 from pathlib import Path
@@ -16,10 +16,10 @@ from puna.tokenizer.tiktoken import is_tiktoken, read_tiktoken
 from puna.tokenizer.tokenizer import Tokenizer
 
 NAMES = ("tokenizer.model", "tokenizer.json")
-"""What a directory's tokenizer is called, in the order in which they are looked for."""
+"""Names of a directory's tokenizer, in the order in which they are tried."""
 
 _LARGEST = 1 << 28
-"""More bytes than a tokenizer has; weights named by mistake do not fill the memory."""
+"""Bytes of a tokenizer's file, at most; so weights that are named by mistake do not fill the memory."""
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
@@ -75,7 +75,7 @@ def _read_json(content: bytes, origin: str, config: dict[str, Any] | None) -> To
 
 
 def _config(path: Path) -> dict[str, Any] | None:
-    """tokenizer_config.json, if it is there."""
+    """The content of tokenizer_config.json; empty if there is none."""
     if not path.is_file():
         return None
     try:

@@ -17,13 +17,13 @@ def test_object_is_given_as_it_stands() -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "x: is no JSON: Expecting value"),
-        (b'{"a": 1', "x: is no JSON: Expecting"),
+        (b"", "x: is not JSON: Expecting value"),
+        (b'{"a": 1', "x: is not JSON: Expecting"),
         (b"[]", "x: is JSON, but not an object"),
         (b'{"\xff": 1}', "x: is not UTF-8 text"),
         (b'{"a": {"b": 1, "b": 2}}', "x: names 'b' twice"),
         (b'{"a": ' + b"[" * 100_000, "x: is nested too deeply"),
-        (b'{"a": ' + b"9" * 5000 + b"}", "x: is no JSON: Exceeds the limit"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "x: is not JSON: Exceeds the limit"),
     ],
 )
 def test_anything_else_is_one_sentence(content: bytes, said: str) -> None:

@@ -13,7 +13,7 @@ class QuantizedWeights(Part):
 
 
 class ExportWeights(Part):
-    """What an export's weights are, compared with the model's."""
+    """How an export's weights compare with the model's."""
 
     tensors: Count
     identical: Count
@@ -29,18 +29,18 @@ class ExportTokenizer(Part):
 
 
 class Perplexity(Part):
-    """Of the model and of its export, on one text."""
+    """Perplexity of the model and of its export, on one text."""
 
     source: float
     written: float
 
 
 class ExportOutputs(Part):
-    """What the model and its export say of the same tokens, where their weights are not the same bits."""
+    """How the outputs of the model and its export differ on the same tokens, if their weights differ in bits."""
 
     tokens: Count
     max_abs_difference: float
-    """Of a logit."""
+    """Largest difference of a logit."""
     mean_kl: float
     """Of the export's next-token distribution from the model's, in nats."""
     same_most_likely: float
@@ -55,7 +55,7 @@ class Comparison(Part):
     """An export read back, beside the model that it was made from."""
 
     format: str = ""
-    """Empty where the directory's name says it."""
+    """Empty if it is the directory's name."""
     weights: ExportWeights
     outputs: ExportOutputs | None
     """None where the weights are the same bits, or the models were not run."""
@@ -68,7 +68,7 @@ class OracleResults(Part):
     oracle: str | None
     """Its name and version; None where none has run it."""
     oracle_missing: str = "no other implementation has run this model"
-    """Why not."""
+    """Why no other implementation has run the model."""
     logits_max_abs_difference: float | None = None
     logits_tolerance: float | None = None
     """The largest difference that was allowed; None where it is only reported."""
@@ -79,9 +79,9 @@ class ExportResults(OracleResults, Comparison):
     """The figures of an export's proof."""
 
     choices: list[str] = Field(default=[])
-    """Options of `puna export` that made the files what they are."""
+    """Options of `puna export` that these files were made with."""
     notes: list[str] = Field(default=[])
-    """What the format has no place for, and tensors of another type than was asked for."""
+    """Remarks: values that the format cannot hold, and tensors of another type than asked for."""
 
 
 class ExportRecord(Part):

@@ -1,4 +1,4 @@
-"""One JSON object out of bytes that may hold anything."""
+"""Parses one JSON object from bytes that may hold anything."""
 
 import json
 from pathlib import Path
@@ -9,14 +9,14 @@ from puna.core.files import decode_text
 
 
 def json_object(content: bytes, where: str | Path) -> dict[str, Any]:
-    """The JSON object that this is.
+    """The JSON object in these bytes.
 
     Args:
         content: UTF-8 text.
         where: What to call it in errors.
 
     Raises:
-        FormatError: It is no JSON, no object, or names something twice.
+        FormatError: It is not JSON, not an object, or names something twice.
     """
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def json_object(content: bytes, where: str | Path) -> dict[str, Any]:
     try:
         value = json.loads(decode_text(content, where, FormatError), object_pairs_hook=once)
     except ValueError as error:  # json's own error and the one for numbers of too many digits
-        raise FormatError(f"{where}: is no JSON: {error}") from None
+        raise FormatError(f"{where}: is not JSON: {error}") from None
     except RecursionError:
         raise FormatError(f"{where}: is nested too deeply to be what it should be") from None
     if not isinstance(value, dict):
@@ -42,7 +42,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file.
 
     Raises:
-        FormatError: The file cannot be read, or there is none in it.
+        FormatError: The file cannot be read, or holds no JSON object.
     """
     try:
         content = path.read_bytes()

@@ -1,6 +1,6 @@
-"""PyTorch's `.pth` files: read without running what may be in them, written one tensor at a time.
+"""PyTorch's `.pth` files: read without running code from them, written one tensor at a time.
 
-`puna.formats.containers.pth_archive` says how they are made. `torch.save` wants all tensors in memory at once, so the
+`puna.formats.containers.pth_archive` describes them. `torch.save` needs all tensors in memory at once, so the
 writer here makes the archive itself; records begin at multiples of 64 bytes, so that the file can be mapped.
 """
 
@@ -33,7 +33,7 @@ _ALIGNMENT = 64
 _LOCAL_HEADER = 30
 """Bytes of a zip record's own header before its name (PKWARE's APPNOTE, 4.3.7)."""
 _ZIP64_FIELD = 20
-"""Bytes of the field that `force_zip64` puts behind the others."""
+"""Bytes of the field that `force_zip64` appends to the others."""
 _PADDING_FIELD = 0x4246
 """The field that PyTorch pads with; readers skip fields that they do not know."""
 
@@ -45,15 +45,15 @@ class PthTensor:
     dtype: torch.dtype
     shape: tuple[int, ...]
     identity: Hashable
-    """Equal for two names of the same bytes."""
+    """Identity of the bytes: equal for two names of the same bytes."""
     load: Callable[[], Tensor]
-    """Gives the tensor, mapped where the file allows it; read it, do not change it."""
+    """Gives the tensor, mapped where the file allows it; do not change it."""
 
 
 def load_pth(path: Path) -> Any:
-    """What `torch.save` put into a file: numbers, texts, containers and tensors, mapped where the file allows it.
+    """The content of a file of `torch.save`: numbers, texts, containers and tensors, mapped where the file allows it.
 
-    Nothing in the file is run. Files from before PyTorch 1.6, which are no zip archives, are read into memory.
+    No code in the file is run. Files from before PyTorch 1.6, which are not zip archives, are read into memory.
 
     Raises:
         FormatError: The file cannot be read, is damaged, or holds something else.
@@ -72,7 +72,7 @@ def read_pth(path: Path) -> dict[str, PthTensor]:
     """The tensors in a file that is one flat dictionary of them, as Meta's are; no weight is read.
 
     Raises:
-        FormatError: The file cannot be read, is damaged, or is not that.
+        FormatError: The file cannot be read, is damaged, or is not such a dictionary.
     """
     if _is_zip(path):
         try:
@@ -91,15 +91,15 @@ def read_pth(path: Path) -> dict[str, PthTensor]:
     tensors = dict(dict.items(content))
     for name, tensor in tensors.items():
         if not isinstance(name, str) or not name.isprintable() or not isinstance(tensor, StorageView | Tensor):
-            raise FormatError(f"{path}: {str(name)!r:.80} is no named tensor, but {type(tensor).__name__}")
+            raise FormatError(f"{path}: {str(name)!r:.80} is not a named tensor, but {type(tensor).__name__}")
     return {name: _opened(path, name, tensor) for name, tensor in tensors.items()}
 
 
 def dtype_name(path: Path, name: str, tensor: PthTensor) -> str:
-    """The dtype of a weight as `Stored` has it.
+    """The dtype of a weight, by its name in `Stored`.
 
     Raises:
-        FormatError: No weight is stored in this one.
+        FormatError: Weights are never stored in this one.
     """
     dtype = str(tensor.dtype).removeprefix("torch.")
     if dtype not in FLOATS:
@@ -120,7 +120,7 @@ def _foreign(path: Path, name: str) -> FormatError:
 
 
 def _damaged(path: Path) -> FormatError:
-    return FormatError(f"{path}: is no PyTorch file of tensors, or a damaged one")
+    return FormatError(f"{path}: is not a PyTorch file of tensors, or a damaged one")
 
 
 def _opened(path: Path, name: str, tensor: StorageView | Tensor) -> PthTensor:
@@ -128,7 +128,7 @@ def _opened(path: Path, name: str, tensor: StorageView | Tensor) -> PthTensor:
         return PthTensor(dtype=tensor.dtype, shape=tensor.shape, identity=tensor, load=lambda: _load(path, tensor))
     plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
     if not plain or tensor.nbytes > tensor.untyped_storage().nbytes():  # strides of 0 make more than the file holds
-        raise FormatError(f"{path}: {name:.80} is no tensor that is stored element by element")
+        raise FormatError(f"{path}: {name:.80} is not a tensor that is stored element by element")
     return PthTensor(
         dtype=tensor.dtype, shape=tuple(tensor.shape), identity=(tensor.data_ptr(), tensor.stride()),
         load=tensor.detach,
@@ -146,8 +146,8 @@ class PthWriter:
 
     Args:
         path: The file.
-        around: Gives what is pickled, of the dictionary of tensors; by itself where it is left out.
-        md5: Whether the file's MD5 is wanted.
+        around: Makes the object to pickle from the dictionary of tensors; the default is the dictionary itself.
+        md5: Whether to compute the file's MD5.
 
     Raises:
         OSError: The file cannot be written; the disk may be full.
@@ -191,7 +191,7 @@ class PthWriter:
         self._records += 1
 
     def add_again(self, name: str, other: str) -> None:
-        """Give the tensor `other` a second name; the two share their bytes, in the file and where it is loaded."""
+        """Give the tensor `other` a second name; the two share their bytes, in the file and when it is loaded."""
         self._tensors[name] = self._tensors[other]
 
     def _finish(self) -> None:
@@ -215,7 +215,7 @@ class PthWriter:
 class _AppendedFile:
     """A file that can only be appended to, with the MD5 of what was written.
 
-    It has no `seek`, so `zipfile` streams and puts each record's checksum behind it, as PyTorch does. A thread hashes
+    It has no `seek`, so `zipfile` streams and writes each record's checksum after it, as PyTorch does. A thread hashes
     each piece while the next is prepared.
     """
 
@@ -242,7 +242,7 @@ class _AppendedFile:
         return self._position
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: `write` does not buffer."""
 
     def wait(self) -> None:
         """Return when all that was written is hashed."""
@@ -263,7 +263,7 @@ class _Storage:
 
 
 class _PickledTensor:
-    """What `torch.load` makes a tensor of."""
+    """The arguments from which `torch.load` makes a tensor."""
 
     def __init__(self, storage: _Storage, tensor: Tensor) -> None:
         self._arguments = (storage, 0, tuple(tensor.shape), tensor.stride(), False, OrderedDict())

@@ -1,10 +1,10 @@
-"""What a `.pth` file of today's PyTorch holds, found without running any of it and without reading a weight.
+"""The content of a `.pth` file since PyTorch 1.6, found without running code from it and without reading a weight.
 
 Such a file is a zip archive without compression. `data.pkl` is a pickle of the saved object, in which each tensor names
-the record `data/N` that holds its bytes, its place in there, its shape and its strides.
+the record `data/N` that holds its bytes, its place in that record, its shape and its strides.
 
-A pickle is a program. Of the functions that it may call this reader knows four, which it has written itself; each makes
-one small object, so that a pickle cannot make more of itself than it holds.
+A pickle is a program. This reader lets it call four functions only, which are defined here; each makes one small
+object, so a pickle cannot make more objects than it has bytes for.
 """
 
 import io
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 
 ZIP = b"PK\x03\x04"
-"""How such a file begins."""
+"""The first bytes of such a file."""
 
 _LOCAL_HEADER = 30
 _PICKLE_BYTES = 1 << 28
@@ -32,12 +32,12 @@ _DTYPES = {
 
 
 class StorageView(NamedTuple):
-    """Where a tensor lies in its file. Two with the same place are one tensor under two names."""
+    """The place of a tensor in its file. Two with the same place are one tensor under two names."""
 
     begin: int
-    """Its first byte."""
+    """Its first byte, counted from the beginning of the file."""
     count: int
-    """Numbers from its first to its last, those between them that are not its own included."""
+    """How many numbers lie from its first to its last, including those between that are not its own."""
     dtype: torch.dtype
     shape: tuple[int, ...]
     stride: tuple[int, ...]
@@ -52,7 +52,7 @@ class _Record(NamedTuple):
 
 
 class ForeignError(Exception):
-    """The pickle names something that is no part of a tensor; the message is its name."""
+    """The pickle names a class or function that is not part of a tensor; the message is the name."""
 
 
 class DamagedError(Exception):
@@ -106,7 +106,7 @@ def _record(file: io.FileIO, file_bytes: int, info: zipfile.ZipInfo) -> tuple[in
 
 
 def _check_opcodes(content: bytes) -> None:
-    """Refuse instructions whose numbers go beyond the pickle; the interpreter would take memory for them."""
+    """Refuse instructions with numbers beyond the pickle's length; the interpreter would take memory for them."""
     for opcode, argument, _ in pickletools.genops(content):
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > len(content):
             raise DamagedError("the pickle numbers its objects beyond its own length")
@@ -138,12 +138,12 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> _Record:
         kind, dtype, key, _, _ = pid
         if kind != "storage" or not isinstance(dtype, torch.dtype):
-            raise DamagedError("the pickle refers to something that is no record of numbers")
+            raise DamagedError("the pickle refers to something that is not a record of numbers")
         return _Record(*self._records[key], dtype)
 
 
 def _view(record: Any, offset: Any, shape: Any, stride: Any) -> StorageView:
-    """A tensor that its record holds element by element; the arguments are whatever the pickle gives."""
+    """The place of a tensor whose record holds it element by element; the pickle's arguments may be anything."""
     numbers = (offset, *shape, *stride)
     sound = all(type(number) is int and number >= 0 for number in numbers) and len(shape) == len(stride)
     if not isinstance(record, _Record) or not sound:

@@ -29,7 +29,7 @@ _READ = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 _MOST_AXES = 64
 _FILE_NAME = re.compile(r"[\w.+@ -]{1,200}\.safetensors", re.ASCII)
 _HEADER_BYTES = 100_000_000
-"""Longest header that is read, as the library has it."""
+"""Longest header that is read, in bytes; the library's own limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class ShardedSafetensors:
         return list(self._entries)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """A tensor's shape."""
+        """The shape of the tensor of this name."""
         return self._entries[name].shape
 
     def dtype(self, name: str) -> str:
@@ -88,9 +88,9 @@ class ShardedSafetensors:
         return self._entries[name].file
 
     def tensor(self, name: str) -> Tensor:
-        """A view of the mapped file, which is let go with the tensor.
+        """A view of the mapped file; the mapping ends with the tensor.
 
-        What is written to it is lost with it and never reaches the file.
+        Changes to it stay in memory and never reach the file.
 
         Raises:
             FormatError: The tensor is of another dtype than F32, BF16 and F16, or the file has become shorter.
@@ -103,7 +103,7 @@ class ShardedSafetensors:
 
 
 def _files(path: Path) -> tuple[dict[str, Path], list[Path]]:
-    """What the index says, the file of each tensor, and all files in their order."""
+    """The index, which gives the file of each tensor, and all files in their order."""
     if not path.is_dir():
         return {}, [path]
     if not (path / INDEX).exists():
@@ -115,7 +115,8 @@ def _files(path: Path) -> tuple[dict[str, Path], list[Path]]:
         _check_printable(path / INDEX, name)
         if not isinstance(file, str) or not _FILE_NAME.fullmatch(file):
             raise FormatError(
-                f"{path / INDEX}: {name} is said to be in {file!r:.80}, which is no name of a safetensors file here"
+                f"{path / INDEX}: {name} is said to be in {file!r:.80}, which is not the name of a safetensors file "
+                "here"
             )
     index = {name: path / file for name, file in weight_map.items()}
     files = sorted(set(index.values()))
@@ -136,7 +137,7 @@ def _read_header(path: Path) -> dict[str, _Entry]:
             length = int.from_bytes(file.read(8), "little")
             if file_bytes < 8 or length > min(file_bytes - 8, _HEADER_BYTES):
                 raise FormatError(
-                    f"{path}: is no safetensors file, or a truncated one: its first 8 bytes promise a header of "
+                    f"{path}: is not a safetensors file, or a truncated one: its first 8 bytes promise a header of "
                     f"{length:,} bytes, and the file has {file_bytes:,}"
                 )
             header = json_object(file.read(length), f"{path}: the header")
@@ -161,7 +162,7 @@ def _read_header(path: Path) -> dict[str, _Entry]:
 
 
 def _check_printable(path: Path, name: str) -> None:
-    """Refuse names that would be more than a word of a sentence on a terminal."""
+    """Refuse names that cannot be printed as a word in a sentence."""
     if not name.isprintable():
         raise FormatError(f"{path}: names a tensor {name!r:.80}, which no model does")
 
@@ -173,7 +174,7 @@ def _entry(path: Path, first: int, name: str, entry: Any) -> _Entry:
             if dtype not in _BITS:
                 raise FormatError(f"{path}: {name} is of the unknown dtype {dtype!r:.80}")
             numbers = (*shape, start, end)
-            # Bounded, so that the product of a hostile shape takes no time.
+            # Bounded, because the product of a hostile shape would take long.
             if len(shape) <= _MOST_AXES and all(type(number) is int and 0 <= number < 2**63 for number in numbers):
                 n_bytes, rest = divmod(math.prod(shape) * _BITS[dtype], 8)
                 if rest or end - start != n_bytes:

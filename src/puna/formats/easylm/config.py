@@ -15,10 +15,10 @@ from puna.core.errors import FormatError
 from puna.formats.checkpoint import Hints, model_config
 
 LLAMA_CONFIG = "llama_config.json"
-"""Stands beside the weights; EasyLM keeps the same names as `llama_config` in the metadata of a run."""
+"""File beside the weights; EasyLM uses the same names as `llama_config` in the metadata of a run."""
 
 EASYLM_THETA = 10_000.0
-"""What EasyLM's attention turns by: it is never given the setting `rope_theta` (EasyLM/models/llama/llama_model.py)."""
+"""Rotary base of EasyLM's attention: the setting `rope_theta` never reaches it (EasyLM/models/llama/llama_model.py)."""
 
 _OURS = {
     "vocab_size": "vocab_size", "hidden_size": "dim", "intermediate_size": "ffn_dim", "num_hidden_layers": "n_layers",
@@ -34,7 +34,7 @@ _MAX_JSON_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the shapes of the arrays say."""
+    """Sizes of the decoder that follow from the shapes of the arrays."""
 
     vocab_size: int
     dim: int
@@ -43,7 +43,7 @@ class Sizes:
     queries: int
     """Rows of wq: heads times their width."""
     keys: int
-    """Rows of wk."""
+    """Rows of wk: key heads times their width."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class _Preset:
     context: int = 2048
     rope_theta: float = EASYLM_THETA
     vocab_size: int | None = None
-    """None for those whose sizes belong to one model whatever its vocabulary."""
+    """None if the other sizes already identify the model."""
     twin: str = ""
-    """A preset of the same sizes, and what it has that differs."""
+    """A preset of the same sizes, and the values in which it differs."""
 
 
 # EasyLM/models/llama/llama_model.py, LLaMAConfigurator.
@@ -76,11 +76,11 @@ _PRESETS = (
     _Preset("llama3_70b", 8192, 28672, 80, 64, 1e-5, 8192, 5e5, 128_256),
 )
 _DEFAULT = _Preset("", 0, 0, 0, 0)
-"""What EasyLM takes where neither a preset nor the command line says another value."""
+"""EasyLM's defaults, where neither a preset nor the command line gives another value."""
 
 
 def read_llama_config(path: Path) -> dict[str, Any]:
-    """What `llama_config.json` says, by our names; nothing where there is no such file.
+    """The values in `llama_config.json`, by our names; empty where there is no such file.
 
     Raises:
         FormatError: It is damaged.
@@ -96,7 +96,7 @@ def read_llama_config(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         settings = None
     if not isinstance(settings, dict):
-        raise FormatError(f"{path}: is no JSON object of EasyLM's settings")
+        raise FormatError(f"{path}: is not a JSON object of EasyLM's settings")
     return {ours: settings[theirs] for theirs, ours in _OURS.items() if settings.get(theirs) is not None}
 
 
@@ -145,7 +145,7 @@ def decoder_of(path: Path, sizes: Sizes, settings: Mapping[str, Any], hints: Hin
 def _heads(
     path: Path, sizes: Sizes, known: Mapping[str, Any], preset: _Preset | None, notes: list[str]
 ) -> dict[str, int]:
-    """n_heads, n_kv_heads and head_dim: two rows of widths that any one of them explains."""
+    """n_heads, n_kv_heads and head_dim: any one of them gives the others from the rows of wq and wk."""
     heads, kv_heads = known.get("n_heads"), known.get("n_kv_heads")
     for name, value in (("n_heads", heads), ("n_kv_heads", kv_heads)):
         if value is not None and (type(value) is not int or value < 1):
@@ -177,7 +177,7 @@ def _heads(
 
 
 def _preset(sizes: Sizes) -> _Preset | None:
-    """The preset of exactly these sizes; a head width that is only usual would be a guess."""
+    """The preset of exactly these sizes, or None; a usual head width would be a guess."""
     for preset in _PRESETS:
         same = (preset.dim, preset.ffn_dim, preset.n_layers) == (sizes.dim, sizes.ffn_dim, sizes.n_layers)
         if same and preset.vocab_size in (None, sizes.vocab_size) and sizes.queries == sizes.dim:

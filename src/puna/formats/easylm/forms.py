@@ -3,7 +3,7 @@
 from typing import Literal, TypeAlias
 
 Form: TypeAlias = Literal["params", "train_state", "flax_params"]
-"""A stream of weights; the same under the paths that they have in a training state; one map, as flax writes it."""
+"""A stream of weights; the same stream with the paths of a training state; one map, as flax writes it."""
 
 FILES: dict[Form, str] = {
     "params": "streaming_params", "train_state": "streaming_train_state", "flax_params": "flax_params"

@@ -39,9 +39,9 @@ class _Leaf:
     """One array of the file."""
 
     name: str
-    """Our name for what it holds."""
+    """Our name of the parameter."""
     shape: tuple[int, ...]
-    """In the file: kernels are [in, out]."""
+    """Shape in the file: kernels are [in, out]."""
     turned: bool
     rotary_heads: int
     dtype: str
@@ -56,7 +56,7 @@ def write_easylm(source: Checkpoint, tokenizer: Tokenizer | None, directory: Pat
         source: The weights; their dtypes are kept.
         tokenizer: Its tokenizer, if there is one.
         directory: An empty directory.
-        form: Which of EasyLM's three.
+        form: One of EasyLM's three forms.
 
     Raises:
         ExportError: EasyLM's code cannot compute this model, or a message would be longer than msgpack allows.
@@ -82,7 +82,7 @@ def write_easylm(source: Checkpoint, tokenizer: Tokenizer | None, directory: Pat
 
 
 def _leaves(source: Checkpoint) -> dict[Key, _Leaf]:
-    """All arrays by their paths, which are sorted as JAX sorts them."""
+    """All arrays by their paths, in JAX's sorted order."""
     places = by_name(source.config, "easylm")
     if source.config.tie_embeddings:
         places[_HEAD] = places[_EMBEDDING]
@@ -97,7 +97,7 @@ def _leaves(source: Checkpoint) -> dict[Key, _Leaf]:
 
 
 def _parts(leaves: dict[Key, _Leaf], form: Form) -> Iterator[tuple[Key, bytes | Stretch]]:
-    """The whole file, each stretch with the path of the array that its elements are of."""
+    """The parts of the whole file, each with the path of its array."""
     arrays: dict[Key, Parts] = {key: array_parts(leaf.shape, leaf.dtype) for key, leaf in leaves.items()}
     if form == "flax_params":
         return tree_parts(arrays)
@@ -132,7 +132,7 @@ def _write(
 
 
 def _contents(source: Checkpoint, leaves: list[_Leaf]) -> Generator[memoryview, None, None]:
-    """The bytes of each array, the next of which is turned while the last is written: two are in memory at most."""
+    """The bytes of each array; the next one is transposed while the last is written, so two are in memory at most."""
     largest = max(math.prod(leaf.shape) * ITEM_BYTES[leaf.dtype] for leaf in leaves if leaf.turned)
     buffers = [torch.empty(largest, dtype=torch.uint8) for _ in range(2)]
     with ThreadPoolExecutor(1) as pool:
@@ -145,7 +145,7 @@ def _contents(source: Checkpoint, leaves: list[_Leaf]) -> Generator[memoryview, 
 
 
 def _content(source: Checkpoint, leaf: _Leaf, buffer: Tensor) -> memoryview:
-    """An array's bytes as the file has them, in the buffer if it had to be turned."""
+    """An array's bytes as in the file, in the buffer if it had to be transposed."""
     w = source.tensor(leaf.name)
     if leaf.rotary_heads:
         w = to_neighbours(w, leaf.rotary_heads)

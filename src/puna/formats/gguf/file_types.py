@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 
 class FileType(NamedTuple):
-    """A form in which a whole model is written."""
+    """A form for a whole model, such as Q4_K_M."""
 
     number: int
-    """What `general.file_type` says (llama.h, llama_ftype)."""
+    """The number in `general.file_type` (llama.h, llama_ftype)."""
     base: str
     """The type of most matrices."""
 
@@ -24,7 +24,7 @@ FILE_TYPES = {
     "Q5_K_M": FileType(17, "Q5_K"),
     "Q6_K": FileType(18, "Q6_K"),
 }
-"""What `puna export --to gguf` writes, by llama.cpp's names."""
+"""The forms that `puna export --to gguf` writes, by llama.cpp's names."""
 
 MEDIUM = {"Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}
 """Short names, as llama.cpp understands them."""

@@ -16,14 +16,14 @@ from puna.formats.gguf.types import BY_NUMBER, UNREAD, TensorType
 from puna.tokenizer.gguf_header import GGUFHeader, TensorInfo, read_header
 
 _NAME_LENGTH = 128
-"""No name is as long; llama.cpp stops at half of it."""
+"""Bytes of a tensor's name, at most; llama.cpp's limit is half of it."""
 
 _PIECE = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf")
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTensor:
-    """Where a tensor lies."""
+    """The place of a tensor in its file."""
 
     path: Path
     offset: int
@@ -33,7 +33,7 @@ class StoredTensor:
 
     @property
     def n_bytes(self) -> int:
-        """Its size in the file."""
+        """Its size in the file, in bytes."""
         rows = 1
         for size in self.shape[:-1]:
             rows *= size
@@ -49,7 +49,7 @@ class StoredTensor:
 
 
 def gguf_file(path: Path) -> Path:
-    """The file that says the metadata: `path`, the first piece of a split model, or the one model in a directory.
+    """The file with the metadata: `path`, the first piece of a split model, or the only model in a directory.
 
     Raises:
         FormatError: A directory holds no model or several.
@@ -81,7 +81,7 @@ def read_files(first: Path) -> tuple[dict[str, Any], dict[str, StoredTensor]]:
         pieces = [
             first.with_name(f"{match[1]}-{number:05}-of-{match[3]}.gguf") for number in range(1, int(match[3]) + 1)
         ]
-    # llama.cpp's tool that merges pieces leaves 0 here, and split.no and split.tensors.count as they were.
+    # llama.cpp's tool that merges pieces sets 0 here, and leaves split.no and split.tensors.count as they were.
     count = header.metadata.get("split.count", 1) or 1
     if count != len(pieces):
         raise FormatError(f"{first}: is a piece of {count!s:.20}, but its name says {len(pieces)}")
@@ -107,7 +107,7 @@ def _tensors_of(path: Path, header: GGUFHeader) -> dict[str, StoredTensor]:
     tensors: dict[str, StoredTensor] = {}
     for info in header.tensors:
         if len(info.name) >= _NAME_LENGTH or not info.name.isprintable():
-            raise FormatError(f"{path}: has a tensor called {info.name!r:.80}, which is no name")
+            raise FormatError(f"{path}: has a tensor called {info.name!r:.80}, which is not a name")
         if info.name in tensors:
             raise FormatError(f"{path}: has the tensor {info.name} twice")
         tensor = StoredTensor(

@@ -1,4 +1,4 @@
-"""GGUF, as a record."""
+"""The record of the format GGUF."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

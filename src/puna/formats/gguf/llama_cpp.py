@@ -1,4 +1,4 @@
-"""What llama.cpp says of a GGUF export, where the package xllamacpp, which holds it, is installed."""
+"""Compares a GGUF export with llama.cpp, where the package xllamacpp, which contains it, is installed."""
 
 import json
 import urllib.request
@@ -23,9 +23,11 @@ from puna.tokenizer.sentencepiece import SPACE
 from puna.tokenizer.tokenizer import Tokenizer
 
 _TOKENS = 17
-"""Each but the first is asked for with all that come before it: the server gives one distribution per request."""
+"""Tokens; each but the first is one request with all tokens before it: the server gives one distribution per
+request."""
 _SKIPPED = ("\0", SPACE)
-"""Its server ends a text at NUL, and SentencePiece's space is a space to it; here both are text."""
+"""Characters that are text here but not in its server: it ends a text at NUL, and reads SentencePiece's space as a
+space."""
 _FORCED_BIAS = 1000.0
 
 
@@ -102,9 +104,9 @@ def _compare_tokens(address: str, name: str, tokenizer: Tokenizer) -> None:
 
 
 def _log_probabilities(server: Any, tokens: list[int], vocab_size: int, forced: int) -> Tensor:
-    """Of the token after each prefix of two tokens or more, (prefixes, V).
+    """Log probabilities of the token after each prefix of two tokens or more, (prefixes, V).
 
-    A token of text is forced to come, because the server lists no probabilities beside parts of characters.
+    The next token is forced to be text, because the server lists no probabilities for parts of characters.
     """
     rows = torch.full((len(tokens) - 1, vocab_size), torch.nan)
     for row, end in enumerate(range(2, len(tokens) + 1)):

@@ -1,8 +1,8 @@
-"""Which type each tensor of a GGUF file gets: llama.cpp's choice without an importance matrix (src/llama-quant.cpp).
+"""The type of each tensor in a GGUF file: llama.cpp's choice without an importance matrix (src/llama-quant.cpp).
 
 The output layer, and the embedding where it is the output layer, too, gets Q6_K in every form below eight bits. The
-K-mixes give more bits to the tensors that suffer most: S (small) and M (medium) differ in which. A row that is no whole
-number of blocks gets the nearest type of 32-value blocks, and float16 where it is not even that.
+K-mixes give more bits to the tensors that suffer most; S (small) and M (medium) choose different ones. A row that is
+not a whole number of blocks gets the nearest type of 32-value blocks, or float16 if its length is not a multiple of 32.
 """
 
 from puna.config.recipe import ModelConfig
@@ -14,7 +14,7 @@ _FALLBACK = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
 
 
 def tensor_type(file_type: str, weight: Weight, config: ModelConfig) -> tuple[str, str]:
-    """The type that a parameter is written in, and the one that it would have if its rows had whole blocks."""
+    """The type of a parameter in the file, and the type that it would have if its rows were whole blocks."""
     if not weight.is_matrix:
         return "F32", "F32"
     wanted = _wanted(file_type, weight, config)
@@ -42,6 +42,6 @@ def _wanted(file_type: str, weight: Weight, config: ModelConfig) -> str:
             return "Q6_K"
     if file_type == "Q4_K_S" and layer < (4 if kind == "wv" else first_eighth):
         return "Q5_K"
-    # Eight query heads share each value head of the 70B, so its wv is small and worth a bit.
+    # Eight query heads share each value head of the 70B, so one more bit for its small wv costs little.
     shares = layers == 80 and config.n_kv_heads != config.n_heads
     return "Q5_K" if kind == "wv" and shares and base == "Q4_K" else base

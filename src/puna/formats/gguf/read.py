@@ -54,7 +54,7 @@ class GGUFCheckpoint(Checkpoint):
         self.chat_template = template if isinstance(template, str) else None
 
     def tensor(self, name: str) -> Tensor:
-        """One parameter: a view of the mapped file, a copy where rows turn, float32 where it is quantized.
+        """One parameter: a view of the mapped file, a copy if its rows are permuted, float32 if it is quantized.
 
         Raises:
             FormatError: The file is gone or has become shorter.
@@ -74,7 +74,7 @@ def open_gguf(path: Path, hints: Hints) -> GGUFCheckpoint:
     """A GGUF model: a file, any piece of a split one, or a directory with one model.
 
     Raises:
-        FormatError: It is damaged, no decoder of the architecture `llama`, or says other values than the hints.
+        FormatError: It is damaged, not a decoder of the architecture `llama`, or contradicts the hints.
     """
     first = gguf_file(path)
     metadata, tensors = read_files(first)
@@ -102,7 +102,7 @@ def open_gguf(path: Path, hints: Hints) -> GGUFCheckpoint:
 
 
 def _vocab_size(path: Path, metadata: dict[str, Any], tensors: Mapping[str, StoredTensor]) -> int:
-    """Rows of the embedding; where it is missing, what the metadata say."""
+    """Rows of the embedding; if it is missing, the number in the metadata."""
     stated = Keys(path, metadata).count("vocab_size")
     if _EMBEDDING in tensors:
         rows = tensors[_EMBEDDING].shape[0]

@@ -1,4 +1,4 @@
-"""What another implementation says of an export, where one is installed: transformers of a Hugging Face directory."""
+"""Compares a Hugging Face export with transformers, an independent implementation, where it is installed."""
 
 import contextlib
 from collections.abc import Iterator

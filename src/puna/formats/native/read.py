@@ -49,7 +49,7 @@ class NativeCheckpoint(Checkpoint):
 
 
 def open_native(path: Path, hints: Hints) -> NativeCheckpoint:
-    """A Puna model directory, which says all that hints could.
+    """A Puna model directory, which needs no hints.
 
     Raises:
         CheckpointError: model.toml is missing or damaged.

@@ -16,10 +16,10 @@ def write_native(
 
     Args:
         source: The weights.
-        tokenizer: Its tokenizer; without one the model can be exported and measured, but not asked.
+        tokenizer: Its tokenizer; without one the model can be exported and measured, but takes no text.
         directory: An empty directory.
         inputs: SHA-256 of the files it was made from, for its record.
-        results: What was found about them, for its record.
+        results: Findings about these files, for its record.
 
     Raises:
         FormatError: The source is damaged.

@@ -1,4 +1,4 @@
-"""The decoder that open_lm's files and tensors make, or why it is none that Puna has."""
+"""The decoder that open_lm's files and tensors describe, or the reason why Puna does not compute it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ from puna.formats.openlm.params import Settings
 from puna.formats.table import count_layers
 
 NORM_EPS = 1e-5
-"""open_lm's `Params.norm_eps`, which no configuration of it changes."""
+"""open_lm's `Params.norm_eps`; none of its configurations changes it."""
 ROPE_THETA = 10_000.0
-"""The base in all of its rotary embeddings."""
+"""The base of all its rotary embeddings."""
 
 NORMS = {
     "gain_only_layer_norm": "layer", "gain_only_lp_layer_norm": "layer", "default_layer_norm": "layer-bias",
     "lp_layer_norm": "layer-bias", "rms_norm": "rms",
 }  # fmt: skip
-"""`model_norm` and ours. The two LayerNorms of a kind differ under autocast only."""
+"""`model_norm` and our name. The two LayerNorms of one kind differ under autocast only."""
 _OTHER_NORMS = {
     "no_wb_layer_norm": "LayerNorm without gains",
 }
 ROTARY = {"rotary": "position", "llama_rotary": "position", "head_rotary": "head", "none": "head"}
-"""`positional_embedding_type` and ours."""
+"""`positional_embedding_type` and our name."""
 _OTHER_NETWORKS = {
     "gelu": "a feed-forward network without a gate",
     "gemma_geglu": "a GELU gate with biases",
@@ -35,7 +35,7 @@ _SOFTMAX = ("auto", "xformers_attn", "xformers_attn_variable_length", "torch_att
 
 @dataclass(frozen=True)
 class Decoder:
-    """A decoder as open_lm's files have it."""
+    """A decoder as open_lm's files describe it."""
 
     config: ModelConfig
     pairs_neighbours: bool
@@ -44,7 +44,7 @@ class Decoder:
 
 
 def feed_forward_dim(dim: int) -> int:
-    """The hidden width that open_lm makes of a width: 2/3 of four times it, rounded up to a multiple of 256."""
+    """open_lm's feed-forward width for a model's width: 2/3 of four times it, rounded up to a multiple of 256."""
     return 256 * -(-int(2 * 4 * dim / 3) // 256)
 
 
@@ -115,7 +115,7 @@ def _sizes(
 
 
 def _norm(path: Path, settings: Settings, shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """Our word for the normalisation, which gains alone do not show."""
+    """Our name of the normalisation, which does not follow from the gains."""
     norm = settings.choose("model_norm", NORMS, _OTHER_NORMS)
     biased = "norm.bias" in shapes
     if norm is not None and "norm.weight" in shapes and biased != (norm == "layer-bias"):
@@ -137,10 +137,10 @@ def _turned(settings: Settings) -> str | None:
 
 
 def _refuse_other_architectures(settings: Settings) -> None:
-    """Refuse what has no place in the decoder."""
+    """Refuse settings that Puna's decoder does not compute."""
     values, files = settings.values, settings.files
     if "mamba" in values.get("model", ""):
-        raise FormatError(f"{files['model']}: model = {values['model']!r:.80} is no transformer")
+        raise FormatError(f"{files['model']}: model = {values['model']!r:.80} is not a transformer")
     settings.choose("ffn_type", {"swiglu": "", "swiglu_torch": ""}, _OTHER_NETWORKS)
     if values.get("moe_freq", 0) > 0:
         raise FormatError(

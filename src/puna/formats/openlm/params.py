@@ -1,7 +1,7 @@
-"""What open_lm's files say of a model.
+"""Values of a model from open_lm's files.
 
 open_lm (github.com/mlfoundations/open_lm) writes no shape into a checkpoint. It is in a JSON file of `model_configs`
-and in the arguments of the training, which `params.txt` lists; where both speak of a setting, the JSON file is believed
+and in the arguments of the training, which `params.txt` lists; if both have a setting, the JSON file counts
 (`create_params`). Of the two Hugging Face forms, one has the settings at the top of config.json, the other keeps the
 arguments in it under `params_args_dict`.
 """
@@ -23,9 +23,9 @@ _KINDS: dict[str, type] = {
     "attn_seq_scalar_alpha": float, "norm_eps": float,
 }  # fmt: skip
 _ALIASES = {"dim": "hidden_dim", "norm_type": "model_norm", "apply_qk_norm": "qk_norm"}
-"""What the dataclass `Params` and config.json call some of them."""
+"""Other names of some of them, in the dataclass `Params` and in config.json."""
 _SIZES = ("hidden_dim", "n_layers", "n_heads", "seq_len", "vocab_size", "post_embed_norm", "weight_tying")
-"""What may not be said twice in two ways; of the other settings the first file is believed, as in open_lm."""
+"""Settings that must not differ between files; for the others the first file counts, as in open_lm."""
 
 _MODELS = {
     (96, 12, 12): "open_lm_11m quark_neox",
@@ -43,7 +43,7 @@ _MODELS = {
     (2560, 32, 32): "open_lm_3b g3b_neox",
     (4096, 32, 32): "open_lm_7b l7b_neox llama2_7b",
 }
-"""open_lm's model_configs: width, layers, heads. The vocabulary is 50,432 and the context 2048 but where it says so."""
+"""open_lm's model_configs: width, layers, heads. The vocabulary is 50,432 and the context 2048 unless given."""
 _MORE: dict[str, dict[str, Any]] = {
     "m1b_tiktoken": {"vocab_size": 50304},
     "open_lm_1b_old": {"qk_norm": False, "ffn_type": "swiglu", "model_norm": "default_layer_norm",
@@ -52,22 +52,22 @@ _MORE: dict[str, dict[str, Any]] = {
                   "model_norm": "rms_norm", "ffn_type": "swiglu"},
 }  # fmt: skip
 _LARGEST_JSON = 65_536
-"""Bytes of the largest file that is looked into for a model configuration; tokenizers are JSON, too."""
+"""Bytes of the largest file that may be a model configuration; tokenizers are JSON, too."""
 
 
 @dataclass
 class Settings:
-    """What the files say of a model, by open_lm's names, and which file says it."""
+    """Values of a model, by open_lm's names, and the file of each."""
 
     values: dict[str, Any] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def add(self, file: Path, values: Mapping[str, Any]) -> None:
-        """Believe a file where none before it spoke.
+        """Take the values of a file that no earlier file has.
 
         Raises:
-            FormatError: A value makes no sense, or is another size than a file before it says.
+            FormatError: A value makes no sense, or is a size that differs from an earlier file's.
         """
         for key, value in values.items():
             name = _ALIASES.get(key, key)
@@ -83,7 +83,7 @@ class Settings:
         return f"it also says {name} =" if file == self.files[name] else f"{self.files[name].name} says"
 
     def choose(self, name: str, known: Mapping[str, str], other: Mapping[str, str]) -> str | None:
-        """Our word for a setting, None where no file has it.
+        """Our name for the value of a setting; None if no file has it.
 
         Raises:
             FormatError: The decoder has nothing like it.
@@ -98,12 +98,12 @@ class Settings:
 
 
 def training_directories(directory: Path) -> list[Path]:
-    """Where the files of a model's training lie: with the weights, or above a directory `checkpoints`."""
+    """Directories of a model's training: that of the weights, and the one above a directory `checkpoints`."""
     return [directory, directory.parent] if directory.name == "checkpoints" else [directory]
 
 
 def read_settings(directory: Path) -> Settings:
-    """What the files of its training say of the model whose weights are in a directory.
+    """Values of the model in a directory, from the files of its training.
 
     Raises:
         FormatError: One is damaged, two contradict each other, or it is not clear which is meant.
@@ -145,7 +145,7 @@ def is_hugging_face(directory: Path) -> bool:
 
 
 def _add_known_shape(settings: Settings, model: str, params: Path | None) -> None:
-    """What open_lm's own file of this name says, where no file here says it."""
+    """Add the values of open_lm's own file of this name that no file here has."""
     shape = next((sizes for sizes, names in _MODELS.items() if model in names.split()), None)
     if shape is None:
         return
@@ -182,7 +182,7 @@ def _is_model_config(file: Path) -> bool:
 
 
 def _read_arguments(path: Path) -> dict[str, Any]:
-    """The arguments of a training that say something of the model."""
+    """The arguments of a training that describe the model."""
     found: dict[str, Any] = {}
     for line in read_text(path, FormatError).splitlines():
         name, colon, text = line.partition(":")

@@ -1,7 +1,7 @@
 """open_lm's models: checkpoints of its training, and its Hugging Face directories of safetensors.
 
-A checkpoint is `epoch_N.pt`, a dictionary with the weights under `state_dict`, or the weights alone. What they do not
-show, `puna.formats.openlm.params` reads from the files beside them.
+A checkpoint is `epoch_N.pt`, a dictionary with the weights under `state_dict`, or the weights alone.
+`puna.formats.openlm.params` reads the other values from the files beside them.
 """
 
 import re
@@ -27,9 +27,9 @@ from puna.tokenizer.tokenizer import Tokenizer
 
 _MARK = b"attention.in_proj.weight"
 _PICKLE_BYTES = 64 * 2**20
-"""Longest pickle that is looked through to recognise a checkpoint; open_lm's have some 100 KB."""
+"""Longest pickle, in bytes, that is searched to recognise a checkpoint; open_lm's have some 100 KB."""
 _WRAPPERS = re.compile(r"(^|\.)(module|_orig_mod)(?=\.)")
-"""What distributed training and the compiler put into names."""
+"""Prefixes that distributed training and the compiler put into names."""
 _BUFFER = re.compile(r"\.inv_freq$")
 _SUFFIXES = (".pt", ".pth", ".bin")
 _NOT_WEIGHTS = ("optimizer_", "stats_")
@@ -46,7 +46,7 @@ class _Tensors(Protocol):
 
 
 class _Passed:
-    """Takes the place of numpy's scalars, which report on the training and are not looked at."""
+    """Stands for numpy's scalars, which report on the training and are not used."""
 
     def __init__(self, *parts: object) -> None:
         pass
@@ -85,9 +85,9 @@ class PickledTensors:
             if not isinstance(name, str) or not isinstance(value, Tensor):
                 raise FormatError(f"{path}: {name!r:.80} in the state dict is {type(value).__name__}, not a tensor")
             plain = value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
-            # Strides of 0 would stand for more than the file holds.
+            # With strides of 0 a tensor would have more elements than the file holds.
             if not plain or value.nbytes > value.untyped_storage().nbytes():
-                raise FormatError(f"{path}: {name!r:.80} is no tensor that is stored element by element")
+                raise FormatError(f"{path}: {name!r:.80} is not a tensor that is stored element by element")
             self._state[name] = value.detach()
 
     @property
@@ -96,7 +96,7 @@ class PickledTensors:
         return list(self._state)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """A tensor's shape."""
+        """The shape of the tensor of this name."""
         return tuple(self._state[name].shape)
 
     def dtype(self, name: str) -> str:
@@ -147,12 +147,12 @@ class OpenlmCheckpoint(Checkpoint):
 
     @property
     def files(self) -> list[Path]:
-        """The checkpoint alone of a training's directory, which holds others."""
+        """The checkpoint only; a training's directory holds other files too."""
         tensors = self._tensors
         return [tensors.path] if isinstance(tensors, PickledTensors) else super().files
 
     def tokenizer(self) -> Tokenizer | None:
-        """The tokenizer beside the weights; open_lm itself always takes GPT-NeoX's, which lies with no checkpoint."""
+        """The tokenizer beside the weights; open_lm itself always uses GPT-NeoX's, which no checkpoint includes."""
         for directory in training_directories(self._directory):
             if find_tokenizer(directory) is not None:
                 return load_tokenizer(directory)
@@ -174,7 +174,7 @@ def open_openlm(path: Path, hints: Hints) -> OpenlmCheckpoint:
 
     Args:
         path: A checkpoint; a directory with one, or with `checkpoints` below it; or a Hugging Face directory.
-        hints: What the files beside it do not say.
+        hints: Values from the user, for what the files do not state.
 
     Raises:
         FormatError: A file is missing or damaged, or this is a model that Puna's decoder does not compute.
@@ -192,7 +192,7 @@ def open_openlm(path: Path, hints: Hints) -> OpenlmCheckpoint:
 
 
 def _plain_names(path: Path, file_names: list[str]) -> dict[str, str]:
-    """Names without what wrappers of the model put before them, and the files' names."""
+    """Names without the prefixes of the model's wrappers, and the files' names."""
     plain = {file_name: _WRAPPERS.sub("", file_name).lstrip(".") for file_name in file_names}
     if all(name.startswith("model.") for name in plain.values()):
         plain = {file_name: name.removeprefix("model.") for file_name, name in plain.items()}
@@ -205,7 +205,7 @@ def _plain_names(path: Path, file_names: list[str]) -> dict[str, str]:
 
 
 def _untie(path: Path, tensors: _Tensors, of_theirs: dict[str, tuple[tuple[int, ...], str]]) -> None:
-    """Leave one of the two names of a shared embedding, which a file may have under either or both."""
+    """Keep one of the two names of a shared embedding; a file may have it under either or both."""
     first, second = "tok_embeddings.weight", "output.weight"
     if first not in of_theirs and second in of_theirs:
         of_theirs[first] = of_theirs[second]
@@ -236,10 +236,10 @@ def _only_checkpoint(directory: Path) -> Path:
 
 
 def _check_archive(path: Path) -> None:
-    """Refuse what would take more memory than the file has bytes.
+    """Refuse a file that would take more memory than it has bytes.
 
-    torch inflates compressed records and makes bytearrays of any length; files from before PyTorch 1.6, which are no
-    archives, say how long their tensors are before these come. open_lm writes none of them.
+    torch inflates compressed records and makes bytearrays of any length; files from before PyTorch 1.6, which are not
+    archives, state the lengths of their tensors before the content. open_lm writes none of them.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -249,7 +249,7 @@ def _check_archive(path: Path) -> None:
     except OSError as error:
         raise FormatError(f"{path}: cannot be read: {error.strerror or error}") from None
     except Exception:  # whatever a damaged archive makes zipfile raise
-        raise FormatError(f"{path}: is no file of torch.save since PyTorch 1.6, or a truncated one") from None
+        raise FormatError(f"{path}: is not a file of torch.save since PyTorch 1.6, or a truncated one") from None
     if not fits:
         raise FormatError(f"{path}: is compressed or holds a bytearray, which torch.save of a state dict does not do")
 

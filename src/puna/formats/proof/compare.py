@@ -1,4 +1,4 @@
-"""What a conversion changed: weight by weight, and in what the model then says."""
+"""What a conversion changed, in each weight and in the model's outputs."""
 
 import math
 from collections.abc import Callable
@@ -19,14 +19,14 @@ _LARGEST_LOSS = 700.0
 
 
 def compare_configs(source: Checkpoint, written: Checkpoint) -> None:
-    """Refuse a conversion that says another decoder.
+    """Refuse a conversion to another decoder.
 
     Raises:
         ExportError: A field that the arithmetic uses differs.
     """
     ours, theirs = source.config.model_dump(), written.config.model_dump()
     for name, value in ours.items():
-        # Formats keep some of these as float32.
+        # Some formats store these as float32.
         same = math.isclose(value, theirs[name], rel_tol=1e-7) if isinstance(value, float) else value == theirs[name]
         if name not in NOT_ARITHMETIC and not same:
             raise ExportError(f"the {written.format} files: says {name} = {theirs[name]}, but the model has {value}")

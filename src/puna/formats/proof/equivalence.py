@@ -1,4 +1,4 @@
-"""The proof that an export is the same model: weights, tokens, and what it says. The export is opened anew for it."""
+"""The proof that an export is the same model: weights, tokens and outputs. The export is opened again for it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from puna.tokenizer.tokenizer import Tokenizer
 Oracle: TypeAlias = Callable[[Checkpoint, Path, Tokenizer | None], OracleResults]
 
 _SEQUENCES, _LENGTH = 4, 256
-"""What the models are run on: 1,024 tokens are enough to see a wrong weight, and little work for a large model."""
+"""Sequences and tokens to run: 1,024 tokens are enough to see a wrong weight, and little work for a large model."""
 _NOTES = 3
-"""Notes that are shown; the file has them all."""
+"""How many notes are shown; the file has them all."""
 
 
 @dataclass(frozen=True)
