@@ -52,6 +52,7 @@ TESTED_ELSEWHERE = {
     "parallel/objective.py": "tests/parallel/test_apply.py compares it with one process in every layout",
     "parallel/tensor.py": "tests/parallel/test_apply.py compares it with one process in every layout",
     "train/finish.py": "tests/train/test_pretrain.py reads the record that it writes",
+    "train/loop.py": "tests/train/test_session.py takes its steps, tests/train/test_pretrain.py what is due after them",
     "train/measure.py": "tests/train/test_tune.py runs it",
     "train/saver.py": "tests/train/test_checkpoint.py saves through it",
     "train/samples.py": "tests/train/test_pretrain.py reads what it writes, and what it refuses",

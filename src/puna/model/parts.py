@@ -1,4 +1,4 @@
-"""The part of each parameter that this device holds, and where in the whole parameter it lies."""
+"""Tensors that devices share: the part of each that this device holds, where in the whole it lies, and the whole."""
 
 import re
 from collections.abc import Iterator
@@ -31,11 +31,20 @@ class Part:
 def own_parts(model: Llama) -> Iterator[Part]:
     """This device's part of every parameter, in the model's order; the whole parameter if it is not sharded."""
     for wrapped, parameter in model.named_parameters():
-        tensor, offset = parameter, (0,) * parameter.ndim
+        offset = (0,) * parameter.ndim
         if isinstance(parameter, DTensor):
-            tensor = parameter.to_local()
             _, offset = compute_local_shape_and_global_offset(
                 parameter.shape, parameter.device_mesh, parameter.placements
             )
         name = _WRAPPERS.sub("", wrapped)
-        yield Part(name=name, tensor=tensor, shape=tuple(parameter.shape), offset=tuple(offset))
+        yield Part(name=name, tensor=local(parameter), shape=tuple(parameter.shape), offset=tuple(offset))
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The part of a tensor that this device holds; it shares memory with it."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """The tensor of all devices, contiguous; every device asks for it at the same time."""
+    return tensor.full_tensor().contiguous() if isinstance(tensor, DTensor) else tensor

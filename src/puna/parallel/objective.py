@@ -14,6 +14,7 @@ from torch.distributed.tensor import DTensor, Partial, Replicate
 
 from puna.config.recipe import DEFAULT_LOSS_CHUNK, Recipe
 from puna.model.llama import Llama
+from puna.model.parts import local
 from puna.ops.attention import document_mask
 from puna.ops.cross_entropy import linear_cross_entropy, token_losses
 from puna.parallel.context import own_positions, part_masks
@@ -113,7 +114,7 @@ class Objective:
         if self.working is not None:
             # Its gradient is summed in float32 without being rounded in between.
             weight = self.working.own(weight)
-        return weight.to_local() if isinstance(weight, DTensor) else weight
+        return local(weight)
 
     def _group(self) -> torch.distributed.ProcessGroup | None:
         return None if self.mesh.tensor_mesh is None else self.mesh.tensor_mesh.get_group()

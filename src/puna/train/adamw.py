@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
-from puna.train.gradient import local
+from puna.model.parts import local
 
 
 class AdamW(torch.optim.Optimizer):

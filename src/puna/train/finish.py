@@ -3,15 +3,13 @@
 import statistics
 import time
 
-from torch import Tensor
-from torch.distributed.tensor import DTensor
-
 from puna.core.files import sha256_json
 from puna.core.layout import RunDir
 from puna.core.records import Record
 from puna.core.schema.run import Final, TrainResults, Utilisation
 from puna.core.units import format_bytes, format_count, format_duration
 from puna.model.files import save_model
+from puna.model.parts import whole
 from puna.plan.count import flops_per_token, parameters
 from puna.tokenizer.tokenizer import Tokenizer
 from puna.train.energy import estimate_energy
@@ -39,11 +37,6 @@ def finish(session: Session, run: RunDir, tokenizer: Tokenizer, record: Record, 
         f"{format_count(results.tokens_per_second)} tokens/s, {results.mfu.causal:.0%} of the peak rate, "
         f"{format_bytes(results.peak_memory_bytes)} of memory; the model is in {run.model}"
     )
-
-
-def whole(tensor: Tensor) -> Tensor:
-    """The whole tensor from the parts of all devices; every device calls it at the same time."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def _results(session: Session, run: RunDir, record: Record, final: Validation) -> TrainResults:

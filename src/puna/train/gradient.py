@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
+from puna.model.parts import local
+
 _SMALLEST = 1e-6
 """Added to the norm, as `torch.nn.utils.clip_grad_norm_` does."""
 
@@ -44,11 +46,6 @@ def gradient_norm(model: nn.Module) -> Tensor:
 def clip_divisor(norm: Tensor, max_norm: float) -> Tensor:
     """The divisor that brings the gradient's norm to `max_norm` at most, a scalar that is 1 or more."""
     return ((norm + _SMALLEST) / max_norm).clamp(min=1.0)
-
-
-def local(tensor: Tensor) -> Tensor:
-    """The part of a tensor that this device holds; it shares memory with it."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def _laid_out_as(parameter: DTensor, gradient: Tensor) -> Tensor:

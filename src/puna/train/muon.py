@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from puna.train.gradient import local
+from puna.model.parts import local, whole
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Coefficients of the quintic; they raise small singular values fastest, and all end between about 0.7 and 1.2."""
@@ -44,7 +44,7 @@ class Muon(torch.optim.Optimizer):
                 torch._foreach_div_([local(parameter.grad) for parameter in parameters], divisor)
             for start in range(0, len(parameters), _AT_ONCE):
                 batch = parameters[start : start + _AT_ONCE]
-                steps = [_whole(self._momentum(parameter, parameter.grad, group["momentum"])) for parameter in batch]
+                steps = [whole(self._momentum(parameter, parameter.grad, group["momentum"])) for parameter in batch]
                 _orthogonalize_together(steps, shared=_on_all_devices(batch[0]))
                 for parameter, step_MN in zip(batch, steps, strict=True):
                     scale = _ADAMW_RMS * math.sqrt(max(parameter.shape))
@@ -96,12 +96,8 @@ def _on_all_devices(parameter: Tensor) -> bool:
     return isinstance(parameter, DTensor) and parameter.device_mesh.size() == dist.get_world_size()
 
 
-def _whole(tensor: Tensor) -> Tensor:
-    return tensor.full_tensor().contiguous() if isinstance(tensor, DTensor) else tensor
-
-
-def _own_part(whole: Tensor, like: Tensor) -> Tensor:
+def _own_part(tensor: Tensor, like: Tensor) -> Tensor:
     """This device's part of a tensor that all devices have whole; nothing is sent."""
     if not isinstance(like, DTensor):
-        return whole
-    return distribute_tensor(whole, like.device_mesh, like.placements, src_data_rank=None)
+        return tensor
+    return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)

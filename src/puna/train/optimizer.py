@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from puna.config.recipe import OptimConfig
-from puna.core.errors import TrainError
 from puna.core.units import format_count
 from puna.train import adamw, muon, stochastic
 
@@ -54,13 +53,10 @@ def build_optimizer(
         compiled: Whether steps that PyTorch has no kernel for are compiled.
 
     Raises:
-        TrainError: Muon was asked for in a precision that it cannot work in.
+        ValueError: Muon in a precision that it cannot work in, which a recipe refuses.
     """
     if config.name == "muon" and precision == "bf16-stochastic":
-        raise TrainError(
-            "optim.name = 'muon' needs float32 weights, but train.precision is 'bf16-stochastic'",
-            hint="set train.precision to bf16 or optim.name to adamw",
-        )
+        raise ValueError("Muon needs float32 weights, which no recipe with bf16-stochastic has")
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     matrices = [p for name, p in named if config.name == "muon" and "layers." in name and p.ndim == 2]
     taken = {id(parameter) for parameter in matrices}

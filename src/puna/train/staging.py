@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from puna.core.console import warn
-from puna.train.gradient import local
+from puna.model.parts import local
 
 
 class Staging:

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from puna.model.parts import local
 from puna.ops.transfer import sent
-from puna.train.gradient import local
 
 _LOW_BITS = 16
 """Bits of a float32 that a bfloat16 does not have."""
