@@ -47,13 +47,13 @@ def anchors(page: Path) -> set[str]:
 def test_every_path_of_the_tree_that_a_page_names_is_there(page: Path):
     places = "|".join(["src", "tests", "docs", "bench", "launch", "examples", *(folder.name for folder in folders())])
     for path in re.findall(rf"`((?:{places})(?:/[\w.\-]+)+/?)`", page.read_text(encoding="utf-8")):
-        example = re.search(r"^data/(demo|mine)\b|\b(NAME|SOURCE|SPLIT)\b", path)
+        example = re.search(r"^data/(demo|mine)\b|\b(NAME|SOURCE|SPLIT|DATE)\b", path)
         assert example or (ROOT / path).exists() or (SOURCE / path).exists(), path
     for name in re.findall(r"`(puna(?:\.[a-z_]\w*)+)`", page.read_text(encoding="utf-8")):
         first, *rest = name.split(".")[1:]
-        place = SOURCE / first
-        if rest and place.is_dir():
-            assert any((SOURCE.joinpath(first, *rest[:depth])).with_suffix(".py").exists() for depth in (1, 2, 3)), name
+        if rest and (SOURCE / first).is_dir():
+            inner = SOURCE.joinpath(first, *rest)
+            assert inner.is_dir() or any(place.with_suffix(".py").is_file() for place in (inner, *inner.parents)), name
 
 
 def folders() -> list[Path]:
