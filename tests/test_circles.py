@@ -5,12 +5,16 @@ from collections.abc import Iterable, Mapping
 import grimp
 import pytest
 
+from puna.data.table import READERS, RULES
+
 ROOT = "puna"
 
 
 def edges_of(graph: grimp.ImportGraph) -> dict[str, set[str]]:
-    """What each module imports."""
-    return {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    """What each module imports; what the table of rules and readers names counts as imported there."""
+    edges = {module: set(graph.find_modules_directly_imported_by(module)) for module in graph.modules}
+    edges["puna.data.table"] |= {place.partition(":")[0] for own in (RULES, READERS) for place in own.values()}
+    return edges
 
 
 def among_siblings(edges: Mapping[str, Iterable[str]], package: str) -> dict[str, set[str]]:

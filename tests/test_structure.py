@@ -45,6 +45,7 @@ TESTED_ELSEWHERE = {
     "core/schema/lines.py": "fields; tests/report/test_read.py reads them, tests/train/test_metrics.py writes them",
     "core/schema/run.py": "fields; tests/report/test_damage.py damages each in turn",
     "data/text/kernel_constants.py": "constants; tests/data/text compares the passes that share them",
+    "data/spec.py": "records; tests/data/test_table.py reads all of them",
     "data/document.py": "records and protocols; tests/data/readers and tests/data/rules use them all",
     "data/input_file.py": "tests/data/input/test_sources.py opens and watches files",
     "cli/tune.py": "declares its arguments and calls train/tune.py",

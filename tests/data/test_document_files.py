@@ -121,3 +121,12 @@ def test_a_file_that_is_cut_off_is_damaged(tmp_path: Path):
 def test_a_missing_file_is_named(tmp_path: Path):
     with pytest.raises(DataError, match=r"x\.jsonl\.zst: cannot be read \(No such file"):
         list(read_documents(tmp_path / "x.jsonl.zst", "poems"))
+
+
+def test_who_watches_is_told_of_every_byte_of_the_file_and_while_it_is_read(tmp_path: Path):
+    texts = [f"{number} {os.urandom(30_000).hex()}" for number in range(40)]
+    path = _write(tmp_path / "x", *({"id": "a", "origin": "o", "text": text} for text in texts))
+    read: list[int] = []
+    seen = [sum(read) for _ in read_documents(path, "web", read.append)]
+    assert sum(read) == path.stat().st_size
+    assert len(set(seen)) > 5

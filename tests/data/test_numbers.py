@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from puna.core.errors import DataError
-from puna.data.numbers import LAST_RECORD, MOST_FILES, document_number, place_of
+from puna.data.numbers import LAST_RECORD, MOST_FILES, document_number, position_of
 
 _places = st.tuples(
     st.booleans(), st.integers(0, 127), st.integers(0, MOST_FILES - 1), st.integers(0, LAST_RECORD)
@@ -16,7 +16,7 @@ def test_numbers_are_ordered_by_split_source_file_and_record(first: tuple, secon
         document_number(heldout=heldout, source=source, file=file, record=record)
         for heldout, source, file, record in (first, second)
     ]
-    assert tuple(place_of(numbers[0])) == first
+    assert tuple(position_of(numbers[0])) == first
     keys = [(not heldout, source, file, record) for heldout, source, file, record in (first, second)]
     assert (numbers[0] < numbers[1]) == (keys[0] < keys[1])
     assert all(0 <= number < 2**64 for number in numbers)

@@ -9,7 +9,7 @@ from puna.parallel.world import World
 
 def test_every_process_has_its_own_place():
     """Neighbours share matrix products; batches are shared by those of a context and tensor group."""
-    places = [Mesh(2, 2, 2, 2, rank, None, None, None) for rank in range(16)]
+    places = [Mesh(replicate=2, shard=2, context=2, tensor=2, rank=rank) for rank in range(16)]
     assert [place.batch_index for place in places] == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3]
     assert [place.context_index for place in places[:4]] == [0, 0, 1, 1]
     assert {place.batches for place in places} == {4}

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from puna.config.load import load_recipe
-from puna.plan.changes import OTHER_ARITHMETIC, Way, advice, changes
+from puna.plan.changes import OTHER_ARITHMETIC, Remedy, advice, changes
 from puna.plan.plan import Plan, plan
 from puna.plan.target import find_target
 
@@ -15,7 +15,7 @@ def planned(name: str, *overrides: str, devices: int = 1, device: str = "a100") 
     return plan(recipe, find_target(device, recipe, devices), devices)
 
 
-def as_advised(found: Plan, way: Way, name: str, device: str) -> Plan:
+def as_advised(found: Plan, way: Remedy, name: str, device: str) -> Plan:
     """The plan when one does what the way says."""
     overrides = [word for word in way.words.split() if word.startswith(("train.", "parallel."))]
     devices = int(way.words.partition("--devices ")[2].split()[0]) if "--devices" in way.words else found.share.devices

@@ -6,11 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from shard_files import write_shards
 from shelf import any_tokenizer, byte_tokenizer, full_disk, no_waiting_for_the_disk, out, recipe, shelf, tokenizer
 
 from puna.config.recipe import Recipe
 from puna.shards.shards import TokenShards
-from puna.shards.writer import Encoded, write_shards
+from puna.shards.writer import Encoded
 
 __all__ = [
     "any_tokenizer",

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from shard_files import write_shards
 
 from puna.shards.heldout import IGNORE, heldout_batches
 from puna.shards.shards import TokenShards
-from puna.shards.writer import Encoded, write_shards
+from puna.shards.writer import Encoded
 
 texts = st.text(st.sampled_from(" \n\t▁aé漢🦙Tyger,0")) | st.text()
 LENGTHS = [0, 0, 0] + [1] * 60000

@@ -2,12 +2,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from shard_files import write_shards
 
 from puna.core.errors import StorageError
 from puna.core.files import sha256_file
 from puna.shards.format import read_manifest
 from puna.shards.shards import TokenShards
-from puna.shards.writer import Encoded, write_shards
+from puna.shards.writer import Encoded
 from puna.tokenizer.tokenizer import Tokenizer
 
 

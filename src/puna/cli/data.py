@@ -60,10 +60,11 @@ def build(
 ) -> None:
     """Read the sources, clean and deduplicate, train the tokenizer, write token shards and a data card."""
     resolved = resolve(recipe, overrides, show)
-    where = data_dir(out, resolved)
-    from puna.data.stages.build import Where, build_data
+    directory = data_dir(out, resolved)
+    from puna.data.stages.build import Execution, build_data
 
-    build_data(resolved, where, force=force, where=Where(_executor(executor), workers, partition, time, setup))
+    execution = Execution(executor=_executor(executor), workers=workers, partition=partition, time=time, setup=setup)
+    build_data(resolved, directory, force=force, execution=execution)
 
 
 def _executor(name: str) -> "Executor":

@@ -2,19 +2,33 @@
 
 import re
 import warnings
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
-from puna.config.rules import DedupConfig, RuleName, Rules
+from puna.config.plugins import Plugins, relocated, resolve
+from puna.config.rules import RULES, DedupConfig, RuleName, Rules
 from puna.config.section import ConflictError, Count, Positive, Section, SourceName
 
 Share = Annotated[float, Field(gt=0, le=1e18)]
 """A source's share of the training tokens, in any unit."""
 
-Format = Literal[
-    "text", "jsonl", "parquet", "arrow", "warc", "wet", "code", "wikipedia", "gutenberg", "arxiv", "stackexchange"
-]
+FORMATS = (
+    "text", "jsonl", "parquet", "arrow", "warc", "wet", "code", "wikipedia", "gutenberg", "arxiv", "stackexchange",
+)  # fmt: skip
+"""What Puna's own readers read."""
+
+Format = Annotated[str, WithJsonSchema({"anyOf": [{"enum": [*FORMATS]}, {"type": "string"}]})]
+"""One of `FORMATS`, or that of a plug-in."""
 
 
 class Source(Section):
@@ -103,6 +117,31 @@ class DataConfig(Section):
     line or 170 x bands bytes per document divided by this."""
     shard_tokens: Count = 100_000_000
     """Tokens after which a token shard is closed and the next one begun: about 200 MB of 16-bit ids."""
+    plugins: Plugins = Plugins()
+    """Where rules and readers came from that are not Puna's own."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _known_names(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Names of rules and formats, and the settings of plug-ins; what is wrong with them is said with all else."""
+        if not isinstance(values, dict):
+            return handler(values)
+        values, problems = resolve(values, RULES, FORMATS)
+        try:
+            config = handler(values)
+            if not problems:
+                return config
+        except ValidationError as error:
+            problems = [*relocated(error), *problems]
+        raise ValidationError.from_exception_data(cls.__name__, problems)
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A recipe without plug-ins does not speak of them."""
+        table = handler(self)
+        if not any(table.get("plugins", {}).values()):
+            table.pop("plugins", None)
+        return table
 
     @model_validator(mode="after")
     def _known_sources(self) -> "DataConfig":

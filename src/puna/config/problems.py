@@ -7,7 +7,9 @@ from typing import Any, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from puna.config.plugins import rule_keys, settings_of
 from puna.config.recipe import Recipe
+from puna.config.rules import Rules
 from puna.config.section import ConflictError
 from puna.config.toml import inline
 
@@ -107,9 +109,14 @@ def _keys_at(location: list[str]) -> list[str]:
     kind: Any = Recipe
     for part in location:
         inside = get_args(kind)
-        # A table by name, a list of tables, a table.
-        kind = inside[-1] if get_origin(kind) in (dict, list) else _required(kind).model_fields[part].annotation
-    return list(_required(kind).model_fields)
+        if get_origin(kind) in (dict, list):  # a table by name, a list of tables
+            kind = inside[-1]
+        elif field := _required(kind).model_fields.get(part):
+            kind = field.annotation
+        else:  # the table of a plug-in
+            kind = settings_of(part)
+    section = _required(kind)
+    return [*section.model_fields, *(rule_keys() if section is Rules else ())]
 
 
 def _required(kind: Any) -> Any:

@@ -5,7 +5,7 @@ A recipe is one TOML file for the whole process. Sections are frozen: a changed 
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from puna.config.data import DataConfig, Share
 from puna.config.section import ConflictError, Count, Positive, Section, SourceName
@@ -66,7 +66,7 @@ class ModelConfig(Section):
     """Number of query heads (N)."""
     n_kv_heads: Positive = 32
     """Key and value heads (K); fewer than n_heads is grouped-query attention (Ainslie et al. 2023)."""
-    head_dim: int = Field(default=0, ge=0, lt=2**31)
+    head_dim: int = Field(default=0, ge=0, lt=2**31, validate_default=True)
     """Width of one head (H); 0 is dim / n_heads, as in LLaMA."""
     ffn_dim: Positive = 11008
     """Hidden width of the feed-forward network (F): 2/3 of 4 D, rounded up to a multiple of 256."""
@@ -95,17 +95,25 @@ class ModelConfig(Section):
     """init = "scaled-normal": standard deviation of the initial weights; those that write to the residual stream get
     it divided by sqrt(2 n_layers) (Radford et al. 2019, section 2.3). The LLaMA paper gives no initialisation."""
 
+    @field_validator("head_dim")
+    @classmethod
+    def _of_equal_heads(cls, head_dim: int, info: ValidationInfo) -> int:
+        """The width that 0 stands for; it stays 0 where the heads do not divide the model's."""
+        dim, n_heads = info.data.get("dim"), info.data.get("n_heads")
+        if head_dim or not dim or not n_heads or dim % n_heads:
+            return head_dim
+        return dim // n_heads
+
     @model_validator(mode="after")
     def _divisible(self) -> "ModelConfig":
         conflicts = []
-        said, keys = ("head_dim", ["head_dim"]) if self.head_dim else ("dim / n_heads", ["dim", "n_heads"])
         if not self.head_dim:
-            if self.dim % self.n_heads:
-                sentence = f"dim = {self.dim} is not a multiple of n_heads = {self.n_heads}"
-                conflicts.append((sentence, ["dim", "n_heads"]))
-            self.__dict__["head_dim"] = self.dim // self.n_heads
-        if not conflicts and self.head_dim % 2:
-            conflicts.append((f"{said} = {self.head_dim} is odd; rotary embeddings turn pairs", keys))
+            sentence = f"dim = {self.dim} is not a multiple of n_heads = {self.n_heads}"
+            conflicts.append((sentence, ["dim", "n_heads"]))
+        elif self.head_dim % 2:
+            given = "head_dim" in self.model_fields_set
+            what, keys = ("head_dim", ["head_dim"]) if given else ("dim / n_heads", ["dim", "n_heads"])
+            conflicts.append((f"{what} = {self.head_dim} is odd; rotary embeddings turn pairs", keys))
         if self.n_heads % self.n_kv_heads:
             sentence = f"n_heads = {self.n_heads} is not a multiple of n_kv_heads = {self.n_kv_heads}"
             conflicts.append((sentence, ["n_heads", "n_kv_heads"]))

@@ -4,17 +4,11 @@ A source names its rules, in order, in its `clean`. Their thresholds are set onc
 A *word* is the same everywhere: see `puna.data.text.words`.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, WithJsonSchema, field_validator
 
 from puna.config.section import Positive, Section, SourceName
-
-RuleName = Literal[
-    "lines", "language", "perplexity", "wikipedia-like", "gopher-quality", "gopher-repetition", "c4", "code", "pii",
-    "decontaminate",
-]  # fmt: skip
-"""The rules, as `clean` names them."""
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
 
@@ -158,6 +152,9 @@ class DecontaminateRules(Section):
 class Rules(Section):
     """Thresholds of every rule; only those that a source's `clean` names are applied."""
 
+    # The tables of plug-ins; `puna.config.plugins.resolve` checks them.
+    model_config = ConfigDict(extra="allow", json_schema_extra={"additionalProperties": {"type": "object"}})
+
     lines: LineRules = LineRules()
     """Lines that occur more than once in a source."""
     language: LanguageRules = LanguageRules()
@@ -178,6 +175,13 @@ class Rules(Section):
     """Personal data in the text."""
     decontaminate: DecontaminateRules = DecontaminateRules()
     """Text of evaluation sets."""
+
+
+RULES = tuple(field.replace("_", "-") for field in Rules.model_fields)
+"""Puna's own rules, as `clean` names them."""
+
+RuleName: TypeAlias = Annotated[str, WithJsonSchema({"anyOf": [{"enum": [*RULES]}, {"type": "string"}]})]
+"""One of `RULES`, or that of a plug-in."""
 
 
 class MinHashRules(Section):

@@ -8,12 +8,58 @@ mine = "my_package.formats:MINE"
 ```
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any, TypeVar
 
 from puna.core.errors import UserError
 
+HINT = "repair it, or uninstall it"
+"""What to do about a package that is not right."""
+
 Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plugin:
+    """One object that a package adds; it is imported by `load`."""
+
+    group: str
+    name: str
+    brought_by: str
+    """For sentences: `the distribution 'shouting'`."""
+    origin: str
+    """Changes with its code: the distribution and its version."""
+    read: Callable[[], Any] = field(repr=False)
+    """Imports the object; any error may come of it."""
+
+    def __str__(self) -> str:
+        return f"{self.group}: {self.name!r} of {self.brought_by}"
+
+    def load(self) -> Any:
+        """The object.
+
+        Raises:
+            UserError: It cannot be imported.
+        """
+        try:
+            return self.read()
+        except Exception as error:  # a package's own code may raise anything
+            what = " ".join(f"{type(error).__name__}: {error}".split())
+            raise UserError(f"{self} cannot be imported: {what:.200}", hint=HINT) from None
+
+
+def installed(group: str) -> list[Plugin]:
+    """What packages add to a group, in the order of the names; nothing is imported."""
+    found = []
+    for point in sorted(metadata.entry_points(group=group), key=lambda point: point.name):
+        brought_by, origin = "an unknown distribution", "unknown"
+        if point.dist is not None:
+            brought_by = f"the distribution {point.dist.name!r}"
+            origin = f"{point.dist.name} {point.dist.version}"
+        found.append(Plugin(group=group, name=point.name, brought_by=brought_by, origin=origin, read=point.load))
+    return found
 
 
 def load_plugins(group: str, kind: type[Kind]) -> dict[str, Kind]:
@@ -28,18 +74,11 @@ def load_plugins(group: str, kind: type[Kind]) -> dict[str, Kind]:
             distribution is named.
     """
     loaded: dict[str, Kind] = {}
-    for point in sorted(metadata.entry_points(group=group), key=lambda point: point.name):
-        distribution = "an unknown distribution" if point.dist is None else f"the distribution {point.dist.name!r}"
-        where = f"{group}: {point.name!r} of {distribution}"
-        hint = "repair it, or uninstall it"
-        try:
-            found: Any = point.load()
-        except Exception as error:  # a package's own code may raise anything
-            what = " ".join(f"{type(error).__name__}: {error}".split())
-            raise UserError(f"{where} cannot be imported: {what:.200}", hint=hint) from None
+    for plugin in installed(group):
+        found = plugin.load()
         if not isinstance(found, kind):
-            raise UserError(f"{where} is {type(found).__name__}, expected {kind.__name__}", hint=hint)
-        if point.name in loaded:
-            raise UserError(f"{where} has the name of another one", hint=hint)
-        loaded[point.name] = found
+            raise UserError(f"{plugin} is {type(found).__name__}, expected {kind.__name__}", hint=HINT)
+        if plugin.name in loaded:
+            raise UserError(f"{plugin} has the name of another one", hint=HINT)
+        loaded[plugin.name] = found
     return loaded

@@ -5,7 +5,7 @@ build also `n`, its number. A dropped document has `id`, `reason`, `detail` and,
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -84,15 +84,33 @@ def dropped_fields(dropped: Dropped, *, with_text: bool) -> dict[str, Any]:
     return fields
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+class _Counted:
+    """A file that tells how many bytes of it have been read."""
+
+    def __init__(self, file: BinaryIO, advance: Callable[[int], None]) -> None:
+        self._file, self._advance = file, advance
+
+    def read(self, size: int = -1) -> bytes:
+        block = self._file.read(size)
+        self._advance(len(block))
+        return block
+
+
+def read_lines(path: Path, advance: Callable[[int], None] | None = None) -> Iterator[dict[str, Any]]:
     """The lines of a file.
+
+    Args:
+        path: The file.
+        advance: Told how many more of its bytes, as they lie on the disk, have been read.
 
     Raises:
         DataError: It is missing, or damaged.
     """
     read = 0
     try:
-        with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as data:
+        with path.open("rb") as file:
+            counted = cast(Any, _Counted(file, advance) if advance else file)
+            data = zstandard.ZstdDecompressor().stream_reader(counted, read_across_frames=True)
             for line in io.BufferedReader(data, 1 << 17):
                 fields = orjson.loads(line)
                 if not isinstance(fields, dict):
@@ -105,13 +123,18 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         raise DataError(f"{path}: cannot be read ({error.strerror})", hint=_DAMAGED) from None
 
 
-def read_documents(path: Path, source: str) -> Iterator[Document]:
+def read_documents(path: Path, source: str, advance: Callable[[int], None] | None = None) -> Iterator[Document]:
     """The documents in a file.
+
+    Args:
+        path: The file.
+        source: The name that the documents bear.
+        advance: Told how many more of its bytes, as they lie on the disk, have been read.
 
     Raises:
         DataError: It is missing, or a line is damaged.
     """
-    for number, fields in enumerate(read_lines(path), start=1):
+    for number, fields in enumerate(read_lines(path, advance), start=1):
         yield _document(path, number, source, fields)
 
 

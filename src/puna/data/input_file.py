@@ -32,7 +32,7 @@ class InputFile:
         Raises:
             OSError: It cannot be opened.
         """
-        with _told(self.fail):
+        with _reported(self.fail):
             if "://" not in self.url:
                 file = cast(Any, open(self.url, "rb", buffering=0))  # noqa: SIM115 (the caller closes it)
             else:
@@ -47,7 +47,7 @@ class InputFile:
 
 
 @contextmanager
-def _told(fail: Callable[[Exception], None] | None) -> Iterator[None]:
+def _reported(fail: Callable[[Exception], None] | None) -> Iterator[None]:
     """Report errors that may be gone the next time, and turn all into an OSError, as a store's own may be of any class.
 
     A missing permission is not such an error: it will be missing the next time, too.
@@ -71,7 +71,7 @@ class _Watched(io.RawIOBase):
         self._file, self._of = file, of
 
     def readinto(self, buffer: Any) -> int:
-        with _told(self._of.fail):
+        with _reported(self._of.fail):
             count = self._file.readinto(buffer)
         if self._of.advance and count:
             self._of.advance(count)

@@ -15,7 +15,7 @@ LAST_RECORD = (1 << 32) - 1
 _LIMITS = {"source": 1 << 7, "file": MOST_FILES, "record": LAST_RECORD + 1}
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """The parts of a document's number."""
 
     heldout: bool
@@ -37,6 +37,6 @@ def document_number(*, heldout: bool, source: int, file: int, record: int) -> in
     return (0 if heldout else 1 << 63) | source << 56 | file << 32 | record
 
 
-def place_of(number: int) -> Place:
+def position_of(number: int) -> Position:
     """The parts of a document's number, taken apart."""
-    return Place(not number >> 63, number >> 56 & 127, number >> 32 & (MOST_FILES - 1), number & LAST_RECORD)
+    return Position(not number >> 63, number >> 56 & 127, number >> 32 & (MOST_FILES - 1), number & LAST_RECORD)

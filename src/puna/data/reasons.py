@@ -1,7 +1,9 @@
 """A sentence for every reason to drop a document."""
 
-from importlib import import_module
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
+from puna.core.errors import DataError, UserError
 from puna.data.document import (
     BINARY,
     CONTAINED,
@@ -13,7 +15,10 @@ from puna.data.document import (
     RULE_FAILED,
     TOO_LARGE,
     UNREADABLE,
+    Dropped,
 )  # fmt: skip
+from puna.data.spec import ReaderSpec, RuleSpec
+from puna.data.table import READERS, RULES, describe, find_reader, find_rule
 
 UNKNOWN = "This version of Puna does not know the reason."
 
@@ -31,33 +36,50 @@ _COMMON = {
 }
 """Reasons that do not belong to a single format or rule."""
 
-_MODULES = {
-    "archive": ("puna.data.input.streams",),
-    "arxiv": ("puna.data.readers.arxiv",),
-    "gutenberg": ("puna.data.readers.gutenberg",),
-    "rows": ("puna.data.readers.rows",),
-    "stackexchange": ("puna.data.readers.stackexchange",),
-    "warc": ("puna.data.readers.warc",),
-    "wikipedia": ("puna.data.readers.wikipedia",),
-    "lines": ("puna.data.rules.lines",),
-    "language": ("puna.data.rules.language",),
-    "perplexity": ("puna.data.rules.perplexity",),
-    "wikipedia-like": ("puna.data.rules.wikipedia_like",),
-    "gopher-quality": ("puna.data.rules.gopher_quality",),
-    "gopher-repetition": ("puna.data.rules.gopher_repetition",),
-    "c4": ("puna.data.rules.c4",),
-    "code": ("puna.data.rules.code", "puna.data.readers.code"),
-    "decontaminate": ("puna.data.rules.decontaminate",),
-}
-"""Modules with a table `REASONS`, by the part of a reason before its dot. A module is imported when it is needed,
-because some import libraries that take a second to load."""
+
+_explained: set[str] = set()
+"""Reasons of others that some rule or reader has given: millions of documents may be dropped for one."""
 
 
 def explain(reason: str) -> str:
     """The sentence for a reason; `UNKNOWN` where none is known."""
     if reason in _COMMON:
         return _COMMON[reason]
-    for module in _MODULES.get(reason.partition(".")[0], ()):
-        if sentence := import_module(module).REASONS.get(reason):
+    for reasons in _sentences(reason.partition(".")[0]):
+        if sentence := reasons.get(reason):
             return sentence
     return UNKNOWN
+
+
+def check_reason(spec: RuleSpec | ReaderSpec, dropped: Dropped) -> None:
+    """Refuse what a rule or reader drops for a reason that nobody could look up.
+
+    Raises:
+        DataError: No sentence explains it.
+    """
+    reason = dropped.reason
+    if reason in spec.reasons or reason in _explained:
+        return
+    if explain(reason) == UNKNOWN:
+        raise DataError(
+            f"{describe(spec)} dropped {dropped.source}/{dropped.id} for {reason!r}, which nothing explains",
+            hint=f"add it to the `reasons` of its {type(spec).__name__}",
+        )
+    _explained.add(reason)
+
+
+def _sentences(name: str) -> Iterator[Mapping[str, str]]:
+    """What explains reasons that begin with a name: the rules and readers that are called so, or whose module is."""
+    if name == "archive":
+        from puna.data.input import streams
+
+        yield streams.REASONS
+    tables = ((RULES, find_rule), (READERS, find_reader))
+    for own, find in tables:
+        places = {known: place.partition(":")[0].rpartition(".")[2] for known, place in own.items()}
+        if called := next((known for known, module in places.items() if name in (known, module)), ""):
+            yield find(called).reasons
+    for own, find in tables:
+        if name not in own:
+            with suppress(UserError):  # of a name that is not known here any more
+                yield find(name).reasons

@@ -4,7 +4,7 @@ Neighbours share most: the processes of a tensor-parallel group follow each othe
 those among which weights are sharded, then the replicas. So the groups that send most lie inside one machine.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
@@ -14,7 +14,7 @@ from puna.parallel.world import World
 from puna.plan.batch import resolved_shard
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Mesh:
     """The layout of one run, seen from this process."""
 
@@ -23,11 +23,11 @@ class Mesh:
     context: int
     tensor: int
     rank: int
-    fsdp_mesh: DeviceMesh | None
+    fsdp_mesh: DeviceMesh | None = None
     """Mesh over which weights are sharded, replicas first where there are several; None without process groups."""
-    tensor_mesh: DeviceMesh | None
+    tensor_mesh: DeviceMesh | None = None
     """The devices that share each matrix product; None where each has its own."""
-    context_mesh: DeviceMesh | None
+    context_mesh: DeviceMesh | None = None
     """The devices that share each sequence; None where each has its own."""
 
     @property
@@ -65,9 +65,9 @@ def build_mesh(config: ParallelConfig, world: World) -> Mesh:
         TrainError: The layout has another number of devices.
     """
     shard = resolved_shard(config, world.size)
-    numbers = (config.replicate, shard, config.context, config.tensor, world.rank)
+    alone = Mesh(replicate=config.replicate, shard=shard, context=config.context, tensor=config.tensor, rank=world.rank)
     if not dist.is_initialized():
-        return Mesh(*numbers, None, None, None)
+        return alone
     # Two views of the same processes: devices that share a sequence also share its weights' shards.
     kind = world.device.type
     weights = _grouped(kind, {"replicate": config.replicate, "shard": shard * config.context, "tensor": config.tensor})
@@ -76,11 +76,11 @@ def build_mesh(config: ParallelConfig, world: World) -> Mesh:
         sequences = _grouped(
             kind, {"batch": config.replicate * shard, "context": config.context, "tensor": config.tensor}
         )
-    return Mesh(
-        *numbers,
-        weights["replicate", "shard"] if config.replicate > 1 else weights["shard"],
-        weights["tensor"] if config.tensor > 1 else None,
-        None if sequences is None else sequences["context"],
+    return replace(
+        alone,
+        fsdp_mesh=weights["replicate", "shard"] if config.replicate > 1 else weights["shard"],
+        tensor_mesh=weights["tensor"] if config.tensor > 1 else None,
+        context_mesh=None if sequences is None else sequences["context"],
     )
 
 

@@ -20,7 +20,7 @@ _MOST_DOUBLINGS = 14
 
 
 @dataclass(frozen=True)
-class Way:
+class Remedy:
     """One way to make a run fit."""
 
     words: str
@@ -32,7 +32,7 @@ class Way:
     remark: str = ""
 
 
-def changes(found: Plan) -> list[Way]:
+def changes(found: Plan) -> list[Remedy]:
     """Ways to make a run fit into memory.
 
     First those with the same devices: fastest first where the plan estimates speed, else in the order of their usual
@@ -89,7 +89,7 @@ def _words(recipe: Recipe, change: dict[str, Any]) -> str:
     return " ".join(f"train.{key}={value}" for key, value in change.items() if value != getattr(recipe.train, key))
 
 
-def _first_that_fits(found: Plan, candidates: list[tuple[dict[str, Any], int]]) -> Way | None:
+def _first_that_fits(found: Plan, candidates: list[tuple[dict[str, Any], int]]) -> Remedy | None:
     """The first of these changes to `train` and numbers of devices that make the run fit."""
     layout = found.recipe.parallel
     for change, devices in candidates:
@@ -107,7 +107,7 @@ def _first_that_fits(found: Plan, candidates: list[tuple[dict[str, Any], int]]) 
         if verdict(memory.peak.bytes, found.target.memory_bytes) == "fits":
             speed = speed_of(share, found.target)
             remark = _other_arithmetic(share) if "precision" in change else ""
-            return Way(" ".join(words), memory.peak.bytes, speed.mfu if speed.step else None, remark)
+            return Remedy(" ".join(words), memory.peak.bytes, speed.mfu if speed.step else None, remark)
     return None
 
 

@@ -10,7 +10,7 @@ from puna.plan.count import parameters
 CPU, GPU = "cpu", "gpu"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Share:
     """One device's part. All devices hold equal amounts, up to rounding."""
 
@@ -174,4 +174,7 @@ def share_of(recipe: Recipe, devices: int, kind: str) -> Share:
     layout = recipe.parallel
     shard = resolved_shard(layout, devices)
     check_batch(recipe, devices)
-    return Share(recipe, kind, devices, layout.replicate, shard, layout.context, layout.tensor)
+    return Share(
+        recipe=recipe, kind=kind, devices=devices, replicate=layout.replicate, shard=shard, context=layout.context,
+        tensor=layout.tensor,
+    )  # fmt: skip

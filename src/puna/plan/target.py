@@ -27,7 +27,7 @@ CPU_SOURCE = "measured for 60M parameters (bench/results/train_cpu_2026-11-21.js
 _SIZE, _RUNS = 2048, 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """The device that a run is planned for."""
 
@@ -68,7 +68,7 @@ def find_target(
             cannot multiply in float8 and the recipe asks for it.
     """
     own_watts, precision = recipe.energy.device_watts, recipe.train.precision
-    said = "energy.device_watts" if own_watts else ""
+    watts_source = "energy.device_watts" if own_watts else ""
     full = SHORT_NAMES.get(name.lower(), name)
     gpu = find_gpu(full)
     if recipe.train.float8 and (name.lower() == CPU or (gpu is not None and gpu.float8_share is None)):
@@ -76,9 +76,10 @@ def find_target(
         raise ConfigError([f"{sentence}; --device is {name}"])
     if gpu is not None:
         return Target(
-            full, GPU, gpu.flops(precision), "datasheet", own_watts or gpu.watts, said or "datasheet",
-            gpu.memory_bytes, GPU_UTILISATION, GPU_SOURCE, rates_of(gpu, precision),
-            _links(gpu, node_devices, network_gbps),
+            name=full, kind=GPU, peak_flops=gpu.flops(precision), peak_source="datasheet",
+            watts=own_watts or gpu.watts, watts_source=watts_source or "datasheet", memory_bytes=gpu.memory_bytes,
+            utilisation=GPU_UTILISATION, utilisation_source=GPU_SOURCE, rates=rates_of(gpu, precision),
+            links=_links(gpu, node_devices, network_gbps),
         )  # fmt: skip
     if given := [
         option
@@ -96,8 +97,10 @@ def find_target(
         known = ", ".join([*SHORT_NAMES, CPU, *(repr(form) for form in GPUS)])
         raise ConfigError([f"--device {name!r:.60}: expected one of {known}, or FLOP/s such as 4e14"])
     return Target(
-        f"{flops:.3g} FLOP/s", GPU, flops, "given", own_watts, said or "unknown", None, GPU_UTILISATION, GPU_SOURCE
-    )
+        name=f"{flops:.3g} FLOP/s", kind=GPU, peak_flops=flops, peak_source="given", watts=own_watts,
+        watts_source=watts_source or "unknown", memory_bytes=None, utilisation=GPU_UTILISATION,
+        utilisation_source=GPU_SOURCE,
+    )  # fmt: skip
 
 
 def rates_of(gpu: Gpu, precision: str) -> Rates:

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +13,7 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from puna.core.files import atomic_directory, sha256_file, sweep, sync, temporary_sibling, write_json
+from puna.core.files import atomic_directory, sweep, sync, temporary_sibling, write_json
 from puna.shards.format import FORMAT, KINDS, MANIFEST, ROW, VERSION, token_dtype
 from puna.tokenizer.tokenizer import Tokenizer
 
@@ -40,33 +39,6 @@ class Part:
     text_bytes: int
     hashes: dict[str, str]
     """SHA-256 of its files by name."""
-
-
-def write_shards(
-    out: Path, documents: Iterable[Encoded], tokenizer: Tokenizer, *, source: str, split: str, shard_tokens: int,
-    documents_sha256: str,
-) -> None:  # fmt: skip
-    """Write all documents of one source and split; the directory appears when it is complete.
-
-    Args:
-        out: The directory to make.
-        documents: The documents, in the order of the shards.
-        tokenizer: The tokenizer of the ids.
-        source: The source's name.
-        split: `train` or `heldout`.
-        shard_tokens: A shard is closed before the document that would exceed this.
-        documents_sha256: The hash of the files that the documents were read from.
-
-    Raises:
-        StorageError: The disk is full or not writable.
-    """
-    with atomic_directory(out, replace=True) as directory:
-        with ShardWriter(directory, tokenizer, shard_tokens) as writer:
-            for document in documents:
-                writer.add(document)
-        hashes = {path.name: sha256_file(path) for path in sorted(directory.iterdir())}
-        part = Part(directory, writer.shards, writer.text_bytes, hashes)
-        _write_manifest(directory, [part], tokenizer, source, split, shard_tokens, documents_sha256)
 
 
 def join_parts(

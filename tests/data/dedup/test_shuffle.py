@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from puna.core.errors import DataError, StorageError
-from puna.data.dedup.shuffle import BUFFER_BYTES, PartitionWriter, partition_parts, read_partition
+from puna.data.dedup.shuffle import BUFFER_BYTES, PartitionWriter, read_partition
 
 INDEX = '{"schema": 1, "dtype": "", "rows": %s, "crc32": %s}'
 WRONG = [
@@ -58,9 +58,6 @@ def test_a_partition_has_its_rows_of_all_tasks_in_their_order(tasks, buffer_rows
                     expected[place].append(row)
     for partition in range(7):
         assert read_partition(directories, "x", partition, ROW).tolist() == expected[partition]
-        parts = list(partition_parts(directories, "x", partition, ROW))
-        assert len(parts) == len(tasks)
-        assert [row for part in parts for row in part.tolist()] == expected[partition]
 
 
 def test_the_files_do_not_depend_on_how_rows_were_added_and_held(tmp_path: Path):

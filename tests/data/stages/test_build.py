@@ -11,8 +11,7 @@ from puna.core.layout import DataDir
 from puna.core.lock import DirectoryLock
 from puna.core.records import read_record
 from puna.data.stages import build as data
-from puna.data.stages import plan as road
-from puna.data.stages import read
+from puna.data.stages import plan, read
 from puna.data.stages.build import build_data, train_tokenizer
 
 
@@ -69,7 +68,7 @@ def test_what_is_there_stays_until_its_successor_is_complete(small: Recipe, buil
     def fail(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(road, "assemble_documents", fail)
+    monkeypatch.setattr(plan, "assemble_documents", fail)
     with pytest.raises(KeyboardInterrupt):
         build_data(changed(small, sources__poems__clean=["pii"]), built, force=True)
     assert sha256_file(built.documents / "files.json") == before

@@ -1,12 +1,12 @@
 import pickle
-from typing import get_args
 
 import pytest
 
-from puna.config.data import DataConfig, Format, Source
-from puna.config.rules import RuleName
+from puna.config.data import FORMATS, DataConfig, Source
+from puna.config.rules import RULES
 from puna.data.document import INVALID_UTF8, READER_FAILED, RULE_FAILED, Document, Dropped, Raw
 from puna.data.stages.cleaning import Chain, make_reader, make_rule, read_one
+from puna.data.table import find_rule
 
 GOOD = Document("web", "a", "text", "o")
 
@@ -21,7 +21,7 @@ class _Reader:
         return self._answer
 
 
-@pytest.mark.parametrize("form", get_args(Format))
+@pytest.mark.parametrize("form", FORMATS)
 def test_every_format_has_a_reader_that_can_be_sent_to_a_worker(form: str):
     source = Source.model_validate({"path": "x", "include": ["*"], "heldout_fraction": 0.1, "format": form})
     reader = pickle.loads(pickle.dumps(make_reader("web", source, 10**6)))
@@ -29,10 +29,8 @@ def test_every_format_has_a_reader_that_can_be_sent_to_a_worker(form: str):
     assert isinstance(verdict, Document) or verdict.reason != READER_FAILED
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in get_args(RuleName) if name not in ("lines", "perplexity", "wikipedia-like")]
-)
-def test_every_rule_can_be_made_and_judges_a_document(name: RuleName):
+@pytest.mark.parametrize("name", [name for name in RULES if name not in ("lines", "perplexity", "wikipedia-like")])
+def test_every_rule_can_be_made_and_judges_a_document(name: str):
     rule = make_rule(name, DataConfig(), None)
     assert isinstance(rule(GOOD), Document | Dropped)
 
@@ -76,7 +74,7 @@ def test_a_rule_that_fails_costs_the_document_and_says_which(monkeypatch: pytest
     def fail(document: Document) -> Document:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(chain, "_rules", [("pii", fail)])
+    monkeypatch.setattr(chain, "_rules", [(find_rule("pii"), fail)])
     counts: dict = {}
     detail = "pii: ZeroDivisionError: division by zero"
     assert chain(GOOD, counts) == Dropped("web", "a", RULE_FAILED, detail, "text")

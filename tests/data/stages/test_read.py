@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
 from puna.config.data import DataConfig, Source
-from puna.config.rules import RuleName
+from puna.config.rules import RULES
 from puna.data.input_file import InputFile
 from puna.data.stages.dedup import duplicate_stages
 from puna.data.stages.finish import Finish
@@ -16,12 +16,13 @@ from puna.data.stages.lines import Clean, Lines
 from puna.data.stages.read import Read, read_tasks
 from puna.data.stages.rule_inputs import Table
 
-RULES: tuple[RuleName, ...] = get_args(RuleName)
 FILES_ONLY = {"sources.a.include", "sources.a.exclude", "task_bytes"}
 """Decide which files a task reads, by which it is known."""
 LATER = {"shard_tokens"}
 """Decides token shards, no documents."""
-NOT_READING = FILES_ONLY | LATER | {"sources.a.licence"}
+OF_OTHERS = {"plugins.rules", "plugins.readers"}
+"""Name rules and readers of which this source has none; test_plugins.py has them."""
+NOT_READING = FILES_ONLY | LATER | OF_OTHERS | {"sources.a.licence"}
 """Nothing is read again for these, nor for deduplication."""
 
 
@@ -77,12 +78,18 @@ def data() -> DataConfig:
 
 def plan(data: DataConfig, work: Path = Path("work")) -> tuple[Read, Finish]:
     """The first and the last task of the source."""
-    [read] = read_tasks(work, data, "a", [InputFile("/a/b", "b", 1, "1")], "/a", {}, Table(work, data, ()))
+    [read] = read_tasks(
+        work, data, "a", [InputFile("/a/b", "b", 1, "1")], "/a", {}, Table(work=work, data=data, sets=())
+    )
     cleaned: Read | Clean = read
     if "lines" in data.sources["a"].clean:
-        cleaned = Clean(work, read, tuple(Lines(work, (read,), part) for part in range(data.partitions)))
+        cleaned = Clean(
+            work=work,
+            read=read,
+            lines=tuple(Lines(work=work, reads=(read,), partition=part) for part in range(data.partitions)),
+        )
     _, found = duplicate_stages(work, data, [cleaned])
-    return read, Finish(work, cleaned, tuple(found), (("a", ("b",)),))
+    return read, Finish(work=work, cleaned=cleaned, found=tuple(found), names=(("a", ("b",)),))
 
 
 ALL = list(settings(DataConfig(sources={"a": Source(path="/a", include=["*"], heldout_fraction=0.5)})))
@@ -97,7 +104,7 @@ def test_all_settings_are_looked_at():
 def test_a_setting_that_decides_documents_names_the_tasks_that_it_decides(setting: str, data: DataConfig):
     (read, finish), (read_then, finish_then) = plan(data), plan(changed(data, setting.split(".")))
     assert (read.fingerprint == read_then.fingerprint) == (setting in NOT_READING or setting.startswith("dedup."))
-    assert (finish.fingerprint == finish_then.fingerprint) == (setting in FILES_ONLY | LATER)
+    assert (finish.fingerprint == finish_then.fingerprint) == (setting in FILES_ONLY | LATER | OF_OTHERS)
 
 
 def test_thresholds_of_rules_that_a_source_does_not_name_read_nothing_again(data: DataConfig):

@@ -1,14 +1,5 @@
 from puna.data.document import Document
-from puna.data.tasks.counts import add, add_text, add_verdict, total
-
-
-def test_leaves_add_up_and_tables_are_made_where_they_are_missing():
-    counts: dict = {}
-    add(counts, ["steps", "read", "documents"], 1)
-    add(counts, ["steps", "read", "documents"], 2)
-    add(counts, ["steps", "c4", "documents"], 1)
-    add(counts, ["chunks"], 1)
-    assert counts == {"steps": {"read": {"documents": 3}, "c4": {"documents": 1}}, "chunks": 1}
+from puna.data.tasks.counts import add_text, add_verdict, total
 
 
 def test_a_document_adds_one_and_its_bytes():

@@ -16,7 +16,7 @@ from puna.config.recipe import Recipe
 from puna.core.errors import DataError
 from puna.core.layout import DataDir
 from puna.data.stages import components
-from puna.data.stages.build import Where, build_data
+from puna.data.stages.build import Execution, build_data
 from puna.data.stages.plan import build_documents
 from puna.data.tasks import executors
 from puna.data.tasks.task import Progress, Task
@@ -123,7 +123,9 @@ def test_slurm_jobs_give_the_bytes_of_one_process(
 ):
     """Each stage is an array of jobs that waits for the one before it; the last one leaves a finished build."""
     monkeypatch.setattr(components, "ROUNDS", 3)  # every job starts a Python
-    build_data(distinct, out, force=False, where=Where("slurm", 4, partition="cpu", time="01:00:00"))
+    build_data(
+        distinct, out, force=False, execution=Execution(executor="slurm", workers=4, partition="cpu", time="01:00:00")
+    )
     assert not list(slurm.glob("*.failed")), next(slurm.glob("*.failed")).read_text()
     scripts = [path.read_text() for path in sorted(slurm.glob("*.sh"))]
     first = scripts[0]
@@ -142,7 +144,7 @@ def test_slurm_jobs_give_the_bytes_of_one_process(
 def test_without_slurm_there_is_one_sentence(distinct: Recipe, out: DataDir, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(DataError, match="--executor slurm: there is no command `sbatch` here"):
-        build_data(distinct, out, force=False, where=Where("slurm"))
+        build_data(distinct, out, force=False, execution=Execution(executor="slurm"))
 
 
 def test_a_task_that_fails_for_a_reason_that_a_user_can_mend_says_it_in_one_sentence(
@@ -222,12 +224,15 @@ def test_a_build_that_is_told_to_end_takes_its_workers_along_and_says_nothing_of
         "import sys; from pathlib import Path\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from test_executors import Slow\n"
+        "from puna.core.errors import Interrupted\n"
         "from puna.data.tasks.executors import run_stage\n"
         "if __name__ == '__main__':\n"
         "    try:\n"
         f"        run_stage([Slow(Path({str(tmp_path)!r}) / name) for name in 'ab'], 'local', 2)\n"
         "    except KeyboardInterrupt:\n"
         "        sys.exit(1)\n"
+        "    except Interrupted as end:\n"
+        "        sys.exit(128 + end.signal)\n"
     )
     process = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 60

@@ -143,21 +143,6 @@ class PartitionWriter:
             yield list(zip(starts[:, partition].tolist(), counts[:, partition].tolist(), strict=True))
 
 
-def partition_parts(
-    directories: Sequence[Path], name: str, partition: int, dtype: np.dtype[Any]
-) -> Iterator[NDArray[Any]]:
-    """The rows of a partition, one task's part after the other, in the order of the directories.
-
-    Raises:
-        DataError: A file is missing, short, damaged, or of other rows.
-    """
-    for directory in directories:
-        part = _find(directory, name, partition, dtype)
-        rows = np.empty(part.rows, dtype=dtype)
-        _read(part, rows)
-        yield rows
-
-
 def read_partition(directories: Sequence[Path], name: str, partition: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     """All rows of a partition, in the order of the directories.
 

@@ -15,6 +15,7 @@ from puna.config.data import Source
 from puna.data.document import EMPTY, TOO_LARGE, UNREADABLE, Document, Dropped, Raw
 from puna.data.input.streams import BrokenMember, Member, UniqueNames, members
 from puna.data.input_file import InputFile
+from puna.data.spec import ReaderSpec
 from puna.data.text.latex import paper_text
 
 NO_TEX, WITHDRAWN = "arxiv.no_tex", "arxiv.withdrawn"
@@ -213,3 +214,11 @@ def _unpacked(content: bytes) -> dict[str, bytes] | None:
             return None
         files[content[match.end() : middle].decode("utf-8", "replace")] = content[middle:position]
     return files
+
+
+READER = ReaderSpec(
+    name="arxiv",
+    make=ArxivReader,
+    reads="LaTeX sources, one archive per paper or the bulk archives",
+    reasons=REASONS,
+)

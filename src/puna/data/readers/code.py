@@ -16,6 +16,7 @@ from puna.data.document import BINARY, EMPTY, INVALID_UTF8, TOO_LARGE, UNREADABL
 from puna.data.input.streams import BrokenMember, Member, members
 from puna.data.input_file import InputFile
 from puna.data.readers.code_rows import BAD_ROW, Row, has_rows, is_parquet, json_rows, parquet_rows
+from puna.data.spec import ReaderSpec
 from puna.data.text.code_languages import language_of
 from puna.data.text.decode import clean_text, decode_text, marked_encoding
 from puna.data.text.licences import detect_licence, is_licence_file, noticed_licence, stated_licence
@@ -193,3 +194,11 @@ def _read_licence(url: str) -> str | None:
     except OSError:
         return None
     return " OR ".join(sorted(set(filter(None, found)))) if found else None
+
+
+READER = ReaderSpec(
+    name="code",
+    make=CodeReader,
+    reads="source files, archives of repositories, or rows with `content`",
+    reasons=REASONS,
+)

@@ -15,6 +15,7 @@ from puna.config.data import Source
 from puna.data.document import BINARY, EMPTY, Document, Dropped, Raw
 from puna.data.input.streams import BrokenMember, members
 from puna.data.input_file import InputFile
+from puna.data.spec import ReaderSpec
 from puna.data.text.decode import clean_text, marked_encoding
 
 COPYRIGHTED, NOT_TEXT = "gutenberg.copyrighted", "gutenberg.not_text"
@@ -203,3 +204,11 @@ def _date(fields: dict[str, str]) -> str:
             day = f"-{int(match['day']):02}" if match["day"] else ""
             return f"{match['year']}-{_MONTHS.index(month) + 1:02}{day}"
     return ""
+
+
+READER = ReaderSpec(
+    name="gutenberg",
+    make=GutenbergReader,
+    reads="books with Project Gutenberg's header and licence, which are cut off",
+    reasons=REASONS,
+)

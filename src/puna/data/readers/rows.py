@@ -14,6 +14,7 @@ from puna.data.input.streams import open_stream
 from puna.data.input_file import InputFile
 from puna.data.readers.columns import arrow_rows, parquet_rows
 from puna.data.readers.json_line import parse_line
+from puna.data.spec import ReaderSpec
 from puna.data.text.decode import clean_text
 
 NO_TEXT, BROKEN = "rows.no_text", "rows.broken"
@@ -171,3 +172,27 @@ def _iso_date(value: Any) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool) and 1e8 < value < 1e13:
         return datetime.fromtimestamp(value / 1000 if value > 1e11 else value, UTC).isoformat(timespec="seconds")
     return value if isinstance(value, str) and _ISO.fullmatch(value) else ""
+
+
+JSONL = ReaderSpec(
+    name="jsonl",
+    make=RowsReader,
+    reads="one document per row; `text_field` names the column",
+    reasons=REASONS,
+)
+
+
+PARQUET = ReaderSpec(
+    name="parquet",
+    make=RowsReader,
+    reads="one document per row; `text_field` names the column",
+    reasons=REASONS,
+)
+
+
+ARROW = ReaderSpec(
+    name="arrow",
+    make=RowsReader,
+    reads="one document per row; `text_field` names the column",
+    reasons=REASONS,
+)

@@ -37,6 +37,7 @@ from puna.data.input.streams import open_stream
 from puna.data.input_file import InputFile
 from puna.data.readers.post_html import post_text
 from puna.data.readers.range_join import Order, RangeJoin
+from puna.data.spec import ReaderSpec
 from puna.data.text.decode import clean_text
 
 ORPHAN = "stackexchange.orphan_answer"
@@ -280,3 +281,11 @@ def _domain(site: str) -> str:
     if own:
         return ".".join([*(["meta"] if "meta" in labels else []), *names[:-1], own])
     return ".".join([*names, *(["meta"] if "meta" in labels else []), "stackexchange.com"])
+
+
+READER = ReaderSpec(
+    name="stackexchange",
+    make=StackExchangeReader,
+    reads="`Posts.xml` of each site, unpacked from its 7z archive",
+    reasons=REASONS,
+)

@@ -9,6 +9,7 @@ from puna.config.data import Source
 from puna.data.document import BINARY, EMPTY, INVALID_UTF8, Document, Dropped, Raw
 from puna.data.input.streams import Member, members
 from puna.data.input_file import InputFile
+from puna.data.spec import ReaderSpec
 from puna.data.text.decode import marked_encoding, newlines
 
 _CONTROLS = bytes(sorted({*range(32), 127} - {*b"\b\t\n\v\f\r\x1b"}))
@@ -58,3 +59,10 @@ class TextReader:
 def is_binary(content: bytes) -> bool:
     """Whether bytes hold a NUL or are control characters by more than a tenth."""
     return b"\0" in content or len(content) - len(content.translate(None, _CONTROLS)) > len(content) // 10
+
+
+READER = ReaderSpec(
+    name="text",
+    make=TextReader,
+    reads="each file, or member of an archive, is one document",
+)

@@ -12,6 +12,7 @@ from puna.data.input.compression import BrokenStreamError
 from puna.data.input_file import InputFile
 from puna.data.readers.http import Response, content_type, dechunk, decode_body, parse_response
 from puna.data.readers.warc_records import NoRecord, warc_records
+from puna.data.spec import ReaderSpec
 from puna.data.text.charset import decode_page
 from puna.data.text.decode import clean_text
 from puna.data.text.html import main_text
@@ -162,3 +163,11 @@ def _is_binary(text: str) -> bool:
     """Whether the beginning of a text is control characters or bytes that do not decode, by more than a tenth."""
     sample = text[:_SAMPLE]
     return len(_STRANGE.findall(sample)) * 10 > len(sample)
+
+
+READER = ReaderSpec(
+    name="warc",
+    make=WarcReader,
+    reads="web pages as they were fetched; the main text is taken out of the HTML",
+    reasons=REASONS,
+)

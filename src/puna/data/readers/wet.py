@@ -6,6 +6,7 @@ from puna.config.data import Source
 from puna.data.document import EMPTY, Document, Dropped, Raw
 from puna.data.input_file import InputFile
 from puna.data.readers.warc_records import NoRecord, warc_records
+from puna.data.spec import ReaderSpec
 from puna.data.text.decode import clean_text
 
 
@@ -42,3 +43,10 @@ class WetReader:
 
 def _wanted(headers: dict[str, str]) -> bool:
     return headers.get("warc-type", "").lower() == "conversion"
+
+
+READER = ReaderSpec(
+    name="wet",
+    make=WetReader,
+    reads="web pages as text, as CommonCrawl extracts it; CCNet starts here",
+)

@@ -17,6 +17,7 @@ from puna.data.document import EMPTY, TOO_LARGE, UNREADABLE, Document, Dropped, 
 from puna.data.input.streams import open_stream
 from puna.data.input_file import InputFile
 from puna.data.readers.wikitext import Wiki, to_text
+from puna.data.spec import ReaderSpec
 from puna.data.text.decode import clean_text
 
 REDIRECT = "wikipedia.redirect"
@@ -203,3 +204,11 @@ def _siteinfo(header: bytes) -> dict[str, str]:
         "base": base[1].strip().rpartition("/")[0] if base else "",
         "hidden": "|".join(name.strip().lower() for name in _LOCAL_NAMES.findall(text)),
     }
+
+
+READER = ReaderSpec(
+    name="wikipedia",
+    make=WikipediaReader,
+    reads="XML dumps `pages-articles`",
+    reasons=REASONS,
+)

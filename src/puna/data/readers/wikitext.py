@@ -22,7 +22,7 @@ from mwparserfromhell.wikicode import Wikicode
 from puna.data.readers.wikitext_lines import mark_lists, paragraphs
 from puna.data.readers.wikitext_names import APPARATUS, HIDDEN_NAMESPACES, PERHAPS_APPARATUS, PROJECTS
 from puna.data.readers.wikitext_scan import drop_silent, drop_switches, drop_tables, drop_tags, lift, unescaped
-from puna.data.readers.wikitext_templates import END, HOLE, LESS, STASHED, Call, expansion
+from puna.data.readers.wikitext_templates import END, HOLE, LESS, STASHED, TemplateCall, expansion
 
 PIECE = 8192
 """Characters of a piece of wikitext from which regular expressions strip it instead of the parser."""
@@ -229,4 +229,4 @@ class _Renderer:
                 positional.append(value)
             else:
                 named[key.lower()] = value
-        return expand(Call(name, positional, named)) or HOLE
+        return expand(TemplateCall(name, positional, named)) or HOLE

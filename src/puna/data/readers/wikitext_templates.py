@@ -19,7 +19,7 @@ number of a piece that is set aside; a `<` that begins no tag."""
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class TemplateCall:
     """The use of a template, its arguments as text."""
 
     name: str
@@ -33,11 +33,11 @@ class Call:
         return self.positional[position] if inside else ""
 
 
-Expansion = Callable[[Call], str]
+Expansion = Callable[[TemplateCall], str]
 
 
 def _argument(position: int, *names: str) -> Expansion:
-    def expand(call: Call) -> str:
+    def expand(call: TemplateCall) -> str:
         return next((call.named[name] for name in names if call.named.get(name)), "") or call.get(position)
 
     return expand
@@ -55,11 +55,11 @@ def _joined(separator: str, count: int = 9) -> Expansion:
     return lambda call: separator.join(text for text in call.positional[:count] if text) or HOLE
 
 
-def _own_name(call: Call) -> str:
+def _own_name(call: TemplateCall) -> str:
     return call.name
 
 
-def _quotation(call: Call) -> str:
+def _quotation(call: TemplateCall) -> str:
     text = next((call.named[name] for name in _QUOTED if call.named.get(name)), "") or call.get(0)
     return f"\n\n{text}\n\n"
 
@@ -67,11 +67,11 @@ def _quotation(call: Call) -> str:
 _QUOTED = ("text", "texte", "texto", "testo", "quote", "txt", "цитата", "текст")
 
 
-def _list(call: Call) -> str:
+def _list(call: TemplateCall) -> str:
     return "\n" + "\n".join(f"{BULLET}{text}" for text in call.positional if text) + "\n"
 
 
-def _passage(call: Call) -> str:
+def _passage(call: TemplateCall) -> str:
     return f"\n{call.named.get('content') or call.get(0)}\n"
 
 
@@ -83,7 +83,7 @@ _UNITS = {"C": "°C", "F": "°F", "sqmi": "sq mi", "sqft": "sq ft", "cuft": "cu 
 _POWER = re.compile(r"^([kcdm]?m)([23])$")
 
 
-def _measure(call: Call) -> str:
+def _measure(call: TemplateCall) -> str:
     """`{{convert|5|km|mi}}`: the value and unit as the source gave them; the converted value is a computation."""
     value, *rest = call.positional or [""]
     if len(rest) >= 3 and rest[0] in _RANGES:
@@ -100,7 +100,7 @@ def _unit(name: str) -> str:
     return _UNITS.get(name) or _POWER.sub(lambda match: match[1] + raised(match[2], "m"), name)
 
 
-def _value(call: Call) -> str:
+def _value(call: TemplateCall) -> str:
     """`{{val|1.2|0.3|e=5|u=kg}}`: 1.2±0.3×10⁵ kg."""
     text = call.get(0)
     if call.get(1):
@@ -111,7 +111,7 @@ def _value(call: Call) -> str:
     return f"{text} {unit}" if unit else text
 
 
-def _quantity(call: Call) -> str:
+def _quantity(call: TemplateCall) -> str:
     """`{{unité|5|m|2}}`: 5 m²."""
     power = raised(call.get(2), "m") if call.get(2).strip("-").isdigit() else ""
     return f"{call.get(0)} {call.get(1)}{power}".strip() or HOLE
@@ -124,31 +124,31 @@ def _atoms(text: str) -> str:
     return raised(text, "H") if text.rstrip("+-−–").isdigit() or text in ("+", "-", "−") else text
 
 
-def _fraction(call: Call) -> str:
+def _fraction(call: TemplateCall) -> str:
     given = [text for text in call.positional if text]
     if len(given) == 3:
         return f"{given[0]} {given[1]}/{given[2]}"
     return "/".join(given) if len(given) == 2 else f"1/{''.join(given)}"
 
 
-def _japanese(call: Call) -> str:
+def _japanese(call: TemplateCall) -> str:
     """`{{nihongo|English|kanji|romaji}}`: English (kanji, romaji)."""
     first, *others = [text for text in call.positional[:3] if text] or [HOLE]
     return f"{first} ({', '.join(others)})" if others else first
 
 
-def _chinese(call: Call) -> str:
+def _chinese(call: TemplateCall) -> str:
     values = [call.named.get(key, "") for key in ("c", "t", "s", "p", "hangul", "hanja", "rr")]
     return ", ".join(dict.fromkeys([*filter(None, values), *filter(None, call.positional[:1])])) or HOLE
 
 
-def _other_language(call: Call) -> str:
+def _other_language(call: TemplateCall) -> str:
     """A link to an article that only another Wikipedia has: its label, or its title."""
     names = ("lt", "texte", "fr", "label", "vis", "display", "txt")
     return next((call.named[name] for name in names if call.named.get(name)), "") or call.get(0)
 
 
-def _ship(call: Call) -> str:
+def _ship(call: TemplateCall) -> str:
     prefix = "" if call.name.lower() == "ship" else f"{call.name} "
     if not prefix:
         return " ".join(filter(None, call.positional[:2]))
@@ -162,7 +162,7 @@ _MONTHS = (
 )  # fmt: skip
 
 
-def _as_of(call: Call) -> str:
+def _as_of(call: TemplateCall) -> str:
     year, month, day = call.get(0), call.get(1), call.get(2)
     name = _MONTHS[int(month) - 1] if month.isdecimal() and len(month) < 3 and 1 <= int(month) <= 12 else month
     words = "as of" if call.named.get("lc") else "As of"
@@ -170,7 +170,7 @@ def _as_of(call: Call) -> str:
 
 
 def _century(before: str, after: str) -> Expansion:
-    def expand(call: Call) -> str:
+    def expand(call: TemplateCall) -> str:
         ending = call.get(1) or "e" if after else ""
         return f"{before}{call.get(0)}{ending}{after}"
 

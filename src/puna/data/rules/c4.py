@@ -18,6 +18,7 @@ from pathlib import Path
 from puna.config.rules import C4Rules
 from puna.core.errors import DataError
 from puna.data.document import EMPTY, Document, Dropped
+from puna.data.spec import RuleSpec
 from puna.data.text.kernel_constants import ELLIPSIS, LONG_WORD, TERMINAL
 from puna.data.text.statistics import statistics
 from puna.data.text.words import is_unspaced
@@ -138,3 +139,13 @@ def _flanked(phrase: str) -> str:
     """A pattern of the phrase between characters that are not part of a word."""
     begin, end = ("" if is_unspaced(c) or not _WORD.match(c) else r"\b" for c in (phrase[0], phrase[-1]))
     return begin + re.escape(phrase) + end
+
+
+RULE = RuleSpec(
+    name="c4",
+    settings=C4Rules,
+    make=C4,
+    does="keeps sentences; drops pages with few of them",
+    after="Raffel et al. 2020, section 2.2",
+    reasons=REASONS,
+)

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from puna.config.rules import CodeRules
 from puna.data.document import EMPTY, Document, Dropped
+from puna.data.spec import RuleSpec
 from puna.data.text.code_header import without_copyright
 from puna.data.text.decode import clean_text
 from puna.data.text.licences import is_permitted
@@ -84,3 +85,13 @@ def alphanumeric_share(text: str) -> float:
     if len(encoded) != len(text):
         count += sum(map(str.isalnum, encoded.translate(None, _ASCII).decode()))
     return count / len(text)
+
+
+RULE = RuleSpec(
+    name="code",
+    settings=CodeRules,
+    make=Code,
+    does="line lengths, letters and digits, licences; removes copyright headers",
+    after="LLaMA, section 2.1; RedPajama v1",
+    reasons=REASONS,
+)

@@ -14,6 +14,7 @@ from puna.config.rules import DecontaminateRules
 from puna.data.document import Document, Dropped
 from puna.data.models.evaluation_rows import find
 from puna.data.models.ngram_table import NgramTable, Overlap, hashes_of
+from puna.data.spec import RuleSpec
 from puna.data.text.words import normalised_words
 
 OVERLAP = "decontaminate.overlap"
@@ -108,3 +109,13 @@ def words_at(text: str, first: int, count: int) -> list[str]:
             found += normalised_words(piece)[first : first + count - len(found)]
         first = max(first - size, 0)
     return found
+
+
+RULE = RuleSpec(
+    name="decontaminate",
+    settings=DecontaminateRules,
+    make=Decontaminate,
+    does="drops, or only reports, what shares 13 words in a row with an evaluation set",
+    after="Brown et al. 2020, appendix C",
+    reasons=REASONS,
+)

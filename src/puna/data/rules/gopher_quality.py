@@ -6,6 +6,7 @@ case and with any punctuation around them; documents in a known language other t
 
 from puna.config.rules import GopherQualityRules
 from puna.data.document import Document, Dropped
+from puna.data.spec import RuleSpec
 from puna.data.text.kernel_constants import STOP_WORDS
 from puna.data.text.statistics import Statistics, statistics
 
@@ -74,3 +75,13 @@ class GopherQuality:
         if english and found.stop_words < rules.min_stop_words:
             return FEW_STOP_WORDS, f"{found.stop_words} of them, at least {rules.min_stop_words}"
         return None
+
+
+RULE = RuleSpec(
+    name="gopher-quality",
+    settings=GopherQualityRules,
+    make=GopherQuality,
+    does="drops texts by their words, symbols and bullets",
+    after="Rae et al. 2021, appendix A.1.1",
+    reasons=REASONS,
+)

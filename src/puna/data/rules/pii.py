@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from puna.config.rules import PiiRules
 from puna.data.document import Document, Dropped
+from puna.data.spec import RuleSpec
 
 REASONS: dict[str, str] = {}
 """Reasons to drop: none, the rule drops nothing."""
@@ -135,3 +136,12 @@ _FINDERS: dict[str, list[tuple[re.Pattern[str], re.Pattern[str], Callable[[re.Ma
 }
 """For each kind, in the order of masking: a string that the text must have, which is fast to find; a pattern for
 candidates; the check, which gives the end of a match or 0."""
+
+
+RULE = RuleSpec(
+    name="pii",
+    settings=PiiRules,
+    make=Pii,
+    does="masks e-mail and IP addresses, and on request telephone, card and bank account numbers",
+    reasons=REASONS,
+)

@@ -8,6 +8,7 @@ from puna.core.errors import DataError
 from puna.data.document import Document, Dropped
 from puna.data.models.classifier import MODEL, WIKIPEDIA, probability
 from puna.data.models.fasttext_model import FastTextModel
+from puna.data.spec import RuleSpec
 
 UNLIKE = "wikipedia-like.unlike"
 
@@ -46,3 +47,13 @@ class WikipediaLike:
             detail = f"probability {found:.3f}, at least {self._threshold}"
             return Dropped(document.source, document.id, UNLIKE, detail, document.text)
         return replace(document, scores=document.scores | {"wikipedia_like": round(found, 4)})
+
+
+RULE = RuleSpec(
+    name="wikipedia-like",
+    settings=ClassifierRules,
+    make=WikipediaLike,
+    does="keeps pages like those that Wikipedia refers to",
+    after="LLaMA, section 2.1",
+    reasons=REASONS,
+)

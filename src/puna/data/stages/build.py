@@ -6,7 +6,7 @@ that was made with other values is refused, unless it may be replaced.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from puna.config.explain import differences
 from puna.config.recipe import Recipe
@@ -38,9 +38,9 @@ from puna.tokenizer.load import load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
 
-@dataclass(frozen=True)
-class Where:
-    """The place where the tasks of a build run."""
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """Where and how the tasks of a build run."""
 
     executor: Executor = "local"
     workers: int | None = None
@@ -53,18 +53,18 @@ class Where:
     """executor = "slurm": shell commands that a job begins with."""
 
 
-def build_data(recipe: Recipe, out: DataDir, *, force: bool, where: Where | None = None) -> None:
+def build_data(recipe: Recipe, out: DataDir, *, force: bool, execution: Execution | None = None) -> None:
     """Make documents, tokenizer, token shards and card, each if it is missing.
 
     Raises:
         DataError: Something was built with other values and `force` is false, or a source is missing or damaged.
     """
-    where = where or Where()
-    if where.executor == "slurm":
-        submit_data(recipe, out, force=force, where=where)
+    execution = execution or Execution()
+    if execution.executor == "slurm":
+        submit_data(recipe, out, force=force, execution=execution)
         return
     with DirectoryLock(out.root):
-        _train_tokenizer(recipe, out, force, where)
+        _train_tokenizer(recipe, out, force, execution)
         tokenizer = load_tokenizer(out.tokenizer)
         made_from = {"documents": _documents_hash(out), "tokenizer": tokenizer.sha256}
         if _finished(out.record, recipe.data.model_dump(), out.root, force, made_from) and _is_whole(
@@ -72,7 +72,7 @@ def build_data(recipe: Recipe, out: DataDir, *, force: bool, where: Where | None
         ):
             say(f"{out.root}: token shards built already")
             return
-        tokenize_documents(recipe, out, tokenizer, executor=where.executor, workers=where.workers)
+        tokenize_documents(recipe, out, tokenizer, executor=execution.executor, workers=execution.workers)
         finish_build(recipe, out)
         say(f"{out.root}: built; {out.card.with_suffix('.html')} describes it")
 
@@ -85,10 +85,10 @@ def train_tokenizer(recipe: Recipe, out: DataDir, *, force: bool) -> None:
         TokenizerError: The text does not allow such a tokenizer.
     """
     with DirectoryLock(out.root):
-        _train_tokenizer(recipe, out, force, Where())
+        _train_tokenizer(recipe, out, force, Execution())
 
 
-def submit_data(recipe: Recipe, out: DataDir, *, force: bool, where: Where) -> None:
+def submit_data(recipe: Recipe, out: DataDir, *, force: bool, execution: Execution) -> None:
     """Submit the whole build to Slurm: each stage begins when the one before it has succeeded.
 
     Raises:
@@ -99,33 +99,33 @@ def submit_data(recipe: Recipe, out: DataDir, *, force: bool, where: Where) -> N
     tokens: list[Task] = [_tokenize_task(recipe, out, task, split) for task in plan.finish for split in SPLITS]
     stages: list[list[Task]] = [
         *plan.stages,
-        [Call(out.work, recipe, out, "tokenizer", force)],
+        [JoinTokenizer(work=out.work, recipe=recipe, out=out, force=force)],
         tokens,
-        [Call(out.work, recipe, out, "data", force)],
+        [JoinData(work=out.work, recipe=recipe, out=out, force=force)],
     ]
-    submit(stages, partition=where.partition, time=where.time, workers=where.workers or len(tokens), setup=where.setup)
+    submit(
+        stages,
+        partition=execution.partition,
+        time=execution.time,
+        workers=execution.workers or len(tokens),
+        setup=execution.setup,
+    )
 
 
 def _tokenize_task(recipe: Recipe, out: DataDir, task: Finish, split: str) -> Tokenize:
-    path = task.directory / FILES[split]
-    made_by, shard_tokens = task.fingerprint, recipe.data.shard_tokens
-    return Tokenize(out.work, out, task.name, split, path, task.input_bytes, "", made_by, shard_tokens, threads=1)
+    return Tokenize(
+        work=out.work, out=out, source=task.name, split=split, documents=task.directory / FILES[split],
+        size=task.input_bytes, sha256="", made_by=task.fingerprint, shard_tokens=recipe.data.shard_tokens, threads=1,
+    )  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Call(Task):
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class _Join(Task):
     """A step of the build that joins the results of tasks, as a task of its own for a cluster."""
 
     recipe: Recipe
     out: DataDir
-    step: str
-    """`tokenizer` (with the documents before it) or `data` (everything after it)."""
     force: bool
-
-    @property
-    def stage(self) -> str:
-        """`join-` and the step."""
-        return f"join-{self.step}"
 
     @property
     def made_from(self) -> Any:
@@ -142,22 +142,38 @@ class Call(Task):
         """False: the step itself skips its finished parts."""
         return False
 
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class JoinTokenizer(_Join):
+    """Joins the documents and trains the tokenizer."""
+
+    stage: ClassVar[str] = "join-tokenizer"
+
     def work_on(self, progress: Progress) -> Counts:
         """Do the step in this process."""
-        if self.step == "tokenizer":
-            train_tokenizer(self.recipe, self.out, force=self.force)
-        else:
-            build_data(self.recipe, self.out, force=self.force)
+        train_tokenizer(self.recipe, self.out, force=self.force)
         return {}
 
 
-def _train_tokenizer(recipe: Recipe, out: DataDir, force: bool, where: Where) -> None:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class JoinData(_Join):
+    """Joins the token shards and writes the card: all that is left."""
+
+    stage: ClassVar[str] = "join-data"
+
+    def work_on(self, progress: Progress) -> Counts:
+        """Do the step in this process."""
+        build_data(self.recipe, self.out, force=self.force)
+        return {}
+
+
+def _train_tokenizer(recipe: Recipe, out: DataDir, force: bool, execution: Execution) -> None:
     config = documents_config(recipe)
     there = _finished(out.documents / "record.json", config, out.documents, force)
     if there and _all_documents(recipe, out) and _same_files(recipe, out):
         say(f"{out.documents}: documents built already")
     else:
-        build_documents(recipe, out, executor=where.executor, workers=where.workers)
+        build_documents(recipe, out, executor=execution.executor, workers=execution.workers)
     # A new mixture needs no new tokenizer: the shares that it was trained with are in its record.
     config = recipe.tokenizer.model_dump() | {"vocab_size": recipe.model.vocab_size}
     made_from = {"documents": _documents_hash(out)}

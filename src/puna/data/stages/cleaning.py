@@ -4,120 +4,64 @@ from pathlib import Path
 from typing import Any
 
 from puna.config.data import DataConfig, Source
-from puna.config.rules import RuleName
 from puna.core.errors import UserError
 from puna.data.document import INVALID_UTF8, READER_FAILED, RULE_FAILED, Document, Dropped, Raw, Reader, Rule
+from puna.data.reasons import check_reason
+from puna.data.table import DECONTAMINATE, find_reader, find_rule, make, rule_settings
 from puna.data.tasks.counts import READ, Counts, add_verdict
 
 
 def make_reader(name: str, source: Source, limit: int) -> Reader:
-    """The reader of a source's format; its libraries are imported now."""
-    match source.format:
-        case "text":
-            from puna.data.readers.text import TextReader
+    """The reader of a source's format; its libraries are imported now.
 
-            return TextReader(name, source, limit)
-        case "jsonl" | "parquet" | "arrow":
-            from puna.data.readers.rows import RowsReader
-
-            return RowsReader(name, source, limit)
-        case "warc":
-            from puna.data.readers.warc import WarcReader
-
-            return WarcReader(name, source, limit)
-        case "wet":
-            from puna.data.readers.wet import WetReader
-
-            return WetReader(name, source, limit)
-        case "code":
-            from puna.data.readers.code import CodeReader
-
-            return CodeReader(name, source, limit)
-        case "wikipedia":
-            from puna.data.readers.wikipedia import WikipediaReader
-
-            return WikipediaReader(name, source, limit)
-        case "gutenberg":
-            from puna.data.readers.gutenberg import GutenbergReader
-
-            return GutenbergReader(name, source, limit)
-        case "arxiv":
-            from puna.data.readers.arxiv import ArxivReader
-
-            return ArxivReader(name, source, limit)
-        case "stackexchange":
-            from puna.data.readers.stackexchange import StackExchangeReader
-
-            return StackExchangeReader(name, source, limit)
+    Raises:
+        UserError: It is that of a plug-in that is not installed or not valid.
+    """
+    return make(find_reader(source.format), name, source, limit)
 
 
-def make_rule(name: RuleName, data: DataConfig, table: Path | None) -> Rule:
+def make_rule(name: str, data: DataConfig, table: Path | None) -> Rule:
     """A rule for one document at a time; `lines` needs all documents and is a stage of its own.
 
     Args:
         name: The name in `clean`.
         data: The thresholds.
         table: The directory of the table of evaluation sets, for the rule `decontaminate`.
+
+    Raises:
+        UserError: It is that of a plug-in that is not installed or not valid, or what it needs is missing.
     """
-    rules = data.rules
-    match name:
-        case "language":
-            from puna.data.rules.language import Language
+    if name == DECONTAMINATE and table:
+        from puna.data.rules.decontaminate import Decontaminate
 
-            return Language(rules.language)
-        case "perplexity":
-            from puna.data.rules.perplexity import Perplexity
-
-            return Perplexity(rules.perplexity)
-        case "wikipedia-like":
-            from puna.data.rules.wikipedia_like import WikipediaLike
-
-            return WikipediaLike(rules.wikipedia_like)
-        case "gopher-quality":
-            from puna.data.rules.gopher_quality import GopherQuality
-
-            return GopherQuality(rules.gopher_quality)
-        case "gopher-repetition":
-            from puna.data.rules.gopher_repetition import GopherRepetition
-
-            return GopherRepetition(rules.gopher_repetition)
-        case "c4":
-            from puna.data.rules.c4 import C4
-
-            return C4(rules.c4)
-        case "code":
-            from puna.data.rules.code import Code
-
-            return Code(rules.code)
-        case "pii":
-            from puna.data.rules.pii import Pii
-
-            return Pii(rules.pii)
-        case "decontaminate":
-            from puna.data.rules.decontaminate import Decontaminate
-
-            return Decontaminate(rules.decontaminate, table)
-        case "lines":
-            raise ValueError("the rule 'lines' compares all documents of a source")
+        return Decontaminate(data.rules.decontaminate, table)
+    return make(find_rule(name), rule_settings(data, name))
 
 
 class Chain:
     """Applies rules one after the other, and counts what each keeps and drops."""
 
-    def __init__(self, names: list[RuleName], data: DataConfig, table: Path | None) -> None:
-        self._rules = [(name, make_rule(name, data, table)) for name in names]
+    def __init__(self, names: list[str], data: DataConfig, table: Path | None) -> None:
+        self._rules = [(find_rule(name), make_rule(name, data, table)) for name in names]
 
     def __call__(self, document: Document, counts: Counts) -> Document | Dropped:
-        """The document after the last rule, or the first verdict against it."""
-        for name, rule in self._rules:
+        """The document after the last rule, or the first verdict against it.
+
+        Raises:
+            DataError: A rule of a plug-in drops it for a reason that no sentence explains.
+        """
+        for spec, rule in self._rules:
             try:
-                verdict = rule(document)
+                verdict = _verdict(rule(document))
             except (MemoryError, ImportError, UserError):
                 raise
             except Exception as error:
-                verdict = Dropped(document.source, document.id, RULE_FAILED, _defect(f"{name}: ", error), document.text)
-            add_verdict(counts, name, verdict)
+                verdict = Dropped(
+                    document.source, document.id, RULE_FAILED, _defect(f"{spec.name}: ", error), document.text
+                )
+            add_verdict(counts, spec.name, verdict)
             if isinstance(verdict, Dropped):
+                check_reason(spec, verdict)
                 return verdict
             document = verdict
         return document
@@ -131,7 +75,7 @@ def read_one(reader: Reader, raw: Raw | Dropped, source: str, counts: Counts) ->
     """The document of a record, counted; a record that the reader cannot handle is dropped, and the build goes on."""
     if isinstance(raw, Raw):
         try:
-            verdict = reader.document(raw)
+            verdict = _verdict(reader.document(raw))
             if isinstance(verdict, Document) and not _is_unicode(verdict):
                 verdict = Dropped(source, raw.id, INVALID_UTF8)
         except (MemoryError, ImportError):
@@ -141,6 +85,17 @@ def read_one(reader: Reader, raw: Raw | Dropped, source: str, counts: Counts) ->
     else:
         verdict = raw
     add_verdict(counts, READ, verdict)
+    return verdict
+
+
+def _verdict(verdict: Document | Dropped) -> Document | Dropped:
+    """What a rule or reader has returned.
+
+    Raises:
+        TypeError: It is something else, of a plug-in that nobody has type-checked.
+    """
+    if not isinstance(verdict, Document | Dropped):
+        raise TypeError(f"returned {type(verdict).__name__}, which is neither a Document nor a Dropped")
     return verdict
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from puna.core.errors import DataError
 from puna.data.dedup.components import UP, large_star, lowest_neighbours, small_star
@@ -18,7 +18,7 @@ ROUNDS = 32
 """Most rounds. A chain of n documents needs log2 n + 1, of a million 21; data that need more are refused."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class _Half(Task):
     """Half a round, for one partition."""
 
@@ -45,14 +45,11 @@ class _Half(Task):
         return read_rows(self.before, kind, self.partition, PAIR)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class LargeStar(_Half):
     """Joins higher neighbours to the lowest one. Memory: 114 bytes per pair, divided by `data.partitions`."""
 
-    @property
-    def stage(self) -> str:
-        """The name of the stage: `large-star`."""
-        return "large-star"
+    stage: ClassVar[str] = "large-star"
 
     @cached_property
     def is_needed(self) -> bool:
@@ -79,14 +76,11 @@ class LargeStar(_Half):
             yield pairs
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class SmallStar(_Half):
     """Joins lower neighbours to the lowest one. Memory: 120 bytes per pair, divided by `data.partitions`."""
 
-    @property
-    def stage(self) -> str:
-        """The name of the stage: `small-star`."""
-        return "small-star"
+    stage: ClassVar[str] = "small-star"
 
     @cached_property
     def is_needed(self) -> bool:
@@ -98,19 +92,16 @@ class SmallStar(_Half):
         return write_both_ways(self, small_star(self.read(JOINED)), len(self.edges))
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Components(Task):
     """For each document of a partition that goes, the lowest number of its component."""
+
+    stage: ClassVar[str] = "components"
 
     rounds: tuple[tuple[LargeStar, ...], ...]
     """The first half of each round, all partitions."""
     partition: int
     reason: str
-
-    @property
-    def stage(self) -> str:
-        """The name of the stage: `components`."""
-        return "components"
 
     @property
     def made_from(self) -> Any:
@@ -149,10 +140,14 @@ def component_stages(edges: Sequence[Task], reason: str) -> tuple[list[list[Task
     rounds: list[tuple[LargeStar, ...]] = []
     work, partitions = edges[0].work, range(len(edges))
     for number in range(ROUNDS):
-        large = tuple(LargeStar(work, of, before, number, partition) for partition in partitions)
-        small = tuple(SmallStar(work, of, large, number, partition) for partition in partitions)
+        large = tuple(
+            LargeStar(work=work, edges=of, before=before, number=number, partition=part) for part in partitions
+        )
+        small = tuple(
+            SmallStar(work=work, edges=of, before=large, number=number, partition=part) for part in partitions
+        )
         rounds.append(large)
         stages.append([*large])
         stages.append([*small])
         before = small
-    return stages, [Components(work, tuple(rounds), partition, reason) for partition in partitions]
+    return stages, [Components(work=work, rounds=tuple(rounds), partition=part, reason=reason) for part in partitions]

@@ -9,22 +9,27 @@ from puna.data.stages.components import Components, component_stages
 from puna.data.stages.duplicates import Cleaned, Contained, Exact, Keys, Near, Shared, read_task
 from puna.data.tasks.task import Task
 
-Found = Exact | Components | Contained
+DuplicatesTask = Exact | Components | Contained
 """A task that has found documents to drop, each with one that stays."""
 
 
-def duplicate_stages(work: Path, data: DataConfig, cleaned: Sequence[Cleaned]) -> tuple[list[list[Task]], list[Found]]:
+def duplicate_stages(
+    work: Path, data: DataConfig, cleaned: Sequence[Cleaned]
+) -> tuple[list[list[Task]], list[DuplicatesTask]]:
     """The stages in order, and the tasks with the documents to drop, in the order in which their reasons count."""
     dedup, parts = data.dedup, range(data.partitions)
-    keys = [Keys(work, task) for task in cleaned if _is_compared(task, data)]
+    keys = [Keys(work=work, cleaned=task) for task in cleaned if _is_compared(task, data)]
     if not keys:
         return [], []
-    exact = [Exact(work, tuple(keys), part) for part in parts] if dedup.exact != "none" else []
+    exact = [Exact(work=work, keys=tuple(keys), partition=part) for part in parts] if dedup.exact != "none" else []
     near_keys, contained_keys = _of(keys, dedup.near.sources), _of(keys, dedup.contained.sources)
-    near = [Near(work, near_keys, part) for part in parts] if near_keys else []
-    shared = [Shared(work, contained_keys, part) for part in parts] if contained_keys else []
+    near = [Near(work=work, keys=near_keys, partition=part) for part in parts] if near_keys else []
+    shared = [Shared(work=work, keys=contained_keys, partition=part) for part in parts] if contained_keys else []
     rounds, components = component_stages(near, NEAR) if near else ([], [])
-    contained = [Contained(work, tuple(shared), (*exact, *components), part) for part in parts] if shared else []
+    gone = (*exact, *components)
+    contained = [
+        Contained(work=work, counted=tuple(shared), gone=gone, partition=part) for part in (parts if shared else ())
+    ]
     stages: list[list[Task]] = [[*keys], [*exact], [*near], [*shared], *rounds, [*components], [*contained]]
     return [stage for stage in stages if stage], [*exact, *components, *contained]
 

@@ -42,16 +42,13 @@ def read_task(task: Cleaned) -> Read:
     return task if isinstance(task, Read) else task.read
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Keys(Task):
     """Writes the keys of the documents of one task."""
 
-    cleaned: Cleaned
+    stage: ClassVar[str] = "keys"
 
-    @property
-    def stage(self) -> str:
-        """The name of the stage: `keys`."""
-        return "keys"
+    cleaned: Cleaned
 
     @property
     def made_from(self) -> Any:
@@ -168,7 +165,7 @@ def key_makers(source: str, data: DataConfig) -> list[KeyMaker]:
     return makers
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class _OfKeys(Task):
     """A task for one partition of one kind of keys."""
 
@@ -177,11 +174,6 @@ class _OfKeys(Task):
 
     kind: ClassVar[str]
     row_type: ClassVar[np.dtype[Any]]
-
-    @property
-    def stage(self) -> str:
-        """The name of the stage: the kind of its keys."""
-        return self.kind
 
     @property
     def made_from(self) -> Any:
@@ -208,11 +200,11 @@ class _OfKeys(Task):
         return read_rows(self.keys, self.kind, self.partition, self.row_type)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Exact(_OfKeys):
     """Finds equal texts. Memory: 130 bytes per document of all sources, divided by `data.partitions`."""
 
-    kind, row_type = "exact", EXACT
+    stage, kind, row_type = "exact", "exact", EXACT
     reason = DUPLICATE
 
     @property
@@ -225,30 +217,25 @@ class Exact(_OfKeys):
         return write_pairs(self, duplicates(self.rows(), within=self.dedup.exact == "within"))
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Near(_OfKeys):
     """Finds documents that share a band. Memory: 170 bytes per band and document, divided by `data.partitions`."""
 
-    kind, row_type = "near", BAND
+    stage, kind, row_type = "near", "near", BAND
 
     def work_on(self, progress: Progress) -> Counts:
         """Group the band keys of the partition."""
         return write_both_ways(self, bucket_edges(self.rows()), self.partitions)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Shared(_OfKeys):
     """Counts the sampled shingles that pairs of documents share, for one partition of the shingles.
 
     Memory: 120 bytes per shingle, divided by `data.partitions`, and 250 MB.
     """
 
-    kind, row_type = "contained", SHINGLE
-
-    @property
-    def stage(self) -> str:
-        """The name of the stage: `shared`."""
-        return "shared"
+    stage, kind, row_type = "shared", "contained", SHINGLE
 
     def work_on(self, progress: Progress) -> Counts:
         """Pair the documents of each shingle."""
@@ -257,9 +244,11 @@ class Shared(_OfKeys):
         return {"shingles_in_too_many": in_too_many}
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Contained(Task):
     """Finds documents that another one holds most of. Memory: 180 bytes per pair that shares a shingle."""
+
+    stage: ClassVar[str] = "contained"
 
     counted: tuple[Shared, ...]
     gone: tuple[Task, ...]
@@ -267,11 +256,6 @@ class Contained(Task):
     partition: int
 
     reason = CONTAINED
-
-    @property
-    def stage(self) -> str:
-        """The name of the stage: `contained`."""
-        return "contained"
 
     @property
     def made_from(self) -> Any:

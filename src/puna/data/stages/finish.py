@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from puna.config.data import Source
 from puna.data.document import Document, Dropped
 from puna.data.document_files import LinesWriter, document_fields, dropped_fields, read_lines, read_numbered
-from puna.data.numbers import LAST_RECORD, document_number, place_of
-from puna.data.stages.dedup import Found
+from puna.data.numbers import LAST_RECORD, document_number, position_of
+from puna.data.stages.dedup import DuplicatesTask
 from puna.data.stages.duplicates import Cleaned, read_task
 from puna.data.stages.pairs import pairs_between, read_pairs
 from puna.data.stages.read import Read
@@ -22,20 +22,17 @@ FILES = {split: f"{split}.jsonl.zst" for split in SPLITS}
 DROPPED_FILE, REPORT_FILE = "dropped.jsonl.zst", "report.jsonl.zst"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Finish(Task):
     """Writes the final documents of one task's input, and all dropped ones."""
 
+    stage: ClassVar[str] = "finish"
+
     cleaned: Cleaned
-    found: tuple[Found, ...]
+    found: tuple[DuplicatesTask, ...]
     """The tasks that have found duplicates, in the order in which their reasons count."""
     names: tuple[tuple[str, tuple[str, ...]], ...]
     """For each source of the recipe, its name and those of its files: to name the document that was kept."""
-
-    @property
-    def stage(self) -> str:
-        """The name of the stage: `finish`."""
-        return "finish"
 
     @property
     def made_from(self) -> Any:
@@ -78,7 +75,7 @@ class Finish(Task):
                     if isinstance(verdict, Dropped):
                         dropped.write(dropped_fields(verdict, with_text=keep_text))
                     else:
-                        split = HELDOUT if place_of(numbered.number).heldout else TRAIN
+                        split = HELDOUT if position_of(numbered.number).heldout else TRAIN
                         files[split].write(document_fields(verdict))
                         _describe(counts, split, verdict, self.read.source)
                 progress.advance(self.input_bytes // len(names))
@@ -91,9 +88,9 @@ class Finish(Task):
         if number not in duplicates:
             return document
         reason, kept = duplicates[number]
-        place = place_of(kept)
-        source, files = self.names[place.source]
-        name = f"{source}/{files[place.file]}" + (f", record {place.record + 1}" if place.record else "")
+        position = position_of(kept)
+        source, files = self.names[position.source]
+        name = f"{source}/{files[position.file]}" + (f", record {position.record + 1}" if position.record else "")
         return Dropped(document.source, document.id, reason, name, document.text)
 
     def _duplicates(self) -> dict[int, tuple[str, int]]:

@@ -6,18 +6,18 @@ lines from the documents of one task of `read`, and applies the rules that come 
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from puna.config.data import DataConfig, Source
-from puna.config.rules import RuleName
 from puna.core.files import write_bytes
 from puna.data.document import Document, Dropped
 from puna.data.document_files import read_numbered
 from puna.data.stages.cleaning import Chain
-from puna.data.stages.read import LINES, Read
+from puna.data.stages.read import Read
+from puna.data.table import LINES
 from puna.data.tasks.chunks import KEPT, Chunk, chunk_files, finished_chunks
 from puna.data.tasks.counts import Counts, add_verdict, total
 from puna.data.tasks.rows import HASH, is_among, mapped, partition_of, read_rows
@@ -26,21 +26,18 @@ from puna.data.tasks.task import Progress, Task, fingerprint_of
 _DUPLICATED = "duplicated.bin"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Lines(Task):
     """Finds the hashes of one partition that occur more than once in the source.
 
     Memory: 25 bytes per line of the source, divided by `data.partitions`.
     """
 
+    stage: ClassVar[str] = "lines"
+
     reads: tuple[Read, ...]
     """All tasks that read the source."""
     partition: int
-
-    @property
-    def stage(self) -> str:
-        """The name of the stage: `lines`."""
-        return "lines"
 
     @property
     def made_from(self) -> Any:
@@ -66,17 +63,14 @@ class Lines(Task):
         return mapped(self.checked(_DUPLICATED), HASH)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Clean(Task):
     """Removes repeated lines from the documents of one task, then applies the rules that come after."""
 
+    stage: ClassVar[str] = "clean"
+
     read: Read
     lines: tuple[Lines, ...]
-
-    @property
-    def stage(self) -> str:
-        """The name of the stage: `clean`."""
-        return "clean"
 
     @property
     def made_from(self) -> Any:
@@ -99,7 +93,7 @@ class Clean(Task):
         return self.read.data
 
     @cached_property
-    def rules_now(self) -> list[RuleName]:
+    def rules_now(self) -> list[str]:
         """The rules after `lines`."""
         return self.source.clean[self.source.clean.index(LINES) + 1 :]
 

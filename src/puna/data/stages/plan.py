@@ -16,9 +16,10 @@ from puna.data.input_file import InputFile
 from puna.data.stages.dedup import duplicate_stages
 from puna.data.stages.finish import DROPPED_FILE, FILES, REPORT_FILE, Finish
 from puna.data.stages.lines import Clean, Lines
-from puna.data.stages.read import LINES, Read, read_tasks
+from puna.data.stages.read import Read, read_tasks
 from puna.data.stages.rule_inputs import evaluation_table, model_hashes
 from puna.data.stages.tokens import Tokenize
+from puna.data.table import LINES, check_plugins, used_plugins
 from puna.data.tasks.counts import Counts, total
 from puna.data.tasks.executors import Executor, check, run_stage
 from puna.data.tasks.task import RECORD, Task
@@ -35,7 +36,7 @@ _LATER = {"tokenize", "join-tokenizer", "join-data"}
 """Stages that come after the documents."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """The tasks of a build, a function of the recipe and the input files."""
 
@@ -61,19 +62,23 @@ def plan_documents(recipe: Recipe, out: DataDir) -> Plan:
             f"recipe {recipe.name!r} has no sources",
             hint="write a recipe that extends it, with [data.sources] and [mixture]",
         )
+    check_plugins(data)
     work = out.work
     files = {name: list_files(name, source) for name, source in data.sources.items()}
     versions = {name: locate(name, source)[1] for name, source in data.sources.items()}
     models, table = model_hashes(data), evaluation_table(work, data)
     reads = {name: read_tasks(work, data, name, files[name], versions[name], models, table) for name in data.sources}
     lines: dict[str, list[Lines]] = {
-        name: [Lines(work, tuple(reads[name]), partition) for partition in range(data.partitions)]
+        name: [Lines(work=work, reads=tuple(reads[name]), partition=partition) for partition in range(data.partitions)]
         for name, source in data.sources.items()
         if LINES in source.clean
     }
     cleaned: list[Read | Clean] = []
     for name, tasks in reads.items():
-        cleaned += [Clean(work, task, tuple(lines[name])) for task in tasks] if name in lines else tasks
+        if name in lines:
+            cleaned += [Clean(work=work, read=task, lines=tuple(lines[name])) for task in tasks]
+        else:
+            cleaned += tasks
     stages: list[list[Task]] = [
         [table] if table else [],
         [task for tasks in reads.values() for task in tasks],
@@ -82,11 +87,11 @@ def plan_documents(recipe: Recipe, out: DataDir) -> Plan:
     ]
     compared, found = duplicate_stages(work, data, cleaned)
     names = tuple((name, tuple(file.name for file in files[name])) for name in data.sources)
-    finish = [Finish(work, task, tuple(found), names) for task in cleaned]
+    finish = [Finish(work=work, cleaned=task, found=tuple(found), names=names) for task in cleaned]
     everything: list[list[Task]] = [*stages, *compared, [*finish]]
     sets = [digest for _, digest in table.sets] if table else []
     listing = sha256_json([{name: _stamps(files[name]) for name in files}, models, sets])
-    return Plan([stage for stage in everything if stage], finish, versions, listing)
+    return Plan(stages=[stage for stage in everything if stage], finish=finish, versions=versions, listing=listing)
 
 
 def build_documents(recipe: Recipe, out: DataDir, *, executor: Executor = "local", workers: int | None = None) -> None:
@@ -134,7 +139,7 @@ def assemble_documents(recipe: Recipe, out: DataDir, plan: Plan, record: Record)
     with atomic_directory(out.documents, replace=True) as directory:
         listing = {name: _link_files(directory, name, plan) for name in recipe.data.sources}
         write_json(directory / LISTING, listing)
-        record.inputs = plan.versions | {"files": plan.listing}
+        record.inputs = plan.versions | {"files": plan.listing} | used_plugins(recipe.data, recipe.data.sources)
         record.results = results
         record.outputs = {LISTING: sha256_file(directory / LISTING)}
         record.write(directory / "record.json")
@@ -198,8 +203,8 @@ def tokenize_tasks(recipe: Recipe, out: DataDir, workers: int) -> list[Tokenize]
     threads = max(1, cores() // max(1, at_once))  # few large files would leave cores idle
     return [
         Tokenize(
-            out.work, out, source, split, out.documents / file.path, file.size, file.sha256, file.made_by,
-            recipe.data.shard_tokens, threads,
+            work=out.work, out=out, source=source, split=split, documents=out.documents / file.path, size=file.size,
+            sha256=file.sha256, made_by=file.made_by, shard_tokens=recipe.data.shard_tokens, threads=threads,
         )
         for source, split, file in files
     ]  # fmt: skip

@@ -7,25 +7,25 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from puna import __version__
 from puna.config.data import DataConfig, Source
-from puna.config.rules import RuleName
 from puna.core.errors import DataError, UserError
 from puna.data.document import READER_FAILED, Document, Dropped, Raw, Reader
 from puna.data.input_file import InputFile
 from puna.data.numbers import document_number
+from puna.data.reasons import check_reason
 from puna.data.stages.cleaning import Chain, make_reader, read_one
-from puna.data.stages.rule_inputs import DECONTAMINATE, Table
+from puna.data.stages.rule_inputs import Table
+from puna.data.table import DECONTAMINATE, LINES, find_reader, used_plugins
 from puna.data.tasks.chunks import Chunk, finished_chunks
 from puna.data.tasks.counts import Counts, add_verdict, total
 from puna.data.tasks.task import Progress, Task
 from puna.shards.split import is_heldout
 
-LINES: RuleName = "lines"
 _PACKAGES = (
     "fastwarc",
     "resiliparse",
@@ -39,9 +39,11 @@ _PACKAGES = (
 """Packages that may read or judge differently in another version."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Read(Task):
     """Reads some files of a source, one after the other."""
+
+    stage: ClassVar[str] = "read"
 
     name: str
     """The name of the source."""
@@ -59,14 +61,10 @@ class Read(Task):
     """The task that writes the table of evaluation sets, if the source is compared with them."""
 
     @property
-    def stage(self) -> str:
-        """The name of the stage: `read`."""
-        return "read"
-
-    @property
     def made_from(self) -> Any:
         """The source's section of the recipe, its rules, the files, and the versions of the packages that read them."""
         rules = self.data.rules.model_dump()
+        plugins = used_plugins(self.data, [self.name])
         settings = self.source.model_dump(exclude={"licence", "clean", "include", "exclude"})
         return {
             "source": settings | {"name": self.name, "index": self.source_index},
@@ -80,7 +78,7 @@ class Read(Task):
             "evaluation_sets": self.table.fingerprint if self.table else "",
             "packages": {"puna": __version__} | {name: _version(name) for name in _PACKAGES},
             "unicode": unicodedata.unidata_version,
-        }
+        } | ({"plugins": plugins} if plugins else {})
 
     @property
     def input_bytes(self) -> int:
@@ -88,7 +86,7 @@ class Read(Task):
         return sum(file.size for _, file in self.files_in)
 
     @cached_property
-    def rules_now(self) -> list[RuleName]:
+    def rules_now(self) -> list[str]:
         """The rules of the source up to `lines`, which needs all documents at once."""
         clean = self.source.clean
         return clean[: clean.index(LINES)] if LINES in clean else clean
@@ -97,6 +95,7 @@ class Read(Task):
         """Go on reading at the end of the finished chunks."""
         done = finished_chunks(self.directory)
         lines = _LineRows(self) if LINES in self.source.clean else None
+        spec = find_reader(self.source.format)
         reader = make_reader(self.name, self.source, self.data.max_document_bytes)
         chain = Chain(self.rules_now, self.data, self.table.path if self.table else None)
         first = tuple(done[-1]["next"]) if done else (0, 0)
@@ -107,6 +106,8 @@ class Read(Task):
             with Chunk(self.directory, number, keep_text=self.data.keep_dropped, sidecar=sidecar) as chunk:
                 for _, position, after, raw in group:
                     verdict = read_one(reader, raw, self.name, chunk.counts)
+                    if isinstance(verdict, Dropped):
+                        check_reason(spec, verdict)
                     if isinstance(verdict, Document):
                         verdict = chain(replace(verdict, origin=f"{self.version}: {verdict.id}"), chunk.counts)
                     if lines and isinstance(verdict, Document):
@@ -215,7 +216,13 @@ def read_tasks(
     source = data.sources[name]
     hashes = tuple((rule, tuple(digests)) for rule, digests in models.items())
     compared = table if DECONTAMINATE in source.clean else None
-    return [Read(work, name, source, data, source_index, tuple(group), version, hashes, compared) for group in groups]
+    return [
+        Read(
+            work=work, name=name, source=source, data=data, source_index=source_index, files_in=tuple(group),
+            version=version, models=hashes, table=compared,
+        )
+        for group in groups
+    ]  # fmt: skip
 
 
 def _version(package: str) -> str:

@@ -2,29 +2,25 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from puna.config.data import DataConfig
-from puna.config.rules import RuleName
 from puna.core.files import sha256_file
+from puna.data.stages.cleaning import make_rule
+from puna.data.table import DECONTAMINATE, LINES
 from puna.data.tasks.counts import Counts
 from puna.data.tasks.task import Progress, Task
 
-DECONTAMINATE: RuleName = "decontaminate"
 
-
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Table(Task):
     """Writes the table of the n-grams of all evaluation sets, which every task of the next stage maps into memory."""
+
+    stage: ClassVar[str] = "evaluation-sets"
 
     data: DataConfig
     sets: tuple[tuple[str, str], ...]
     """Paths and SHA-256 of the files."""
-
-    @property
-    def stage(self) -> str:
-        """The name of the stage: `evaluation-sets`."""
-        return "evaluation-sets"
 
     @property
     def made_from(self) -> Any:
@@ -62,7 +58,7 @@ def evaluation_table(work: Path, data: DataConfig) -> Table | None:
 
     sets = data.rules.decontaminate.sets
     paths = [path for name in sorted(sets) for path in find(name, sets[name])]
-    return Table(work, data, tuple((str(path), sha256_file(path)) for path in paths))
+    return Table(work=work, data=data, sets=tuple((str(path), sha256_file(path)) for path in paths))
 
 
 def model_hashes(data: DataConfig) -> dict[str, list[str]]:
@@ -71,9 +67,7 @@ def model_hashes(data: DataConfig) -> dict[str, list[str]]:
     Raises:
         DataError: A model is missing or not valid.
     """
-    from puna.data.stages.cleaning import make_rule
-
-    names = {name for source in data.sources.values() for name in source.clean} - {"lines", DECONTAMINATE}
+    names = {name for source in data.sources.values() for name in source.clean} - {LINES, DECONTAMINATE}
     hashes: dict[str, list[str]] = {}
     for name in sorted(names):
         files = getattr(make_rule(name, data, None), "files", [])

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from puna.core.errors import DataError
 from puna.core.files import sha256_file, storage_errors
@@ -21,9 +21,11 @@ _BATCH_CHARACTERS = 8_000_000
 """Characters of text that are encoded at one time."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Tokenize(Task):
     """Encodes the documents of one file."""
+
+    stage: ClassVar[str] = "tokenize"
 
     out: DataDir
     source: str
@@ -37,11 +39,6 @@ class Tokenize(Task):
     """The fingerprint of the task that writes that file."""
     shard_tokens: int
     threads: int
-
-    @property
-    def stage(self) -> str:
-        """The name of the stage: `tokenize`."""
-        return "tokenize"
 
     @property
     def made_from(self) -> Any:
@@ -72,11 +69,10 @@ class Tokenize(Task):
             )
         writer = ShardWriter(self.directory, tokenizer, self.shard_tokens)
         with storage_errors(self.directory), writer:
-            for batch in _batches(read_documents(self.documents, self.source)):
+            for batch in _batches(read_documents(self.documents, self.source, progress.advance)):
                 encoded = tokenizer.encode_arrays([document.text for document in batch], threads=self.threads)
                 for document, ids in zip(batch, encoded, strict=True):
                     writer.add(Encoded(document.id, document.origin, ids, len(document.text.encode())))
-                progress.advance(0)
         return {"shards": writer.shards, "text_bytes": writer.text_bytes, "tokenizer": tokenizer.sha256}
 
     def part(self) -> Part:

@@ -15,14 +15,6 @@ NOT_TOLD, NOT_STATED = "not told", "not stated"
 """Keys of the figures for documents without a language or year, and without a licence."""
 
 
-def add(counts: Counts, path: Iterable[str], amount: int) -> None:
-    """Add to the leaf at `path`; it and the tables above it are created if missing."""
-    *tables, leaf = path
-    for table in tables:
-        counts = counts.setdefault(table, {})
-    counts[leaf] = counts.get(leaf, 0) + amount
-
-
 def add_text(counts: Counts, path: Iterable[str], size: int) -> None:
     """Add one document of `size` bytes to the table at `path`."""
     for table in path:

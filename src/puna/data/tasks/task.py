@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from puna.core.errors import DataError, UserError
 from puna.core.files import remove, sha256_file, sha256_json, write_json
@@ -37,13 +37,11 @@ _NOT_RESULTS = {RECORD, _PROGRESS, _ERROR}
 class Task(ABC):
     """Work that reads only files, and is independent of the other tasks of its stage."""
 
+    stage: ClassVar[str]
+    """The name of its stage, also the name of a directory."""
+
     work: Path
     """The build's directory of intermediate results."""
-
-    @property
-    @abstractmethod
-    def stage(self) -> str:
-        """The name of its stage, also the name of a directory."""
 
     @property
     @abstractmethod
