@@ -19,12 +19,12 @@ from puna.core.lock import DirectoryLock
 from puna.core.records import Record
 from puna.core.schema.train_state import TrainState
 from puna.core.units import format_count
-from puna.data.card.card import read_card, with_mixture
 from puna.ops.attention import attention_backend, gpu_kernels
 from puna.parallel.mesh import Mesh, build_mesh
 from puna.parallel.world import World, joined
 from puna.plan.batch import check_batch
 from puna.plan.count import parameters
+from puna.shards.card import card_json, read_card, with_mixture
 from puna.shards.loader import Loader
 from puna.shards.shards import TokenShards
 from puna.tokenizer.load import load_tokenizer
@@ -135,7 +135,7 @@ def _make_ready(
         resuming.check_data(state.data_fingerprint, fingerprint, path)
     card = with_mixture(read_card(data), recipe)
     save_recipe(recipe, run.config)
-    write_json(run.data_card, card)
+    write_json(run.data_card, card_json(card))
 
 
 def _begin(session: Session, record: Record, found: tuple[Path, TrainState] | None) -> None:

@@ -3,17 +3,21 @@
 import math
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
+from shard_files import write_shards
 
 from puna.config.recipe import Recipe
 from puna.core.errors import DataError
 from puna.core.files import sha256_file, write_json
 from puna.core.layout import DataDir
-from puna.data.card.facts import PAPER, make_card
+from puna.core.schema.card import CardFacts
+from puna.data.card import facts
+from puna.data.card.facts import PAPER
 from puna.data.document_files import LinesWriter
 from puna.shards.shards import TokenShards
-from puna.shards.writer import Encoded, write_shards
+from puna.shards.writer import Encoded
 from puna.tokenizer.tokenizer import Tokenizer
 
 SETS = {"gsm8k": "eval/gsm8k.jsonl", "mbpp": "eval/mbpp.jsonl"}
@@ -81,6 +85,13 @@ def _write_shards(out: DataDir, tokenizer: Tokenizer) -> dict[str, TokenShards]:
                 documents_sha256="d",
             )  # fmt: skip
     return {split: TokenShards.open(out.shards / "books" / split) for split in ("train", "heldout")}
+
+
+def make_card(*arguments: Any) -> dict[str, Any]:
+    """The card as it is written."""
+    card = facts.make_card(*arguments)
+    assert isinstance(card, CardFacts)
+    return card.model_dump(mode="json", by_alias=True)
 
 
 def _row(document: str, name: str, row: int, file: str = "a") -> dict:

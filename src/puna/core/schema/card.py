@@ -1,10 +1,24 @@
-"""The fields of the data card that are read."""
+"""The data card, `card.json` of a build and `data_card.json` of a run: what the text is and what a run reads of it.
 
-from typing import Literal
+The data build writes `CardFacts`, which hold for any run; `puna.shards.card` adds the shares of a recipe's run.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from pydantic import Field
 
 from puna.core.schema.part import Count, Part
+
+SCHEMA = 2
+"""Version of the format; a reader refuses another one."""
+
+
+class Amount(Part):
+    """Some documents, and the bytes of their UTF-8 text."""
+
+    documents: Count
+    bytes: Count
 
 
 class Counts(Part):
@@ -16,18 +30,111 @@ class Counts(Part):
     bytes_per_token: float
 
 
-class SourceCard(Part):
-    """One source of the data card."""
+class StepCard(Part):
+    """What a step got, let on and dropped; what it cut from documents that stay is the difference of the bytes."""
+
+    step: str
+    came: Amount = Field(alias="in")
+    out: Amount
+    lost: Amount
+    dropped: dict[str, Amount]
+    """By reason."""
+
+
+class Overlap(Part):
+    """What a source has in common with an evaluation set."""
+
+    documents: Count
+    rows: Count
+    """Of the set."""
+
+
+class Others(Part):
+    """All names that are not among the most frequent."""
+
+    names: Count
+    documents: Count
+    bytes: Count
+
+
+class Named(Part):
+    """Documents by a name that they bear, and those without one."""
+
+    named: dict[str, Amount]
+    unknown: Amount
+
+
+class MostNamed(Part):
+    """Documents by the most frequent names, by all others together, and those without one."""
+
+    named: dict[str, Amount]
+    others: Others
+    unknown: Amount
+
+
+class PaperRow(Part):
+    """What LLaMA's table 1 says of a source."""
+
+    share: float
+    epochs: float
+
+
+class SourceFacts(Part):
+    """One source, whatever run will read it."""
 
     name: str
     licence: str
     version: str
+    format: str
+    clean: list[str]
     splits: dict[str, Counts]
+    steps: list[StepCard]
     dropped: dict[str, Count]
+    """Documents by reason, over all steps."""
+    duplicates: dict[str, Amount | None]
+    """By kind; None for a kind that was not looked for."""
+    evaluation_sets: dict[str, Overlap] | None
+    """None where the source was not compared."""
+    languages: MostNamed
+    licences: MostNamed
+    years: Named
+    unigram_bits_per_byte: float
+    paper: PaperRow | None
+
+
+class Built(Part):
+    """What the order of the data gives a run of a source: whole sequences."""
+
     share: float
+    tokens: Count
+    epochs: float
+
+
+class SourceCard(SourceFacts):
+    """One source with what a run reads of it."""
+
+    share: float
+    """As planned, of the run's tokens."""
     run_tokens: float
     epochs: float
-    unigram_bits_per_byte: float | None = None
+    max_epochs: float | None
+    built: Built | None
+    """None where the order is refused, or the source has no whole sequence."""
+
+
+class Threshold(Part):
+    """A setting of a rule."""
+
+    name: str
+    value: Any
+    meaning: str
+
+
+class RuleCard(Part):
+    """A rule that documents passed through."""
+
+    about: str
+    thresholds: list[Threshold]
 
 
 class TokenizerCard(Part):
@@ -38,11 +145,48 @@ class TokenizerCard(Part):
     sha256: str
 
 
-class DataCard(Part):
-    """The content of `data_card.json`."""
+class BuildCard(Part):
+    """How the build was made."""
+
+    started: str
+    puna: str
+    commit: str | None
+    python: str
+    packages: dict[str, str]
+    recipe_sha256: str
+    files_sha256: str
+    documents_sha256: str
+    max_document_bytes: Count
+    keep_dropped: bool
+
+
+class RunCard(Part):
+    """The run that a card was made for."""
+
+    tokens: Count
+    stages: Count
+    refused: str
+    """Why no run with this mixture can start; empty where one can."""
+
+
+class CardFacts(Part):
+    """What a card says of a build, whatever run will read it."""
 
     version: Literal[2] = Field(alias="schema")
     tokenizer: TokenizerCard
-    sources: list[SourceCard]
+    sources: Sequence[SourceFacts]
+    rules: dict[str, RuleCard]
+    dedup: dict[str, Any]
+    """`[data.dedup]` of the recipe."""
     reasons: dict[str, str]
     """What each reason for dropping a document means."""
+    build: BuildCard
+
+
+class DataCard(CardFacts):
+    """`card.json` and `data_card.json`."""
+
+    sources: list[SourceCard]
+    name: str
+    description: str
+    run: RunCard

@@ -8,15 +8,18 @@ import numpy as np
 
 from puna import __version__
 from puna.config.recipe import Recipe
-from puna.config.rules import DedupConfig, RuleName
+from puna.config.rules import DedupConfig
 from puna.config.section import Section
 from puna.core.files import sha256_json
 from puna.core.layout import DataDir
 from puna.core.records import commit
+from puna.core.schema.card import SCHEMA, CardFacts
+from puna.core.schema.part import parse
 from puna.data.card.steps import dropped_documents, duplicates, largest, steps_of, years
 from puna.data.document_files import read_lines
 from puna.data.documents import documents_files
 from puna.data.reasons import explain
+from puna.data.table import DECONTAMINATE, rule_settings
 from puna.data.tasks.counts import NOT_STATED, NOT_TOLD, Counts
 from puna.shards.shards import TokenShards
 from puna.shards.split import HELDOUT, TRAIN
@@ -36,8 +39,8 @@ PAPER = {
 _READ_TOKENS = 1 << 22
 
 
-def make_card(recipe: Recipe, out: DataDir, documents: dict[str, Any], tokenizer: Tokenizer) -> dict[str, Any]:
-    """The card as plain data, without its schema and without the part about a run.
+def make_card(recipe: Recipe, out: DataDir, documents: dict[str, Any], tokenizer: Tokenizer) -> CardFacts:
+    """What the card says of the build, without what depends on a run.
 
     Args:
         recipe: The recipe of the build.
@@ -52,10 +55,11 @@ def make_card(recipe: Recipe, out: DataDir, documents: dict[str, Any], tokenizer
     sources = [_source(name, recipe, out, documents, tokenizer, lengths) for name in recipe.data.sources]
     used = dict.fromkeys(rule for source in recipe.data.sources.values() for rule in source.clean)
     reasons = sorted({reason for source in sources for reason in source["dropped"]})
-    return {
+    facts = {
+        "schema": SCHEMA,
         "tokenizer": {name: getattr(tokenizer, name) for name in ("kind", "vocab_size", "sha256")},
         "sources": sources,
-        "rules": {rule: _thresholds(getattr(recipe.data.rules, rule.replace("-", "_"))) for rule in used},
+        "rules": {rule: _thresholds(rule_settings(recipe.data, rule)) for rule in used},
         "dedup": recipe.data.dedup.model_dump(),
         "reasons": {reason: explain(reason) for reason in reasons},
         "build": {
@@ -71,6 +75,7 @@ def make_card(recipe: Recipe, out: DataDir, documents: dict[str, Any], tokenizer
             "keep_dropped": recipe.data.keep_dropped,
         },
     }
+    return parse(CardFacts, facts, str(out.card))
 
 
 def _source(
@@ -121,9 +126,9 @@ def _thresholds(section: Section | DedupConfig) -> dict[str, Any]:
     }
 
 
-def _evaluation_sets(name: str, clean: list[RuleName], recipe: Recipe, out: DataDir) -> dict[str, Counts] | None:
+def _evaluation_sets(name: str, clean: list[str], recipe: Recipe, out: DataDir) -> dict[str, Counts] | None:
     """For each evaluation set, how many documents of the source and rows of the set overlap; None if not compared."""
-    if "decontaminate" not in clean:
+    if DECONTAMINATE not in clean:
         return None
     sets = recipe.data.rules.decontaminate.sets
     documents: Counter[str] = Counter()

@@ -1,0 +1,96 @@
+"""The data card as training reads it: `card.json` of a build, with the shares of a recipe's own run.
+
+A build serves any mixture, so the part of the card about a run is made again for each recipe.
+"""
+
+import json
+from typing import Any
+
+from puna.config.recipe import Recipe
+from puna.core.errors import DataError
+from puna.core.layout import DataDir
+from puna.core.schema.card import SCHEMA, Built, CardFacts, DataCard, RunCard, SourceCard, SourceFacts
+from puna.core.schema.part import parse
+from puna.shards.format import REBUILD
+from puna.shards.mixture import Mixture
+from puna.shards.split import TRAIN
+
+
+def read_card(out: DataDir) -> DataCard:
+    """The card of a finished build.
+
+    Raises:
+        DataError: It is missing or damaged.
+    """
+    try:
+        card = json.loads(out.card.read_text(encoding="utf-8"))
+        if card["schema"] != SCHEMA:
+            raise DataError(
+                f"{out.card}: card format {card['schema']}, this version of Puna reads {SCHEMA}", hint=REBUILD
+            )
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DataError(f"{out.card}: is missing or damaged", hint=REBUILD) from None
+    return parse(DataCard, card, str(out.card))
+
+
+def card_json(card: DataCard) -> dict[str, Any]:
+    """The card as it is written."""
+    return card.model_dump(mode="json", by_alias=True)
+
+
+def with_mixture(facts: CardFacts, recipe: Recipe) -> DataCard:
+    """The card with the shares of a recipe, and how often its run will read each source: as planned, and as built.
+
+    Planned figures follow from the shares and the run's tokens. Built figures are those of the order of the data, in
+    whole sequences: a source has as many as fit into its tokens.
+    """
+    planned = _planned_tokens(recipe)
+    sequences, refused = _sequences(recipe)
+    total = sum(sequences.values())
+    sources = []
+    for source in facts.sources:
+        name, tokens = source.name, source.splits[TRAIN].tokens
+        built = None
+        if (in_epoch := (tokens - 1) // recipe.model.context) and total:
+            built = Built(
+                share=sequences[name] / total,
+                tokens=sequences[name] * recipe.model.context,
+                epochs=sequences[name] / in_epoch,
+            )
+        sources.append(
+            SourceCard(
+                **{field: getattr(source, field) for field in SourceFacts.model_fields},
+                share=planned[name] / recipe.train.tokens,
+                run_tokens=planned[name],
+                epochs=planned[name] / tokens,
+                max_epochs=recipe.max_epochs.get(name),
+                built=built,
+            )
+        )
+    known = {field: getattr(facts, field) for field in CardFacts.model_fields if field not in ("version", "sources")}
+    run = RunCard(tokens=recipe.train.tokens, stages=len(recipe.stages) + 1, refused=refused)
+    own: dict[str, Any] = {"schema": SCHEMA, "sources": sources, "run": run}
+    return DataCard(**known | own, name=recipe.name, description=recipe.description)
+
+
+def _planned_tokens(recipe: Recipe) -> dict[str, float]:
+    """Tokens of each source in the whole run, by the shares of its stages."""
+    stages = [(0, recipe.mixture), *((stage.from_tokens, stage.mixture) for stage in recipe.stages)]
+    ends = [first for first, _ in stages[1:]] + [recipe.train.tokens]
+    planned = dict.fromkeys(recipe.mixture, 0.0)
+    for (first, mixture), end in zip(stages, ends, strict=True):
+        for name, share in mixture.items():
+            planned[name] += share / sum(mixture.values()) * (end - first)
+    return planned
+
+
+def _sequences(recipe: Recipe) -> tuple[dict[str, int], str]:
+    """Sequences of each source in the run's order; or none, and the reason why the order is refused."""
+    context = recipe.model.context
+    later = [(stage.from_tokens // context, stage.mixture) for stage in recipe.stages]
+    try:
+        mixture = Mixture(recipe.mixture, recipe.seed, later)
+    except DataError as error:
+        return dict.fromkeys(recipe.mixture, 0), error.message
+    counts = mixture.counts(recipe.total_steps * recipe.train.batch_tokens // context)
+    return dict(zip(recipe.mixture, counts.tolist(), strict=True)), ""
