@@ -30,7 +30,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/pyrefly check
 	$(BIN)/lint-imports
-	$(BIN)/codespell src tests docs bench README.md CONTRIBUTING.md CHANGELOG.md
+	$(BIN)/codespell src tests docs bench examples README.md CONTRIBUTING.md CHANGELOG.md
 
 test: lint
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4

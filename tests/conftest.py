@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import puna
 from puna.config.load import load_recipe
 from puna.config.recipe import Recipe
 from puna.core.layout import DataDir, RunDir
@@ -115,10 +116,8 @@ def tiny_data(tiny: Recipe, tmp_path_factory: pytest.TempPathFactory) -> DataDir
 @pytest.fixture(scope="session")
 def tiny_run(tiny: Recipe, tiny_data: DataDir, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     """The tiny recipe's run, trained to its end. Read it, do not change it."""
-    from puna.cli.stages import train_model
-
     run = RunDir(tmp_path_factory.mktemp("runs") / "tiny")
-    train_model(tiny, tiny_data, run, resume=False, force=False)
+    puna.train(tiny, tiny_data, run)
     return run
 
 

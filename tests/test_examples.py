@@ -1,8 +1,9 @@
-"""Each script of `examples/` runs as a user would run it."""
+"""Each script of `examples/` runs as a user would run it, and prints what its comments say that it prints."""
 
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,20 @@ def test_own_rule_drops_texts_of_few_paragraphs(tmp_path: Path) -> None:
     few = sum(topics[name].strip().count("\n\n") < 5 for name in sorted(topics)[:TOPICS])
     assert 0 < few < TOPICS
     assert run(EXAMPLES / "custom_rule.py", tmp_path).stdout == f"{{'paragraphs.few': {few}}}\n"
+
+
+def test_training_example_leaves_a_model_and_is_short_when_called_again(tmp_path: Path) -> None:
+    script = EXAMPLES / "train_on_my_text.py"
+    first, second = run(script, tmp_path), run(script, tmp_path)
+    assert (tmp_path / "runs" / "my_text" / "model" / "model.safetensors").is_file()
+    assert "trained already" in second.stderr
+    assert first.stdout.splitlines()[1:] == second.stdout.splitlines()[1:]
+    assert len(script.read_text(encoding="utf-8").splitlines()) < 40
+
+
+def test_recipe_of_the_examples_bears_its_files_name() -> None:
+    table = tomllib.loads((EXAMPLES / "my_text.toml").read_text(encoding="utf-8"))
+    assert table["name"] == "my_text"
 
 
 def run(script: Path, directory: Path) -> subprocess.CompletedProcess[str]:

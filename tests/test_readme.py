@@ -1,10 +1,12 @@
 """The README says what the records say, names commands that exist and folders that are there."""
 
+import doctest
 import importlib.util
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,3 +55,15 @@ def test_make_targets_of_the_first_screen_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"^make (\w+)", README, flags=re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE)
+
+
+def test_python_session_uses_what_there_is_and_its_plan_is_what_python_says():
+    """What a trained model writes differs between machines, a plan doesn't."""
+    session = doctest.DocTestParser().get_examples(re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)[0])
+    scope: dict[str, Any] = {}
+    for example in session[:2]:
+        exec(example.source, scope)
+    assert repr(eval(session[2].source, scope)) == session[2].want.strip()
+    for name in re.findall(r"puna\.(\w+)\(", README):
+        assert name in scope["puna"].__all__
+    assert len(session) <= 8

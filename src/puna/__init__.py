@@ -1,3 +1,143 @@
-"""Puna: LLaMA as one system, from raw text to a trained, exported, talking model."""
+"""Puna: LLaMA as one system, from raw text to a trained, exported, talking model.
 
-__version__ = "0.1.0"
+`import puna` costs nothing: each name of `__all__` is imported when it is first used (docs/api.md describes them all).
+Three functions are called as a folder is (`puna.plan`, `puna.report`, `puna.train`). Such a folder is callable, and
+calling it is calling the function; so it does not matter who imported what before (docs/decisions/0015-python-api.md).
+"""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from puna.core.version import VERSION
+
+if TYPE_CHECKING:
+    from inspect import Signature
+
+    from puna.api.models import (
+        Export,
+        LanguageModel,
+        ModelInfo,
+        export,
+        import_model,
+        inspect,
+        load,
+    )
+    from puna.api.recipes import plan, recipe
+    from puna.api.stages import build_data, report, run, train, train_tokenizer
+    from puna.config.recipe import Recipe
+    from puna.core.errors import UserError
+    from puna.core.layout import DataDir, RunDir
+    from puna.plan.plan import Plan
+
+__version__ = VERSION
+
+__all__ = [
+    "DataDir",
+    "Export",
+    "LanguageModel",
+    "ModelInfo",
+    "Plan",
+    "Recipe",
+    "RunDir",
+    "UserError",
+    "__version__",
+    "build_data",
+    "export",
+    "import_model",
+    "inspect",
+    "load",
+    "plan",
+    "recipe",
+    "report",
+    "run",
+    "train",
+    "train_tokenizer",
+]
+
+_HOMES = {
+    "DataDir": "core.layout",
+    "Export": "api.models",
+    "LanguageModel": "api.models",
+    "ModelInfo": "api.models",
+    "Plan": "plan.plan",
+    "Recipe": "config.recipe",
+    "RunDir": "core.layout",
+    "UserError": "core.errors",
+    "build_data": "api.stages",
+    "export": "api.models",
+    "import_model": "api.models",
+    "inspect": "api.models",
+    "load": "api.models",
+    "plan": "api.recipes",
+    "recipe": "api.recipes",
+    "report": "api.stages",
+    "run": "api.stages",
+    "train": "api.stages",
+    "train_tokenizer": "api.stages",
+}
+"""Where each name is defined."""
+
+
+_FOLDERS = ("plan", "report", "train")
+"""Names that are folders too."""
+
+
+def _defined(name: str) -> Any:
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+class _Module(ModuleType):
+    """A module that pickles by its name; cloudpickle and dill do this for plain modules only."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return import_module, (self.__name__,)
+
+
+class _CallableFolder(_Module):
+    """A folder that is called as the function of its name; `help` and signatures show the function."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.__wrapped__(*args, **kwargs)
+
+    @property
+    def __wrapped__(self) -> Any:
+        return _defined(self.__name__.rpartition(".")[2])
+
+    @property
+    def __signature__(self) -> "Signature":
+        from inspect import signature
+
+        return signature(self.__wrapped__)
+
+    @property
+    def __doc__(self) -> str:  # type: ignore[override]
+        from inspect import getdoc
+
+        return f"{self.__wrapped__.__name__}{self.__signature__}\n\n{getdoc(self.__wrapped__)}"
+
+
+class _Puna(_Module):
+    """This module: its names are imported when they are asked for, its folders of `_FOLDERS` become callable."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _FOLDERS:
+            return import_module(f"{self.__name__}.{name}")  # which binds the folder here, by `__setattr__`
+        if name not in _HOMES:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        found = _defined(name)
+        setattr(self, name, found)
+        return found
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # Python ends every import of a submodule by binding it here, whoever asked for it.
+        if name in _FOLDERS and type(value) is ModuleType:
+            value.__class__ = _CallableFolder
+        super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *__all__})
+
+
+sys.modules[__name__].__class__ = _Puna

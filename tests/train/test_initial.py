@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from puna.cli.stages import train_model
+from puna.api.stages import train as train_model
 from puna.config.recipe import Recipe
 from puna.core.errors import CheckpointError
 from puna.core.layout import DataDir, RunDir

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from puna.cli.stages import train_model
+from puna.api.stages import train as train_model
 from puna.config.recipe import Recipe
 from puna.core.errors import ConfigError, DataError, StorageError, TrainError
 from puna.core.layout import DataDir, RunDir

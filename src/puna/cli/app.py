@@ -65,9 +65,9 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from puna import __version__
+        from puna.core.version import VERSION
 
-        print(__version__)
+        print(VERSION)
         raise typer.Exit
 
 

@@ -1,14 +1,10 @@
 """Arguments that several commands share."""
 
-import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
-
-from puna.core.errors import DataError
-from puna.core.layout import DataDir, RunDir
 
 if TYPE_CHECKING:
     from puna.config.recipe import Recipe
@@ -74,32 +70,3 @@ def resolve(name: str, overrides: list[str] | None, show: bool) -> "Recipe":
         print(explain(loaded))
         raise typer.Exit
     return loaded.recipe
-
-
-def data_dir(path: Path | None, recipe: "Recipe") -> DataDir:
-    """The data build's directory: the one given, or `data/` and the recipe's name.
-
-    Raises:
-        DataError: It is a URL; this command writes to it.
-    """
-    # As a path, the URL has lost one slash.
-    if path is not None and re.match(r"[a-z][a-z0-9+.-]+:/", str(path)):
-        raise DataError(
-            f"--data-dir {str(path).replace(':/', '://', 1)}: data are built in a directory of this machine",
-            hint="build them here and copy the directory; `puna train` and `puna data trace` read it from there",
-        )
-    return DataDir(path or Path("data") / recipe.name)
-
-
-def data_source(place: str | None, recipe: "Recipe") -> DataDir:
-    """The data build to read: a directory, or the local mirror of one in an object store."""
-    if place is None or "://" not in place:
-        return data_dir(None if place is None else Path(place), recipe)
-    from puna.shards.remote import mirror
-
-    return mirror(place)
-
-
-def run_dir(path: Path | None, recipe: "Recipe") -> RunDir:
-    """The run's directory: the one given, or `runs/` and the recipe's name."""
-    return RunDir(path or Path("runs") / recipe.name)

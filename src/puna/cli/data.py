@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+import puna
+from puna.api.recipes import data_source
 from puna.cli.arguments import (
     DataPath,
     DataSource,
@@ -13,8 +15,6 @@ from puna.cli.arguments import (
     Overrides,
     RecipeName,
     Show,
-    data_dir,
-    data_source,
     resolve,
 )
 from puna.cli.inspect import inspect
@@ -59,21 +59,10 @@ def build(
     ] = "",
 ) -> None:
     """Read the sources, clean and deduplicate, train the tokenizer, write token shards and a data card."""
-    resolved = resolve(recipe, overrides, show)
-    directory = data_dir(out, resolved)
-    from puna.data.stages.build import Execution, build_data
-
-    execution = Execution(executor=_executor(executor), workers=workers, partition=partition, time=time, setup=setup)
-    build_data(resolved, directory, force=force, execution=execution)
-
-
-def _executor(name: str) -> "Executor":
-    from puna.data.tasks.executors import EXECUTORS
-
-    for known in EXECUTORS:
-        if name == known:
-            return known
-    raise DataError(f"--executor {name}: is none of {', '.join(EXECUTORS)}")
+    puna.build_data(
+        resolve(recipe, overrides, show), out, force=force, executor=cast("Executor", executor), workers=workers,
+        partition=partition, time=time, setup=setup,
+    )  # fmt: skip
 
 
 app.command()(inspect)

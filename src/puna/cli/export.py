@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import puna
 from puna.cli.arguments import Dtype, Force, RunOrModel
 
 if TYPE_CHECKING:
@@ -39,13 +40,8 @@ def _export(
     force: Force = False,
     **of_format: str | None,
 ) -> None:
-    from puna.cli.proof_text import proof_text
-    from puna.cli.stages import export_model
-    from puna.formats.export_model import Options
-
     chosen = {name: value for name, value in of_format.items() if value is not None}
-    options = Options(dtype=dtype and dtype.value, of_format=chosen, run=not quick)
-    export_model(run, str(to), out, proof_text(run, text), options, force=force)
+    puna.export(run, str(to), out, dtype=dtype and dtype.value, text=text, quick=quick, force=force, **chosen)
 
 
 def command() -> Any:

@@ -1,11 +1,11 @@
 """`puna import`: a model in another system's format becomes a Puna model."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+import puna
 from puna.cli.arguments import Context, Dtype, Force, From, Heads, KeyHeads, NormEps, RopeTheta, TokenizerPath
 
 
@@ -28,16 +28,7 @@ def import_(
     force: Force = False,
 ) -> None:
     """Recognise a model's format, say what it is, and write it as a Puna model; read back and compared."""
-    from puna.core.terminate import orderly_end
-    from puna.formats.checkpoint import Hints
-    from puna.formats.import_model import import_model
-
-    # Not resolved: a link into a cache gives its own name, not the name of its target.
-    name = Path(os.path.abspath(source)).name
-    target = out or Path("models") / (name if source.is_dir() else Path(name).stem)
-    hints = Hints(
-        n_heads=heads, n_kv_heads=kv_heads, context=context, norm_eps=norm_eps, rope_theta=rope_theta,
-        tokenizer=tokenizer,
+    puna.import_model(
+        source, out, format=form, dtype=dtype and dtype.value, tokenizer=tokenizer, heads=heads, kv_heads=kv_heads,
+        context=context, norm_eps=norm_eps, rope_theta=rope_theta, force=force,
     )  # fmt: skip
-    with orderly_end():
-        import_model(source, target, hints, form=form, dtype=dtype and dtype.value, force=force)

@@ -1,12 +1,12 @@
 """`puna inspect`: what a model in any format is, without reading its weights."""
 
-import contextlib
 import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+import puna
 from puna.cli.arguments import Context, From, Heads, KeyHeads, NormEps, RopeTheta, TokenizerPath
 
 
@@ -23,27 +23,14 @@ def inspect(
     rope_theta: RopeTheta = None,
 ) -> None:
     """Print what a model is: format, architecture, sizes, tokenizer, missing or extra tensors. No weight is read."""
-    from puna.core.layout import RunDir
-    from puna.formats.checkpoint import Hints
-    from puna.formats.describe import as_dict, describe
-    from puna.formats.import_model import checked_tokenizer
-    from puna.formats.registry import format_of
-    from puna.model.files import CONFIG
-
-    with contextlib.suppress(OSError):  # opening it gives the error in a sentence
-        if (RunDir(path).model / CONFIG).is_file():
-            path = RunDir(path).model
-    reader = format_of(path, form)
-    hints = Hints(
-        n_heads=heads, n_kv_heads=kv_heads, context=context, norm_eps=norm_eps, rope_theta=rope_theta,
-        tokenizer=tokenizer,
+    found = puna.inspect(
+        path, format=form, tokenizer=tokenizer, heads=heads, kv_heads=kv_heads, context=context, norm_eps=norm_eps,
+        rope_theta=rope_theta,
     )  # fmt: skip
-    checkpoint = reader.open(path, hints)
-    found = checked_tokenizer(checkpoint, hints)
     if as_json:
-        print(json.dumps(as_dict(checkpoint, reader.name, found), ensure_ascii=False))
+        print(json.dumps(found.as_dict(), ensure_ascii=False))
         return
-    print("\n".join(describe(checkpoint, reader.title, found)))
+    print(found)
     if tensors:
-        for name, stored in checkpoint.stored.items():
-            print(f"{name:<40} {stored.dtype:<9} {list(checkpoint.weights[name].shape)}")
+        for name, stored in found.tensors.items():
+            print(f"{name:<40} {stored.dtype:<9} {list(found.checkpoint.weights[name].shape)}")

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+import puna
 from puna.cli.arguments import Overrides, RecipeName, Show, resolve
 
 if TYPE_CHECKING:
@@ -13,9 +14,11 @@ if TYPE_CHECKING:
 def plan(
     recipe: RecipeName,
     overrides: Overrides = None,
-    devices: int = typer.Option(0, "--devices", min=0, help="How many.  \\[default: the layout's]", show_default=False),
+    devices: int | None = typer.Option(
+        None, "--devices", min=0, help="How many.  \\[default: the layout's]", show_default=False
+    ),
     device: str = typer.Option("a100", "--device", help="a100, h100, h200, cpu (this machine's), or FLOP/s of one."),
-    node_devices: int | None = typer.Option(
+    devices_per_node: int | None = typer.Option(
         None, "--devices-per-node", min=1, help="GPUs of one machine.  \\[default: 8]", show_default=False
     ),
     network_gbps: float | None = typer.Option(
@@ -31,21 +34,10 @@ def plan(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Print what a run will need: parameters, memory per device, FLOPs, days, disk, energy and carbon."""
-    resolved = resolve(recipe, overrides, show)
-    from puna.core.errors import ConfigError
-    from puna.plan.plan import plan as make_plan
-    from puna.plan.target import find_target
-
-    if mfu is not None and not 0 < mfu <= 1:
-        raise ConfigError([f"--mfu {mfu:g}: expected a share of the peak rate, above 0 and at most 1"])
-    if network_gbps is not None and not 0 < network_gbps < float("inf"):
-        raise ConfigError([f"--network-gbps {network_gbps:g}: expected Gbit/s above 0, such as 200"])
-    if mfu is not None and (network_gbps is not None or node_devices is not None):
-        raise ConfigError(["--mfu stands in for the estimate that --network-gbps and --devices-per-node are for"])
-    layout = resolved.parallel
-    devices = devices or layout.replicate * max(1, layout.shard) * layout.context * layout.tensor
-    target = find_target(device, resolved, devices, node_devices=node_devices, network_gbps=network_gbps)
-    planned = make_plan(resolved, target, devices, mfu)
+    planned = puna.plan(
+        resolve(recipe, overrides, show), devices=devices, device=device, devices_per_node=devices_per_node,
+        network_gbps=network_gbps, mfu=mfu,
+    )  # fmt: skip
     if as_json:
         import json
 

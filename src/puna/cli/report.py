@@ -5,12 +5,11 @@ from typing import Annotated
 
 import typer
 
+import puna
+
 
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory such as runs/demo.")],
 ) -> None:
     """Write RUN/report.html: data, curves, samples, speed, energy, exports, lineage; one file that works offline."""
-    from puna.cli.stages import write_report
-    from puna.core.layout import RunDir
-
-    write_report(RunDir(run))
+    puna.report(run)

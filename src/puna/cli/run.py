@@ -1,6 +1,7 @@
 """`puna run`: all stages, from raw text to the report."""
 
-from puna.cli.arguments import DataPath, Overrides, RecipeName, RunPath, Show, data_dir, resolve, run_dir
+import puna
+from puna.cli.arguments import DataPath, Overrides, RecipeName, RunPath, Show, resolve
 
 
 def run(
@@ -10,7 +11,4 @@ def run(
 
     It can be interrupted or killed at any moment, and run again.
     """
-    resolved = resolve(recipe, overrides, show)
-    from puna.cli.stages import walk
-
-    walk(resolved, data_dir(data, resolved), run_dir(run, resolved))
+    puna.run(resolve(recipe, overrides, show), data, run)

@@ -2,7 +2,8 @@
 
 import typer
 
-from puna.cli.arguments import DataPath, Force, Overrides, RecipeName, Show, data_dir, resolve
+import puna
+from puna.cli.arguments import DataPath, Force, Overrides, RecipeName, Show, resolve
 
 app = typer.Typer(help="Train the tokenizer of a recipe.", no_args_is_help=True)
 
@@ -17,7 +18,4 @@ def train(
     recipe: RecipeName, overrides: Overrides = None, out: DataPath = None, show: Show = False, force: Force = False
 ) -> None:
     """Train the tokenizer on the training documents, which are built first if they are missing."""
-    resolved = resolve(recipe, overrides, show)
-    from puna.data.stages.build import train_tokenizer
-
-    train_tokenizer(resolved, data_dir(out, resolved), force=force)
+    puna.train_tokenizer(resolve(recipe, overrides, show), out, force=force)

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from puna.cli.arguments import DataSource, Force, Overrides, RecipeName, RunPath, Show, data_source, resolve, run_dir
+import puna
+from puna.cli.arguments import DataSource, Force, Overrides, RecipeName, RunPath, Show, resolve
 
 
 def train(
@@ -31,8 +32,4 @@ def train(
     """
     begins = [f"train.init_from={json.dumps(str(init_from))}"] if init_from else []
     resolved = resolve(recipe, [*(overrides or []), *begins], show)
-    from puna.cli.stages import train_model
-
-    train_model(
-        resolved, data_source(data, resolved), run_dir(run, resolved), resume=resume, force=force, stop_at=stop_at
-    )
+    puna.train(resolved, data, run, resume=resume, force=force, stop_at=stop_at)

@@ -1,15 +1,17 @@
 """Read a recipe: TOML, one `extends`, `key=value` overrides; every value remembers where it came from.
 
 The order of precedence, later over earlier: the field's default, the recipe named by `extends`, the recipe itself, the
-overrides of the command line. Tables merge key by key, any other value replaces the older one; so a recipe can add and
-change sources of the recipe that it extends, but cannot remove one.
+overrides of the command line or of Python. Tables merge key by key, any other value replaces the older one; so a
+recipe can add and change sources of the recipe that it extends, but cannot remove one.
 
 The problems of all values are reported at once, each with its source, its key, what was expected, what was found and
 the nearest name. Whether values fit together is checked once each is valid on its own.
 """
 
+import os
 import re
 import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -26,7 +28,7 @@ from puna.core.files import write_text
 
 __all__ = ["DEFAULT", "Loaded", "load_recipe", "parse_override", "save_recipe", "shipped_recipes"]
 
-_COMMAND_LINE = "command line"
+_COMMAND_LINE, _PYTHON = "command line", "overrides"
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
@@ -36,7 +38,7 @@ class Loaded:
 
     recipe: Recipe
     origins: dict[str, str]
-    """Dotted key to `command line` or the name of a recipe's file; keys that are not here are defaults."""
+    """Dotted key to `command line`, `overrides` (Python's) or the name of a recipe's file; other keys are defaults."""
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -45,12 +47,13 @@ def shipped_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def load_recipe(name: str, overrides: list[str] | None = None) -> Loaded:
+def load_recipe(name: str, overrides: Sequence[str] | Mapping[str, Any] | None = None) -> Loaded:
     """The shipped recipe called `name`, or the recipe at that path, with the overrides applied.
 
     Args:
         name: The name of a shipped recipe (`demo`) or a path that ends in `.toml`.
-        overrides: `key=value` strings; keys are dotted as in TOML, values are TOML or a bare word.
+        overrides: `key=value` strings, or keys and values of Python; keys are dotted as in TOML, and a string's value
+            is TOML or a bare word.
 
     Raises:
         ConfigError: There is no such recipe, it is not valid TOML, or values have problems: all are listed.
@@ -62,10 +65,11 @@ def load_recipe(name: str, overrides: list[str] | None = None) -> Loaded:
     try:
         for origin, table in _lineage(path):
             _merge(values, table, origins, origin)
-        for override in overrides or []:
+        in_python = isinstance(overrides, Mapping)
+        for override in overrides.items() if isinstance(overrides, Mapping) else overrides or []:
             try:
-                key, value = parse_override(override)
-                _merge(values, _nested(key, value), origins, _COMMAND_LINE)
+                key, value = parse_override(override) if isinstance(override, str) else _python_override(*override)
+                _merge(values, _nested(key, value), origins, _PYTHON if in_python else _COMMAND_LINE)
             except ConfigError as error:
                 problems += error.problems
         recipe = Recipe.model_validate(values)
@@ -95,6 +99,30 @@ def parse_override(text: str) -> tuple[str, Any]:
     except (ValueError, RecursionError):  # ValueError: not TOML, or an integer of thousands of digits
         return key, raw.strip()
     return key, table["value"] if len(table) == 1 else raw.strip()
+
+
+def _python_override(key: str, value: Any) -> tuple[str, Any]:
+    """Key and value as TOML has them.
+
+    Raises:
+        ConfigError: The key is not a dotted TOML key, or TOML has no such value.
+    """
+    if not (isinstance(key, str) and _BARE_KEY.fullmatch(key)):
+        raise ConfigError([f"{_PYTHON}: {key!r} is not a key; write it dotted, such as optim.lr"])
+    return key, _toml_value(key, value)
+
+
+def _toml_value(key: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {_python_override(name, 0)[0]: _toml_value(f"{key}.{name}", entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_toml_value(key, entry) for entry in value]
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if isinstance(value, int | float) or (isinstance(value, str) and _is_utf8(value)):
+        return value
+    found = f"{value!r:.60}"
+    raise ConfigError([f"{_PYTHON}: {key!r} expects text, a number, True or False, a list or a dict, got {found}"])
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:

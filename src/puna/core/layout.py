@@ -29,9 +29,15 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class DataDir:
-    """The paths of one data build."""
+    """The paths of one data build; it is a path itself, of its root."""
 
     root: Path
+
+    def __fspath__(self) -> str:
+        return str(self.root)
+
+    def __str__(self) -> str:
+        return str(self.root)
 
     @property
     def documents(self) -> Path:
@@ -71,9 +77,15 @@ class DataDir:
 
 @dataclass(frozen=True)
 class RunDir:
-    """The paths of one training run."""
+    """The paths of one training run; it is a path itself, of its root."""
 
     root: Path
+
+    def __fspath__(self) -> str:
+        return str(self.root)
+
+    def __str__(self) -> str:
+        return str(self.root)
 
     @property
     def config(self) -> Path:

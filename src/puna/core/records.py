@@ -21,13 +21,12 @@ import sys
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from puna import __version__
 from puna.core.errors import DataError
 from puna.core.files import write_json
+from puna.core.version import VERSION
 
 SCHEMA = 1
 """Version of the record format; a reader refuses another one."""
@@ -60,7 +59,7 @@ class Record:
             "command": command_line(),
             "started": self._started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - self._clock, 3),
-            "puna": __version__,
+            "puna": VERSION,
             "commit": commit(),
             "machine": machine(),
             "packages": packages(),
@@ -167,6 +166,8 @@ def _memory_bytes() -> int | None:
 
 def packages() -> dict[str, str]:
     """Versions of the installed packages that can change a result."""
+    from importlib import metadata  # slow to import, and most commands write no record
+
     found = {}
     for name in _PACKAGES:
         try:

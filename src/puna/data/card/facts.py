@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from puna import __version__
 from puna.config.recipe import Recipe
 from puna.config.rules import DedupConfig
 from puna.config.section import Section
@@ -15,6 +14,7 @@ from puna.core.layout import DataDir
 from puna.core.records import commit
 from puna.core.schema.card import SCHEMA, CardFacts
 from puna.core.schema.part import parse
+from puna.core.version import VERSION
 from puna.data.card.steps import dropped_documents, duplicates, largest, steps_of, years
 from puna.data.document_files import read_lines
 from puna.data.documents import documents_files
@@ -64,7 +64,7 @@ def make_card(recipe: Recipe, out: DataDir, documents: dict[str, Any], tokenizer
         "reasons": {reason: explain(reason) for reason in reasons},
         "build": {
             "started": documents["started"],
-            "puna": __version__,
+            "puna": VERSION,
             "commit": commit(),
             "python": platform.python_version(),
             "packages": documents["packages"],

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from puna import __version__
 from puna.config.data import DataConfig, Source
 from puna.core.errors import DataError, UserError
+from puna.core.version import VERSION
 from puna.data.document import READER_FAILED, Document, Dropped, Raw, Reader
 from puna.data.input_file import InputFile
 from puna.data.numbers import document_number
@@ -76,7 +76,7 @@ class Read(Task):
             "version": self.version,
             "models": [[name, *hashes] for name, hashes in self.models if name in self.source.clean],
             "evaluation_sets": self.table.fingerprint if self.table else "",
-            "packages": {"puna": __version__} | {name: _version(name) for name in _PACKAGES},
+            "packages": {"puna": VERSION} | {name: _version(name) for name in _PACKAGES},
             "unicode": unicodedata.unidata_version,
         } | ({"plugins": plugins} if plugins else {})
 

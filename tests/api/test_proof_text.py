@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from puna.cli.proof_text import proof_text
+from puna.api.proof_text import proof_text
 from puna.core.errors import DataError
 from puna.core.layout import DataDir, RunDir
 from puna.data.documents import documents_of

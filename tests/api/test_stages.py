@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 
+import puna
 from puna.config.load import load_recipe
 from puna.config.recipe import Recipe
 from puna.core.files import sha256_file
 from puna.core.layout import DataDir, RunDir
-from puna.data.stages.build import build_data
-from puna.model.files import load_model
 from puna.shards.shards import TokenShards
-from puna.tokenizer.load import load_tokenizer
 from puna.train.metrics import read_metrics
 
 
@@ -50,44 +48,36 @@ def test_data_build_killed_anywhere_and_run_again_gives_the_same_bytes(
 
 
 def test_byte_level_recipe_goes_from_data_to_text(tiny_toml: Path, tmp_path: Path):
-    from puna.cli.stages import train_model
-    from puna.infer.generate import generate_text
-
     toml, data, run = tmp_path / "bytes.toml", DataDir(tmp_path / "data"), RunDir(tmp_path / "run")
     toml.write_text(
         tiny_toml.read_text().replace("[train]", '[tokenizer]\nkind = "byte-bpe"\n\n[train]\ndocument_mask = true')
     )
     recipe = load_recipe(str(toml)).recipe
-    build_data(recipe, data, force=False)
-    train_model(recipe, data, run, resume=False, force=False)
+    assert puna.build_data(recipe, data) == data
+    assert puna.train(recipe, data, run) == run
     assert sorted(path.name for path in data.tokenizer.iterdir()) == ["record.json", "tokenizer.json"]
     assert sha256_file(run.model / "tokenizer.json") == sha256_file(data.tokenizer / "tokenizer.json")
-    tokenizer = load_tokenizer(run.model)
+    model = puna.load(run)
+    tokenizer = model.tokenizer
     assert (tokenizer.kind, tokenizer.bos_id, tokenizer.eos_id, tokenizer.add_bos) == ("byte-bpe", 0, 0, True)
     shards = TokenShards.open(data.shards / "prose" / "train")
     ids = shards.read(0, shards.tokens)
     assert int((ids == 0).sum()) == shards.documents
     validations = [line for line in read_metrics(run.metrics) if line["kind"] == "validation"]
     assert 0 < validations[-1]["bits_per_byte"]["prose"] < validations[0]["bits_per_byte"]["prose"] < 8
-    model = load_model(run.model).model
-    options = {"max_tokens": 8, "temperature": 0.8, "top_p": 0.9, "seed": 0}
-    assert generate_text(model, tokenizer, "The people", **options)
-    assert generate_text(model, tokenizer, "", **options)
+    assert model.generate("The people", max_tokens=8)
+    assert model.generate("", max_tokens=8)
 
 
 def test_exports_lie_in_the_run_or_in_the_model_that_was_named(tiny_run: RunDir, tmp_path: Path):
-    from puna.cli.stages import export_model
-    from puna.formats.export_model import Options
-    from puna.formats.proof.equivalence import Text
-
     run, imported = RunDir(tmp_path / "runs" / "r"), tmp_path / "models" / "m"
     for directory in (run.model, imported):
         shutil.copytree(tiny_run.model, directory)
     for source, exports in ((run.root, run.exports), (run.model, run.exports), (imported, imported / "exports")):
-        export_model(source, "easylm", None, Text("text", "a text"), Options(run=False), force=True)
+        puna.export(source, "easylm", quick=True, force=True)
         assert (exports / "easylm" / "equivalence.json").is_file()
         shutil.rmtree(exports)
-    load_model(imported)
+    puna.load(imported)
 
 
 @pytest.mark.e2e

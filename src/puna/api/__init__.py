@@ -1,0 +1,1 @@
+"""What `import puna` offers; the commands call the same functions."""

@@ -1,0 +1,408 @@
+"""Models: ask them, look at them, bring them in from other formats and take them out."""
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from puna.core.console import say
+from puna.core.errors import FormatError, GenerateError
+from puna.core.layout import RunDir
+
+if TYPE_CHECKING:
+    from puna.api.recipes import PathLike
+    from puna.config.recipe import ModelConfig
+    from puna.core.schema.export import ExportResults
+    from puna.formats.checkpoint import Checkpoint, Hints, Stored
+    from puna.formats.format import Format, Value
+    from puna.model.files import LoadedModel
+    from puna.model.llama import Llama
+    from puna.tokenizer.tokenizer import Tokenizer
+
+MAX_TOKENS = 128
+"""Tokens that are written at most: a paragraph or two, twice `samples.max_tokens`."""
+TEMPERATURE, TOP_P = 0.8, 0.95
+"""Those of Meta's released example (llama, example.py, 2023), as in `[samples]`."""
+SEED = 0
+"""So that the same command writes the same text."""
+
+
+class LanguageModel:
+    """A model that continues texts; `puna.load` makes it.
+
+    Args:
+        loaded: The model directory in memory.
+    """
+
+    def __init__(self, loaded: "LoadedModel") -> None:
+        self._loaded = loaded
+
+    def __repr__(self) -> str:
+        from puna.core.units import format_count
+        from puna.plan.count import parameters
+
+        return f"<LanguageModel {self.directory}: {format_count(parameters(self.config).total)} parameters>"
+
+    @property
+    def directory(self) -> Path:
+        """Where it was read from."""
+        return self._loaded.directory
+
+    @property
+    def model(self) -> "Llama":
+        """The decoder, a `torch.nn.Module`; it writes text on whatever device it is moved to."""
+        return self._loaded.model
+
+    @property
+    def config(self) -> "ModelConfig":
+        """The decoder's shape, as `[model]` of a recipe has it."""
+        return self.model.config
+
+    @property
+    def tokenizer(self) -> "Tokenizer":
+        """Text to token ids and back.
+
+        Raises:
+            CheckpointError: The model has none.
+        """
+        return self._loaded.require_tokenizer()
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja template that writes a conversation as text, where one lies with the model."""
+        return self._loaded.chat_template
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        max_tokens: int = MAX_TOKENS,
+        temperature: float = TEMPERATURE,
+        top_p: float = TOP_P,
+        seed: int = SEED,
+    ) -> str:
+        """The text with which the model continues a prompt; the prompt itself is not in it.
+
+        Args:
+            prompt: The text to continue.
+            max_tokens: Tokens to write at most; the end of the text or of the model's context may come before.
+            temperature: 0 takes the most likely token each time.
+            top_p: Only the likeliest tokens whose probabilities sum to this are drawn (Holtzman et al. 2020).
+            seed: The same seed writes the same text.
+
+        Raises:
+            GenerateError: The prompt is too long for the model's context, or an argument is out of its range.
+            CheckpointError: The model has no tokenizer.
+        """
+        pieces = self.stream(prompt, max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed)
+        return "".join(pieces)
+
+    def stream(
+        self,
+        prompt: str,
+        *,
+        max_tokens: int = MAX_TOKENS,
+        temperature: float = TEMPERATURE,
+        top_p: float = TOP_P,
+        seed: int = SEED,
+    ) -> Iterator[str]:
+        """The same text in pieces, each as soon as its characters are whole; arguments and errors as `generate`'s."""
+        from puna.infer.generate import generate
+
+        _check_sampling(max_tokens, temperature, top_p, seed)
+        return generate(
+            self.model, self.tokenizer, prompt, max_tokens=max_tokens, temperature=temperature, top_p=top_p,
+            seed=seed, on_stop=say,
+        )  # fmt: skip
+
+
+def load(path: "PathLike", *, device: str = "cpu") -> LanguageModel:
+    """A model, ready to continue texts, after all of its files have been checked against their hashes.
+
+    Args:
+        path: A run's directory or a model directory; `puna.import_model` makes one of other formats.
+        device: Where its weights go, such as `cuda`.
+
+    Raises:
+        CheckpointError: There is no finished model, or a file of it is damaged.
+        TokenizerError: Its tokenizer cannot be used.
+        GenerateError: There is no such device.
+    """
+    import torch
+
+    from puna.model.files import load_model, resolve_model
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter where torch was built without it
+        raise GenerateError(f"device {device!r}: {str(error).splitlines()[0]}") from None
+    return LanguageModel(load_model(resolve_model(Path(path)), device))
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model in any format is; `print` shows it as `puna inspect` does. No weight has been read."""
+
+    form: "Format"
+    """Its format: name, title and reader."""
+    checkpoint: "Checkpoint"
+    """The opened files; `checkpoint.tensor(name)` reads a weight."""
+    tokenizer: "Tokenizer | None"
+    """The tokenizer that lies with it, or that was named."""
+
+    @property
+    def format(self) -> str:
+        """The format's name, as `puna export --to` and `puna import --from` have it."""
+        return self.form.name
+
+    @property
+    def config(self) -> "ModelConfig":
+        """The decoder's shape, as `[model]` of a recipe has it."""
+        return self.checkpoint.config
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in all of its tensors; shared ones count once."""
+        from puna.plan.count import parameters
+
+        return parameters(self.config).total
+
+    @property
+    def tensors(self) -> dict[str, "Stored"]:
+        """Dtype and bytes of every parameter that the files hold, by Meta's names."""
+        return dict(self.checkpoint.stored)
+
+    @property
+    def missing(self) -> list[str]:
+        """Parameters of the decoder that the files lack."""
+        return self.checkpoint.missing
+
+    @property
+    def extra(self) -> list[str]:
+        """The files' tensors for which the decoder has no place."""
+        return self.checkpoint.extra
+
+    @property
+    def notes(self) -> list[str]:
+        """One sentence each on what was assumed because no file says it, or passed over."""
+        return self.checkpoint.notes
+
+    def __str__(self) -> str:
+        from puna.formats.describe import describe
+
+        return "\n".join(describe(self.checkpoint, self.form.title, self.tokenizer))
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as JSON has it: `puna inspect --json`."""
+        from puna.formats.describe import as_dict
+
+        return as_dict(self.checkpoint, self.form.name, self.tokenizer)
+
+
+def inspect(
+    path: "PathLike",
+    *,
+    format: str | None = None,
+    tokenizer: "PathLike | None" = None,
+    heads: int | None = None,
+    kv_heads: int | None = None,
+    context: int | None = None,
+    norm_eps: float | None = None,
+    rope_theta: float | None = None,
+) -> ModelInfo:
+    """What a model in any format is: architecture, sizes, tokenizer, missing or extra tensors. No weight is read.
+
+    Args:
+        path: A file, a directory or a run.
+        format: Its format's name (docs/formats); None recognises it.
+        tokenizer: The tokenizer's file or directory; None takes the one that lies with the model.
+        heads: Query heads, where no file says it (EasyLM).
+        kv_heads: Key and value heads, likewise.
+        context: Positions, likewise.
+        norm_eps: Of RMSNorm, likewise.
+        rope_theta: Rotary base, likewise.
+
+    Raises:
+        FormatError: The format is unknown, the files are damaged, or they are not a LLaMA decoder's.
+        TokenizerError: The tokenizer cannot be used.
+    """
+    from puna.formats.import_model import checked_tokenizer
+    from puna.formats.registry import format_of
+    from puna.model.files import CONFIG
+
+    place = Path(path)
+    with contextlib.suppress(OSError):  # opening it gives the error in a sentence
+        if (RunDir(place).model / CONFIG).is_file():
+            place = RunDir(place).model
+    form, hints = format_of(place, format), _hints(tokenizer, heads, kv_heads, context, norm_eps, rope_theta)
+    checkpoint = form.open(place, hints)
+    return ModelInfo(form, checkpoint, checked_tokenizer(checkpoint, hints))
+
+
+def import_model(
+    source: "PathLike",
+    out: "PathLike | None" = None,
+    *,
+    format: str | None = None,
+    dtype: str | None = None,
+    tokenizer: "PathLike | None" = None,
+    heads: int | None = None,
+    kv_heads: int | None = None,
+    context: int | None = None,
+    norm_eps: float | None = None,
+    rope_theta: float | None = None,
+    force: bool = False,
+) -> Path:
+    """A model in any format as a Puna model, written and read back to prove it the same.
+
+    Args:
+        source: A file or directory.
+        out: Where to write; None is `models/` and the source's name.
+        format: Its format's name (docs/formats); None recognises it.
+        dtype: Round the weights to float32, bfloat16 or float16; None keeps theirs, float32 where they are quantized.
+        tokenizer: The tokenizer's file or directory; None takes the one that lies with the model.
+        heads: Query heads, where no file says it (EasyLM).
+        kv_heads: Key and value heads, likewise.
+        context: Positions, likewise.
+        norm_eps: Of RMSNorm, likewise.
+        rope_theta: Rotary base, likewise.
+        force: Replace what is there.
+
+    Returns:
+        The model's directory; `puna.load` reads it.
+
+    Raises:
+        FormatError: The format or the dtype is unknown, the files are damaged or incomplete, or they are not a LLaMA
+            decoder's.
+        TokenizerError: The tokenizer cannot be used.
+        StorageError: `out` exists and `force` is false, or the disk is full.
+    """
+    from puna.core.terminate import orderly_end
+    from puna.formats.import_model import import_model as bring_in
+
+    _check_dtype(dtype)
+    # Not resolved: a link into a cache gives its own name, not the name of its target.
+    name = Path(os.path.abspath(source)).name
+    target = Path(out) if out is not None else Path("models") / (name if Path(source).is_dir() else Path(name).stem)
+    hints = _hints(tokenizer, heads, kv_heads, context, norm_eps, rope_theta)
+    with orderly_end():
+        bring_in(Path(source), target, hints, form=format, dtype=dtype, force=force)
+    return target
+
+
+@dataclass(frozen=True)
+class Export:
+    """A model in another format, with the proof that it is the same model; `print` shows the proof."""
+
+    path: Path
+    """The directory that was written; equivalence.json in it is the proof's record."""
+    proof: "ExportResults"
+    """The proof's figures (docs/formats/README.md)."""
+    lines: list[str]
+    """The same in sentences."""
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+
+def export(
+    run: "PathLike",
+    to: str,
+    out: "PathLike | None" = None,
+    *,
+    dtype: str | None = None,
+    text: "PathLike | None" = None,
+    quick: bool = False,
+    force: bool = False,
+    **options: "Value",
+) -> Export:
+    """Write a model in another format and prove that it is the same model; complete and proved, or not there at all.
+
+    Args:
+        run: A run's directory or a model directory.
+        to: The format: `hf` (Hugging Face), `llama` (Meta's original), `easylm`, `gguf` (llama.cpp), `llama2c`,
+            `openlm`, or one that an installed package adds.
+        out: Where to write; None is `exports/` and the format's name, in the run or the model directory.
+        dtype: Round the weights to float32, bfloat16 or float16 (of gguf, the matrices); None keeps them.
+        text: Held-out text to compare on; None takes that of the run's data, in `data/` and the recipe's name.
+        quick: Compare weights and tokenizers only, run no model.
+        force: Replace what is there.
+        options: The format's own, as `puna export --help` lists them: `type="Q8_0"` of gguf, `model_parallel=2` of
+            llama, `form="train_state"` of easylm.
+
+    Raises:
+        CheckpointError: There is no finished model, or a file of it is damaged.
+        DataError: `text` cannot be read.
+        FormatError: `dtype` is not one of those that there are.
+        ExportError: There is no such format or option, it cannot express the model, or what was written is not the
+            same model.
+        StorageError: `out` exists and `force` is false, or the disk is full.
+    """
+    from puna.api.proof_text import proof_text
+    from puna.core.terminate import orderly_end
+    from puna.formats.export_model import Options, export_model
+    from puna.formats.proof.equivalence import summary
+    from puna.model.files import resolve_model
+
+    _check_dtype(dtype)
+    source = resolve_model(Path(run))
+    # A run's exports go into the run, whichever of its two directories was named; other models have their own.
+    home = source.parent if source.name == RunDir(source).model.name else source
+    target = Path(out) if out is not None else home / "exports" / to
+    known = proof_text(Path(run), None if text is None else Path(text))
+    chosen = Options(dtype=dtype, of_format=options, run=not quick)
+    with orderly_end():
+        proof = export_model(source, to, target, known, chosen, force=force)
+    exported = Export(target, proof, summary(proof))
+    for line in exported.lines:
+        say(line)
+    say(f"exported to {target}")
+    return exported
+
+
+def _hints(
+    tokenizer: "PathLike | None",
+    heads: int | None,
+    kv_heads: int | None,
+    context: int | None,
+    norm_eps: float | None,
+    rope_theta: float | None,
+) -> "Hints":
+    from puna.formats.checkpoint import Hints
+
+    path = None if tokenizer is None else Path(tokenizer)
+    return Hints(
+        n_heads=heads, n_kv_heads=kv_heads, context=context, norm_eps=norm_eps, rope_theta=rope_theta, tokenizer=path
+    )
+
+
+def _check_dtype(dtype: str | None) -> None:
+    """Refuse what weights are not rounded to.
+
+    Raises:
+        FormatError: It is not one of the three dtypes.
+    """
+    from puna.formats.checkpoint import FLOATS
+
+    if dtype is not None and dtype not in FLOATS:
+        raise FormatError(f"dtype {dtype!r}: expected one of {', '.join(FLOATS)}")
+
+
+def _check_sampling(max_tokens: int, temperature: float, top_p: float, seed: int) -> None:
+    """Refuse arguments of `generate` that mean nothing.
+
+    Raises:
+        GenerateError: Naming the first.
+    """
+    ranges = (
+        ("max_tokens", max_tokens, max_tokens >= 1, "at least 1"),
+        ("temperature", temperature, 0 <= temperature < math.inf, "0 or more"),
+        ("top_p", top_p, 0 < top_p <= 1, "above 0 and at most 1"),
+        ("seed", seed, 0 <= seed < 2**63, "from 0 to 2**63 - 1"),
+    )
+    for name, value, fits, expected in ranges:
+        if not fits:
+            raise GenerateError(f"{name} = {value}: expected {expected}")

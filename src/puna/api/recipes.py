@@ -1,0 +1,121 @@
+"""Recipes, where their results lie, and what a run of one will take; no torch."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from puna.core.errors import ConfigError, DataError
+from puna.core.layout import DataDir, RunDir
+
+if TYPE_CHECKING:
+    from puna.config.recipe import Recipe
+    from puna.plan.plan import Plan
+
+PathLike: TypeAlias = str | os.PathLike[str]
+"""Every path may be a string, a `Path`, or a directory that a function has returned."""
+
+
+def recipe(name_or_path: PathLike, overrides: Sequence[str] | Mapping[str, Any] | None = None) -> "Recipe":
+    """A recipe, checked: every value is there, and all of them fit together.
+
+    Args:
+        name_or_path: The name of a shipped recipe (`demo`; `puna recipes` lists them), or a path that ends in `.toml`.
+        overrides: Values to change: `{"optim.lr": 2e-3}`, or `["optim.lr=2e-3"]` as on the command line.
+
+    Raises:
+        ConfigError: There is no such recipe, or problems in the values: all of them at once.
+    """
+    from puna.config.load import load_recipe
+
+    return load_recipe(os.fspath(name_or_path), overrides).recipe
+
+
+def plan(
+    recipe: "Recipe | PathLike",
+    *,
+    devices: int | None = None,
+    device: str = "a100",
+    devices_per_node: int | None = None,
+    network_gbps: float | None = None,
+    mfu: float | None = None,
+) -> "Plan":
+    """What a run of a recipe will take: memory, time, disk, energy and carbon. Nothing runs, and no torch is needed.
+
+    Args:
+        recipe: A recipe, its name or its path.
+        devices: How many; None takes as many as the recipe's layout asks for.
+        device: `a100` (the GPU of the paper's runs), `h100`, `h200`, `cpu` (this machine's), or FLOP/s such as `4e14`.
+        devices_per_node: GPUs of one machine; None is 8, as in NVIDIA's own machines.
+        network_gbps: Gbit/s of each GPU to other machines; None is that of NVIDIA's own: 200 for A100, 400 for H100
+            and H200.
+        mfu: Model FLOPs over the peak rate, such as 0.4; None estimates it.
+
+    Returns:
+        The figures by name, such as `memory.peak.bytes`; `as_dict()` has them all.
+
+    Raises:
+        ConfigError: The recipe or an argument is wrong.
+        TrainError: The layout has another number of devices, or they cannot share the batch.
+    """
+    from puna.plan.plan import plan as make_plan
+    from puna.plan.target import find_target
+
+    if mfu is not None and not 0 < mfu <= 1:
+        raise ConfigError([f"--mfu {mfu:g}: expected a share of the peak rate, above 0 and at most 1"])
+    if network_gbps is not None and not 0 < network_gbps < float("inf"):
+        raise ConfigError([f"--network-gbps {network_gbps:g}: expected Gbit/s above 0, such as 200"])
+    if mfu is not None and (network_gbps is not None or devices_per_node is not None):
+        raise ConfigError(["--mfu stands in for the estimate that --network-gbps and --devices-per-node are for"])
+    resolved = as_recipe(recipe)
+    layout = resolved.parallel
+    count = devices or layout.replicate * max(1, layout.shard) * layout.context * layout.tensor
+    target = find_target(device, resolved, count, node_devices=devices_per_node, network_gbps=network_gbps)
+    return make_plan(resolved, target, count, mfu)
+
+
+def as_recipe(recipe: "Recipe | PathLike") -> "Recipe":
+    """The recipe itself, or the one of this name or path.
+
+    Raises:
+        ConfigError: There is no such recipe, or problems in its values.
+    """
+    from puna.config.load import load_recipe
+    from puna.config.recipe import Recipe
+
+    return recipe if isinstance(recipe, Recipe) else load_recipe(os.fspath(recipe)).recipe
+
+
+def data_dir(place: PathLike | None, recipe: "Recipe") -> DataDir:
+    """The data build's directory: the one given, or `data/` and the recipe's name.
+
+    Raises:
+        DataError: It is a URL, and a build is written to a directory.
+    """
+    place = None if place is None else os.fspath(place)
+    # A `Path` has one slash less than the URL that the user typed.
+    if place is not None and re.match(r"[a-z][a-z0-9+.-]+:/", place):
+        raise DataError(
+            f"--data-dir {re.sub(':/+', '://', place, count=1)}: data are built in a directory of this machine",
+            hint="build them here and copy the directory; `puna train` and `puna data trace` read it from there",
+        )
+    return DataDir(Path("data") / recipe.name if place is None else Path(place))
+
+
+def data_source(place: PathLike | None, recipe: "Recipe") -> DataDir:
+    """The data build to read: a directory, or the local mirror of one in an object store.
+
+    Raises:
+        DataError: The object store has no such build.
+    """
+    if place is None or "://" not in os.fspath(place):
+        return data_dir(place, recipe)
+    from puna.shards.remote import mirror
+
+    return mirror(os.fspath(place))
+
+
+def run_dir(path: PathLike | None, recipe: "Recipe") -> RunDir:
+    """The run's directory: the one given, or `runs/` and the recipe's name."""
+    return RunDir(Path("runs") / recipe.name if path is None else Path(path))

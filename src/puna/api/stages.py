@@ -1,0 +1,222 @@
+"""The stages from raw text to a report, joined by files: each reads what the one before it has written.
+
+A stage is finished when its record exists and was made with the recipe's present values. A finished stage is skipped;
+one that was made with other values is refused, unless it may be replaced.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from puna.api.recipes import PathLike, as_recipe, data_dir, data_source, run_dir
+from puna.core.console import say
+from puna.core.errors import DataError
+from puna.core.layout import DataDir, RunDir
+from puna.core.records import read_record
+
+if TYPE_CHECKING:
+    from puna.config.recipe import Recipe
+    from puna.data.tasks.executors import Executor
+    from puna.model.llama import Llama
+    from puna.tokenizer.tokenizer import Tokenizer
+
+
+def build_data(
+    recipe: "Recipe | PathLike",
+    out: PathLike | None = None,
+    *,
+    force: bool = False,
+    executor: "Executor" = "local",
+    workers: int | None = None,
+    partition: str = "",
+    time: str = "24:00:00",
+    setup: str = "",
+) -> DataDir:
+    """Read the sources, clean and deduplicate, train the tokenizer, write token shards and a data card.
+
+    What is there already, made with the recipe's values, is kept. It may be interrupted, even killed, and called again.
+
+    Args:
+        recipe: A recipe, its name or its path.
+        out: Where to write; None is `data/` and the recipe's name.
+        force: Replace what was built with other values.
+        executor: Where tasks run: `local`, `ray` (RAY_ADDRESS or a new one here) or `slurm`, which only submits them.
+        workers: Tasks at one time; None takes all cores.
+        partition: Slurm: the cluster's partition.
+        time: Slurm: longest time of a job.
+        setup: Slurm: shell commands that a job begins with, such as loading modules.
+
+    Returns:
+        The build's directory.
+
+    Raises:
+        ConfigError: There is no such recipe, or problems in its values.
+        DataError: Something was built with other values and `force` is false; a source is missing or damaged.
+        TokenizerError: The text does not allow such a tokenizer.
+        StorageError: The disk is full or not writable.
+    """
+    from puna.data.stages.build import Execution
+    from puna.data.stages.build import build_data as build
+    from puna.data.tasks.executors import EXECUTORS
+
+    if executor not in EXECUTORS:
+        raise DataError(f"--executor {executor}: is none of {', '.join(EXECUTORS)}")
+    resolved = as_recipe(recipe)
+    directory = data_dir(out, resolved)
+    execution = Execution(executor=executor, workers=workers, partition=partition, time=time, setup=setup)
+    build(resolved, directory, force=force, execution=execution)
+    return directory
+
+
+def train_tokenizer(recipe: "Recipe | PathLike", out: PathLike | None = None, *, force: bool = False) -> "Tokenizer":
+    """Train the recipe's tokenizer on its training documents, which are built first where they are missing.
+
+    Args:
+        recipe: A recipe, its name or its path.
+        out: The data build that it belongs to; None is `data/` and the recipe's name.
+        force: Replace what was built with other values.
+
+    Returns:
+        The tokenizer; its files lie in the build's `tokenizer/`.
+
+    Raises:
+        ConfigError: There is no such recipe, or problems in its values.
+        DataError: Something was built with other values and `force` is false; a source is missing or damaged.
+        TokenizerError: The text does not allow such a tokenizer.
+        StorageError: The disk is full or not writable.
+    """
+    from puna.data.stages.build import train_tokenizer as build
+    from puna.tokenizer.load import load_tokenizer
+
+    resolved = as_recipe(recipe)
+    directory = data_dir(out, resolved)
+    build(resolved, directory, force=force)
+    return load_tokenizer(directory.tokenizer)
+
+
+def train(
+    recipe: "Recipe | PathLike",
+    data: PathLike | None = None,
+    run: PathLike | None = None,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    stop_at: int | None = None,
+) -> RunDir:
+    """Pre-train the recipe's model on its data build, on as many devices as torchrun started processes.
+
+    Ctrl-C, SIGTERM and SIGHUP save the state first; `resume=True` then ends with the same weights, bit for bit.
+
+    Args:
+        recipe: A recipe, its name or its path.
+        data: The data build, also `s3://BUCKET/PATH`; None is `data/` and the recipe's name.
+        run: Where checkpoints, metrics and the model go; None is `runs/` and the recipe's name.
+        resume: Go on from the newest checkpoint, if there is one; a finished run stays as it is.
+        force: Delete the run that is there and start again.
+        stop_at: Save and return after this many steps of the run; None trains to its end.
+
+    Returns:
+        The run's directory; `puna.load` reads its model.
+
+    Raises:
+        ConfigError: There is no such recipe, or problems in its values.
+        DataError: The data build is missing, damaged, or was made with other values.
+        CheckpointError: The directory holds another run, or its checkpoint is damaged.
+        TrainError: The settings cannot work, memory ran out, or the loss stopped being finite.
+        OtherProcessError: Another process of the run has raised one of these.
+        Interrupted: A signal came, and the state is saved; not a `UserError`, like `KeyboardInterrupt`.
+        StorageError: The disk is full or not writable.
+    """
+    resolved = as_recipe(recipe)
+    build, directory = data_source(data, resolved), run_dir(run, resolved)
+    _check_build(resolved, build)
+    # Only now, so that what is amiss with the data is told where torch is not installed, and without waiting for it.
+    from puna.infer.generate import generate_text
+    from puna.train.pretrain import train as pretrain
+
+    samples = resolved.samples
+
+    def sample(model: "Llama", tokenizer: "Tokenizer", prompt: str, seed: int) -> str:
+        return generate_text(
+            model, tokenizer, prompt, max_tokens=samples.max_tokens, temperature=samples.temperature,
+            top_p=samples.top_p, seed=seed,
+        )  # fmt: skip
+
+    pretrain(resolved, build, directory, resume=resume, force=force, sample=sample, stop_at=stop_at)
+    return directory
+
+
+def report(run: PathLike) -> Path:
+    """Write one page about a finished run that works offline: data, curves, samples, speed, energy, exports, lineage.
+
+    Args:
+        run: The run's directory.
+
+    Returns:
+        The page, `report.html` in the run.
+
+    Raises:
+        DataError: There is no finished run, or a file of it is damaged.
+        StorageError: The disk is full or not writable.
+    """
+    from puna.report.page import write_report
+
+    page = write_report(RunDir(Path(run)))
+    say(f"report: {page}")
+    return page
+
+
+def run(recipe: "Recipe | PathLike", data: PathLike | None = None, run: PathLike | None = None) -> RunDir:
+    """All stages: data, tokenizer, training, export to Hugging Face, report. What is finished is skipped.
+
+    It can be interrupted anywhere, even killed, and called again.
+
+    Args:
+        recipe: A recipe, its name or its path.
+        data: The data build's directory; None is `data/` and the recipe's name.
+        run: The run's directory; None is `runs/` and the recipe's name.
+
+    Returns:
+        The run's directory.
+
+    Raises:
+        UserError: What each of the stages raises.
+    """
+    from puna.api.models import export
+
+    resolved = as_recipe(recipe)
+    build, directory = build_data(resolved, data), run_dir(run, resolved)
+    train(resolved, build, directory, resume=True)
+    exported = directory.exports / "hf"
+    if _exported_from(directory, exported):
+        say(f"{exported}: exported already")
+    else:
+        export(directory, "hf", force=True)
+    report(directory)
+    say(f'try: puna generate {directory} "{(resolved.samples.prompts or ["Once"])[0]}"')
+    return directory
+
+
+def _check_build(recipe: "Recipe", data: DataDir) -> None:
+    """Refuse a data build that is not there as the recipe wants it."""
+    from puna.config.explain import differences
+
+    if not recipe.mixture:
+        raise DataError(
+            f"recipe {recipe.name!r} names no data to train on",
+            hint="write a recipe that extends it, with [data.sources] and [mixture]",
+        )
+    record = read_record(data.record)
+    if record is None:
+        raise DataError(f"{data}: no finished data build is here", hint=f"`puna data build {recipe.name}` makes it")
+    if changed := differences(record["config"], recipe.data.model_dump()):
+        raise DataError(
+            f"{data}: was built with other values: {'; '.join(changed)}",
+            hint="give these values back, or build the data again: `puna data build … --force`",
+        )
+
+
+def _exported_from(run: RunDir, exported: Path) -> bool:
+    """Whether an export exists and was made from the run's present model."""
+    proof = read_record(exported / "equivalence.json")
+    model = read_record(run.model / "record.json")
+    return proof is not None and model is not None and proof["inputs"] == model["outputs"]

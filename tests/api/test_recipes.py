@@ -1,0 +1,73 @@
+"""Recipes, places and plans of the Python API."""
+
+from pathlib import Path
+
+import pytest
+
+import puna
+from puna.api.recipes import data_dir, data_source, run_dir
+from puna.core.errors import ConfigError, DataError
+
+
+def test_overrides_are_those_of_the_command_line_or_pythons() -> None:
+    said = puna.recipe("demo", ["optim.lr=2e-3", "train.tokens=400k", 'samples.prompts=["a"]'])
+    assert said == puna.recipe("demo", {"optim.lr": 2e-3, "train": {"tokens": "400k"}, "samples.prompts": ("a",)})
+    assert said != puna.recipe("demo")
+
+
+def test_recipe_may_be_a_path_and_its_values_too(tiny_toml: Path, tmp_path: Path) -> None:
+    mine = {"path": tmp_path, "include": ["*.txt"], "heldout_fraction": 0.1}
+    found = puna.recipe(tiny_toml, {"data.sources": {"mine": mine}, "mixture.mine": 1.0})
+    assert found.data.sources["mine"].path == str(tmp_path)
+    assert found.name == puna.recipe(str(tiny_toml)).name == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ({"optim.beta3": 0.9}, "overrides: unknown key 'optim.beta3'; did you mean 'optim.beta2'?"),
+        ({"optim.lr": "fast"}, "overrides: 'optim.lr' expects a number, got \"fast\""),
+        ({"optim.lr": None}, "overrides: 'optim.lr' expects text, a number, True or False, a list or a dict, got None"),
+        ({"optim": {"lr": b"x"}}, "overrides: 'optim.lr' expects text"),
+        ({"samples.prompts": ["\ud800"]}, "overrides: 'samples.prompts' expects text"),
+        ({3: 1}, "overrides: 3 is not a key; write it dotted, such as optim.lr"),
+        ({"optim": {"l r": 1}}, "overrides: 'l r' is not a key"),
+        (["optim.lr"], "'optim.lr' is not"),
+    ],
+)
+def test_wrong_overrides_are_sentences(overrides: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        puna.recipe("demo", overrides)
+    assert sentence in str(caught.value)
+
+
+def test_all_problems_of_overrides_come_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        puna.recipe("demo", {"optim.lr": "fast", "seed": None, "train.compile": 3})
+    assert len(caught.value.problems) == 3
+
+
+def test_plan_takes_a_name_a_path_or_a_recipe(tiny_toml: Path) -> None:
+    recipe = puna.recipe("llama-7b", {"train.recompute": "full"})
+    planned = puna.plan(recipe, devices=64)
+    assert (planned.share.devices, planned.recipe, planned.verdict) == (64, recipe, "fits")
+    assert puna.plan("llama-7b", devices=64).memory.peak.bytes > planned.memory.peak.bytes
+    assert puna.plan(tiny_toml, device="1e12").recipe.name == "tiny"
+
+
+def test_devices_are_those_of_the_layout_where_nobody_says() -> None:
+    assert puna.plan(puna.recipe("llama-7b", ["parallel.tensor=4", "parallel.shard=2"])).share.devices == 8
+
+
+def test_places_are_those_of_the_recipes_name_or_what_is_given(tmp_path: Path) -> None:
+    recipe = puna.recipe("demo")
+    assert (data_dir(None, recipe).root, run_dir(None, recipe).root) == (Path("data/demo"), Path("runs/demo"))
+    for given in (tmp_path, str(tmp_path), puna.DataDir(tmp_path), puna.RunDir(tmp_path)):
+        assert data_dir(given, recipe) == data_source(given, recipe) == puna.DataDir(tmp_path)
+        assert run_dir(given, recipe) == puna.RunDir(tmp_path)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/demo", Path("s3://bucket/demo")])
+def test_data_are_not_built_at_a_url(url: str | Path) -> None:
+    with pytest.raises(DataError, match="s3://bucket/demo: data are built in a directory of this machine"):
+        puna.build_data("demo", url)
