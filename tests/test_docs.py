@@ -47,7 +47,7 @@ def anchors(page: Path) -> set[str]:
 def test_every_path_of_the_tree_that_a_page_names_is_there(page: Path):
     places = "|".join(["src", "tests", "docs", "bench", "launch", "examples", *(folder.name for folder in folders())])
     for path in re.findall(rf"`((?:{places})(?:/[\w.\-]+)+/?)`", page.read_text(encoding="utf-8")):
-        example = re.search(r"^data/(demo|mine)\b|\b(NAME|SOURCE|SPLIT|DATE)\b", path)
+        example = re.search(r"^data/(demo|mine)\b|(?:\b|_)(NAME|SOURCE|SPLIT|DATE)\b", path)
         assert example or (ROOT / path).exists() or (SOURCE / path).exists(), path
     for name in re.findall(r"`(puna(?:\.[a-z_]\w*)+)`", page.read_text(encoding="utf-8")):
         first, *rest = name.split(".")[1:]
