@@ -147,7 +147,7 @@ def test_rules_are_told_with_thresholds_meanings_and_citations(
     assert list(card["rules"]) == ["gopher-quality", "decontaminate"]
     quality = card["rules"]["gopher-quality"]
     assert quality["about"] == "The quality rules of Gopher (Rae et al. 2021, appendix A.1.1)."
-    assert quality["thresholds"][0] == {"name": "min_words", "value": 50, "meaning": "Fewest words."}
+    assert quality["thresholds"][0] == {"name": "min_words", "value": 50, "meaning": "Fewest words of a document."}
     assert len(quality["thresholds"]) == len(recipe.data.rules.gopher_quality.model_dump())
     assert all(row["meaning"] for rule in card["rules"].values() for row in rule["thresholds"])
     assert card["reasons"].keys() == {"decontaminate.overlap"}
