@@ -31,7 +31,7 @@ RULES = {
     "pii": "puna.data.rules.pii:RULE",
     "decontaminate": "puna.data.rules.decontaminate:RULE",
 }
-"""Puna's own rules."""
+"""The rules that Puna comes with, by name."""
 
 READERS = {
     "text": "puna.data.readers.text:READER",

@@ -131,7 +131,7 @@ def _make_ready(
     """Refuse a checkpoint of another run; then write this run's description."""
     if found is not None:
         path, state = found
-        resuming.check_recipe(state.recipe, recipe, run, str(path))
+        resuming.check_recipe(state.recipe, recipe, run, f"{path}: was saved")
         resuming.check_data(state.data_fingerprint, fingerprint, path)
     card = with_mixture(read_card(data), recipe)
     save_recipe(recipe, run.config)

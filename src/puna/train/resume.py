@@ -86,7 +86,7 @@ def newest(recipe: Recipe, run: RunDir) -> Path | None:
         return checkpoints[-1][1]
     if run.config.exists():
         # Without a checkpoint, only config.toml says what the run was.
-        check_recipe(read_toml(run.config), recipe, run, str(run.config))
+        check_recipe(read_toml(run.config), recipe, run, f"{run.config}: is of a run")
     return None
 
 

@@ -38,7 +38,7 @@ class StepCard(Part):
     out: Amount
     lost: Amount
     dropped: dict[str, Amount]
-    """By reason."""
+    """Documents dropped, by the name of the reason."""
 
 
 class Overlap(Part):
@@ -46,7 +46,7 @@ class Overlap(Part):
 
     documents: Count
     rows: Count
-    """Of the set."""
+    """Rows of the evaluation set that were found in the documents."""
 
 
 class Others(Part):
