@@ -1,14 +1,17 @@
 """The README says what the records say, names commands that exist and folders that are there."""
 
+import ast
 import doctest
 import importlib.util
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from typer.core import TyperGroup
+
+from puna.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -27,13 +30,118 @@ def test_tables_are_made_from_the_newest_records():
     assert set(re.findall(r"<!-- table: (\w+) -->", "".join(pages))) == set(tables.TABLES)
 
 
-def test_every_test_that_it_cites_exists():
-    for path in re.findall(r"`(tests/[\w/.]+)`", README):
+PROMISES = [
+    " ".join(line.split())
+    for line in README.partition("\n## What always holds\n")[2].partition("\n## ")[0].split("\n- ")[1:]
+]
+"""The lines of the section that says what always holds."""
+
+PROOFS = {
+    "Killed at any step and resumed": [
+        "test_killed_and_resumed_equals_never_killed",
+        "test_killed_while_a_checkpoint_is_being_written",
+        "test_torchrun_restarts_a_killed_worker_and_the_run_ends_with_the_same_bits",
+    ],
+    "One process = FSDP": [
+        "test_every_layout_takes_the_step_of_one_process",
+        "test_policy_changes_no_bit",
+        "test_compiled_policy_gives_the_same_to_rounding",
+        "test_run_goes_on_in_other_layouts",
+    ],
+    "A data build killed anywhere": ["test_data_build_killed_anywhere_and_run_again_gives_the_same_bytes"],
+    "One process = several workers": [
+        "test_local_workers_give_the_bytes_of_one_process",
+        "test_a_ray_cluster_gives_the_bytes_of_one_process",
+        "test_slurm_jobs_give_the_bytes_of_one_process",
+    ],
+    "Every dropped document": [
+        "test_every_reason_has_a_sentence",
+        "test_the_record_counts_what_is_in_the_files",
+        "test_of_equal_texts_the_lowest_number_stays",
+        "test_how_the_work_is_divided_changes_no_document",
+    ],
+    "Logits and the gradient": [
+        "test_logits_equal_those_of_transformers",
+        "test_gradients_of_every_parameter_equal_those_of_transformers",
+    ],
+    "The presets have": ["test_shape_is_table_2", "test_presets_have_the_published_parameters_and_the_torch_models"],
+    "The optimizer step": ["test_steps_equal_a_plain_loop"],
+    "Decoding with a cache": [
+        "test_cached_decoding_equals_the_full_forward_pass",
+        "test_greedy_decoding_with_a_cache_equals_a_full_pass_per_token",
+    ],
+    "Native → Hugging Face": [
+        "test_native_hf_original_easylm_gguf_native_is_the_identity",
+        "test_every_format_gives_every_variant_back_or_refuses_it",
+        "test_every_format_follows_every_other_with_the_tokenizer",
+    ],
+    "Logits of exports": [
+        "test_its_logits_are_ours",
+        "test_it_agrees_with_our_decoder_and_says_nothing",
+        "test_metas_own_model_gives_our_logits",
+        "test_every_byte_is_what_flax_and_msgpack_write",
+    ],
+    "Token ids equal": [
+        "test_ids_are_those_of_sentencepiece",
+        "test_ids_and_text_are_equal_on_any_text",
+        "test_ids_are_tiktoken_s_on_any_text",
+        "test_llama_cpp_gives_the_same_ids",
+        "test_its_tokenizer_is_asked_too",
+    ],
+    "The order of the data": [
+        "test_any_partition_of_the_batches_gives_the_same_sequences",
+        "test_another_process_reads_the_same_sequences",
+    ],
+    "Bad input ends": [
+        "test_mistyped_recipe_override_and_value_are_named_all_at_once",
+        "test_full_disk_is_one_sentence_and_leaves_nothing_half_written",
+    ],
+}
+"""By the first words of a promise, the tests that hold it; each is in a file or a folder that the promise cites."""
+
+
+def test_every_promise_has_its_proofs():
+    found = [words for promise in PROMISES for words in PROOFS if promise.startswith(words)]
+    assert sorted(found) == sorted(PROOFS)
+    assert len(found) == len(PROMISES)
+
+
+@pytest.mark.parametrize("words", PROOFS)
+def test_every_promise_cites_the_tests_that_hold_it_and_each_has_one(words: str):
+    (promise,) = [promise for promise in PROMISES if promise.startswith(words)]
+    cited = [ROOT / path for path in re.findall(r"`(tests(?:/[\w.]+)+)`", promise)]
+    assert cited
+    found = {path: _tests_in(path) for path in cited}
+    for test in PROOFS[words]:
+        assert any(test in tests for tests in found.values()), test
+    for path, tests in found.items():
+        assert tests & set(PROOFS[words]), f"{path} proves nothing of this"
+
+
+def _tests_in(path: Path) -> set[str]:
+    """Names of the tests of a file, or of all files of a folder, that nothing but a missing program lets pass by."""
+    files = [path] if path.is_file() else sorted(path.rglob("test_*.py"))
+    functions = [node for file in files for node in ast.walk(ast.parse(file.read_bytes()))]
+    return {
+        node.name
+        for node in functions
+        if isinstance(node, ast.FunctionDef)
+        and node.name.startswith("test_")
+        and not any("skip" in ast.unparse(mark) or "xfail" in ast.unparse(mark) for mark in node.decorator_list)
+    }
+
+
+def test_every_path_that_it_cites_exists():
+    cited = re.findall(r"`((?:tests|docs|bench|launch|src)(?:/[\w.-]+)+)`", README)
+    assert len(cited) > 10
+    for path in cited:
         assert (ROOT / path).exists(), path
 
 
 def test_every_link_leads_to_a_file():
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+    targets = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert len(targets) > 3
+    for target in targets:
         assert (ROOT / target).exists(), target
 
 
@@ -42,18 +150,21 @@ def test_tree_names_every_folder():
     assert named == {path.name for path in (ROOT / "src" / "puna").iterdir() if (path / "__init__.py").exists()}
 
 
-@pytest.mark.parametrize(
-    "command", [match.split()[:2] for match in re.findall(r"^\| `puna ([a-z -]+)", README, flags=re.MULTILINE)]
-)
-def test_every_command_of_the_table_exists(command: list[str]):
-    words = command if command[0] in {"data", "tokenizer"} else command[:1]
-    arguments = [sys.executable, "-m", "puna", *words, "--help"]
-    assert subprocess.run(arguments, capture_output=True, timeout=60, check=False).returncode == 0
+def test_the_table_names_every_command_and_no_other():
+    """Of a group of commands one is enough."""
+    group = typer.main.get_group(app)
+    named = [line.split() for line in re.findall(r"^\| `puna ([a-z -]+)", README, flags=re.MULTILINE)]
+    assert {words[0] for words in named} == set(group.commands)
+    for name, *rest in named:
+        command = group.commands[name]
+        assert not isinstance(command, TyperGroup) or rest[0] in command.commands
 
 
 def test_make_targets_of_the_first_screen_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"^make (\w+)", README, flags=re.MULTILINE):
+    targets = re.findall(r"^make (\w+)", README, flags=re.MULTILINE)
+    assert targets == ["demo", "test"]
+    for target in targets:
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE)
 
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from puna.cli.pager import Pager
@@ -145,11 +146,30 @@ def test_a_text_that_was_not_kept_is_missed_and_an_empty_column_says_so(pager: P
     assert "data.keep_dropped" in shown(pager)
     documents: Any = SimpleNamespace(reasons={}, keeps_text=True)
     empty = Pager(documents, lambda: iter(()), lambda reason: iter(()))
-    assert shown(empty).count("None.") == 2
-    press(empty, "nprkd ")
-    shown(empty)
+    before = shown(empty)
+    assert before.count("None.") == 2
+    press(empty, "rkk ")
+    assert shown(empty) == before
+    press(empty, "n")
+    assert "no more documents that way" in shown(empty)
 
 
-@pytest.mark.parametrize(("width", "height"), [(20, 6), (1, 3), (400, 100)])
-def test_any_size_of_a_terminal_is_filled(pager: Pager, width: int, height: int):
+@pytest.mark.parametrize(("width", "height"), [(40, 6), (80, 24), (400, 100)])
+def test_any_size_of_a_terminal_is_filled_to_its_edges(pager: Pager, width: int, height: int):
+    """Frames reach all four corners, every line is as wide as the terminal, and text fills what the frames leave."""
+    lines = shown(pager, width, height).splitlines()
+    assert [cell_len(line) for line in lines[:-1]] == [width] * (height - 1)
+    corners = lines[0][0] + lines[0][-1] + lines[-2][0] + lines[-2][-1]
+    assert corners == "╭╮╰╯"
+    assert lines[-1].startswith("n next"[:width])
+    kept = [line[1 : width // 2 - 1].strip() for line in lines[1:-2]]
+    # Four lines say what it is; a page of 60 lines of text fills the rest.
+    assert kept[4:] == ["text of 0"] * (len(kept) - 4) if height < 60 else kept[4:64] == ["text of 0"] * 60
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 3), (3, 1), (7, 4)])
+def test_a_terminal_too_small_for_anything_is_no_error_and_keys_still_work(pager: Pager, width: int, height: int):
     shown(pager, width, height)
+    press(pager, "n bkdr")
+    shown(pager, width, height)
+    assert "kept 2" in shown(pager)

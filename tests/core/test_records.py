@@ -149,5 +149,6 @@ def test_machine_and_packages_are_named() -> None:
     assert found["system"]
     assert found["processor"]
     assert found["cores"] >= 1
-    assert found["memory_bytes"] is None or found["memory_bytes"] > 2**20
+    (kibibytes,) = re.findall(r"^MemTotal: +(\d+) kB", Path("/proc/meminfo").read_text(), flags=re.MULTILINE)
+    assert found["memory_bytes"] == pytest.approx(int(kibibytes) * 1024, rel=0.01)
     assert re.fullmatch(r"\d+\.\d+.*", packages()["numpy"])

@@ -52,6 +52,68 @@ def test_gguf_column_has_llama_cpps_names() -> None:
         assert names.get_name(weight.hf, try_suffixes=(".weight",)) == weight.gguf
 
 
+def test_every_name_of_one_layer_with_all_that_a_decoder_can_have() -> None:
+    """EasyLM's paths are those of its FlaxLLaMAForCausalLM, OpenLM's those of open_lm/model.py."""
+    only = {"n_layers": 1, "norm": "layer-bias", "qk_norm": True}
+    found = {
+        weight.name: (weight.hf, weight.easylm, weight.gguf, weight.openlm)
+        for weight in weights(ModelConfig.model_validate(SHAPE | only))
+    }
+    hf, easylm, gguf = "model.layers.0", "transformer/h/0", "blk.0"
+    block = {
+        "attention_norm": ("input_layernorm", "attention_norm", "attn_norm", "attention_norm"),
+        "attention.wq": ("self_attn.q_proj", "attention/wq", "attn_q", "attention.in_proj"),
+        "attention.wk": ("self_attn.k_proj", "attention/wk", "attn_k", "attention.in_proj"),
+        "attention.wv": ("self_attn.v_proj", "attention/wv", "attn_v", "attention.in_proj"),
+        "attention.wo": ("self_attn.o_proj", "attention/wo", "attn_output", "attention.out_proj"),
+        "ffn_norm": ("post_attention_layernorm", "ffn_norm", "ffn_norm", "ffn_norm"),
+        "feed_forward.w1": ("mlp.gate_proj", "feed_forward/w1", "ffn_gate", "feed_forward.w12"),
+        "feed_forward.w2": ("mlp.down_proj", "feed_forward/w2", "ffn_down", "feed_forward.w3"),
+        "feed_forward.w3": ("mlp.up_proj", "feed_forward/w3", "ffn_up", "feed_forward.w12"),
+    }
+    expected = {
+        f"layers.0.{ours}.weight": (
+            f"{hf}.{theirs[0]}.weight", f"{easylm}/{theirs[1]}/kernel", f"{gguf}.{theirs[2]}.weight",
+            f"layers.0.{theirs[3]}.weight",
+        )
+        for ours, theirs in block.items()
+    }  # fmt: skip
+    expected |= {
+        "tok_embeddings.weight": (
+            "model.embed_tokens.weight", "transformer/wte/embedding", "token_embd.weight", "tok_embeddings.weight"
+        ),
+        "norm.weight": ("model.norm.weight", "transformer/ln_f/kernel", "output_norm.weight", "norm.weight"),
+        "output.weight": ("lm_head.weight", "lm_head/kernel", "output.weight", "output.weight"),
+    }  # fmt: skip
+    # Only open_lm has gains of queries and keys, and biases.
+    for norm in ("attention.q_norm", "attention.k_norm"):
+        expected[f"layers.0.{norm}.weight"] = ("", "", "", f"layers.0.{norm}.weight")
+    for norm in (
+        "norm",
+        "layers.0.attention_norm",
+        "layers.0.ffn_norm",
+        "layers.0.attention.q_norm",
+        "layers.0.attention.k_norm",
+    ):
+        expected[f"{norm}.bias"] = ("", "", "", f"{norm}.bias")
+    assert found == expected
+
+
+def test_a_column_holds_what_its_format_has_a_place_for() -> None:
+    config = ModelConfig.model_validate(SHAPE | {"norm": "layer-bias", "qk_norm": True})
+    everything = weights(config)
+    assert set(by_name(config, "ours").values()) == set(everything)
+    for column in ("hf", "easylm", "gguf"):
+        found = by_name(config, column)
+        assert "" not in found
+        assert {weight.name for weight in found.values()} == {
+            weight.name
+            for weight in everything
+            if not weight.name.endswith((".bias", "q_norm.weight", "k_norm.weight"))
+        }
+    assert by_name(config, "openlm")["layers.1.attention.in_proj.weight"].name == "layers.1.attention.wv.weight"
+
+
 def test_names_are_unique_in_every_column() -> None:
     config = ModelConfig.model_validate(SHAPE)
     everything = weights(config)
@@ -77,6 +139,8 @@ def test_openlm_joins_queries_keys_and_values_and_the_two_gates() -> None:
 def test_only_queries_and_keys_turn_and_keys_by_their_own_number_of_heads() -> None:
     turned = {w.name: w.rotary_heads for w in weights(ModelConfig.model_validate(SHAPE)) if w.rotary_heads}
     assert turned == {f"layers.{i}.attention.{w}.weight": n for i in range(3) for w, n in (("wq", 4), ("wk", 2))}
+    others = [weight for weight in weights(ModelConfig.model_validate(SHAPE)) if weight.name not in turned]
+    assert [weight.rotary_heads for weight in others] == [0] * len(others)
 
 
 def test_gains_are_not_matrices_and_every_file_of_the_original_has_them_whole() -> None:

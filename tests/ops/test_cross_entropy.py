@@ -1,13 +1,11 @@
-import os
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -35,6 +33,22 @@ def reference(x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, z_loss: float 
     return loss, *torch.autograd.grad(loss, (x_ND, weight_VD))
 
 
+WAYS = ["in cache", "in place", "kernel"]
+"""By the compiled operator for CPUs, where there is a compiler; by PyTorch's operators in the logits' memory; by the
+function that is compiled for GPUs. The first one hides the others wherever it can run."""
+
+
+@contextmanager
+def by(way: str) -> Iterator[None]:
+    """Compute in one of these ways."""
+    with pytest.MonkeyPatch.context() as patched:
+        if way != "in cache":
+            patched.setattr(cpu, "library", lambda: None)
+        if way == "kernel":
+            patched.setattr(cross_entropy, "_in_place", lambda device, group: False)
+        yield
+
+
 def close(actual: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
     torch.testing.assert_close(actual.double(), expected.double(), rtol=tolerance, atol=tolerance)
 
@@ -55,12 +69,14 @@ def test_oracle_equals_pytorch_cross_entropy() -> None:
     chunk=st.integers(1, 50),
     seed=st.integers(0, 1000),
     ignored=st.sampled_from([0.0, 0.3, 1.0]),
+    way=st.sampled_from(WAYS),
 )
 def test_loss_and_both_gradients_equal_the_oracle(
-    n: int, d: int, v: int, chunk: int, seed: int, ignored: float
+    n: int, d: int, v: int, chunk: int, seed: int, ignored: float, way: str
 ) -> None:
     x_ND, weight_VD, targets_N = inputs(n, d, v, seed, ignored)
-    loss, losses_N = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk)
+    with by(way):
+        loss, losses_N = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk)
     loss.backward()
     expected, grad_x_ND, grad_weight_VD = reference(x_ND, weight_VD, targets_N)
     assert loss.dtype == torch.float32
@@ -83,8 +99,7 @@ def test_the_kernel_for_gpus_has_the_oracles_loss_and_gradients(
     n: int, v: int, chunk: int, seed: int, ignored: float, z_loss: float
 ) -> None:
     x_ND, weight_VD, targets_N = inputs(n, 4, v, seed, ignored)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(cross_entropy, "_in_place", lambda device, group: False)
+    with by("kernel"):
         loss, losses_N = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk, z_loss=z_loss)
         loss.backward()
         measured_N = token_losses(x_ND, weight_VD, targets_N, chunk)
@@ -114,9 +129,11 @@ def test_the_kernel_for_gpus_computes_the_same_compiled() -> None:
         close(actual, expected, 1e-5 if expected.dtype == torch.float32 else 4e-3)
 
 
-def test_all_rows_ignored_gives_zero_loss_and_zero_gradients() -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_all_rows_ignored_gives_zero_loss_and_zero_gradients(way: str) -> None:
     x_ND, weight_VD, targets_N = inputs(7, 4, 11, ignored=1.0)
-    loss, _ = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=3)
+    with by(way):
+        loss, _ = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=3)
     loss.backward()
     assert loss == 0
     assert not x_ND.grad.any()
@@ -173,18 +190,27 @@ def test_token_losses_equal_the_oracle_row_by_row_without_gradients() -> None:
     close(losses_N, reference_token_losses(x_ND, weight_VD, targets_N))
 
 
-def test_target_whose_probability_underflows_keeps_an_exact_loss_and_gradient() -> None:
-    x_ND = torch.tensor([[200.0, 0.0], [1.0, 0.0]], requires_grad=True)
-    weight_VD = torch.tensor([[1.0, 0.0], [-1.0, 1.0], [0.5, 2.0]], requires_grad=True)
-    targets_N = torch.tensor([1, 2])
-    loss, _ = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=1)
-    loss.backward()
-    expected, grad_x_ND, grad_weight_VD = reference(x_ND, weight_VD, targets_N)
-    assert loss > 400
-    close(loss, expected)
-    close(x_ND.grad, grad_x_ND)
-    close(weight_VD.grad, grad_weight_VD)
-    close(token_losses(x_ND, weight_VD, targets_N, chunk=2), reference_token_losses(x_ND, weight_VD, targets_N))
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_target_whose_probability_underflows_keeps_an_exact_loss_and_gradient(way: str, dtype: torch.dtype) -> None:
+    """Three rows with losses of 400, 150 and 1; numbers that bfloat16 holds."""
+    x_ND = torch.tensor([[200.0, 0.0], [1.0, 0.0], [-100.0, 1.0]], dtype=dtype, requires_grad=True)
+    weight_VD = torch.tensor([[1.0, 0.0], [-1.0, 1.0], [0.5, 2.0]], dtype=dtype, requires_grad=True)
+    targets_N = torch.tensor([1, 2, 2])
+    for chunk in (1, 2):
+        x_ND.grad = weight_VD.grad = None
+        with by(way):
+            loss, losses_N = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk)
+            measured_N = token_losses(x_ND, weight_VD, targets_N, chunk)
+        loss.backward()
+        expected, grad_x_ND, grad_weight_VD = reference(x_ND, weight_VD, targets_N)
+        assert loss > 400
+        close(loss, expected)
+        tolerance = 1e-5 if dtype == torch.float32 else 4e-3
+        close(x_ND.grad, grad_x_ND, tolerance)
+        close(weight_VD.grad, grad_weight_VD, tolerance)
+        for found_N in (losses_N, measured_N):
+            close(found_N, reference_token_losses(x_ND, weight_VD, targets_N))
 
 
 def test_broken_activations_give_a_loss_that_is_not_finite() -> None:
@@ -228,12 +254,14 @@ def test_bfloat16_tensors_get_bfloat16_gradients_and_a_float32_loss() -> None:
     seed=st.integers(0, 1000),
     ignored=st.sampled_from([0.0, 0.3, 1.0]),
     z_loss=st.sampled_from([1e-4, 0.1, 2.0]),
+    way=st.sampled_from(WAYS),
 )
 def test_z_loss_joins_the_sum_and_its_gradients_and_not_the_tokens_losses(
-    n: int, v: int, chunk: int, seed: int, ignored: float, z_loss: float
+    n: int, v: int, chunk: int, seed: int, ignored: float, z_loss: float, way: str
 ) -> None:
     x_ND, weight_VD, targets_N = inputs(n, 6, v, seed, ignored)
-    loss, losses_N = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk, z_loss=z_loss)
+    with by(way):
+        loss, losses_N = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk, z_loss=z_loss)
     loss.backward()
     expected, grad_x_ND, grad_weight_VD = reference(x_ND, weight_VD, targets_N, z_loss)
     close(loss, expected)
@@ -242,11 +270,13 @@ def test_z_loss_joins_the_sum_and_its_gradients_and_not_the_tokens_losses(
     close(weight_VD.grad, grad_weight_VD, 2e-5)
 
 
-def test_z_loss_of_a_target_whose_probability_underflows_is_exact() -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_z_loss_of_a_target_whose_probability_underflows_is_exact(way: str) -> None:
     x_ND = torch.tensor([[200.0, 0.0], [1.0, 0.0]], requires_grad=True)
     weight_VD = torch.tensor([[1.0, 0.0], [-1.0, 1.0], [0.5, 2.0]], requires_grad=True)
     targets_N = torch.tensor([1, 2])
-    loss, losses_N = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=2, z_loss=0.01)
+    with by(way):
+        loss, losses_N = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk=2, z_loss=0.01)
     loss.backward()
     expected, grad_x_ND, grad_weight_VD = reference(x_ND, weight_VD, targets_N, 0.01)
     close(loss, expected)
@@ -288,63 +318,6 @@ def test_another_number_can_stand_for_rows_to_leave_out() -> None:
     close(token_losses(x_ND, weight_VD, renamed_N, 5, ignore_index=-100), losses_N)
 
 
-@pytest.fixture(scope="module")
-def shared_vocabulary(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:
-    """Inputs, and what four processes that share the vocabulary make of them."""
-    directory = tmp_path_factory.mktemp("vocabulary")
-    x_ND, weight_VD, targets_N = (tensor.detach() for tensor in inputs(30, 8, 64, ignored=0.2))
-    x_ND[3] *= 60  # its target's probability is not a float32 number
-    given_inputs = {"x": x_ND, "weight": weight_VD, "targets": targets_N}
-    save_file(given_inputs, directory / "inputs.safetensors")
-    script = Path(__file__).with_name("vocabulary_parts.py")
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen([sys.executable, script, str(rank), directory], env=environment, stderr=subprocess.PIPE)
-        for rank in range(4)
-    ]
-    errors = [process.communicate(timeout=120)[1].decode() for process in processes]
-    assert [process.returncode for process in processes] == [0] * 4, "\n".join(errors)
-    return given_inputs, [load_file(directory / f"{rank}.safetensors") for rank in range(4)]
-
-
-@pytest.mark.parametrize("size", [2, 4])
-@pytest.mark.parametrize(("case", "z_loss"), [("plain", 0.0), ("z", 0.03), ("bf16", 0.03)])
-def test_processes_that_share_the_vocabulary_get_the_whole_ones_losses_and_their_parts_of_its_gradients(
-    size: int, case: str, z_loss: float, shared_vocabulary: tuple[dict[str, Tensor], list[dict[str, Tensor]]]
-) -> None:
-    whole, parts = shared_vocabulary
-    x_ND, weight_VD = (whole[name].clone().requires_grad_() for name in ("x", "weight"))
-    in_dtype_ND = x_ND.bfloat16() if case == "bf16" else x_ND
-    total, losses_N = linear_cross_entropy(in_dtype_ND, weight_VD, whole["targets"], 30, z_loss=z_loss)
-    (total / 2).backward()
-    for first in range(0, 4, size):
-        group = [
-            {name: part[f"{size}.{case}.{name}"] for name in ("total", "losses", "measured", "grad_x", "grad_weight")}
-            for part in parts[first : first + size]
-        ]
-        for part in group:
-            close(part["total"], total)
-            close(part["losses"], losses_N)
-            assert all(torch.equal(part[name], group[0][name]) for name in ("total", "losses", "measured"))
-            assert torch.equal(part["measured"], part["losses"])
-        grad_x_ND, grad_weight_VD = sum(part["grad_x"] for part in group), torch.cat([p["grad_weight"] for p in group])
-        # The parts of x's gradient are rounded before they are summed.
-        tolerance = 0.01 if case == "bf16" else 1e-5
-        assert (grad_x_ND - x_ND.grad).norm() < tolerance * x_ND.grad.norm()
-        assert (grad_weight_VD - weight_VD.grad).norm() < tolerance * weight_VD.grad.norm()
-
-
-def test_a_shared_vocabulary_has_the_oracles_losses_and_gradients(
-    shared_vocabulary: tuple[dict[str, Tensor], list[dict[str, Tensor]]],
-) -> None:
-    whole, parts = shared_vocabulary
-    expected, grad_x_ND, grad_weight_VD = reference(whole["x"], whole["weight"], whole["targets"], 0.03)
-    close(parts[0]["4.z.total"], expected)
-    close(parts[0]["4.z.losses"], reference_token_losses(whole["x"], whole["weight"], whole["targets"]), 2e-5)
-    close(2 * sum(part["4.z.grad_x"] for part in parts), grad_x_ND, 1e-4)
-    close(2 * torch.cat([part["4.z.grad_weight"] for part in parts]), grad_weight_VD, 1e-4)
-
-
 class LargestTensor(TorchDispatchMode):
     """Remembers the most elements that any operation returned."""
 
@@ -360,15 +333,12 @@ class LargestTensor(TorchDispatchMode):
 
 @pytest.mark.parametrize("z_loss", [0.0, 0.1])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("in_place", [False, True])
-def test_no_tensor_ever_holds_more_logits_than_a_chunk(
-    dtype: torch.dtype, in_place: bool, z_loss: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_no_tensor_ever_holds_more_logits_than_a_chunk(dtype: torch.dtype, way: str, z_loss: float) -> None:
     n, d, v, chunk = 64, 4, 1000, 8
     x_ND, weight_VD, targets_N = inputs(n, d, v)
     x_ND = x_ND.to(dtype)
-    monkeypatch.setattr(cross_entropy, "_in_place", lambda device, group: in_place)
-    with LargestTensor() as largest:
+    with by(way), LargestTensor() as largest:
         linear_cross_entropy(x_ND, weight_VD, targets_N, chunk, z_loss=z_loss)[0].backward()
     assert largest.elements == chunk * v
     with LargestTensor() as everything:
@@ -409,3 +379,41 @@ def test_without_the_compiled_operator_all_is_the_same(monkeypatch: pytest.Monke
     monkeypatch.setattr(cpu, "library", lambda: None)
     for x, y in zip(with_it, run(), strict=True):
         close(x, y)
+
+
+@pytest.mark.skipif(cpu.find_compiler() is None, reason="no C++ compiler")
+@pytest.mark.parametrize(("dtype", "calls"), [(torch.float32, 2), (torch.bfloat16, 0)])
+def test_the_compiled_operator_takes_float32_on_a_cpu_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, calls: int
+) -> None:
+    seen: list[torch.dtype] = []
+
+    def noted(logits_CV: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+        seen.append(logits_CV.dtype)
+        return softmax_gradient_in_cache(logits_CV, *arguments)
+
+    monkeypatch.setattr(cross_entropy, "softmax_gradient_in_cache", noted)
+    x_ND, weight_VD, targets_N = inputs(8, 4, 11)
+    linear_cross_entropy(x_ND.to(dtype), weight_VD, targets_N, chunk=4)
+    assert len(seen) == calls
+    with by("in place"):
+        linear_cross_entropy(x_ND.to(dtype), weight_VD, targets_N, chunk=4)
+    assert len(seen) == calls
+
+
+@pytest.mark.parametrize("wanted", [None, False, True])
+def test_the_kernel_is_compiled_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, wanted: bool | None) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(cross_entropy, "_kernel", lambda compiled: asked.append(compiled) or softmax_gradient)
+    x_ND, weight_VD, targets_N = inputs(8, 4, 11)
+    with by("kernel"):
+        linear_cross_entropy(x_ND, weight_VD, targets_N, 4, **({} if wanted is None else {"compiled": wanted}))
+        assert asked == [bool(wanted)]
+        token_losses(x_ND, weight_VD, targets_N, 4)
+    assert asked == [bool(wanted)], "without gradients there is nothing for it to do"
+
+
+def test_the_gradient_is_made_in_the_logits_memory_on_cpus_and_where_processes_share_the_vocabulary() -> None:
+    cases = [("cpu", None), ("cpu", "group"), ("cuda", "group"), ("cuda", None)]
+    found = [cross_entropy._in_place(torch.device(kind), group) for kind, group in cases]  # type: ignore[arg-type]
+    assert found == [True, True, True, False]

@@ -137,6 +137,9 @@ def test_sources_of_different_tokenizers_are_refused(write_tokens, mixed):
     shards = {"prose": write_tokens([[5] * 9]), "code": write_tokens([[5] * 9], name="code", tokenizer_sha256="b" * 64)}
     with pytest.raises(DataError, match="sources 'prose' and 'code' were written with different tokenizers"):
         Loader(shards, mixed({"prose": 1.0, "code": 1.0}))
+    shards["books"] = write_tokens([[5] * 9], name="books", tokenizer_sha256="c" * 64)
+    with pytest.raises(DataError, match="sources 'prose' and 'code' were written with different tokenizers"):
+        Loader(shards, mixed({"prose": 1.0, "code": 1.0, "books": 1.0}))
 
 
 def test_a_source_of_a_single_chunk_is_repeated(write_tokens, mixed):

@@ -80,6 +80,9 @@ def test_a_share_below_one_sequence_in_a_block_is_refused_by_name():
         Mixture({"common": 1.0, "rare": 1e-9}, 0)
     with pytest.raises(DataError, match=r"stages\[1\]\.mixture\.rare is 1e-09 of 1: less than one sequence"):
         Mixture({"common": 1.0, "rare": 1.0}, 0, [(5, {"rare": 1.0}), (9, {"common": 1.0, "rare": 1e-9})])
+    with pytest.raises(DataError) as caught:
+        Mixture({"common": 1.0, "rare": 1e-9}, 0)
+    assert caught.value.hint == "raise it, or leave the source out"
 
 
 def test_the_order_of_the_first_stage_is_the_one_that_it_always_was():
@@ -96,6 +99,15 @@ LATER = [(BLOCK + 3000, {"source1": 1.0, "source2": 3.0}), (BLOCK + 3500, {"sour
 def staged() -> Mixture:
     """The first stage ends within its second block, the second within its first."""
     return _mixture([2.0, 1.0, 1.0], 3, LATER)
+
+
+def test_the_order_of_later_stages_is_the_one_that_it_always_was(staged: Mixture):
+    """Golden values, as for the first stage."""
+    blocks = [np.concatenate(stage.block(1)) for stage in staged.stages[1:]]
+    assert [hashlib.sha256(block.tobytes()).hexdigest() for block in blocks] == [
+        "4944cdcc67b0a1ef852350776ae4e5460063a4b1b84b682abfb2f574d4199a67",
+        "ed91d996349047ff3666d158af4ae3b38eb7dd237db623bf68f4abd11dad3175",
+    ]
 
 
 def test_a_stage_has_its_own_shares_from_its_first_sequence_on_and_who_is_not_named_rests(staged: Mixture):

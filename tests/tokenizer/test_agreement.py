@@ -97,7 +97,9 @@ def test_a_wrong_tokenizer_is_caught(vocabulary: str, change: Change, request: p
     agreement = check_agreement(tokenizer, {"bad": huggingface_form(json.dumps(content).encode(), "bad")})
     first = agreement["disagreements"][0]
     assert (first["form"], first["puna"]) == ("bad", tokenizer.encode(first["text"], bos=True))
-    assert first["other"] != first["puna"] or first["decoded"] != first["text"]
+    assert (first["other"], first["decoded"]) != (first["puna"], tokenizer.decode(first["puna"]))
+    bad = huggingface_form(json.dumps(content).encode(), "bad")
+    assert (first["other"], first["decoded"]) == (bad.encode(first["text"]), bad.decode(first["puna"]))
     sentence = first_disagreement(agreement)
     assert sentence is not None
     assert sentence.startswith("bad ")
@@ -132,14 +134,30 @@ def test_differences_by_design_are_asked_of_all_forms_but_hugging_face_s(
 
 
 def test_tokens_that_are_found_first_are_asked(spaced: ByteBPETokenizer) -> None:
-    asked = battery_for(spaced, reads_control=True)
-    assert {" " * 24, "a" + " " * 24 + "b", " " * 26} <= set(asked)
+    """Each alone, within a word, between spaces and twice: runs of spaces are found before anything else."""
+    asked = battery_for(spaced, reads_control=False)
+    added = sorted(spaced.added)
+    assert " " * 24 in added
+    assert asked[-4 * len(added) :] == [
+        text for piece in added for text in (piece, f"a{piece}b", f" {piece} ", piece + piece)
+    ]  # fmt: skip
+    assert set(asked[-4 * len(added) :]) & set(battery_for(spaced, reads_control=True))
 
 
 def test_beginning_of_sequence_is_put_only_where_the_file_does_not(spaced: ByteBPETokenizer) -> None:
     form = huggingface_form(spaced.content, "x", bos_id=spaced.bos_id)
     assert form.encode("a") == spaced.encode("a", bos=True)
     assert huggingface_form(spaced.content, "x").encode("a") == spaced.encode("a")
+
+
+def test_beginning_of_sequence_is_not_put_twice(tokenizer: SentencePieceTokenizer) -> None:
+    form = huggingface_form(tokenizer_json(tokenizer), "x", bos_id=tokenizer.bos_id)
+    assert form.encode("ab") == tokenizer.encode("ab", bos=True)
+
+
+def test_only_hugging_faces_form_has_the_differences_by_design(tokenizer: SentencePieceTokenizer) -> None:
+    assert huggingface_form(tokenizer_json(tokenizer), "x").reads_control
+    assert not tokenizer_form(tokenizer).reads_control
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"model": 5}'])

@@ -1,23 +1,26 @@
 """Checkpoints: exact, whole or absent, checked before they are believed, free of pickle."""
 
 import errno
+import logging
 import os
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import torch
 
 from puna.config.recipe import CheckpointConfig, ModelConfig, OptimConfig
-from puna.core.errors import CheckpointError, StorageError
+from puna.core.errors import CheckpointError, OtherProcessError, StorageError
+from puna.core.files import sha256_file
 from puna.core.layout import RunDir
 from puna.core.schema.train_state import TrainState, list_checkpoints
 from puna.model.init import init_weights
 from puna.model.llama import Llama
 from puna.parallel.world import World
-from puna.train import saver
-from puna.train.checkpoint import load_tensors, read_state, tensors
+from puna.train import checkpoint, saver
+from puna.train.checkpoint import load_tensors, load_weights_only, read_state, tensors
 from puna.train.optimizer import build_optimizer
 from puna.train.saver import Saver
 
@@ -164,7 +167,7 @@ from puna.core.errors import StorageError
 from puna.core.layout import RunDir
 from puna.model.llama import Llama
 from puna.parallel.world import joined
-from puna.train import saver
+from puna.train import checkpoint, saver
 from puna.core.schema.train_state import TrainState, list_checkpoints
 from puna.train.optimizer import build_optimizer
 
@@ -202,3 +205,119 @@ def test_no_process_leaves_a_save_before_it_is_complete_or_has_failed(tmp_path: 
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert sorted(done.stdout.splitlines()) == ["0 [5]", "0 failed [5]", "1 [5]", "1 failed [5]"]
+
+
+@dataclass(frozen=True)
+class Two(World):
+    """One of two processes; the other one has nothing to report."""
+
+    told_all: list[str] = field(default_factory=list)
+
+    def each(self, value: object, group: object = None) -> list[object]:
+        self.told_all.append(str(value))
+        return [value, ""] if self.main else ["", value]
+
+
+def two(rank: int) -> Two:
+    return Two(rank, 2, torch.device("cpu"), None)
+
+
+def in_many_files(path: Path) -> Path:
+    """A checkpoint of a few bytes per file, so that there are several."""
+    return save_checkpoint(RunDir(path), TrainState(step=1), *_trained(), keep=1)
+
+
+def test_a_process_begins_another_file_when_one_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """By hand: of 16 bytes per file and process, tensors of 8, 8, 4, 40 and 4 bytes."""
+    sizes = (2, 2, 1, 10, 1)
+    state = {f"t{number}": torch.zeros(size) for number, size in enumerate(sizes)}
+    monkeypatch.setattr(checkpoint, "_FILE_BYTES", 16)
+    assert list(checkpoint._files(state, 1).items()) == [("t0", 1), ("t1", 1), ("t2", 2), ("t3", 2), ("t4", 4)]
+    assert list(checkpoint._files(state, 2).values()) == [1, 1, 1, 1, 2]
+    monkeypatch.setattr(checkpoint, "_FILE_BYTES", 600)
+    model, optimizer = _trained()
+    path = save_checkpoint(RunDir(tmp_path), TrainState(step=1), model, optimizer, keep=1)
+    assert len(list(path.glob("*.safetensors"))) > 5
+    assert read_state(path).step == 1
+    fresh, fresh_optimizer = _trained(steps=1)
+    load_tensors(path, fresh, fresh_optimizer, ALONE)
+    before, after = tensors(model, optimizer), tensors(fresh, fresh_optimizer)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_hashes_are_of_the_files_that_this_process_wrote(tmp_path: Path):
+    (tmp_path / "shard-00002-of-another.safetensors").write_bytes(b"x")
+    hashes = checkpoint.write_shards(tmp_path, tensors(*_trained()), ALONE)
+    assert hashes == {path.name: sha256_file(path) for path in tmp_path.glob("shard-00001-*")}
+    assert len(hashes) == 1
+
+
+def test_processes_share_the_checking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(checkpoint, "_FILE_BYTES", 600)
+    path = in_many_files(tmp_path)
+    seen: dict[int, list[str]] = {0: [], 1: []}
+    for rank in seen:
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                checkpoint, "sha256_file", lambda file, rank=rank: seen[rank].append(file.name) or sha256_file(file)
+            )
+            assert read_state(path, two(rank)).step == 1
+    names = sorted(file.name for file in path.glob("*.safetensors"))
+    assert sorted(seen[0] + seen[1]) == names
+    assert seen[0] == names[::2]
+
+
+def test_the_first_sentence_is_said_by_the_main_process_and_the_others_leave(tmp_path: Path):
+    path = in_many_files(tmp_path)
+    next(path.glob("*.safetensors")).unlink()
+    with pytest.raises(CheckpointError, match=r"\.safetensors: is missing"):
+        read_state(path, two(0))
+
+    class Bad(Two):
+        def each(self, value: object, group: object = None) -> list[object]:
+            return ["the main one's sentence", value]
+
+    with pytest.raises(OtherProcessError):
+        read_state(path, Bad(1, 2, torch.device("cpu"), None))
+    with pytest.raises(CheckpointError, match="the main one's sentence") as caught:
+        read_state(path, Bad(0, 2, torch.device("cpu"), None))
+    assert caught.value.hint == "there is no older checkpoint; start again with --force"
+
+
+def test_what_the_library_wraps_is_unwrapped_and_said_in_one_line(tmp_path: Path):
+    path = in_many_files(tmp_path)
+    other = SMALL.model_copy(update={"n_layers": 3})
+    with pytest.raises(CheckpointError) as caught:
+        load_tensors(path, *_trained(other), ALONE)
+    assert caught.value.message.startswith(f"{path}: does not hold this model's state: ")
+    assert "layers.2" in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_weights_alone_are_read_into_a_model_that_has_no_optimizer(tmp_path: Path):
+    path = in_many_files(tmp_path)
+    (trained, _), fresh = _trained(), Llama(SMALL)
+    init_weights(fresh, seed=2)
+    load_weights_only(path, fresh, ALONE)
+    for (name, actual), expected in zip(fresh.named_parameters(), trained.parameters(), strict=True):
+        assert torch.equal(actual, expected), name
+    with pytest.raises(CheckpointError, match="does not hold this model's"):
+        load_weights_only(path, Llama(SMALL.model_copy(update={"n_layers": 3})), two(0))
+
+
+def test_saving_and_loading_say_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd):
+    path = in_many_files(tmp_path)
+    load_tensors(path, *_trained(), ALONE)
+    assert [record for record in caplog.records if record.levelno >= logging.INFO] == []
+    assert logging.getLogger("torch.distributed.checkpoint").level == logging.CRITICAL
+    assert logging.getLogger().level < logging.CRITICAL
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_last_of_several_files_that_do_not_belong_does_not_hide_the_first(tmp_path: Path):
+    path = in_many_files(tmp_path)
+    for name in ("b", "a"):
+        (path / name).write_bytes(b"")
+    with pytest.raises(CheckpointError, match="/a: does not belong to this checkpoint"):
+        read_state(path)

@@ -133,6 +133,7 @@ def _with_newer_keys(saved: dict[str, Any]) -> dict[str, Any]:
 
 def check_circumstances(made_by: dict[str, str], present: dict[str, str], path: Path) -> None:
     """Warn where the last bits of the steps to come cannot be those of an uninterrupted run."""
-    changed = [f"{key} {made_by[key]} -> {present[key]}" for key in present if made_by.get(key, "") != present[key]]
-    if changed and made_by:
+    noted = made_by.keys() & present.keys()
+    changed = [f"{key} {made_by[key]} -> {present[key]}" for key in sorted(noted) if made_by[key] != present[key]]
+    if changed:
         warn(f"{path}: was made elsewhere ({'; '.join(changed)}); weights will be equal to rounding, not bit for bit")

@@ -1,5 +1,6 @@
 """`state.json` of a checkpoint: read back as it was written, and refused in a sentence where it was not."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -36,7 +37,8 @@ def test_batches_after_a_rollback_are_passed_over():
 
 
 def test_only_complete_checkpoints_are_listed_oldest_first(run: RunDir):
-    for name in ("step-00000010", "step-00000005", "step-00000015.tmp", "other"):
+    names = ("step-00000010", "step-00000005", "step-00000015.tmp", ".tmp-step-00000003", "step-5", "step-000000007")
+    for name in (*names, "other"):
         (run.checkpoints / name).mkdir(parents=True)
     assert list_checkpoints(run) == [(5, directory_of(run, 5)), (10, directory_of(run, 10))]
 
@@ -71,9 +73,39 @@ def test_state_that_was_changed_is_refused(run: RunDir):
         read_header(directory)
 
 
+def test_a_state_of_no_shards_is_refused_though_nothing_of_it_was_changed(run: RunDir):
+    directory = written(run, 1)
+    write_state(directory, TrainState(step=1), {})
+    with pytest.raises(CheckpointError, match=r"state\.json: is missing or damaged"):
+        read_header(directory)
+
+
+def test_the_file_says_what_it_is_and_proves_itself(run: RunDir):
+    header = json.loads((written(run, 7, data_fingerprint="f") / "state.json").read_text())
+    assert (header["format"], header["version"], header["sha256"]) == ("puna-checkpoint", 2, HASHES)
+    assert header["state"]["step"] == 7
+    written_as = json.dumps(header["state"], sort_keys=True, separators=(",", ":")).encode()
+    assert header["state_sha256"] == hashlib.sha256(written_as).hexdigest()
+    assert directory_of(run, 7) == run.root / "checkpoints" / "step-00000007"
+
+
+def test_the_newest_of_the_older_checkpoints_is_offered(run: RunDir):
+    for step in (3, 4, 9):
+        written(run, step)
+    directory = written(run, 5)
+    (directory / "state.json").unlink()
+    with pytest.raises(CheckpointError) as caught:
+        read_header(directory)
+    assert caught.value.message == f"{directory / 'state.json'}: is missing or damaged"
+    assert caught.value.hint == f"delete {directory} to go on from the older checkpoint of step 4"
+
+
 def test_state_of_another_version_is_refused(run: RunDir):
     directory = written(run, 1)
     header = json.loads((directory / "state.json").read_text()) | {"version": 99}
     (directory / "state.json").write_text(json.dumps(header))
-    with pytest.raises(CheckpointError, match="version 99"):
+    with pytest.raises(CheckpointError, match=r"is 'puna-checkpoint' version 99, this version of Puna reads .* 2"):
+        read_header(directory)
+    (directory / "state.json").write_text(json.dumps(header | {"version": 2, "format": "another"}))
+    with pytest.raises(CheckpointError, match="is 'another' version 2"):
         read_header(directory)

@@ -328,4 +328,15 @@ def test_what_cannot_be_trained_on_is_an_error_and_leaves_nothing(tmp_path):
 
 
 def test_pieces_of_a_line_never_exceed_what_sentencepiece_reads():
-    assert lm._TRAINING_LINE_BYTES >= 4 * lm._LINE_CHARACTERS
+    """NFD makes three letters of a Korean syllable and five of a note, of three and four bytes each."""
+    widest = max((chr(c) for c in range(sys.maxunicode + 1) if not 0xD800 <= c < 0xE000), key=_normalised_bytes)
+    assert _normalised_bytes(widest) == 12
+    for character in ("a", "각", widest):
+        pieces = [len(piece.encode()) for piece in normalised_lines(character * 25_000)]
+        assert len(pieces) == 3
+        assert max(pieces) == _normalised_bytes(character) * lm._LINE_CHARACTERS <= lm._TRAINING_LINE_BYTES
+
+
+def _normalised_bytes(character: str) -> int:
+    # Only what Unicode decomposes grows.
+    return len(normalise(character).encode()) if unicodedata.normalize("NFD", character) != character else 1

@@ -131,5 +131,7 @@ def test_any_body_is_decoded_or_an_error(body: bytes, coding: str, chunked: bool
 
 @given(st.binary(max_size=300))
 def test_any_message_is_a_response_or_none(message: bytes):
-    parse_response(message)
-    assert parse_response(b"HTTP/1.1 200\r\n" + message) is not None
+    assert isinstance(parse_response(message), Response | None)
+    found = parse_response(b"HTTP/1.1 200\r\n" + message)
+    assert isinstance(found, Response)
+    assert found.status == 200

@@ -42,7 +42,8 @@ _TOKENIZER_LINES = 400_000
 """How many random lines the pieces are learned from: CCNet's number of documents."""
 _LINE_CHARACTERS = 10_000
 """Longer lines are cut: SentencePiece needs some hundred bytes per character of a line."""
-_TRAINING_LINE_BYTES = 4 * _LINE_CHARACTERS
+_TRAINING_LINE_BYTES = 12 * _LINE_CHARACTERS
+"""SentencePiece drops longer lines. NFD makes up to twelve bytes of a character, nine of a Korean syllable."""
 _THREADS = 8
 """Threads of SentencePiece: fixed for all machines, because another number changes the last digits of its sums."""
 _MEMORY = "1G"
