@@ -189,7 +189,7 @@ def _run(session: Any, items: list[Any], run: Any) -> int:
 def measure(group: str, sample: int, seed: int) -> dict[str, Any]:
     """The verdict on each mutant of a group, or on so many of each module that a seed draws."""
     modules, tests = GROUPS[group]
-    there = [f"tests/{test}" for test in tests if (ROOT / "tests" / test).exists()]
+    there = [str(path) for test in tests if (path := ROOT / "tests" / test).exists()]
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch) / "src"
         shutil.copytree(ROOT / "src", tree, ignore=shutil.ignore_patterns("__pycache__"))
@@ -211,7 +211,8 @@ def measure(group: str, sample: int, seed: int) -> dict[str, Any]:
             "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", _NAME: "",
         }  # fmt: skip
         command = [sys.executable, __file__, "--run", scratch, "--tests", *there]
-        subprocess.run(command, cwd=ROOT, env=environment, check=True)
+        # There, because a mutant may write where it should not.
+        subprocess.run(command, cwd=scratch, env=environment, check=True)
         verdicts = json.loads((Path(scratch) / "verdicts.json").read_text(encoding="utf-8"))
     return {
         name: {"verdict": verdicts[name]} | ({"change": change} if verdicts[name] in ("survived", "no test") else {})
@@ -224,7 +225,7 @@ def run_group(scratch: Path, tests: list[str]) -> None:
     import pytest
 
     forks = Forks(json.loads((scratch / "mutants.json").read_text(encoding="utf-8")))
-    options = ["-q", "-p", "no:cacheprovider", "--rootdir", str(ROOT), "--capture", "no"]
+    options = ["-q", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml"), "--capture", "no"]
     pytest.main([*options, *tests], plugins=[forks])
     (scratch / "verdicts.json").write_text(json.dumps(forks.verdicts), encoding="utf-8")
 
