@@ -168,7 +168,7 @@ def test_any_size_of_a_terminal_is_filled_to_its_edges(pager: Pager, width: int,
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 3), (3, 1), (7, 4)])
-def test_a_terminal_too_small_for_anything_is_no_error_and_keys_still_work(pager: Pager, width: int, height: int):
+def test_a_terminal_too_small_for_anything_is_filled_too_and_keys_still_work(pager: Pager, width: int, height: int):
     shown(pager, width, height)
     press(pager, "n bkdr")
     shown(pager, width, height)

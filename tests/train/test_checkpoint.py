@@ -304,9 +304,12 @@ def test_weights_alone_are_read_into_a_model_that_has_no_optimizer(tmp_path: Pat
         assert torch.equal(actual, expected), name
     with pytest.raises(CheckpointError, match="does not hold this model's"):
         load_weights_only(path, Llama(SMALL.model_copy(update={"n_layers": 3})), two(0))
+    with pytest.raises(OtherProcessError):
+        load_weights_only(path, Llama(SMALL.model_copy(update={"n_layers": 3})), two(1))
 
 
 def test_saving_and_loading_say_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd):
+    logging.getLogger("torch.distributed.checkpoint").setLevel(logging.NOTSET)
     path = in_many_files(tmp_path)
     load_tensors(path, *_trained(), ALONE)
     assert [record for record in caplog.records if record.levelno >= logging.INFO] == []

@@ -309,7 +309,7 @@ def test_of_several_checkpoints_the_newest_is_taken_whatever_its_recipe(tiny: Re
     assert newest(tiny, run) == run.checkpoints / "step-00000020"
 
 
-def test_remains_that_cannot_be_deleted_are_no_obstacle(
+def test_remains_that_cannot_be_deleted_stop_nothing(
     tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):  # fmt: skip
     run = RunDir(tmp_path)

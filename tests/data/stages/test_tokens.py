@@ -143,7 +143,7 @@ def test_a_task_is_another_one_where_its_shards_would_be(task):
     assert task(size=5).input_bytes == 5
 
 
-def test_no_documents_are_no_shards(task, tmp_path: Path):
+def test_without_documents_there_are_no_shards(task, tmp_path: Path):
     with LinesWriter(tmp_path / "none.jsonl.zst"):
         pass
     (one := task(documents=tmp_path / "none.jsonl.zst", sha256="")).run()
