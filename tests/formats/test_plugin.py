@@ -1,8 +1,10 @@
 """A format that an installed package adds: it is listed, written, recognised, read and proved like Puna's own."""
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -162,3 +164,25 @@ def test_one_that_is_broken_is_one_sentence_that_names_its_distribution(site: Pa
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "puna.formats: 'tiny' of the distribution 'tiny-format' cannot be imported" in done.stderr
+
+
+def test_the_format_of_the_guide_is_written_recognised_and_read(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guide" / "extend.md").read_text(encoding="utf-8")
+    code, points = re.findall(r"```(?:python|toml)\n(.*?)```", guide.partition("\n## A format\n")[2], re.DOTALL)
+    info = tmp_path / "site" / "arrays_format-1.dist-info"
+    info.mkdir(parents=True)
+    (tmp_path / "site" / "arrays_format.py").write_text(code)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: arrays-format\nVersion: 1\n")
+    [(name, target)] = tomllib.loads(points)["project"]["entry-points"]["puna.formats"].items()
+    (info / "entry_points.txt").write_text(f"[puna.formats]\n{name} = {target}\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.delitem(sys.modules, "arrays_format", raising=False)
+    options = Options(of_format={"packed": "yes"})
+    results = export_model(model, "arrays", tmp_path / "out", Text("a text", "x"), options)
+    assert results.weights.identical == results.weights.tensors == 21
+    assert recognise(tmp_path / "out").title == "directory of NumPy arrays"
+    import_model(tmp_path / "out", tmp_path / "again", Hints())
+    first, again = load_model(model).model, load_model(tmp_path / "again").model
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
