@@ -3,6 +3,7 @@
 import inspect
 import os
 import shutil
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,10 @@ from puna.tokenizer.train import train_tokenizer
 # Tests of how the tests themselves are collected.
 pytest_plugins = ["pytester"]
 
+for _number in (signal.SIGINT, signal.SIGHUP):
+    # A shell in the background has its commands ignore these, and what they start would too.
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 # Two test processes on two cores: one thread each, and the same bits whichever process runs a test.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The compiler works in this process: its pool of workers would outlive a test and leave pipes open.

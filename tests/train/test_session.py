@@ -258,7 +258,7 @@ class Ends(Listener):
 
     def stepped(self, session: Session, outcome: Outcome) -> None:
         if session.state.step == 2:
-            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGTERM)
 
 
 def test_a_signal_ends_a_session_after_its_step_and_saves_it(answers: Answers, tmp_path):
@@ -266,5 +266,5 @@ def test_a_signal_ends_a_session_after_its_step_and_saves_it(answers: Answers, t
     session = Session.open(recipe_of(), WORLD, answers, device=DEVICE, run=directory, listeners=[Ends()])
     with pytest.raises(Interrupted) as caught, session:
         run(session)
-    assert caught.value.exit_code == 128 + signal.SIGHUP
+    assert caught.value.exit_code == 128 + signal.SIGTERM
     assert [step for step, _ in list_checkpoints(directory)] == [3]

@@ -192,7 +192,7 @@ def model_config(path: Path, values: dict[str, Any]) -> ModelConfig:
         FormatError: They do not make a decoder; the error names `path`.
     """
     if isinstance(layers := values.get("n_layers"), int) and layers > _MOST_LAYERS:
-        raise FormatError(f"{path}: says {layers} layers, and more than {_MOST_LAYERS} are not believed")
+        raise FormatError(f"{path}: says {layers} layers, more than the {_MOST_LAYERS} that Puna accepts")
     try:
         return ModelConfig.model_validate(values)
     except ValidationError as error:

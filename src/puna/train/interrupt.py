@@ -9,7 +9,7 @@ from typing import Self
 class Interrupt:
     """While entered, keeps the first of these signals instead of letting it end the process.
 
-    A signal that this process ignores, as under `nohup`, stays ignored; and only the main thread gets signals.
+    SIGHUP stays ignored where this process ignores it, as under `nohup`; and only the main thread gets signals.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class Interrupt:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                if signal.getsignal(number) != signal.SIG_IGN:
+                if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                     self._previous[number] = signal.signal(number, self._remember)
         return self
 

@@ -6,17 +6,8 @@ import re
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from puna.data.text.statistics import (
-    CLOSERS,
-    ELLIPSIS,
-    FIRST,
-    LONG_WORD,
-    QUOTES,
-    STOP_WORDS,
-    TERMINAL,
-    Statistics,
-    statistics,
-)
+from puna.data.text.kernel_constants import CLOSERS, ELLIPSIS, FIRST, LONG_WORD, QUOTES, STOP_WORDS, TERMINAL
+from puna.data.text.statistics import Statistics, statistics
 from puna.data.text.words import BULLETS, WHITE_SPACE, normalised_words, words
 
 SPACES = "".join(WHITE_SPACE)

@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from puna.config.recipe import ModelConfig
@@ -47,6 +47,8 @@ def test_256_is_taken_where_it_will_do() -> None:
 
 
 @given(st.integers(2, 1 << 17), st.integers(1, 1 << 19))
+@example(dim=17, width=1)
+@example(dim=161, width=1)
 def test_every_width_is_solved(dim: int, width: int) -> None:
     assert ffn_dim(dim, *solve_ffn(dim, width)) == width
 

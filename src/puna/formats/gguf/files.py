@@ -114,7 +114,7 @@ def _tensors_of(path: Path, header: GGUFHeader) -> dict[str, StoredTensor]:
             path=path, offset=header.data_offset + info.offset, shape=info.shape, kind=_type(path, info)
         )
         if info.offset % header.alignment:
-            raise FormatError(f"{path}: {info.name} begins at {info.offset}, no multiple of {header.alignment}")
+            raise FormatError(f"{path}: {info.name} begins at {info.offset}, not a multiple of {header.alignment}")
         if tensor.offset + tensor.n_bytes > size:
             raise FormatError(
                 f"{path}: is cut off: {info.name} ends at byte {tensor.offset + tensor.n_bytes}, the file has {size}"

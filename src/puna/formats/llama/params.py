@@ -54,10 +54,11 @@ def solve_ffn(dim: int, width: int) -> tuple[int, float | None]:
         if ffn_dim(dim, multiple_of, None) == width:
             return multiple_of, None
     multiple_of = _MULTIPLE_OF if width % _MULTIPLE_OF == 0 else width
-    # With all 17 digits the product is less than 1 below the width, so rounding up gives the width.
+    # With all 17 digits the product is less than 1 below the width, so rounding up gives the width; but a width of 1
+    # is its own multiple, and the next larger number is needed where the product is a hair below 1.
     share = width / ffn_dim(dim, 1, None)
-    rounded = (round(share, digits) for digits in range(1, 18))
-    return multiple_of, next(ratio for ratio in rounded if ffn_dim(dim, multiple_of, ratio) == width)
+    candidates = [*(round(share, digits) for digits in range(1, 18)), math.nextafter(share, math.inf)]
+    return multiple_of, next(ratio for ratio in candidates if ffn_dim(dim, multiple_of, ratio) == width)
 
 
 def params_of(config: ModelConfig, *, n_kv_heads: int, llama3: bool) -> dict[str, Any]:
