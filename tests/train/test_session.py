@@ -126,8 +126,6 @@ class Heard(Listener):
 class Answers:
     """Conversations as tuning has them: only answers are learned, and rows hold several documents."""
 
-    names = ("short", "long")
-
     def __init__(self, passes: list[Batch]) -> None:
         self.names = ["short", "long"]
         self.fingerprint = "answers"

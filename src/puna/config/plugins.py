@@ -72,7 +72,7 @@ def find(kind: Kind, name: str) -> Plugin | None:
 
 def rule_keys() -> list[str]:
     """The keys of the tables of all installed plug-in rules."""
-    return [_key(plugin.name) for plugin in brought("rules")]
+    return [rule_key(plugin.name) for plugin in brought("rules")]
 
 
 def settings_of(key: str) -> type[Section] | None:
@@ -106,7 +106,7 @@ def resolve(
     for kind in _KINDS:
         table = _value(_value(values, "plugins"), kind)
         pins[kind] = dict(table) if isinstance(table, dict) else {}
-    pinned = {_key(name) for name in pins["rules"]}
+    pinned = {rule_key(name) for name in pins["rules"]}
     own: dict[Kind, Collection[str]] = {"rules": rules, "readers": formats}
     for kind, name, place in _uses(values):
         if name in own[kind] or name in pins[kind]:
@@ -119,7 +119,7 @@ def resolve(
     tables = _value(values, "rules")
     if not isinstance(tables, dict | Rules):
         return values, problems
-    wanted = {_key(name) for name in pins["rules"]}
+    wanted = {rule_key(name) for name in pins["rules"]}
     extra = {key: table for key, table in dict(tables).items() if key not in Rules.model_fields}
     if not wanted and not extra:
         return values, problems
@@ -202,8 +202,8 @@ def _value(table: Any, key: str) -> Any:
     return {} if value is None else value
 
 
-def _key(name: str) -> str:
-    """The key of a rule's table."""
+def rule_key(name: str) -> str:
+    """The key of a rule's table in `[data.rules]`."""
     return name.replace("-", "_")
 
 

@@ -101,7 +101,7 @@ def rule_settings(data: DataConfig, name: str) -> Section:
     Raises:
         UserError: There is no such rule, or its settings are not valid.
     """
-    key = name.replace("-", "_")
+    key = plugins.rule_key(name)
     settings = getattr(data.rules, key, {})
     if isinstance(settings, Section):
         return settings

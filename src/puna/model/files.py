@@ -28,7 +28,7 @@ from puna.core.files import atomic_directory, sha256_file
 from puna.core.layout import RunDir
 from puna.core.records import Record, read_record
 from puna.model.llama import Llama
-from puna.model.parts import own_parts
+from puna.model.parts import own_parts, whole
 from puna.model.safetensors import write_safetensors
 from puna.model.weights import WEIGHTS, open_weights, weight_files
 from puna.tokenizer.chat_template import CHAT_TEMPLATE, read_chat_template
@@ -79,17 +79,15 @@ def save_model(
     tokenizer: Tokenizer | None,
     inputs: dict[str, str],
     chat_template: str | None = None,
-    whole: Callable[[Tensor], Tensor] = lambda tensor: tensor,
 ) -> dict[str, str]:
     """Write the model, its configuration and its tokenizer; an older model is replaced when all is complete.
 
     Args:
-        model: The weights, on any device.
+        model: The weights, on any device; those that devices share are asked for once each, in their order.
         directory: Where to.
         tokenizer: Its native file is written beside the weights.
         inputs: Hashes of what the model was made from, for its record.
         chat_template: Written beside the tokenizer.
-        whole: Gives the whole tensor for this device's part; called once for each tensor, in their order.
 
     Returns:
         SHA-256 of every file by name.

@@ -58,6 +58,21 @@ def read_state(path: Path, world: World | None = None) -> TrainState:
             checkpoint.
     """
     state, hashes = read_header(path)
+    check_shards(path, hashes, world)
+    return state
+
+
+def check_shards(path: Path, hashes: dict[str, str], world: World | None = None) -> None:
+    """Check every shard of a checkpoint against its hash in the header.
+
+    Args:
+        path: The checkpoint.
+        hashes: SHA-256 by the shard's name.
+        world: Processes that share the checking; None where this one does it all.
+
+    Raises:
+        CheckpointError: A file is missing, damaged or does not belong there; names the older checkpoint.
+    """
     rank, size = (world.rank, world.size) if world else (0, 1)
     problem = ""
     for name, expected in sorted(hashes.items())[rank::size]:
@@ -71,7 +86,6 @@ def read_state(path: Path, world: World | None = None) -> TrainState:
     if extra := {file.name for file in path.iterdir()} - hashes.keys() - {"state.json"}:
         problem = f"{path / min(extra)}: does not belong to this checkpoint"
     _agree(problem, world, older_checkpoint(path))
-    return state
 
 
 def load_tensors(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, world: World) -> None:

@@ -6,7 +6,7 @@ Axes: B sequences of a pass   T tokens of a sequence
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,15 @@ class Batch:
     documents_BT: NDArray[np.int64] | None = None
     """Number of the document of each token: attention stays within documents. None where the recipe decides: with
     `train.document_mask` a document begins at each beginning-of-sequence token."""
+
+    @classmethod
+    def of_tokens(cls, tokens_BT1: NDArray[np.int64], sources_B: NDArray[np.int64]) -> Self:
+        """Sequences of T + 1 tokens, in which every token predicts the next one."""
+        return cls(
+            inputs_BT=np.ascontiguousarray(tokens_BT1[:, :-1]),
+            targets_BT=np.ascontiguousarray(tokens_BT1[:, 1:]),
+            sources_B=sources_B,
+        )
 
 
 class Passes(Protocol):
@@ -83,7 +92,7 @@ class TokenFeed:
     """
 
     def __init__(self, loader: Loader, recipe: Recipe) -> None:
-        self.loader = loader
+        self._loader = loader
         self.names = loader.names
         self.fingerprint = loader.fingerprint
         self.bos_id: int | None = loader.bos_id
@@ -97,7 +106,7 @@ class TokenFeed:
 
     def sequences(self, batches: int) -> dict[str, int]:
         """How many sequences of the first `batches` batches come from each source."""
-        return self.loader.counts(batches * self._rows)
+        return self._loader.counts(batches * self._rows)
 
     def read(self, numbers: Iterable[int], *, passes: int, reader: int, readers: int) -> "Prefetch[Batch]":
         """One reader's passes; arguments as for `Feed.read`."""
@@ -108,12 +117,7 @@ class TokenFeed:
         return Prefetch(lambda first: self._pass(first, count), firsts)
 
     def _pass(self, first: int, count: int) -> Batch:
-        tokens = self.loader.batch(first, count)
-        return Batch(
-            inputs_BT=np.ascontiguousarray(tokens[:, :-1]),
-            targets_BT=np.ascontiguousarray(tokens[:, 1:]),
-            sources_B=self.loader.labels(first, count),
-        )
+        return Batch.of_tokens(self._loader.batch(first, count), self._loader.labels(first, count))
 
 
 def scored_by_source(batch: Batch, sources: int) -> NDArray[np.float64]:

@@ -27,7 +27,7 @@ def finish(session: Session, run: RunDir, tokenizer: Tokenizer, record: Record, 
             whole(parameter)
         session.device.measured_again()
         return
-    record.outputs = save_model(session.model, run.model, tokenizer=tokenizer, inputs=record.inputs, whole=whole)
+    record.outputs = save_model(session.model, run.model, tokenizer=tokenizer, inputs=record.inputs)
     state.wall_seconds += time.perf_counter() - session.clock.saved
     results = _results(session, run, record, final)
     record.results = results.model_dump()

@@ -13,7 +13,7 @@ from puna.core.schema.train_state import list_checkpoints, read_header
 from puna.model.files import check_decoder, check_files, load_weights, resolve_model
 from puna.model.llama import Llama
 from puna.parallel.world import World
-from puna.train.checkpoint import load_weights_only, read_state
+from puna.train.checkpoint import check_shards, load_weights_only
 
 
 def load_initial(source: Path, model: Llama, world: World) -> tuple[str, list[str]]:
@@ -32,8 +32,8 @@ def load_initial(source: Path, model: Llama, world: World) -> tuple[str, list[st
     """
     place = world.first(lambda: _find(source))
     if (place / "state.json").is_file():
-        read_state(place, world)
         state, hashes = read_header(place)
+        check_shards(place, hashes, world)
         config = ModelConfig.model_validate(state.recipe.get("model", {}))
         differs = check_decoder(place / "state.json", config, model.config)
         load_weights_only(place, model, world)

@@ -100,14 +100,14 @@ def train(
             session.clock.began = session.clock.saved = began
             _begin(session, record, found)
             metrics = world.on_main(lambda: Metrics(run, session.state.step, recipe.metrics.wandb_project))
-            validator = Validator(heldout, tokenizer, recipe)
-            session.listeners = [validator, Samples(recipe.samples, tokenizer, recipe.seed, sample)]
             if metrics is not None:
-                session.listeners.insert(0, stack.enter_context(metrics))
+                session.listeners.append(stack.enter_context(metrics))
             stack.enter_context(session)
             announce(session)
             if world.main:
-                session.listeners.insert(1, stack.enter_context(Display(recipe, session.state.step)))
+                session.listeners.append(stack.enter_context(Display(recipe, session.state.step)))
+            validator = Validator(heldout, tokenizer, recipe)
+            session.listeners += [validator, Samples(recipe.samples, tokenizer, recipe.seed, sample)]
             if not run_steps(session, stop_at):
                 session.say(f"stopped at step {session.state.step} as asked; `--resume` goes on from here")
                 return

@@ -36,8 +36,7 @@ class Samples(Listener):
 
     def stepped(self, session: Session, outcome: Outcome) -> None:
         """Write samples if they are due."""
-        step = session.state.step
-        if step != session.recipe.total_steps and step % self._config.every_steps == 0:
+        if session.is_due(self._config.every_steps):
             self.write(session)
 
     def ended(self, session: Session) -> None:

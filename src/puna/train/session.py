@@ -282,6 +282,10 @@ class Session:
         """How often the steps done have read each source."""
         return {name: count / self.feed.in_epoch[name] for name, count in self.sequences_by_source().items()}
 
+    def is_due(self, every_steps: int) -> bool:
+        """Whether something done every `every_steps` steps is due; after the last step `ended` is called instead."""
+        return self.state.step != self.recipe.total_steps and self.state.step % every_steps == 0
+
     def record(self, kind: type[Line], **values: Any) -> None:
         """Send a line of metrics for the current step to all listeners; `values` are its other fields."""
         line = kind(step=self.state.step, tokens=self.tokens, **values)

@@ -52,11 +52,7 @@ class RandomTokens:
         while True:
             tokens_BT = generator.integers(BOS + 1, model.vocab_size, (rows, model.context + 1))
             tokens_BT[generator.random(tokens_BT.shape) < 1 / _DOCUMENT_TOKENS] = BOS
-            yield Batch(
-                inputs_BT=np.ascontiguousarray(tokens_BT[:, :-1]),
-                targets_BT=np.ascontiguousarray(tokens_BT[:, 1:]),
-                sources_B=np.zeros(rows, dtype=np.int64),
-            )
+            yield Batch.of_tokens(tokens_BT, np.zeros(rows, dtype=np.int64))
 
 
 def synthetic_session(recipe: Recipe, world: World, device: Device | None = None) -> Session:

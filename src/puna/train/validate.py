@@ -55,8 +55,7 @@ class Validator(Listener):
 
     def stepped(self, session: Session, outcome: Outcome) -> None:
         """Validate if it is due."""
-        step = session.state.step
-        if step != session.recipe.total_steps and step % self._recipe.validation.every_steps == 0:
+        if session.is_due(self._recipe.validation.every_steps):
             self._validate(session, final=False)
 
     def ended(self, session: Session) -> None:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from puna.config.data import DataConfig, Source
+from puna.config.plugins import rule_key
 from puna.core.errors import DataError, UserError
 from puna.core.version import VERSION
 from puna.data.document import READER_FAILED, Document, Dropped, Raw, Reader
@@ -69,7 +70,7 @@ class Read(Task):
         return {
             "source": settings | {"name": self.name, "index": self.source_index},
             "clean": self.rules_now,
-            "rules": {name: rules[name.replace("-", "_")] for name in self.source.clean},
+            "rules": {name: rules[rule_key(name)] for name in self.source.clean},
             "limits": [self.data.max_document_bytes, self.data.chunk_bytes, self.data.keep_dropped],
             "partitions": self.data.partitions if LINES in self.source.clean else 0,
             "files": [[index, file.name, file.size, file.stamp] for index, file in self.files_in],
