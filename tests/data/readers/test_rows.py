@@ -240,3 +240,11 @@ def test_what_only_pythons_json_writes_is_not_a_reason_to_lose_a_text() -> None:
         document = make().document(Raw("f#0", line))
         assert isinstance(document, Document)
         assert document.text == text
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
+def test_json_lines_are_read_in_the_encoding_that_they_tell_of(tmp_path: Path, coding):
+    (tmp_path / "f").write_bytes('{"text": "Größe"}\n{"text": "Кот"}\n'.encode(coding))
+    assert [found.text for found in read(tmp_path / "f", make())] == ["Größe", "Кот"]
+    (tmp_path / "f").write_bytes('{"text": "Кот"}\n{"text": "'.encode(coding) + b"\x00\xd8\x01")
+    assert [getattr(found, "reason", "") for found in read(tmp_path / "f", make())] == ["", BROKEN]

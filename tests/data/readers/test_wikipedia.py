@@ -124,9 +124,22 @@ def test_a_truncated_dump_gives_what_came_before_and_says_so(read, cut, pages, p
     assert problem in records[-1].detail
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"no xml", b"<posts><page></page></posts>", dump(page(1)).decode().encode("utf-16")]
-)
+@pytest.mark.parametrize("label", ["utf-16", "utf-16-be", "utf-32", "windows-1251"])
+def test_a_dump_is_read_in_the_encoding_that_it_tells_of(read, label):
+    declared = f'<?xml version="1.0" encoding="{label}"?>\n' if label.startswith("windows") else ""
+    whole = declared + dump(page(1, "Ж.", title="Юг"), page(2)).decode()
+    for pack in (bytes, bz2.compress):
+        first, second = read(pack(whole.encode(label)))
+        assert reader().document(first).text == "Юг\n\nЖ."
+        assert reader().document(second).text == "Page 2\n\nSome text."
+
+
+def test_an_encoding_that_nobody_knows_is_named(read):
+    (only,) = read(b'<?xml version="1.0" encoding="x-y"?>' + dump(page(1)))
+    assert (only.id, only.reason, only.detail) == ("dewiki.xml", UNREADABLE, "its encoding x-y is not known")
+
+
+@pytest.mark.parametrize("content", [b"", b"no xml", b"<posts><page></page></posts>"])
 def test_what_is_not_a_dump_is_unreadable(read, content):
     (only,) = read(content)
     assert (only.id, only.reason) == ("dewiki.xml", UNREADABLE)

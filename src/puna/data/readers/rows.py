@@ -10,6 +10,7 @@ import orjson
 
 from puna.config.data import Source
 from puna.data.document import EMPTY, INVALID_UTF8, TOO_LARGE, UNREADABLE, Document, Dropped, Raw
+from puna.data.input.encodings import json_lines_as_utf8
 from puna.data.input.streams import open_stream
 from puna.data.input_file import InputFile
 from puna.data.readers.columns import arrow_rows, parquet_rows
@@ -83,7 +84,8 @@ class RowsReader:
         return self._document(raw.id, text, row_fields(row))
 
     def _lines(self, file: InputFile) -> Iterator[Raw | Dropped]:
-        with open_stream(file) as stream:
+        with open_stream(file) as opened:
+            stream = json_lines_as_utf8(opened)
             number = 0
             while line := stream.readline(self._limit + 2):
                 identity = f"{file.name}#{number}"

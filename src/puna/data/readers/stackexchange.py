@@ -33,6 +33,7 @@ import orjson
 from puna.config.data import Source
 from puna.core.files import storage_errors
 from puna.data.document import EMPTY, TOO_LARGE, UNREADABLE, Document, Dropped, Raw
+from puna.data.input.encodings import xml_as_utf8
 from puna.data.input.streams import open_stream
 from puna.data.input_file import InputFile
 from puna.data.readers.post_html import post_text
@@ -79,7 +80,16 @@ class StackExchangeReader:
         except OSError as error:
             yield Dropped(self._name, file.name, getattr(error, "reason", UNREADABLE), str(error))
             return
-        with stream, tempfile.TemporaryDirectory(prefix="puna-") as name, storage_errors(Path(name)):
+        with stream:
+            try:
+                decoded = xml_as_utf8(stream)
+            except OSError as error:
+                yield Dropped(self._name, file.name, getattr(error, "reason", UNREADABLE), str(error))
+                return
+            yield from self._joined(file, decoded)
+
+    def _joined(self, file: InputFile, stream: BinaryIO) -> Iterator[Raw | Dropped]:
+        with tempfile.TemporaryDirectory(prefix="puna-") as name, storage_errors(Path(name)):
             join = RangeJoin(Path(name), self._limit)
             yield from self._rows(file, stream, join)
             site = site_of(file)

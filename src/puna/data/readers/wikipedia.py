@@ -14,6 +14,7 @@ from lxml import etree
 
 from puna.config.data import Source
 from puna.data.document import EMPTY, TOO_LARGE, UNREADABLE, Document, Dropped, Raw
+from puna.data.input.encodings import xml_as_utf8
 from puna.data.input.streams import open_stream
 from puna.data.input_file import InputFile
 from puna.data.readers.wikitext import Wiki, to_text
@@ -51,7 +52,7 @@ class WikipediaReader:
         """The articles of a dump, in its order."""
         try:
             with open_stream(file) as stream:
-                yield from self._pages(file, stream)
+                yield from self._pages(file, xml_as_utf8(stream))
         except OSError as error:
             yield Dropped(self._name, file.name, getattr(error, "reason", UNREADABLE), str(error))
 
