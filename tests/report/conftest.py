@@ -41,9 +41,11 @@ def report_run(tiny: Recipe, tmp_path: Path) -> RunDir:
         split: {"documents": 3, "bytes": 3000, "tokens": 1000, "bytes_per_token": 3.0} for split in ("train", "heldout")
     }
     none = {"documents": 0, "bytes": 0}
+    empty: dict = {"reasons": {}, "named": {}}
     described = {"named": {}, "others": none | {"names": 0}, "unknown": none}
     source = {
         "licence": "", "version": HOSTILE, "format": "text", "clean": [], "splits": splits, "steps": [],
+        "lost": {"damaged": none, "parts": {}, "files": {"read": 1, "bytes": 0, "nothing": empty, "broken": empty}},
         "duplicates": {"duplicate": None}, "evaluation_sets": None, "languages": described, "licences": described,
         "years": {"named": {}, "unknown": none}, "paper": None, "share": 0.5, "run_tokens": 3072.0, "epochs": 3.07,
         "max_epochs": None, "built": {"share": 0.5, "tokens": 3072, "epochs": 3.0},
@@ -53,11 +55,12 @@ def report_run(tiny: Recipe, tmp_path: Path) -> RunDir:
         source | {"name": "code", "dropped": {}, "unigram_bits_per_byte": 3.5},
     ]
     tokenizer = {"kind": "sentencepiece", "vocab_size": 512, "sha256": "ab" * 32}
-    card = {"schema": 2, "name": "tiny", "description": "", "tokenizer": tokenizer, "sources": sources}
+    card = {"schema": 3, "name": "tiny", "description": "", "tokenizer": tokenizer, "sources": sources}
     card |= {"rules": {}, "dedup": {}, "run": {"tokens": 6144, "stages": 1, "refused": ""}}
     card["build"] = {
         "started": "2026-01-31T12:00:00+00:00", "puna": "0.1.0", "commit": None, "python": "3.11", "packages": {},
         "recipe_sha256": "", "files_sha256": "", "documents_sha256": "", "max_document_bytes": 1, "keep_dropped": False,
+        "most_lost": 0.05,
     }  # fmt: skip
     card["reasons"] = {"invalid_utf8": "Its bytes are not text." + HOSTILE}
     run.data_card.write_text(json.dumps(card))

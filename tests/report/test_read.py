@@ -101,7 +101,7 @@ def test_field_that_a_line_lacks_is_named_with_the_line(report_run: RunDir):
         (b"{", "is not JSON"),
         (b"\xff", "is not UTF-8 text"),
         (b"[]", r"should be a JSON object, got \[\]"),
-        (b'{"schema": 1}', "'schema' should be 2, got 1"),
+        (b'{"schema": 1}', "'schema' should be 3, got 1"),
     ],
 )
 def test_damaged_card_is_named(report_run: RunDir, content: bytes, sentence: str):

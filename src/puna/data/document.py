@@ -18,6 +18,8 @@ TOO_LARGE = "too_large"
 """Larger than `data.max_document_bytes`."""
 DUPLICATE = "duplicate"
 """Its text equals that of a document that was kept."""
+NO_RECORD = "no_record"
+"""Of a file: it holds nothing that its format calls a record."""
 NEAR = "near_duplicate"
 """It nearly equals a document that was kept."""
 CONTAINED = "contained"
@@ -26,6 +28,18 @@ READER_FAILED = "reader.failed"
 """The reader met a record that it cannot handle; `detail` has the error."""
 RULE_FAILED = "rule.failed"
 """The same for a rule and a document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Something of a document or a file that is not in the text, though the document stays or there never was one."""
+
+    kind: str
+    """`<reader>.<kind>` or `<rule>.<kind>`, explained as reasons are."""
+    parts: int = 1
+    """How many there are: sentences, figures, documents inside a paper, bytes that nothing could be made of."""
+    bytes: int = 0
+    """Their size, where finding it is cheap; 0 where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +62,8 @@ class Document:
     """A code such as `en`; empty until it is known."""
     scores: dict[str, float] = field(default_factory=dict)
     """Measurements of rules for the card or for later rules: `language`, `perplexity`, …"""
+    lost: tuple[Lost, ...] = ()
+    """What the reader or rule that returns it has left out; it is counted and then forgotten, and no file holds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +93,8 @@ class Raw:
 class Reader(Protocol):
     """Reads documents from files of one format in two steps, so that a build can resume in the middle of a file."""
 
-    def records(self, file: InputFile) -> Iterator[Raw | Dropped]:
-        """The records of a file, in an order that only the file decides, streaming and cheap."""
+    def records(self, file: InputFile) -> Iterator[Raw | Dropped | Lost]:
+        """The records of a file and what was lost between them, in an order that only the file decides, cheaply."""
         ...
 
     def document(self, raw: Raw) -> Document | Dropped:

@@ -1,4 +1,4 @@
-"""A sentence for every reason to drop a document."""
+"""A sentence for every reason to drop a document, and for every kind of loss."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -11,11 +11,13 @@ from puna.data.document import (
     EMPTY,
     INVALID_UTF8,
     NEAR,
+    NO_RECORD,
     READER_FAILED,
     RULE_FAILED,
     TOO_LARGE,
     UNREADABLE,
     Dropped,
+    Lost,
 )  # fmt: skip
 from puna.data.spec import ReaderSpec, RuleSpec
 from puna.data.table import READERS, RULES, describe, find_reader, find_rule
@@ -28,6 +30,7 @@ _COMMON = {
     INVALID_UTF8: "Its bytes are not text in their encoding, which is UTF-8 where no other one is named.",
     UNREADABLE: "It could not be read, or what follows in its file is damaged.",
     TOO_LARGE: "It is larger than data.max_document_bytes.",
+    NO_RECORD: "The file holds no record of its format.",
     DUPLICATE: "Its text equals that of a document which was kept.",
     NEAR: "Its text nearly equals that of a document which was kept, as estimated by MinHash (Broder 1997).",
     CONTAINED: "A document which was kept holds most of it (LLaMA, section 2.1: more than 90 % content overlap).",
@@ -36,6 +39,9 @@ _COMMON = {
 }
 """Reasons that do not belong to a single format or rule."""
 
+
+_DAMAGE = frozenset({INVALID_UTF8, UNREADABLE, TOO_LARGE, READER_FAILED, RULE_FAILED})
+"""Reasons of any reader or rule that nobody has chosen."""
 
 _explained: set[str] = set()
 """Reasons of others that some rule or reader has given: millions of documents may be dropped for one."""
@@ -51,21 +57,27 @@ def explain(reason: str) -> str:
     return UNKNOWN
 
 
-def check_reason(spec: RuleSpec | ReaderSpec, dropped: Dropped) -> None:
-    """Refuse what a rule or reader drops for a reason that nobody could look up.
+def check_reason(spec: RuleSpec | ReaderSpec, found: Dropped | Lost) -> None:
+    """Refuse what a rule or reader drops or loses for a reason that nobody could look up.
 
     Raises:
         DataError: No sentence explains it.
     """
-    reason = dropped.reason
+    reason = found.reason if isinstance(found, Dropped) else found.kind
     if reason in spec.reasons or reason in _explained:
         return
     if explain(reason) == UNKNOWN:
+        what = f"dropped {found.source}/{found.id} for" if isinstance(found, Dropped) else "lost something of the kind"
         raise DataError(
-            f"{describe(spec)} dropped {dropped.source}/{dropped.id} for {reason!r}, which nothing explains",
+            f"{describe(spec)} {what} {reason!r}, which nothing explains",
             hint=f"add it to the `reasons` of its {type(spec).__name__}",
         )
     _explained.add(reason)
+
+
+def is_damage(spec: ReaderSpec, reason: str) -> bool:
+    """Whether a reason tells of what could not be read or understood, rather than of what nobody wanted."""
+    return reason in _DAMAGE or reason.startswith("archive.") or reason in spec.damage
 
 
 def _sentences(name: str) -> Iterator[Mapping[str, str]]:

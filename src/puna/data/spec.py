@@ -1,6 +1,6 @@
 """What a rule and a reader say of themselves: the records of Puna's own, and those that plug-ins bring."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,8 @@ class RuleSpec:
     after: str = ""
     """The paper and section, or whatever it follows."""
     reasons: Mapping[str, str] = field(default_factory=dict)
-    """A sentence for each reason for which it drops a document; a reason is called `<name>.<reason>`."""
+    """A sentence for each reason for which it drops a document, called `<name>.<reason>`, and for each kind of `Lost`
+    that it tells of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,4 +39,7 @@ class ReaderSpec:
     reads: str
     """What the files hold, in a few words."""
     reasons: Mapping[str, str] = field(default_factory=dict)
-    """A sentence for each reason for which it drops a record; a reason is called `<name>.<reason>`."""
+    """A sentence for each reason for which it drops a record, called `<name>.<reason>`, and for each kind of `Lost`
+    that it tells of."""
+    damage: Collection[str] = ()
+    """Those of `reasons` that nobody has chosen: the record could not be read or understood. They count as lost."""

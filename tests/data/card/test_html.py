@@ -52,7 +52,7 @@ def test_the_page_is_well_formed_and_every_link_leads_somewhere(page: _Page):
     assert page.open == []
     links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
     targets = [f"#{attributes['id']}" for _, attributes in page.tags if "id" in attributes]
-    assert len(links) == 13
+    assert len(links) == 14
     assert links == targets
 
 

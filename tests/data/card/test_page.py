@@ -47,10 +47,10 @@ def test_warnings_come_first_and_only_where_there_are_any(card: dict[str, Any]):
     first = sections(card)[0]
     assert first.name == "warnings"
     assert isinstance(first.blocks[0], Points)
-    assert len(first.blocks[0].sentences) == 6
+    assert len(first.blocks[0].sentences) == 9
     for source in card["sources"]:
         source |= {"licence": "CC0", "built": None, "epochs": 1.0, "evaluation_sets": {}}
-        source["dropped"] = {}
+        source["dropped"], source["lost"] = {}, card["sources"][2]["lost"]
     assert sections(card)[0].name == "use"
 
 

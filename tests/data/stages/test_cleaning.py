@@ -1,12 +1,14 @@
 import pickle
+from dataclasses import replace
 
 import pytest
 
 from puna.config.data import FORMATS, DataConfig, Source
 from puna.config.rules import RULES
-from puna.data.document import INVALID_UTF8, READER_FAILED, RULE_FAILED, Document, Dropped, Raw
-from puna.data.stages.cleaning import Chain, make_reader, make_rule, read_one
-from puna.data.table import find_rule
+from puna.core.errors import DataError
+from puna.data.document import INVALID_UTF8, READER_FAILED, RULE_FAILED, Document, Dropped, Lost, Raw
+from puna.data.stages.cleaning import Chain, make_reader, make_rule, read_one, without_lost
+from puna.data.table import find_reader, find_rule
 
 GOOD = Document("web", "a", "text", "o")
 
@@ -79,3 +81,17 @@ def test_a_rule_that_fails_costs_the_document_and_says_which(monkeypatch: pytest
     detail = "pii: ZeroDivisionError: division by zero"
     assert chain(GOOD, counts) == Dropped("web", "a", RULE_FAILED, detail, "text")
     assert counts["steps"]["pii"]["dropped"][RULE_FAILED]["documents"] == 1
+
+
+def test_what_a_reader_has_left_out_is_counted_by_kind_and_leaves_the_document():
+    spec = replace(find_reader("text"), name="song", reasons={"song.hole": "A.", "song.end": "B."})
+    counts: dict = {}
+    for number, lost in enumerate([(Lost("song.hole"), Lost("song.hole", 2, 5), Lost("song.end", bytes=7)), ()]):
+        document = replace(GOOD, id=str(number), lost=lost)
+        assert without_lost(spec, document, counts) == replace(document, lost=())
+    assert counts["lost"] == {
+        "song.hole": {"documents": 1, "parts": 3, "bytes": 5},
+        "song.end": {"documents": 1, "parts": 1, "bytes": 7},
+    }
+    with pytest.raises(DataError, match=r"lost something of the kind 'song\.other', which nothing explains"):
+        without_lost(spec, replace(GOOD, lost=(Lost("song.other"),)), counts)

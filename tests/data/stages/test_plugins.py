@@ -93,6 +93,39 @@ def test_a_whole_build_reads_judges_and_records_with_plugins(toml: Path, install
     assert recipe_of(out.config).data == recipe_of(toml).data
 
 
+def test_what_plugins_say_is_lost_is_on_the_card_and_the_same_however_the_task_is_cut(
+    toml: Path, install: Install, out: DataDir, tmp_path: Path, hashes
+):
+    lossy = SHOUTING.replace("import EMPTY", "import EMPTY, Lost")
+    for old, new in [
+        ("for number, verse in", 'yield Lost("song.noise", bytes=9)\n            for number, verse in'),
+        (
+            "Document(self.name, raw.id, text, raw.id) if",
+            'Document(self.name, raw.id, text, "", lost=(Lost("song.noise", 2),)) if',
+        ),
+        ("text=document.text + self.settings.mark", 'text=document.text + "~", lost=(Lost("no-shouting.mark"),)'),
+        ('"Nothing but la."', '"Nothing but la.", "song.noise": "Not sung."'),
+        ('letters are capitals."', 'letters are capitals.", "no-shouting.mark": "Not said."'),
+    ]:
+        assert old in lossy
+        lossy = lossy.replace(old, new)
+    install(source=lossy)
+    recipe = recipe_of(toml)
+    build_documents(recipe, out)
+    record = read_record(out.documents / "record.json")
+    assert record is not None
+    assert record["results"]["songs"]["lost"] == {
+        "song.noise": {"documents": 150, "parts": 330, "bytes": 270},
+        "no-shouting.mark": {"documents": 120, "parts": 120, "bytes": 0},
+    }
+    other = DataDir(tmp_path / "other")
+    limits = {"chunk_bytes": 10**6, "task_bytes": 10**6}
+    build_documents(recipe.model_copy(update={"data": recipe.data.model_copy(update=limits)}), other)
+    again = read_record(other.documents / "record.json")
+    assert again is not None
+    assert again["results"] == record["results"]
+
+
 def test_workers_of_this_machine_see_plugins_and_make_the_same_bytes(
     toml: Path, install: Install, out: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hashes
 ):

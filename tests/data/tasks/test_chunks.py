@@ -34,6 +34,7 @@ def test_a_chunk_is_read_back_with_its_note(tmp_path: Path):
         {
             "next": [1, 0],
             "counts": {"documents": 0},
+            "state": {},
             "files": {name: sha256_file(tmp_path / name) for name in (KEPT.format(0), DROPPED.format(0))},
         }
     ]

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from puna.core.schema.part import Count, Part
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the format; a reader refuses another one."""
 
 
@@ -47,6 +47,44 @@ class Overlap(Part):
     documents: Count
     rows: Count
     """Rows of the evaluation set that were found in the documents."""
+
+
+class LostParts(Part):
+    """One kind of what documents or files have lost without being dropped."""
+
+    documents: Count
+    """Documents that have lost something of the kind; they may have been dropped later."""
+    parts: Count
+    bytes: Count
+    """0 where nobody knows."""
+
+
+class FilesOutcome(Part):
+    """Input files that gave nothing, or could be read only in part."""
+
+    reasons: dict[str, Count]
+    """Files by the most frequent reason of each."""
+    named: dict[str, dict[str, Count]]
+    """The first of them by name, each with its records by reason."""
+
+
+class FilesRead(Part):
+    """The input files of a source."""
+
+    read: Count
+    bytes: Count
+    """As they are stored."""
+    nothing: FilesOutcome
+    broken: FilesOutcome
+
+
+class LostCard(Part):
+    """What a source has lost without anybody choosing it."""
+
+    damaged: Amount
+    """Records that could not be read or understood; they are also among the dropped ones."""
+    parts: dict[str, LostParts]
+    files: FilesRead
 
 
 class Others(Part):
@@ -91,6 +129,7 @@ class SourceFacts(Part):
     steps: list[StepCard]
     dropped: dict[str, Count]
     """Documents by reason, over all steps."""
+    lost: LostCard
     duplicates: dict[str, Amount | None]
     """By kind; None for a kind that was not looked for."""
     evaluation_sets: dict[str, Overlap] | None
@@ -158,6 +197,8 @@ class BuildCard(Part):
     documents_sha256: str
     max_document_bytes: Count
     keep_dropped: bool
+    most_lost: float
+    """`data.most_lost` of the recipe."""
 
 
 class RunCard(Part):
@@ -172,14 +213,14 @@ class RunCard(Part):
 class CardFacts(Part):
     """What a card says of a build, whatever run will read it."""
 
-    version: Literal[2] = Field(alias="schema")
+    version: Literal[3] = Field(alias="schema")
     tokenizer: TokenizerCard
     sources: Sequence[SourceFacts]
     rules: dict[str, RuleCard]
     dedup: dict[str, Any]
     """`[data.dedup]` of the recipe."""
     reasons: dict[str, str]
-    """What each reason for dropping a document means."""
+    """What each reason for dropping a document and each kind of loss means."""
     build: BuildCard
 
 

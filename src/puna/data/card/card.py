@@ -11,8 +11,11 @@ from puna.shards.split import HELDOUT, TRAIN
 from puna.tokenizer.load import load_tokenizer
 
 
-def finish_build(recipe: Recipe, out: DataDir) -> None:
+def finish_build(recipe: Recipe, out: DataDir) -> list[str]:
     """Write the card in its three forms, config.toml and, last of all, the build's record.
+
+    Returns:
+        A sentence for each file or share of a source that was lost without anybody choosing it.
 
     Raises:
         DataError: Documents or shards are missing or damaged, or shards are of another tokenizer.
@@ -21,6 +24,7 @@ def finish_build(recipe: Recipe, out: DataDir) -> None:
     """
     from puna.data.card.facts import make_card
     from puna.data.card.html import html
+    from puna.data.card.lost import lost_warnings
     from puna.data.card.markdown import markdown
     from puna.data.documents import documents_record
 
@@ -42,3 +46,4 @@ def finish_build(recipe: Recipe, out: DataDir) -> None:
         for split in (TRAIN, HELDOUT)
     }
     record.write(out.record)
+    return lost_warnings(card)

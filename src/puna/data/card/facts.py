@@ -15,6 +15,7 @@ from puna.core.records import commit
 from puna.core.schema.card import SCHEMA, CardFacts
 from puna.core.schema.part import parse
 from puna.core.version import VERSION
+from puna.data.card.lost import kinds_lost, lost_of
 from puna.data.card.steps import dropped_documents, duplicates, largest, steps_of, years
 from puna.data.document_files import read_lines
 from puna.data.documents import documents_files
@@ -54,7 +55,7 @@ def make_card(recipe: Recipe, out: DataDir, documents: dict[str, Any], tokenizer
     lengths = np.array([len(text) for text in tokenizer.token_bytes()], dtype=np.int64)
     sources = [_source(name, recipe, out, documents, tokenizer, lengths) for name in recipe.data.sources]
     used = dict.fromkeys(rule for source in recipe.data.sources.values() for rule in source.clean)
-    reasons = sorted({reason for source in sources for reason in source["dropped"]})
+    reasons = sorted({reason for source in sources for reason in [*source["dropped"], *kinds_lost(source["lost"])]})
     facts = {
         "schema": SCHEMA,
         "tokenizer": {name: getattr(tokenizer, name) for name in ("kind", "vocab_size", "sha256")},
@@ -73,6 +74,7 @@ def make_card(recipe: Recipe, out: DataDir, documents: dict[str, Any], tokenizer
             "documents_sha256": sha256_json(documents["outputs"]),
             "max_document_bytes": recipe.data.max_document_bytes,
             "keep_dropped": recipe.data.keep_dropped,
+            "most_lost": recipe.data.most_lost,
         },
     }
     return parse(CardFacts, facts, str(out.card))
@@ -95,6 +97,7 @@ def _source(
         "splits": {split: _counts(shards) for split, shards in splits.items()},
         "steps": steps_of(source, counts),
         "dropped": dropped_documents(counts),
+        "lost": lost_of(source, counts),
         "duplicates": duplicates(name, recipe.data.dedup, counts),
         "evaluation_sets": _evaluation_sets(name, source.clean, recipe, out),
         "languages": largest(counts.get("languages", {}), NOT_TOLD),

@@ -17,6 +17,7 @@ from puna.data.card.blocks import (
     size,
     value,
 )
+from puna.data.card.lost import lost_blocks
 from puna.data.card.notes import MANY_EPOCHS, unknowns, warnings
 from puna.data.document import CONTAINED, DUPLICATE, NEAR
 from puna.data.tasks.counts import DEDUP, NOT_STATED, NOT_TOLD, READ
@@ -56,6 +57,7 @@ def sections(card: dict[str, Any]) -> list[Section]:
         Section("mixture", "Mixture", _mixture(card)),
         Section("steps", "From records to documents", [*map(_flow, card["sources"])]),
         Section("dropped", "Why documents were dropped", _dropped(card)),
+        Section("lost", "Lost on the way", lost_blocks(card)),
         Section("duplicates", "Duplicates", _duplicates(card)),
         Section("evaluation-sets", "Evaluation sets", _evaluation_sets(card)),
         Section("languages", "Languages, licences, years", _described(card)),

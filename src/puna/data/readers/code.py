@@ -201,4 +201,5 @@ READER = ReaderSpec(
     make=CodeReader,
     reads="source files, archives of repositories, or rows with `content`",
     reasons=REASONS,
+    damage=(BAD_ROW,),
 )

@@ -181,6 +181,7 @@ JSONL = ReaderSpec(
     make=RowsReader,
     reads="one document per row; `text_field` names the column",
     reasons=REASONS,
+    damage=(NO_TEXT, BROKEN),
 )
 
 
@@ -189,6 +190,7 @@ PARQUET = ReaderSpec(
     make=RowsReader,
     reads="one document per row; `text_field` names the column",
     reasons=REASONS,
+    damage=(NO_TEXT, BROKEN),
 )
 
 
@@ -197,4 +199,5 @@ ARROW = ReaderSpec(
     make=RowsReader,
     reads="one document per row; `text_field` names the column",
     reasons=REASONS,
+    damage=(NO_TEXT, BROKEN),
 )

@@ -298,4 +298,5 @@ READER = ReaderSpec(
     make=StackExchangeReader,
     reads="`Posts.xml` of each site, unpacked from its 7z archive",
     reasons=REASONS,
+    damage=(BROKEN,),
 )

@@ -170,4 +170,5 @@ READER = ReaderSpec(
     make=WarcReader,
     reads="web pages as they were fetched; the main text is taken out of the HTML",
     reasons=REASONS,
+    damage=(DIGEST, TANGLED),
 )

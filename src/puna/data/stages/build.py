@@ -73,7 +73,9 @@ def build_data(recipe: Recipe, out: DataDir, *, force: bool, execution: Executio
             say(f"{out.root}: token shards built already")
             return
         tokenize_documents(recipe, out, tokenizer, executor=execution.executor, workers=execution.workers)
-        finish_build(recipe, out)
+        lost = finish_build(recipe, out)
+        for sentence in lost:
+            warn(sentence)
         say(f"{out.root}: built; {out.card.with_suffix('.html')} describes it")
 
 

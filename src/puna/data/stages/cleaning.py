@@ -1,5 +1,6 @@
 """The reader and the rules of a source, put together from the recipe, with every verdict counted."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,9 @@ from puna.config.data import DataConfig, Source
 from puna.core.errors import UserError
 from puna.data.document import INVALID_UTF8, READER_FAILED, RULE_FAILED, Document, Dropped, Raw, Reader, Rule
 from puna.data.reasons import check_reason
+from puna.data.spec import ReaderSpec, RuleSpec
 from puna.data.table import DECONTAMINATE, find_reader, find_rule, make, rule_settings
-from puna.data.tasks.counts import READ, Counts, add_verdict
+from puna.data.tasks.counts import READ, Counts, add_lost, add_verdict
 
 
 def make_reader(name: str, source: Source, limit: int) -> Reader:
@@ -63,7 +65,7 @@ class Chain:
             if isinstance(verdict, Dropped):
                 check_reason(spec, verdict)
                 return verdict
-            document = verdict
+            document = without_lost(spec, verdict, counts)
         return document
 
     def reports(self) -> list[dict[str, Any]]:
@@ -86,6 +88,20 @@ def read_one(reader: Reader, raw: Raw | Dropped, source: str, counts: Counts) ->
         verdict = raw
     add_verdict(counts, READ, verdict)
     return verdict
+
+
+def without_lost(spec: RuleSpec | ReaderSpec, document: Document, counts: Counts) -> Document:
+    """The document, after what its reader or rule has left out of it is counted.
+
+    Raises:
+        DataError: No sentence explains a kind of loss.
+    """
+    if not document.lost:
+        return document
+    for lost in document.lost:
+        check_reason(spec, lost)
+    add_lost(counts, document.lost, documents=1)
+    return replace(document, lost=())
 
 
 def _verdict(verdict: Document | Dropped) -> Document | Dropped:

@@ -22,6 +22,7 @@ from puna.data.stages.tokens import Tokenize
 from puna.data.table import LINES, check_plugins, used_plugins
 from puna.data.tasks.counts import Counts, total
 from puna.data.tasks.executors import Executor, check, run_stage
+from puna.data.tasks.file_tally import fewer_names
 from puna.data.tasks.task import RECORD, Task
 from puna.shards.format import MANIFEST, read_manifest
 from puna.shards.shards import TokenShards
@@ -131,7 +132,7 @@ def assemble_documents(recipe: Recipe, out: DataDir, plan: Plan, record: Record)
     check([*plan.finish])
     results: dict[str, Counts] = {}
     for name in recipe.data.sources:
-        counts = total(task.results() for task in plan.finish if task.name == name)
+        counts = fewer_names(total(task.results() for task in plan.finish if task.name == name))
         for split in SPLITS:
             counts.setdefault(split, {"documents": 0, "bytes": 0})
         results[name] = counts

@@ -15,15 +15,16 @@ from puna.config.data import DataConfig, Source
 from puna.config.plugins import rule_key
 from puna.core.errors import DataError, UserError
 from puna.core.version import VERSION
-from puna.data.document import READER_FAILED, Document, Dropped, Raw, Reader
+from puna.data.document import READER_FAILED, Document, Dropped, Lost, Raw, Reader
 from puna.data.input_file import InputFile
 from puna.data.numbers import document_number
 from puna.data.reasons import check_reason
-from puna.data.stages.cleaning import Chain, make_reader, read_one
+from puna.data.stages.cleaning import Chain, make_reader, read_one, without_lost
 from puna.data.stages.rule_inputs import Table
 from puna.data.table import DECONTAMINATE, LINES, find_reader, used_plugins
 from puna.data.tasks.chunks import Chunk, finished_chunks
-from puna.data.tasks.counts import Counts, add_verdict, total
+from puna.data.tasks.counts import Counts, add_lost, add_verdict, total
+from puna.data.tasks.file_tally import FileTally, fewer_names
 from puna.data.tasks.task import Progress, Task
 from puna.shards.split import is_heldout
 
@@ -101,27 +102,36 @@ class Read(Task):
         chain = Chain(self.rules_now, self.data, self.table.path if self.table else None)
         first = tuple(done[-1]["next"]) if done else (0, 0)
         counts = [chunk["counts"] for chunk in done]
+        tally = FileTally([file for _, file in self.files_in], done[-1]["state"] if done else {})
         records = self._records(reader, first, progress)
         sidecar = lines.write if lines else None
         for number, (_, group) in enumerate(groupby(records, key=lambda record: record[0]), start=len(done)):
             with Chunk(self.directory, number, keep_text=self.data.keep_dropped, sidecar=sidecar) as chunk:
                 for _, position, after, raw in group:
+                    chunk.next = after
+                    if isinstance(raw, Lost):
+                        check_reason(spec, raw)
+                        add_lost(chunk.counts, [raw], documents=0)
+                        continue
                     verdict = read_one(reader, raw, self.name, chunk.counts)
+                    tally.add(after[0], raw, verdict, chunk.counts)
                     if isinstance(verdict, Dropped):
                         check_reason(spec, verdict)
                     if isinstance(verdict, Document):
+                        verdict = without_lost(spec, verdict, chunk.counts)
                         verdict = chain(replace(verdict, origin=f"{self.version}: {verdict.id}"), chunk.counts)
                     if lines and isinstance(verdict, Document):
                         verdict = lines.refuse_short(verdict, chunk.counts)
                     self._write(chunk, position, verdict, lines)
-                    chunk.next = after
-                chunk.reports = chain.reports()
+                chunk.reports, chunk.state = chain.reports(), tally.state
                 counts.append(chunk.counts)
-        return total(counts)
+        last: Counts = {}
+        tally.reach(len(self.files_in), last)
+        return fewer_names(total([*counts, last]))
 
     def _records(
         self, reader: Reader, first: tuple[int, ...], progress: Progress
-    ) -> Iterator[tuple[int, tuple[int, int], list[int], Raw | Dropped]]:
+    ) -> Iterator[tuple[int, tuple[int, int], list[int], Raw | Dropped | Lost]]:
         """Records from a position on: number of the chunk, position, the position after it, record."""
         size = chunk = 0
         for order, (index, file) in enumerate(self.files_in):
@@ -130,12 +140,12 @@ class Read(Task):
                     if (order, record) >= first:
                         if size >= self.data.chunk_bytes:
                             size, chunk = 0, chunk + 1
-                        size += len(raw.content) if isinstance(raw, Raw) else len(raw.text)
+                        size += _size(raw)
                         yield chunk, (index, record), [order, record + 1], raw
             else:
                 progress.advance(file.size)
 
-    def _records_of(self, reader: Reader, file: InputFile, progress: Progress) -> Iterator[Raw | Dropped]:
+    def _records_of(self, reader: Reader, file: InputFile, progress: Progress) -> Iterator[Raw | Dropped | Lost]:
         """The records of a file.
 
         Raises:
@@ -224,6 +234,11 @@ def read_tasks(
         )
         for group in groups
     ]  # fmt: skip
+
+
+def _size(raw: Raw | Dropped | Lost) -> int:
+    """Bytes that a chunk holds of a record."""
+    return len(raw.content) if isinstance(raw, Raw) else len(raw.text) if isinstance(raw, Dropped) else 0
 
 
 def _version(package: str) -> str:

@@ -50,10 +50,10 @@ def finished_chunks(directory: Path) -> list[dict[str, Any]]:
 def _read_note(path: Path) -> dict[str, Any]:
     try:
         note = json.loads(path.read_bytes())
-        kinds = [type(note[key]) for key in ("next", "counts", "files")]
+        kinds = [type(note[key]) for key in ("next", "counts", "state", "files")]
     except (ValueError, KeyError, TypeError):
         kinds, note = [], {}
-    if kinds != [list, dict, dict]:
+    if kinds != [list, dict, dict, dict]:
         _refuse(path)
     return note
 
@@ -84,6 +84,8 @@ class Chunk:
         self._directory, self._number, self._keep_text, self._sidecar = directory, number, keep_text, sidecar
         self.counts: Counts = {}
         self.reports: list[dict[str, Any]] = []
+        self.state: dict[str, Any] = {}
+        """What the task needs to know of its files when it goes on with the next chunk."""
         self.next: list[int] | None = None
         """The position at which the next chunk begins; it must be set before the end."""
         self._names: list[str] = []
@@ -116,7 +118,7 @@ class Chunk:
         if error is None:
             names = self._names + (self._sidecar(self._number) if self._sidecar else [])
             files = {name: sha256_file(self._directory / name) for name in names}
-            note = {"next": self.next, "counts": self.counts, "files": files}
+            note = {"next": self.next, "counts": self.counts, "state": self.state, "files": files}
             write_json(self._directory / DONE.format(self._number), note)
 
     def _open(self, kind: str) -> LinesWriter:

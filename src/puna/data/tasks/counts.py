@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-from puna.data.document import Document, Dropped
+from puna.data.document import Document, Dropped, Lost
 
 Counts: TypeAlias = dict[str, Any]
 """Tables within tables; every leaf is a number."""
@@ -13,6 +13,17 @@ READ, DEDUP = "read", "dedup"
 have the names of their rules."""
 NOT_TOLD, NOT_STATED = "not told", "not stated"
 """Keys of the figures for documents without a language or year, and without a licence."""
+
+
+def add_lost(counts: Counts, lost: Iterable[Lost], documents: int) -> None:
+    """Add what a document or file has lost, by kind; `documents` is 1 for each kind of one document, else 0."""
+    first: set[str] = set()
+    for part in lost:
+        row = counts.setdefault("lost", {}).setdefault(part.kind, {"documents": 0, "parts": 0, "bytes": 0})
+        row["documents"] += documents if part.kind not in first else 0
+        row["parts"] += part.parts
+        row["bytes"] += part.bytes
+        first.add(part.kind)
 
 
 def add_text(counts: Counts, path: Iterable[str], size: int) -> None:
