@@ -1,7 +1,6 @@
 import gzip
 import io
 import pickle
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from puna.config.data import Source
 from puna.data.document import BINARY, EMPTY, Document, Dropped, Raw
 from puna.data.input_file import InputFile
-from puna.data.readers.gutenberg import COPYRIGHTED, NOT_TEXT, PUBLIC_DOMAIN, REASONS, GutenbergReader, split_book
+from puna.data.readers.gutenberg import COPYRIGHTED, NOT_TEXT, PUBLIC_DOMAIN, REASONS, UNSURE, GutenbergReader
 
 SOURCE = Source(path="books", include=["*"], format="gutenberg", heldout_fraction=0.1)
 NEW = """The Project Gutenberg eBook of A Tale
@@ -183,18 +182,12 @@ def test_a_text_without_marks_stays_whole() -> None:
     assert (verdict.text, verdict.licence, verdict.url, verdict.date) == (text, "", "", "")
 
 
-def test_volumes_in_one_file_stay_together() -> None:
-    mark = "*** START OF THE PROJECT GUTENBERG EBOOK V{} ***\n\nVolume {}.\n\nEnd of Project Gutenberg's V{}\n\n"
-    _, text = split_book(mark.format(1, 1, 1) + mark.format(2, 2, 2) + "Licence")
-    assert text.startswith("Volume 1.")
-    assert text.endswith("Volume 2.")
-
-
 @pytest.mark.parametrize(
     "header",
     [
         "**This is a COPYRIGHTED Project Gutenberg Etext, Details Below**",
         "This is a COPYRIGHTED\nProject Gutenberg eBook.",
+        "***START**THE SMALL PRINT!**FOR COPYRIGHT PROTECTED ETEXTS**START***",
     ],
 )
 def test_books_under_copyright_are_dropped(header: str) -> None:
@@ -211,6 +204,13 @@ def test_nothing_between_the_marks_is_empty() -> None:
     assert getattr(book(b"a\0b"), "reason", "") == BINARY
 
 
+def test_a_file_with_more_licence_than_there_is_has_a_reason_and_keeps_its_text() -> None:
+    verdict = book(new() + "A word of the book.\n\n" * 5000)
+    assert isinstance(verdict, Dropped)
+    assert (verdict.reason, verdict.text) == (UNSURE, BOOK)
+    assert "characters in one piece" in verdict.detail
+
+
 def test_archives_hold_books_and_other_formats(tmp_path: Path) -> None:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
@@ -224,7 +224,7 @@ def test_archives_hold_books_and_other_formats(tmp_path: Path) -> None:
     assert text.id == "b/1234.zip#1234-8.txt"
     assert isinstance(image, Dropped)
     assert (image.id, image.reason) == ("b/1234.zip#1234-h/images/cover.jpg", NOT_TEXT)
-    assert {COPYRIGHTED, NOT_TEXT} == set(REASONS)
+    assert {COPYRIGHTED, NOT_TEXT, UNSURE} == set(REASONS)
 
 
 @given(st.one_of(st.binary(), st.text().map(lambda text: new(end=text).encode("utf-8", "surrogatepass"))))
@@ -235,10 +235,8 @@ def test_any_bytes_give_a_verdict(content: bytes) -> None:
         assert verdict.text.strip()
 
 
-def test_a_header_of_blank_lines_costs_no_time() -> None:
-    start = time.process_time()
+def test_a_header_of_blank_lines_is_a_header() -> None:
     assert isinstance(book(b"The" + b"\n" * 39_000 + b"*** START OF THE PROJECT GUTENBERG EBOOK A ***\nText"), Document)
-    assert time.process_time() - start < 1
 
 
 def test_the_real_dictionary_has_no_trace_of_its_publisher(real: Callable[[str], Path]) -> None:

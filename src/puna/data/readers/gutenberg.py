@@ -1,9 +1,8 @@
 """Project Gutenberg's plain text books, without the header before and the licence after the book.
 
-The forms of header and licence have changed since 1991: lines with `*** START OF` and `*** END OF`, before 2003 a
-"SMALL PRINT" at either end. Lines stay as in the file, since verse and tables depend on them (as in PG-19, Rae et al.
-2020). A text without any mark stays unchanged. LLaMA's other source of books, Books3, is not offered: its books are
-under copyright.
+`puna.data.readers.gutenberg_layout` knows the layouts since 1991. Lines stay as in the file, since verse and tables
+depend on them (as in PG-19, Rae et al. 2020). A text without any mark stays unchanged. LLaMA's other source of books,
+Books3, is not offered: its books are under copyright.
 """
 
 import codecs
@@ -15,13 +14,16 @@ from puna.config.data import Source
 from puna.data.document import BINARY, EMPTY, Document, Dropped, Raw
 from puna.data.input.streams import BrokenMember, members
 from puna.data.input_file import InputFile
+from puna.data.readers.gutenberg_layout import MOST_CUT, split_book
+from puna.data.readers.gutenberg_marks import HEADER_LENGTH
 from puna.data.spec import ReaderSpec
 from puna.data.text.decode import clean_text, marked_encoding
 
-COPYRIGHTED, NOT_TEXT = "gutenberg.copyrighted", "gutenberg.not_text"
+COPYRIGHTED, NOT_TEXT, UNSURE = "gutenberg.copyrighted", "gutenberg.not_text", "gutenberg.unsure"
 
 REASONS = {
     COPYRIGHTED: "Its header says that the book is under copyright (Project Gutenberg Licence, section 1.E.3).",
+    UNSURE: f"More than {MOST_CUT:,} characters in one piece look like header or licence, which are never so long.",
     NOT_TEXT: "By its name it is HTML, an image or a book in another format than plain text.",
 }
 
@@ -32,45 +34,19 @@ _OTHER_FORMATS = {
     ".css", ".csv", ".doc", ".epub", ".gif", ".htm", ".html", ".jpeg", ".jpg", ".js", ".json", ".mid", ".mobi", ".mp3",
     ".ncx", ".ogg", ".opf", ".pdf", ".png", ".prc", ".ps", ".rdf", ".rtf", ".svg", ".tei", ".tex", ".xhtml", ".xml",
 }  # fmt: skip
-_HEADER_LENGTH = 40_000
-"""Characters from the beginning within which the header must end."""
-_START = re.compile(
-    r"^[ \t]*\*{2,3}[ \t]*START OF (?:THE |THIS )?(?:COPYRIGHTED )?PROJECT GUTENBERG"
-    r"[^*]{0,400}(?:\*{2,3}|\n[ \t]*\n)[^\n]*\n?",
-    re.MULTILINE | re.IGNORECASE,
-)
-_SMALL_PRINT_ENDS = re.compile(r"^[^\n]{0,20}\*END\*?[ \t]?THE SMALL PRINT[^\n]*\n?", re.MULTILINE | re.IGNORECASE)
-_END = re.compile(
-    r"^[ \t]*(?:"
-    r"\*{2,3}[ \t]*END OF (?:THE |THIS )?(?:COPYRIGHTED )?PROJECT GUTENBERG"
-    r"|\W{0,3}(?:End|Ende|Fin|Fine|Einde|Fim)[ \t](?:of|de|du|des|dieses|van|di|do)\b[^\n]{0,40}"
-    r"(?:Project|Projekt|Projet)[ \t]Gutenberg"
-    r"|\*{3}[ \t]?START\*?\*?[ \t]?THE SMALL PRINT|\*{3}[ \t]?START: FULL LICENSE)",
-    re.MULTILINE | re.IGNORECASE,
-)
 _FIELD = re.compile(
     r"^[ \t]*(Title|Author|Language|Release Date|Posting Date|Character set encoding|Date)[ \t]*:[ \t]*([^\n]*)",
     re.MULTILINE | re.IGNORECASE,
 )
 _NUMBER = re.compile(r"\[\s*(?:e-?book|e-?text)\s*#\s*(\d+)\s*\]", re.IGNORECASE)
 _DECLARED = re.compile(rb"^Character set encoding:[ \t]*([A-Za-z0-9_ -]+)", re.MULTILINE | re.IGNORECASE)
-_COPYRIGHTED = re.compile(r"this is a copyrighted project gutenberg|COPYRIGHTED PROJECT GUTENBERG", re.IGNORECASE)
-_CREDIT = re.compile(
-    r"\W*(?:produced by|e-?text prepared|this e-?(?:text|book) was (?:produced|prepared|transcribed|scanned)"
-    r"|transcribed(?: from .{0,80})? by|scanned (?:and \w+ )?by|prepared by|digitized by"
-    r"|html version|proofread|updated?:"
-    r"|updated by|credits:|the online distributed proof|note: project gutenberg also has|transcriber.{0,2} notes?\b)",
-    re.IGNORECASE,
+_COPYRIGHTED = re.compile(
+    r"COPYRIGHTED PROJECT GUTENBERG|PRINT!\**\s*FOR COPYRIGHT(?:ED| PROTECTED) E-?(?:TEXT|BOOK)S", re.IGNORECASE
 )
-_TITLE_OF_NOTE = re.compile(r"\W*transcriber.{0,2} notes?\W*\Z", re.IGNORECASE)
-_PARAGRAPH = re.compile(r"(?:[ \t]*\n)*((?:[^\n]*\S[^\n]*(?:\n|\Z))+)")
 _DATE = re.compile(
     r"(?P<iso>\d{4}-\d\d-\d\d)|(?P<month>[A-Z][a-z]+)\.?,?\s+(?:(?P<day>[0-3]?\d),\s*)?(?P<year>(?:19|20)\d\d)\b"
 )
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
-_CREDITS = 6
-"""How many paragraphs about the makers of the file may come first."""
-
 _LANGUAGES = {
     "afrikaans": "af", "arabic": "ar", "bulgarian": "bg", "catalan": "ca", "cebuano": "ceb", "chinese": "zh",
     "czech": "cs", "danish": "da", "dutch": "nl", "english": "en", "esperanto": "eo", "estonian": "et",
@@ -114,10 +90,13 @@ class GutenbergReader:
         if "\0" in text:
             return Dropped(self._name, raw.id, BINARY)
         text = clean_text(text)
-        header, book = split_book(text)
+        split = split_book(text)
+        header, book = split.header, split.book
         fields = {match[1].lower(): match[2].strip() for match in reversed(list(_FIELD.finditer(header)))}
-        if _COPYRIGHTED.search(" ".join(header.split())):
+        if _COPYRIGHTED.search(" ".join(split.cut.split())):
             return Dropped(self._name, raw.id, COPYRIGHTED, fields.get("title", ""), book)
+        if split.doubt:
+            return Dropped(self._name, raw.id, UNSURE, split.doubt, book)
         if not book:
             return Dropped(self._name, raw.id, EMPTY, "nothing between header and licence" if header else "")
         number = _NUMBER.search(header)
@@ -136,7 +115,7 @@ class GutenbergReader:
 
 def _decoded(content: bytes) -> str:
     """UTF-8 or the encoding of a byte order mark, else the encoding that the header declares, else Windows-1252."""
-    declared = _DECLARED.search(content[:_HEADER_LENGTH])
+    declared = _DECLARED.search(content[:HEADER_LENGTH])
     encodings = [marked_encoding(content) or "utf-8", declared[1].decode().strip() if declared else "", "cp1252"]
     for encoding in encodings:
         try:
@@ -145,45 +124,6 @@ def _decoded(content: bytes) -> str:
         except (UnicodeError, LookupError, ValueError):
             continue
     return content.decode("latin-1")
-
-
-def split_book(text: str) -> tuple[str, str]:
-    r"""Project Gutenberg's header, empty if there is none, and the book itself without header and licence.
-
-    Args:
-        text: The file's text, with line ends `\n`.
-    """
-    begin = 0
-    start = _START.search(text, 0, _HEADER_LENGTH)
-    small_print = _SMALL_PRINT_ENDS.search(text, start.end() if start else 0, _HEADER_LENGTH)
-    for found in (start, small_print):
-        begin = max(begin, found.end()) if found else begin
-    header = text[:begin]
-    # Several volumes may be in one file, each with marks of its own: the last mark counts.
-    last = max((match.end() for match in _START.finditer(text, begin)), default=begin)
-    found = _END.search(text, last) if begin or "gutenberg" in text[:_HEADER_LENGTH].lower() else None
-    end = found.start() if found else len(text)
-    if not header and end < len(text):
-        header = text[: min(2000, end)]
-    book = text[begin:end]
-    return header, clean_text(_without_credits(book) if begin else book)
-
-
-def _without_credits(book: str) -> str:
-    """The book without the paragraphs at its beginning about who made the file."""
-    position = 0
-    for _ in range(_CREDITS):
-        match = _PARAGRAPH.match(book, position)
-        if match is None or not _CREDIT.match(match[1]):
-            break
-        end = match.end()
-        if match[1].lstrip().startswith("[") and "]" not in match[1]:
-            close = book.find("]", end, end + 4000)
-            end = close + 1 if close >= 0 else end
-        elif _TITLE_OF_NOTE.match(match[1].strip()) and (note := _PARAGRAPH.match(book, end)):
-            end = note.end()
-        position = end
-    return book[position:]
 
 
 def _language(names: str) -> str:
