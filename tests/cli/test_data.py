@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -172,8 +173,10 @@ def test_a_classifier_is_trained_and_says_how_well_it_parts(tmp_path: Path):
     command = ["data", "train-classifier", "--positive", tmp_path / "good.jsonl", "--negative", tmp_path / "bad.jsonl"]
     result = puna(*command, "--out", tmp_path / "model")
     assert result.returncode == 0, result.stderr
-    rows = [line.split("\t") for line in result.stdout.splitlines()]
+    heading, *rows = [line.split("\t") for line in result.stdout.splitlines()]
+    assert heading == ["threshold", "precision", "recall"]
     assert all(len(row) == 3 for row in rows)
+    assert "training on " in result.stderr
     assert ("0.5", "1.0000", "1.0000") in [tuple(row) for row in rows]
     assert (tmp_path / "model" / "model.bin").is_file()
     assert_sentence(puna(*command, "--out", tmp_path / "model"), "model: exists already")
@@ -183,4 +186,26 @@ def test_a_missing_trainer_of_language_models_is_named(tmp_path: Path):
     (tmp_path / "a.jsonl").write_text(json.dumps({"text": "a"}))
     arguments = [tmp_path / "a.jsonl", "--reference", tmp_path / "a.jsonl", "--out", tmp_path / "lm"]
     assert_sentence(puna("data", "train-lm", *arguments, "--lmplz", "no-lmplz"), "no-lmplz.*is not there")
+    assert_sentence(puna("data", "train-lm", *arguments, "--score", "x"), "--score x: is not valid")
     assert not (tmp_path / "lm").exists()
+
+
+@pytest.mark.skipif(shutil.which("lmplz") is None, reason="KenLM's lmplz is not in PATH")
+def test_training_a_language_model_prints_its_cutoffs_under_headings(tmp_path: Path):
+    words = ["king", "ship", "river", "law", "army", "bridge", "city"]
+    texts = [f"the {a} saw a {b} by the {c}" for a in words for b in words for c in words]
+    for name, chosen in (("text", texts[::2]), ("reference", texts[1::2])):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in chosen))
+    result = puna(
+        "data", "train-lm", tmp_path / "text.jsonl", "--reference", tmp_path / "reference.jsonl", "--pieces", "60",
+        "--out", tmp_path / "lm", "--score", "page",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    cutoffs = json.loads((tmp_path / "lm" / "cutoffs.json").read_text())
+    assert cutoffs["score"] == "page"
+    assert result.stdout.splitlines() == [
+        "third\tperplexity below\tof the reference",
+        f"head\t{cutoffs['head']:.1f}\t30%", f"middle\t{cutoffs['middle']:.1f}\t60%",
+    ]  # fmt: skip
+    assert "learning at most 60 pieces" in result.stderr
+    assert "cut-offs of 171 documents" in result.stderr

@@ -1,12 +1,14 @@
 """`puna data train-lm`, `train-classifier` and `references`: the models for CCNet's and LLaMA's rules."""
 
 import itertools
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from puna.cli.arguments import Force
+from puna.core.console import progress, say
 from puna.core.errors import DataError
 from puna.core.files import write_text
 
@@ -24,19 +26,31 @@ def train_lm(
     out: Out,
     language: Annotated[str, typer.Option("--language", help="The code of the language.")] = "en",
     pieces: Annotated[int, typer.Option("--pieces", help="SentencePiece's vocabulary (CCNet: 65,536).")] = 65536,
+    score: Annotated[
+        str, typer.Option("--score", help="What the cut-offs are of: lines, or page as in CCNet's released code.")
+    ] = "lines",
     lmplz: Annotated[str, typer.Option("--lmplz", help="KenLM's trainer; launch/build-kenlm.sh builds it.")] = "lmplz",
     force: Force = False,
 ) -> None:
-    """Train the language model of the rule `perplexity`: SentencePiece and a 5-gram, with its cut-offs."""
-    from puna.data.models.lm import train_language_model
+    """Train the language model of the rule `perplexity`: SentencePiece and a 5-gram; prints its cut-offs."""
+    from puna.data.models.lm import HEAD_PERCENTILE, LINES, MIDDLE_PERCENTILE, PAGE, train_language_model
     from puna.data.models.texts import read_texts
 
+    if score not in (LINES, PAGE):
+        raise DataError(f"--score {score}: is not valid, expected {LINES} or {PAGE}")
     _refuse_existing(out, force)
     build_binary = str(Path(lmplz).with_name("build_binary")) if "/" in lmplz else "build_binary"
-    train_language_model(
-        read_texts(texts), out, language=language, reference=read_texts(reference), pieces=pieces, lmplz=lmplz,
-        build_binary=build_binary,
-    )  # fmt: skip
+    with progress("train the language model", None, "documents") as advance:
+        figures = train_language_model(
+            _counted(read_texts(texts), advance), out, language=language,
+            reference=_counted(read_texts(reference), advance), pieces=pieces, score=score, lmplz=lmplz,
+            build_binary=build_binary,
+        )  # fmt: skip
+    print("third\tperplexity below\tof the reference")
+    print(f"head\t{figures['head']:.1f}\t{HEAD_PERCENTILE}%")
+    print(f"middle\t{figures['middle']:.1f}\t{MIDDLE_PERCENTILE}%")
+    sizes = f"{figures['lines']:,} lines, {figures['tokens']:,} tokens"
+    say(f"{out}: made of {sizes}; cut-offs of {figures['reference_documents']:,} documents")
 
 
 def train_classifier(
@@ -56,7 +70,12 @@ def train_classifier(
     from puna.data.models.texts import read_texts
 
     _refuse_existing(out, force)
-    figures = train(read_texts(positive), read_texts(negative), out, seed=seed, min_count=min_count)
+    with progress("train the classifier", None, "documents") as advance:
+        figures = train(
+            _counted(read_texts(positive), advance), _counted(read_texts(negative), advance), out, seed=seed,
+            min_count=min_count,
+        )  # fmt: skip
+    print("threshold\tprecision\trecall")
     for threshold, measured in figures["thresholds"].items():
         print(f"{threshold}\t{measured['precision']:.4f}\t{measured['recall']:.4f}")
 
@@ -74,6 +93,13 @@ def references(
             print(address)
     else:
         write_text(out, "".join(itertools.chain.from_iterable((address, "\n") for address in addresses)))
+
+
+def _counted(texts: Iterable[str], advance: Callable[[float], None]) -> Iterator[str]:
+    """The texts; `advance` is told of each."""
+    for text in texts:
+        yield text
+        advance(1)
 
 
 def _refuse_existing(out: Path, force: bool) -> None:

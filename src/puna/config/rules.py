@@ -4,6 +4,8 @@ A source names its rules, in order, in its `clean`. Their thresholds are set onc
 A *word* is the same everywhere: see `puna.data.text.words`.
 """
 
+import re
+import warnings
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field, WithJsonSchema, field_validator
@@ -14,10 +16,32 @@ Ratio = Annotated[float, Field(ge=0, le=1)]
 
 
 class LineRules(Section):
-    """CCNet's removal of lines that occur more than once in the source (Wenzek et al. 2020, section 3.1)."""
+    """CCNet's removal of lines that occur more than once in a dump (Wenzek et al. 2020, section 3.1)."""
 
+    dump: str = ""
+    """Regular expression with one group, looked for in a file's path below the source's root: files with the same text
+    in the group are one dump, and so are those without a match. Empty: Common Crawl's name in the path
+    (CC-MAIN-2019-30); for `warc` and `wet` also year and week alone (2019-30), or else `isPartOf` in the file's first
+    record. Each dump is counted alone (cc_net, mine.py)."""
+    max_files: int = Field(default=0, ge=0)
+    """Most files of a dump that are counted together, in the order of their names; 0 is all. cc_net (mine.py) counts 50
+    of a dump's 1,600 shards together, some 1,750 of 56,000 WET files; RedPajama v1 1 of 5,000, some 14."""
     min_chars: int = Field(default=300, ge=0)
     """A page with fewer characters is dropped: before lines are removed, as in cc_net (mine.py: 300), and after."""
+
+    @field_validator("dump")
+    @classmethod
+    def _one_group(cls, pattern: str) -> str:
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                groups = re.compile(pattern).groups
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"is not a regular expression: {error}") from None
+        if pattern and groups != 1:
+            raise ValueError(
+                f"has {groups} groups in parentheses, expected one, which names the dump: (\\d{{4}}-\\d\\d)"
+            )
+        return pattern
 
 
 class LanguageRules(Section):
@@ -38,6 +62,10 @@ class PerplexityRules(Section):
     """A directory made by `puna data train-lm`; `{language}` in its name stands for each document's language."""
     keep: list[Literal["head", "middle", "tail"]] = Field(default=["head", "middle"], min_length=1)
     """The thirds to keep: `head` is most similar to Wikipedia. RedPajama keeps head and middle."""
+    score: Literal["lines", "page"] = "lines"
+    """What is scored: each line of a page (`lines`, as a model is trained), or the page as one long line without its
+    line ends (`page`), as CCNet's released code does (text_normalizer.py, perplexity.py) and as the cut-offs of its
+    published models need."""
 
 
 class ClassifierRules(Section):
@@ -156,7 +184,7 @@ class Rules(Section):
     model_config = ConfigDict(extra="allow", json_schema_extra={"additionalProperties": {"type": "object"}})
 
     lines: LineRules = LineRules()
-    """Lines that occur more than once in a source."""
+    """Lines that occur more than once in a dump."""
     language: LanguageRules = LanguageRules()
     """Language of a document."""
     perplexity: PerplexityRules = PerplexityRules()

@@ -18,7 +18,14 @@ from hypothesis import strategies as st
 from puna.core.errors import DataError
 from puna.core.files import sha256_file
 from puna.data.models import lm
-from puna.data.models.lm import LanguageModel, normalise, normalised_lines, perplexity, train_language_model
+from puna.data.models.lm import (
+    LanguageModel,
+    normalise,
+    normalised_lines,
+    page_line,
+    perplexity,
+    train_language_model,
+)
 
 needs_lmplz = pytest.mark.skipif(shutil.which("lmplz") is None, reason="KenLM's lmplz is not in PATH")
 
@@ -178,7 +185,35 @@ def test_lines_are_scored_for_themselves_not_as_one_long_line(by_hand):
     assert model.perplexity(f"{first} {second}") != pytest.approx(10**mean, rel=1e-3)
 
 
+def of_cc_net(text: str) -> str:
+    """`normalize` of cc_net's text_normalizer.py, spelled out character by character."""
+    line = unicodedata.normalize("NFD", text.strip().lower())
+    line = "".join(character for character in line if unicodedata.category(character) != "Mn")
+    line = "".join("0" if character.isdecimal() else lm._PUNCTUATION.get(character, character) for character in line)
+    return "".join(c for c in line if not (ord(c) < 32 or 127 <= ord(c) < 160))
+
+
+PAGES = ["The king\nfeared Été 17.\n\nOur\tarmy \x85built — it", "A senator\r\nbuilt …", "\n x \n"]
+
+
+@pytest.mark.parametrize("text", [*PAGES, *prose(3, 5)])
+def test_a_page_is_scored_as_one_line_as_ccnets_code_does(by_hand, text):
+    assert page_line(text) == of_cc_net(text)
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(by_hand / "sp.model")).encode(
+        page_line(text), out_type=str
+    )
+    expected = 10 ** (-Arpa(by_hand / "lm.arpa").line(pieces) / (len(pieces) + 1))
+    model = LanguageModel(by_hand)
+    assert model.page_perplexity(text) == model.perplexity_by("page")(text) == pytest.approx(expected, abs=0.06)
+    assert model.perplexity_by("lines")(text) == model.perplexity(text)
+
+
+def test_words_at_the_ends_of_a_pages_lines_are_joined():
+    assert page_line("one\ntwo\n\nthree") == "onetwothree"
+
+
 def test_a_text_of_nothing_has_an_infinite_perplexity(by_hand):
+    assert LanguageModel(by_hand).page_perplexity("\x00\n \n") == math.inf
     assert LanguageModel(by_hand).perplexity("\x00\n \n") == math.inf
     assert perplexity(-1e9, 2) == math.inf
     assert perplexity(-6.0, 3) == 100.0
@@ -208,6 +243,7 @@ def test_an_incomplete_or_damaged_model_is_named(by_hand, tmp_path):
     for name, content, complaint in (
         ("cutoffs.json", b'{"head": 1}', "expected two numbers, 'head' and 'middle'"),
         ("cutoffs.json", b"[", "expected two numbers"),
+        ("cutoffs.json", b'{"head": 1, "middle": 2, "score": "word"}', "'score' is 'word', expected 'lines' or 'page'"),
         ("sp.model", b"rubbish", "is not a SentencePiece model"),
         ("lm.arpa", b"rubbish", "KenLM cannot load this model"),
     ):
@@ -298,7 +334,9 @@ def test_training_again_gives_the_same_bytes(train, trained):
 def test_the_record_tells_what_was_trained_on_what(trained):
     record = json.loads((trained / "record.json").read_text())
     assert record["stage"] == "language-model"
-    assert record["config"] == {"language": "en", "pieces": 200, "coverage": 0.9995, "order": 5}
+    settings = {"language": "en", "pieces": 200, "coverage": 0.9995, "order": 5, "score": "lines"}
+    assert record["config"] == settings
+    assert json.loads((trained / "cutoffs.json").read_text())["score"] == "lines"
     assert record["results"]["lines"] == 80 * 4
     assert 20 < record["results"]["pieces"] <= 200
     assert record["results"]["reference_documents"] == 40

@@ -69,6 +69,22 @@ def test_each_third_is_dropped_where_the_recipe_does_not_keep_it(model, text, re
     )
 
 
+def test_a_page_is_scored_as_one_line_where_the_recipe_says_so(model):
+    # <s> ▁ a b a </s>: what stands on two lines is one word.
+    kept = Perplexity(PerplexityRules(model=str(model), score="page"))(document("Ab\n\nA"))
+    assert isinstance(kept, Document)
+    assert kept.scores["perplexity"] == pytest.approx(10 ** ((1 + 0.5 + 0.2 + 0.5 + 1.1) / 5), abs=0.05)
+
+
+@pytest.mark.parametrize(("made", "asked"), [("lines", "page"), ("page", "lines")])
+def test_cutoffs_of_another_kind_of_perplexity_are_refused(model, made, asked):
+    (model / "cutoffs.json").write_text(f'{{"head": 8, "middle": 30, "score": "{made}"}}')
+    Perplexity(PerplexityRules(model=str(model), score=made))
+    with pytest.raises(DataError, match=f"cut-offs are of perplexities by '{made}'") as error:
+        Perplexity(PerplexityRules(model=str(model), score=asked))
+    assert f'data.rules.perplexity.score = "{made}"' in error.value.hint
+
+
 def test_an_infinite_perplexity_is_not_a_score(model):
     kept = Perplexity(PerplexityRules(model=str(model), keep=["tail"]))(document("\x01"))
     assert isinstance(kept, Document)

@@ -79,7 +79,7 @@ def data() -> DataConfig:
 def plan(data: DataConfig, work: Path = Path("work")) -> tuple[Read, Finish]:
     """The first and the last task of the source."""
     [read] = read_tasks(
-        work, data, "a", [InputFile("/a/b", "b", 1, "1")], "/a", {}, Table(work=work, data=data, sets=())
+        work, data, "a", [(0, InputFile("/a/b", "b", 1, "1"))], "/a", {}, Table(work=work, data=data, sets=())
     )
     cleaned: Read | Clean = read
     if "lines" in data.sources["a"].clean:

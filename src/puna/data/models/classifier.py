@@ -16,6 +16,7 @@ from typing import Any, TextIO, cast
 
 import numpy as np
 
+from puna.core.console import say
 from puna.core.errors import DataError
 from puna.core.files import atomic_directory, sha256_file
 from puna.core.records import Record
@@ -57,6 +58,7 @@ def train_classifier(
     with tempfile.TemporaryDirectory() as name, atomic_directory(out, replace=True) as directory:
         train, heldout = Path(name) / "train.txt", Path(name) / "heldout.txt"
         figures = _write_texts({WIKIPEDIA: positive, RANDOM: negative}, train, heldout, seed)
+        say(f"training on {figures['train'][WIKIPEDIA]:,} references and {figures['train'][RANDOM]:,} random pages")
         figures["words"] = _train(train, Path(name) / "vectors.txt", directory / MODEL, seed, min_count)
         figures["thresholds"] = measure(FastTextModel(directory / MODEL), heldout)
         record.inputs = {"train": sha256_file(train), "heldout": sha256_file(heldout)}

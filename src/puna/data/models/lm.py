@@ -5,13 +5,16 @@
 <directory>/
   sp.model       SentencePiece, unigram: 65,536 pieces, fewer where the text is small; character coverage 0.9995
   lm.bin         KenLM, 5-grams of pieces, as build_binary writes it; lm.arpa where there is no build_binary
-  cutoffs.json   {"head", "middle"}: the perplexities below which 30 and 60 % of the reference documents lie
+  cutoffs.json   {"head", "middle"}: the perplexities below which 30 and 60 % of the reference documents lie; "score":
+                 whether these are of lines or of pages
   record.json
 ```
 
-A text is scored line by line. CCNet's released code removes newlines before it looks for lines, so a page is one long
-line; here a line is a paragraph, as in the training text, and the perplexity of a text of lines l is 10 ^ (-sum log10
-p(l) / sum (tokens(l) + 1)), where p includes the line's begin and end.
+A text is scored line by line: a line is a paragraph, as in the training text, and the perplexity of a text of lines l
+is 10 ^ (-sum log10 p(l) / sum (tokens(l) + 1)), where p includes the line's begin and end. CCNet's released code
+removes newlines before it looks for lines (text_normalizer.py, perplexity.py), so that a page is one long line whose
+words at the ends of lines are joined: `page_perplexity` does the same, for models whose cut-offs were found so, such as
+CCNet's own.
 """
 
 import json
@@ -22,7 +25,7 @@ import shutil
 import subprocess
 import tempfile
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -30,12 +33,15 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 import sentencepiece
 
+from puna.core.console import say
 from puna.core.errors import DataError
 from puna.core.files import atomic_directory, sha256_file, write_json
 from puna.core.records import Record
 
 PIECES, COVERAGE, ORDER = 65_536, 0.9995, 5
 HEAD_PERCENTILE, MIDDLE_PERCENTILE = 30, 60
+LINES, PAGE = "lines", "page"
+"""What a perplexity is of: a text's lines, or the text as one line."""
 TOKENIZER, BINARY, ARPA, CUTOFFS = "sp.model", "lm.bin", "lm.arpa", "cutoffs.json"
 
 _TOKENIZER_LINES = 400_000
@@ -66,6 +72,7 @@ _SEPARATORS = "\t\v\f\r\x85"
 _CONTROLS = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
 _REPLACED = str.maketrans(_PUNCTUATION | dict.fromkeys(_CONTROLS) | dict.fromkeys(_SEPARATORS, " "))
 """Control characters are removed, but those between words become spaces; CCNet joins the words."""
+_REPLACED_IN_PAGES = str.maketrans(_PUNCTUATION | dict.fromkeys(_CONTROLS))
 _ASCII = bytes(ord("0") if chr(c).isdigit() else ord(" ") if chr(c) in _SEPARATORS else c for c in range(128)).lower()
 _ASCII_REMOVED = bytes(ord(c) for c in _CONTROLS if c not in _SEPARATORS and c.isascii())
 
@@ -88,6 +95,12 @@ def _is_mark(character: str) -> bool:
     return unicodedata.category(character) == "Mn"
 
 
+def page_line(text: str) -> str:
+    """A page as CCNet's released code reads it: normalised, without its line ends and other controls, in one line."""
+    line = _marks().sub("", unicodedata.normalize("NFD", text.strip().lower()))
+    return _DIGIT.sub("0", line).translate(_REPLACED_IN_PAGES)
+
+
 def normalised_lines(text: str) -> Iterator[str]:
     """The lines of a text that are not blank, normalised; long ones in pieces."""
     for line in text.split("\n"):
@@ -98,6 +111,8 @@ def normalised_lines(text: str) -> Iterator[str]:
 
 class LanguageModel:
     """A trained model; it is loaded at the first text.
+
+    `score` says what its cut-offs are of, `lines` or `page`; None if its file does not tell.
 
     Args:
         directory: A directory made by `train_language_model`.
@@ -119,8 +134,11 @@ class LanguageModel:
         try:
             values = json.loads(self.cutoffs.read_bytes())
             self.head, self.middle = float(values["head"]), float(values["middle"])
+            self.score = values.get("score")
         except (OSError, ValueError, TypeError, KeyError):
             raise DataError(f"{self.cutoffs}: expected two numbers, 'head' and 'middle'") from None
+        if self.score not in (None, LINES, PAGE):
+            raise DataError(f"{self.cutoffs}: 'score' is {self.score!r}, expected {LINES!r} or {PAGE!r}")
 
     @property
     def files(self) -> list[Path]:
@@ -136,6 +154,21 @@ class LanguageModel:
             score += kenlm.score(" ".join(pieces))
             length += len(pieces) + 1
         return perplexity(score, length)
+
+    def page_perplexity(self, text: str) -> float:
+        """The perplexity of a text as CCNet's released code finds it, rounded to one decimal as there."""
+        pieces = " ".join(self._tokenizer.encode(page_line(text), out_type=str))
+        if not pieces:
+            return math.inf
+        return round(perplexity(self._kenlm.score(pieces), len(pieces.split()) + 1), 1)
+
+    def perplexity_by(self, score: str) -> Callable[[str], float]:
+        """The function that scores a text by its lines, or as one page.
+
+        Args:
+            score: `lines` or `page`.
+        """
+        return self.page_perplexity if score == PAGE else self.perplexity
 
     def bucket(self, perplexity: float) -> str:
         """`head`, `middle` or `tail`."""
@@ -172,9 +205,10 @@ def train_language_model(
     language: str,
     reference: Iterable[str],
     pieces: int = PIECES,
+    score: str = LINES,
     lmplz: str = "lmplz",
     build_binary: str = "build_binary",
-) -> None:
+) -> dict[str, Any]:
     """Train a language model and find its cut-offs; the directory appears when it is complete.
 
     Args:
@@ -183,9 +217,13 @@ def train_language_model(
         language: The language's code, for the record.
         reference: Documents like those that will be scored: CCNet takes pages of CommonCrawl in the language.
         pieces: Most pieces of the tokenizer.
+        score: What the cut-offs are of: `lines`, or `page` as in CCNet's released code.
         lmplz: The name or path of KenLM's program, which is not in the Python package.
         build_binary: The name or path of the program that writes the model in a form that loads at once; without it the
             model stays text.
+
+    Returns:
+        The figures of the record: lines, tokens and pieces, reference documents with their cut-offs and deciles.
 
     Raises:
         DataError: lmplz is missing, there is too little text to train on, or no reference document has text.
@@ -193,7 +231,7 @@ def train_language_model(
     program = shutil.which(lmplz)
     if program is None:
         raise DataError(f"KenLM's program {lmplz!r}, which makes the language model, is not there", hint=_HINT)
-    settings = {"language": language, "pieces": pieces, "coverage": COVERAGE, "order": ORDER}
+    settings = {"language": language, "pieces": pieces, "coverage": COVERAGE, "order": ORDER, "score": score}
     record = Record("language-model", config=settings)
     with tempfile.TemporaryDirectory() as name, atomic_directory(out, replace=True) as directory:
         corpus = Path(name) / "corpus.txt"
@@ -201,13 +239,17 @@ def train_language_model(
         if not n_lines:
             raise DataError("there is no text to train the language model on")
         record.inputs = {"normalised_text": sha256_file(corpus)}
+        say(f"learning at most {pieces:,} pieces from {min(n_lines, _TOKENIZER_LINES):,} of {n_lines:,} lines")
         tokenizer = _train_tokenizer(corpus, directory / TOKENIZER, min(n_lines, _TOKENIZER_LINES), pieces)
+        say(f"counting {ORDER}-grams of {tokenizer.get_piece_size():,} pieces")
         tokens = _train_ngrams(program, corpus, tokenizer, Path(name))
         _binary(shutil.which(build_binary), Path(name) / ARPA, directory)
-        figures = _write_cutoffs(directory, reference)
+        figures = {"lines": n_lines, "tokens": tokens, "pieces": tokenizer.get_piece_size()}
+        figures |= _write_cutoffs(directory, reference, score)
         record.outputs = {path.name: sha256_file(path) for path in sorted(directory.iterdir())}
-        record.results = {"lines": n_lines, "tokens": tokens, "pieces": tokenizer.get_piece_size()} | figures
+        record.results = figures
         record.write(directory / "record.json")
+    return figures
 
 
 def _write_corpus(texts: Iterable[str], path: Path) -> int:
@@ -288,17 +330,18 @@ def _binary(program: str | None, arpa: Path, directory: Path) -> None:
         raise DataError(f"{program} ended with code {done.returncode} and said: {said[-1]}")
 
 
-def _write_cutoffs(directory: Path, reference: Iterable[str]) -> dict[str, Any]:
+def _write_cutoffs(directory: Path, reference: Iterable[str], score: str) -> dict[str, Any]:
     """Write the cut-offs of the reference documents; returns the figures for the record."""
     write_json(directory / CUTOFFS, {"head": 0, "middle": 0})
-    model = LanguageModel(directory)
-    found = np.array([value for value in map(model.perplexity, reference) if math.isfinite(value)])
+    measure = LanguageModel(directory).perplexity_by(score)
+    found = np.array([value for value in map(measure, reference) if math.isfinite(value)])
     if not found.size:
         raise DataError("no reference document has a perplexity, so there are no cut-offs")
     head, middle = np.percentile(found, [HEAD_PERCENTILE, MIDDLE_PERCENTILE])
-    write_json(directory / CUTOFFS, {"head": float(head), "middle": float(middle)})
+    cutoffs = {"head": float(head), "middle": float(middle)}
+    write_json(directory / CUTOFFS, cutoffs | {"score": score})
     deciles = [round(float(value), 1) for value in np.percentile(found, range(10, 100, 10))]
-    return {"reference_documents": found.size, "reference_perplexity_deciles": deciles}
+    return {"reference_documents": found.size, "reference_perplexity_deciles": deciles} | cutoffs
 
 
 def _load(path: Path) -> Any:

@@ -5,8 +5,8 @@ little-endian, of the SHA-1 of the line without white space at its ends, in lowe
 and without control characters and the 34 marks of punctuation that cc_net lists. ASCII punctuation stays, and so do
 accents: the paper removes them, but cc_net does not.
 
-A line in two documents is removed from both; of a line that occurs several times in a single document the first stays.
-As in cc_net, a document counts once for each of its lines.
+A line in two documents of a dump is removed from both; of a line that occurs several times in a single document the
+first stays. As in cc_net, a document counts once for each of its lines, and each dump is counted alone.
 """
 
 import hashlib
@@ -112,14 +112,14 @@ def _detail(text: str, min_chars: int) -> str:
 
 
 def _of_all_documents(rules: LineRules) -> NoReturn:
-    raise ValueError("the rule 'lines' compares all documents of a source: puna.data.stages.lines does")
+    raise ValueError("the rule 'lines' compares all documents of a dump: puna.data.stages.lines does")
 
 
 RULE = RuleSpec(
     name="lines",
     settings=LineRules,
     make=_of_all_documents,
-    does="removes lines that stand more than once in the source; drops short pages",
+    does="removes lines that stand more than once in a dump; drops short pages",
     after="CCNet, section 3.1",
     reasons=REASONS,
 )

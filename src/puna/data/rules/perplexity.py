@@ -34,13 +34,21 @@ class Perplexity:
             keep.
 
     Raises:
-        DataError: There is no model, or one is incomplete.
+        DataError: There is no model, or one is incomplete, or its cut-offs are of another kind of perplexity.
     """
 
     def __init__(self, rules: PerplexityRules) -> None:
         self._keep = rules.keep
         self._by_language = _PLACE in rules.model
         self._models = _models(rules.model)
+        self._score = rules.score
+        for model in self._models.values():
+            if model.score not in (None, rules.score):
+                raise DataError(
+                    f"{model.cutoffs}: its cut-offs are of perplexities by {model.score!r}, but "
+                    f"rules.perplexity.score = {rules.score!r}",
+                    hint=f'set data.rules.perplexity.score = "{model.score}", or train it with --score {rules.score}',
+                )
 
     @property
     def files(self) -> list[Path]:
@@ -53,7 +61,7 @@ class Perplexity:
         if model is None:
             detail = f"language {document.language!r}, models for {' '.join(sorted(self._models))}"
             return Dropped(document.source, document.id, NO_MODEL, detail, document.text)
-        perplexity = model.perplexity(document.text)
+        perplexity = model.perplexity_by(self._score)(document.text)
         bucket = model.bucket(perplexity)
         if bucket not in self._keep:
             detail = f"perplexity {perplexity:.1f}, head < {model.head:.1f}, middle < {model.middle:.1f}"

@@ -1,9 +1,11 @@
 """CCNet's removal of repeated lines (Wenzek et al. 2020, section 3.1), in two stages of many tasks.
 
-`lines` finds the hashes that occur more than once in one partition of all lines of a source. `clean` removes these
-lines from the documents of one task of `read`, and applies the rules that come after.
+`lines` finds the hashes that occur more than once in one partition of all lines of a group of files: of a dump, or of
+some of its files (`puna.data.stages.line_groups`). `clean` removes these lines from the documents of one task of
+`read`, and applies the rules that come after.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -28,15 +30,15 @@ _DUPLICATED = "duplicated.bin"
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Lines(Task):
-    """Finds the hashes of one partition that occur more than once in the source.
+    """Finds the hashes of one partition that occur more than once in the group.
 
-    Memory: 25 bytes per line of the source, divided by `data.partitions`.
+    Memory: 25 bytes per line of the group, divided by `data.partitions`.
     """
 
     stage: ClassVar[str] = "lines"
 
     reads: tuple[Read, ...]
-    """All tasks that read the source."""
+    """All tasks that read the group's files."""
     partition: int
 
     @property
@@ -46,7 +48,7 @@ class Lines(Task):
 
     @property
     def input_bytes(self) -> int:
-        """A share of the source's size, because the lines are not counted yet."""
+        """A share of the group's size, because the lines are not counted yet."""
         return sum(task.input_bytes for task in self.reads) // self.reads[0].data.partitions + 1
 
     def work_on(self, progress: Progress) -> Counts:
@@ -61,6 +63,12 @@ class Lines(Task):
     def duplicated(self) -> NDArray[np.uint64]:
         """The hashes of this partition, in order."""
         return mapped(self.checked(_DUPLICATED), HASH)
+
+
+def line_tasks(reads: Sequence[Read]) -> tuple[Lines, ...]:
+    """The tasks that find the repeated lines of a group, one for each partition."""
+    first, group = reads[0], tuple(reads)
+    return tuple(Lines(work=first.work, reads=group, partition=part) for part in range(first.data.partitions))
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)

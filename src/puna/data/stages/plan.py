@@ -15,7 +15,8 @@ from puna.data.input.sources import list_files, locate
 from puna.data.input_file import InputFile
 from puna.data.stages.dedup import duplicate_stages
 from puna.data.stages.finish import DROPPED_FILE, FILES, REPORT_FILE, Finish
-from puna.data.stages.lines import Clean, Lines
+from puna.data.stages.line_groups import line_groups
+from puna.data.stages.lines import Clean, Lines, line_tasks
 from puna.data.stages.read import Read, read_tasks
 from puna.data.stages.rule_inputs import evaluation_table, model_hashes
 from puna.data.stages.tokens import Tokenize
@@ -68,22 +69,23 @@ def plan_documents(recipe: Recipe, out: DataDir) -> Plan:
     files = {name: list_files(name, source) for name, source in data.sources.items()}
     versions = {name: locate(name, source)[1] for name, source in data.sources.items()}
     models, table = model_hashes(data), evaluation_table(work, data)
-    reads = {name: read_tasks(work, data, name, files[name], versions[name], models, table) for name in data.sources}
-    lines: dict[str, list[Lines]] = {
-        name: [Lines(work=work, reads=tuple(reads[name]), partition=partition) for partition in range(data.partitions)]
-        for name, source in data.sources.items()
-        if LINES in source.clean
-    }
+    reads: list[Read] = []
+    lines: list[Lines] = []
     cleaned: list[Read | Clean] = []
-    for name, tasks in reads.items():
-        if name in lines:
-            cleaned += [Clean(work=work, read=task, lines=tuple(lines[name])) for task in tasks]
-        else:
-            cleaned += tasks
+    for name, source in data.sources.items():
+        for group in line_groups(source, data.rules.lines, list(enumerate(files[name]))):
+            tasks = read_tasks(work, data, name, group, versions[name], models, table)
+            reads += tasks
+            if LINES in source.clean:
+                counted = line_tasks(tasks)
+                lines += counted
+                cleaned += [Clean(work=work, read=task, lines=counted) for task in tasks]
+            else:
+                cleaned += tasks
     stages: list[list[Task]] = [
         [table] if table else [],
-        [task for tasks in reads.values() for task in tasks],
-        [task for tasks in lines.values() for task in tasks],
+        [*reads],
+        [*lines],
         [task for task in cleaned if isinstance(task, Clean)],
     ]
     compared, found = duplicate_stages(work, data, cleaned)

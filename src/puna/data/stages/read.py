@@ -20,6 +20,7 @@ from puna.data.input_file import InputFile
 from puna.data.numbers import document_number
 from puna.data.reasons import check_reason
 from puna.data.stages.cleaning import Chain, make_reader, read_one, without_lost
+from puna.data.stages.line_groups import Files
 from puna.data.stages.rule_inputs import Table
 from puna.data.table import DECONTAMINATE, LINES, find_reader, used_plugins
 from puna.data.tasks.chunks import Chunk, finished_chunks
@@ -211,13 +212,23 @@ class _LineRows:
 
 
 def read_tasks(
-    work: Path, data: DataConfig, name: str, files: list[InputFile], version: str, models: dict[str, list[str]],
+    work: Path, data: DataConfig, name: str, files: Files, version: str, models: dict[str, list[str]],
     table: Table | None,
 ) -> list[Read]:  # fmt: skip
-    """The tasks that read a source: files in order, grouped up to `data.task_bytes` each."""
+    """The tasks that read files: in order, up to `data.task_bytes` each.
+
+    Args:
+        work: The build's directory of intermediate results.
+        data: The data's section of the recipe.
+        name: The name of the source.
+        files: Files of the source with their places in it.
+        version: The package or directory with its version, for people.
+        models: The hashes of each rule's models.
+        table: The task that writes the table of evaluation sets, if there is one.
+    """
     groups: list[list[tuple[int, InputFile]]] = []
     size = 0
-    for index, file in enumerate(files):
+    for index, file in files:
         if not groups or size + file.size > data.task_bytes:
             groups.append([])
             size = 0
