@@ -22,6 +22,7 @@ from puna.core.files import (
     atomic_directory,
     atomic_file,
     decode_text,
+    final_path,
     read_text,
     remove,
     sha256_bytes,
@@ -355,6 +356,15 @@ def test_refused_path_and_its_reason_are_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError) as caught, storage_errors(tmp_path / "out"):
         raise PermissionError(errno.EACCES, "Permission denied", "input.txt")
     assert str(caught.value) == f"{tmp_path / 'out'}: cannot be written (Permission denied: input.txt)"
+
+
+@pytest.mark.parametrize("host", ["node", "node-7-12", "a.b-c"])
+def test_errors_inside_something_unfinished_name_the_final_path(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files.platform, "node", lambda: host)
+    inner = Path("runs", f".tmp-{host}-12-345-step-5", f".tmp-{host}-12-346-a-1-2-b.bin")
+    with pytest.raises(StorageError, match=r"^runs/step-5/a-1-2-b\.bin: no space left"), storage_errors(inner):
+        raise OSError(errno.ENOSPC, "full", str(inner))
+    assert final_path(Path("runs/.tmp-notes/a")) == Path("runs/.tmp-notes/a")
 
 
 def test_errors_that_are_not_refusals_pass_through(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from puna.core.errors import GenerateError
 from puna.infer.sampling import sample
 
 PROBABILITIES = torch.tensor([0.05, 0.4, 0.1, 0.3, 0.15])
@@ -65,6 +66,15 @@ def test_nucleus_is_chosen_after_the_temperature() -> None:
 def test_temperature_zero_takes_the_largest_and_the_first_of_equals() -> None:
     logits_BV = torch.tensor([[1.0, 3.0, 2.0], [5.0, 4.0, 5.0]])
     assert sample(logits_BV, 0, 0.5, torch.Generator()).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+@pytest.mark.parametrize("bad", [[0.0, math.nan], [math.inf, 0.0], [-math.inf, -math.inf], [math.inf, math.inf]])
+def test_scores_that_are_not_finite_are_an_error_and_never_a_token(bad: list[float], temperature: float) -> None:
+    with pytest.raises(GenerateError, match="not finite numbers"):
+        sample(torch.tensor([bad]), temperature, 0.9, torch.Generator())
+    masked = torch.tensor([[-math.inf, 1.0]])
+    assert sample(masked, temperature, 0.9, torch.Generator()).tolist() == [1]
 
 
 def test_rows_are_drawn_on_their_own() -> None:

@@ -15,7 +15,7 @@ from puna.config.recipe import CheckpointConfig, ModelConfig, OptimConfig
 from puna.core.errors import CheckpointError, OtherProcessError, StorageError
 from puna.core.files import sha256_file
 from puna.core.layout import RunDir
-from puna.core.schema.train_state import TrainState, list_checkpoints
+from puna.core.schema.train_state import TrainState, list_checkpoints, read_header
 from puna.model.init import init_weights
 from puna.model.llama import Llama
 from puna.parallel.world import World
@@ -54,7 +54,8 @@ def test_read_state_is_the_written_one_bit_for_bit(tmp_path: Path, tied: bool, a
     model, optimizer = _trained(config)
     written = TrainState(
         step=3, train_seconds=1.5, wall_seconds=2.5, sessions=2, data_fingerprint="f", recipe={"a": 1},
-        shifts=[(2, 7)], history=[[0.1, 1 / 3]], consecutive=1, made_by={"torch": "2"},
+        shifts=[(2, 7)], history=[[0.1, 1 / 3]], recent=[True, False], peak_flops={"a processor": 1e11},
+        made_by={"torch": "2"},
     )  # fmt: skip
     path = save_checkpoint(RunDir(tmp_path), written, model, optimizer, keep=2, asynchronous=asynchronous)
     fresh = Llama(config)
@@ -66,6 +67,15 @@ def test_read_state_is_the_written_one_bit_for_bit(tmp_path: Path, tied: bool, a
     assert before.keys() == after.keys()
     assert len(before) == 4 * len(list(model.parameters()))
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_equal_states_are_equal_files(tmp_path: Path):
+    model, optimizer = _trained()
+    hashes = set()
+    for number in range(6):
+        path = save_checkpoint(RunDir(tmp_path / str(number)), TrainState(step=3), model, optimizer, keep=2)
+        hashes.add(tuple(sorted(read_header(path)[1].items())))
+    assert len(hashes) == 1
 
 
 def test_only_the_newest_are_kept(tmp_path: Path):

@@ -36,6 +36,19 @@ def test_better_of_two_measurements_counts_and_a_datasheet_stays(monkeypatch: py
     assert Device(torch.device("cpu"), "a GPU", 1e11, "datasheet", 7.0, "").measured_again().peak_flops == 1e11
 
 
+def test_no_rate_exceeds_a_measured_peak(monkeypatch: pytest.MonkeyPatch):
+    """A peak that a run exceeds was measured beside other work; a datasheet's does not change."""
+    measured = Device(torch.device("cpu"), "a processor", 1e11, MEASURED, 7.0, "")
+    monkeypatch.setattr(device, "matmul_rate", lambda: pytest.fail("measured without need"))
+    assert measured.at_rate(9e10) == measured
+    monkeypatch.setattr(device, "matmul_rate", lambda: 3e11)
+    assert measured.at_rate(2e11).peak_flops == 3e11
+    assert measured.at_rate(4e11).peak_flops == 4e11
+    assert measured.with_peak(2e11).peak_flops == 2e11
+    of_a_datasheet = Device(torch.device("cpu"), "a GPU", 1e11, "datasheet", 7.0, "")
+    assert of_a_datasheet.with_peak(2e11) == of_a_datasheet.at_rate(2e11) == of_a_datasheet
+
+
 def test_watts_of_the_recipe_win(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(device, "matmul_rate", lambda: 1e11)
     found = find_device("fp32", EnergyConfig(device_watts=65.0), CPU)

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from puna.config.recipe import Recipe
+from puna.core.errors import DataError
 from puna.core.layout import DataDir
 from puna.shards.heldout import IGNORE
 from puna.shards.loader import Loader
 from puna.shards.shards import TokenShards
-from puna.train.feed import Batch, TokenFeed, scored_by_source
+from puna.train.feed import Batch, TokenFeed, check_epochs, scored_by_source
 
 ROWS, CONTEXT = 8, 32
 
@@ -43,6 +44,16 @@ def test_every_token_is_a_target_and_sequences_are_counted_by_source(tiny: Recip
     assert feed.targets(5) == ROWS * CONTEXT
     labels = loader.labels(0, 3 * ROWS)
     assert feed.sequences(3) == {name: int((labels == index).sum()) for index, name in enumerate(feed.names)}
+
+
+def test_batches_that_read_a_source_too_often_are_refused(tiny: Recipe, loader: Loader):
+    feed = TokenFeed(loader, tiny)
+    batches = 4 * feed.in_epoch["code"] // ROWS
+    epochs = feed.sequences(batches)["code"] / feed.in_epoch["code"]
+    check_epochs(feed, batches, {"code": epochs})
+    check_epochs(feed, 100 * batches, {})
+    with pytest.raises(DataError, match=r"source 'code': .* passes over, the run would read it"):
+        check_epochs(feed, batches + 4, {"code": epochs})
 
 
 def test_targets_are_counted_by_source_and_ignored_ones_are_not():

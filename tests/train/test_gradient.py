@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from puna.config.recipe import OptimConfig
-from puna.train.gradient import clip_divisor, gradient_norm
+from puna.train.gradient import all_finite, clip_divisor, gradient_norm
 from puna.train.optimizer import build_optimizer
 
 
@@ -56,3 +56,14 @@ def test_steps_with_a_divisor_are_those_of_clip_grad_norm(name: str, precision: 
     tolerance = 1e-5 if precision == "fp32" else 2e-2
     for ours, theirs in zip(*reversed(moved), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance * 1e-2)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_one_weight_that_is_not_finite_is_found_among_all(value: float, dtype: torch.dtype):
+    model = torch.nn.Sequential(torch.nn.Linear(50, 40), torch.nn.Linear(40, 3)).to(dtype)
+    assert all_finite(model)
+    model[1].weight.data[2, 17] = torch.finfo(dtype).max
+    assert all_finite(model)
+    model[1].weight.data[1, 5] = value
+    assert not all_finite(model)

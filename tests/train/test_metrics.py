@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from puna.core.errors import StorageError, TrainError
 from puna.core.layout import RunDir
-from puna.core.schema.lines import RollbackLine, SampleLine, SkippedLine, ValidationLine
+from puna.core.schema.lines import CheckpointLine, RollbackLine, SampleLine, SkippedLine, ValidationLine
 from puna.train import metrics as module
 from puna.train.metrics import Metrics, read_metrics
 from puna.train.session import Session
@@ -69,6 +69,53 @@ def test_resumed_run_drops_what_came_after_its_checkpoint_and_a_torn_line(tmp_pa
         metrics.write(train_line(6, loss=0.5))
     assert _steps(run) == [1, 2, 3, 4, 5, 6]
     assert [event.value for event in _board(run).Scalars("train/loss")] == [1.0] * 5 + [0.5]
+
+
+def _checkpoint(step: int) -> CheckpointLine:
+    return CheckpointLine(step=step, tokens=256 * step, seconds=0.1)
+
+
+def test_lines_that_were_written_after_the_checkpoint_with_its_step_are_not_written_twice(tmp_path: Path):
+    """The end of a run and a return to a checkpoint bear the step of a checkpoint that was saved before them."""
+    run = RunDir(tmp_path)
+    final = ValidationLine(step=2, tokens=512, final=True, loss={"prose": 2.0}, bits_per_byte={})
+    back = RollbackLine(step=2, tokens=512, from_step=3, reason="a spike")
+    sample = SampleLine(step=2, tokens=512, prompt="A", text=" b")
+    with Metrics(run, resumed_step=0) as metrics:
+        for line in (train_line(1, loss=1.0), train_line(2, loss=0.5), sample, _checkpoint(2), final, back):
+            metrics.write(line)
+    for _ in range(3):
+        with Metrics(run, resumed_step=2) as metrics:
+            metrics.write(final)
+            metrics.write(back)
+    kinds = [line["kind"] for line in read_metrics(run.metrics)]
+    assert kinds == ["train", "train", "sample", "checkpoint", "validation", "rollback"]
+    board = _board(run)
+    assert [event.step for event in board.Scalars("train/loss")] == [1, 2]
+    assert [event.step for event in board.Scalars("validation/loss/prose")] == [2]
+    assert [event.step for event in board.Scalars("rollback/from_step")] == [2]
+
+
+def test_a_return_that_a_later_checkpoint_remembers_stays_when_the_run_goes_on_from_it(tmp_path: Path):
+    run = RunDir(tmp_path)
+    back = RollbackLine(step=2, tokens=512, from_step=3, reason="a spike")
+    with Metrics(run, resumed_step=0) as metrics:
+        for line in (train_line(2, loss=0.5), _checkpoint(2), back, train_line(3, loss=0.4), _checkpoint(3)):
+            metrics.write(line)
+        metrics.write(train_line(4, loss=0.3))
+    with Metrics(run, resumed_step=3):
+        pass
+    kinds = [line["kind"] for line in read_metrics(run.metrics)]
+    assert kinds == ["train", "checkpoint", "rollback", "train", "checkpoint"]
+
+
+def test_a_number_that_is_not_finite_never_reaches_the_file(tmp_path: Path):
+    run = RunDir(tmp_path)
+    with Metrics(run, resumed_step=0) as metrics:
+        metrics.write(train_line(1, loss=1.0))
+        with pytest.raises(ValueError, match="finite number"):
+            metrics.write(train_line(2, loss=float("nan")))
+    assert _steps(run) == [1]
 
 
 def test_return_to_a_checkpoint_drops_what_came_after_it(tmp_path: Path):

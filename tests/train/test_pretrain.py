@@ -1,6 +1,7 @@
 """Pre-training on a tiny recipe: exact after every kind of interruption, and equal to a loop written plainly."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from safetensors.torch import load_file
 
 from puna.api.stages import train as train_model
 from puna.config.recipe import Recipe
-from puna.core.errors import ConfigError, DataError, StorageError, TrainError
+from puna.core.errors import ConfigError, DataError, StorageError, TrainError, UserError
 from puna.core.layout import DataDir, RunDir
 from puna.core.lock import DirectoryLock
 from puna.core.schema.train_state import list_checkpoints
@@ -296,6 +297,77 @@ def test_rollback_returns_to_the_checkpoint_and_passes_over_the_batches(
     # Step 11 learns from the batch that step 14 of the undisturbed run has, with the weights of step 10.
     state = TensorsAfter(tiny, tiny_data, run)
     assert state.loss_of_batch(13) == pytest.approx(dict(_losses(run))[11], abs=2e-4)
+
+
+class _SpikesOften(Monitor):
+    """Calls every so many steps a spike, from the 13th judgement on, whatever lies between them."""
+
+    calls = 0
+    every = 2
+
+    def _verdict(self, loss: float, norm: float) -> Verdict:
+        type(self).calls += 1
+        late = type(self).calls - 12
+        return Verdict("spike", "a spike for a test") if late > 0 and late % type(self).every == 0 else FINE
+
+
+@pytest.mark.parametrize(
+    ("every", "window", "words"),
+    [
+        (2, 128, "4 of the last 20 batches were not fit"),
+        (4, 2, "step 15: the run went back to this checkpoint 3 times"),
+    ],
+)
+def test_spikes_that_return_after_fine_steps_do_not_go_on_for_ever(
+    every: int, window: int, words: str, tiny: Recipe, tiny_data: DataDir, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    for module in (loop, session):
+        monkeypatch.setattr(module, "Monitor", _SpikesOften)
+    monkeypatch.setattr(_SpikesOften, "calls", 0)
+    monkeypatch.setattr(_SpikesOften, "every", every)
+    values = {"action": "rollback", "window": window, "most": 3}
+    recipe = tiny.model_copy(update={"stability": tiny.stability.model_copy(update=values)})
+    run = RunDir(tmp_path / "run")
+    with pytest.raises(TrainError, match=words):
+        train_model(recipe, tiny_data, run, resume=False, force=False)
+    assert len([line for line in read_metrics(run.metrics) if line["kind"] == "rollback"]) == 3
+
+
+def test_batches_that_a_rollback_passes_over_count_for_the_most_epochs(
+    tiny: Recipe, tiny_data: DataDir, tiny_run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The run without a rollback reads just as often as is allowed."""
+    epochs = json.loads(tiny_run.record.read_text())["results"]["epochs"]
+    recipe = _spiking(monkeypatch, tiny, "rollback").model_copy(update={"max_epochs": {"prose": epochs["prose"]}})
+    run = RunDir(tmp_path / "run")
+    with pytest.raises(DataError, match="with the batches that a return to a checkpoint passes over") as caught:
+        train_model(recipe, tiny_data, run, resume=False, force=False)
+    assert "--resume max_epochs.prose=" in caught.value.hint
+    more = recipe.model_copy(update={"max_epochs": {"prose": 2 * epochs["prose"]}})
+    train_model(more, tiny_data, run, resume=True, force=False)
+    assert run.record.exists()
+
+
+@pytest.mark.parametrize("reader", ["samples", "validation", "checkpoint"])
+@pytest.mark.parametrize(("lr", "action"), [(1e18, "stop"), (1e38, "stop"), (1e38, "skip")])
+def test_weights_that_are_lost_end_the_run_before_anybody_reads_them(
+    reader: str, lr: float, action: str, tiny: Recipe, tiny_data: DataDir, tmp_path: Path
+):
+    """Lines of metrics are due last, so samples, validations and checkpoints are the first to read the weights."""
+    sections = {
+        "optim": {"lr": lr, "warmup_steps": 0}, "train": {"log_every": 1000}, "stability": {"action": action},
+        "samples": {"every_steps": 1000}, "validation": {"every_steps": 1000}, "checkpoint": {"every_steps": 1000},
+    }  # fmt: skip
+    sections[reader] = {"every_steps": 1}
+    update = {name: getattr(tiny, name).model_copy(update=values) for name, values in sections.items()}
+    run = RunDir(tmp_path / "run")
+    with pytest.raises(UserError, match=r"not finite|the loss is|the loss on the held-out text") as caught:
+        train_model(tiny.model_copy(update=update), tiny_data, run, resume=False, force=False)
+    assert "lower optim.lr" in caught.value.hint or "optim.lr=LOWER" in caught.value.hint
+    assert not re.search(r"NaN|Infinity", run.metrics.read_text())
+    for _, path in list_checkpoints(run):
+        assert all(tensor.isfinite().all() for tensor in load_file(next(path.glob("*.safetensors"))).values())
 
 
 class TensorsAfter:

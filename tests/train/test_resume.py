@@ -170,6 +170,7 @@ def test_other_data_are_refused_with_both_fingerprints(tmp_path: Path):
 
 PART = {
     "description": {"description": "another"}, "train.log_every": {"train": {"log_every": 9}},
+    "max_epochs": {"max_epochs": {"prose": 4.0}},
     "stability.": {"stability": {"action": "stop"}}, "validation.": {"validation": {"every_steps": 3}},
     "samples.": {"samples": {"max_tokens": 3}}, "checkpoint.": {"checkpoint": {"keep": 5}},
     "energy.": {"energy": {"pue": 1.5}}, "metrics.": {"metrics": {"wandb_project": "mine"}},

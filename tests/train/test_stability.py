@@ -68,18 +68,40 @@ def test_only_fine_steps_enter_the_window():
     assert monitor.history == [*CALM[1:], [3.05, 1.02]]
 
 
-def test_bad_batches_are_counted_until_a_fine_one_and_too_many_end_the_run():
+def test_too_many_bad_batches_among_the_last_end_the_run_and_a_fine_one_between_them_changes_nothing():
     monitor = Monitor(SKIP, CALM)
-    for expected in (1, 2, 3):
-        monitor.judge(100.0, 1.0)
-        assert monitor.consecutive == expected
-    monitor.judge(3.0, 1.0)
-    assert monitor.consecutive == 0
-    monitor = Monitor(SKIP, CALM, consecutive=2)
-    monitor.judge(math.nan, 1.0)
-    expected = r"4 batches one after another .* more than stability.most = 3; of the last one, the loss is 100, above"
-    with pytest.raises(TrainError, match=expected):
-        monitor.judge(100.0, 1.0)
+    for loss in (100.0, 3.0, 100.0, 3.05, 100.0, 2.95):
+        monitor.judge(loss, 1.03)
+    assert monitor.recent == [False, True] * 3
+    expected = r"4 of the last 7 batches .* more than stability.most = 3; of the last one, the loss is nan"
+    with pytest.raises(TrainError, match=expected) as caught:
+        monitor.judge(math.nan, 1.0)
+    assert "--init-from CHECKPOINT" in caught.value.hint
+
+
+def test_bad_batches_are_forgotten_when_a_window_of_others_has_passed():
+    monitor = Monitor(SKIP, CALM)
+    for _ in range(20):
+        assert not monitor.judge(100.0, 1.03).fine
+        for loss in (3.0, 3.05, 2.95):
+            assert monitor.judge(loss, 1.03).fine
+        assert monitor.recent.count(False) <= 2
+
+
+@pytest.mark.parametrize("window", [2, 3, 8])
+def test_the_limit_is_reached_whatever_the_window(window: int):
+    monitor = Monitor(StabilityConfig(action="skip", window=window, most=5))
+    for _ in range(5):
+        monitor.judge(math.nan, 1.0)
+    with pytest.raises(TrainError, match="6 of the last 6 batches"):
+        monitor.judge(math.nan, 1.0)
+
+
+def test_returns_to_one_checkpoint_are_bounded():
+    monitor = Monitor(SKIP)
+    monitor.check_returns(3, 500)
+    with pytest.raises(TrainError, match="step 500: the run went back to this checkpoint 3 times"):
+        monitor.check_returns(4, 500)
 
 
 def test_stop_looks_only_for_what_is_not_finite():
@@ -98,11 +120,11 @@ def test_restored_monitor_judges_as_the_one_that_went_on(sequence, cut, action):
     straight, first = Monitor(config), Monitor(config)
     verdicts = [straight.judge(*step) for step in sequence]
     again = [first.judge(*step) for step in sequence[:cut]]
-    resumed = Monitor(config, json.loads(json.dumps(first.history)), first.consecutive)
+    resumed = Monitor(config, *json.loads(json.dumps([first.history, first.recent])))
     again += [resumed.judge(*step) for step in sequence[cut:]]
     assert again == verdicts
     assert resumed.history == straight.history
-    assert resumed.consecutive == straight.consecutive
+    assert resumed.recent == straight.recent
 
 
 @given(anything)
@@ -114,7 +136,7 @@ def test_window_holds_the_last_fine_steps_whatever_comes(sequence):
         assert (verdict.kind == "not_finite") == (not (math.isfinite(loss) and math.isfinite(norm)))
         fine += [[loss, norm]] if verdict.fine else []
         assert monitor.history == fine[-4:]
-        assert (monitor.consecutive == 0) == verdict.fine
+        assert monitor.recent[-1] == verdict.fine
     assert len(fine) >= min(4, sum(math.isfinite(loss) and math.isfinite(norm) for loss, norm in sequence))
 
 

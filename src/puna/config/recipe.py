@@ -226,7 +226,8 @@ class StabilityConfig(Section):
     window: int = Field(default=128, gt=1, lt=2**16)
     """Steps in the window; before the window is full, nothing counts as a spike (OLMo 2: 128)."""
     most: Positive = 10
-    """How many batches in a row may be left out before the run stops."""
+    """How many of the last `window` batches may be left out, and how often the run may return to one checkpoint, before
+    it stops."""
 
 
 class ValidationConfig(Section):
@@ -299,8 +300,9 @@ class Recipe(Section):
     mixture: dict[SourceName, Share] = Field(default={})
     """Share of the training tokens from each source, in any unit; they are scaled to a sum of one."""
     max_epochs: dict[SourceName, Share] = Field(default={})
-    """How often the run may read a source at most; LLaMA read Wikipedia and books about twice, the others once
-    (table 1). A run that would read it more often is refused; a source that is not named has no limit."""
+    """How often the run may read a source at most, with what rollbacks pass over; LLaMA read Wikipedia and books about
+    twice, the others once (table 1). A run that would read it more often is refused; a source that is not named has no
+    limit."""
     stages: list[Stage] = Field(default=[])
     """Other mixtures later in the run, in order."""
     tokenizer: TokenizerConfig = TokenizerConfig()
@@ -388,10 +390,10 @@ class Recipe(Section):
         conflicts, before = [], 0
         for number, stage in enumerate(self.stages):
             start, batch = stage.from_tokens, self.train.batch_tokens
-            if start % batch or not before < start < self.train.tokens:
+            if start % batch or not before < start < self.total_tokens:
                 sentence = (
                     f"stages[{number}].from_tokens = {start} must be a multiple of train.batch_tokens = {batch}, more "
-                    f"than {before} and less than train.tokens = {self.train.tokens}"
+                    f"than {before} and less than the {self.total_tokens} tokens of the run's whole batches"
                 )
                 conflicts.append((sentence, ["stages", "train.batch_tokens", "train.tokens"]))
             if unknown := stage.mixture.keys() - self.mixture.keys():
@@ -407,6 +409,11 @@ class Recipe(Section):
     def total_steps(self) -> int:
         """Optimizer steps of the run."""
         return self.train.tokens // self.train.batch_tokens
+
+    @property
+    def total_tokens(self) -> int:
+        """Tokens that the run learns from: those of `train.tokens` that make whole batches."""
+        return self.total_steps * self.train.batch_tokens
 
 
 def _names(table: dict[str, Any]) -> str:

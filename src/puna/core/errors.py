@@ -9,7 +9,7 @@ UserError                 one clear sentence, exit code 2, never a traceback
 ├── TrainError            training cannot start or go on with these settings
 ├── FormatError           a model in another system's format is damaged, incomplete or no LLaMA
 ├── ExportError           an export was refused or its proof failed
-├── GenerateError         a prompt that the model cannot take
+├── GenerateError         a prompt that the model cannot take, or weights that cannot answer
 ├── StorageError          the disk is full or a path cannot be written
 └── OtherProcessError     another process of the run says what is wrong
 ```

@@ -34,20 +34,30 @@ _ours: set[int] = set()
 
 @contextlib.contextmanager
 def storage_errors(target: Path) -> Iterator[None]:
-    """Turn the operating system's errors on writing `target` into a `StorageError`."""
+    """Turn the operating system's errors on writing `target` into a `StorageError`.
+
+    It names what the user knows: of a path inside something that is still being written, the final path.
+    """
     try:
         yield
     except OSError as error:
+        target = final_path(target)
         if error.errno in _NO_SPACE:
             raise StorageError(
                 f"{target}: no space left to write it; what was there before is unchanged",
                 hint=f"free space on the disk that holds {target.parent}, or choose another directory, and run again",
             ) from error
         if error.errno in _NOT_WRITABLE:
-            other = str(error.filename or target)
-            culprit = "" if other == str(target) or "/.tmp-" in other else f": {other}"
+            other = final_path(Path(os.fsdecode(error.filename))) if error.filename else target
+            culprit = "" if other == target else f": {other}"
             raise StorageError(f"{target}: cannot be written ({os.strerror(error.errno)}{culprit})") from error
         raise
+
+
+def final_path(path: Path) -> Path:
+    """The path that a file will have when everything around it is complete: temporary names become final."""
+    temporary = re.compile(rf"\.tmp-{re.escape(platform.node())}-\d+-\d+-(?=.)")
+    return Path(*(temporary.sub("", part, count=1) for part in path.parts))
 
 
 def temporary_sibling(final: Path) -> Path:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from puna.core.errors import GenerateError
+
 
 def sample(logits_BV: Tensor, temperature: float, top_p: float, generator: torch.Generator) -> Tensor:
     """One token id per row, (B,).
@@ -13,7 +15,15 @@ def sample(logits_BV: Tensor, temperature: float, top_p: float, generator: torch
         top_p: Only the likeliest tokens whose probabilities before them sum to at most this are drawn (nucleus
             sampling, Holtzman et al. 2020; the boundary as in Meta's released generation code).
         generator: Draws the numbers, on the CPU, so that a seed means the same on every device.
+
+    Raises:
+        GenerateError: The largest score of a row is not a finite number.
     """
+    if not logits_BV.amax(dim=-1).isfinite().all():
+        raise GenerateError(
+            "the model's scores for the next token are not finite numbers, so its weights are damaged or too large",
+            hint="use an older checkpoint, or train again with a lower optim.lr",
+        )
     if temperature == 0:
         return logits_BV.argmax(dim=-1)
     # Relative to the largest, so that no temperature is too small to divide by.

@@ -41,6 +41,25 @@ def write_safetensors(path: Path, likes: Mapping[str, Tensor], content_of: Calla
             file.write(tensor_bytes(content_of(name)))
 
 
+def sort_metadata(path: Path) -> None:
+    """Put the free texts in a file's header in the order of their keys, in place.
+
+    The library writes them in the order of a hash table with a random seed, so that equal tensors make unequal files.
+    A header that would become longer stays as it is.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    with path.open("r+b") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+        content = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(content) <= length:
+            file.seek(8)
+            file.write(content.ljust(length))
+
+
 def tensor_bytes(tensor: Tensor) -> memoryview:
     """The bytes of a tensor in the order of its axes, little-endian; copied only if its memory has another order."""
     return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data

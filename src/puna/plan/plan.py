@@ -67,7 +67,7 @@ class Plan:
     @property
     def tokens(self) -> int:
         """Tokens of the whole run: whole batches."""
-        return self.recipe.total_steps * self.recipe.train.batch_tokens
+        return self.recipe.total_tokens
 
     @property
     def verdict(self) -> str:
@@ -149,7 +149,7 @@ def speed_of(share: Share, target: Target, mfu: float | None = None) -> Speed:
         if recipe.train.float8:
             source += "; what float8 gains on this device is not known"
     rate = mfu * target.peak_flops * share.devices / flops
-    return Speed(mfu, source, rate, recipe.total_steps * recipe.train.batch_tokens / rate, step)
+    return Speed(mfu, source, rate, recipe.total_tokens / rate, step)
 
 
 def _step(step: StepTime | None) -> dict[str, Any] | None:
@@ -184,7 +184,7 @@ def _disk(recipe: Recipe) -> Disk:
         model=weights,
         checkpoint=weights + one.optimizer_state,
         kept=_kept(recipe),
-        shards=recipe.total_steps * recipe.train.batch_tokens * (2 if recipe.model.vocab_size <= 2**16 else 4),
+        shards=recipe.total_tokens * (2 if recipe.model.vocab_size <= 2**16 else 4),
     )
 
 

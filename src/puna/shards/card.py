@@ -60,7 +60,7 @@ def with_mixture(facts: CardFacts, recipe: Recipe) -> DataCard:
         sources.append(
             SourceCard(
                 **{field: getattr(source, field) for field in SourceFacts.model_fields},
-                share=planned[name] / recipe.train.tokens,
+                share=planned[name] / recipe.total_tokens,
                 run_tokens=planned[name],
                 epochs=planned[name] / tokens,
                 max_epochs=recipe.max_epochs.get(name),
@@ -68,7 +68,7 @@ def with_mixture(facts: CardFacts, recipe: Recipe) -> DataCard:
             )
         )
     known = {field: getattr(facts, field) for field in CardFacts.model_fields if field not in ("version", "sources")}
-    run = RunCard(tokens=recipe.train.tokens, stages=len(recipe.stages) + 1, refused=refused)
+    run = RunCard(tokens=recipe.total_tokens, stages=len(recipe.stages) + 1, refused=refused)
     own: dict[str, Any] = {"schema": SCHEMA, "sources": sources, "run": run}
     return DataCard(**known | own, name=recipe.name, description=recipe.description)
 
@@ -76,7 +76,7 @@ def with_mixture(facts: CardFacts, recipe: Recipe) -> DataCard:
 def _planned_tokens(recipe: Recipe) -> dict[str, float]:
     """Tokens of each source in the whole run, by the shares of its stages."""
     stages = [(0, recipe.mixture), *((stage.from_tokens, stage.mixture) for stage in recipe.stages)]
-    ends = [first for first, _ in stages[1:]] + [recipe.train.tokens]
+    ends = [first for first, _ in stages[1:]] + [recipe.total_tokens]
     planned = dict.fromkeys(recipe.mixture, 0.0)
     for (first, mixture), end in zip(stages, ends, strict=True):
         for name, share in mixture.items():
@@ -92,5 +92,5 @@ def _sequences(recipe: Recipe) -> tuple[dict[str, int], str]:
         mixture = Mixture(recipe.mixture, recipe.seed, later)
     except DataError as error:
         return dict.fromkeys(recipe.mixture, 0), error.message
-    counts = mixture.counts(recipe.total_steps * recipe.train.batch_tokens // context)
+    counts = mixture.counts(recipe.total_tokens // context)
     return dict(zip(recipe.mixture, counts.tolist(), strict=True)), ""

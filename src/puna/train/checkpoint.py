@@ -26,6 +26,7 @@ from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 from puna.core.errors import CheckpointError, OtherProcessError
 from puna.core.files import sha256_file
 from puna.core.schema.train_state import TrainState, older_checkpoint, read_header
+from puna.model.safetensors import sort_metadata
 from puna.parallel.world import World
 from puna.train.optimizer import ensure_state, named_state
 from puna.train.shard_plan import OwnFiles, OwnPlan
@@ -43,6 +44,8 @@ def write_shards(directory: Path, state: dict[str, Tensor], world: World) -> dic
     writer = OwnFiles(str(directory), _files(state, world.size), world.rank)
     _dcp(dcp.save, state, storage_writer=writer, planner=OwnPlan(world.rank, world.size))
     mine = sorted(directory.glob(f"shard-{world.rank + 1:05d}-*"))
+    for path in mine:
+        sort_metadata(path)
     return {path.name: sha256_file(path) for path in mine}
 
 

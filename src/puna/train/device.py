@@ -54,9 +54,18 @@ class Device:
 
         What other programs took during the first measurement would otherwise make training look too good.
         """
-        if self.peak_source != MEASURED:
-            return self
-        return replace(self, peak_flops=max(self.peak_flops, matmul_rate()))
+        return self if self.peak_source != MEASURED else self.with_peak(matmul_rate())
+
+    def with_peak(self, flops: float) -> "Device":
+        """This device with a peak of at least this rate, in FLOP/s, where its peak is a measurement."""
+        return self if self.peak_source != MEASURED else replace(self, peak_flops=max(self.peak_flops, flops))
+
+    def at_rate(self, flops: float) -> "Device":
+        """This device with a peak that a rate which it has reached does not exceed, where its peak is a measurement.
+
+        Where the rate exceeds the peak, the peak was measured in a disturbed moment, so it is measured again.
+        """
+        return self if flops <= self.peak_flops else self.measured_again().with_peak(flops)
 
     def synchronize(self) -> None:
         """Wait until the device has finished its work."""

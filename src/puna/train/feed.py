@@ -3,6 +3,7 @@
 Axes: B sequences of a pass   T tokens of a sequence
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from puna.config.recipe import Recipe
+from puna.core.errors import DataError
 from puna.shards.heldout import IGNORE
 from puna.shards.loader import Loader
 from puna.shards.prefetch import Prefetch
@@ -118,6 +120,23 @@ class TokenFeed:
 
     def _pass(self, first: int, count: int) -> Batch:
         return Batch.of_tokens(self._loader.batch(first, count), self._loader.labels(first, count))
+
+
+def check_epochs(feed: Feed, batches: int, max_epochs: dict[str, float]) -> None:
+    """Refuse a number of batches, those that a rollback passes over included, that reads a source too often.
+
+    Raises:
+        DataError: It names the first such source.
+    """
+    read = feed.sequences(batches)
+    for name, most in max_epochs.items():
+        if name in read and read[name] > most * feed.in_epoch[name]:
+            raise DataError(
+                f"source {name!r}: with the batches that a return to a checkpoint passes over, the run would read it "
+                f"{math.ceil(1000 * read[name] / feed.in_epoch[name]) / 1000:g} times, but max_epochs.{name} "
+                f"= {most:g}",
+                hint=f"`--resume max_epochs.{name}=…` allows more, `--resume stability.action=skip` passes over less",
+            )
 
 
 def scored_by_source(batch: Batch, sources: int) -> NDArray[np.float64]:

@@ -3,6 +3,8 @@
 Everything is computed on the tensors that this device holds; devices tell each other one number per layout.
 """
 
+import math
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -46,6 +48,14 @@ def gradient_norm(model: nn.Module) -> Tensor:
 def clip_divisor(norm: Tensor, max_norm: float) -> Tensor:
     """The divisor that brings the gradient's norm to `max_norm` at most, a scalar that is 1 or more."""
     return ((norm + _SMALLEST) / max_norm).clamp(min=1.0)
+
+
+def all_finite(model: nn.Module) -> bool:
+    """Whether the weights that this device holds are finite; waits for the device."""
+    largest = torch._foreach_norm(
+        [local(weight.detach()) for weight in model.parameters() if local(weight).numel()], math.inf
+    )
+    return bool(torch.stack([each.float() for each in largest]).isfinite().all()) if largest else True
 
 
 def _laid_out_as(parameter: DTensor, gradient: Tensor) -> Tensor:

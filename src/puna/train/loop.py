@@ -6,13 +6,15 @@ same bits as a run without a break.
 
 import math
 import time
+from pathlib import Path
 
-from puna.core.errors import Interrupted, OtherProcessError, TrainError
+from puna.core.errors import Interrupted, OtherProcessError
 from puna.core.schema.lines import CheckpointLine, Number, RollbackLine, SkippedLine, TrainLine
-from puna.core.schema.train_state import directory_of, list_checkpoints
+from puna.core.schema.train_state import list_checkpoints
 from puna.parallel.world import News
 from puna.plan.count import flops_per_token
 from puna.train.checkpoint import load_tensors, read_state
+from puna.train.feed import check_epochs
 from puna.train.saver import Saver
 from puna.train.session import Outcome, Session
 from puna.train.stability import Monitor
@@ -74,9 +76,12 @@ def _after_step(session: Session, outcome: Outcome, news: News, last: int) -> No
         raise OtherProcessError
     saves = saver is not None and (stopping or state.step % recipe.checkpoint.every_steps == 0 or signal > 0)
     logs = state.step % recipe.train.log_every == 0 or stopping or signal > 0
-    if (logs or saves) and outcome.verdict.fine:
+    if saves or stopping:
+        session.check_weights()
+    elif logs or not session.device.on_gpu:
+        # A loss on a CPU is at hand; on a GPU the look waits for the step.
         session.settle()
-        session.agreed(lambda: _check_finite(session, outcome))
+        session.check_loss()
     if logs and outcome.verdict.fine:
         _log(session, outcome)
     for listener in session.listeners:
@@ -88,16 +93,6 @@ def _after_step(session: Session, outcome: Outcome, news: News, last: int) -> No
             saver.wait()
             session.say(f"saved step {state.step}; `--resume` goes on from here")
         raise Interrupted(signal)
-
-
-def _check_finite(session: Session, outcome: Outcome) -> None:
-    """Stop before a checkpoint holds weights that are not finite, which no later step can repair."""
-    loss, norm = outcome.loss.item(), outcome.norm.item()
-    if not (math.isfinite(loss) and math.isfinite(norm)):
-        raise TrainError(
-            f"step {session.state.step}: the loss is {loss} and the gradient's norm {norm}",
-            hint="--resume with stability.action=skip leaves such batches out; or start again with a lower optim.lr",
-        )
 
 
 def _left_out(session: Session, outcome: Outcome) -> bool:
@@ -116,21 +111,29 @@ def _left_out(session: Session, outcome: Outcome) -> bool:
     checkpoints = session.world.first(lambda: list_checkpoints(saver.run))
     if session.recipe.stability.action != "rollback" or not checkpoints:
         return False
-    _roll_back(session, saver, outcome, checkpoints[-1][0])
+    _roll_back(session, outcome, *checkpoints[-1])
     return True
 
 
-def _roll_back(session: Session, saver: Saver, outcome: Outcome, to_step: int) -> None:
-    """Return to a checkpoint; the batches between it and now are left out."""
+def _roll_back(session: Session, outcome: Outcome, to_step: int, path: Path) -> None:
+    """Return to a checkpoint; the batches between it and now are left out.
+
+    Raises:
+        TrainError: The run has gone back to it too often.
+        DataError: The batches that would take the place of those left out are more than `max_epochs` allows.
+    """
     state, world = session.state, session.world
-    path, from_step, reason = directory_of(saver.run, to_step), state.step, outcome.verdict.sentence
+    from_step, reason = state.step, outcome.verdict.sentence
     bad_batch = state.batch_number(from_step - 1)
+    session.returns += 1
+    session.agreed(lambda: session.monitor.check_returns(session.returns, to_step))
     saved = world.first(lambda: read_state(path))
     load_tensors(path, session.model, session.optimizer, world)
     passed_over = state.batch_number(from_step - 1) + 1 - saved.batch_number(to_step)
     state.step, state.shifts = to_step, [*saved.shifts, (to_step, passed_over)]
-    consecutive = session.monitor.consecutive
-    session.monitor = Monitor(session.recipe.stability, saved.history, consecutive)
+    last = state.batch_number(session.recipe.total_steps - 1) + 1
+    session.agreed(lambda: check_epochs(session.feed, last, session.recipe.max_epochs))
+    session.monitor = Monitor(session.recipe.stability, saved.history, session.monitor.recent)
     session.source_sums = None
     session.record(
         RollbackLine, from_step=from_step, to_step=to_step, batches=passed_over, reason=reason,
@@ -154,6 +157,8 @@ def _log(session: Session, outcome: Outcome) -> None:
     now = time.perf_counter()
     overall = (state.step - clock.first_step) * recipe.train.batch_tokens / (now - clock.began)
     flops = flops_per_token(recipe.model, recipe.model.context)
+    achieved = {name: flops[name] * rate for name in ("causal", "full")}
+    session.device = session.device.at_rate(max(achieved.values()) / session.world.size)
     peak = session.device.peak_flops * session.world.size
     memory = session.world.largest(session.device.peak_memory_bytes())
     state.peak_memory_bytes = max(state.peak_memory_bytes, memory)
@@ -167,7 +172,8 @@ def _log(session: Session, outcome: Outcome) -> None:
         grad_norm=outcome.norm.item(),
         tokens_per_second=rate,
         tokens_per_second_overall=overall,
-        mfu={name: flops[name] * rate / peak for name in ("causal", "full")},
+        flops_per_second=achieved,
+        mfu={name: value / peak for name, value in achieved.items()},
         data_wait=clock.waited / clock.steps,
         memory_bytes=memory,
         seconds=state.train_seconds,
@@ -185,6 +191,8 @@ def _save(session: Session, saver: Saver) -> None:
     now = time.perf_counter()
     state.wall_seconds += now - clock.saved
     clock.saved = now
-    state.history, state.consecutive = session.monitor.history, session.monitor.consecutive
+    state.history, state.recent = session.monitor.history, session.monitor.recent
+    state.peak_flops = state.peak_flops | {session.device.name: session.device.peak_flops}
     seconds = saver.save(state, session.model, session.optimizer)
+    session.returns = 0
     session.record(CheckpointLine, seconds=seconds, asynchronous=session.recipe.checkpoint.asynchronous)

@@ -67,7 +67,7 @@ def measure(recipe: Recipe, steps: int) -> dict[str, Any] | None:
         return {
             "tokens_per_second": rate,
             "peak_memory_bytes": memory,
-            "mfu": flops * rate / (device.peak_flops * world.size),
+            "mfu": flops * rate / (device.at_rate(flops * rate / world.size).peak_flops * world.size),
             "pass_seconds": one_pass,
             "update_seconds": update,
             "first_pass_seconds": of_passes[0],

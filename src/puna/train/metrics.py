@@ -2,12 +2,15 @@
 
 `puna.core.schema.lines` describes the lines of `metrics.jsonl`.
 
-A resumed run, or one that returns to a checkpoint, first drops the lines after it, so a step never appears twice.
+A resumed run first drops the lines written after its checkpoint, those of the checkpoint's own step too: the end of a
+run, and a return to a checkpoint, are written after it with its step, and will be again. A run that returns to a
+checkpoint drops the lines of later steps. So nothing ever appears twice.
 """
 
 import contextlib
 import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,7 +18,7 @@ from typing import Any, Self
 from puna.core.errors import UserError
 from puna.core.files import atomic_file, storage_errors
 from puna.core.layout import RunDir
-from puna.core.schema.lines import Line, RollbackLine, SampleLine
+from puna.core.schema.lines import CheckpointLine, Line, RollbackLine, SampleLine
 from puna.train.events import EventFile
 from puna.train.session import Listener, Session
 from puna.train.weights_biases import WeightsBiasesRun
@@ -36,9 +39,15 @@ class Metrics(Listener):
 
     def __init__(self, run: RunDir, resumed_step: int, wandb_project: str = "") -> None:
         self._path = run.metrics
-        self._wandb = WeightsBiasesRun(run, wandb_project, resumed=resumed_step > 0) if wandb_project else None
-        _drop_after(run.metrics, resumed_step)
-        self._events = EventFile(run.tensorboard, resumed_step + 1)
+        wandb = WeightsBiasesRun(run, wandb_project, resumed=resumed_step > 0) if wandb_project else None
+        self._wandb = None
+        with storage_errors(self._path):
+            kept = _drop_after(run.metrics, resumed_step, _lines_before(run.metrics, resumed_step))
+        # TensorBoard drops whole steps, so those lines of the checkpoint's step that stay are written again.
+        self._events = EventFile(run.tensorboard, resumed_step)
+        for line in kept:
+            self._show(line)
+        self._wandb = wandb
         with storage_errors(self._path):
             self._file = self._path.open("a", encoding="utf-8")
 
@@ -81,11 +90,16 @@ class Metrics(Listener):
         """
         values = line.model_dump(exclude_unset=True)
         with storage_errors(self._path):
-            self._file.write(json.dumps({"kind": line.kind, **values}) + "\n")
+            self._file.write(json.dumps({"kind": line.kind, **values}, allow_nan=False) + "\n")
             self._file.flush()
-        step, tokens = values.pop("step"), values.pop("tokens")
-        numbers = dict(_numbers(line.kind, values))
-        texts = {line.prompt: line.prompt + line.text} if isinstance(line, SampleLine) else {}
+        self._show({"kind": line.kind, **values})
+
+    def _show(self, line: dict[str, Any]) -> None:
+        """Hand on a line's numbers and texts."""
+        values = dict(line)
+        kind, step, tokens = values.pop("kind"), values.pop("step"), values.pop("tokens", 0)
+        numbers = dict(_numbers(kind, values))
+        texts = {line["prompt"]: line["prompt"] + line["text"]} if kind == SampleLine.kind else {}
         if numbers or texts:
             self._events.write(step, numbers, texts)
             if self._wandb is not None:
@@ -118,10 +132,25 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
                 yield value
 
 
-def _drop_after(path: Path, step: int) -> None:
-    """Rewrite the file without the lines after a step."""
+def _lines_before(path: Path, step: int) -> int | None:
+    """How many lines the file had when the checkpoint of a step was saved; None if no line says so."""
+    found = None
+    for number, line in enumerate(read_metrics(path), 1):
+        if line.get("kind") == CheckpointLine.kind and line["step"] == step:
+            found = number
+    return found
+
+
+def _drop_after(path: Path, step: int, lines: int | None = None) -> list[dict[str, Any]]:
+    """Rewrite the file without the lines of later steps, or with only its first `lines`; returns those of the step."""
+    last = []
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(line) + "\n" for line in read_metrics(path) if line["step"] <= step)
+        for line in islice(read_metrics(path), lines):
+            if line["step"] <= step:
+                file.write(json.dumps(line) + "\n")
+            if line["step"] == step:
+                last.append(line)
+    return last
 
 
 def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:

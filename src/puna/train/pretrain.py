@@ -186,18 +186,21 @@ def open_data(
         }
 
     loader = Loader(open_split("train"), recipe)
-    loader.check_epochs(recipe.total_steps * recipe.train.batch_tokens // recipe.model.context, recipe.max_epochs)
+    loader.check_epochs(recipe.total_tokens // recipe.model.context, recipe.max_epochs)
     return loader, open_split("heldout")
 
 
 def announce(session: Session) -> None:
     """Say what is about to be trained, and how."""
     recipe, device, train = session.recipe, session.device, session.recipe.train
+    left = train.tokens - recipe.total_tokens
     session.say(
-        f"{recipe.name}: {format_count(parameters(recipe.model).total)} parameters, {format_count(train.tokens)} "
-        f"tokens in {recipe.total_steps} steps of {train.batch_tokens} tokens, {train.precision}"
-        f"{' with float8 products' if train.float8 else ''}"
+        f"{recipe.name}: {format_count(parameters(recipe.model).total)} parameters, "
+        f"{format_count(recipe.total_tokens)} tokens in {recipe.total_steps} steps of {train.batch_tokens} tokens, "
+        f"{train.precision}{' with float8 products' if train.float8 else ''}"
     )
+    if left:
+        session.say(f"train.tokens = {train.tokens}: the last {left} do not fill a batch and are left out")
     session.say(f"{device.name}: {device.peak_flops / 1e9:.0f} GFLOP/s at best ({device.peak_source})")
     session.say(
         f"{session.mesh.describe()}; {session.passes} passes of {train.micro_batch_tokens} tokens per device and step; "

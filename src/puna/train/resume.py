@@ -17,9 +17,11 @@ from puna.core.schema.train_state import list_checkpoints
 from puna.model.files import resolve_model
 
 MAY_CHANGE = (
-    "description", "train.log_every", "stability.", "validation.", "samples.", "checkpoint.", "energy.", "metrics.",
+    "description", "max_epochs", "train.log_every", "stability.", "validation.", "samples.", "checkpoint.", "energy.",
+    "metrics.",
 )  # fmt: skip
-"""Keys that change neither the data nor a weight; and `stability`: changing it may let a stopped run continue."""
+"""Keys that change neither the data nor a weight; and two that may let a stopped run continue, `stability` and
+`max_epochs`."""
 
 MAY_CHANGE_BITS = (
     "parallel.", "train.micro_batch_tokens", "train.loss_chunk_tokens", "train.compile", "train.recompute",

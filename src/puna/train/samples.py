@@ -50,7 +50,7 @@ class Samples(Listener):
         session.settle()
         for prompt in self._config.prompts:
             with torch.compiler.set_stance("force_eager"), gpu_kernels(shapes_repeat=False), session.objective.passes():
-                text = self._sample(session.model, self._tokenizer, prompt, self._seed)
+                text = session.agreed(lambda: self._sample(session.model, self._tokenizer, prompt, self._seed))  # noqa: B023 (called at once)
             session.record(SampleLine, prompt=prompt, text=text)
             session.say(f"step {session.state.step}: " + printable(f"{prompt}|{text}"))
         reshard(session.model)

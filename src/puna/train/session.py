@@ -11,23 +11,24 @@ with joined() as world, Session.open(recipe, world, feed) as session:
 Every process of a run goes through all of this together.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from puna.config.recipe import Recipe
 from puna.core.console import say, warn
-from puna.core.errors import OtherProcessError, UserError
+from puna.core.errors import OtherProcessError, TrainError, UserError
 from puna.core.layout import RunDir
 from puna.core.schema.lines import Line
-from puna.core.schema.train_state import TrainState
+from puna.core.schema.train_state import TrainState, list_checkpoints
 from puna.model.llama import Llama
 from puna.ops.transfer import sent
 from puna.parallel.apply import build_model, set_last_pass
@@ -37,7 +38,7 @@ from puna.parallel.world import World
 from puna.train.checkpoint import load_tensors
 from puna.train.device import Device, find_device
 from puna.train.feed import Batch, Feed, Passes, scored_by_source
-from puna.train.gradient import clip_divisor, gradient_norm
+from puna.train.gradient import all_finite, clip_divisor, gradient_norm
 from puna.train.initial import load_initial
 from puna.train.interrupt import Interrupt
 from puna.train.optimizer import Optimizer, build_optimizer, set_learning_rate
@@ -116,6 +117,10 @@ class Session:
     listeners: list[Listener] = field(default_factory=list)
     interrupt: Interrupt = field(default_factory=Interrupt)
     clock: Clock = field(default_factory=Clock)
+    outcome: Outcome | None = None
+    """Of the last step."""
+    returns: int = 0
+    """How often the run has gone back to the newest checkpoint since it was saved."""
     source_sums: Tensor | None = None
     """Nats and targets of each source since the last line of metrics, (2, sources)."""
 
@@ -174,11 +179,12 @@ class Session:
         if checkpoint is not None:
             path, state = checkpoint
             load_tensors(path, model, optimizer, world)
+            device = device.with_peak(state.peak_flops.get(device.name, 0.0))
         return cls(
             recipe=recipe, world=world, mesh=mesh, device=device, feed=feed, model=model, objective=objective,
             optimizer=optimizer, state=state, clock=Clock(first_step=state.step), listeners=listeners or [],
             schedule=schedule or (lambda step: learning_rate(step, recipe.optim, recipe.total_steps)),
-            monitor=Monitor(recipe.stability, state.history, state.consecutive),
+            monitor=Monitor(recipe.stability, state.history, state.recent),
             saver=None if run is None else Saver(run, recipe.checkpoint, world),
         )  # fmt: skip
 
@@ -243,7 +249,8 @@ class Session:
         self.state.step += 1
         self.count_step_time(time.perf_counter() - started)
         self.clock.n_steps += 1
-        return Outcome(loss=loss, norm=norm, lr=lr, verdict=verdict)
+        self.outcome = Outcome(loss=loss, norm=norm, lr=lr, verdict=verdict)
+        return self.outcome
 
     def _learn(self, passes: Iterator[Batch], targets: int) -> Tensor:
         """Forward and backward over this device's part of a batch; the losses of all devices by source, float64."""
@@ -283,8 +290,53 @@ class Session:
         return {name: count / self.feed.in_epoch[name] for name, count in self.sequences_by_source().items()}
 
     def is_due(self, every_steps: int) -> bool:
-        """Whether something done every `every_steps` steps is due; after the last step `ended` is called instead."""
-        return self.state.step != self.recipe.total_steps and self.state.step % every_steps == 0
+        """Whether something done every `every_steps` steps is due; after the last step `ended` is called instead.
+
+        Where it is, the weights are known to be finite.
+
+        Raises:
+            TrainError: They are not.
+        """
+        due = self.state.step != self.recipe.total_steps and self.state.step % every_steps == 0
+        if due:
+            self.check_weights()
+        return due
+
+    def check_loss(self) -> None:
+        """Make sure that the last step's loss and gradient are finite, if it changed the weights; waits for the device.
+
+        Raises:
+            TrainError: They are not, so no later step can repair the weights.
+        """
+        if self.outcome is None or not self.outcome.verdict.fine:
+            return
+        loss, norm = self.outcome.loss.item(), self.outcome.norm.item()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            self._give_up(f"step {self.state.step}: the loss is {loss} and the gradient's norm {norm}")
+
+    def check_weights(self) -> None:
+        """Make sure that loss, gradient and weights are finite, before a checkpoint or anybody else reads the weights.
+
+        Raises:
+            TrainError: They are not.
+        """
+        self.settle()
+        self.check_loss()
+        if self.world.largest(int(not all_finite(self.model))):
+            self._give_up(f"step {self.state.step}: its update left weights that are not finite")
+
+    def _give_up(self, sentence: str) -> NoReturn:
+        """Raise the error of a run whose weights are lost, with the ways on that are open."""
+        hint = "start again with a lower optim.lr, or with stability.action=skip, which leaves such batches out"
+        checkpoints = list_checkpoints(self.saver.run) if self.saver is not None else []
+        if checkpoints:
+            hint = (
+                "`--resume stability.action=skip` goes on from the newest checkpoint and leaves such batches out; "
+                f"`--init-from {checkpoints[-1][1]} --run-dir NEW optim.lr=LOWER` begins a new run from its weights"
+            )
+        if self.world.main:
+            raise TrainError(sentence, hint=hint)
+        raise OtherProcessError
 
     def record(self, kind: type[Line], **values: Any) -> None:
         """Send a line of metrics for the current step to all listeners; `values` are its other fields."""

@@ -2,6 +2,9 @@
 
 OLMo 2 (section 3) leaves out a step whose loss or gradient norm lies six standard deviations above the mean of the last
 128 steps. Here a step that is left out does not enter the window, so repeated spikes cannot raise the threshold.
+
+A run gives up when too many of its last steps were left out, or when it went back to one checkpoint too often. Neither
+count is reset by a single fine step, or by the return itself: only steps that are learned from bring a run on.
 """
 
 import math
@@ -29,6 +32,12 @@ class Verdict:
 
 FINE = Verdict("fine")
 
+WAY_ON = (
+    "`puna train RECIPE --init-from CHECKPOINT --run-dir NEW optim.lr=LOWER` begins a new run from a checkpoint's "
+    "weights; `--resume` with another [stability] tries again from the newest one"
+)
+"""The hint of a run that gives up."""
+
 
 class Monitor:
     """Judges each step by the fine ones before it.
@@ -36,19 +45,26 @@ class Monitor:
     Args:
         config: The recipe's section.
         history: `history` of the monitor that this one replaces; only the last steps that fit the window are used.
-        consecutive: How many batches the replaced monitor had left out since its last fine step.
+        recent: Its `recent`.
     """
 
-    def __init__(self, config: StabilityConfig, history: list[list[float]] | None = None, consecutive: int = 0) -> None:
+    def __init__(
+        self, config: StabilityConfig, history: list[list[float]] | None = None, recent: list[bool] | None = None
+    ) -> None:
         self._config = config
         self._window = deque((tuple(pair) for pair in history or []), maxlen=config.window)
-        self.consecutive = consecutive
-        """Steps that were not fine since the last one that was."""
+        # A short window still holds one more than may be left out.
+        self._recent = deque(recent or [], maxlen=max(config.window, config.most + 1))
 
     @property
     def history(self) -> list[list[float]]:
         """Loss and gradient norm of the fine steps in the window, oldest first; JSON keeps them exactly."""
         return [list(pair) for pair in self._window]
+
+    @property
+    def recent(self) -> list[bool]:
+        """Whether each of the last steps was fine, oldest first; steps that a return to a checkpoint undid, too."""
+        return list(self._recent)
 
     def judge(self, loss: float, norm: float) -> Verdict:
         """Whether a step is fit to learn from, before it changes the weights.
@@ -58,21 +74,38 @@ class Monitor:
             norm: Norm of its gradient before clipping.
 
         Raises:
-            TrainError: More than `most` batches one after another were not fit.
+            TrainError: More than `most` of the last batches were not fit.
         """
         verdict = self._verdict(loss, norm)
+        self._recent.append(verdict.fine)
         if verdict.fine:
             self._window.append((loss, norm))
-            self.consecutive = 0
             return verdict
-        self.consecutive += 1
-        if self.consecutive > self._config.most:
+        unfit = self._recent.count(False)
+        if unfit > self._config.most:
             raise TrainError(
-                f"{self.consecutive} batches one after another were not fit to learn from, more than stability.most = "
-                f"{self._config.most}; of the last one, {verdict.sentence}",
-                hint="lower optim.lr, or start from an older checkpoint",
+                f"{unfit} of the last {len(self._recent)} batches were not fit to learn from, more than stability.most "
+                f"= {self._config.most}; of the last one, {verdict.sentence}",
+                hint=WAY_ON,
             )
         return verdict
+
+    def check_returns(self, returns: int, step: int) -> None:
+        """Give up where the run has gone back to one checkpoint too often.
+
+        Args:
+            returns: How often it has, this time included.
+            step: The checkpoint's.
+
+        Raises:
+            TrainError: More often than `most` times.
+        """
+        if returns > self._config.most:
+            raise TrainError(
+                f"step {step}: the run went back to this checkpoint {returns - 1} times and did not reach the next "
+                f"one; stability.most = {self._config.most}",
+                hint=WAY_ON,
+            )
 
     def _verdict(self, loss: float, norm: float) -> Verdict:
         if not math.isfinite(loss) or not math.isfinite(norm):

@@ -17,6 +17,7 @@ import torch
 
 from puna.config.recipe import Recipe
 from puna.core.console import progress
+from puna.core.errors import TrainError
 from puna.core.schema.lines import ValidationLine
 from puna.ops.transfer import sent
 from puna.parallel.apply import reshard
@@ -75,12 +76,28 @@ class Validator(Listener):
             space_prefix=self._space_prefix,
         )
         seconds = time.perf_counter() - started
+        session.agreed(lambda: _check_finite(result, session.state.step))
         session.record(
             ValidationLine, final=final, loss=result.loss, bits_per_byte=result.bits_per_byte, seconds=seconds
         )
         figures = ", ".join(f"{source} {bits:.3f}" for source, bits in result.bits_per_byte.items())
         session.say(f"step {session.state.step}: bits per byte of held-out text: {figures}")
         return result
+
+
+def _check_finite(result: Validation, step: int) -> None:
+    """Refuse a loss that is not finite: JSON cannot hold it, and no later step can repair the weights.
+
+    Raises:
+        TrainError: It names the first source.
+    """
+    for source, loss in result.loss.items():
+        if not math.isfinite(loss):
+            raise TrainError(
+                f"step {step}: the loss on the held-out text of {source!r} is {loss}, so the weights are too large to "
+                "compute with",
+                hint="begin again, from an older checkpoint with --init-from or from the start, with a lower optim.lr",
+            )
 
 
 def validate(

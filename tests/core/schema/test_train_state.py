@@ -36,6 +36,15 @@ def test_batches_after_a_rollback_are_passed_over():
     assert [state.batch_number(step) for step in (0, 9, 10, 19, 20, 30)] == [0, 9, 15, 24, 27, 37]
 
 
+def test_a_checkpoint_under_the_name_of_another_step_is_refused_by_its_own(run: RunDir):
+    directory = written(run, 5)
+    renamed = directory.rename(directory_of(run, 7))
+    with pytest.raises(CheckpointError, match=r"step-00000007: holds the checkpoint of step 5") as caught:
+        read_header(renamed)
+    assert "rename it to step-00000005" in caught.value.hint
+    assert read_header(renamed.rename(run.root / "best"))[0].step == 5
+
+
 def test_only_complete_checkpoints_are_listed_oldest_first(run: RunDir):
     names = ("step-00000010", "step-00000005", "step-00000015.tmp", ".tmp-step-00000003", "step-5", "step-000000007")
     for name in (*names, "other"):

@@ -37,8 +37,10 @@ class TrainLine(Line):
     """Tokens per second of the steps alone."""
     tokens_per_second_overall: float | None = None
     """Tokens per second with validation, samples and checkpoints, since the session began."""
+    flops_per_second: dict[Literal["causal", "full"], float] = Field(default={})
+    """Arithmetic of the model on all devices in FLOP/s, by how attention is counted."""
     mfu: dict[Literal["causal", "full"], float] = Field(default={})
-    """Model FLOPs utilisation, by how attention is counted (`puna.plan.count`)."""
+    """Model FLOPs utilisation, by how attention is counted (`puna.plan.count`), of the largest peak known by then."""
     data_wait: float | None = None
     """Share of the steps' time spent waiting for data."""
     memory_bytes: Count | None = None

@@ -43,8 +43,10 @@ class TrainState:
     """Steps whose batch was left out."""
     history: list[list[float]] = field(default_factory=list)
     """The window of `puna.train.stability`."""
-    consecutive: int = 0
-    """Batches left out one after another."""
+    recent: list[bool] = field(default_factory=list)
+    """Whether each of the last batches was learned from."""
+    peak_flops: dict[str, float] = field(default_factory=dict)
+    """The largest rate of arithmetic measured on a device, in FLOP/s, by the device's name."""
     made_by: dict[str, str] = field(default_factory=dict)
     """What decides the last bits of a step: layout, version of torch, threads, kind of device."""
     recipe: dict[str, Any] = field(default_factory=dict)
@@ -97,11 +99,16 @@ def read_header(directory: Path) -> tuple[TrainState, dict[str, str]]:
     try:
         hashes = TypeAdapter(dict[str, str]).validate_python(header["sha256"])
         state = TypeAdapter(TrainState).validate_python(header["state"])
-        if hashes and sha256_json(header["state"]) == header["state_sha256"]:
-            return state, hashes
+        if not hashes or sha256_json(header["state"]) != header["state_sha256"]:
+            raise ValueError("state.json is not what was written")
     except (ValueError, KeyError, TypeError):
-        pass
-    raise CheckpointError(f"{file}: is missing or damaged", hint=older_checkpoint(directory))
+        raise CheckpointError(f"{file}: is missing or damaged", hint=older_checkpoint(directory)) from None
+    if (match := _NAME.fullmatch(directory.name)) and int(match[1]) != state.step:
+        raise CheckpointError(
+            f"{directory}: holds the checkpoint of step {state.step}, so it was renamed or copied",
+            hint=f"rename it to {directory_of(RunDir(directory.parent.parent), state.step).name}, or delete it",
+        )
+    return state, hashes
 
 
 def older_checkpoint(directory: Path) -> str:
