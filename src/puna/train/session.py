@@ -118,7 +118,7 @@ class Session:
     interrupt: Interrupt = field(default_factory=Interrupt)
     clock: Clock = field(default_factory=Clock)
     outcome: Outcome | None = None
-    """Of the last step."""
+    """Loss, gradient norm and verdict of the last step; None before the first."""
     returns: int = 0
     """How often the run has gone back to the newest checkpoint since it was saved."""
     source_sums: Tensor | None = None
