@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -245,3 +246,10 @@ def test_full_disk_is_one_sentence_and_leaves_nothing_half_written(tiny_toml: Pa
     assert_sentence(result, "no space left")
     assert not (tmp_path / "d" / "documents").exists()
     assert not list((tmp_path / "d").rglob(".tmp-*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_command_that_a_signal_ends_says_so_by_its_exit_code_and_nothing_else(number: int) -> None:
+    code = f"import os, puna.cli; puna.cli._run = lambda: os.kill(os.getpid(), {int(number)}); puna.cli.main()"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (128 + number, "", "")

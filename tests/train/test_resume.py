@@ -13,6 +13,7 @@ from puna.config.recipe import Recipe
 from puna.core.errors import CheckpointError
 from puna.core.layout import DataDir, RunDir
 from puna.core.records import Record
+from puna.core.schema.train_state import directory_of
 from puna.train import resume
 from puna.train.resume import (
     MAY_CHANGE,
@@ -216,6 +217,17 @@ def test_a_change_that_a_run_may_not_make_is_named_alone_with_what_to_do(tiny: R
     assert caught.value.message == "the checkpoint, but with another recipe: optim.lr: 0.01 -> 0.5; seed: 3 -> 4"
     for way in ("give these values back", "--run-dir", f"start {tmp_path} again with --force"):
         assert way in caught.value.hint
+
+
+@pytest.mark.parametrize(("change", "offered"), [({"optim": {"lr": 0.5}}, True), ({"model": {"dim": 64}}, False)])
+def test_a_new_run_from_the_weights_is_offered_where_they_fit(
+    tiny: Recipe, tmp_path: Path, change: dict[str, Any], offered: bool
+):
+    run = RunDir(tmp_path)
+    directory_of(run, 5).mkdir(parents=True)
+    with pytest.raises(CheckpointError) as caught:
+        check_recipe(tiny.model_dump(exclude_none=True), _with(tiny, change), run, "the checkpoint")
+    assert (f"--init-from {tmp_path} --run-dir NEW" in caught.value.hint) == offered
 
 
 def test_a_section_that_a_saved_recipe_lacks_stays_lacking(tiny: Recipe, tmp_path: Path):

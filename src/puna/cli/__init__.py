@@ -6,9 +6,11 @@ import sys
 def main() -> None:
     """Run the command line; a user's error is one sentence on stderr and exit code 2."""
     from puna.core.errors import EXIT_CODE, Interrupted, OtherProcessError, UserError
+    from puna.core.terminate import orderly_end
 
     try:
-        _run()
+        with orderly_end():
+            _run()
     except OtherProcessError:
         sys.exit(EXIT_CODE)
     except UserError as error:

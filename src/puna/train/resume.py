@@ -117,10 +117,18 @@ def check_recipe(saved: dict[str, Any], recipe: Recipe, run: RunDir, what: str) 
     if refused:
         raise CheckpointError(
             f"{what}, but with another recipe: {'; '.join(refused)}",
-            hint=f"give these values back, choose another --run-dir, or start {run.root} again with --force",
+            hint=f"give these values back{_begin_another(run, refused)}, choose another --run-dir, or start {run.root} "
+            "again with --force",
         )
     if changed:
         warn(f"{what}; now {'; '.join(changed)}: weights will be equal to rounding, not bit for bit")
+
+
+def _begin_another(run: RunDir, changed: list[str]) -> str:
+    """The words of a hint for a new run with the changes that begins with this one's weights, where they fit it."""
+    if not list_checkpoints(run) or any(line.startswith(("model.", "data.", "tokenizer.")) for line in changed):
+        return ""
+    return f", begin a new run from these weights with `--init-from {run.root} --run-dir NEW`"
 
 
 def _with_newer_keys(saved: dict[str, Any]) -> dict[str, Any]:

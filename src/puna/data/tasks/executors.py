@@ -147,7 +147,8 @@ _executor: "_Local | None" = None
 def _begin_worker(executor: "_Local", watched: Connection) -> None:
     global _executor
     _executor = executor
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends the others
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the first process ends the others
     logger.disable("datatrove")
     threading.Thread(target=_die_with, args=(watched,), daemon=True).start()
 
