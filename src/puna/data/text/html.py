@@ -4,12 +4,14 @@ Resiliparse finds it by rules on tags, classes and the share of links (Bevendorf
 doi:10.1145/3539618.3591920; DCLM, Li et al. 2024, prefers it for training data). The page is changed first to avoid
 errors of its version 2.0:
 
-- It drops every piece of text between two tags that is a single character of three UTF-8 bytes, such as a dash, a curly
-  quote or a Chinese character, because it takes it for an icon.
+- It drops every piece of text between two tags that is three UTF-8 bytes and ends in a character beyond ASCII, because
+  it takes it for an icon: a dash, a curly quote, a Chinese character, `né`, `où`.
 - It drops lists as navigation where they lie less than four levels deep or have more than a fifth of their text in
   links; here a list stays if at least half of its text is in no link.
 - After an item that is in no list, or in a `menu`, everything is an item.
 - It writes raised and lowered figures on the line, so that 10⁶ becomes 106.
+
+What needs the tree of the page is in `puna.data.text.html_tree`, formulas are in `puna.data.text.html_math`.
 """
 
 import re
@@ -17,13 +19,17 @@ from collections import Counter
 from collections.abc import Iterator
 
 from resiliparse.extract.html2text import extract_plain_text
+from resiliparse.parse.html import HTMLTree
 
+from puna.data.text.html_tree import GUARD, mend_tree, with_marks
 from puna.data.text.scripts import lowered, raised
 
-_GUARD = "\ufdd0"
-"""A code point that is not a character, so no text has it; appended to a lone character to make it longer."""
-_LONE = re.compile(r">(\s*(?:[\u0800-\ud7ff\uf900-\uffff]|&#?[0-9A-Za-z]{2,8};)\s*)<")
-_EMPTY_ITEM = re.compile(rf"•{_GUARD}[ \t]*(?:\n\n?|\Z)")
+_LONE = re.compile(
+    r">(\s*(?!&(?:para|#182|#[xX][bB]6);)(?:[\u0800-\ud7ff\uf900-\uffff]"
+    r"|[!-%'-;=?-~][\u0080-\u07ff]|[!-%'-;=?-~]?&#?[0-9A-Za-z]{2,8};)\s*)<"
+)
+"""Text of three bytes between two tags, or what may be such; a pilcrow alone is the mark of a link to a heading."""
+_EMPTY_ITEM = re.compile(rf"•{GUARD}[ \t]*(?:\n\n?|\Z)")
 """Bullets of empty items, or of items that begin with a paragraph, where the bullet would be alone on its line."""
 _LIST_TAGS = re.compile(
     r"<(?:(/?)([uU][lL]|[oO][lL]|[lL][iI]|[mM][eE][nN][uU]|[dD][iI][rR])\b[^<>]*>"
@@ -34,8 +40,8 @@ _RAW_END = re.compile(r"</(?:[sS][cC][rR][iI][pP][tT]|[sS][tT][yY][lL][eE])")
 _TAGS = re.compile(r"(<[^<>]*>)")
 _LINK = re.compile(r"<(/?)a\b", re.I)
 _LINK_SHARE = 0.5
-_SCRIPT = re.compile(r"(?<=([^\s<]))<[sS][uU]([bBpP])\b[^<>]*>([A-Za-z0-9+\-\u2212\u2013]{1,8})</[sS][uU][bBpP]\s*>")
-"""A raised or lowered number or word, and the character before it."""
+_SCRIPT = re.compile(r"<[sS][uU]([bBpP])\b[^<>]*>([A-Za-z0-9+\-\u2212\u2013]{1,8})</[sS][uU][bBpP]\s*>")
+"""A raised or lowered number or word."""
 
 
 def main_text(html: str) -> str:
@@ -46,15 +52,19 @@ def main_text(html: str) -> str:
     Raises:
         ValueError: The page cannot be parsed.
     """
-    page = _LONE.sub(rf">\1{_GUARD}<", _SCRIPT.sub(_script, "".join(_mended(html))))
-    text = extract_plain_text(page, main_content=True, alt_texts=False, preserve_formatting=True)
-    if "<pre" not in page:
-        text = text.replace("\n\t\t", "\n")  # the separator before a cell that begins a line
-    return _EMPTY_ITEM.sub("", text).replace(_GUARD, "").replace("\xa0", " ")
+    page = _LONE.sub(rf">\1{GUARD}<", _SCRIPT.sub(_script, "".join(_mended(html))))
+    tree = HTMLTree.parse(page)
+    taken = mend_tree(tree, page)
+    text = extract_plain_text(tree, main_content=True, alt_texts=False, preserve_formatting=True)
+    text = _EMPTY_ITEM.sub("", text).replace(GUARD, "")
+    return with_marks(text, taken).replace("\xa0", " ")
 
 
 def _script(match: re.Match[str]) -> str:
-    return (raised if match[2] in "pP" else lowered)(match[3], match[1])
+    before = match.string[match.start() - 1 : match.start()]
+    if not before or before == "<" or before.isspace():
+        return match[0]
+    return (raised if match[1] in "pP" else lowered)(match[2], before)
 
 
 def _mended(html: str) -> Iterator[str]:
@@ -110,7 +120,7 @@ def _definition(tag: re.Match[str]) -> str:
     """A tag of a list as one of a definition list, which is parsed the same way; an item begins with a bullet."""
     name = "dd" if tag[2].lower() == "li" else "dl"
     rest = tag[0][len(tag[1]) + len(tag[2]) + 1 :]
-    return f"<{tag[1]}{name}{rest}" + (f"•{_GUARD} " if name == "dd" and not tag[1] else "")
+    return f"<{tag[1]}{name}{rest}" + (f"•{GUARD} " if name == "dd" and not tag[1] else "")
 
 
 def _is_text(span: str) -> bool:
