@@ -39,7 +39,7 @@ _HOLDS_WORDS = _set("p li td th dd dt blockquote figcaption caption h1 h2 h3 h4 
 _FURNITURE = re.compile(
     r"(?:^|[\s_-])(?:side-?bar|side|widgets?|related|recommend\w*|popular|trending|nav\w*|menu|toc|ads?|advert\w*|promo\w*"
     r"|sponsor\w*|newsletter|subscri\w*|social|share\w*|author\w*|comments?|banner|cookies?|teasers?|more|archives?|tags?"
-    r"|categor\w*|complementary|secondary)(?:$|[\s_-])",
+    r"|category|categories|complementary|secondary)(?:$|[\s_-])",
     re.I,
 )
 _CALLOUT = re.compile(
