@@ -51,7 +51,7 @@ _ARTICLE = re.compile(r"(?:^|\s)(?:article|post|entry|main)[_-]?(?:body|content|
 _LINK_SHARE = 0.5
 """Largest share of the text of an aside that is in links; the same bound as for lists."""
 _MOST_ASIDES = 200
-"""More of them are not looked at: each takes time in proportion to its text, and they may lie in each other."""
+"""More of them are not looked at: each takes time in proportion to its text, and they may be nested."""
 _GUTTER = re.compile(
     r"(?:^|[\s_-])(?:gutter|line-?nos?|linenodiv|linenr|line[_-]?num(?:ber)?s?|ln|lnt|nums?)(?:$|[\s_-])", re.I
 )
