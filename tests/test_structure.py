@@ -42,7 +42,6 @@ TESTED_ELSEWHERE = {
     "data/text/kernel_constants.py": "constants; tests/data/text compares the passes that share them",
     "data/spec.py": "records; tests/data/test_table.py reads all of them",
     "data/document.py": "records and protocols; tests/data/readers and tests/data/rules use them all",
-    "data/input_file.py": "tests/data/input/test_sources.py opens and watches files",
     "cli/tune.py": "declares its arguments and calls train/tune.py",
     "cli/verify.py": "declares its arguments and calls train/verify.py",
     "parallel/objective.py": "tests/parallel/test_apply.py compares it with one process in every layout",

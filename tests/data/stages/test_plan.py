@@ -194,6 +194,31 @@ def test_files_that_gave_nothing_or_broke_off_are_named_in_the_record(
     assert record["results"]["poems"]["files"]["nothing"] == {"reasons": {}, "named": {}}
 
 
+def test_an_input_file_that_changes_while_it_is_read_ends_the_build_and_the_next_one_reads_it_anew(
+    recipe: Recipe, out: DataDir, shelf: Path, changed, monkeypatch: pytest.MonkeyPatch, lines
+):
+    (shelf / "code" / "rows.jsonl").write_text("".join(f'{{"text": "Row {n}."}}\n' for n in range(20_000)))
+    dumps = {"sources__code__include": ["*.jsonl"], "sources__code__format": "jsonl", "chunk_bytes": 1000}
+    small = changed(recipe, **dumps)
+    original = read.read_one
+
+    def read_one(reader, raw, source, counts):
+        if raw.id == "rows.jsonl#100":
+            os.truncate(shelf / "code" / "rows.jsonl", 100_000)
+        return original(reader, raw, source, counts)
+
+    monkeypatch.setattr(read, "read_one", read_one)
+    sentence = "rows.jsonl: is no longer what was listed when the build began: it had .* bytes .* and has 100,000 now"
+    with pytest.raises(DataError, match=sentence):
+        build_documents(small, out)
+    (begun,) = {path.parent for path in out.work.glob("read/*/error.json")}
+    assert not list(begun.glob("chunk-*.json"))
+    monkeypatch.undo()
+    build_documents(small, out)
+    kept = [*lines("code", "train"), *lines("code", "heldout")]
+    assert len(kept) == (shelf / "code" / "rows.jsonl").read_bytes().count(b"\n")
+
+
 def test_a_recipe_without_sources_is_refused(out: DataDir):
     with pytest.raises(DataError, match="recipe 'empty' has no sources"):
         build_documents(Recipe(name="empty"), out)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from puna.config.data import Source
 from puna.core.errors import DataError
-from puna.data.input_file import InputFile
+from puna.data.input_file import InputFile, stamp_of
 from puna.data.numbers import MOST_FILES
 
 
@@ -81,10 +81,7 @@ def _remote_files(name: str, root: str, source: Source) -> list[InputFile]:
     for path, info in found.items():
         shown = path.removeprefix(base).lstrip("/") or path.rsplit("/", 1)[-1]
         if any(p.fullmatch(shown) for p in wanted) and not any(p.fullmatch(shown) for p in unwanted):
-            stamp = next(
-                (str(info[key]) for key in ("ETag", "etag", "mtime", "LastModified", "sha256") if info.get(key)), ""
-            )
-            files.append(InputFile(system.unstrip_protocol(path), shown, int(info.get("size") or 0), stamp))
+            files.append(InputFile(system.unstrip_protocol(path), shown, int(info.get("size") or 0), stamp_of(info)))
     return sorted(files, key=lambda file: file.name)
 
 

@@ -16,14 +16,14 @@ from puna.config.plugins import rule_key
 from puna.core.errors import DataError, UserError
 from puna.core.version import VERSION
 from puna.data.document import READER_FAILED, Document, Dropped, Lost, Raw, Reader
-from puna.data.input_file import InputFile
+from puna.data.input_file import ChangedFileError, InputFile
 from puna.data.numbers import document_number
 from puna.data.reasons import check_reason
 from puna.data.stages.cleaning import Chain, make_reader, read_one, without_lost
 from puna.data.stages.line_groups import Files
 from puna.data.stages.rule_inputs import Table
 from puna.data.table import DECONTAMINATE, LINES, find_reader, used_plugins
-from puna.data.tasks.chunks import Chunk, finished_chunks
+from puna.data.tasks.chunks import Chunk, finished_chunks, forget_chunks
 from puna.data.tasks.counts import Counts, add_lost, add_verdict, total
 from puna.data.tasks.file_tally import FileTally, fewer_names
 from puna.data.tasks.task import Progress, Task
@@ -159,6 +159,13 @@ class Read(Task):
             raise
         except Exception as error:
             yield Dropped(self.name, f"{file.name}#end", READER_FAILED, f"{type(error).__name__}: {error}"[:500])
+        if change := next((error for error in failures if isinstance(error, ChangedFileError)), None):
+            forget_chunks(self.directory)  # what was read may be of two files
+            raise DataError(
+                f"{file.url}: is no longer what was listed when the build began: {change}",
+                hint="let nothing write to the input while it is read, then run the same command again: it lists the "
+                "files anew",
+            )
         if failures:
             raise DataError(
                 f"{file.url}: could not be read to its end ({type(failures[0]).__name__}: {failures[0]})",

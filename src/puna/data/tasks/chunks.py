@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from puna.core.errors import DataError
-from puna.core.files import sha256_file, write_json
+from puna.core.files import remove, sha256_file, write_json
 from puna.data.document import Document, Dropped
 from puna.data.document_files import LinesWriter, document_fields, dropped_fields
 from puna.data.tasks.counts import Counts
@@ -45,6 +45,12 @@ def finished_chunks(directory: Path) -> list[dict[str, Any]]:
             _refuse(directory / wrong[0])
         chunks.append(chunk)
     return chunks
+
+
+def forget_chunks(directory: Path) -> None:
+    """Make a task begin anew the next time."""
+    for note in directory.glob(DONE.replace("{:05d}", "*")):
+        remove(note)
 
 
 def _read_note(path: Path) -> dict[str, Any]:
