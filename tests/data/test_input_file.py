@@ -185,8 +185,8 @@ LISTED = {"size": 5, "ETag": '"abc"'}
         (LISTED, [LISTED], ""),
         (LISTED, [{"size": 5, "etag": 'W/"abc"'}], ""),  # stores write it in several ways
         (LISTED, [{"size": 6, "ETag": '"abc"'}], "it had 5 bytes when it was listed and has 6 now"),
-        (LISTED, [{"size": 5, "ETag": '"abd"'}], "it was replaced after it was listed"),
-        (LISTED, [LISTED, {"size": 5, "ETag": '"abd"'}], "it was replaced after it was listed"),
+        (LISTED, [{"size": 5, "ETag": '"xyz"'}], "it was replaced after it was listed"),
+        (LISTED, [LISTED, {"size": 5, "ETag": '"xyz"'}], "it was replaced after it was listed"),
         ({"size": 5, "mtime": 17.5}, [{"size": 5, "mtime": 18.0, "ETag": "x"}], ""),  # a time proves nothing
         ({"size": 5, "LastModified": "2024-01-01 00:00:00+00:00"}, [{"size": 5, "ETag": "x"}], ""),
         ({"size": None}, [{"size": 7}], ""),  # a web server may list names alone

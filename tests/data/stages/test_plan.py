@@ -1,4 +1,3 @@
-import gzip
 import io
 import json
 import os
@@ -155,68 +154,6 @@ def test_an_empty_split_is_refused_with_the_counts(recipe: Recipe, out: DataDir,
     with pytest.raises(DataError, match=f"source 'poems': no document is left for the {split} split .*12"):
         build_documents(refused, out)
     assert not out.documents.exists()
-
-
-DAMAGED = {
-    "good.jsonl": b'{"text": "A text."}\n{"text": "Another text."}\n' * 4,
-    "empty.jsonl": b"",
-    "page.jsonl.gz": b"<!DOCTYPE html><title>404 Not Found</title>\n<p>The page was not found.</p>\n",
-    "cut.jsonl.gz": gzip.compress(b'{"text": "Cut."}\n' * 5000, mtime=0)[:-20],
-    "cut-at-once.jsonl.gz": gzip.compress(b'{"text": "Cut."}\n', mtime=0)[:12],
-    "other.jsonl": b"PAR1 and so on",
-    "garbage.jsonl.zst": b"\x28\xb5\x2f\xfd" + bytes(range(100)),
-}
-"""Files of one source; all but the first have something wrong."""
-
-
-def test_files_that_gave_nothing_or_broke_off_are_named_in_the_record(
-    recipe: Recipe, out: DataDir, shelf: Path, changed
-):
-    for name, content in DAMAGED.items():
-        (shelf / "code" / name).write_bytes(content)
-    dumps = {"sources__code__include": ["*.jsonl*"], "sources__code__format": "jsonl", "dedup__exact": "none"}
-    build_documents(changed(recipe, **dumps), out)
-    record = read_record(out.documents / "record.json")
-    assert record is not None
-    files = record["results"]["code"]["files"]
-    assert (files["read"], files["bytes"]) == (len(DAMAGED), sum(map(len, DAMAGED.values())))
-    assert files["nothing"] == {
-        "reasons": {"no_record": 1, "rows.broken": 2, "unreadable": 2},
-        "named": {
-            "cut-at-once.jsonl.gz": {"unreadable": 1},
-            "empty.jsonl": {"no_record": 1},
-            "garbage.jsonl.zst": {"unreadable": 1},
-            "other.jsonl": {"rows.broken": 1},
-            "page.jsonl.gz": {"rows.broken": 2},
-        },
-    }
-    assert files["broken"] == {"reasons": {"unreadable": 1}, "named": {"cut.jsonl.gz": {"unreadable": 1}}}
-    assert record["results"]["poems"]["files"]["nothing"] == {"reasons": {}, "named": {}}
-
-
-def test_an_input_file_that_changes_while_it_is_read_ends_the_build_and_the_next_one_reads_it_anew(
-    recipe: Recipe, out: DataDir, shelf: Path, changed, monkeypatch: pytest.MonkeyPatch, lines
-):
-    (shelf / "code" / "rows.jsonl").write_text("".join(f'{{"text": "Row {n}."}}\n' for n in range(20_000)))
-    dumps = {"sources__code__include": ["*.jsonl"], "sources__code__format": "jsonl", "chunk_bytes": 1000}
-    small = changed(recipe, **dumps)
-    original = read.read_one
-
-    def read_one(reader, raw, source, counts):
-        if raw.id == "rows.jsonl#100":
-            os.truncate(shelf / "code" / "rows.jsonl", 100_000)
-        return original(reader, raw, source, counts)
-
-    monkeypatch.setattr(read, "read_one", read_one)
-    sentence = "rows.jsonl: is no longer what was listed when the build began: it had .* bytes .* and has 100,000 now"
-    with pytest.raises(DataError, match=sentence):
-        build_documents(small, out)
-    (begun,) = {path.parent for path in out.work.glob("read/*/error.json")}
-    assert not list(begun.glob("chunk-*.json"))
-    monkeypatch.undo()
-    build_documents(small, out)
-    kept = [*lines("code", "train"), *lines("code", "heldout")]
-    assert len(kept) == (shelf / "code" / "rows.jsonl").read_bytes().count(b"\n")
 
 
 def test_a_recipe_without_sources_is_refused(out: DataDir):

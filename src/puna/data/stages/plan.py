@@ -122,7 +122,7 @@ def build_documents(recipe: Recipe, out: DataDir, *, executor: Executor = "local
 
 def documents_config(recipe: Recipe) -> dict[str, Any]:
     """The values of a recipe that decide the documents."""
-    return recipe.data.model_dump(exclude={"shard_tokens"})
+    return recipe.data.model_dump(exclude={"shard_tokens", "most_lost"})
 
 
 def assemble_documents(recipe: Recipe, out: DataDir, plan: Plan, record: Record) -> None:

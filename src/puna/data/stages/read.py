@@ -164,7 +164,7 @@ class Read(Task):
             raise DataError(
                 f"{file.url}: is no longer what was listed when the build began: {change}",
                 hint="let nothing write to the input while it is read, then run the same command again: it lists the "
-                "files anew",
+                "files again",
             )
         if failures:
             raise DataError(

@@ -48,7 +48,7 @@ def finished_chunks(directory: Path) -> list[dict[str, Any]]:
 
 
 def forget_chunks(directory: Path) -> None:
-    """Make a task begin anew the next time."""
+    """Make a task begin again the next time."""
     for note in directory.glob(DONE.replace("{:05d}", "*")):
         remove(note)
 
