@@ -1,7 +1,9 @@
 """The header is what the `gguf` package reads, and damage to it is one sentence."""
 
+import os
 import struct
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -131,13 +133,18 @@ def file_of(*pairs: bytes, version: int = 3, tensors: int = 0, n_pairs: int | No
         (b"GGML" + bytes(40), "begins with b'GGML'"),
         (b"GGUF", "the version goes beyond the file's 4 bytes"),
         (file_of(version=1), "is GGUF version 1, Puna reads 2 and 3"),
-        (b"GGUF" + struct.pack(">IQQ", 3, 0, 0), "is GGUF version 50331648"),
-        (file_of(n_pairs=2**60), "key 0 of 1152921504606846976 goes beyond"),
-        (file_of(tensors=2**60), "the name of tensor 0 of 1152921504606846976 goes beyond"),
+        (b"GGUF" + struct.pack("<IQQ", 50331649, 0, 0), "is GGUF version 50331649"),
+        (b"GGUF" + struct.pack(">IQQ", 3, 0, 0), "is a big-endian GGUF file"),
+        (b"GGUF" + struct.pack(">IQQ", 2, 0, 0), "is a big-endian GGUF file"),
+        (file_of(n_pairs=2**60), "1,152,921,504,606,846,976 pairs of key and value, more than the 65,536"),
+        (file_of(n_pairs=2**16), "key 0 of 65536 goes beyond"),
+        (file_of(tensors=2**60), "says that it has 1,152,921,504,606,846,976 tensors, more than the 131,072"),
+        (file_of(tensors=2**17), "the name of tensor 0 of 131072 goes beyond"),
         (file_of(pair(b"k", 8, struct.pack("<Q", 2**63))), "k goes beyond"),
-        (file_of(pair(b"k", 9, struct.pack("<IQ", 8, 2**62))), "k goes beyond"),
-        (file_of(pair(b"k", 9, struct.pack("<IQ", 4, 2**62))), "k goes beyond"),
-        (file_of(pair(b"k", 9, struct.pack("<IQ", 9, 2**62))), "k goes beyond"),
+        (file_of(pair(b"k", 9, struct.pack("<IQ", 8, 2**22))), "k goes beyond"),
+        (file_of(pair(b"k", 9, struct.pack("<IQ", 4, 2**22))), "k goes beyond"),
+        (file_of(pair(b"k", 9, struct.pack("<IQ", 9, 2**22))), "k goes beyond"),
+        (file_of(pair(b"k", 9, struct.pack("<IQ", 4, 2**62))), "4,611,686,018,427,387,904 entries of arrays up to k"),
         (file_of(pair(b"k", 9, struct.pack("<IQIQ", 9, 1, 9, 1) + bytes(20))), "'k' has type 9, which is none of"),
         (file_of(pair(b"k", 13, bytes(8))), "'k' has type 13, which is none of GGUF's"),
         (file_of(pair(b"k", 4, bytes(4)), pair(b"k", 4, bytes(4))), "has the key 'k' twice"),
@@ -156,6 +163,39 @@ def test_damage_is_named(tmp_path: Path, content: bytes, reason: str) -> None:
         read_header(path)
     assert str(path) in caught.value.message
     assert reason in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        (pair(b"k", 9, struct.pack("<IQ", 0, 400_000_000)), "400,000,000 entries of arrays up to k, more than the"),
+        (pair(b"k", 9, struct.pack("<IQ", 8, 40_000_000)), "40,000,000 entries of arrays up to k, more than the"),
+        (pair(b"k", 9, struct.pack("<IQIQ", 9, 2**21, 9, 2**21 + 1)), "4,194,305 entries of arrays up to k"),
+        (pair(b"k", 8, struct.pack("<Q", 1 << 28)), "its header is longer than the 134,217,728 bytes that it may have"),
+        (pair(b"k", 9, struct.pack("<IQQ", 8, 1, 1 << 28)), "its header is longer than the 134,217,728 bytes"),
+    ],
+)  # fmt: skip
+def test_a_sparse_header_is_refused_before_it_takes_memory(tmp_path: Path, head: bytes, reason: str) -> None:
+    """The bounds are on what the header says, so nothing of the gigabyte that the file claims is made an object."""
+    path = tmp_path / "sparse.gguf"
+    path.write_bytes(file_of(head))
+    with path.open("r+b") as file:
+        file.truncate(1 << 30)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError) as caught:
+            read_header(path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+    assert reason in caught.value.message
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.gguf")
+    assert not is_gguf(tmp_path / "pipe.gguf")
+    with pytest.raises(FormatError, match="is a named pipe, not a regular file"):
+        read_header(tmp_path / "pipe.gguf")
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

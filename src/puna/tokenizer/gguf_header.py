@@ -14,12 +14,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from puna.core.bounded import open_regular
 from puna.core.errors import FormatError
 
 MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _MAX_DIMENSIONS = 4  # GGML_MAX_DIMS
 _MAX_DEPTH = 2
+_MOST_TENSORS = 1 << 17
+"""LLaMA 405B has 1,138; more than 10,000 layers are refused later, and would have 90,000."""
+_MOST_PAIRS = 1 << 16
+"""Files of llama.cpp have some 40."""
+_MOST_ENTRIES = 1 << 22
+"""In all arrays together. Gemma's vocabulary of 262,144 takes four times 262,144 entries, and its merges 514,906. As
+objects of Python this many take 0.3 GB."""
+_MOST_BYTES = 1 << 27
+"""Of the header; llama.cpp's largest have some 20 MB."""
 _STRING, _ARRAY = 8, 9
 _NUMBERS = {
     0: "<u1", 1: "<i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", 7: "?", 10: "<u8", 11: "<i8", 12: "<f8",
@@ -54,9 +64,9 @@ class GGUFHeader:
 def is_gguf(path: Path) -> bool:
     """Whether the file begins with GGUF's magic number."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path, FormatError) as file:
             return file.read(4) == MAGIC
-    except OSError:
+    except (OSError, FormatError):
         return False
 
 
@@ -67,7 +77,7 @@ def read_header(path: Path) -> GGUFHeader:
         FormatError: It is not a GGUF file of version 2 or 3, or a damaged one.
     """
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        with open_regular(path, FormatError) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return _Reader(path, content).header()
     except (OSError, ValueError) as error:  # mmap refuses an empty file with a ValueError
         reason = error.strerror if isinstance(error, OSError) else "it is empty"
@@ -75,24 +85,29 @@ def read_header(path: Path) -> GGUFHeader:
 
 
 class _Reader:
-    """Reads from a position onwards; it allocates no more than the file's size."""
+    """Reads from a position onwards; it allocates no more than the bounds above, nor more than the file's size."""
 
     def __init__(self, path: Path, content: mmap.mmap) -> None:
         self._path = path
         self._content = content
         self._size = len(content)
         self._position = 0
+        self._entries = 0
 
     def header(self) -> GGUFHeader:
         if self._content[:4] != MAGIC:
             raise FormatError(f"{self._path}: is not a GGUF file: it begins with {self._content[:4]!r}")
         self._position = 4
         version = self._number("<I", "the version")
-        if version not in _VERSIONS:
+        if int.from_bytes(version.to_bytes(4, "little"), "big") in _VERSIONS:
             raise FormatError(
-                f"{self._path}: is GGUF version {version}, Puna reads {_VERSIONS[0]} and {_VERSIONS[1]} (little-endian)"
+                f"{self._path}: is a big-endian GGUF file, and Puna reads little-endian ones",
+                hint=f"the package gguf turns it round, in place: gguf-convert-endian {self._path} little",
             )
-        n_tensors, n_pairs = self._number("<Q", "the number of tensors"), self._number("<Q", "the number of pairs")
+        if version not in _VERSIONS:
+            raise FormatError(f"{self._path}: is GGUF version {version}, Puna reads {_VERSIONS[0]} and {_VERSIONS[1]}")
+        n_tensors = self._count("tensors", _MOST_TENSORS)
+        n_pairs = self._count("pairs of key and value", _MOST_PAIRS)
         metadata: dict[str, Any] = {}
         for number in range(n_pairs):
             key = self._string(f"key {number} of {n_pairs}")
@@ -102,11 +117,20 @@ class _Reader:
         tensors = [self._tensor(number, n_tensors) for number in range(n_tensors)]
         alignment = metadata.get("general.alignment", 32)
         if type(alignment) is not int or alignment < 8 or alignment & (alignment - 1) or alignment > 1 << 20:
-            raise FormatError(f"{self._path}: has general.alignment = {alignment!r}, expected a power of two from 8 on")
+            raise FormatError(
+                f"{self._path}: has general.alignment = {alignment!r:.80}, expected a power of two from 8 on"
+            )
         data_offset = -(-self._position // alignment) * alignment
         if tensors and data_offset > self._size:
             raise self._beyond("the data")
         return GGUFHeader(version, alignment, metadata, tensors, data_offset)
+
+    def _count(self, what: str, most: int) -> int:
+        """A number that the file's header states, within reason."""
+        count = self._number("<Q", f"the number of {what}")
+        if count > most:
+            raise FormatError(f"{self._path}: says that it has {count:,} {what}, more than the {most:,} that it may")
+        return count
 
     def _tensor(self, number: int, of: int) -> TensorInfo:
         name = self._string(f"the name of tensor {number} of {of}")
@@ -125,6 +149,12 @@ class _Reader:
 
     def _array(self, key: str, depth: int) -> list[Any]:
         kind, length = self._number("<I", key), self._number("<Q", key)
+        self._entries += length
+        if self._entries > _MOST_ENTRIES:
+            raise FormatError(
+                f"{self._path}: has {self._entries:,} entries of arrays up to {_shown(key)}, more than the "
+                f"{_MOST_ENTRIES:,} that it may"
+            )
         if kind == _STRING:
             return self._strings(length, key)
         if kind == _ARRAY:
@@ -151,6 +181,8 @@ class _Reader:
                 end = position + 8 + length_at(content, position)[0]
                 if end > size:
                     raise self._beyond(key)
+                if end > _MOST_BYTES:
+                    self._check_bytes(end, key)
                 strings.append(str(content[position + 8 : end], "utf-8"))
                 position = end
         except struct.error:
@@ -173,7 +205,14 @@ class _Reader:
         end = self._position + n_bytes
         if end > self._size:
             raise self._beyond(what)
+        self._check_bytes(end, what)
         return end
+
+    def _check_bytes(self, end: int, what: str) -> None:
+        if end > _MOST_BYTES:
+            raise FormatError(
+                f"{self._path}: its header is longer than the {_MOST_BYTES:,} bytes that it may have, at {_shown(what)}"
+            )
 
     def _beyond(self, what: str) -> FormatError:
         return FormatError(

@@ -178,6 +178,15 @@ def test_the_epsilon_must_be_said_by_the_file_or_the_user() -> None:
         ("rope.scaling.factor", 0.5, "rope_scaling.factor"),
         ("expert_count", 8, "llama.expert_count is 8, which a LLaMA decoder does not have"),
         ("logit_scale", 0.5, "llama.logit_scale is 0.5, which a LLaMA decoder does not have"),
+        ("attention.causal", False, "llama.attention.causal is False, which a LLaMA decoder does not have"),
+        ("rope.scaling.attn_factor", 1.2, "llama.rope.scaling.attn_factor is 1.2, which a LLaMA decoder does not"),
+        ("rope.scaling.attn_factor", "1", "llama.rope.scaling.attn_factor is '1', which a LLaMA decoder does not"),
+        ("attention.scale", 0.1, "llama.attention.scale is 0.1"),
+        ("attention.sliding_window", 4096, "llama.attention.sliding_window is 4096"),
+        ("expert_count", [0], "llama.expert_count is [0]"),
+        ("rope.scaling.yarn_ext_factor", 1.0, "has the key 'llama.rope.scaling.yarn_ext_factor', which Puna does not"),
+        ("rope.dimension_sections", [1, 2], "has the key 'llama.rope.dimension_sections', which Puna does not know"),
+        ("never.seen\x1b[31m", 0, "has the key 'llama.never.seen\\x1b[31m', which Puna does not know"),
     ],
 )  # fmt: skip
 def test_keys_of_no_llama_decoder_are_refused(key: str, value: Any, sentence: str) -> None:
@@ -185,6 +194,11 @@ def test_keys_of_no_llama_decoder_are_refused(key: str, value: Any, sentence: st
         read(metadata_of(config(), "F32", None) | {f"llama.{key}": value})
     assert sentence in refused.value.message
     assert "\n" not in refused.value.message
+
+
+def test_what_is_not_a_whole_model_is_refused() -> None:
+    with pytest.raises(FormatError, match=r"general\.type is 'adapter', and Puna reads a 'model'"):
+        read(metadata_of(config(), "F32", None) | {"general.type": "adapter"})
 
 
 def test_one_number_for_each_layer_is_taken_where_they_agree() -> None:
@@ -195,5 +209,9 @@ def test_one_number_for_each_layer_is_taken_where_they_agree() -> None:
 
 
 def test_a_linear_factor_of_one_and_no_experts_are_nothing_special() -> None:
-    others = {"llama.rope.scaling.factor": 1.0, "llama.expert_count": 0}
+    others = {
+        "llama.rope.scaling.factor": 1.0, "llama.expert_count": 0, "llama.attention.causal": True,
+        "llama.rope.scaling.attn_factor": 1.0, "llama.tensor_data_layout": "Meta AI original pth",
+        "llama.rope.scaling.original_context_length": 8192, "general.license": "mit", "clip.attention.causal": False,
+    }  # fmt: skip
     assert read(metadata_of(config(), "F32", None) | others)[0] == config()

@@ -198,6 +198,16 @@ def test_hint_that_contradicts_the_file_is_refused(hints: dict[str, Any]) -> Non
         ({"use_qk_norm": True}, "use_qk_norm = True"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor = 0.5, and a LLaMA decoder has 1"),
         ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "rope_parameters.partial_rotary_factor = 0.5"),
+        ({"is_causal": False}, "is_causal = False, and a LLaMA decoder has True"),
+        ({"residual_multiplier": 0.22}, "residual_multiplier = 0.22"),
+        ({"attn_logit_softcapping": 30.0}, "has 'attn_logit_softcapping' = 30.0, which no LLaMA has"),
+        ({"rope_parameters": {"attention_factor": 1.2}}, "rope_parameters.attention_factor = 1.2"),
+        ({"rope_scaling": {"factor": 4.0}}, "rope_scaling.factor = 4.0, and a LLaMA decoder has 1 for 'default'"),
+        ({"rope_scaling": {"type": "linear", "factor": 2, "mscale": 1.1}}, "rope_scaling.mscale = 1.1, which LLaMA's"),
+        (
+            {"rope_scaling": {"rope_type": "llama3"} | LLAMA_3_1_SCALING, "original_max_position_embeddings": 4096},
+            "original_max_position_embeddings = 4096, but the rotary scaling has 8192",
+        ),
         ({"quantization_config": {"quant_method": "gptq"}}, r"has quantization_config \('gptq'\)"),
         ({"quantization_config": "fp8"}, r"has quantization_config \('fp8'\)"),
         ({"hidden_size": None}, "has no hidden_size"),
@@ -318,6 +328,8 @@ def test_sliding_window_is_allowed_as_far_as_it_reaches() -> None:
     with pytest.raises(FormatError, match="sliding_window = 4096"):
         read(without(MISTRAL_7B_V1, "sliding_window"))
     assert read(LLAMA_2_7B | {"sliding_window": 16}).context == 4096
+    (note, _) = notes(LLAMA_2_7B | {"sliding_window": 16})
+    assert note == "sliding_window = 16 is passed over, as LlamaForCausalLM does"
 
 
 def test_absent_key_heads_are_those_of_the_models_class() -> None:

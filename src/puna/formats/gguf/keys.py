@@ -28,10 +28,29 @@ FREQUENCIES = "rope_freqs.weight"
 _SCALING = "puna.rope_scaling"
 """Our key: the scaling behind the tensor of factors, as JSON; GGUF has no keys for it."""
 
-_OTHER_DECODERS = (
-    "expert_count", "attention.scale", "attention.clamp_kqv", "logit_scale", "residual_scale", "embedding_scale",
-)  # fmt: skip
-"""Keys of decoders that have the architecture's name but compute something else."""
+_READ = frozenset({
+    "vocab_size", "context_length", "embedding_length", "block_count", "feed_forward_length", "attention.head_count",
+    "attention.head_count_kv", "attention.key_length", "attention.value_length", "attention.layer_norm_rms_epsilon",
+    "rope.dimension_count", "rope.freq_base", "rope.scaling.type", "rope.scaling.factor", "rope.scale_linear",
+})  # fmt: skip
+"""What is read, after `llama.`."""
+
+_HARMLESS = frozenset({
+    "rope.scaling.original_context_length", "rope.scaling.finetuned", "tensor_data_layout",
+    "attention.layer_norm_epsilon", "expert_used_count", "expert_feed_forward_length", "pooling_type",
+})  # fmt: skip
+"""What changes no logit: of YaRN's scaling, of experts that are not there, of the epsilon that LLaMA's norm does not
+use, of how a text's embedding is made, and the layout that converters of 2023 noted and llama.cpp does not read."""
+
+_AS_LLAMA: dict[str, float] = {
+    "attention.causal": 1, "rope.scaling.attn_factor": 1, "expert_count": 0, "expert_shared_count": 0,
+    "attention.scale": 0, "attention.clamp_kqv": 0, "attention.max_alibi_bias": 0, "attention.sliding_window": 0,
+    "logit_scale": 0, "residual_scale": 0, "embedding_scale": 0, "use_parallel_residual": 0,
+    "attn_logit_softcapping": 0, "final_logit_softcapping": 0, "leading_dense_block_count": 0,
+    "nextn_predict_layers": 0,
+}  # fmt: skip
+"""Keys with LLaMA's values; llama.cpp takes a scale of 0 for none. `attn_factor` multiplies the angles' cosines and
+sines, with every kind of scaling."""
 
 _CONTEXT = 2048
 _THETA = 10_000.0
@@ -138,6 +157,31 @@ class Keys:
             raise self.error(key, f"is {value}, expected a number")
         return number
 
+    def check_known(self) -> None:
+        """Refuse keys that may make another decoder than LLaMA of the file.
+
+        A list of forbidden keys never has the next one, so what is in none of the lists above is refused.
+
+        Raises:
+            FormatError: There is such a key, or the file is an adapter or something else that is not a whole model.
+        """
+        if (kind := self._metadata.get("general.type", "model")) != "model":
+            raise FormatError(f"{self.path}: general.type is {kind!r:.80}, and Puna reads a 'model'")
+        for full in self._metadata:
+            key = full.removeprefix(_PREFIX)
+            if key == full or key in _READ or key in _HARMLESS:
+                continue
+            if key not in _AS_LLAMA:
+                raise FormatError(
+                    f"{self.path}: has the key {full!r:.80}, which Puna does not know, and which may change what the "
+                    "model computes",
+                    hint="if you know that it changes nothing, the package gguf takes it out: gguf-new-metadata "
+                    f"--remove-metadata {full:.80} {self.path} OUT.gguf",
+                )
+            value = self._metadata[full]
+            if not isinstance(value, int | float) or value != _AS_LLAMA[key]:
+                raise self.error(key, f"is {value!r:.80}, which a LLaMA decoder does not have")
+
     def error(self, key: str, what: str, hint: str = "") -> FormatError:
         """An error that says what is wrong with a key."""
         return FormatError(f"{self.path}: {_PREFIX}{key} {what}", hint=hint)
@@ -160,9 +204,7 @@ def config_of(
         FormatError: A key is missing, not a number, or of a decoder that is not a LLaMA.
     """
     keys, notes = Keys(path, metadata), list[str]()
-    for key in _OTHER_DECODERS:
-        if value := keys.get(key, (int, float), "a number"):
-            raise keys.error(key, f"is {value}, which a LLaMA decoder does not have")
+    keys.check_known()
 
     def assumed(key: str, found: float | None, hint: float | None, default: float) -> Any:
         if found is None and hint is None:

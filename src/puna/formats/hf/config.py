@@ -12,6 +12,7 @@ from puna.config.recipe import ModelConfig, RopeScaling
 from puna.core.errors import ExportError, FormatError
 from puna.formats.checkpoint import Hints, model_config
 from puna.formats.express import Feature, check_expressible
+from puna.formats.hf.keys import check_keys
 
 CONFIG = "config.json"
 
@@ -24,20 +25,6 @@ _MODEL_TYPES = {
 _ARCHITECTURES = ("LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM")
 """Names of the class; files from before transformers 4.28 have the second spelling."""
 
-_AS_LLAMA: dict[str, tuple[Any, ...]] = {
-    "hidden_act": ("silu", "swish"),
-    "attention_bias": (False,),
-    "mlp_bias": (False,),
-    "bias": (False,),
-    "qkv_bias": (False,),
-    "partial_rotary_factor": (1,),
-    "rope_interleaved": (False,),
-    "qk_norm": (False,),
-    "use_qk_norm": (False,),
-    "qk_layernorm": (False,),
-}
-"""Fields with LLaMA's values; other values mean another decoder, absent and null mean LLaMA's."""
-
 _SCALED = {
     "factor": "factor",
     "low_freq_factor": "low_freq_factor",
@@ -45,6 +32,10 @@ _SCALED = {
     "original_context": "original_max_position_embeddings",
 }
 """Numbers of a rotary scaling: our name and Hugging Face's."""
+
+_ROPE_KEYS = {"rope_type", "type", "rope_theta", "partial_rotary_factor", "attention_factor", *_SCALED.values()}
+"""What a table of rotary parameters may say; those of YaRN and LongRoPE say more."""
+_FACTORS_OF_ONE = ("partial_rotary_factor", "attention_factor")
 
 
 def read_huggingface_config(path: Path, fields: dict[str, Any], hints: Hints) -> tuple[ModelConfig, list[str]]:
@@ -96,16 +87,7 @@ def _check_architecture(path: Path, fields: dict[str, Any]) -> dict[str, int]:
     model_type = fields.get("model_type") or ("mistral" if "MistralForCausalLM" in architectures else "llama")
     if not isinstance(model_type, str) or model_type not in _MODEL_TYPES:
         raise FormatError(f"{path}: model_type = {model_type!r:.80}, expected one of {', '.join(_MODEL_TYPES)}")
-    if quantized := fields.get("quantization_config"):
-        method = quantized.get("quant_method") if isinstance(quantized, dict) else quantized
-        raise FormatError(
-            f"{path}: has quantization_config ({method!r:.80}), and Puna reads float32, bfloat16 and float16 only",
-            hint="take the model's own repository instead of a quantized one",
-        )
-    for name, allowed in _AS_LLAMA.items():
-        value = fields.get(name)
-        if value is not None and (isinstance(value, list | dict) or value not in allowed):
-            raise FormatError(f"{path}: {name} = {value!r:.80}, and a LLaMA decoder has {allowed[0]!r}")
+    check_keys(path, fields)
     return _MODEL_TYPES[model_type]
 
 
@@ -118,6 +100,8 @@ def _context(
         name = "max_sequence_length"  # its name in files from before transformers 4.28
     context = _assumed(path, fields, name, hints.context, defaults["max_position_embeddings"], notes)
     if "sliding_window" not in defaults:
+        if fields.get("sliding_window") is not None:
+            notes.append(f"sliding_window = {fields['sliding_window']!r:.80} is passed over, as LlamaForCausalLM does")
         return context
     window = fields.get("sliding_window", defaults["sliding_window"])
     if window is None:
@@ -163,6 +147,13 @@ def _rope_theta(path: Path, fields: dict[str, Any], hints: Hints, notes: list[st
 def _rope_scaling(path: Path, fields: dict[str, Any], context: float) -> dict[str, Any] | None:
     """The scaling of the rotary frequencies as `RopeScaling` has it, None where there is none."""
     said = {part: _one_scaling(path, part, table, context) for part, table in _rope_tables(path, fields).items()}
+    original = fields.get("original_max_position_embeddings")
+    for scaling in said.values():
+        if original is not None and scaling is not None and scaling.get("original_context", original) != original:
+            raise FormatError(
+                f"{path}: original_max_position_embeddings = {original!r:.80}, but the rotary scaling has "
+                f"{scaling['original_context']}"
+            )
     if len(said) == 2 and said["rope_parameters"] != said["rope_scaling"]:
         raise FormatError(
             f"{path}: rope_parameters = {fields['rope_parameters']!r:.200} and rope_scaling = "
@@ -187,15 +178,17 @@ def _one_scaling(path: Path, part: str, table: dict[str, Any], context: float) -
     kinds = [table[key] for key in ("rope_type", "type") if table.get(key) is not None]
     if len(kinds) == 2 and kinds[0] != kinds[1]:
         raise FormatError(f"{path}: {part} has rope_type = {kinds[0]!r:.80}, but type = {kinds[1]!r:.80}")
-    if table.get("partial_rotary_factor") not in (None, 1):
-        raise FormatError(
-            f"{path}: {part}.partial_rotary_factor = {table['partial_rotary_factor']!r:.80}, and a LLaMA decoder has 1"
-        )
     kind = kinds[0] if kinds else "default"
+    if kind not in ("default", "linear", "llama3"):
+        raise FormatError(f"{path}: {part}.rope_type = {kind!r:.80}, expected default, linear or llama3")
+    for name in _FACTORS_OF_ONE if kind != "default" else (*_FACTORS_OF_ONE, "factor"):
+        if table.get(name) not in (None, 1):
+            raise FormatError(f"{path}: {part}.{name} = {table[name]!r:.80}, and a LLaMA decoder has 1 for {kind!r}")
+    for name, value in table.items():
+        if name not in _ROPE_KEYS and value is not None:
+            raise FormatError(f"{path}: {part}.{name} = {value!r:.80}, which LLaMA's rotary scaling does not have")
     if kind == "default":
         return None
-    if kind not in ("linear", "llama3"):
-        raise FormatError(f"{path}: {part}.rope_type = {kind!r:.80}, expected default, linear or llama3")
     names = _SCALED if kind == "llama3" else {"factor": "factor"}
     said = {"original_max_position_embeddings": context} | {k: v for k, v in table.items() if v is not None}
     scaling = {ours: _number(path, said, theirs, part=part) for ours, theirs in names.items()}
