@@ -274,6 +274,10 @@ def change_text(name: str, old: str, new: str) -> Callable[[Path], None]:
         (change_text("model.toml", "[model]", "[modell]"), "is not a description of a Puna model: 'model' is missing"),
         (change_text("model.toml", "dim = 32", 'dim = "a"'), "model.toml: model.dim: "),
         (change_text("model.toml", "vocab_size = 512", "vocab_size = 511"), "has 512 tokens, but model.toml has"),
+        (change_text("model.toml", "[model]", "is_causal = false\n[model]"), "has 'is_causal', which no Puna model"),
+        (change_text("model.toml", "dim = 32", "dim = 32\nlogit_scale = 2.0"), "model.logit_scale: Extra inputs"),
+        (lambda d: (d / "model.toml").write_bytes(b"a=" + b"[" * 20_000), "is not a description of a Puna model"),
+        (lambda d: (d / "model.toml").write_bytes(b" " * 70_000), "more than the 65,536 that such a file may have"),
         (lambda d: (d / "model.toml").write_bytes(b"\xff"), "is not a description of a Puna model"),
     ],
 )  # fmt: skip

@@ -198,7 +198,7 @@ def model_config(path: Path, values: dict[str, Any]) -> ModelConfig:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
-        found = f", found {first['input']!r}" if where else ""
+        found = f", found {first['input']!r:.80}" if where else ""
         raise FormatError(
             f"{path}: {where and where + ': '}{first['msg'].removeprefix('Value error, ')}{found}"
         ) from None

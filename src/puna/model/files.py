@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from puna.config.recipe import ModelConfig
+from puna.core.bounded import read_bounded
 from puna.core.errors import CheckpointError
 from puna.core.files import atomic_directory, sha256_file
 from puna.core.layout import RunDir
@@ -39,6 +40,8 @@ FORMAT, VERSION = "puna-model", 1
 CONFIG, RECORD = "model.toml", "record.json"
 
 _TIED = "output.weight"
+_MOST_CONFIG = 1 << 16
+"""Bytes of model.toml; the files that Puna writes have one thousand."""
 NOT_ARITHMETIC = {"context", "init", "init_std"}
 """Fields of a configuration that do not change what a decoder computes."""
 _POSITIONS = {"rope_theta", "rope_scaling"}
@@ -245,21 +248,24 @@ def read_config(directory: Path) -> ModelConfig:
     """
     path = directory / CONFIG
     try:
-        header = tomllib.loads(path.read_text(encoding="utf-8"))
+        header = tomllib.loads(read_bounded(path, _MOST_CONFIG, CheckpointError).decode())
         form, version = header["format"], header["version"]
         if (form, version) != (FORMAT, VERSION):
             raise CheckpointError(
                 f"{path}: is {form!r} version {version}, this version of Puna reads {FORMAT!r} {VERSION}"
             )
-        return ModelConfig.model_validate(header["model"])
+        config = ModelConfig.model_validate(header["model"])
+        if unknown := header.keys() - {"format", "version", "model"}:
+            raise CheckpointError(f"{path}: has {min(unknown)!r:.80}, which no Puna model has")
+        return config
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(["model", *map(str, first["loc"])])
-        raise CheckpointError(f"{path}: {where}: {first['msg']}, found {first['input']!r}") from None
+        raise CheckpointError(f"{path}: {where}: {first['msg']}, found {first['input']!r:.80}") from None
     except KeyError as error:
         raise CheckpointError(f"{path}: is not a description of a Puna model: {error} is missing") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: is not a description of a Puna model: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: is not a description of a Puna model: {error!s:.200}") from None
 
 
 def check_files(directory: Path) -> dict[str, Any]:

@@ -4,7 +4,6 @@ Opening reads headers; a tensor, or a rectangle of one, is read when it is asked
 """
 
 import contextlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from puna.core.bounded import parse_json, read_bounded
 from puna.core.errors import CheckpointError
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 _FLOATS = ("F32", "BF16", "F16")
+_MOST_INDEX = 1 << 25
+"""Bytes of an index, as of other formats (`puna.formats.containers.json_object`)."""
 
 
 def weight_files(directory: Path) -> list[Path]:
@@ -106,9 +108,9 @@ def _read_index(index: Path) -> dict[str, Path]:
         CheckpointError: The index lacks it, or names a file outside of the directory.
     """
     try:
-        files = json.loads(index.read_bytes())["weight_map"]
+        files = parse_json(read_bounded(index, _MOST_INDEX, CheckpointError), index, CheckpointError)["weight_map"]
         plain = all(Path(file).name == file for file in files.values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{index}: does not say the file of every tensor: {error!s:.200}") from None
     if not files or not plain:
         raise CheckpointError(f"{index}: does not say for every tensor a file beside it")

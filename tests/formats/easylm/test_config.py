@@ -119,7 +119,7 @@ def test_settings_of_an_easylm_run_are_read_and_what_is_not_ours_is_passed_over(
     path = tmp_path / "llama_config.json"
     path.write_text(json.dumps({
         "base_model": "llama_3b", "num_attention_heads": 4, "rms_norm_eps": 1e-5, "tie_word_embeddings": True,
-        "rope_theta": 500000.0, "num_key_value_heads": None,
+        "rope_theta": 500000.0, "num_key_value_heads": None, "fcm_max_ratio": 0.1, "never_seen": None,
     }))  # fmt: skip
     config, notes = config_of(SMALL, read_llama_config(path))
     assert (config.n_heads, config.norm_eps, config.rope_theta, config.tie_embeddings) == (4, 1e-5, 5e5, False)
@@ -140,15 +140,21 @@ def test_contradictions_are_refused(said: dict[str, Any], hints: dict[str, Any],
         config_of(SMALL, said, **hints)
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xfe", b"[" * 100_000, b" " * 2_000_000, b"null"])
-def test_a_damaged_file_beside_the_weights_is_refused(content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("content", "says"), [
+    (b"", "is empty"), (b"[]", "not an object"), (b"{", "is not JSON"), (b"\xff\xfe", "UTF-16"),
+    (b"[" * 100_000, "nested 100,000 levels"), (b"null", "not an object"),
+    (b'{"rms_norm_eps": 1e-5, "rotary_scale": 2.0}', "has 'rotary_scale' = 2.0, which EasyLM does not have"),
+    (b'{"is_causal": false}', "has 'is_causal' = False, which EasyLM does not have"),
+    (b'{"max_sequence_length": 64, "max_position_embeddings": 32}', "says context twice, 64 and 32"),
+])  # fmt: skip
+def test_a_damaged_or_strange_file_beside_the_weights_is_refused(content: bytes, says: str, tmp_path: Path) -> None:
     (tmp_path / "llama_config.json").write_bytes(content)
-    with pytest.raises(FormatError, match="is not a JSON object"):
+    with pytest.raises(FormatError, match=says):
         read_llama_config(tmp_path / "llama_config.json")
 
 
 def test_without_a_file_nothing_is_said(tmp_path: Path) -> None:
     assert read_llama_config(tmp_path / "llama_config.json") == {}
     (tmp_path / "llama_config.json").mkdir()
-    with pytest.raises(FormatError, match="cannot be read"):
+    with pytest.raises(FormatError, match="is a directory, not a regular file"):
         read_llama_config(tmp_path / "llama_config.json")

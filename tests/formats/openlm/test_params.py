@@ -69,6 +69,29 @@ def test_the_model_configuration_is_believed_before_the_arguments(tmp_path: Path
     assert said.notes == ["tiny.json has 'frobnicate', which open_lm does not read"]
 
 
+@pytest.mark.parametrize(
+    ("file", "setting"),
+    [
+        ("tiny", {"rotary_old": True}), ("tiny", {"is_causal": True}), ("config", {"attention_bias": True}),
+        ("config", {"params_args_dict": {"logit_scale": 0.5}}), ("params", "attn_window: 512\n"),
+        ("params", "embedding_multiplier: 12.0\n"), ("params", "use_alibi: True\n"),
+    ],
+)  # fmt: skip
+def test_an_unknown_setting_of_a_part_of_the_decoder_is_refused(tmp_path: Path, file: str, setting: Any) -> None:
+    files: dict[str, Any] = {"tiny": MODEL, "config": {"model_type": "openlm"}, "params": PARAMS}
+    files[file] = files[file] + setting if file == "params" else files[file] | setting
+    with pytest.raises(FormatError, match=r"which open_lm does not have, and which may change what the model") as found:
+        read_settings(write(tmp_path, **files))
+    assert found.value.hint == "if you know that it changes nothing, remove it from the file"
+
+
+def test_settings_of_the_training_and_those_that_are_off_are_passed_over(tmp_path: Path) -> None:
+    params = (
+        PARAMS + "lr_scheduler: cosine\nmy_cluster: a\nmask_padding: False\nrope_factor: None\nnotes: a\nnorm b: c\n"
+    )
+    assert read_settings(write(tmp_path, tiny=MODEL | {"moe_num_experts": 8}, params=params)).notes == []
+
+
 def test_names_of_the_dataclass_are_the_same_settings(tmp_path: Path) -> None:
     config = {"model_type": "openlm", "dim": 64, "norm_type": "rms_norm", "apply_qk_norm": True, "norm_eps": 1e-5}
     said = read_settings(write(tmp_path, config=config))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from puna.core.errors import FormatError
-from puna.formats.containers.json_object import json_object, read_json_object
+from puna.formats.containers.json_object import MOST_BYTES, json_object, read_json_object
 from puna.formats.containers.mapped import mapped
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -28,8 +28,6 @@ _BITS = {
 _READ = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 _MOST_AXES = 64
 _FILE_NAME = re.compile(r"[\w.+@ -]{1,200}\.safetensors", re.ASCII)
-_HEADER_BYTES = 100_000_000
-"""Longest header that is read, in bytes; the library's own limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +133,7 @@ def _read_header(path: Path) -> dict[str, _Entry]:
             file_bytes = file.seek(0, 2)
             file.seek(0)
             length = int.from_bytes(file.read(8), "little")
-            if file_bytes < 8 or length > min(file_bytes - 8, _HEADER_BYTES):
+            if file_bytes < 8 or length > min(file_bytes - 8, MOST_BYTES):
                 raise FormatError(
                     f"{path}: is not a safetensors file, or a truncated one: its first 8 bytes promise a header of "
                     f"{length:,} bytes, and the file has {file_bytes:,}"

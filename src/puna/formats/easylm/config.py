@@ -4,7 +4,7 @@ EasyLM has the rest on its command line. Puna writes it into `llama_config.json`
 weights, and reads it there again; without that file, presets of EasyLM's configurator are recognised by their sizes.
 """
 
-import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 from puna.config.recipe import ModelConfig
 from puna.core.errors import FormatError
 from puna.formats.checkpoint import Hints, model_config
+from puna.formats.containers.json_object import read_json_object
 
 LLAMA_CONFIG = "llama_config.json"
 """File beside the weights; EasyLM uses the same names as `llama_config` in the metadata of a run."""
@@ -25,11 +26,26 @@ _OURS = {
     "num_attention_heads": "n_heads", "num_key_value_heads": "n_kv_heads", "rms_norm_eps": "norm_eps",
     "max_position_embeddings": "context", "rope_theta": "rope_theta", "initializer_range": "init_std",
     "tied_embeddings": "tie_embeddings",
+    "max_sequence_length": "context",
 }  # fmt: skip
-"""EasyLM's names and ours. The last is Puna's own: EasyLM always has an output layer of its own."""
+"""EasyLM's names and ours; of 2023 the last. The one before is Puna's own: EasyLM always has an output layer."""
+
+_HARMLESS = frozenset({
+    "base_model", "bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings", "use_cache",
+    # Training.
+    "resid_pdrop", "embd_pdrop", "attn_pdrop", "embedding_dropout", "feedforward_dropout", "attention_dropout",
+    "residue_dropout", "fcm_min_ratio", "fcm_max_ratio",
+    # How it is computed, not what.
+    "remat_block", "remat_attention", "remat_mlp", "scan_attention", "scan_mlp", "scan_layers",
+    "scan_query_chunk_size", "scan_key_chunk_size", "scan_mlp_chunk_size", "param_scan_axis", "mesh_dim",
+    # transformers' own of every model.
+    "transformers_version", "torch_dtype", "model_type", "architectures", "return_dict", "output_attentions",
+    "output_hidden_states",
+})  # fmt: skip
+"""EasyLM's other settings (`LLaMAConfigurator` and `LLaMAConfig`, of 2023 and 2024), which change nothing here: whether
+the embeddings are tied is seen in the arrays."""
 
 _HINTED = ("n_heads", "n_kv_heads", "context", "norm_eps", "rope_theta")
-_MAX_JSON_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -85,24 +101,27 @@ def read_llama_config(path: Path) -> dict[str, Any]:
     Raises:
         FormatError: It is damaged.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_JSON_BYTES + 1)
-        settings = json.loads(content) if len(content) <= _MAX_JSON_BYTES else None
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return {}
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError):
-        settings = None
-    if not isinstance(settings, dict):
-        raise FormatError(f"{path}: is not a JSON object of EasyLM's settings")
-    return {ours: settings[theirs] for theirs, ours in _OURS.items() if settings.get(theirs) is not None}
+    settings = read_json_object(path)
+    found: dict[str, Any] = {}
+    for theirs, value in settings.items():
+        if value is None or theirs in _HARMLESS:
+            continue
+        if theirs not in _OURS:
+            raise FormatError(
+                f"{path}: has {theirs!r:.80} = {value!r:.80}, which EasyLM does not have, and which may change "
+                "what the model computes",
+                hint="if you know that it changes nothing, remove it from the file",
+            )
+        if found.setdefault(_OURS[theirs], value) != value:
+            raise FormatError(f"{path}: says {_OURS[theirs]} twice, {found[_OURS[theirs]]!r:.80} and {value!r:.80}")
+    return found
 
 
 def llama_config(config: ModelConfig) -> dict[str, Any]:
     """The content of `llama_config.json` for this decoder."""
-    return {theirs: getattr(config, ours) for theirs, ours in _OURS.items()}
+    return {theirs: getattr(config, ours) for theirs, ours in _OURS.items() if theirs != "max_sequence_length"}
 
 
 def decoder_of(path: Path, sizes: Sizes, settings: Mapping[str, Any], hints: Hints) -> tuple[ModelConfig, list[str]]:

@@ -14,6 +14,7 @@ from typing import Any
 from puna.core.errors import FormatError
 from puna.core.files import read_text
 from puna.formats.containers.json_object import read_json_object
+from puna.formats.openlm.arguments import refuse_of_a_decoder
 
 _KINDS: dict[str, type] = {
     "hidden_dim": int, "n_layers": int, "n_heads": int, "seq_len": int, "vocab_size": int, "moe_freq": int,
@@ -24,6 +25,7 @@ _KINDS: dict[str, type] = {
 }  # fmt: skip
 _ALIASES = {"dim": "hidden_dim", "norm_type": "model_norm", "apply_qk_norm": "qk_norm"}
 """Other names of some of them, in the dataclass `Params` and in config.json."""
+_READ = frozenset((*_KINDS, *_ALIASES))
 _SIZES = ("hidden_dim", "n_layers", "n_heads", "seq_len", "vocab_size", "post_embed_norm", "weight_tying")
 """Settings that must not differ between files; for the others the first file counts, as in open_lm."""
 
@@ -116,18 +118,17 @@ def read_settings(directory: Path) -> Settings:
     if (file := _find_model_config(around, model)) is not None:
         values = read_json_object(file)
         settings.add(file, values)
-        ignored = [key for key in values if key not in _KINDS and key not in _ALIASES and not key.startswith("moe_")]
-        if ignored:
+        if ignored := refuse_of_a_decoder(file, values, _READ):
             settings.notes.append(f"{file.name} has {', '.join(map(repr, ignored[:5]))}, which open_lm does not read")
         if model is not None and file.stem != Path(model).stem:
             configuration = f"the model configuration that params.txt names, {model!r:.80}"
             settings.notes.append(f"{file.name} is taken for {configuration}")
     if is_hugging_face(directory):
         values = read_json_object(directory / "config.json")
-        settings.add(directory / "config.json", values)
         nested = values.get("params_args_dict")
-        if isinstance(nested, dict):
-            settings.add(directory / "config.json", nested)
+        for said in (values, nested if isinstance(nested, dict) else {}):
+            settings.add(directory / "config.json", said)
+            refuse_of_a_decoder(directory / "config.json", said, _READ)
         model = settings.values.get("model", model)
     if params is not None:
         settings.add(params, arguments)
@@ -183,13 +184,12 @@ def _is_model_config(file: Path) -> bool:
 
 def _read_arguments(path: Path) -> dict[str, Any]:
     """The arguments of a training that describe the model."""
-    found: dict[str, Any] = {}
-    for line in read_text(path, FormatError).splitlines():
-        name, colon, text = line.partition(":")
-        text = text.strip()
-        if colon and name in _KINDS and text != "None":
-            found[name] = _parsed(path, name, text)
-    return found
+    lines = (line.partition(":") for line in read_text(path, FormatError).splitlines())
+    said = {name: text.strip() for name, colon, text in lines if colon}
+    # A text in the arguments may have several lines, and anything before a colon.
+    arguments = {name: text for name, text in said.items() if name.isidentifier() and text not in ("None", "False")}
+    refuse_of_a_decoder(path, arguments, _READ)
+    return {name: _parsed(path, name, said[name]) for name in said if name in _KINDS and said[name] != "None"}
 
 
 def _parsed(path: Path, name: str, text: str) -> Any:
