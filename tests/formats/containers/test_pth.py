@@ -97,8 +97,7 @@ def test_files_of_pytorch_are_read_the_old_ones_too(tmp_path: Path, zipped: bool
     for name, tensor in tensors().items():
         assert (read[name].dtype, read[name].shape) == (tensor.dtype, tensor.shape)
         assert same(read[name].load(), tensor)
-    general = load_pth(tmp_path / "x.pth")
-    assert all(same(general[name], tensor) for name, tensor in tensors().items())
+    assert load_pth(tmp_path / "x.pth") == {name: read[name].identity for name in tensors()}
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -149,13 +148,12 @@ def test_a_bare_pickle_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
         ({"a\n": torch.ones(2)}, r"'a.n' is not a named tensor"),
         (
             {"a": torch.ones(1).expand(1 << 40)},
-            "is damaged, a tensor is larger|a is not a tensor that is stored element by",
+            "or a damaged one: a tensor is larger than its record",
         ),
-        (
-            {"a": torch.ones(2, device="meta")},
-            "wants 'torch._utils._rebuild_meta|a is not a tensor that is stored element",
-        ),
-        ({"a": torch.ones(2, 2).to_sparse()}, "wants 'torch._utils._rebuild_sparse|a is not a tensor that is stored"),
+        ({"a": torch.ones(2, device="meta")}, "wants 'torch._utils._rebuild_meta"),
+        ({"a": torch.ones(2, 2).to_sparse()}, "wants 'torch._utils._rebuild_sparse"),
+        ({"a": torch.ones(4).to(torch.float8_e4m3fn)}, "wants 'torch._utils._rebuild_tensor_v3|wants 'torch.storage"),
+        ({"a": {("k", 1): torch.ones(2)}}, "a dictionary has a key that is tuple, expected text"),
     ],
 )
 @pytest.mark.parametrize("zipped", [True, False])
@@ -177,7 +175,7 @@ def test_a_pickle_cannot_replace_the_methods_of_its_dictionary(tmp_path: Path) -
 def test_a_missing_file_and_a_directory_are_one_sentence(tmp_path: Path) -> None:
     for path in (tmp_path / "none.pth", tmp_path):
         for read in (load_pth, read_pth):
-            with pytest.raises(FormatError, match="cannot be read"):
+            with pytest.raises(FormatError, match=r"cannot be read: No such file|is a directory, not a regular file"):
                 read(path)
 
 

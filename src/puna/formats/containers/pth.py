@@ -1,6 +1,6 @@
 """PyTorch's `.pth` files: read without running code from them, written one tensor at a time.
 
-`puna.formats.containers.pth_archive` describes them. `torch.save` needs all tensors in memory at once, so the
+`puna.formats.containers.pth_archive` describes and reads them. `torch.save` needs all tensors in memory at once, so the
 writer here makes the archive itself; records begin at multiples of 64 bytes, so that the file can be mapped.
 """
 
@@ -8,9 +8,7 @@ import contextlib
 import hashlib
 import io
 import pickle
-import re
 import struct
-import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -26,7 +24,8 @@ from torch import Tensor
 from puna.core.errors import FormatError
 from puna.formats.containers.dtypes import FLOATS
 from puna.formats.containers.mapped import mapped
-from puna.formats.containers.pth_archive import ZIP, DamagedError, ForeignError, StorageView, read_archive
+from puna.formats.containers.pickled import DamagedError, ForeignError, StorageView
+from puna.formats.containers.pth_archive import read_content
 from puna.model.safetensors import tensor_bytes
 
 _ALIGNMENT = 64
@@ -47,25 +46,25 @@ class PthTensor:
     identity: Hashable
     """Identity of the bytes: equal for two names of the same bytes."""
     load: Callable[[], Tensor]
-    """Gives the tensor, mapped where the file allows it; do not change it."""
+    """Gives the tensor, mapped; do not change it."""
 
 
 def load_pth(path: Path) -> Any:
-    """The content of a file of `torch.save`: numbers, texts, containers and tensors, mapped where the file allows it.
+    """The content of a file of `torch.save`: numbers, texts, containers, and a `StorageView` for each tensor.
 
-    No code in the file is run. Files from before PyTorch 1.6, which are not zip archives, are read into memory.
+    No code in the file is run, and no weight is read.
 
     Raises:
         FormatError: The file cannot be read, is damaged, or holds something else.
     """
-    is_zip = _is_zip(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
-    except Exception as error:  # a damaged archive or pickle raises errors of any kind
-        found = re.search(r"GLOBAL (\S+)", str(error))
-    raise _foreign(path, found[1]) if found else _damaged(path)
+        return read_content(path)
+    except ForeignError as error:
+        raise FormatError(
+            f"{path}: wants {str(error)!r:.80}, and weights are tensors only; nothing of it was run"
+        ) from None
+    except DamagedError as error:
+        raise FormatError(f"{path}: is not a PyTorch file of tensors, or a damaged one: {error}") from None
 
 
 def read_pth(path: Path) -> dict[str, PthTensor]:
@@ -74,25 +73,22 @@ def read_pth(path: Path) -> dict[str, PthTensor]:
     Raises:
         FormatError: The file cannot be read, is damaged, or is not such a dictionary.
     """
-    if _is_zip(path):
-        try:
-            content = read_archive(path)
-        except ForeignError as error:
-            raise _foreign(path, str(error)) from None
-        except DamagedError as error:
-            raise FormatError(f"{path}: is damaged, {error}") from None
-        except Exception:  # as above
-            raise _damaged(path) from None
-    else:
-        content = load_pth(path)
+    content = load_pth(path)
     if not isinstance(content, dict) or not content:
         raise FormatError(f"{path}: holds no dictionary of tensors, but {type(content).__name__}")
-    # A pickle may give an OrderedDict an attribute `items`.
-    tensors = dict(dict.items(content))
-    for name, tensor in tensors.items():
-        if not isinstance(name, str) or not name.isprintable() or not isinstance(tensor, StorageView | Tensor):
+    return pth_tensors(path, content)
+
+
+def pth_tensors(path: Path, named: dict[Any, Any]) -> dict[str, PthTensor]:
+    """The tensors of a dictionary in a file.
+
+    Raises:
+        FormatError: Something in it is not a tensor with a name.
+    """
+    for name, tensor in named.items():
+        if not isinstance(name, str) or not name.isprintable() or not isinstance(tensor, StorageView):
             raise FormatError(f"{path}: {str(name)!r:.80} is not a named tensor, but {type(tensor).__name__}")
-    return {name: _opened(path, name, tensor) for name, tensor in tensors.items()}
+    return {name: _opened(path, tensor) for name, tensor in named.items()}
 
 
 def dtype_name(path: Path, name: str, tensor: PthTensor) -> str:
@@ -107,32 +103,8 @@ def dtype_name(path: Path, name: str, tensor: PthTensor) -> str:
     return dtype
 
 
-def _is_zip(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(ZIP)) == ZIP
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _foreign(path: Path, name: str) -> FormatError:
-    return FormatError(f"{path}: wants {name!r:.80}, and weights are tensors only; nothing of it was run")
-
-
-def _damaged(path: Path) -> FormatError:
-    return FormatError(f"{path}: is not a PyTorch file of tensors, or a damaged one")
-
-
-def _opened(path: Path, name: str, tensor: StorageView | Tensor) -> PthTensor:
-    if isinstance(tensor, StorageView):
-        return PthTensor(dtype=tensor.dtype, shape=tensor.shape, identity=tensor, load=lambda: _load(path, tensor))
-    plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
-    if not plain or tensor.nbytes > tensor.untyped_storage().nbytes():  # strides of 0 make more than the file holds
-        raise FormatError(f"{path}: {name:.80} is not a tensor that is stored element by element")
-    return PthTensor(
-        dtype=tensor.dtype, shape=tuple(tensor.shape), identity=(tensor.data_ptr(), tensor.stride()),
-        load=tensor.detach,
-    )  # fmt: skip
+def _opened(path: Path, view: StorageView) -> PthTensor:
+    return PthTensor(dtype=view.dtype, shape=view.shape, identity=view, load=lambda: _load(path, view))
 
 
 def _load(path: Path, view: StorageView) -> Tensor:

@@ -1,98 +1,138 @@
-"""The content of a `.pth` file since PyTorch 1.6, found without running code from it and without reading a weight.
+"""The content of a `.pth` file, found without running code from it and without reading a weight.
 
-Such a file is a zip archive without compression. `data.pkl` is a pickle of the saved object, in which each tensor names
-the record `data/N` that holds its bytes, its place in that record, its shape and its strides.
-
-A pickle is a program. This reader lets it call four functions only, which are defined here; each makes one small
-object, so a pickle cannot make more objects than it has bytes for.
+Since PyTorch 1.6 such a file is a zip archive without compression. `data.pkl` is a pickle of the saved object, in which
+each tensor names the record `data/N` that holds its bytes, its place in that record, its shape and its strides. Before,
+it was five pickles one after the other: a magic number, a version, a description of the machine, the object, and the
+names of the records; then each record, after its number of elements (torch/serialization.py, `_legacy_save`).
+`puna.formats.containers.pickled` runs the pickles.
 """
 
+import contextlib
 import io
-import math
-import pickle
-import pickletools
+import struct
 import zipfile
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO
 
 import torch
 
+from puna.core.bounded import open_regular
+from puna.core.errors import FormatError
+from puna.formats.containers.pickled import MOST_BYTES, DamagedError, Record, Reference, unpickle
+
 ZIP = b"PK\x03\x04"
-"""The first bytes of such a file."""
+"""The first bytes of an archive."""
 
 _LOCAL_HEADER = 30
-_PICKLE_BYTES = 1 << 28
-_DTYPES = {
-    "FloatStorage": torch.float32, "HalfStorage": torch.float16, "BFloat16Storage": torch.bfloat16,
-    "DoubleStorage": torch.float64, "LongStorage": torch.int64, "IntStorage": torch.int32,
-    "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
-}  # fmt: skip
+_MOST_DIRECTORY = 1 << 24
+"""Bytes of the archive's list of records: 10,000 layers would take 9 MB. As objects of Python they are some 0.2 GB."""
+_MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
 
 
-class StorageView(NamedTuple):
-    """The place of a tensor in its file. Two with the same place are one tensor under two names."""
-
-    begin: int
-    """Its first byte, counted from the beginning of the file."""
-    count: int
-    """How many numbers lie from its first to its last, including those between that are not its own."""
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-
-
-class _Record(NamedTuple):
-    """A record of the archive that holds numbers."""
-
-    begin: int
-    length: int
-    dtype: torch.dtype
-
-
-class ForeignError(Exception):
-    """The pickle names a class or function that is not part of a tensor; the message is the name."""
-
-
-class DamagedError(Exception):
-    """The file contradicts itself; the message says where."""
-
-
-def read_archive(path: Path) -> Any:
-    """The object in a file, with a `StorageView` for each tensor.
+def read_content(path: Path) -> Any:
+    """The object in a file of either kind, with a `StorageView` for each tensor.
 
     Raises:
         ForeignError: It wants code or classes.
-        Exception: It is damaged; zip archives and pickles raise errors of many kinds.
+        DamagedError: It is damaged.
+        FormatError: It cannot be read, or is not a regular file.
     """
-    with path.open("rb", buffering=0) as file, zipfile.ZipFile(file) as archive:
-        file_bytes = file.seek(0, io.SEEK_END)
-        names = archive.namelist()
-        if len(set(names)) < len(names):
-            raise DamagedError("two records have one name")
-        root = next(name for name in names if name.endswith("/data.pkl")).removesuffix("data.pkl")
-        if f"{root}byteorder" in names and _read(archive, f"{root}byteorder") != b"little":
-            raise DamagedError("the numbers are big-endian")
-        content = _read(archive, f"{root}data.pkl")
-        data = f"{root}data/"
-        records = {
-            name.removeprefix(data): _record(file, file_bytes, archive.getinfo(name))
-            for name in names
-            if name.startswith(data)
-        }
-    _check_opcodes(content)
-    return _Unpickler(content, records).load()
+    with open_regular(path, FormatError) as file:
+        is_archive = file.read(len(ZIP)) == ZIP
+    return _read_archive(path) if is_archive else _read_legacy(path)
+
+
+class _Bounded(io.RawIOBase):
+    """A file of which no more is read at once than the largest pickle or list of records may have."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._bytes = file.seek(0, io.SEEK_END)
+
+    def read(self, size: int = -1) -> bytes:
+        left = self._bytes - self._file.tell()
+        size = left if size < 0 else min(size, left)
+        if size > max(MOST_BYTES, _MOST_DIRECTORY):
+            raise DamagedError("its list of records is longer than a file of weights needs")
+        return self._file.read(max(size, 0))
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seekable(self) -> bool:
+        return True
+
+
+def archive_pickle(path: Path) -> bytes:
+    """The pickle in an archive.
+
+    Raises:
+        DamagedError: It is damaged, or not an archive of PyTorch's.
+        FormatError: It cannot be read, or is not a regular file.
+    """
+    with _opened(path) as (archive, _):
+        return _read(archive, f"{_root(archive.namelist())}data.pkl")
+
+
+def _read_archive(path: Path) -> Any:
+    with _opened(path) as (archive, file):
+        return _object_of(archive, file, file.seek(0, io.SEEK_END))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, _Bounded]]:
+    with open_regular(path, FormatError) as opened:
+        file = _Bounded(opened)
+        try:
+            with zipfile.ZipFile(file) as archive:  # pyrefly: ignore[bad-argument-type]
+                yield archive, file
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, OSError, struct.error) as error:
+            # zipfile raises these on damage: RuntimeError for encryption, NotImplementedError for other versions.
+            raise DamagedError(f"it is no archive that can be read: {error!s:.100}") from None
+
+
+def _root(names: list[str]) -> str:
+    """What the names of all records begin with."""
+    for name in names:
+        if name.endswith("/data.pkl"):
+            return name.removesuffix("data.pkl")
+    raise DamagedError("it has no record data.pkl")
+
+
+def _object_of(archive: zipfile.ZipFile, file: _Bounded, file_bytes: int) -> Any:
+    names = archive.namelist()
+    if len(set(names)) < len(names):
+        raise DamagedError("two records have one name")
+    root = _root(names)
+    if f"{root}byteorder" in names and _read(archive, f"{root}byteorder") != b"little":
+        raise DamagedError("the numbers are big-endian")
+    content = _read(archive, f"{root}data.pkl")
+    places = {
+        info.filename.removeprefix(f"{root}data/"): _place(file, file_bytes, info)
+        for info in archive.infolist()
+        if info.filename.startswith(f"{root}data/")
+    }
+
+    def record_of(reference: Reference) -> Record:
+        if reference.key not in places:
+            raise DamagedError(f"the record {reference.key!r:.40} is missing")
+        return _part(Record(*places[reference.key], reference.dtype), reference.view)
+
+    return unpickle(content, 0, record_of)[0]
 
 
 def _read(archive: zipfile.ZipFile, name: str) -> bytes:
     info = archive.getinfo(name)
-    if info.file_size > _PICKLE_BYTES or info.compress_type != zipfile.ZIP_STORED:
+    if info.file_size > MOST_BYTES or info.compress_type != zipfile.ZIP_STORED:
         raise DamagedError(f"{name} is compressed or too long")
     return archive.read(info)
 
 
-def _record(file: io.FileIO, file_bytes: int, info: zipfile.ZipInfo) -> tuple[int, int]:
+def _place(file: _Bounded, file_bytes: int, info: zipfile.ZipInfo) -> tuple[int, int]:
     """First byte and length of a record's content."""
     file.seek(info.header_offset)
     header = file.read(_LOCAL_HEADER)
@@ -105,53 +145,59 @@ def _record(file: io.FileIO, file_bytes: int, info: zipfile.ZipInfo) -> tuple[in
     return begin, info.file_size
 
 
-def _check_opcodes(content: bytes) -> None:
-    """Refuse instructions with numbers beyond the pickle's length; the interpreter would take memory for them."""
-    for opcode, argument, _ in pickletools.genops(content):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > len(content):
-            raise DamagedError("the pickle numbers its objects beyond its own length")
+def _part(record: Record, view: tuple[int, int] | None) -> Record:
+    """The part of a record that an old file names."""
+    if view is None:
+        return record
+    first, length = (number * record.dtype.itemsize for number in view)
+    if first < 0 or length < 0 or first + length > record.length:
+        raise DamagedError("a part of a record goes beyond it")
+    return Record(record.begin + first, length, record.dtype)
 
 
-class _Unpickler(pickle.Unpickler):
-    """An interpreter of pickles that calls nothing but what makes dictionaries and views of tensors."""
+def _read_legacy(path: Path) -> Any:
+    """The object in a file from before PyTorch 1.6.
 
-    def __init__(self, content: bytes, records: dict[str, tuple[int, int]]) -> None:
-        super().__init__(io.BytesIO(content))
-        self._records = records
-        self._known: dict[str, Callable[..., Any]] = {
-            "collections.OrderedDict": lambda: OrderedDict(),
-            "torch._utils._rebuild_tensor_v2": lambda record, *rest: _view(record, *rest[:3]),
-            "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
-            "torch.device": lambda *_: None,
-        }
+    The places of the records stand behind the object that names them, so its pickle is run twice.
+    """
+    with open_regular(path, FormatError) as file:
+        head = file.read(MOST_BYTES)
+        file_bytes = file.seek(0, io.SEEK_END)
+        position = 0
+        for expected in (_MAGIC, _VERSION):
+            found, position = unpickle(head, position, _no_record)
+            if found != expected:
+                raise DamagedError("it is neither an archive nor a file from before PyTorch 1.6")
+        system, start = unpickle(head, position, _no_record)
+        if not isinstance(system, dict) or system.get("little_endian") is not True:
+            raise DamagedError("the numbers are big-endian")
+        dtypes: dict[str, torch.dtype] = {}
 
-    def find_class(self, module_name: str, global_name: str) -> Any:
-        name = f"{module_name}.{global_name}"
-        if name in self._known:
-            return self._known[name]
-        found = getattr(torch, global_name, None) if module_name == "torch" else None
-        dtype = _DTYPES.get(global_name, found) if module_name == "torch" else None
-        if isinstance(dtype, torch.dtype):
-            return dtype
-        raise ForeignError(name)
+        def unknown(reference: Reference) -> Record:
+            if dtypes.setdefault(reference.key, reference.dtype) != reference.dtype:
+                raise DamagedError(f"the record {reference.key!r:.40} has two types of numbers")
+            return Record(0, 1 << 62, reference.dtype)
 
-    def persistent_load(self, pid: Any) -> _Record:
-        kind, dtype, key, _, _ = pid
-        if kind != "storage" or not isinstance(dtype, torch.dtype):
-            raise DamagedError("the pickle refers to something that is not a record of numbers")
-        return _Record(*self._records[key], dtype)
+        _, position = unpickle(head, start, unknown)
+        keys, position = unpickle(head, position, _no_record)
+        if not isinstance(keys, list) or not all(type(key) is str and key in dtypes for key in keys):
+            raise DamagedError("its list of records names others than its object")
+        records: dict[str, Record] = {}
+        for key in keys:
+            file.seek(position)
+            length = int.from_bytes(file.read(8), "little", signed=True) * dtypes[key].itemsize
+            records[key] = Record(position + 8, length, dtypes[key])
+            position += 8 + length
+            if length < 0 or position > file_bytes:
+                raise DamagedError("it ends too soon")
+
+    def record_of(reference: Reference) -> Record:
+        if reference.key not in records:
+            raise DamagedError(f"the record {reference.key!r:.40} is missing")
+        return _part(records[reference.key], reference.view)
+
+    return unpickle(head, start, record_of)[0]
 
 
-def _view(record: Any, offset: Any, shape: Any, stride: Any) -> StorageView:
-    """The place of a tensor whose record holds it element by element; the pickle's arguments may be anything."""
-    numbers = (offset, *shape, *stride)
-    sound = all(type(number) is int and number >= 0 for number in numbers) and len(shape) == len(stride)
-    if not isinstance(record, _Record) or not sound:
-        raise DamagedError("a tensor has a record, a shape or strides that make no sense")
-    size = math.prod(shape)
-    count = size and 1 + sum((axis - 1) * step for axis, step in zip(shape, stride, strict=True))
-    # Strides of 0 would make a tensor of more numbers than there are.
-    if (offset + count) * record.dtype.itemsize > record.length or size > count:
-        raise DamagedError("a tensor is larger than its record")
-    begin = record.begin + offset * record.dtype.itemsize
-    return StorageView(begin, count, record.dtype, tuple(shape), tuple(stride))
+def _no_record(reference: Reference) -> Record:
+    raise DamagedError("a tensor stands where there is none")

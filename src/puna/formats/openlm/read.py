@@ -5,17 +5,17 @@ A checkpoint is `epoch_N.pt`, a dictionary with the weights under `state_dict`, 
 """
 
 import re
-import zipfile
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from puna.core.errors import FormatError
 from puna.formats.checkpoint import Checkpoint, Hints, Stored, check_dtype, check_shape
 from puna.formats.containers.dtypes import FLOATS
-from puna.formats.containers.pth import load_pth
+from puna.formats.containers.pickled import DamagedError, StorageView
+from puna.formats.containers.pth import load_pth, pth_tensors
+from puna.formats.containers.pth_archive import archive_pickle
 from puna.formats.containers.safetensors import INDEX, WEIGHTS, ShardedSafetensors
 from puna.formats.openlm.config import Decoder, decoder_of
 from puna.formats.openlm.params import is_hugging_face, read_settings, training_directories
@@ -26,8 +26,6 @@ from puna.tokenizer.load import find_tokenizer, load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
 _MARK = b"attention.in_proj.weight"
-_PICKLE_BYTES = 64 * 2**20
-"""Longest pickle, in bytes, that is searched to recognise a checkpoint; open_lm's have some 100 KB."""
 _WRAPPERS = re.compile(r"(^|\.)(module|_orig_mod)(?=\.)")
 """Prefixes that distributed training and the compiler put into names."""
 _BUFFER = re.compile(r"\.inv_freq$")
@@ -45,22 +43,6 @@ class _Tensors(Protocol):
     def tensor(self, name: str) -> Tensor: ...
 
 
-class _Passed:
-    """Stands for numpy's scalars, which report on the training and are not used."""
-
-    def __init__(self, *parts: object) -> None:
-        pass
-
-    def __setstate__(self, state: object) -> None:
-        pass
-
-
-_PASSED: list[Any] = [
-    (_Passed, name)
-    for name in ("numpy.dtype", *(f"{core}.multiarray.scalar" for core in ("numpy.core", "numpy._core")))
-]
-
-
 class PickledTensors:
     """The state dict in a file of `torch.save`, mapped.
 
@@ -73,22 +55,11 @@ class PickledTensors:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        _check_archive(path)
-        with torch.serialization.safe_globals(_PASSED):
-            content = load_pth(path)
-        # Called as functions: a pickle may give an OrderedDict attributes of these names.
-        state = dict.get(content, "state_dict", content) if isinstance(content, dict) else None
-        if not isinstance(state, dict) or not any(isinstance(value, Tensor) for value in dict.values(state)):
+        content = load_pth(path)
+        state = content.get("state_dict", content) if isinstance(content, dict) else None
+        if not isinstance(state, dict) or not any(isinstance(value, StorageView) for value in state.values()):
             raise FormatError(f"{path}: holds no weights: neither a state dict nor one under 'state_dict'")
-        self._state: dict[str, Tensor] = {}
-        for name, value in dict.items(state):
-            if not isinstance(name, str) or not isinstance(value, Tensor):
-                raise FormatError(f"{path}: {name!r:.80} in the state dict is {type(value).__name__}, not a tensor")
-            plain = value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
-            # With strides of 0 a tensor would have more elements than the file holds.
-            if not plain or value.nbytes > value.untyped_storage().nbytes():
-                raise FormatError(f"{path}: {name!r:.80} is not a tensor that is stored element by element")
-            self._state[name] = value.detach()
+        self._state = pth_tensors(path, state)
 
     @property
     def names(self) -> list[str]:
@@ -97,7 +68,7 @@ class PickledTensors:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of the tensor of this name."""
-        return tuple(self._state[name].shape)
+        return self._state[name].shape
 
     def dtype(self, name: str) -> str:
         """A tensor's dtype, such as bfloat16."""
@@ -105,7 +76,7 @@ class PickledTensors:
 
     def tensor(self, name: str) -> Tensor:
         """A view of the mapped file."""
-        return self._state[name]
+        return self._state[name].load()
 
 
 class OpenlmCheckpoint(Checkpoint):
@@ -235,31 +206,9 @@ def _only_checkpoint(directory: Path) -> Path:
     return files[0]
 
 
-def _check_archive(path: Path) -> None:
-    """Refuse a file that would take more memory than it has bytes.
-
-    torch inflates compressed records and makes bytearrays of any length; files from before PyTorch 1.6, which are not
-    archives, state the lengths of their tensors before the content. open_lm writes none of them.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            plain = all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
-            pickles = [entry for entry in archive.infolist() if entry.filename.endswith("/data.pkl")]
-            fits = plain and not any(b"bytearray" in archive.read(entry) for entry in pickles)
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except Exception:  # whatever a damaged archive makes zipfile raise
-        raise FormatError(f"{path}: is not a file of torch.save since PyTorch 1.6, or a truncated one") from None
-    if not fits:
-        raise FormatError(f"{path}: is compressed or holds a bytearray, which torch.save of a state dict does not do")
-
-
 def _is_checkpoint(file: Path) -> bool:
     """Whether the pickle in a file of `torch.save` names a tensor that only open_lm's models have."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            entry = next(entry for entry in archive.infolist() if entry.filename.endswith("/data.pkl"))
-            plain = entry.compress_type == zipfile.ZIP_STORED and entry.file_size <= _PICKLE_BYTES
-            return plain and _MARK in archive.read(entry)
-    except Exception:  # whatever a damaged archive makes zipfile raise
+        return _MARK in archive_pickle(file)
+    except (DamagedError, FormatError):
         return False
