@@ -92,7 +92,7 @@ def _opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, _Bounded]]:
                 yield archive, file
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, OSError, struct.error) as error:
             # zipfile raises these on damage: RuntimeError for encryption, NotImplementedError for other versions.
-            raise DamagedError(f"it is no archive that can be read: {error!s:.100}") from None
+            raise DamagedError(f"it is not an archive that can be read: {error!s:.100}") from None
 
 
 def _root(names: list[str]) -> str:

@@ -31,7 +31,7 @@ _OF_TRAINING = """
     local_rank world_size device moe_capacity_factor moe_expert_model_parallelism moe_freq moe_loss_weight
     moe_num_experts moe_top_k moe_weight_parallelism params params_args_dict model_type architectures auto_map
     tie_word_embeddings transformers_version torch_dtype dtype num_attention_heads num_hidden_layers hidden_size
-""".split()  # noqa: SIM905 - a list of 130 literals is no easier to read
+""".split()  # noqa: SIM905 - 130 literals would be harder to read
 """open_lm's `params.py` and `main.py` (of 2024), without what Puna reads; and what transformers adds to its own
 form. Of experts `moe_freq` decides, which is read. transformers' three sizes are names for open_lm's."""
 
