@@ -234,6 +234,19 @@ def dumps() -> str:
     return f"| dump | MB of input/s on one core |\n|---|---:|\n{chr(10).join(lines)}\n\n{origin(record)}"
 
 
+def train_tokenizer() -> str:
+    """What a tokenizer gains from more text, and what it costs."""
+    record = newest("train_tokenizer")
+    lines = [
+        f"| {row['kind']} | {row['megabytes']:g} MB | {row['bytes_per_token_prose']:.3f} | "
+        f"{row['bytes_per_token_code']:.3f} | {row['seconds']:.0f} s | {format_bytes(row['peak_memory_bytes'])} |"
+        for row in record["rows"]
+    ]
+    head = "| tokenizer | learned from | bytes per token, prose | code | time | memory beside the text |\n"
+    head += "|---|---:|---:|---:|---:|---:|\n"
+    return f"{head}{chr(10).join(lines)}\n\n<sub>{record['what']}.</sub><br>\n{origin(record)}"
+
+
 def encode() -> str:
     """Encoding on one core, beside the libraries."""
     record = newest("encode")
@@ -398,6 +411,7 @@ TABLES = {
     "extract": extract,
     "build": build,
     "dumps": dumps,
+    "train_tokenizer": train_tokenizer,
     "encode": encode,
     "convert": convert,
     "cluster": cluster,

@@ -54,7 +54,7 @@ def report_run(tiny: Recipe, tmp_path: Path) -> RunDir:
         source | {"name": "prose", "dropped": {"invalid_utf8": 2}, "unigram_bits_per_byte": 2.5},
         source | {"name": "code", "dropped": {}, "unigram_bits_per_byte": 3.5},
     ]
-    tokenizer = {"kind": "sentencepiece", "vocab_size": 512, "sha256": "ab" * 32}
+    tokenizer = {"kind": "sentencepiece", "vocab_size": 512, "sha256": "ab" * 32, "text": {}}
     card = {"schema": 3, "name": "tiny", "description": "", "tokenizer": tokenizer, "sources": sources}
     card |= {"rules": {}, "dedup": {}, "run": {"tokens": 6144, "stages": 1, "refused": ""}}
     card["build"] = {

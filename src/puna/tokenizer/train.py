@@ -1,6 +1,7 @@
 """Train the tokenizer, and write it with its record."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from puna.tokenizer.huggingface import tokenizer_json
 from puna.tokenizer.tokenizer import Kind, Tokenizer
 from puna.tokenizer.train_byte_bpe import learn_byte_bpe
 from puna.tokenizer.train_sentencepiece import learn_sentencepiece
-from puna.tokenizer.training_text import TrainingText
+from puna.tokenizer.training_text import Portion, TrainingText
 
 
 def train_tokenizer(
@@ -22,6 +23,7 @@ def train_tokenizer(
     inputs: dict[str, str],
     out: Path,
     kind: Kind = "sentencepiece",
+    by_source: Mapping[str, Portion] | None = None,
 ) -> Tokenizer:
     """Train on `texts` and write the native file, tokenizer.json and record.json.
 
@@ -33,6 +35,7 @@ def train_tokenizer(
         inputs: Hashes of the sources of the text, for the record.
         out: The directory to make.
         kind: SentencePiece BPE, or byte-level BPE.
+        by_source: What each source gives to `texts`, for the record; it is read after them.
 
     Raises:
         TokenizerError: There is no text, not enough for this number of pieces, or it is not Unicode text.
@@ -49,6 +52,10 @@ def train_tokenizer(
         for name, content in files.items():
             (temporary / name).write_bytes(content)
         record.outputs = {name: sha256_file(temporary / name) for name in files}
-        record.results = {"vocab_size": tokenizer.vocab_size, "training_bytes": text.n_bytes}
+        record.results = {
+            "vocab_size": tokenizer.vocab_size,
+            "training_bytes": text.n_bytes,
+            "sources": {name: asdict(portion) for name, portion in (by_source or {}).items()},
+        }
         record.write(temporary / "record.json")
     return tokenizer

@@ -1,8 +1,21 @@
 """The text that a tokenizer is trained on, counted while it is read."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from puna.tokenizer.tokenizer import check_unicode
+
+
+@dataclass
+class Portion:
+    """What a source gives, in bytes."""
+
+    wanted: int
+    """Its share of the whole text."""
+    available: int
+    """Its training documents."""
+    taken: int
+    """What is read of them: planned, and after a pass over the text what it was, up to a piece."""
 
 
 class TrainingText:

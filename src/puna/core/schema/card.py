@@ -176,12 +176,23 @@ class RuleCard(Part):
     thresholds: list[Threshold]
 
 
+class TokenizerText(Part):
+    """What a source has given to the text that the tokenizer was trained on, in bytes."""
+
+    wanted: Count
+    """Its share of the mixture, of the whole text."""
+    available: Count
+    taken: Count
+
+
 class TokenizerCard(Part):
     """The tokenizer of the data card."""
 
     kind: Literal["sentencepiece", "byte-bpe"]
     vocab_size: Count
     sha256: str
+    text: dict[str, TokenizerText]
+    """By source."""
 
 
 class BuildCard(Part):

@@ -15,6 +15,7 @@ from puna.core.records import commit
 from puna.core.schema.card import SCHEMA, CardFacts
 from puna.core.schema.part import parse
 from puna.core.version import VERSION
+from puna.data.card.learned import learned_from
 from puna.data.card.lost import kinds_lost, lost_of
 from puna.data.card.steps import dropped_documents, duplicates, largest, steps_of, years
 from puna.data.document_files import read_lines
@@ -58,7 +59,8 @@ def make_card(recipe: Recipe, out: DataDir, documents: dict[str, Any], tokenizer
     reasons = sorted({reason for source in sources for reason in [*source["dropped"], *kinds_lost(source["lost"])]})
     facts = {
         "schema": SCHEMA,
-        "tokenizer": {name: getattr(tokenizer, name) for name in ("kind", "vocab_size", "sha256")},
+        "tokenizer": {name: getattr(tokenizer, name) for name in ("kind", "vocab_size", "sha256")}
+        | {"text": learned_from(out)},
         "sources": sources,
         "rules": {rule: _thresholds(rule_settings(recipe.data, rule)) for rule in used},
         "dedup": recipe.data.dedup.model_dump(),

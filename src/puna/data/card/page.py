@@ -17,6 +17,7 @@ from puna.data.card.blocks import (
     size,
     value,
 )
+from puna.data.card.learned import learned_blocks
 from puna.data.card.lost import lost_blocks
 from puna.data.card.notes import MANY_EPOCHS, unknowns, warnings
 from puna.data.document import CONTAINED, DUPLICATE, NEAR
@@ -291,6 +292,7 @@ def _tokenizer(card: dict[str, Any]) -> list[Block]:
         Table(
             "Token frequencies alone, on held-out text: what a model must beat", ["source", "bits per byte"], 1, rows
         ),
+        *learned_blocks(card),
     ]
 
 

@@ -31,7 +31,7 @@ from puna.data.stages.tokens import Tokenize
 from puna.data.tasks.counts import Counts
 from puna.data.tasks.executors import Executor, submit
 from puna.data.tasks.task import Progress, Task
-from puna.data.training_text import training_text
+from puna.data.training_text import TokenizerText, refuse_vocabulary
 from puna.shards.split import SPLITS
 from puna.tokenizer import train as training
 from puna.tokenizer.load import load_tokenizer
@@ -96,6 +96,7 @@ def submit_data(recipe: Recipe, out: DataDir, *, force: bool, execution: Executi
     Raises:
         DataError: Something was built with other values and `force` is false, a source is missing, or Slurm refuses.
     """
+    refuse_vocabulary(recipe.model.vocab_size, recipe.tokenizer.train_bytes)
     _finished(out.documents / "record.json", documents_config(recipe), out.documents, force)
     plan = plan_documents(recipe, out)
     tokens: list[Task] = [_tokenize_task(recipe, out, task, split) for task in plan.finish for split in SPLITS]
@@ -170,6 +171,7 @@ class JoinData(_Join):
 
 
 def _train_tokenizer(recipe: Recipe, out: DataDir, force: bool, execution: Execution) -> None:
+    refuse_vocabulary(recipe.model.vocab_size, recipe.tokenizer.train_bytes)
     config = documents_config(recipe)
     there = _finished(out.documents / "record.json", config, out.documents, force)
     if there and _all_documents(recipe, out) and _same_files(recipe, out):
@@ -182,14 +184,17 @@ def _train_tokenizer(recipe: Recipe, out: DataDir, force: bool, execution: Execu
     if _finished(out.tokenizer / "record.json", config, out.tokenizer, force, made_from):
         say(f"{out.tokenizer}: tokenizer trained already")
         return
+    text = TokenizerText(recipe, out)
+    text.warn()
     training.train_tokenizer(
-        training_text(recipe, out),
+        text,
         vocab_size=recipe.model.vocab_size,
         character_coverage=recipe.tokenizer.character_coverage,
         config=config,
         inputs=made_from | {"mixture": sha256_json(recipe.mixture)},
         out=out.tokenizer,
         kind=recipe.tokenizer.kind,
+        by_source=text.portions,
     )
 
 
