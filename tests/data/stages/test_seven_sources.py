@@ -57,7 +57,7 @@ def seven(real, tmp_path: Path) -> Recipe:
                 "dedup": {"near": {"sources": list(SEVEN[1:4])}, "contained": {"sources": ["books"]}},
             },
             "mixture": dict(zip(SEVEN, (67.0, 15.0, 4.5, 4.5, 4.5, 2.5, 2.0), strict=True)),
-            "model": {"dim": 32, "n_layers": 1, "n_heads": 2, "n_kv_heads": 2, "vocab_size": 420, "context": 64},
+            "model": {"dim": 32, "n_layers": 1, "n_heads": 2, "n_kv_heads": 2, "vocab_size": 1000, "context": 64},
             "train": {"tokens": 64_000, "batch_tokens": 6400, "micro_batch_tokens": 6400},
             "optim": {"warmup_steps": 1},
         }
