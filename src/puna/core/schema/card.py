@@ -192,7 +192,7 @@ class TokenizerCard(Part):
     vocab_size: Count
     sha256: str
     text: dict[str, TokenizerText]
-    """By source."""
+    """What each source has given, by its name."""
 
 
 class BuildCard(Part):
