@@ -62,6 +62,8 @@ class Document:
     """A code such as `en`; empty until it is known."""
     scores: dict[str, float] = field(default_factory=dict)
     """Measurements of rules for the card or for later rules: `language`, `perplexity`, …"""
+    licence_from: str = ""
+    """Where code says its licence: the words of its notice, or the names of licence files; empty if it is not known."""
     lost: tuple[Lost, ...] = ()
     """What the reader or rule that returns it has left out; it is counted and then forgotten, and no file holds it."""
 

@@ -1,7 +1,8 @@
 """Files of documents: JSON lines, compressed by zstd; a file appears complete or not at all.
 
-A line is a document: `id`, `origin`, `text`, and if known `url`, `licence`, `date`, `language`, `scores`; during a
-build also `n`, its number. A dropped document has `id`, `reason`, `detail` and, if the recipe keeps it, `text`.
+A line is a document: `id`, `origin`, `text`, and if known `url`, `licence`, `date`, `language`, `scores`,
+`licence_from`; during a build also `n`, its number. A dropped document has `id`, `reason`, `detail` and, if the recipe
+keeps it, `text`.
 """
 
 import io
@@ -19,7 +20,7 @@ from puna.core.files import atomic_file
 from puna.data.document import Document, Dropped
 
 _LEVEL = 3
-_OPTIONAL = ("url", "licence", "date", "language", "scores")
+_OPTIONAL = ("url", "licence", "date", "language", "scores", "licence_from")
 _DAMAGED = "build the data again"
 
 

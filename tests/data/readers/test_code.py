@@ -5,6 +5,8 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,7 +52,9 @@ def test_a_file_in_a_tree_has_the_licence_of_the_nearest_directory(tmp_path: Pat
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     (document,) = read(tmp_path, "a/b/c.py").values()
-    assert document == Document("code", "a/b/c.py", "x = 1", "a/b/c.py", licence="MIT", language="python")
+    assert document == Document(
+        "code", "a/b/c.py", "x = 1", "a/b/c.py", licence="MIT", language="python", licence_from="LICENSE"
+    )
     assert licences(read(tmp_path, "a/d/e/f.c")) == {"a/d/e/f.c": "GPL-3.0"}
     assert licences(read(tmp_path, "LICENSE")) == {"LICENSE": NOT_SOURCE}
 
@@ -91,7 +95,7 @@ def test_in_an_archive_licences_may_stand_behind_the_code(tmp_path: Path) -> Non
         "repos.tar.gz#one/LICENSE": NOT_SOURCE,
         "repos.tar.gz#two/b.py": "GPL-3.0",
         "repos.tar.gz#two/vendor/c.py": "ISC",
-        "repos.tar.gz#two/vendor/d.py": "",
+        "repos.tar.gz#two/vendor/d.py": "LicenseRef-Unknown",
         "repos.tar.gz#two/COPYING": NOT_SOURCE,
         "repos.tar.gz#two/vendor/LICENSE": NOT_SOURCE,
         "repos.tar.gz#three/e.rs": "Apache-2.0 OR MIT",
@@ -127,7 +131,7 @@ def test_rows_have_their_own_names_and_licences(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     go, data, licence, zig, surrogate, bad = read(tmp_path, "rows.jsonl").values()
     assert go == Document("code", "rows.jsonl#0", "package a", "o/r/src/a.go", licence="mit", language="go",
-                          url="https://github.com/o/r/blob/HEAD/src/a.go")  # fmt: skip
+                          url="https://github.com/o/r/blob/HEAD/src/a.go", licence_from="its row")  # fmt: skip
     assert isinstance(data, Dropped)
     assert (data.reason, data.detail) == (NOT_SOURCE, "package.json")
     assert isinstance(licence, Dropped)
@@ -142,7 +146,12 @@ def test_rows_have_their_own_names_and_licences(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "verdict"),
-    [(b"a\0b", BINARY), (b"\x01" * 20 + b"abc", BINARY), (b"na\xefve", INVALID_UTF8), (b" \n\t", EMPTY)],
+    [
+        (b"a\0b", BINARY),
+        (b"\x01" * 20 + b"abc", BINARY),
+        (b" \n\t", EMPTY),
+        (bytes(range(128, 256)) * 3, INVALID_UTF8),  # neither letters nor an encoding that has all of them
+    ],
 )
 def test_what_is_not_text_is_dropped(tmp_path: Path, content: bytes, verdict: str) -> None:
     (tmp_path / "a.py").write_bytes(content)
@@ -154,6 +163,73 @@ def test_marks_and_line_ends_are_normalised_and_indentation_stays(tmp_path: Path
     (document,) = read(tmp_path, "a.py").values()
     assert isinstance(document, Document)
     assert document.text == "  x = 1\ny"
+
+
+def test_other_encodings_are_read(tmp_path: Path) -> None:
+    files = {
+        "a.py": "# -*- coding: latin-1 -*-\n# café\n".encode("latin-1"),
+        "b.c": "/* Grüße aus Köln */\nint a;\n".encode("cp1252"),
+        "c.rb": "# encoding: Shift_JIS\n# 日本語\n".encode("cp932"),
+    }
+    tar(tmp_path / "a.tar.gz", files)
+    texts = [verdict.text for verdict in read(tmp_path, "a.tar.gz").values()]
+    assert texts == [
+        "# -*- coding: latin-1 -*-\n# café",
+        "/* Grüße aus Köln */\nint a;",
+        "# encoding: Shift_JIS\n# 日本語",
+    ]
+
+
+def test_rows_may_hold_bytes_in_another_encoding(tmp_path: Path) -> None:
+    rows = [
+        {"content": "// Привет, мир\n".encode("koi8-r"), "path": "a.c", "src_encoding": "koi8-r"},
+        {"content": "// Grüße aus Köln\n".encode("cp1252"), "path": "b.c", "src_encoding": None},
+        {"content": "// ä\n".encode(), "path": "c.c", "src_encoding": "UTF-8"},
+        {"content": b"\x7fELF\0", "path": "d.c", "src_encoding": None},
+        {"content": b"x" * 101, "path": "e.c", "src_encoding": None},
+    ]
+    pyarrow.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    verdicts = read(tmp_path, "rows.parquet", limit=100).values()
+    assert [verdict.text or verdict.reason for verdict in verdicts if isinstance(verdict, Dropped)] == [
+        BINARY,
+        TOO_LARGE,
+    ]
+    texts = [verdict.text for verdict in verdicts if isinstance(verdict, Document)]
+    assert texts == ["// Привет, мир", "// Grüße aus Köln", "// ä"]
+
+
+def test_what_a_notice_says_decides_and_is_kept(tmp_path: Path) -> None:
+    files = {
+        "LICENSE": MIT.encode(),
+        "a.py": b"# Licensed under the GPLv3.\nx = 1",
+        "b.py": b"# No longer under the GPL.\nx = 1",
+        "c.py": b"# MIT or GPL, at your choice\nx = 1",
+        "vendor/frob/LICENSE.frob": GPL.encode(),
+        "vendor/frob/d.py": b"x = 1",
+        "vendor/e.py": b"x = 1",
+    }
+    tar(tmp_path / "a.tar.gz", files)
+    found = {
+        verdict.id.partition("#")[2]: (verdict.licence, verdict.licence_from)
+        for verdict in read(tmp_path, "a.tar.gz", licence="MIT").values()
+        if isinstance(verdict, Document)
+    }
+    assert found == {
+        "a.py": ("GPL-3.0", '"Licensed under the GPLv3."'),
+        "b.py": ("MIT", "LICENSE"),
+        "c.py": ("MIT OR GPL", '"MIT or GPL, at your choice"'),
+        "vendor/frob/d.py": ("GPL-3.0", "vendor/frob/LICENSE.frob"),
+        "vendor/e.py": ("MIT", "LICENSE"),
+    }
+
+
+def test_a_third_partys_licence_beside_the_projects_is_no_choice(tmp_path: Path) -> None:
+    files = {"LICENSE": GPL.encode(), "LICENSE-THIRD-PARTY.txt": MIT.encode(), "a.py": b"x = 1"}
+    tar(tmp_path / "a.tar.gz", files)
+    assert licences(read(tmp_path, "a.tar.gz"))["a.tar.gz#a.py"] == "GPL-3.0"
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    assert licences(read(tmp_path, "a.py")) == {"a.py": "GPL-3.0"}
 
 
 def test_utf_16_with_a_mark_is_text(tmp_path: Path) -> None:

@@ -55,6 +55,12 @@ def test_only_permitted_licences_stay(licence: str, kept: bool) -> None:
     assert kept or (isinstance(found, Dropped) and (found.reason, found.detail) == (LICENCE, licence or "unknown"))
 
 
+def test_the_detail_says_what_the_notice_says() -> None:
+    found = Code(CodeRules())(replace(DOCUMENT, licence="GPL-3.0", licence_from='"Licensed under the GPLv3."'))
+    assert isinstance(found, Dropped)
+    assert found.detail == 'GPL-3.0: "Licensed under the GPLv3."'
+
+
 def test_an_empty_list_keeps_every_licence() -> None:
     assert isinstance(Code(CodeRules(licences=[]))(replace(DOCUMENT, licence="")), Document)
 

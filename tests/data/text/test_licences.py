@@ -1,6 +1,13 @@
 import pytest
 
-from puna.data.text.licences import detect_licence, is_licence_file, is_permitted, noticed_licence, stated_licence
+from puna.data.text.licences import (
+    UNKNOWN,
+    DirectoryLicence,
+    detect_licence,
+    directory_licence,
+    is_licence_file,
+    nearest_licence,
+)
 
 MIT = """The MIT License (MIT)
 
@@ -41,6 +48,24 @@ THIS SOFTWARE IS PROVIDED AS IS.
         ("Boost Software License - Version 1.0 - August 17th, 2003", "BSL-1.0"),
         ("CC0 1.0 Universal", "CC0-1.0"),
         ("SPDX-License-Identifier: BSD-3-Clause\n", "BSD-3-Clause"),
+        ("Business Source License 1.1\n\nLicensor: X", "BUSL-1.1"),
+        ("Elastic License 2.0\n\nURL: https://example.org", "Elastic-2.0"),
+        ("Server Side Public License\nVERSION 1, OCTOBER 16, 2018\n", "SSPL-1.0"),
+        ("Eclipse Public License - v 2.0\n", "EPL-2.0"),
+        ("COMMON DEVELOPMENT AND DISTRIBUTION LICENSE (CDDL) Version 1.0\n", "CDDL-1.0"),
+        ("EUROPEAN UNION PUBLIC LICENCE v. 1.2\n", "EUPL-1.2"),
+        (
+            "Attribution-NonCommercial 4.0 International\n\nCreative Commons Attribution-NonCommercial 4.0\n",
+            "CC-BY-NC-4.0",
+        ),
+        ("Creative Commons Attribution-ShareAlike 4.0 International", "CC-BY-SA-4.0"),
+        (
+            '"Commons Clause" License Condition v1.0\n\nLicense: Apache 2.0\n',
+            "Apache-2.0 AND LicenseRef-Commons-Clause",
+        ),
+        ("This project is licensed under the GPLv3, see COPYING.", "GPL-3.0"),
+        ("Frob is licensed under MIT or Apache-2.0, at your option.", "MIT OR Apache-2.0"),
+        ("Copyright X. Proprietary and confidential.", "LicenseRef-Proprietary"),
         ("All rights reserved. You may not copy this.", ""),
         ("Text of our own. " * 400 + MIT, ""),
         ("", ""),
@@ -56,33 +81,16 @@ def test_the_project_itself_is_recognised() -> None:
     assert detect_licence((Path(__file__).parents[3] / "LICENSE").read_text()) == "Apache-2.0"
 
 
-def test_a_file_states_its_licence_near_its_beginning() -> None:
-    assert stated_licence("// SPDX-License-Identifier: MIT OR Apache-2.0\nint a;") == "MIT OR Apache-2.0"
-    assert stated_licence("/* SPDX-License-Identifier: (GPL-2.0 WITH X) */") == "(GPL-2.0 WITH X)"
-    assert stated_licence("<!-- SPDX-License-Identifier: BSD-3-Clause -->") == "BSD-3-Clause"
-    assert stated_licence("x" * 5000 + "SPDX-License-Identifier: MIT") == ""
-
-
-@pytest.mark.parametrize(
-    ("text", "licence"),
-    [
-        ("/*\n * Redistribute it under the terms of the\n * GNU General Public License as published by the\n"
-         " * Free Software Foundation; either version 2 of the License,", "GPL-2.0"),
-        ("# licensed under the GNU Lesser General\n# Public License, version 2.1", "LGPL-2.1"),
-        ("// Under the GNU Affero General Public License.", "AGPL"), ("# Licensed under the MIT License", ""),
-        ("x" * 5000 + "under the GNU General Public License", ""), ("under" + " " * 2990, ""),
-    ],
-)  # fmt: skip
-def test_a_files_own_notice_names_a_gnu_licence(text: str, licence: str) -> None:
-    assert noticed_licence(text) == licence
-
-
 @pytest.mark.parametrize(
     ("path", "verdict"),
     [
         ("LICENSE", True), ("a/LICENSE.txt", True), ("License.md", True), ("LICENCE", True), ("COPYING.LESSER", True),
         ("LICENSE-APACHE", True), ("UNLICENSE", True), ("x.zip!LICENSE", True), ("MIT-LICENSE.txt", True),
-        ("license.py", False), ("licensing.txt", False), ("a/license/b.txt", False), ("copying_machine.c", False),
+        ("COPYING3", True), ("GPL-LICENSE.txt", True),
+        ("LICENSE-THIRD-PARTY.tx"
+         "t", True), ("ThirdPartyNotices.tx"
+                      "t", True), ("LICENSE.jquery", True), ("license.py", False), ("licensing.txt", False),
+                      ("a/license/b.txt", False), ("copying_machine.c", False),
         ("", False),
     ],
 )  # fmt: skip
@@ -90,17 +98,44 @@ def test_licence_files_are_known_by_their_names(path: str, verdict: bool) -> Non
     assert is_licence_file(path) is verdict
 
 
+APACHE = "Apache License\nVersion 2.0, January 2004\n"
+GPL = "GNU GENERAL PUBLIC LICENSE\nVersion 3, 29 June 2007\n"
+LGPL = "GNU LESSER GENERAL PUBLIC LICENSE\nVersion 3, 29 June 2007\n"
+
+
 @pytest.mark.parametrize(
-    ("expression", "permitted"),
+    ("texts", "licence"),
     [
-        ("MIT", True), ("mit", True), ("Apache-2.0", True), ("BSD-3-Clause", True), ("GPL-3.0", False), ("", False),
-        ("GPL-2.0 OR MIT", True), ("GPL-2.0 AND MIT", False), ("(MIT OR Apache-2.0)", True),
-        ("MIT AND Apache-2.0", True), ("(MIT OR Apache-2.0) AND GPL-2.0", False), ("GPL-2.0 AND (MIT OR BSD)", False),
-        ("(MIT OR GPL-2.0) AND BSD-3-Clause", True), ("GPL-3.0 AND LGPL-3.0 OR MIT", True), ("MIT AND", False),
-        ("((GPL-2.0 WITH Linux-syscall-note) OR BSD-3-Clause)", True), ("(MIT", False), ("MIT)", False), ("OR", False),
-        ("(GPL-2.0)AND(MIT)", False), ("MIT (GPL-2.0)", False), ("apache license 2.0", True), ("()", False),
-        ("Apache-2.0 WITH LLVM-exception", True), ("0BSD", False), ("unknown", False),
+        ({"LICENSE": MIT}, "MIT"), ({"LICENSE": MIT, "COPYING": MIT}, "MIT"),
+        ({"LICENSE-MIT": MIT, "LICENSE-APACHE": APACHE}, "Apache-2.0 OR MIT"),
+        ({"LICENSE.MIT": MIT, "LICENSE.Apache-2.0.txt": APACHE}, "Apache-2.0 OR MIT"),
+        ({"MIT-LICENSE.txt": MIT, "GPL-LICENSE.txt": GPL}, "GPL-3.0 OR MIT"),
+        ({"LICENSE-MIT": MIT, "UNLICENSE": "This is free and unencumbered software released into the public domain."},
+         "MIT OR Unlicense"),
+        ({"LICENSE": GPL, "LICENSE-THIRD-PARTY.txt": MIT}, "GPL-3.0"),
+        ({"LICENSE": MIT, "LICENSE-3rdparty": GPL}, "MIT"),
+        ({"LICENSE": GPL, "ThirdPartyLicenses.txt": MIT}, "GPL-3.0"),
+        ({"LICENSE": MIT, "COPYING": GPL}, "GPL-3.0 AND MIT"),
+        ({"LICENSE": GPL, "LICENSE-MIT": MIT}, "GPL-3.0 AND MIT"), ({"LICENSE-MIT": MIT}, "MIT"),
+        ({"COPYING": GPL, "COPYING.LESSER": LGPL}, "GPL-3.0 AND LGPL-3.0"),
+        ({"COPYING.BSD": BSD.format(""), "COPYING.GPLv3": GPL}, "BSD-2-Clause AND GPL-3.0"),
+        ({"LICENSE": "Of our own."}, UNKNOWN),
+        ({"LICENSE": MIT, "LICENSE.md": "Of our own."}, "LicenseRef-Unknown AND MIT"),
+        ({"LICENSE": "Under LICENSE-MIT and LICENSE-APACHE, as you choose.", "LICENSE-MIT": MIT,
+         "LICENSE-APACHE": APACHE},
+         "Apache-2.0 OR MIT"),
+        ({"LICENSE-THIRD-PARTY": MIT}, ""), ({"LICENSE.jquery": MIT}, ""), ({}, ""),
     ],
 )  # fmt: skip
-def test_an_expression_is_permitted_if_it_can_be_fulfilled(expression: str, permitted: bool) -> None:
-    assert is_permitted(expression, ["apache", "bsd", "mit"]) is permitted
+def test_files_are_alternatives_only_where_their_names_say_so(texts: dict[str, str], licence: str) -> None:
+    assert directory_licence(texts).licence == licence
+
+
+def test_a_licence_of_something_that_is_named_holds_as_well() -> None:
+    found = directory_licence({"LICENSE": MIT, "LICENSE.frob": GPL})
+    assert found == DirectoryLicence("MIT", ("GPL-3.0",), ("LICENSE", "LICENSE.frob"))
+    assert nearest_licence([found]) == "MIT AND GPL-3.0"
+    assert nearest_licence([directory_licence({"LICENSE.frob": GPL}), DirectoryLicence("MIT")]) == "MIT AND GPL-3.0"
+    assert nearest_licence([directory_licence({"LICENSE.frob": MIT})]) == "LicenseRef-Unknown AND MIT"
+    assert directory_licence({"LICENSE.frob": GPL}, "frob-1.0").licence == "GPL-3.0"
+    assert nearest_licence([]) == ""

@@ -1,14 +1,15 @@
 """Source code: files in directories and archives, and rows of JSON lines or Parquet with `content`.
 
-A file is code by its name (`puna.data.text.code_languages`). Its licence is the first of these: its own
-`SPDX-License-Identifier`, the GNU licence that its own notice names, the row's column, the licence file next to it or
-in the nearest directory above it, the source's in the recipe. An archive is read twice, first for its licence files,
-since they may come after the code.
+A file is code by its name (`puna.data.text.code_languages`). Its licence is the first of these: what its own comments
+say (`puna.data.text.licence_notices`), the row's column, the licence files next to it or in the nearest directory above
+it (`puna.data.text.licences`), the source's in the recipe. A licence file that is not recognised is not passed over. An
+archive is read twice, first for its licence files, since they may come after the code. The encoding is the declared or
+a likely one where it is not UTF-8 (`puna.data.text.code_encoding`).
 """
 
 import os
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
 from puna.config.data import Source
@@ -17,9 +18,11 @@ from puna.data.input.streams import BrokenMember, Member, members
 from puna.data.input_file import InputFile
 from puna.data.readers.code_rows import BAD_ROW, Row, has_rows, is_parquet, json_rows, parquet_rows
 from puna.data.spec import ReaderSpec
+from puna.data.text.code_encoding import decode_code, wide_encoding
 from puna.data.text.code_languages import language_of
-from puna.data.text.decode import clean_text, decode_text, marked_encoding
-from puna.data.text.licences import detect_licence, is_licence_file, noticed_licence, stated_licence
+from puna.data.text.decode import clean_text, marked_encoding
+from puna.data.text.licence_notices import notice
+from puna.data.text.licences import DirectoryLicence, directory_licence, is_licence_file, nearest_licence
 
 NOT_SOURCE = "code.not_source"
 
@@ -48,7 +51,7 @@ class CodeReader:
         self._name = name
         self._licence = source.licence
         self._limit = limit
-        self._directories: dict[str, str | None] = {}
+        self._directories: dict[str, DirectoryLicence] = {}
 
     def records(self, file: InputFile) -> Iterator[Raw | Dropped]:
         """The files of code in a file; other files are dropped by their names alone."""
@@ -76,6 +79,7 @@ class CodeReader:
                 yield Dropped(self._name, identity, TOO_LARGE, f"{len(content)} bytes, at most {self._limit}")
             else:
                 row["language"] = language or row["language"]
+                row["from"] = "its row" if row["licence"] else ""
                 yield Raw(identity, content, {key: value for key, value in row.items() if value})
 
     def _members(self, file: InputFile) -> Iterator[Raw | Dropped]:
@@ -91,32 +95,32 @@ class CodeReader:
             elif isinstance(member, BrokenMember) or not language:
                 yield Dropped(self._name, identity, NOT_SOURCE, posixpath.basename(path))
             else:
-                licence = _nearest(licences, path) if inside else self._licence_beside(file)
-                fields = {"path": path, "language": language, "licence": licence}
+                licence, files = _nearest(licences, path) if inside else self._licence_beside(file)
+                fields = {"path": path, "language": language, "licence": licence, "from": files}
                 yield Raw(identity, member.content, {key: value for key, value in fields.items() if value})
 
-    def _archive_licences(self, file: InputFile) -> dict[str, str]:
-        """The licences in an archive, by directory; several in a directory are alternatives, as in Rust's projects."""
-        found: dict[str, list[str]] = {}
+    def _archive_licences(self, file: InputFile) -> dict[str, DirectoryLicence]:
+        """The licences in an archive, by directory."""
+        found: dict[str, dict[str, str]] = {}
         for member in members(file, _LICENCE_BYTES):
             path = member.name[len(file.name) + 1 :]
             if path and isinstance(member, Member) and is_licence_file(path):
-                found.setdefault(_directory(path), []).append(_detected(member.content))
-        return {directory: " OR ".join(sorted(set(filter(None, some)))) for directory, some in found.items()}
+                found.setdefault(_directory(path), {})[_name(path)] = member.content.decode("utf-8", "replace")
+        return {directory: directory_licence(texts, _name(directory)) for directory, texts in found.items()}
 
-    def _licence_beside(self, file: InputFile) -> str:
-        """The licence in the nearest directory at or above a file, up to the source's root."""
+    def _licence_beside(self, file: InputFile) -> tuple[str, str]:
+        """The licence in the nearest directory at or above a file, up to the source's root, and its files' names."""
         root = file.url[: -len(file.name)] if file.name and file.url.endswith(file.name) else None
-        directory = posixpath.dirname(file.name)
+        directory, found = posixpath.dirname(file.name), {}
         while root is not None:
-            licence = self._licence_in(root + directory if directory else root.rstrip("/") or "/")
-            if licence is not None or not directory:
-                return licence or ""
+            found[directory] = self._licence_in(root + directory if directory else root.rstrip("/") or "/")
+            if found[directory].licence or not directory:
+                break
             directory = posixpath.dirname(directory)
-        return ""
+        return _stated(found)
 
-    def _licence_in(self, url: str) -> str | None:
-        """The licence in a directory, None if no file there is one; the result is cached."""
+    def _licence_in(self, url: str) -> DirectoryLicence:
+        """The licence in a directory; the result is cached."""
         if url not in self._directories:
             if len(self._directories) >= _DIRECTORIES:
                 self._directories.clear()
@@ -126,24 +130,32 @@ class CodeReader:
     def document(self, raw: Raw) -> Document | Dropped:
         """The file as text, with its licence."""
         content = raw.content
-        is_wide = marked_encoding(content) not in ("", "utf-8-sig")  # UTF-16 and UTF-32 are full of zeros
+        # UTF-16 and UTF-32 are full of zeros.
+        is_wide = marked_encoding(content) not in ("", "utf-8-sig") or wide_encoding(content) != ""
         if not is_wide and _is_binary(content):
             return Dropped(self._name, raw.id, BINARY)
         try:
-            text = clean_text(decode_text(content))
+            text = clean_text(decode_code(content, raw.fields.get("encoding", "")))
         except UnicodeDecodeError as error:
-            return Dropped(self._name, raw.id, INVALID_UTF8, f"at byte {error.start}")
+            return Dropped(
+                self._name,
+                raw.id,
+                INVALID_UTF8,
+                f"at byte {error.start}, nor in an encoding that is declared or likely",
+            )
         if not text:
             return Dropped(self._name, raw.id, EMPTY)
-        path, repo = raw.fields.get("path", ""), raw.fields.get("repo", "")
+        path, repo, language = (raw.fields.get(name, "") for name in ("path", "repo", "language"))
+        own = notice(text, language)
         return Document(
             self._name,
             raw.id,
             text,
             f"{repo}/{path}" if repo else raw.id,
             url=f"https://github.com/{quote(repo)}/blob/HEAD/{quote(path)}" if repo and path else "",
-            licence=stated_licence(text) or noticed_licence(text) or raw.fields.get("licence", "") or self._licence,
-            language=raw.fields.get("language", ""),
+            licence=own.licence or raw.fields.get("licence", "") or self._licence,
+            language=language,
+            licence_from=f'"{own.words}"' if own.licence else raw.fields.get("from", ""),
         )
 
 
@@ -152,15 +164,11 @@ def _is_binary(content: bytes) -> bool:
 
 
 def _encoded(text: str) -> bytes:
-    """The text in UTF-8, without lone surrogates, which JSON may contain."""
+    """The text in UTF-8 without lone surrogates, which JSON may contain; or the bytes that the row had."""
     try:
-        return text.encode()
+        return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return clean_text(text).encode()
-
-
-def _detected(content: bytes) -> str:
-    return detect_licence(content.decode("utf-8", "replace"))
 
 
 def _directory(path: str) -> str:
@@ -168,17 +176,31 @@ def _directory(path: str) -> str:
     return path[: max(path.rfind("/"), path.rfind("!"), 0)]
 
 
-def _nearest(licences: dict[str, str], path: str) -> str:
-    """The licence of the nearest directory above a path that has one."""
+def _name(path: str) -> str:
+    """The part of a path after its last `/` or `!`."""
+    return path[max(path.rfind("/"), path.rfind("!")) + 1 :]
+
+
+def _nearest(licences: Mapping[str, DirectoryLicence], path: str) -> tuple[str, str]:
+    """The licence of the nearest directory above a path that has one, and the names of its files."""
+    above = {}
     while path:
         path = _directory(path)
         if path in licences:
-            return licences[path]
-    return ""
+            above[path] = licences[path]
+            if licences[path].licence:
+                break
+    return _stated(above)
 
 
-def _read_licence(url: str) -> str | None:
-    """The licence of a directory, local or in an object store; empty if there is a file with an unknown licence."""
+def _stated(found: Mapping[str, DirectoryLicence]) -> tuple[str, str]:
+    """The licence that holds below the first of some directories, and the names of the files that say so."""
+    files = [f"{path}/{name}" if path else name for path, one in found.items() for name in one.files]
+    return nearest_licence(found.values()), ", ".join(files)
+
+
+def _read_licence(url: str) -> DirectoryLicence:
+    """What the licence files of a directory say, local or in an object store."""
     try:
         if "://" not in url:
             names = os.listdir(url)
@@ -187,13 +209,13 @@ def _read_licence(url: str) -> str | None:
 
             system, path = fsspec.core.url_to_fs(url)
             names = [posixpath.basename(entry) for entry in system.ls(path, detail=False)]
-        found = []
+        texts = {}
         for name in sorted(filter(is_licence_file, names)):
             with InputFile(f"{url.rstrip('/')}/{name}", name, 0, "").open() as stream:
-                found.append(_detected(stream.read(_LICENCE_BYTES)))
+                texts[name] = stream.read(_LICENCE_BYTES).decode("utf-8", "replace")
     except OSError:
-        return None
-    return " OR ".join(sorted(set(filter(None, found)))) if found else None
+        return DirectoryLicence()
+    return directory_licence(texts, posixpath.basename(url.rstrip("/")))
 
 
 READER = ReaderSpec(

@@ -15,7 +15,8 @@ _PATH = ("path", "file_path", "max_stars_repo_path", "sample_path", "filename")
 _REPOSITORY = ("repo_name", "repo", "repository_name", "max_stars_repo_name", "sample_repo_name", "repository")
 _LICENCE = ("license", "licenses", "licence", "max_stars_repo_licenses", "detected_licenses", "spdx_license")
 _LANGUAGE = ("language", "lang", "programming_language")
-COLUMNS = ("content", *_PATH, *_REPOSITORY, *_LICENCE, *_LANGUAGE)
+_ENCODING = ("src_encoding", "encoding")
+COLUMNS = ("content", *_PATH, *_REPOSITORY, *_LICENCE, *_LANGUAGE, *_ENCODING)
 """Names of columns by kind; the first one that a row has counts."""
 
 _COMPRESSED = {".gz", ".bz2", ".xz", ".zst"}
@@ -27,7 +28,11 @@ _BATCH = 16
 _PIECE = 1 << 20
 
 Row = dict[str, str] | tuple[str, str]
-"""A row's `content`, `path`, `repo`, `licence` and `language`; or a reason and its detail if it has no content."""
+"""A row's `content`, `path`, `repo`, `licence`, `language`, `encoding`; or a reason and its detail without content.
+
+Content that is bytes, as Parquet may have it, is a string that `encode("utf-8", "surrogateescape")` turns into them
+again; only then `encoding` is there, and empty if no column names it.
+"""
 
 
 def is_parquet(name: str) -> bool:
@@ -110,6 +115,12 @@ def _parsed(line: bytes) -> Any:
 
 def _row(row: dict[str, Any], limit: int) -> Row:
     content = row.get("content")
+    encoding = {}
+    if isinstance(content, bytes) and len(content) <= limit:
+        content = content.decode("utf-8", "surrogateescape")
+        encoding = {"encoding": _first(row, _ENCODING)}
+    if isinstance(content, bytes):
+        return TOO_LARGE, f"{len(content)} bytes, at most {limit}"
     if not isinstance(content, str):
         return BAD_ROW, "no column `content` with a text"
     if len(content) > limit:
@@ -120,6 +131,7 @@ def _row(row: dict[str, Any], limit: int) -> Row:
         "repo": _first(row, _REPOSITORY),
         "licence": _first(row, _LICENCE),
         "language": _first(row, _LANGUAGE).lower(),
+        **encoding,
     }
 
 

@@ -16,7 +16,7 @@ from puna.data.document import EMPTY, Document, Dropped
 from puna.data.spec import RuleSpec
 from puna.data.text.code_header import without_copyright
 from puna.data.text.decode import clean_text
-from puna.data.text.licences import is_permitted
+from puna.data.text.licence_expressions import is_permitted
 
 LICENCE, LONG_LINE, LONG_LINES, FEW_ALPHANUMERIC = (
     "code.licence", "code.long_line", "code.long_lines", "code.few_alphanumeric",
@@ -48,7 +48,9 @@ class Code:
         """The file without its header, or the reason to drop it."""
         rules = self._rules
         if self._licences and not is_permitted(document.licence, self._licences):
-            return _dropped(document, LICENCE, document.licence or "unknown")
+            licence = document.licence or "unknown"
+            detail = f"{licence}: {document.licence_from}" if document.licence_from else licence
+            return _dropped(document, LICENCE, detail)
         if rules.strip_header:
             text = clean_text(without_copyright(document.text, document.language))
             if not text:

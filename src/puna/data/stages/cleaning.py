@@ -122,7 +122,8 @@ def _defect(where: str, error: Exception) -> str:
 def _is_unicode(document: Document) -> bool:
     """Whether a document can be written: no field may have a surrogate."""
     try:
-        for value in (document.id, document.text, document.url, document.licence, document.date, document.language):
+        values = (document.id, document.text, document.url, document.licence, document.date, document.language)
+        for value in (*values, document.licence_from):
             value.encode()
     except UnicodeEncodeError:
         return False

@@ -1,43 +1,80 @@
-"""The licence that a text is, or names, as an SPDX identifier.
+"""The licences of a project's files: what a licence file is, by its name and its text, and what may be kept.
 
-A licence's text is recognised by sentences that no other has, a file's own licence by its `SPDX-License-Identifier`
-line (SPDX specification, annex E). Words around them may differ; an unrecognised text has no licence here.
+A licence file is recognised by its title or by sentences that no other has; a short one is read as a notice
+(`puna.data.text.licence_notices`). Several files of a directory are alternatives where their names name licences
+(`LICENSE-MIT` beside `LICENSE-APACHE`), as in Rust's projects; otherwise all of them must be fulfilled. GNU's own names
+(`COPYING.LESSER`) are never alternatives, and licences of dependencies (`LICENSE-THIRD-PARTY`) license nothing here.
 """
 
 import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from puna.data.text.code_languages import language_of
+from puna.data.text.licence_expressions import all_of
+from puna.data.text.licence_names import mentions
+from puna.data.text.licence_notices import prose_notice
 
-_IDENTIFIER = re.compile(r"SPDX-License-Identifier:[ \t]*([A-Za-z0-9.+\-() ]+)")
-_OPERATOR = re.compile(r"([()]|(?<![^\s)])(?:and|or)(?![^\s(]))")
-_NAME = re.compile(r"(?:(?:mit|bsd|apache)-)?(?:un)?(?:licen[cs]es?|copying)(?:[-_.].*)?", re.IGNORECASE)
+UNKNOWN = "LicenseRef-Unknown"
+"""A licence file says something, but not what."""
+
+_NAMES = (
+    r"(?:mit|bsd|isc|apache|[al]?gpl|mpl|epl|cddl|eupl|zlib|boost|bsl|unlicense|cc0|cc|psf|artistic|ncsa|wtfpl"
+    r"|ofl|expat|lesser|lib(?:rary)?)"
+)
+_NAME = re.compile(
+    rf"(?:(?P<before>{_NAMES}[\w.]*?)[-_.])?(?P<base>(?:un)?licen[cs]es?|copying"
+    r"|third[-_. ]?party[-_. ]?(?:licen[cs]es?|notices?))"
+    r"(?P<after>\d|[-_.].*)?",
+    re.IGNORECASE,
+)
 _PROSE = ("", "markdown", "restructuredtext", "html")
 """Languages of licence files; `license.py` is a program."""
-_BEGINNING = 3000
-"""Characters at the beginning of a source file that are searched for its identifier, and of a licence file for the
-project's own licence."""
-
-_NOTICE = re.compile(
-    r"under\W+(?:the\W+terms\W+of\W+)?(?:the\W+)?gnu\W+(?:(?P<kind>affero|lesser|library)\W+)?general\W+public\W+licen[cs]e"
-    r"(?P<rest>.{0,200})",
-    re.IGNORECASE | re.DOTALL,
+_ENDING = re.compile(r"\.(?:txt|md|markdown|rst|html?|text|adoc)\Z", re.IGNORECASE)
+_OTHERS = re.compile(
+    r"third|3rd|notice|depend|vendor|bundl|component|credit|attribution|acknowledg|header|template|generated|readme",
+    re.IGNORECASE,
 )
-_VERSION = re.compile(r"\bversion\W{1,10}(\d(?:\.\d)?)", re.IGNORECASE)
-_GRANT_MIT = "permission is hereby granted, free of charge, to any person obtaining a copy"
-_GRANT_ISC = "permission to use, copy, modify, and/or distribute this software for any purpose"
-_GRANT_BSD = "redistribution and use in source and binary forms, with or without modification, are permitted"
+"""Names of files about the licences of something else."""
+_LICENCE_NAME = re.compile(rf"[-_.]?(?:{_NAMES}[-_.v]*(?:\d[\w.]*)?(?:[-_.]clause)?[-_.+]*)+\Z", re.IGNORECASE)
+_BEGINNING = 3000
+"""Characters at the beginning of a licence file that are looked at: a later licence is that of something else."""
+_LONG = 1200
+"""Characters of words from which a text with a licence's title is that licence, not a notice that names it."""
+
 _NAMED = (
     (r"gnu affero general public license\W+version (\d)", "AGPL-{}.0"),
     (r"gnu (?:lesser|library) general public license\W+version (\d(?:\.\d)?)", "LGPL-{}"),
     (r"gnu general public license\W+version (\d)", "GPL-{}.0"),
-    (r"mozilla public license\W+version (\d\.\d)", "MPL-{}"),
+    (r"gnu free documentation license\W+version (\d\.\d)", "GFDL-{}"),
+    (r"mozilla public license\W+(?:version )?(\d\.\d)", "MPL-{}"),
     (r"apache license\W+version (\d\.\d)", "Apache-{}"),
-    (r"eclipse public license\W+(?:version|v) ?(\d\.\d)", "EPL-{}"),
+    (r"eclipse public license\W+(?:version|v)? ?(\d\.\d)", "EPL-{}"),
+    (r"common development and distribution license\W+(?:\(cddl\)\W+)?version (\d\.\d)", "CDDL-{}"),
+    (r"european union public licen[cs]e\W+(?:version|v\.?)? ?(\d\.\d)", "EUPL-{}"),
+    (r"server side public license\W+version (\d)", "SSPL-{}.0"),
+    (r"business source license (\d\.\d)", "BUSL-{}"),
+    (r"elastic license (\d\.\d)", "Elastic-{}"),
     (r"boost software license\W+version (\d\.\d)", "BSL-{}"),
-    (r"academic free license\W+version (\d\.\d)", "AFL-{}"),
+    (r"academic free license\W+(?:\(\W?afl\W?\)\W+)?(?:version|v\.) (\d\.\d)", "AFL-{}"),
+    (r"open software license\W+(?:\(\W?osl\W?\)\W+)?(?:version|v\.) (\d\.\d)", "OSL-{}"),
     (r"artistic license (\d\.\d)", "Artistic-{}"),
+    (r"cc0 (1\.0) universal", "CC0-{}"),
 )
 """Titles of licences with their versions."""
+_CC = re.compile(r"attribution(?:-\w+)* (\d\.\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryLicence:
+    """What the licence files of a directory say."""
+
+    licence: str = ""
+    """An SPDX expression, `UNKNOWN` if the text is not known; empty if no file licenses the directory itself."""
+    others: tuple[str, ...] = ()
+    """Licences of files about something that is named, such as `LICENSE.jquery`; they hold as well."""
+    files: tuple[str, ...] = ()
+    """The names of the files that say so."""
 
 
 def is_licence_file(path: str) -> bool:
@@ -46,83 +83,69 @@ def is_licence_file(path: str) -> bool:
     return _NAME.fullmatch(name) is not None and language_of(name) in _PROSE
 
 
+def directory_licence(texts: Mapping[str, str], directory: str = "") -> DirectoryLicence:
+    """What the licence files of one directory say together.
+
+    Args:
+        texts: Their texts, or beginnings, by name.
+        directory: The directory's name; `LICENSE.jquery` in `jquery` is that directory's licence.
+    """
+    main, named, others, files = [], [], [], []
+    gnu = False
+    for name in sorted(texts):
+        match = _NAME.fullmatch(name)
+        rest = "" if match is None else _ENDING.sub("", match["after"] or "")
+        if match is None or _OTHERS.search(name):
+            continue
+        licence = detect_licence(texts[name])
+        is_named = match["before"] is not None or (len(rest) > 1 and _LICENCE_NAME.fullmatch(rest) is not None)
+        is_main = len(rest) < 2 or rest.strip("-_.").lower() in directory.lower()
+        if is_named or match["base"].lower() == "unlicense":
+            named.append(licence or UNKNOWN)
+            gnu = gnu or match["base"].lower() == "copying"
+        elif is_main:
+            if not licence and len(texts) > 2 and re.search(r"licen[cs]e[-.](?:mit|apache)", texts[name].lower()):
+                continue  # it explains the choice between the others
+            main.append(licence or UNKNOWN)
+        else:
+            others += [licence] if licence else []
+        files.append(name)
+    if len(named) > 1 and not gnu:
+        main.append(" OR ".join(sorted(set(named))))
+    else:
+        main += named
+    return DirectoryLicence(all_of(sorted(set(main))), tuple(sorted(set(others))), tuple(files))
+
+
+def nearest_licence(found: Iterable[DirectoryLicence]) -> str:
+    """The licence that holds in a directory, given what it and those above it say, the nearest first."""
+    others: list[str] = []
+    for one in found:
+        others += one.others
+        if one.licence:
+            return all_of([one.licence, *others])
+    return all_of([UNKNOWN, *others]) if others else ""
+
+
 def detect_licence(text: str) -> str:
-    """The licence that a text is, as an SPDX identifier; empty if it is not one of those that are known."""
-    if identifier := stated_licence(text):
-        return identifier
-    words = " ".join(re.sub(r"[*#>\"'`“”]", " ", text.lower()).split())
-    beginning = words[:_BEGINNING]
+    """The licence that a text is, as an SPDX expression; empty if it is not one of those that are known."""
+    beginning = text[:_BEGINNING]
+    words = " ".join(re.sub(r"[*#>\"'`“”=_]", " ", beginning.lower()).split())
+    title = _title(words[:600])
+    if not title or len(words) < _LONG:
+        title = prose_notice(beginning).licence or title
+    if "commons clause" in words and "Commons-Clause" not in title:
+        return all_of([title or UNKNOWN, "LicenseRef-Commons-Clause"])
+    return title
+
+
+def _title(words: str) -> str:
     for pattern, name in _NAMED:
-        if match := re.search(pattern, beginning[:600]):
+        if match := re.search(pattern, words):
             version = match[1]
             return name.format(version if "." in version or "." in name else f"{version}.0")
-    if "licensed under the apache license, version 2.0" in beginning:
-        return "Apache-2.0"
-    if "this is free and unencumbered software released into the public domain" in words:
-        return "Unlicense"
-    if "cc0 1.0 universal" in beginning:
-        return "CC0-1.0"
-    if "python software foundation license version 2" in words:
-        return "PSF-2.0"
-    # A later licence in the file is that of something else that the project contains.
-    if _GRANT_MIT in beginning:
-        return "MIT" if "the above copyright notice" in words else "MIT-0"
-    if _GRANT_ISC in beginning or _GRANT_ISC.replace("and/or", "and") in beginning:
-        return "ISC" if "the above copyright notice" in words else "0BSD"
-    if _GRANT_BSD in beginning:
-        if "all advertising materials mentioning features" in words:
-            return "BSD-4-Clause"
-        endorse = re.search(r"neither the names?\b.{0,200}\b(?:endorse|promote)|may not be used to endorse", words)
-        return "BSD-3-Clause" if endorse else "BSD-2-Clause"
-    return "Zlib" if "altered source versions must be plainly marked" in words else ""
-
-
-def stated_licence(text: str) -> str:
-    """The expression in the `SPDX-License-Identifier` line near a file's beginning; empty without one."""
-    match = _IDENTIFIER.search(text, 0, _BEGINNING)
-    return " ".join(match[1].split()).rstrip("- ") if match else ""  # not the end of `<!-- … -->`
-
-
-def noticed_licence(text: str) -> str:
-    """The GNU licence in a source file's own notice, which overrides its repository's; empty without one.
-
-    `GPL-2.0`, `LGPL-2.1`, …, and without a version `GPL`.
-    """
-    match = _NOTICE.search(text, 0, _BEGINNING)
-    if match is None:
-        return ""
-    name = {"affero": "AGPL", "lesser": "LGPL", "library": "LGPL"}.get((match["kind"] or "").lower(), "GPL")
-    version = _VERSION.search(match["rest"])
-    return f"{name}-{version[1] if '.' in version[1] else f'{version[1]}.0'}" if version else name
-
-
-def is_permitted(licence: str, prefixes: list[str]) -> bool:
-    """Whether an SPDX expression can be fulfilled by licences with these beginnings of identifiers, in lower case.
-
-    `A OR B` needs one of both, `A AND B` both and binds more closely, brackets group; an exception after `WITH` takes
-    nothing away. Anything else than such an expression cannot be fulfilled.
-    """
-    beginnings = tuple(prefixes)
-    outer: list[tuple[bool, bool]] = []
-    earlier, so_far, is_due = False, True, True
-    """Whether an earlier alternative can be fulfilled; whether this one can so far; whether a licence must follow."""
-    for part in filter(None, map(str.strip, _OPERATOR.split(licence.lower()))):
-        if is_due != (part not in (")", "and", "or")):
-            return False
-        if part == "(":
-            outer.append((earlier, so_far))
-            earlier, so_far = False, True
-        elif part == ")":
-            if not outer:
-                return False
-            inner = earlier or so_far
-            earlier, so_far = outer.pop()
-            so_far = so_far and inner
-        elif part in ("and", "or"):
-            is_due = True
-            if part == "or":
-                earlier, so_far = earlier or so_far, True
-        else:
-            is_due = False
-            so_far = so_far and part.startswith(beginnings)
-    return not outer and not is_due and (earlier or so_far)
+    return (
+        next((found.licence for found in mentions(words) if found.licence.startswith("CC-BY")), "")
+        if _CC.search(words)
+        else ""
+    )
