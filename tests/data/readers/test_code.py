@@ -223,7 +223,7 @@ def test_what_a_notice_says_decides_and_is_kept(tmp_path: Path) -> None:
     }
 
 
-def test_a_third_partys_licence_beside_the_projects_is_no_choice(tmp_path: Path) -> None:
+def test_a_third_partys_licence_beside_the_projects_does_not_count(tmp_path: Path) -> None:
     files = {"LICENSE": GPL.encode(), "LICENSE-THIRD-PARTY.txt": MIT.encode(), "a.py": b"x = 1"}
     tar(tmp_path / "a.tar.gz", files)
     assert licences(read(tmp_path, "a.tar.gz"))["a.tar.gz#a.py"] == "GPL-3.0"
