@@ -42,7 +42,7 @@ _PLAIN_WORD = re.compile(
     r"|of"
     r"|your|option|for|more|details|information|https?|www|org|opensource|gnu|mit|php|html|txt|in|root|an?|to|later"
     r"|only"
-    r"|style|dual|choice|choose|either|whichever|you|prefer|since|as|like|[al]?gpl(?:v?\d\S*)?|bsd|apache|mpl|is"
+    r"|style|dual|choice|choose|either|whichever|you|prefer|since|as|like|[al]?gpl(?:v?\d\S*)?|bsd|apache|mpl|commons|clause|is"
     r"|under|terms|notice|open|source|free|permissive|code|this|by|\d[\w.]*|january|june|with|exception)\Z"
 )
 _CLAUSE_BREAK = re.compile(
@@ -53,7 +53,7 @@ _CLAUSE_BREAK = re.compile(
     r"|\s[\u2013\u2014-]+\s"
 )
 _DENIED = re.compile(
-    r"\b(?:no\s+longer|not|isn'?t|aren'?t|wasn'?t|never|neither|nor|non|formerly|previously|used\s+to\s+be|until|unlike"
+    r"\b(?:earlier|older?|previous|prior|former)\s+(?:versions?|releases?|code)\b|\b(?:no\s+longer|not|isn'?t|aren'?t|wasn'?t|never|neither|nor|non|formerly|previously|used\s+to\s+be|until|unlike"
     r"|instead\s+of|rather\s+than|other\s+than|(?:in)?compatib\w+\s+with|conflict\w*\s+with|free\s+(?:of|from)"
     r"|similar\s+to|equivalent\s+to|compar\w+\s+(?:to|with)|(?:re-?licen[cs]ed|chang\w+|switch\w*|mov\w+|convert\w*"
     r"|migrat\w*)"
@@ -158,7 +158,7 @@ def _has_copyright(lower: str, position: int) -> bool:
 
 
 _PART = re.compile(r"\s[|\u2013\u2014-]+\s|[,;]\s")
-_BOUNDARY = re.compile(r"\n|\s[|\u2013\u2014-]+\s|:\s")
+_BOUNDARY = re.compile(r"\n|\s[|\u2013\u2014-]+\s|[:,;]\s")
 _LISTS = re.compile(
     r"known|support|licen[cs]es\W*\Z|allow|forbid|valid|types?\b|options?\b|require|depend|compat|values|choices"
 )

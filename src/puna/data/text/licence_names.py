@@ -152,6 +152,7 @@ _NAMES: tuple[tuple[str, str, str | _Maker], ...] = (
             rf"|licen[cs]ed)(?![a-z])", _bsd),
     ("bsd", rf"{_B}(?:(2|3|4|two|three|four)[\s-]*clause\s+)?bsd[\s-]+(2|3|4|two|three|four)[\s-]*clause"
             rf"|opensource\.org/licenses/bsd", _bsd),
+    ("bsd", rf"{_B}bsd-?([234])(?![\w.-])()", _bsd),
     ("isc", rf"{_B}isc[\s-]*(?:style\s+)?\"?licen[cs]e", "ISC"),
     ("0bsd", rf"{_B}0bsd{_E}", "0BSD"),
     ("zlib", rf"{_B}zlib(?:/libpng)?[\s-]*(?:style\s+)?licen[cs]e", "Zlib"),
