@@ -61,6 +61,16 @@ def test_the_detail_says_what_the_notice_says() -> None:
     assert found.detail == 'GPL-3.0: "Licensed under the GPLv3."'
 
 
+def test_a_notice_that_nobody_has_read_is_read_before_it_is_removed() -> None:
+    found = verdict("# Copyright Frob. Licensed under the GPLv3.\n" + CODE)
+    assert isinstance(found, Dropped)
+    assert (found.reason, found.detail) == (LICENCE, 'GPL-3.0: "Licensed under the GPLv3."')
+    stays = verdict("# Copyright Frob. Licensed under the BSD license.\n" + CODE)
+    assert isinstance(stays, Document)
+    assert (stays.text, stays.licence) == (CODE, "BSD")
+    assert stays.licence_from == '"Licensed under the BSD license."'
+
+
 def test_an_empty_list_keeps_every_licence() -> None:
     assert isinstance(Code(CodeRules(licences=[]))(replace(DOCUMENT, licence="")), Document)
 

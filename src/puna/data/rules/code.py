@@ -3,8 +3,9 @@
 LLaMA (Touvron et al. 2023, section 2.1) keeps GitHub's projects under Apache, BSD and MIT licences, drops files of low
 quality "based on the line length or proportion of alphanumeric characters", and removes boilerplate such as headers.
 The paper gives no thresholds; ours are RedPajama v1's. Headers are removed before anything else is measured or
-compared, so that files that differ only in their headers are duplicates. RedPajama v1 also drops files with fewer than
-1.5 letters per token of another model's tokenizer: that is not in the paper and is left out.
+compared, so that files that differ only in their headers are duplicates. What a header says of the licence is read
+before: by the reader of code or, where rows come from another reader, here. RedPajama v1 also drops files with fewer
+than 1.5 letters per token of another model's tokenizer: that is not in the paper and is left out.
 
 Newlines separate lines; letters and digits are those of Python's `str.isalnum`, of any script.
 """
@@ -17,6 +18,7 @@ from puna.data.spec import RuleSpec
 from puna.data.text.code_header import without_copyright
 from puna.data.text.decode import clean_text
 from puna.data.text.licence_expressions import is_permitted
+from puna.data.text.licence_notices import notice
 
 LICENCE, LONG_LINE, LONG_LINES, FEW_ALPHANUMERIC = (
     "code.licence", "code.long_line", "code.long_lines", "code.few_alphanumeric",
@@ -47,6 +49,8 @@ class Code:
     def __call__(self, document: Document) -> Document | Dropped:
         """The file without its header, or the reason to drop it."""
         rules = self._rules
+        if not document.licence_from and (own := notice(document.text, document.language)).licence:
+            document = replace(document, licence=own.licence, licence_from=f'"{own.words}"')
         if self._licences and not is_permitted(document.licence, self._licences):
             licence = document.licence or "unknown"
             detail = f"{licence}: {document.licence_from}" if document.licence_from else licence

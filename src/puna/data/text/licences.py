@@ -32,13 +32,23 @@ _PROSE = ("", "markdown", "restructuredtext", "html")
 """Languages of licence files; `license.py` is a program."""
 _ENDING = re.compile(r"\.(?:txt|md|markdown|rst|html?|text|adoc)\Z", re.IGNORECASE)
 _OTHERS = re.compile(
-    r"third|3rd|notice|depend|vendor|bundl|component|credit|attribution|acknowledg|header|template|generated|readme",
+    r"third|3rd|notice|depend|vendor|bundl|component|credit|attribution|acknowledg|header|template|generated|readme"
+    r"|[-_.](?:docs?|documentation|content|text|assets?|art|artwork|images?|media|fonts?|data(?:sets?)?|models?|weights)\b",
     re.IGNORECASE,
 )
-"""Names of files about the licences of something else."""
+"""Names of files about the licences of something else, or not of code."""
+_MAIN = re.compile(
+    r"(?:[-_.]?(?:[\d._v-]+|code|software|source|src|project|main|full|[a-z]{2}(?:[-_][a-z]{2})?))?", re.IGNORECASE
+)
+"""What may follow in the name of the project's own licence: a version, a language of people."""
 _LICENCE_NAME = re.compile(rf"[-_.]?(?:{_NAMES}[-_.v]*(?:\d[\w.]*)?(?:[-_.]clause)?[-_.+]*)+\Z", re.IGNORECASE)
 _BEGINNING = 3000
 """Characters at the beginning of a licence file that are looked at: a later licence is that of something else."""
+_END = re.compile(
+    r"dealings\s+in\s+the\s+software\.|possibility\s+of\s+such\s+damages?\.|performance\s+of\s+this\s+software\.",
+    re.IGNORECASE,
+)
+"""The last words of the MIT, BSD and ISC licences."""
 _LONG = 1200
 """Characters of words from which a text with a licence's title is that licence, not a notice that names it."""
 
@@ -99,7 +109,7 @@ def directory_licence(texts: Mapping[str, str], directory: str = "") -> Director
             continue
         licence = detect_licence(texts[name])
         is_named = match["before"] is not None or (len(rest) > 1 and _LICENCE_NAME.fullmatch(rest) is not None)
-        is_main = len(rest) < 2 or rest.strip("-_.").lower() in directory.lower()
+        is_main = _MAIN.fullmatch(rest) is not None or rest.strip("-_.").lower() in directory.lower()
         if is_named or match["base"].lower() == "unlicense":
             named.append(licence or UNKNOWN)
             gnu = gnu or match["base"].lower() == "copying"
@@ -130,6 +140,8 @@ def nearest_licence(found: Iterable[DirectoryLicence]) -> str:
 def detect_licence(text: str) -> str:
     """The licence that a text is, as an SPDX expression; empty if it is not one of those that are known."""
     beginning = text[:_BEGINNING]
+    if end := _END.search(beginning):
+        beginning = beginning[: end.end()]
     words = " ".join(re.sub(r"[*#>\"'`“”=_]", " ", beginning.lower()).split())
     title = _title(words[:600])
     if not title or len(words) < _LONG:
