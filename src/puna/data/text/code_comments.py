@@ -50,7 +50,8 @@ _LOST = 8
 """How many documents after `<<NAME` may be without an end before none is looked for any more."""
 
 _BEFORE = re.compile(r"^(?:[ \t]*(?:[*#/;%!|'\"<>{}~=+.@:-]|\(\*|\{-))+(?<!@)[ \t]*|^[ \t]+", re.MULTILINE)
-_AFTER = re.compile(r"(?:[ \t*#/;%|'\"<>{}~=-]|\*\)|\?>)+$", re.MULTILINE)
+_AFTER = " \t\r*#/;%|'\"<>{}~=-"
+_RUNS = re.compile(r"([^\w\s])\1{3,}|[ \t]{2,}")
 _PROSE_AFTER = 500
 """Characters of prose that belong to what stands at its end."""
 _TAG = re.compile(r"</?[A-Za-z][^<>]{0,300}>")
@@ -111,7 +112,9 @@ def _passage(parts: list[str], *, early: bool, late: bool) -> Passage:
 
 def plain(text: str) -> str:
     """Lines without what marks and frames them as a comment, such as `# ` or ` * `."""
-    return _AFTER.sub("", _BEFORE.sub("", text))
+    lines = [line.rstrip(_AFTER) for line in _BEFORE.sub("", text).split("\n")]
+    lines = [line[:-2].rstrip(_AFTER) if line.endswith("*)") else line for line in lines]
+    return _RUNS.sub(lambda match: match[1] * 3 if match[1] else " ", "\n".join(lines))
 
 
 def _comments(text: str, language: str, end: int) -> Iterator[tuple[int, int, str]]:

@@ -29,8 +29,7 @@ _TAG = re.compile(
     r"(?:licen[cs]e[sd]?|licen[cs]ing|lizenz|licencia|licença|copying|legal|rights|license-identifier)\b"
     r"(?:\s+(?:type|name|terms|info|information|uri|url|id|identifier|notice))?\s*(?:[:=|>\u2013\u2014-]+"
     r"|\W+is\b|\s)\s*"
-    r"(?:(?:the|an?|is|under|dual|see|gnu|released|distributed|licen[cs]ed|terms|of|https?)\W+|(?:\w+://"
-    r"|magnet:)\S*?)*\Z"
+    r"(?:(?:the|an?|is|under|dual|see|gnu|released|distributed|licen[cs]ed|terms|of)\W+)*(?:(?:https?:|magnet:)\S*)?\Z"
 )
 """The line up to a name: `License:`, `@license`, `Licence =`."""
 _HEADING = re.compile(
@@ -153,8 +152,17 @@ def is_granted(
     return notable and (_is_title(lower, mention) or _has_copyright(lower, mention.start))
 
 
+_LINE = 400
+"""Characters of a line that are looked at."""
+
+
+def _line(lower: str, position: int) -> int:
+    """Where the line begins, as far as it is looked at."""
+    return max(lower.rfind("\n", 0, position) + 1, position - _LINE)
+
+
 def _has_copyright(lower: str, position: int) -> bool:
-    return re.search(r"copyright|©|\(c\)", lower[lower.rfind("\n", 0, position) + 1 : position]) is not None
+    return re.search(r"copyright|©|\(c\)", lower[_line(lower, position) : position]) is not None
 
 
 _PART = re.compile(r"\s[|\u2013\u2014-]+\s|[,;]\s")
@@ -166,20 +174,22 @@ _LISTS = re.compile(
 
 def _begin(lower: str, position: int) -> int:
     """Where the line, or its part after ` | `, ` - ` or a comma, begins."""
-    line = lower.rfind("\n", 0, position) + 1
+    line = _line(lower, position)
     return max((match.end() for match in _PART.finditer(lower[line:position])), default=0) + line
 
 
 def _is_title(lower: str, mention: Mention) -> bool:
     """Whether a line, or its part, has nothing but a licence's name, and is not one of a list."""
-    line = lower.rfind("\n", 0, mention.start) + 1
+    line = _line(lower, mention.start)
     cuts = [match.end() for match in _BOUNDARY.finditer(lower[line : mention.start])]
     begin = line + (cuts[-1] if cuts else 0)
-    end = re.compile(r"[\n(|;,]|\.\s|\s[\u2013\u2014-]+\s|\Z").search(lower, mention.end)
-    words = f"{lower[begin : mention.start]} {lower[mention.end : end.start() if end else len(lower)]}"
+    end = re.compile(r"[\n(|;,]|\.\s|\s[\u2013\u2014-]+\s|\Z").search(lower, mention.end, mention.end + _LINE)
+    if end is None:
+        return False
+    words = f"{lower[begin : mention.start]} {lower[mention.end : end.start()]}"
     if not all(_PLAIN_WORD.match(word) for word in re.findall(r"\w[\w.]*", words)):
         return False
-    above = lower[:begin].rstrip(" \t\n").rpartition("\n")[2].strip()
+    above = lower[max(0, begin - _LINE) : begin].rstrip(" \t\n").rpartition("\n")[2].strip()
     return not (above.endswith(":") and _LISTS.search(above.rstrip(":")))
 
 

@@ -10,6 +10,7 @@ Within comments nothing is parsed but lines and sentences. The rules are our own
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -163,7 +164,8 @@ def _granted(text: str, lower: str, passage: Passage) -> list[Mention]:
     before, was = None, False
     bounds = [match.end() for match in _SENTENCE.finditer(text)]
     for mention in named:
-        begin = max((bound for bound in bounds if bound <= mention.start), default=0)
+        at = bisect_right(bounds, mention.start)
+        begin = bounds[at - 1] if at else 0
         was = is_granted(lower, mention, sentence=begin, before=before, was=was, notable=notable)
         before = mention
         if was:
@@ -237,7 +239,7 @@ def _ends_a_line(text: str, start: int) -> bool:
 
 
 def _sentence(text: str, start: int) -> str:
-    begin = max((match.end() for match in _SENTENCE.finditer(text, 0, start + 1) if match.end() <= start), default=0)
+    begin = max((match.end() for match in _SENTENCE.finditer(text, 0, start + 1)), default=0)
     line = text.rfind("\n", 0, start) + 1
     begin = max(begin, line) if start - begin > _WORDS // 2 else begin
     end = _SENTENCE.search(text, start)
