@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from puna.config.data import Source
-from puna.data.document import TOO_LARGE, UNREADABLE, Document, Dropped, Raw
+from puna.data.document import TOO_LARGE, UNREADABLE, Document, Dropped, Lost, Raw
 from puna.data.input_file import InputFile
 from puna.data.readers.arxiv import NO_TEX, REASONS, WITHDRAWN, ArxivReader
 
@@ -77,7 +77,7 @@ def test_a_bulk_archive_holds_papers_of_every_kind(tmp_path: Path) -> None:
     assert (old.date, old.url) == ("1999-01", "https://arxiv.org/abs/hep-th/9901001")
     assert isinstance(withdrawn, Dropped)
     assert withdrawn.reason == WITHDRAWN
-    assert {NO_TEX, WITHDRAWN} == set(REASONS)
+    assert {NO_TEX, WITHDRAWN} < set(REASONS)
 
 
 def test_the_archive_of_one_paper_is_one_document(tmp_path: Path) -> None:
@@ -126,6 +126,21 @@ def test_ancillary_files_and_figures_are_not_text(tmp_path: Path) -> None:
     (verdict,) = read(put(tmp_path, "1701.00001.tar", content)).values()
     assert isinstance(verdict, Document)
     assert verdict.text == "\\section{One}\nText."
+
+
+def test_what_a_paper_loses_is_told_and_a_readme_alone_is_not_a_paper(tmp_path: Path) -> None:
+    sample = TEX.replace(b"Text.", b"A sample.")
+    content = tar(**{"ms.tex": TEX.replace(b"Text.", b"\\input{gone}"), "sample.tex": sample, "SI.tex": TEX})
+    (verdict,) = read(put(tmp_path, "1701.00001.tar", content)).values()
+    assert isinstance(verdict, Document)
+    assert verdict.text == "\\section{One}\n\n\\section{One}\nText."
+    assert verdict.lost == (Lost("arxiv.sample", 1, len(sample)), Lost("arxiv.missing", 1))
+    assert {lost.kind for lost in verdict.lost} < set(REASONS)
+    (verdict,) = read(
+        put(tmp_path, "1701.00002.tar", tar(**{"00README.XXX": b"nohypertex", "a.pdf": b"%PDF"}))
+    ).values()
+    assert isinstance(verdict, Dropped)
+    assert verdict.reason == NO_TEX
 
 
 def test_a_paper_beyond_the_limit_is_dropped_and_the_next_one_is_read(tmp_path: Path) -> None:

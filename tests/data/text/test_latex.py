@@ -4,7 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from puna.data.text.latex import paper_text
+from puna.data.text.latex import read_paper
+
+
+def paper_text(files: dict[str, bytes]) -> str:
+    return read_paper(files).text
 
 
 def paper(text: str, preamble: str = "") -> str:

@@ -1,6 +1,7 @@
 import pytest
 
-from puna.data.text.latex_files import Paper, decode_files
+from puna.data.text.latex_encodings import decode_files
+from puna.data.text.latex_files import Paper
 
 CLASS = "\\documentclass{article}\n"
 
@@ -11,17 +12,6 @@ def body(text: str) -> str:
 
 def source(**files: str) -> str:
     return Paper({name.replace("__", "/") + ".tex": text for name, text in files.items()}).source
-
-
-def test_a_file_is_utf_8_or_what_inputenc_says_or_windows_1252_or_latin_1() -> None:
-    assert decode_files({"a": "é".encode(), "b": "é“".encode("cp1252"), "c": b"\xe9\x81"}) == {
-        "a": "é",
-        "b": "é“",
-        "c": "é",
-    }
-    koi8 = b"\\usepackage[koi8-r]{inputenc}" + "привет".encode("koi8-r")
-    assert decode_files({"a": koi8})["a"].endswith("привет")
-    assert decode_files({"a": "\ufeffx\r\ny\rz\0\x01".encode()})["a"].endswith("x\ny\nz")
 
 
 def test_one_bad_file_does_not_drop_the_paper() -> None:

@@ -12,17 +12,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from puna.config.data import Source
-from puna.data.document import EMPTY, TOO_LARGE, UNREADABLE, Document, Dropped, Raw
+from puna.data.document import EMPTY, TOO_LARGE, UNREADABLE, Document, Dropped, Lost, Raw
 from puna.data.input.streams import BrokenMember, Member, UniqueNames, members
 from puna.data.input_file import InputFile
 from puna.data.spec import ReaderSpec
-from puna.data.text.latex import paper_text
+from puna.data.text.latex import read_paper
+from puna.data.text.latex_documents import is_readme
 
 NO_TEX, WITHDRAWN = "arxiv.no_tex", "arxiv.withdrawn"
 
 REASONS = {
     NO_TEX: "The paper was handed in as PDF or PostScript: it has no TeX source (arXiv, bulk data help).",
     WITHDRAWN: "Of the paper nothing is left but the notice that it is withdrawn (arXiv, help on withdrawals).",
+    "arxiv.letter": "A letter to an editor or referee beside the paper, left out.",
+    "arxiv.sample": "A sample or guide of a class of documents beside the paper, left out.",
+    "arxiv.slides": "Slides or a poster beside the paper, left out.",
+    "arxiv.figure": "A document that is only a figure, left out unless the paper takes it in.",
+    "arxiv.version": "Another version of a document of the paper, left out.",
+    "arxiv.unused": "A TeX file that no document of the paper takes in, left out.",
+    "arxiv.missing": "A file that the paper takes in, but that is not in its archive.",
 }
 
 _ARCHIVES = (
@@ -122,7 +130,7 @@ class ArxivReader:
         reason, detail = paper.broken
         if reason:
             return Dropped(self._name, identity, reason, detail)
-        if not paper.files:
+        if all(is_readme(name) for name, _ in paper.files):
             return Dropped(self._name, identity, NO_TEX, f"files: {' '.join(sorted(paper.others))}")
         return Raw(identity, _packed(paper.files), {"arxiv": paper.arxiv} if paper.arxiv else {})
 
@@ -131,7 +139,8 @@ class ArxivReader:
         files = _unpacked(raw.content)
         if files is None:
             return Dropped(self._name, raw.id, UNREADABLE, "no files of a paper")
-        text = paper_text(files)
+        paper = read_paper(files)
+        text = paper.text
         if _is_notice(text.encode()) or (len(text) < _NOTICE_LENGTH and all(map(_is_notice, files.values()))):
             return Dropped(self._name, raw.id, WITHDRAWN, text=text)
         if not text:
@@ -144,6 +153,7 @@ class ArxivReader:
             f"arXiv:{arxiv}" if arxiv else raw.id,
             url=f"https://arxiv.org/abs/{arxiv}" if arxiv else "",
             date=_month(arxiv),
+            lost=tuple(Lost(f"arxiv.{kind}", parts, size) for kind, (parts, size) in paper.lost.items()),
         )
 
 
@@ -170,7 +180,7 @@ def _is_tex(name: str, ending: str, content: bytes) -> bool:
     """Whether a file may be part of a paper's text; files in `anc/` are not."""
     if name.startswith("anc/") or "/anc/" in name or content.startswith((b"%PDF", b"%!PS", b"%!FontType")):
         return False
-    if ending in _TEX:
+    if ending in _TEX or is_readme(name):
         return True
     return ending not in _NOT_TEX and b"\0" not in content and (bool(_LIKE_TEX.search(content)) or _is_notice(content))
 

@@ -2,17 +2,21 @@ r"""Papers' LaTeX source as text to train on (Touvron et al. 2023, section 2.1, 
 
 A paper is kept from its first section on, without comments and bibliography, with users' macros expanded. Commands and
 formulas of LaTeX itself stay as they are. Appendices stay, even after the bibliography. A paper without sections keeps
-its body except for title and authors.
+its body except for title and authors. Of a paper in several documents all are kept, the main one first.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from puna.data.text.decode import clean_text
 from puna.data.text.latex_comments import with_protected
 from puna.data.text.latex_conditionals import without_dead_branches
+from puna.data.text.latex_documents import VERSION, Known
+from puna.data.text.latex_encodings import decode_files
 from puna.data.text.latex_expand import expand
-from puna.data.text.latex_files import BEGIN, END, Paper, decode_files
+from puna.data.text.latex_files import BEGIN, END, Paper
 from puna.data.text.latex_scan import after_spaces, group_end, option_end, without
 
 _SECTIONS = "part|chapter|section|subsection|subsubsection|paragraph|subparagraph|newsec|beginsection"
@@ -54,17 +58,48 @@ _BROKEN = 100
 """After this number of arguments without an end, no more are looked for."""
 
 
-def paper_text(files: Mapping[str, bytes]) -> str:
-    """The text of a paper; empty if none of its files is TeX or no text is left.
+@dataclass(frozen=True)
+class PaperText:
+    """The text of a paper and what is not in it."""
+
+    text: str
+    """Its documents in order; empty if none of its files is TeX or no text is left."""
+    lost: dict[str, tuple[int, int]]
+    """By kind, how many there are and their characters: documents of the kinds of `latex_documents` that are left out,
+    files that are `unused`, inputs that are `missing`."""
+
+
+def read_paper(files: Mapping[str, bytes]) -> PaperText:
+    """The text of a paper.
 
     Args:
         files: The paper's TeX files by their names in its archive, in any encoding.
     """
     paper = Paper(decode_files(files))
-    source = expand(without_dead_branches(paper.source))
-    text = _without_bibliography(_body(source))
+    texts: list[str] = []
+    known = Known()
+    lost: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    for name in paper.documents:
+        text = _document_text(paper.source_of(name), paper.protected)
+        if len(paper.documents) == 1 or known.add(text):
+            texts.append(text)
+        else:
+            lost[VERSION] += 1
+            sizes[VERSION] += len(text)
+    for kind, names in [("unused", paper.unused), *((paper.kinds[name], [name]) for name in paper.left_out)]:
+        lost[kind] += len(names)
+        sizes[kind] += sum(len(paper.files[name]) for name in names)
+    lost["missing"] += paper.missing
+    return PaperText(
+        "\n\n".join(filter(None, texts)), {kind: (count, sizes[kind]) for kind, count in lost.items() if count}
+    )
+
+
+def _document_text(source: str, protected: list[str]) -> str:
+    text = _without_bibliography(_body(expand(without_dead_branches(source))))
     text = _BLANK_LINES.sub("\n\n", _TRAILING.sub("", text))
-    return clean_text(with_protected(text, paper.protected))
+    return clean_text(with_protected(text, protected))
 
 
 def _body(source: str) -> str:

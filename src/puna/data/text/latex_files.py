@@ -1,13 +1,11 @@
-r"""The files of a LaTeX paper as one source: the main file is found, and its `\input` files are inserted."""
+r"""The files of a LaTeX paper as the sources of its documents, with their `\input` files inserted."""
 
-import codecs
 import posixpath
 import re
 from collections.abc import Mapping
-from itertools import chain
 
-from puna.data.text.decode import marked_encoding, newlines
 from puna.data.text.latex_comments import without_comments
+from puna.data.text.latex_documents import is_readme, kind_of, ordered, told
 
 _CLASS = re.compile(r"\\document(?:class|style)(?![A-Za-z@])")
 BEGIN = re.compile(r"\\begin\s*\{\s*document\s*\}|\\document(?![A-Za-z@])|\\starttext(?![A-Za-z@])")
@@ -19,46 +17,24 @@ _PLAIN = re.compile(
 )
 _INPUT = re.compile(
     r"""
-    \\(?:input|include|subfile|subfileinclude|@input|InputIfFileExists)(?![A-Za-z@]) \s*
-        (?: \{\s*"?(?P<braced>[^{}"\n]*)"?\s*\} | (?P<bare>[^\s{}\\%$&]+)[ ]? )
+    \\(?:input|include|subfile|subfileinclude|includestandalone|@input|InputIfFileExists)(?![A-Za-z@]) \s*
+        (?:\[[^][\n]{0,200}\]\s*)? (?: \{\s*"?(?P<braced>[^{}"\n]*)"?\s*\} | (?P<bare>[^\s{}\\%$&]+)[ ]? )
   | \\(?:sub)?(?:import|inputfrom|includefrom)(?![A-Za-z@])\*? \s* \{(?P<folder>[^{}\n]*)\} \s* \{(?P<name>[^{}\n]*)\}
     """,
     re.VERBOSE,
 )
+_BYE = re.compile(r"\\(?:bye|enddocument|stoptext)(?![A-Za-z@])")
 _STOP = re.compile(r"\\endinput(?![A-Za-z@])")
-_CHARSET = re.compile(rb"\\usepackage\s*\[([A-Za-z0-9, -]+)\]\s*\{inputenc\}")
-_CHARSETS = {
-    "latin1": "latin-1", "latin2": "iso8859-2", "latin3": "iso8859-3", "latin4": "iso8859-4", "latin5": "iso8859-9",
-    "latin9": "iso8859-15", "latin10": "iso8859-16", "ansinew": "cp1252", "cp1250": "cp1250", "cp1251": "cp1251",
-    "cp1252": "cp1252", "cp850": "cp850", "cp866": "cp866", "koi8-r": "koi8-r", "koi8-u": "koi8-u",
-    "applemac": "mac-roman",
-}  # fmt: skip
-"""Encodings: inputenc's name and Python's name."""
-_CONTROLS = dict.fromkeys(chain(range(9), range(11, 32), range(127, 160)))
+_NOT_TEXT = re.compile(
+    r"\.(?:tikz|pgf|pdf|eps|ps|fig|pdf_tex|pstex_t|pstex|bbl|sty|cls|def|cfg)\Z|[#\\]", re.IGNORECASE
+)
+"""Inputs that are not missed: figures, packages, arguments of macros."""
 _GROWTH = 4
 """How many times larger a source may become than its files together; there may be cycles."""
 _MOST = 1000
 """How many files' lengths are added up to choose the main one."""
 _DEPTH = 50
 """How deep inputs may be nested."""
-
-
-def decode_files(files: Mapping[str, bytes]) -> dict[str, str]:
-    """The files as text: each UTF-8, else `inputenc`'s encoding in any of them, else Windows-1252, else Latin-1."""
-    declared = [match[1].decode() for content in files.values() for match in _CHARSET.finditer(content)]
-    names = [name.strip() for options in declared for name in options.split(",")]
-    encodings = [*[_CHARSETS[name] for name in names if name in _CHARSETS][:1], "cp1252", "latin-1"]
-    return {name: _decoded(content, encodings) for name, content in files.items()}
-
-
-def _decoded(content: bytes, encodings: list[str]) -> str:
-    for encoding in [marked_encoding(content) or "utf-8", *encodings]:
-        try:
-            text = codecs.decode(content, encoding)
-        except UnicodeError:
-            continue
-        return newlines(text).translate(_CONTROLS)
-    return ""
 
 
 class Paper:
@@ -71,33 +47,71 @@ class Paper:
     def __init__(self, files: Mapping[str, str]) -> None:
         self.protected: list[str] = []
         """Verbatim pieces, in the order of their marks."""
-        self.files = {posixpath.normpath(name): without_comments(text, self.protected) for name, text in files.items()}
-        self._room = 0
+        texts = {posixpath.normpath(name): text for name, text in files.items()}
+        ignored, first = told(texts)
+        self.files = {
+            name: without_comments(text, self.protected) for name, text in texts.items() if not is_readme(name)
+        }
+        self.missing = 0
+        """Inputs of the documents read so far that are not among the files."""
+        self._room = _GROWTH * sum(map(len, texts.values()))
+        self._taken = {name: self._taken_in(name, text) for name, text in self.files.items()}
+        whole = self._whole(ignored)
+        folder = posixpath.commonpath([posixpath.dirname(f"/{name}") for name in whole]) if whole else "/"
+        self.kinds = dict.fromkeys(whole, "")
+        if len(whole) > 1:
+            self.kinds = {name: kind_of(posixpath.relpath(f"/{name}", folder), self.files[name]) for name in whole}
+        """What each document is that is not of the paper; empty for those that are."""
+        if stated := [name for name in first if name in self.files]:
+            whole, self.kinds = stated, dict.fromkeys(stated, "")
+        sizes = {name: sum(len(self.files[file]) for file in self._reached(name)) for name in whole}
+        self.documents, self.left_out = ordered(sizes, self.kinds)
+        """Names of the documents that are the paper, in order, and of those that are not."""
+        if stated:
+            self.documents = stated
+
+    def _whole(self, ignored: set[str]) -> list[str]:
+        r"""Files that are documents: with `\documentclass` and a body, or `\bye`, and not taken in by others.
+
+        If there are none, the likeliest file, as far as one looks like TeX: first those that no other one takes in,
+        then those with a class, then the longest with its inputs.
+        """
+        inner = {other for name, others in self._taken.items() for other in others if other != name}
+        found = [name for name in self.files if name not in ignored and self._is_whole(name)]
+        if outer := [name for name in found if name not in inner]:
+            return outer
+
+        def rank(name: str) -> tuple[bool, bool, int, str]:
+            size = sum(len(self.files[file]) for file in self._reached(name))
+            return name in found, name not in inner, size, name
+
+        candidates = [name for name, text in self.files.items() if _CLASS.search(text) or _PLAIN.search(text)]
+        return [max(candidates, key=rank)] if candidates else []
+
+    def _is_whole(self, name: str) -> bool:
+        text = self.files[name]
+        return bool((_CLASS.search(text) and BEGIN.search(text)) or _BYE.search(text))
 
     @property
     def main(self) -> str:
-        r"""The name of the main file; empty if nothing looks like TeX.
+        """The name of the main document; empty if nothing looks like TeX."""
+        return self.documents[0] if self.documents else ""
 
-        Files that no other file inputs come first; among them the ones with `\documentclass` and a body; among them the
-        longest one including its inputs. The name decides between equals.
-        """
-        taken: dict[str, set[str]] = {name: self._taken_in(name, text) for name, text in self.files.items()}
-        inner = {other for name, others in taken.items() for other in others if other != name}
+    @property
+    def unused(self) -> list[str]:
+        """Files that no document takes in."""
+        reached = {file for name in [*self.documents, *self.left_out] for file in self._reached(name)}
+        return [name for name in self.files if name not in reached]
 
-        def rank(name: str) -> tuple[bool, bool, bool, int, str]:
-            text = self.files[name]
-            known: set[str] = set()
-            waiting = [name]
-            while waiting and len(known) < _MOST:
-                if (file := waiting.pop()) not in known:
-                    known.add(file)
-                    waiting += taken[file]
-            size = sum(len(self.files[file]) for file in known)
-            whole = bool(_CLASS.search(text))
-            return whole and name not in inner, whole and bool(BEGIN.search(text)), name not in inner, size, name
-
-        candidates = [name for name, text in self.files.items() if _CLASS.search(text) or _PLAIN.search(text)]
-        return max(candidates, key=rank, default="")
+    def _reached(self, name: str) -> set[str]:
+        """A document and all files that it takes in."""
+        known: set[str] = set()
+        waiting = [name]
+        while waiting and len(known) < _MOST:
+            if (file := waiting.pop()) not in known:
+                known.add(file)
+                waiting += self._taken[file]
+        return known
 
     def _taken_in(self, name: str, text: str) -> set[str]:
         found = {self._find(match, name, name) for match in _INPUT.finditer(text)}
@@ -105,12 +119,12 @@ class Paper:
 
     @property
     def source(self) -> str:
-        """The main file with all its inputs; inputs that are not among the files are left out."""
-        main = self.main
-        if not main:
-            return ""
-        self._room = _GROWTH * sum(map(len, self.files.values()))
-        return self._with_inputs(main, (main,))
+        """The main document with all its inputs; empty without one."""
+        return self.source_of(self.main) if self.main else ""
+
+    def source_of(self, name: str) -> str:
+        """A document with all its inputs; inputs that are not among the files are left out and counted."""
+        return self._with_inputs(name, (name,))
 
     def _with_inputs(self, name: str, path: tuple[str, ...]) -> str:
         text = self.files[name]
@@ -118,6 +132,7 @@ class Paper:
             text = _part(text)
         self._room -= len(text)
         out, position = [], 0
+        body = BEGIN.search(text) if len(path) == 1 else None
         for match in _INPUT.finditer(text):
             out.append(text[position : match.start()])
             position = match.end()
@@ -126,6 +141,9 @@ class Paper:
                 out.append(match.group())  # \input in a definition
             elif found and found not in path and len(path) < _DEPTH and self._room > 0:
                 out.append(self._with_inputs(found, (*path, found)).rstrip("\n"))
+            elif not found and (body is None or match.start() > body.start()):
+                wanted = match["braced"] or match["name"] or ""
+                self.missing += bool(wanted.strip()) and not _NOT_TEXT.search(wanted.strip())
         return "".join([*out, text[position:]])
 
     def _find(self, match: re.Match[str], name: str, main: str) -> str:
