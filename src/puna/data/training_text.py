@@ -30,7 +30,7 @@ _MOVED = 0.05
 _PIECES = 256
 _SMALLEST, _LARGEST = 1024, 1 << 20
 """Bounds of a piece, in characters: a few paragraphs, and a book."""
-_SHORT = 0.9
+SHORT = 0.9
 """A source that gives less than this part of its share is warned of."""
 
 
@@ -67,7 +67,7 @@ class TokenizerText:
     def warn(self) -> None:
         """Say which sources give less than their share, and how much."""
         for name, portion in self.portions.items():
-            if portion.taken < _SHORT * portion.wanted:
+            if portion.taken < SHORT * portion.wanted:
                 warn(
                     f"the tokenizer learns from all {format_bytes(portion.taken)} of {name!r}, of "
                     f"{format_bytes(portion.wanted)} that its share of the mixture would be; other sources fill up"

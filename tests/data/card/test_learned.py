@@ -6,7 +6,7 @@ import pytest
 from puna.config.recipe import Recipe
 from puna.core.layout import DataDir
 from puna.data.card.blocks import Table
-from puna.data.card.learned import learned_blocks, learned_from
+from puna.data.card.learned import learned_blocks, learned_from, learned_warnings
 from puna.data.stages.build import train_tokenizer
 
 
@@ -15,10 +15,19 @@ def test_the_page_shows_what_was_wanted_there_was_and_is_taken():
     table, sentence = learned_blocks(card)
     assert isinstance(table, Table)
     assert table.rows == [
-        ["common_crawl", "90.0 %", "85.8 MiB", "838.2 GiB", "92.5 MiB", "97.0 %"],
-        ["books", "10.0 %", "9.5 MiB", "2.9 MiB", "2.9 MiB", "3.0 %"],
+        ["common_crawl", "97.0 %", "92.5 MiB", "838.2 GiB", "92.5 MiB", "97.0 %"],
+        ["books", "3.0 %", "2.9 MiB", "2.9 MiB", "2.9 MiB", "3.0 %"],
     ]
     assert isinstance(sentence, str)
+    assert learned_warnings(card) == []
+
+
+def test_a_source_that_gives_less_than_its_share_is_warned_of():
+    text = {"books": {"wanted": 2048, "available": 1024, "taken": 1024}}
+    assert learned_warnings({"tokenizer": {"text": text}}) == [
+        "The tokenizer has learned from all 1.0 KiB of books, of 2.0 KiB that its share of the mixture would be; other "
+        "sources have filled up."
+    ]
 
 
 def test_a_build_records_it(recipe: Recipe, out: DataDir):

@@ -175,6 +175,32 @@ def test_of_several_files_in_one_every_book_is_kept_and_nothing_between_them(
     assert book(f"{first}{second}\n\n{SHORT}\n\n{ENDS['both ends']}\n") == f"{BODY}\n\n\n{SHORT}"
 
 
+BEHIND = SMALL.format(END_OF_SMALL[1])
+ODD = {
+    "a mark at the end of a line": f"{NEW}{STARTS[0]}\n\n{SHORT} {ENDS['end with stars']}\n\nProduced by Jane\n",
+    "marks without an end": f"{NEW}{STARTS[0][:-4]}\n\nProduced by Jane\n\n{SHORT}\n\n"
+    f"{ENDS['end with stars'][:-4]}\n\nx",
+    "stars with spaces": f"{NEW}{STARTS[0]}\n\n{SHORT}\n\n{ENDS['end with stars']}\n\nx".replace("***", "* * *"),
+    "small print behind, no end": f"{LATER}{STARTS[0]}\n\n{SHORT}\n\n{BEHIND}",
+    "neither start nor end": f"{OLD}\n\n{SHORT}\n\n{BEHIND}",
+    "small print before, no end": f"{OLD}\n\n{SMALL.format(END_OF_SMALL[0])}\n\n{SHORT}",
+    "small print on both sides": f"{OLD}\n\n{SMALL.format(END_OF_SMALL[0])}\n\n{SHORT}\n\n{BEHIND}",
+    "posted again, small print behind": f"{NEW}{STARTS[0]}\n\n{OLD}\n\n{SHORT}\n\n{ENDS['end of the 1990s']}\n\n"
+    f"{BEHIND}\n\n{ENDS['end with stars']}\n{LICENCES['full licence']}",
+    "no mark before the licence": f"{NEW}{STARTS[0]}\n\n{SHORT}\n\n{ENDS['end of the 1990s']}\n\nUpdated editions will "
+    "replace the previous one.\n\nProduced by Jane\n\nCreating the works from public domain print editions.",
+    "makers behind the end": f"{OLD}\n\n{SHORT}\n\n{ENDS['end of the 1990s']}\n\nThis etext was produced by Jane\n",
+    "Australia": "Title: A Tale\n* A Project Gutenberg of Australia eBook *\neBook No.: 0100021.txt\n\nThis eBook was "
+    f"produced by: Jane <j@example.org>\n\nTo contact go to http://gutenberg.net.au\n\n\n{SHORT}\n\n\n"
+    "Project Gutenberg Australia\n",
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_files_that_follow_no_layout_give_the_book(name: str) -> None:
+    assert book(ODD[name]) == SHORT
+
+
 def test_lines_that_only_look_like_marks_stay() -> None:
     contents = "CONTENTS\n\n  THE FULL PROJECT GUTENBERG LICENSE\n\nTHE COMPLETE PROJECT GUTENBERG WORKS OF A. WRITER"
     prose = "And so came the\nend of the Project Gutenberg experiment, of which I had\nheard so much.\n\n" + BODY

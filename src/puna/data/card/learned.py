@@ -6,12 +6,23 @@ from puna.core.layout import DataDir
 from puna.core.records import read_record
 from puna.core.units import format_bytes
 from puna.data.card.blocks import Block, Table, percent
+from puna.data.training_text import SHORT
 
 
 def learned_from(out: DataDir) -> dict[str, dict[str, int]]:
     """Bytes that are wanted, available and taken, by source, as the tokenizer's record has them."""
     record = read_record(out.tokenizer / "record.json")
     return record["results"]["sources"] if record else {}
+
+
+def learned_warnings(card: dict[str, Any]) -> list[str]:
+    """A sentence for each source of which the tokenizer has seen less than its share."""
+    return [
+        f"The tokenizer has learned from all {format_bytes(portion['taken'])} of {name}, of "
+        f"{format_bytes(portion['wanted'])} that its share of the mixture would be; other sources have filled up."
+        for name, portion in card["tokenizer"]["text"].items()
+        if portion["taken"] < SHORT * portion["wanted"]
+    ]
 
 
 def learned_blocks(card: dict[str, Any]) -> list[Block]:

@@ -42,8 +42,13 @@ _MARKS = re.compile(
 """Beginnings of lines that part a file; `note` stands between the plays of the complete Shakespeare."""
 _WORDS = ("gutenberg", "small print", "full licen", "etext", "e-text", "ebook", "e-book", "<<")
 """Every mark has one of these in its first line, or in its second."""
-_CANADA = re.compile(r"^[ \t]*\[(?:The )?End of [^\]\n]{1,200}(?:\n[^\]\n]{1,200}){0,2}\]\s*\Z", re.I | re.M)
-"""How Project Gutenberg Canada ends a file."""
+_LAST_LINE = re.compile(
+    r"^[ \t]*(?:\[(?:The )?End of [^\]\n]{1,200}(?:\n[^\]\n]{1,200}){0,2}\]"
+    r"|Project Gutenberg (?:of )?Australia[^\n]{0,80})\s*\Z",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""How Project Gutenberg Canada and Australia end a file."""
+_ELSEWHERE = re.compile(r"gutenberg (?:of )?(?:canada|australia)", re.IGNORECASE)
 SIGNATURE = re.compile(
     rf"\W*(?:This is (?:a |an |the )?)?(?:The )?(?:COPYRIGHTED )?{_GUTENBERG}(?:'s|-tm|™)?(?: \w+)? E-?(?:text|book)"
     r"|[^\n]{0,60}\[\s*E-?(?:text|book)\s*#|[^\n]{0,20}\bA Project Gutenberg (?:of )?(?:Canada|Australia)"
@@ -103,7 +108,7 @@ def marks(text: str) -> list[Mark]:
         elif kind == "small":  # until its end is found
             kind = "licence"
         found.append(Mark(kind, begin, end))
-    if "canada" in text[:HEADER_LENGTH].lower() and (match := _CANADA.search(text, found[-1].end)):
+    if _ELSEWHERE.search(text, 0, HEADER_LENGTH) and (match := _LAST_LINE.search(text, found[-1].end)):
         found.append(Mark("soft", *match.span()))
     found.append(Mark("file", len(text), len(text)))
     return [*_counting(text, found)]
@@ -120,6 +125,8 @@ def _found(text: str) -> Iterator[re.Match[str]]:
         while place >= 0:
             line = text.rfind("\n", 0, place) + 1
             lines |= {line, text.rfind("\n", 0, max(line - 1, 0)) + 1}
+            if (stars := text.find("***", line, place)) > line:  # at the end of the book's last line
+                lines.add(stars)
             place = small.find(word, place + 1)
     position = 0
     for line in sorted(lines):

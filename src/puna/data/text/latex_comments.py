@@ -1,7 +1,8 @@
 r"""LaTeX source without its comments; verbatim pieces are set aside so that later steps do not change them.
 
 Comments are those of TeX: from an unescaped `%` through the end of the line and the spaces that begin the next; the
-    environments `comment` and those of `\excludecomment`; `filecontents`, which is another file. In `verbatim`,
+    environments `comment` and those of `\excludecomment`; `filecontents`, which is another file; what latex2html
+    would have in place of the text. In `verbatim`,
     listings, `\verb` and the address of a `\url`, a per cent sign is text.
 """
 
@@ -14,7 +15,7 @@ _VERBATIM = {
     "spverbatim", "listing*", "code*", "Code", "CodeInput", "CodeOutput", "Sinput", "Soutput", "Scode",
 }  # fmt: skip
 """Environments that are kept unchanged: those of LaTeX, fancyvrb, listings, minted, alltt, and the journals of R."""
-_REMOVED = {"comment", "filecontents", "filecontents*"}
+_REMOVED = {"comment", "filecontents", "filecontents*", "htmlonly", "rawhtml"}
 _DECLARES_VERBATIM = re.compile(
     r"\\(?:lstnewenvironment|(?:Define|Recustom)VerbatimEnvironment|newtcblisting|NewTCBListing|newverbatim)\s*"
     r"(?:\[[^][\n]*\])?\s*\{\s*([A-Za-z*]+)\s*\}"
