@@ -50,6 +50,7 @@ def test_environments_that_hide_go_away_with_their_lines() -> None:
         read("\\begin{filecontents*}{x.bib}\n@book{x}\n\\end{filecontents*}\n\\documentclass{a}")
         == "\\documentclass{a}"
     )
+    assert read("$x$\n\\begin{htmlonly}\nx\n\\end{htmlonly}\ny") == "$x$\ny"
     assert read("\\excludecomment{draft}\n\\begin{draft}x\\end{draft}y").endswith("\ny")
 
 

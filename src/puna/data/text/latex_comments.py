@@ -1,9 +1,8 @@
 r"""LaTeX source without its comments; verbatim pieces are set aside so that later steps do not change them.
 
 Comments are those of TeX: from an unescaped `%` through the end of the line and the spaces that begin the next; the
-    environments `comment` and those of `\excludecomment`; `filecontents`, which is another file; what latex2html
-    would have in place of the text. In `verbatim`,
-    listings, `\verb` and the address of a `\url`, a per cent sign is text.
+environments `comment` and those of `\excludecomment`; `filecontents`, which is another file; what latex2html would have
+in place of the text. In `verbatim`, listings, `\verb` and the address of a `\url`, a per cent sign is text.
 """
 
 import re
