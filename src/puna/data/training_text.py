@@ -1,9 +1,9 @@
 """The text that a tokenizer is trained on: training documents in the mixture's shares, as far as the sources reach.
 
-Each source gives its share of `tokenizer.train_bytes`. One that has less gives all it has, and the others fill up in
-proportion to their shares, as long as no more than a twentieth of the whole then stands where the shares would have
-other text; below 10 MB they fill up in any case, because a tokenizer loses more by too little text. Held-out documents
-are never among it.
+Each source gives its share of `tokenizer.train_bytes`, as it has it of the whole run's tokens. One that has less gives
+all it has, and the others fill up in proportion to their shares, as long as no more than a twentieth of the whole then
+stands where the shares would have other text; below 10 MB they fill up in any case, because a tokenizer loses more by
+too little text. Held-out documents are never among it.
 
 A part of a source is drawn evenly from all its documents: in pieces of at most a 256th of the part, so that a source of
 a few books gives pages of each and not one book, or none.
@@ -17,6 +17,7 @@ from puna.core.errors import TokenizerError
 from puna.core.layout import DataDir
 from puna.core.units import format_bytes
 from puna.data.documents import documents_of, documents_record
+from puna.shards.card import planned_tokens
 from puna.shards.split import TRAIN, hash_fraction
 from puna.tokenizer.training_text import Portion
 
@@ -49,8 +50,8 @@ class TokenizerText:
     def __init__(self, recipe: Recipe, out: DataDir) -> None:
         self._out = out
         results = documents_record(out)["results"]
-        whole = sum(recipe.mixture.values())
-        shares = {name: share / whole for name, share in recipe.mixture.items() if share}
+        planned = planned_tokens(recipe)
+        shares = {name: tokens / sum(planned.values()) for name, tokens in planned.items()}
         available = {name: results[name][TRAIN]["bytes"] for name in shares}
         self.portions = portions(shares, available, recipe.tokenizer.train_bytes)
         self._planned = {name: portion.taken for name, portion in self.portions.items()}

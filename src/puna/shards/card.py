@@ -44,7 +44,7 @@ def with_mixture(facts: CardFacts, recipe: Recipe) -> DataCard:
     Planned figures follow from the shares and the run's tokens. Built figures are those of the order of the data, in
     whole sequences: a source has as many as fit into its tokens.
     """
-    planned = _planned_tokens(recipe)
+    planned = planned_tokens(recipe)
     sequences, refused = _sequences(recipe)
     total = sum(sequences.values())
     sources = []
@@ -73,8 +73,8 @@ def with_mixture(facts: CardFacts, recipe: Recipe) -> DataCard:
     return DataCard(**known | own, name=recipe.name, description=recipe.description)
 
 
-def _planned_tokens(recipe: Recipe) -> dict[str, float]:
-    """Tokens of each source in the whole run, by the shares of its stages."""
+def planned_tokens(recipe: Recipe) -> dict[str, float]:
+    """Tokens of each source in the whole run, by the shares of its stages; their sum is the run's tokens."""
     stages = [(0, recipe.mixture), *((stage.from_tokens, stage.mixture) for stage in recipe.stages)]
     ends = [first for first, _ in stages[1:]] + [recipe.total_tokens]
     planned = dict.fromkeys(recipe.mixture, 0.0)
