@@ -26,6 +26,8 @@ _LINE_END = re.compile(r"[ \t]*\n")
 _NO_SPACE_AFTER = set("{}.,;:!?)]'/-~^_&") | {"\n", " ", "\t"}
 r"""Before these `\xspace` puts no space."""
 _INTERNAL = {"makeatletter", "makeatother"}
+_KNOWN = {"texorpdfstring": Macro("#1", 2)}
+"""Macros of packages: hyperref's has a formula and then the same in words, for bookmarks."""
 
 
 class _Frame:
@@ -54,6 +56,7 @@ class _Expansion:
         self._budget = _FLOOR + _WORK * len(text)
         self._definitions = DefinitionReader(self._spend)
         self._macros = self._definitions.macros
+        self._macros |= _KNOWN
         self._recursive: dict[str, bool] = {}
         """Whether a macro calls itself; a cache since the last definition."""
 

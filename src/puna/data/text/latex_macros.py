@@ -79,8 +79,6 @@ class Macro:
 
 
 Macros = dict[str, Macro]
-_KNOWN: Macros = {"texorpdfstring": Macro("#1", 2)}
-"""Macros of packages: hyperref's has a formula and then the same in words, for bookmarks."""
 
 
 class DefinitionReader:
@@ -91,7 +89,7 @@ class DefinitionReader:
     """
 
     def __init__(self, spend: Callable[[int], None]) -> None:
-        self.macros: Macros = dict(_KNOWN)
+        self.macros: Macros = {}
         self._spend = spend
 
     def read(self, text: str, start: int, command: str) -> int:
