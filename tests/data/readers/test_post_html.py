@@ -1,5 +1,6 @@
 import html
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml import html as lxml_html
@@ -15,7 +16,24 @@ def test_paragraphs_are_separated_by_a_blank_line_and_links_leave_their_words():
 def test_code_keeps_its_indentation_and_blank_lines():
     code = "for x in y:\n    if x &lt; 2:\n\n\treturn\n"
     body = f"<p>So:</p>\n\n<pre><code>{code}</code></pre>\n<p>Use <code>a  b</code>.</p>"
-    assert post_text(body) == "So:\n\nfor x in y:\n    if x < 2:\n\n    return\n\nUse a b."
+    assert post_text(body) == "So:\n\nfor x in y:\n    if x < 2:\n\n\treturn\n\nUse a b."
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ("<pre><code>all:\n\tcc x.c\n</code></pre>", "all:\n\tcc x.c"),
+        ("<pre><code>a\tb\t\tc\n1\t\t3\n</code></pre>", "a\tb\t\tc\n1\t\t3"),
+        ("<pre>\n\tfirst<br>\tsecond</pre>", "\tfirst\n\tsecond"),
+        ("<pre>\n\n\tfirst</pre>", "\tfirst"),
+        ("<ol start='2'><li><pre><code>all:\n\tcc</code></pre></li></ol>", "2. all:\n   \tcc"),
+        ("<blockquote><pre><code>all:\n\tcc</code></pre></blockquote>", "> all:\n> \tcc"),
+        ("<p>tabs\tin\ttext and <code>a\tb</code></p>", "tabs in text and a b"),
+        ("<ol start='-1'><li>a<li value='7'>b<li>c</ol>", "-1. a\n7. b\n8. c"),
+    ],
+)
+def test_tabs_of_code_and_numbers_of_items_are_those_of_the_page(body: str, text: str):
+    assert post_text(body) == text
 
 
 def test_lists_have_an_item_on_each_line_and_are_nested_by_indentation():

@@ -1,7 +1,7 @@
 """The HTML of a Stack Exchange post -> plain text.
 
-Code keeps its lines and indentation; lists, quotations and tables keep the little structure that plain text has (`- `,
-`1. `, `> `, ` | `), paragraphs are separated by a blank line, links leave their words, pictures nothing.
+Code keeps its lines, indentation and tabs; lists, quotations and tables keep the little structure that plain text has
+(`- `, `1. `, `> `, ` | `), paragraphs are separated by a blank line, links leave their words, pictures nothing.
 """
 
 import re
@@ -23,6 +23,7 @@ _BLOCKS = _names(
 )
 _SILENT = _names("script style head title iframe object noscript template")
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+_INTEGER = re.compile(r"[ \t\n\f\r]*([+-]?[0-9]{1,9})")
 _BREAK = "\x1f"
 _DEEPEST = 8
 """How deep nested lists and quotations are indented."""
@@ -62,6 +63,12 @@ class _Scope:
     """Whether none of its lines has been written."""
 
 
+def _integer(text: str | None, default: int) -> int:
+    """A whole number of an attribute (HTML standard, section 2.3.4.1), or the default."""
+    found = _INTEGER.match(text or "")
+    return int(found[1]) if found else default
+
+
 class _Writer:
     """The target of the parser: gets tags and text in their order, and collects blocks."""
 
@@ -73,7 +80,8 @@ class _Writer:
         self._blocks: list[str] = []
         self._inline: list[str] = []
         self._scopes: list[_Scope] = []
-        self._lists: list[int] = []
+        self._lists: list[int | None] = []
+        """The next number of each open list; None in lists without numbers."""
         self._scripts: list[int] = []
         self._silent = self._code = self._cells = 0
         self._in_row = False
@@ -103,14 +111,14 @@ class _Writer:
         if tag in ("ul", "ol", "table") and not self._lists:
             self._outermost += 1
         if tag in ("ul", "ol"):
-            start = attributes.get("start", "1")
-            number = int(start) if start.isascii() and start.isdecimal() and len(start) < 9 else 1
-            self._lists.append(number - 1 if tag == "ol" else -1)
+            self._lists.append(_integer(attributes.get("start"), 1) if tag == "ol" else None)
         elif tag == "li":
             mark = "- "
-            if self._lists and self._lists[-1] >= 0:
-                self._lists[-1] += 1
-                mark = f"{self._lists[-1]}. "
+            number = self._lists[-1] if self._lists else None
+            if number is not None:
+                number = _integer(attributes.get("value"), number)
+                self._lists[-1] = number + 1
+                mark = f"{number}. "
             self._enter(tag, mark, " " * len(mark))
         elif tag == "blockquote":
             self._enter(tag, "> ", "> ")
@@ -166,7 +174,7 @@ class _Writer:
         self._inline.clear()
         self._scripts.clear()
         if self._code:
-            text = text.replace(_BREAK, "\n").replace("\r", "").expandtabs(4).strip("\n")
+            text = text.replace(_BREAK, "\n").replace("\r", "").strip("\n")
             lines = [line.rstrip() for line in text.split("\n")]
         else:
             lines = [line for part in text.split(_BREAK) if (line := " ".join(part.split()))]
