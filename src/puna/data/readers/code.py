@@ -135,7 +135,7 @@ class CodeReader:
         if not is_wide and _is_binary(content):
             return Dropped(self._name, raw.id, BINARY)
         try:
-            text = clean_text(decode_code(content, raw.fields.get("encoding", "")))
+            text = clean_text(decode_code(content, raw.fields.get("encoding", "")), code=True)
         except UnicodeDecodeError as error:
             return Dropped(
                 self._name,
@@ -168,7 +168,7 @@ def _encoded(text: str) -> bytes:
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        return clean_text(text).encode()
+        return clean_text(text, code=True).encode()
 
 
 def _directory(path: str) -> str:

@@ -56,7 +56,7 @@ class Code:
             detail = f"{licence}: {document.licence_from}" if document.licence_from else licence
             return _dropped(document, LICENCE, detail)
         if rules.strip_header:
-            text = clean_text(without_copyright(document.text, document.language))
+            text = clean_text(without_copyright(document.text, document.language), code=True)
             if not text:
                 return _dropped(document, EMPTY, "nothing but a notice of copyright")
             if text != document.text:

@@ -3,6 +3,8 @@
 import codecs
 import re
 
+from puna.data.text.invisible import undirected_text, visible_text
+
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
@@ -33,16 +35,22 @@ def newlines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
-def clean_text(text: str) -> str:
-    r"""The text as a document may hold it: encodable, only `\n` between lines, no NUL, no blank lines at its ends.
+def clean_text(text: str, *, code: bool = False) -> str:
+    r"""The text as a document may hold it: encodable, only `\n` between lines, nothing invisible, no blank ends.
 
     A pair of surrogates becomes the character that it stands for; a lone one is removed. Blanks at the end of the text
-    are removed, those before its first word stay: they may be an indentation.
+    are removed, those before its first word stay: they may be an indentation. Which invisible characters are text is
+    decided in `puna.data.text.invisible`.
+
+    Args:
+        text: The text.
+        code: Whether it is code, in which an invisible character may be data.
     """
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError:
             text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
-    text = newlines(text).replace("\0", "").rstrip()
+    text = newlines(text).replace("\0", "")
+    text = (undirected_text if code else visible_text)(text).rstrip()
     return _BLANK_LINES.sub("", text, count=1)

@@ -26,8 +26,8 @@ _PRESCANNED = 1024
 def declared_encoding(content: bytes, known: Callable[[str], str]) -> str:
     """The encoding that a page declares; empty if it declares none.
 
-    The first 1,024 bytes are looked at as the standard's prescan does it. If they say nothing, all tags of the page are,
-    as a browser's parser comes to a late `meta` (section 13.2.6.4.4); in that part scripts and titles are not markup.
+    The first 1,024 bytes are looked at as the standard's prescan does it. If they say nothing, all tags of the page
+    are, as a parser comes to a late `meta` (section 13.2.6.4.4); in that part scripts and titles are not markup.
 
     Args:
         content: The page.
