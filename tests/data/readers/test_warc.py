@@ -105,7 +105,8 @@ def test_the_main_text_of_a_real_page_is_in_common_crawls_own_text_without_the_f
     ("headers", "status", "reason", "detail"),
     [
         ("Content-Type: application/pdf", 200, NOT_HTML, "application/pdf"),
-        ("X: y", 200, NOT_HTML, "no Content-Type"),
+        ("Content-Type: application/json", 200, NOT_HTML, "application/json"),
+        ("Content-Type: text/xml", 200, NOT_HTML, "text/xml"),
         ("Content-Type: text/html", 404, HTTP_STATUS, "404"),
         ("Content-Type: text/html\r\nContent-Encoding: gzip", 200, "", ""),
     ],
@@ -113,6 +114,45 @@ def test_the_main_text_of_a_real_page_is_in_common_crawls_own_text_without_the_f
 def test_other_answers_are_dropped_with_their_reason(headers: str, status: int, reason: str, detail: str):
     found = READER.document(response(PAGE, headers, status))
     assert (getattr(found, "reason", ""), getattr(found, "detail", "")) == (reason, detail)
+
+
+@pytest.mark.parametrize("said", ["", "application/octet-stream", "unknown/unknown", "*/*"])
+@pytest.mark.parametrize(
+    ("identified", "body", "verdict"),
+    [
+        ("text/html", b"<section>" + PAGE, TEXT),
+        ("text/html; charset=x", PAGE, TEXT),
+        ("application/xhtml+xml", PAGE, TEXT),
+        ("application/pdf", PAGE, NOT_HTML),
+        ("", PAGE, TEXT),
+        ("application/octet-stream", b"\xef\xbb\xbf \n<!DOCTYPE HTML >" + PAGE, TEXT),
+        ("", b"<!-- x -->" + PAGE, TEXT),
+        ("", b"words and <p>words", NOT_HTML),
+        ("", b"<htmlx>", NOT_HTML),
+        ("text/plain", b"words and <p>words", "words and <p>words"),
+    ],
+)
+def test_where_the_server_says_nothing_the_crawler_or_the_first_tag_does(
+    said: str, identified: str, body: bytes, verdict: str
+):
+    headers = f"Content-Type: {said}" if said else "Server: x"
+    found = READER.document(response(body, headers, **{"warc-identified-payload-type": identified}))
+    assert (found.text if isinstance(found, Document) else found.reason) == verdict
+
+
+def test_the_crawler_does_not_overrule_a_server():
+    fields = {"warc-identified-payload-type": "text/html"}
+    assert READER.document(response(PAGE, "Content-Type: application/pdf", **fields)).reason == NOT_HTML  # type: ignore
+
+
+@pytest.mark.parametrize(
+    ("media", "text"),
+    [("application/xhtml+xml", TEXT), ("application/xml", TEXT), ("text/xml; charset=utf-8", TEXT), ("text/html", "")],
+)
+def test_xhtml_is_xml_where_the_server_says_so(media: str, text: str):
+    page = PAGE.replace(b"<html>", b'<html xmlns="http://www.w3.org/1999/xhtml"><head><script src="a.js"/></head>')
+    found = READER.document(response(page, f"Content-Type: {media}"))
+    assert getattr(found, "text", "") == text
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br"])

@@ -13,22 +13,31 @@ from puna.data.input_file import InputFile
 from puna.data.readers.http import Response, content_type, dechunk, decode_body, parse_response
 from puna.data.readers.warc_records import NoRecord, warc_records
 from puna.data.spec import ReaderSpec
-from puna.data.text.charset import decode_page
+from puna.data.text.charset import Kind, decode_page
 from puna.data.text.decode import clean_text
 from puna.data.text.html import main_text
 from puna.data.text.html_cost import html_cost
+from puna.data.text.xhtml import is_xhtml, xhtml_as_html
 
 NOT_HTML, HTTP_STATUS, DIGEST, TANGLED = "warc.not_html", "warc.http_status", "warc.digest", "warc.tangled"
 
 REASONS = {
-    NOT_HTML: "The server did not call it HTML or plain text.",
+    NOT_HTML: "Neither the server nor, where it is silent, the crawler or the first tag calls it HTML or plain text.",
     HTTP_STATUS: "The server did not answer with 200, so this is an error page or none.",
     DIGEST: "Its bytes are not those that the crawler stored: they do not have the sum that stands in the record.",
     TANGLED: "Its elements are nested so deep that parsing it takes minutes; nobody writes such pages.",
 }
 """A sentence for each reason of this module."""
 
-_HTML = ("text/html", "application/xhtml+xml")
+_XHTML, _XML = "application/xhtml+xml", ("application/xml", "text/xml")
+_UNSAID = ("", "*/*", "unknown/unknown", "application/unknown", "application/octet-stream", "binary/octet-stream")
+"""Types of a server that does not know: those of the MIME Sniffing standard, section 7, and what stands for any file."""
+_BEGINS_HTML = re.compile(
+    rb"(?:\xef\xbb\xbf)?[\t\n\f\r ]*<"
+    rb"(?:!--|(?:!doctype[ ]html|html|head|script|iframe|h1|div|font|table|a|style|title|b|body|br|p)[ >])",
+    re.I,
+)
+"""What HTML begins with (MIME Sniffing standard, section 7.1)."""
 _SIZES = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}
 _NODE_SHARE = 40
 """A page may have one node per this many bytes of the limit; a node takes some 400, so a tree takes ten limits at
@@ -37,7 +46,9 @@ _STEPS, _STEPS_PER_BYTE = 50_000_000, 10
 """Steps of some 40 ns that any page may take, and those that each of its bytes may."""
 _SAMPLE = 4096
 _STRANGE = re.compile("[\0-\x08\x0e-\x1a\x1c-\x1f\ufffd]")
-_FIELDS = ("warc-type", "warc-target-uri", "warc-date", "warc-payload-digest", "content-type")
+_KINDS: dict[str, Kind] = {"text/html": "html", "text/plain": "text"}
+_IDENTIFIED = "warc-identified-payload-type"
+_FIELDS = ("warc-type", "warc-target-uri", "warc-date", "warc-payload-digest", "content-type", _IDENTIFIED)
 
 
 class WarcReader:
@@ -90,13 +101,19 @@ class WarcReader:
             return HTTP_STATUS, str(response.status)
         if problem := _wrong_digest(response, raw.fields.get("warc-payload-digest", "")):
             return DIGEST, problem
-        media, charset = content_type(response.headers.get("content-type", ""))
-        if media not in (*_HTML, "text/plain"):
-            return NOT_HTML, media or "no Content-Type"
-        text = decode_page(decode_body(response, self._limit), charset)
+        said, charset = content_type(response.headers.get("content-type", ""))
+        body = decode_body(response, self._limit)
+        media = said if said not in _UNSAID else _identified(raw.fields.get(_IDENTIFIED, ""), body)
+        if media not in ("text/html", _XHTML, "text/plain", *_XML):
+            return NOT_HTML, media or said or "no Content-Type"
+        text = decode_page(body, charset, _KINDS.get(media, "xml"))
         if _is_binary(text):
             return BINARY, media
-        return clean_text(text) if media == "text/plain" else self._main_text(text)
+        if media == "text/plain":
+            return clean_text(text)
+        if media in _XML and not is_xhtml(text):
+            return NOT_HTML, media
+        return self._main_text(text if media == "text/html" else xhtml_as_html(text))
 
     def _main_text(self, html: str) -> str | tuple[str, str]:
         html = html.encode("utf-8", "ignore").decode()  # without lone surrogates, which parsers refuse
@@ -109,6 +126,12 @@ class WarcReader:
             return clean_text(main_text(html))
         except ValueError as error:
             return UNREADABLE, str(error)
+
+
+def _identified(field: str, body: bytes) -> str:
+    """The type of what the server gave no type: the crawler's, or HTML by its first tag; empty if nobody knows."""
+    media, _ = content_type(field)
+    return media if media not in _UNSAID else "text/html" if _BEGINS_HTML.match(body) else ""
 
 
 def _wanted(headers: dict[str, str]) -> bool:

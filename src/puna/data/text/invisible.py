@@ -52,7 +52,7 @@ _JOINING = re.compile(
 )
 """Arabic and what is written like it (Syriac, N'Ko, Mongolian, Adlam), and the scripts that come from Brahmi."""
 _EMOJI = re.compile("[\u00a9\u00ae\u203c\u2049\u2100-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff]")
-_SELECTED = re.compile("[\u0ea8-\u0eff\u1000-\u109f\u1820-\u18aa\u2200-\u22ff\u2e80-\u3163\u3165-\u9fff\ua840-\ua87f\uf900-\ufaff"
+_SELECTED = re.compile("[\u1000-\u109f\u1820-\u18aa\u2200-\u22ff\u2e80-\u3163\u3165-\u9fff\ua840-\ua87f\uf900-\ufaff"
                        "\U00010ac0-\U00010aff\U00011000-\U00011fff\U00020000-\U0003ffff]")  # fmt: skip
 """What has variants of its own besides emoji: Han, Mongolian, Myanmar, mathematical operators, Phags-pa, Manichaean."""
 
