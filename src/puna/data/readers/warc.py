@@ -31,7 +31,7 @@ REASONS = {
 
 _XHTML, _XML = "application/xhtml+xml", ("application/xml", "text/xml")
 _UNSAID = ("", "*/*", "unknown/unknown", "application/unknown", "application/octet-stream", "binary/octet-stream")
-"""Types of a server that does not know: those of the MIME Sniffing standard, section 7, and what stands for any file."""
+"""Types that say nothing: those of the MIME Sniffing standard, section 7, and what stands for any file."""
 _BEGINS_HTML = re.compile(
     rb"(?:\xef\xbb\xbf)?[\t\n\f\r ]*<"
     rb"(?:!--|(?:!doctype[ ]html|html|head|script|iframe|h1|div|font|table|a|style|title|b|body|br|p)[ >])",
