@@ -137,3 +137,10 @@ def test_a_document_of_100_mb_takes_little_memory_where_it_is_too_large_and_a_fe
     kind, characters, megabytes = run(1_000_000)
     assert (kind, int(characters)) == ("Dropped", 0)
     assert int(megabytes) < 20
+
+
+def test_invisible_characters_stay_in_code_alone():
+    content = "a\u00adb\u200b \u202ex".encode()
+    texts = [READER.document(Raw(name, content)) for name in ("a.txt", "a.tar/b.py")]
+    assert [document.text for document in texts if isinstance(document, Document)] == ["ab x", "a\u00adb\u200b x"]
+    assert READER.document(Raw("a.txt", "\u200b\u00ad".encode())).reason == EMPTY  # type: ignore[union-attr]

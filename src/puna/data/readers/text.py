@@ -1,6 +1,7 @@
 r"""Files that are one document each: plain, compressed or in archives.
 
-A byte order mark is removed and line ends become `\n`; nothing else is changed.
+A byte order mark is removed and line ends become `\n`; invisible characters are text only where their script needs them
+(`puna.data.text.invisible`), except in files with a name of source code. Nothing else is changed.
 """
 
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ from puna.data.document import BINARY, EMPTY, INVALID_UTF8, Document, Dropped, R
 from puna.data.input.streams import Member, members
 from puna.data.input_file import InputFile
 from puna.data.spec import ReaderSpec
+from puna.data.text.code_languages import language_of
 from puna.data.text.decode import marked_encoding, newlines
+from puna.data.text.invisible import undirected_text, visible_text
 
 _CONTROLS = bytes(sorted({*range(32), 127} - {*b"\b\t\n\v\f\r\x1b"}))
 """Control characters that are rare in text; logs of terminals have backspaces and escapes."""
@@ -51,6 +54,7 @@ class TextReader:
             text = newlines(content.decode("utf-8-sig"))
         except UnicodeDecodeError:
             return Dropped(self._source, raw.id, INVALID_UTF8)
+        text = (undirected_text if language_of(raw.id) else visible_text)(text)
         if not text.strip():
             return Dropped(self._source, raw.id, EMPTY)
         return Document(self._source, raw.id, text, raw.id)
