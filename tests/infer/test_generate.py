@@ -12,7 +12,6 @@ from puna.tokenizer.tokenizer import Tokenizer
 
 GREEDY = {"temperature": 0.0, "top_p": 1.0, "seed": 0}
 SAMPLED = {"temperature": 1.0, "top_p": 1.0, "seed": 3}
-NO_EOS = -1
 
 
 def greedy_by_full_passes(model: Llama, prompt_ids: list[int], n: int) -> list[int]:
@@ -27,7 +26,7 @@ def greedy_by_full_passes(model: Llama, prompt_ids: list[int], n: int) -> list[i
 @pytest.mark.parametrize("prompt_ids", [[1], [1, 400, 300], [1, *range(300, 320)]], ids=len)
 def test_greedy_decoding_with_a_cache_equals_a_full_pass_per_token(model: Llama, prompt_ids: list[int]) -> None:
     n = model.config.context - len(prompt_ids)
-    ids = list(generate_ids(model, prompt_ids, max_tokens=1000, eos_id=NO_EOS, **GREEDY))
+    ids = list(generate_ids(model, prompt_ids, max_tokens=1000, stop_ids=(), **GREEDY))
     assert ids == greedy_by_full_passes(model, prompt_ids, n)
 
 
@@ -38,28 +37,28 @@ def test_a_model_that_turns_heads_by_their_number_decodes_with_a_cache_as_withou
     )  # fmt: skip
     model = Llama(config)
     init_weights(model, 0)
-    ids = list(generate_ids(model, [1, 400, 300], max_tokens=1000, eos_id=NO_EOS, **GREEDY))
+    ids = list(generate_ids(model, [1, 400, 300], max_tokens=1000, stop_ids=(), **GREEDY))
     assert ids == greedy_by_full_passes(model, [1, 400, 300], 29)
     assert len(set(ids)) > 5
 
 
 def test_max_tokens_is_the_number_of_tokens(model: Llama) -> None:
     for n in (1, 2, 10):
-        assert len(list(generate_ids(model, [1], max_tokens=n, eos_id=NO_EOS, **GREEDY))) == n
+        assert len(list(generate_ids(model, [1], max_tokens=n, stop_ids=(), **GREEDY))) == n
 
 
 def test_end_of_sequence_ends_the_text_and_is_not_part_of_it(model: Llama) -> None:
-    endless = list(generate_ids(model, [1], max_tokens=20, eos_id=NO_EOS, **SAMPLED))
+    endless = list(generate_ids(model, [1], max_tokens=20, stop_ids=(), **SAMPLED))
     stop = endless[7]
-    ids = list(generate_ids(model, [1], max_tokens=20, eos_id=stop, **SAMPLED))
+    ids = list(generate_ids(model, [1], max_tokens=20, stop_ids=[stop], **SAMPLED))
     assert ids == endless[: endless.index(stop)]
 
 
 def test_full_context_is_said_and_other_ends_are_not(model: Llama) -> None:
     said: list[str] = []
-    list(generate_ids(model, [1], max_tokens=31, eos_id=NO_EOS, on_stop=said.append, **GREEDY))
+    list(generate_ids(model, [1], max_tokens=31, stop_ids=(), on_stop=said.append, **GREEDY))
     assert said == []
-    ids = list(generate_ids(model, [1], max_tokens=32, eos_id=NO_EOS, on_stop=said.append, **GREEDY))
+    ids = list(generate_ids(model, [1], max_tokens=32, stop_ids=(), on_stop=said.append, **GREEDY))
     assert len(ids) == 31
     assert said == ["stopped: the model's context of 32 tokens is full"]
 
@@ -68,10 +67,10 @@ def test_prompt_longer_than_the_context_is_refused_with_both_lengths(model: Llam
     with pytest.raises(GenerateError, match=r"is \d\d+ tokens long, but the model's context is 32") as caught:
         next(generate(model, tokenizer, "word " * 100, max_tokens=5, **GREEDY))
     assert caught.value.hint
-    longest = list(generate_ids(model, [1] * 31, max_tokens=5, eos_id=NO_EOS, **GREEDY))
+    longest = list(generate_ids(model, [1] * 31, max_tokens=5, stop_ids=(), **GREEDY))
     assert len(longest) == 1
     with pytest.raises(GenerateError):
-        next(generate_ids(model, [1] * 32, max_tokens=5, eos_id=NO_EOS, **GREEDY))
+        next(generate_ids(model, [1] * 32, max_tokens=5, stop_ids=(), **GREEDY))
 
 
 def test_prompt_begins_with_the_beginning_of_sequence_token(model: Llama, tokenizer: Tokenizer) -> None:

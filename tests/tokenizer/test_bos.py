@@ -33,8 +33,19 @@ def test_single_beginning_is_nothing_to_say(
     assert capsys.readouterr() == ("", "")
 
 
-def test_text_is_not_a_second_token_where_none_is_put(
+def test_text_of_a_chat_template_that_is_read_as_text_is_told(
     spaced: ByteBPETokenizer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     warn_doubled(spaced, "<|begin|> the")
+    said = "warning: the prompt has <|begin|>, which is read as text; --special reads it as the token\n"
+    assert capsys.readouterr() == ("", said)
+    warn_doubled(spaced, "<|beg|> the")
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_template_s_own_beginning_is_not_doubled(tokenizer: SentencePieceTokenizer, spaced: ByteBPETokenizer) -> None:
+    assert prompt_ids(tokenizer, "<s>the", special=True) == prompt_ids(tokenizer, "the")
+    assert prompt_ids(tokenizer, "the</s>the", special=True)[-2] == tokenizer.eos_id
+    ids = prompt_ids(spaced, "<|begin|>the<|endoftext|>", special=True)
+    assert (ids[0], ids[-1], len({421, 422} & set(ids[1:-1]))) == (421, 422, 0)
+    assert prompt_ids(tokenizer, "", special=True) == [tokenizer.bos_id]

@@ -149,6 +149,9 @@ class Foreign(Tokenizer):
     def _encode_texts(self, texts: list[str], threads: int) -> list[list[int]]:
         return [[] for _ in texts]
 
+    def _encode_special(self, text: str) -> list[int]:
+        return []
+
 
 def test_a_tokenizer_of_another_kind_is_refused(tmp_path: Path) -> None:
     other = Foreign(b"", "x.json", [b"a"], bos_id=0, eos_id=0, unk_id=None, add_bos=True, space_prefix=False)

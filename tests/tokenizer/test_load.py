@@ -111,10 +111,19 @@ def test_missing_tokenizer_is_named(tmp_path: Path) -> None:
         (b"", "is not a SentencePiece model"),
         (b"\x00" * 100, "is not a SentencePiece model"),
         (b"\x80\x02}q\x00.", "is not a SentencePiece model"),
-        (b"{}", "is not a tokenizer.json of a byte-level BPE, nor of a BPE that falls back to bytes"),
-        (b'{"model": {"type": "WordPiece", "vocab": {}}}', "is not a tokenizer.json of a byte-level BPE"),
+        (b"{}", "is not a tokenizer.json, which has a model"),
+        (
+            b'{"model": {"type": "BPE", "vocab": {}, "merges": []}}',
+            "is not a tokenizer.json of a byte-level BPE, nor of a BPE with SentencePiece's spaces",
+        ),
+        (b'{"model": {"type": "Unigram", "vocab": []}}', "of the kind 'Unigram', a unigram model, as SentencePiece"),
+        (b'{"model": {"type": "WordPiece", "vocab": {}}}', "of the kind 'WordPiece', a WordPiece model, BERT's kind"),
+        (b'{"model": {"type": "WordLevel", "vocab": {}}}', "of the kind 'WordLevel', a list of whole words"),
+        (b'{"model": {"type": ["BPE"]}}', "of the kind ['BPE'], damaged"),
+        (b'{"config": {"pattern": ""}, "vocab": []}', "is Mistral's tekken.json, which Puna does not read"),
+        (b'{"a": 0, "b": 1}', "is a vocabulary without its merges, GPT-2's older form"),
         (b'{"model"', "is not JSON"),
-        (b"{" + b'"a":{' * 100_000, "is not JSON"),
+        (b"{" + b'"a":{' * 100_000, "is nested 100,001 levels deep"),
         (b"GGUF", "goes beyond the file's 4 bytes"),
         (b"GGUF\x03" + bytes(19), "has no tokenizer"),
         (b"IQ== 0\nIg== 5\n", "line 2 has rank 5"),
@@ -156,5 +165,5 @@ def test_damaged_json_is_refused_or_still_works(tokenizer: SentencePieceTokenize
 def test_weights_named_by_mistake_are_not_read(tmp_path: Path) -> None:
     with (tmp_path / "consolidated.00.pth").open("wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(TokenizerError, match="has 1099511627776 bytes, more than any tokenizer"):
+    with pytest.raises(TokenizerError, match="has 1,099,511,627,776 bytes, more than the 67,108,864 that"):
         load_tokenizer(tmp_path / "consolidated.00.pth")

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import random
 import time
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from puna.core.errors import TokenizerError
+from puna.tokenizer.agreement import check_agreement, first_disagreement, huggingface_form
 from puna.tokenizer.gguf import gguf_metadata
 from puna.tokenizer.huggingface import tokenizer_json
 from puna.tokenizer.sentencepiece import SPACE, SentencePieceTokenizer
@@ -152,17 +154,52 @@ def test_damaged_model_is_refused_or_still_works(tokenizer: SentencePieceTokeniz
     assert refused > 100
 
 
+def test_model_without_an_end_of_a_text_is_refused(library: str) -> None:
+    with pytest.raises(TokenizerError, match=r"^other\.model: has no token that ends a text"):
+        SentencePieceTokenizer(train_other(library, eos_id=-1), "other.model")
+
+
+def test_model_without_a_beginning_of_a_text_takes_its_end_for_it(library: str) -> None:
+    tokenizer = SentencePieceTokenizer(train_other(library, bos_id=-1))
+    assert (tokenizer.bos_id, tokenizer.add_bos) == (tokenizer.eos_id, False)
+    assert tokenizer.notes == ["no token begins a text; EOS stands for it where one is needed"]
+
+
 @pytest.mark.parametrize(
-    ("changes", "reason"),
+    ("changes", "title"),
     [
-        ({"byte_fallback": False}, "0 byte pieces of 256"),
-        ({"eos_id": -1}, "has <s> 1 and </s> -1, Puna needs both"),
+        ({"byte_fallback": False}, "SentencePiece BPE"),
+        ({"model_type": "unigram", "byte_fallback": True}, "SentencePiece unigram"),
+        ({"model_type": "char", "byte_fallback": False, "vocab_size": 100}, "SentencePiece characters"),
+        ({"model_type": "word", "byte_fallback": False}, "SentencePiece words"),
     ],
 )
-def test_model_that_puna_cannot_use_is_refused(library: str, changes: dict[str, object], reason: str) -> None:
-    with pytest.raises(TokenizerError, match=reason) as caught:
-        SentencePieceTokenizer(train_other(library, **changes), "other.model")
-    assert caught.value.message.startswith("other.model: ")
+def test_models_of_other_kinds_have_sentencepiece_s_ids(library: str, changes: dict[str, Any], title: str) -> None:
+    content = train_other(library, **changes)
+    tokenizer = SentencePieceTokenizer(content, "some.model")
+    oracle = sentencepiece.SentencePieceProcessor()
+    oracle.LoadFromSerializedProto(content)
+    assert tokenizer.title == title
+    assert tokenizer.has_bytes is changes["byte_fallback"]
+    assert bool(tokenizer.notes) is not tokenizer.has_bytes
+    for text in ("def f(self):", "  two  spaces", "é\u65e5", "a\tb\n", ""):
+        assert tokenizer.encode(text) == oracle.encode(text)
+        assert tokenizer.encode_batch([text] * 3) == [oracle.encode(text)] * 3
+    if title == "SentencePiece BPE":
+        assert tokenizer.lossless
+        content = json.loads(tokenizer_json(tokenizer))
+        assert content["model"]["byte_fallback"] is False
+        form = huggingface_form(tokenizer_json(tokenizer), "form")
+        assert first_disagreement(check_agreement(tokenizer, {"form": form})) is None
+    else:
+        with pytest.raises(
+            TokenizerError, match=rf"^some\.model: is a {title} model, and Puna writes tokenizer\.json of"
+        ):
+            tokenizer_json(tokenizer)
+    with pytest.raises(
+        TokenizerError, match=rf"^some\.model: is a {title} .*, and llama\.cpp's kind is a BPE with all"
+    ):
+        gguf_metadata(tokenizer, tokenizer.vocab_size)
 
 
 @pytest.mark.parametrize(

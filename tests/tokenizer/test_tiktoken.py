@@ -89,8 +89,8 @@ def test_other_files_are_told_apart(content: bytes) -> None:
         (lambda lines: [*lines, b"Y*== 261\n"], "line 262 is not a token in base64 and its rank"),
         (lambda lines: [*lines, b"YWI=\n"], "line 262 is not a token in base64 and its rank: b'YWI='"),
         (lambda lines: [*lines, b"YWI= -5\n"], "line 262 has rank -5"),
-        (lambda lines: lines[:100], "of the bytes, so it cannot write every text"),
-        (lambda lines: lines[:1], "of the bytes, so it cannot write every text"),
+        (lambda lines: lines[:100], "of the bytes, which every file of this kind has"),
+        (lambda lines: lines[:1], "of the bytes, which every file of this kind has"),
     ],
 )
 def test_damaged_file_is_refused(small: bytes, change: Callable[[list[bytes]], list[bytes]], reason: str) -> None:

@@ -4,12 +4,12 @@ import contextlib
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from puna.core.console import say
-from puna.core.errors import FormatError, GenerateError
+from puna.core.errors import FormatError, GenerateError, TokenizerError
 from puna.core.layout import RunDir
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ class LanguageModel:
         temperature: float = TEMPERATURE,
         top_p: float = TOP_P,
         seed: int = SEED,
+        special: bool = False,
     ) -> str:
         """The text with which the model continues a prompt; the prompt itself is not in it.
 
@@ -92,12 +93,16 @@ class LanguageModel:
             temperature: 0 takes the most likely token each time.
             top_p: Only the likeliest tokens whose probabilities sum to this are drawn (Holtzman et al. 2020).
             seed: The same seed writes the same text.
+            special: Whether the text of control tokens (`<|im_start|>`) is those tokens, as in what a chat template
+                writes; otherwise it is text like any other.
 
         Raises:
             GenerateError: The prompt is too long for the model's context, or an argument is out of its range.
             CheckpointError: The model has no tokenizer.
         """
-        pieces = self.stream(prompt, max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed)
+        pieces = self.stream(
+            prompt, max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, special=special
+        )
         return "".join(pieces)
 
     def stream(
@@ -108,6 +113,7 @@ class LanguageModel:
         temperature: float = TEMPERATURE,
         top_p: float = TOP_P,
         seed: int = SEED,
+        special: bool = False,
     ) -> Iterator[str]:
         """The same text in pieces, each as soon as its characters are whole; arguments and errors as `generate`'s."""
         from puna.infer.generate import generate
@@ -115,7 +121,7 @@ class LanguageModel:
         _check_sampling(max_tokens, temperature, top_p, seed)
         return generate(
             self.model, self.tokenizer, prompt, max_tokens=max_tokens, temperature=temperature, top_p=top_p,
-            seed=seed, on_stop=say,
+            seed=seed, special=special, on_stop=say,
         )  # fmt: skip
 
 
@@ -227,7 +233,7 @@ def inspect(
 
     Raises:
         FormatError: The format is unknown, the files are damaged, or they are not a LLaMA decoder's.
-        TokenizerError: The tokenizer cannot be used.
+        TokenizerError: The tokenizer that was named cannot be used; of the model's own, a note says so.
     """
     from puna.formats.import_model import checked_tokenizer
     from puna.formats.registry import format_of
@@ -239,7 +245,15 @@ def inspect(
             place = RunDir(place).model
     form, hints = format_of(place, format), _hints(tokenizer, heads, kv_heads, context, norm_eps, rope_theta)
     checkpoint = form.open(place, hints)
-    return ModelInfo(form, checkpoint, checked_tokenizer(checkpoint, hints))
+    try:
+        found = checked_tokenizer(checkpoint, hints)
+    except (TokenizerError, FormatError) as error:
+        if tokenizer is not None:
+            raise
+        # What is asked is what lies there; that its tokenizer cannot be used is a part of the answer.
+        found = None
+        checkpoint.notes.append(f"the tokenizer cannot be used: {error.message}")
+    return ModelInfo(form, checkpoint, found)
 
 
 def import_model(
@@ -249,6 +263,7 @@ def import_model(
     format: str | None = None,
     dtype: str | None = None,
     tokenizer: "PathLike | None" = None,
+    no_tokenizer: bool = False,
     heads: int | None = None,
     kv_heads: int | None = None,
     context: int | None = None,
@@ -264,6 +279,7 @@ def import_model(
         format: Its format's name (docs/formats); None recognises it.
         dtype: Round the weights to float32, bfloat16 or float16; None keeps theirs, float32 where they are quantized.
         tokenizer: The tokenizer's file or directory; None takes the one that lies with the model.
+        no_tokenizer: Bring in the weights alone. The model can then be inspected and exported, but takes no text.
         heads: Query heads, where no file says it (EasyLM).
         kv_heads: Key and value heads, likewise.
         context: Positions, likewise.
@@ -288,6 +304,10 @@ def import_model(
     name = Path(os.path.abspath(source)).name
     target = Path(out) if out is not None else Path("models") / (name if Path(source).is_dir() else Path(name).stem)
     hints = _hints(tokenizer, heads, kv_heads, context, norm_eps, rope_theta)
+    if no_tokenizer:
+        if tokenizer is not None:
+            raise TokenizerError("--tokenizer and --no-tokenizer cannot both be given")
+        hints = replace(hints, no_tokenizer=True)
     with orderly_end():
         bring_in(Path(source), target, hints, form=format, dtype=dtype, force=force)
     return target

@@ -15,6 +15,9 @@ def import_(
         Path | None, typer.Option("--out", help="Where to write.  \\[default: models/NAME]", show_default=False)
     ] = None,
     tokenizer: TokenizerPath = None,
+    no_tokenizer: Annotated[
+        bool, typer.Option("--no-tokenizer", help="Bring in the weights alone; the model then takes no text.")
+    ] = False,
     dtype: Annotated[
         Dtype | None,
         typer.Option("--dtype", help="Round the weights to it.  \\[default: as they are; quantized ones to float32]"),
@@ -29,6 +32,6 @@ def import_(
 ) -> None:
     """Recognise a model's format, say what it is, and write it as a Puna model; read back and compared."""
     puna.import_model(
-        source, out, format=form, dtype=dtype and dtype.value, tokenizer=tokenizer, heads=heads, kv_heads=kv_heads,
-        context=context, norm_eps=norm_eps, rope_theta=rope_theta, force=force,
+        source, out, format=form, dtype=dtype and dtype.value, tokenizer=tokenizer, no_tokenizer=no_tokenizer,
+        heads=heads, kv_heads=kv_heads, context=context, norm_eps=norm_eps, rope_theta=rope_theta, force=force,
     )  # fmt: skip

@@ -40,6 +40,8 @@ class Hints:
     rope_theta: float | None = None
     tokenizer: Path | None = None
     """A tokenizer's file or directory, instead of the one in the model's directory."""
+    no_tokenizer: bool = False
+    """Whether the weights come in alone, whatever tokenizer lies with them."""
 
     @classmethod
     def of(cls, config: ModelConfig) -> "Hints":
@@ -94,6 +96,8 @@ class Checkpoint(ABC):
         self.notes = list(notes)
         self.chat_template: str | None = None
         """The model's Jinja template, which writes a conversation as text."""
+        self.stop_ids: tuple[int, ...] = ()
+        """The tokens at which the model's own files end a text, where they say so beside the tokenizer."""
 
     @abstractmethod
     def tensor(self, name: str) -> Tensor:

@@ -34,7 +34,7 @@ def describe(checkpoint: Checkpoint, title: str, tokenizer: Tokenizer | None) ->
         lines.append(("missing", _names(checkpoint.missing)))
     if checkpoint.extra:
         lines.append(("not a LLaMA's", _names(checkpoint.extra)))
-    lines += [("note", note) for note in checkpoint.notes]
+    lines += [("note", note) for note in _notes(checkpoint, tokenizer)]
     return [f"{name:<14} {text}" for name, text in lines]
 
 
@@ -53,11 +53,12 @@ def as_dict(checkpoint: Checkpoint, form: str, tokenizer: Tokenizer | None) -> d
         },
         "missing": checkpoint.missing,
         "extra": checkpoint.extra,
-        "notes": checkpoint.notes,
+        "notes": _notes(checkpoint, tokenizer),
         "tokenizer": tokenizer
         and {
             "kind": tokenizer.kind, "vocab_size": tokenizer.vocab_size, "bos_id": tokenizer.bos_id,
-            "eos_id": tokenizer.eos_id, "add_bos": tokenizer.add_bos, "sha256": tokenizer.sha256,
+            "eos_id": tokenizer.eos_id, "stops": list(tokenizer.stops), "add_bos": tokenizer.add_bos,
+            "sha256": tokenizer.sha256,
         },
     }  # fmt: skip
 
@@ -70,14 +71,18 @@ def _weights(checkpoint: Checkpoint) -> str:
     )
 
 
+def _notes(checkpoint: Checkpoint, tokenizer: Tokenizer | None) -> list[str]:
+    return checkpoint.notes + ([] if tokenizer is None else tokenizer.notes)
+
+
 def _tokenizer(tokenizer: Tokenizer | None) -> str:
     if tokenizer is None:
         return "none found"
     bos = "BOS before every text" if tokenizer.add_bos else "no BOS before a text"
-    kind = {"sentencepiece": "SentencePiece BPE", "byte-bpe": "byte-level BPE"}[tokenizer.kind]
+    ends = ", ".join(f"{tokenizer.piece(stop)} ({stop})" for stop in tokenizer.stops)
     return (
-        f"{kind}, {tokenizer.vocab_size:,} tokens, BOS {tokenizer.piece(tokenizer.bos_id)} ({tokenizer.bos_id}), EOS "
-        f"{tokenizer.piece(tokenizer.eos_id)} ({tokenizer.eos_id}), {bos}"
+        f"{tokenizer.title}, {tokenizer.vocab_size:,} tokens, BOS {tokenizer.piece(tokenizer.bos_id)} "
+        f"({tokenizer.bos_id}), EOS {ends}, {bos}"
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from puna.core.console import progress, say, warn
-from puna.core.errors import FormatError
+from puna.core.errors import FormatError, TokenizerError
 from puna.core.files import atomic_directory, sha256_file
 from puna.formats.cast import CastCheckpoint, common_dtype
 from puna.formats.checkpoint import Checkpoint, Hints
@@ -20,6 +20,8 @@ from puna.formats.watched import WatchedCheckpoint
 from puna.model.files import CONFIG
 from puna.tokenizer.load import load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
+
+_WITHOUT = "name another tokenizer with --tokenizer, or bring in the weights alone with --no-tokenizer"
 
 
 def import_model(
@@ -57,29 +59,44 @@ def import_model(
         checkpoint.verify()
         with progress("write the weights", total, "bytes") as advance:
             watched = WatchedCheckpoint(source, advance)
-            results: dict[str, Any] = {"format": reader.name, "notes": checkpoint.notes}
+            notes = checkpoint.notes + (tokenizer.notes if tokenizer is not None else [])
+            results: dict[str, Any] = {"format": reader.name, "notes": notes}
             write_native(watched, tokenizer, directory, inputs=inputs, results=results)
         with progress("read them back", total, "bytes") as advance:
             compare_weights(source, open_native(directory, Hints()), advance)
         check_unchanged(before)
     if tokenizer is None:
-        warn("no tokenizer was found, so this model can be exported and measured but takes no text (see --tokenizer)")
+        why = "no tokenizer was brought in" if hints.no_tokenizer else "no tokenizer was found"
+        warn(
+            f"{why}, so this model takes no text: it can be inspected and exported, each proof on random tokens, but "
+            "generates nothing and no perplexity is measured; --tokenizer PATH brings one in"
+        )
     say(f"imported to {out}")
 
 
 def checked_tokenizer(checkpoint: Checkpoint, hints: Hints) -> Tokenizer | None:
-    """The tokenizer that the user named, or the model's own; None if there is none.
+    """The tokenizer that the user named, or the model's own; None if there is none, or if the user wants none.
 
     Raises:
         FormatError: It has more tokens than the model.
         TokenizerError: It cannot be used.
     """
-    tokenizer = load_tokenizer(hints.tokenizer) if hints.tokenizer else checkpoint.tokenizer()
+    if hints.no_tokenizer:
+        return None
+    try:
+        if hints.tokenizer is None:
+            tokenizer = checkpoint.tokenizer()
+        else:
+            rows = checkpoint.config.vocab_size
+            tokenizer = load_tokenizer(hints.tokenizer, rows=rows, stop_ids=checkpoint.stop_ids)
+    except TokenizerError as error:
+        raise TokenizerError(error.message, hint=error.hint or _WITHOUT) from None
     if tokenizer is not None and tokenizer.vocab_size > checkpoint.config.vocab_size:
         raise FormatError(
             f"{tokenizer.origin}: has {tokenizer.vocab_size} tokens, but {checkpoint.path} has embeddings for "
             f"{checkpoint.config.vocab_size}",
-            hint="name the tokenizer that the model was trained with: --tokenizer PATH",
+            hint="name the tokenizer that the model was trained with: --tokenizer PATH; or bring in the weights alone: "
+            "--no-tokenizer",
         )
     return tokenizer
 

@@ -1,6 +1,6 @@
 """Continue a prompt, token by token, with a key-value cache; text comes out as soon as its characters are whole."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import torch
 
@@ -21,7 +21,7 @@ def generate_ids(
     temperature: float,
     top_p: float,
     seed: int,
-    eos_id: int,
+    stop_ids: Collection[int],
     on_stop: Callable[[str], None] = lambda reason: None,
 ) -> Iterator[int]:
     """The token ids that follow `prompt_ids`, until the end of the text, `max_tokens` or the model's context.
@@ -33,7 +33,7 @@ def generate_ids(
         temperature: 0 takes the most likely token each time.
         top_p: Nucleus sampling.
         seed: The same seed writes the same tokens.
-        eos_id: The token that ends a text; it is not yielded.
+        stop_ids: The tokens that end a text; they are not yielded.
         on_stop: Told when the context is full.
 
     Raises:
@@ -59,7 +59,7 @@ def generate_ids(
             logits_BV = model.output(x_BTD[:, -1])
             ids_B = sample(logits_BV, temperature, top_p, generator)
         token = int(ids_B)
-        if token == eos_id:
+        if token in stop_ids:
             return
         yield token
         tokens_BT = torch.tensor([[token]], device=weight.device)
@@ -76,14 +76,19 @@ def generate(
     temperature: float,
     top_p: float,
     seed: int,
+    special: bool = False,
     on_stop: Callable[[str], None] = lambda reason: None,
 ) -> Iterator[str]:
-    """Pieces of text that follow the prompt, never half a character; arguments as for `generate_ids`."""
-    warn_doubled(tokenizer, prompt)
+    """Pieces of text that follow the prompt, never half a character; arguments as for `generate_ids`.
+
+    With `special`, the text of control tokens in the prompt is those tokens.
+    """
+    if not special:
+        warn_doubled(tokenizer, prompt)
     stream = TextStream(tokenizer, starts_text=not prompt)
     ids = generate_ids(
-        model, prompt_ids(tokenizer, prompt), max_tokens=max_tokens, temperature=temperature, top_p=top_p,
-        seed=seed, eos_id=tokenizer.eos_id, on_stop=on_stop,
+        model, prompt_ids(tokenizer, prompt, special=special), max_tokens=max_tokens, temperature=temperature,
+        top_p=top_p, seed=seed, stop_ids=tokenizer.stops, on_stop=on_stop,
     )  # fmt: skip
     for token in ids:
         if text := stream.push(token):

@@ -10,9 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-import tokenizers
-
-from puna.core.errors import TokenizerError
+from puna.tokenizer.engine import as_tokenizer_error, engine_of
 from puna.tokenizer.sentencepiece import SPACE
 from puna.tokenizer.tokenizer import Tokenizer
 
@@ -88,8 +86,10 @@ def battery_for(tokenizer: Tokenizer, *, reads_control: bool) -> list[str]:
     """
     control = [tokenizer.piece(token) for token in range(tokenizer.vocab_size) if tokenizer.is_control(token)]
     beside = ("{}", "a{}b", " {} ", "{}{}")
+    lost = [chr(byte) for byte in tokenizer.missing_bytes if byte < 0x80][:_CONTROL]
     strings = [
         *battery(), *_BY_DESIGN, *control[:_CONTROL],
+        *(place.replace("{}", letter) for letter in lost for place in (*beside, "!{}!")),
         *(place.replace("{}", piece) for piece in sorted(tokenizer.added)[:_ADDED] for place in beside),
     ]  # fmt: skip
     if not reads_control:
@@ -112,15 +112,15 @@ def huggingface_form(content: bytes, origin: str, *, bos_id: int | None = None) 
         bos_id: The token to put before every text if the file does not; tokenizer_config.json may ask for it.
 
     Raises:
-        TokenizerError: The library cannot read it.
+        TokenizerError: The library cannot read it, or it has a part that Puna does not let run.
     """
-    try:
-        engine = tokenizers.Tokenizer.from_str(content.decode())
-    except Exception as error:  # the library has no error class of its own
-        raise TokenizerError(f"{origin}: is not a tokenizer.json, or a damaged one: {error!s:.200}") from None
+    engine = engine_of(content, origin)
 
     def encode(text: str) -> list[int]:
-        ids = engine.encode(text).ids
+        try:
+            ids = engine.encode(text).ids
+        except BaseException as error:
+            raise as_tokenizer_error(error, origin) from None
         return ids if bos_id is None or ids[:1] == [bos_id] else [bos_id, *ids]
 
     return Form(encode, lambda ids: engine.decode(ids, skip_special_tokens=True), reads_control=True)
@@ -139,9 +139,16 @@ def check_agreement(tokenizer: Tokenizer, forms: Mapping[str, Form]) -> dict[str
         for string in strings[form.reads_control]:
             ours = tokenizer.encode(string, bos=tokenizer.add_bos)
             theirs, decoded = form.encode(string), form.decode(ours)
+            if tokenizer.unk_id in ours:  # some write one for each unknown character, some one for a row of them
+                ours, theirs = _once(ours, tokenizer.unk_id), _once(theirs, tokenizer.unk_id)
             if ours != theirs or decoded != tokenizer.decode(ours):
                 disagreements.append({"form": name, "text": string, "puna": ours, "other": theirs, "decoded": decoded})
     return {"forms": list(forms), "strings": len(strings[True]), "disagreements": disagreements}
+
+
+def _once(ids: list[int], token: int | None) -> list[int]:
+    """The ids with one token in place of several in a row."""
+    return [id_ for place, id_ in enumerate(ids) if id_ != token or place == 0 or ids[place - 1] != token]
 
 
 def first_disagreement(agreement: Mapping[str, Any]) -> str | None:

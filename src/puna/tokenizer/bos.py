@@ -8,13 +8,20 @@ from puna.core.console import warn
 from puna.tokenizer.tokenizer import Tokenizer
 
 
-def prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
+def prompt_ids(tokenizer: Tokenizer, prompt: str, *, special: bool = False) -> list[int]:
     """The ids that a model continues; it needs at least one, so an empty prompt always becomes BOS.
+
+    Args:
+        tokenizer: The model's.
+        prompt: The text.
+        special: Whether the text of control tokens in it is those tokens. A chat template may have written BOS itself.
 
     Raises:
         TokenizerError: The prompt has a lone surrogate.
     """
-    return tokenizer.encode(prompt, bos=tokenizer.add_bos or not prompt)
+    ids = tokenizer.encode(prompt, special=special)
+    begins = special and ids[:1] == [tokenizer.bos_id]
+    return ids if ids and (begins or not tokenizer.add_bos) else [tokenizer.bos_id, *ids]
 
 
 def warn_doubled(tokenizer: Tokenizer, prompt: str | list[int]) -> None:
@@ -30,3 +37,13 @@ def warn_doubled(tokenizer: Tokenizer, prompt: str | list[int]) -> None:
             warn(f"the prompt begins with {piece} twice; models are trained with one")
     elif tokenizer.add_bos and prompt.startswith(piece):
         warn(f"the prompt begins with {piece}, which is read as text: that token is put before every prompt anyway")
+    elif found := _first_control(tokenizer, prompt):
+        warn(f"the prompt has {found}, which is read as text; --special reads it as the token")
+
+
+def _first_control(tokenizer: Tokenizer, prompt: str) -> str | None:
+    """A control token of the kind that chat templates write and no other text has, if the prompt has its text."""
+    if "<|" not in prompt:  # `<s>` is a tag of HTML, too
+        return None
+    controls = (tokenizer.piece(token) for token in range(tokenizer.vocab_size) if tokenizer.is_control(token))
+    return next((piece for piece in controls if piece.startswith("<|") and piece in prompt), None)

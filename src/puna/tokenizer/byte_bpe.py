@@ -1,6 +1,7 @@
 """Byte-level BPE: GPT-NeoX's, SmolLM's, Llama 3's and those that Puna trains, from Hugging Face's `tokenizer.json`.
 
-Every text comes back as it was, except that some vocabularies, GPT-NeoX's among them, compose characters (NFC) first.
+Every text comes back as it was, except that some vocabularies, GPT-NeoX's among them, compose characters (NFC) first,
+and that some, like SmolLM's, have no token for a few control bytes: such bytes are dropped, and a note says which.
 Ordinary tokens that were added to a vocabulary beside its merges (GPT-NeoX's runs of spaces) are found in the text
 before anything else; the text of a special token (`<|endoftext|>`) is text like any other.
 """
@@ -11,10 +12,13 @@ from typing import Any
 
 import tokenizers
 
+from puna.core.bounded import parse_json
 from puna.core.errors import TokenizerError
 from puna.tokenizer.byte_level import content_of, read_patterns
 from puna.tokenizer.cuts import cuts_of, cuts_outside
 from puna.tokenizer.ends import read_ends, template_of
+from puna.tokenizer.engine import as_tokenizer_error, engine_of, line_of
+from puna.tokenizer.json_parts import check_parts
 from puna.tokenizer.tokenizer import Tokenizer
 from puna.tokenizer.words import Ids, Lengths, WordEncoder, in_a_row
 
@@ -23,6 +27,9 @@ _PROBES = ["a", "  Two  spaces,\ta \ufb01 ligature, A\u2581\r\n\u00a0\x00", "012
 
 _UTF8 = {*range(0xC0), *range(0xC2, 0xF5)}
 """The bytes that occur in UTF-8 text."""
+
+_NAMED = 16
+"""How many missing bytes are named; the others are counted."""
 
 _HOLES = 1024
 """How many ids without a piece a vocabulary may have."""
@@ -46,11 +53,12 @@ class ByteBPETokenizer(Tokenizer):
 
     def __init__(self, content: bytes, origin: str = "tokenizer.json", config: dict[str, Any] | None = None) -> None:
         try:
-            data: dict[str, Any] = json.loads(content)
+            data: dict[str, Any] = parse_json(content, origin, TokenizerError)
+            check_parts(data, origin)
             _check_kind(data, origin)
             ids, self._added, self._special = _read_vocabulary(data, origin)
             ends = read_ends(data, config, origin)
-            if absent := [piece for piece in (ends.bos, ends.eos) if piece not in ids]:
+            if absent := [piece for piece in (ends.bos, ends.eos, *ends.stops) if piece not in ids]:
                 raise TokenizerError(f"{origin}: has no token {absent[0]}, which should begin or end a text")
             if config is not None and read_ends(data, None, origin) != ends:
                 data["post_processor"] = template_of(ends, ids)
@@ -64,13 +72,18 @@ class ByteBPETokenizer(Tokenizer):
             bos, eos = ids[ends.bos], ids[ends.eos]
             self._special |= {bos, eos} | {token for token, piece in enumerate(self._pieces) if not piece}
             token_bytes = [self._read_piece(token) for token in range(len(self._pieces))]
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
-            raise TokenizerError(f"{origin}: is not a tokenizer.json, or a damaged one: {_line(error)}") from None
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise TokenizerError(f"{origin}: is not a tokenizer.json, or a damaged one: {line_of(error)}") from None
         super().__init__(
             content, origin, token_bytes, bos_id=bos, eos_id=eos, unk_id=None, add_bos=ends.add_bos, space_prefix=False
         )
-        self._engine = _engine(content, origin)
+        self._engine = engine_of(content, origin)
+        self._engine.encode_special_tokens = True
         self._check_usable()
+        self.stops = (eos, *(ids[piece] for piece in ends.stops))
+        if missing := self.missing_bytes:
+            which = missing[:_NAMED].hex(" ") + (" and more" if len(missing) > _NAMED else "")
+            self.notes.append(f"no token stands for {len(missing)} bytes ({which}); they are dropped from a text")
 
     patterns: tuple[str, ...] | None
     """Regular expressions that split the text one after the other; None where it is split in another way."""
@@ -84,10 +97,12 @@ class ByteBPETokenizer(Tokenizer):
         """Pairs of pieces in the order in which they are put together."""
         return [_pair(merge) for merge in json.loads(self.content)["model"]["merges"]]
 
+    @cached_property
+    def missing_bytes(self) -> bytes:
+        """The bytes of UTF-8 that no token stands for; they are dropped from a text."""
+        return bytes(sorted(_UTF8 - {content[0] for content in self._token_bytes if len(content) == 1}))
+
     def _check_usable(self) -> None:
-        missing = _UTF8 - {content[0] for content in self._token_bytes if len(content) == 1}
-        if missing:
-            raise TokenizerError(f"{self.origin}: lacks {len(missing)} of the bytes, so it cannot write every text")
         for piece, token in self._added.items():
             if self._engine.token_to_id(piece) != token:
                 raise TokenizerError(
@@ -96,7 +111,7 @@ class ByteBPETokenizer(Tokenizer):
         for token in sorted(self._special):
             if token in self._encode_one(self._pieces[token]):
                 raise TokenizerError(f"{self.origin}: turns {self.piece(token)} in text into the control token {token}")
-        if any(self.decode(self._encode_one(text)) != text for text in _PROBES):
+        if any(self.decode(self._encode_one(text)) != self.kept(text) for text in _PROBES):
             raise TokenizerError(
                 f"{self.origin}: does not give text back as it was; Puna needs a tokenizer that keeps every space and "
                 "changes no character"
@@ -124,10 +139,27 @@ class ByteBPETokenizer(Tokenizer):
     def _encode_texts(self, texts: list[str], threads: int) -> list[list[int]]:
         if threads == 1 or len(texts) == 1:
             return [self._encode_one(text) for text in texts]
-        return [encoding.ids for encoding in self._engine.encode_batch_fast(texts, add_special_tokens=False)]
+        try:
+            return [encoding.ids for encoding in self._engine.encode_batch_fast(texts, add_special_tokens=False)]
+        except BaseException as error:
+            raise as_tokenizer_error(error, self.origin) from None
+
+    def _encode_special(self, text: str) -> list[int]:
+        try:
+            return self._special_engine.encode(text, add_special_tokens=False).ids
+        except BaseException as error:
+            raise as_tokenizer_error(error, self.origin) from None
+
+    @cached_property
+    def _special_engine(self) -> tokenizers.Tokenizer:
+        """Another one, because whether it reads special tokens is a setting of all threads that use it."""
+        return engine_of(self.content, self.origin)
 
     def _encode_one(self, text: str) -> list[int]:
-        return self._engine.encode(text, add_special_tokens=False).ids
+        try:
+            return self._engine.encode(text, add_special_tokens=False).ids
+        except BaseException as error:
+            raise as_tokenizer_error(error, self.origin) from None
 
     def _word_encoder(self) -> WordEncoder | None:
         data = json.loads(self.content)
@@ -191,18 +223,3 @@ def _pair(merge: str | list[str]) -> tuple[str, str]:
     """A merge, written as `a b` by older files."""
     left, right = merge.split(" ") if isinstance(merge, str) else merge
     return left, right
-
-
-def _engine(content: bytes, origin: str) -> tokenizers.Tokenizer:
-    try:
-        engine = tokenizers.Tokenizer.from_str(content.decode())
-    except Exception as error:  # the library raises nothing more special
-        raise TokenizerError(f"{origin}: is not a tokenizer.json, or a damaged one: {_line(error)}") from None
-    engine.no_truncation()
-    engine.no_padding()
-    engine.encode_special_tokens = True
-    return engine
-
-
-def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".split("\n")[0][:200]

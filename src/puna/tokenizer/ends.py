@@ -1,7 +1,8 @@
 """Which tokens begin and end a text, and whether encoders add the first, in Hugging Face's files.
 
 tokenizer.json has no field for the names of these tokens; tokenizer_config.json, which may lie beside it, has. Puna
-keeps the names in the post-processor's list of special tokens, as `bos` and `eos`, which other readers ignore.
+keeps the names in the post-processor's list of special tokens, as `bos` and `eos`, which other readers ignore. Further
+tokens that end a text, which generation_config.json may list, follow the first in the entry `eos`.
 """
 
 from dataclasses import dataclass
@@ -24,10 +25,14 @@ class Ends:
     eos: str
     add_bos: bool
     """Whether encoders add `bos` before a text."""
+    stops: tuple[str, ...] = ()
+    """Further tokens at which generating ends; some models have several."""
 
 
 def read_ends(data: dict[str, Any], config: dict[str, Any] | None, origin: str) -> Ends:
     """The ends from the tokenizer_config.json beside a tokenizer.json, or else from the tokenizer.json itself.
+
+    `load` puts further ends, which the model's own files have, into the config as `stop_tokens`.
 
     Raises:
         TokenizerError: No file says which token ends a text.
@@ -49,7 +54,9 @@ def read_ends(data: dict[str, Any], config: dict[str, Any] | None, origin: str) 
         )
     bos = _name(said.get("bos_token")) or names.get("bos") or before or known(_BOS) or eos
     asked = said.get("add_bos_token")
-    return Ends(bos, eos, asked if isinstance(asked, bool) else before is not None)
+    ours = template.get("special_tokens", {}).get("eos", {"tokens": []})["tokens"]
+    stops = [stop for stop in said.get("stop_tokens", ours) if stop != eos]
+    return Ends(bos, eos, asked if isinstance(asked, bool) else before is not None, tuple(dict.fromkeys(stops)))
 
 
 def template_of(ends: Ends, ids: dict[str, int]) -> dict[str, Any]:
@@ -63,8 +70,8 @@ def template_of(ends: Ends, ids: dict[str, int]) -> dict[str, Any]:
         "single": first + text,
         "pair": first + text + second + pair,
         "special_tokens": {
-            role: {"id": role, "ids": [ids[token]], "tokens": [token]}
-            for role, token in (("bos", ends.bos), ("eos", ends.eos))
+            role: {"id": role, "ids": [ids[token] for token in tokens], "tokens": list(tokens)}
+            for role, tokens in (("bos", (ends.bos,)), ("eos", (ends.eos, *ends.stops)))
         },
     }
 

@@ -13,11 +13,13 @@ from puna.tokenizer.byte_level import LLAMA3, SPLITS, Split
 from puna.tokenizer.ends import Ends
 from puna.tokenizer.sentencepiece import SentencePieceTokenizer
 from puna.tokenizer.sentencepiece_model import (
+    BPE,
     CONTROL,
     NORMAL,
     UNKNOWN,
     UNUSED,
     USER_DEFINED,
+    Extras,
     Piece,
     add_no_bos,
     write_model,
@@ -25,6 +27,8 @@ from puna.tokenizer.sentencepiece_model import (
 from puna.tokenizer.tokenizer import Tokenizer
 
 _KEY = "tokenizer.ggml."
+_STOPS = ("eot_token_id", "eom_token_id")
+"""llama.cpp's keys for further tokens at which generating ends: of a turn, and of a message."""
 _PADDING_SCORE = -1000.0
 _LARGEST_SCORE = 3e38
 
@@ -69,6 +73,7 @@ def gguf_metadata(tokenizer: Tokenizer, vocab_size: int) -> dict[str, Any]:
     keys |= {
         "bos_token_id": tokenizer.bos_id,
         "eos_token_id": tokenizer.eos_id,
+        **dict(zip(_STOPS, tokenizer.stops[1:], strict=False)),
         "add_bos_token": tokenizer.add_bos,
         "add_eos_token": False,
         "add_space_prefix": tokenizer.space_prefix,
@@ -77,11 +82,17 @@ def gguf_metadata(tokenizer: Tokenizer, vocab_size: int) -> dict[str, Any]:
 
 
 def _sentencepiece_keys(tokenizer: SentencePieceTokenizer) -> dict[str, Any]:
+    if tokenizer.model_type != BPE or not tokenizer.has_bytes:
+        what = "without pieces for bytes" if tokenizer.model_type == BPE else "model"
+        raise TokenizerError(
+            f"{tokenizer.origin}: is a {tokenizer.title} {what}, and llama.cpp's kind is a BPE with all bytes",
+            hint="`--to llama` writes its tokenizer.model as it is",
+        )
     if not tokenizer.lossless:
         raise TokenizerError(
             f"{tokenizer.origin}: changes spaces or characters before it encodes, which llama.cpp's kind does not"
         )
-    if tokenizer.added and tokenizer.space_prefix:
+    if tokenizer.added and tokenizer.space_prefix and not tokenizer.prefix_each:
         raise TokenizerError(
             f"{tokenizer.origin}: has user-defined pieces such as {min(tokenizer.added)!r:.80}, and llama.cpp would "
             "put a space behind each in a text, so that it would get other ids there"
@@ -148,7 +159,13 @@ class _Vocabulary:
             raise self._error("merges spaces, or has an add_space_prefix that is neither true nor false")
         unk, bos, eos = self._token("unknown", 0), self._token("bos", 1), self._token("eos", 2)
         pieces = [Piece(*entry) for entry in zip(self.tokens, scores, self.types, strict=False)]
-        model = write_model(pieces, unk=unk, bos=bos, eos=eos, space_prefix=prefix)
+        if not any(piece.kind == UNKNOWN for piece in pieces) and unk not in (bos, eos):
+            pieces = [piece._replace(kind=UNKNOWN) if piece.text == unk else piece for piece in pieces]
+        # llama.cpp puts a dummy prefix before each stretch of text between such tokens.
+        each = prefix and any(piece.kind == USER_DEFINED for piece in pieces)
+        stops = tuple(self.tokens.index(stop) for stop in self._stops(eos))
+        extras = Extras(prefix_each=each, stops=stops)
+        model = write_model(pieces, unk=unk, bos=bos, eos=eos, space_prefix=prefix, extras=extras)
         return SentencePieceTokenizer(model if self._add_bos(True) else add_no_bos(model), self._origin)
 
     def byte_bpe(self) -> Tokenizer:
@@ -162,11 +179,20 @@ class _Vocabulary:
         for merge in self._list("merges", str):
             left, _, right = merge.partition(" ")
             merges.append((left, right))
-        ends = Ends(self._token("bos", None), self._token("eos", None), self._add_bos(split == LLAMA3))
+        eos = self._token("eos", None)
+        # Files of models that begin no text leave BOS out.
+        bos = eos if self._keys.get("bos_token_id") is None else self._token("bos", None)
+        ends = Ends(bos, eos, self._add_bos(split == LLAMA3 and "bos_token_id" in self._keys), self._stops(eos))
         special = {token for token, kind in enumerate(self.types) if kind in (UNKNOWN, CONTROL, UNUSED)}
         added = {token for token, kind in enumerate(self.types) if kind == USER_DEFINED}
         content = write_byte_bpe(self.tokens, merges, split, ends, special=special, added=added)
         return ByteBPETokenizer(content, self._origin)
+
+    def _stops(self, eos: str) -> tuple[str, ...]:
+        """Further tokens at which generating ends; ids that are not tokens are passed over, as llama.cpp does."""
+        ids = [self._keys.get(name) for name in _STOPS]
+        found = [self.tokens[token] for token in ids if type(token) is int and 0 <= token < len(self.tokens)]
+        return tuple(dict.fromkeys(stop for stop in found if stop != eos))
 
     def _add_bos(self, default: bool) -> bool:
         value = self._keys.get("add_bos_token", default)

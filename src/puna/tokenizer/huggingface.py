@@ -12,6 +12,7 @@ from puna.core.errors import TokenizerError
 from puna.core.files import write_bytes
 from puna.tokenizer.ends import Ends, template_of
 from puna.tokenizer.sentencepiece import SPACE, SentencePieceTokenizer
+from puna.tokenizer.sentencepiece_model import BPE
 from puna.tokenizer.tokenizer import Tokenizer
 
 
@@ -56,6 +57,11 @@ def _sentencepiece_json(tokenizer: SentencePieceTokenizer) -> dict[str, Any]:
     The dummy prefix and the writing of spaces are the normalizer, the byte pieces the model's byte fallback; there is
     no pre-tokenizer, because SentencePiece merges over the whole text.
     """
+    if tokenizer.model_type != BPE:
+        raise TokenizerError(
+            f"{tokenizer.origin}: is a {tokenizer.title} model, and Puna writes tokenizer.json of a BPE only",
+            hint="`--to llama` writes its tokenizer.model as it is",
+        )
     if not tokenizer.lossless:
         raise TokenizerError(
             f"{tokenizer.origin}: changes spaces or characters before it encodes, and has no equal tokenizer.json"
@@ -98,7 +104,7 @@ def _sentencepiece_json(tokenizer: SentencePieceTokenizer) -> dict[str, Any]:
             "continuing_subword_prefix": None,
             "end_of_word_suffix": None,
             "fuse_unk": True,
-            "byte_fallback": True,
+            "byte_fallback": tokenizer.has_bytes,
             "ignore_merges": False,
             "vocab": vocabulary,
             "merges": _merges(tokenizer, vocabulary),

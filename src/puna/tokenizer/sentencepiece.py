@@ -4,9 +4,16 @@ SentencePiece puts a space before the text (the dummy prefix) and writes every s
 the text as a space. Puna encodes that one character as its three bytes instead, so decoding gives back any text
 exactly; for all other text the ids are SentencePiece's own.
 
-Some models lose text before they encode it: OpenLLaMA's first one merges spaces. They can be used unchanged.
+Some models lose text before they encode it: OpenLLaMA's first one merges spaces. They can be used unchanged. So can
+models without pieces for bytes, in which a character without a piece is unknown, and models of other kinds (unigrams),
+whose other forms Puna doesn't write.
+
+Chat models have tokens beside the model, which Hugging Face's library and llama.cpp look for in the text before
+anything else, with a dummy prefix for each stretch between them; `Extras.prefix_each` says that this model has such.
 """
 
+import re
+from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
@@ -14,7 +21,19 @@ import sentencepiece
 
 from puna.core.errors import TokenizerError
 from puna.tokenizer.cuts import cuts_between
-from puna.tokenizer.sentencepiece_model import USER_DEFINED, Piece, adds_bos, is_plain_bpe, read_pieces
+from puna.tokenizer.sentencepiece_model import (
+    BPE,
+    CHAR,
+    UNIGRAM,
+    USER_DEFINED,
+    WORD,
+    Piece,
+    adds_bos,
+    is_plain_bpe,
+    model_type,
+    read_extras,
+    read_pieces,
+)
 from puna.tokenizer.tokenizer import Tokenizer
 from puna.tokenizer.words import Ids, Lengths, WordEncoder
 
@@ -25,8 +44,11 @@ _PROBE = "  Two  spaces,\ta \ufb01 ligature\r\n  "
 """Text that a tokenizer changes if it merges spaces or normalises characters."""
 
 
+_KINDS = {BPE: "BPE", UNIGRAM: "unigram", WORD: "words", CHAR: "characters"}
+
+
 class SentencePieceTokenizer(Tokenizer):
-    """A SentencePiece BPE model whose pieces include all 256 bytes.
+    """A SentencePiece model, a BPE whose pieces include all 256 bytes as a rule.
 
     Args:
         content: The content of a `tokenizer.model`.
@@ -44,23 +66,47 @@ class SentencePieceTokenizer(Tokenizer):
         try:
             processor.LoadFromSerializedProto(content)
             pieces = [self._read_piece(token) for token in range(processor.vocab_size())]
-        except (RuntimeError, TypeError, ValueError):
-            raise TokenizerError(f"{origin}: is not a SentencePiece model, or a damaged one") from None
+            self.model_type = model_type(content)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise TokenizerError(f"{origin}: is not a SentencePiece model, or a damaged one{_reason(error)}") from None
         # No piece is looked up for it: only the dummy prefix turns the tokens of one space into the bytes of two.
-        prefix = b"".join(pieces[token] for token in processor.encode("a")) == b" a"
+        first = processor.encode("a")
+        prefix = b"".join(pieces[token] for token in first) == b" a"
+        if processor.unk_id() in first:
+            prefix = processor.normalize("a") == f"{SPACE}a"
+        bos_id, eos_id = processor.bos_id(), processor.eos_id()
         super().__init__(
-            content, origin, pieces, bos_id=processor.bos_id(), eos_id=processor.eos_id(), unk_id=processor.unk_id(),
-            add_bos=adds_bos(content), space_prefix=prefix,
+            content, origin, pieces, bos_id=eos_id if bos_id < 0 else bos_id, eos_id=eos_id, unk_id=processor.unk_id(),
+            add_bos=bos_id >= 0 and adds_bos(content), space_prefix=prefix,
         )  # fmt: skip
+        self.prefix_each, stops = read_extras(content)
+        self.stops = (eos_id, *(stop for stop in stops if stop < self.vocab_size))
         self._check_usable()
+        if bos_id < 0:
+            self.notes.append("no token begins a text; EOS stands for it where one is needed")
+        if not self.has_bytes:
+            self.notes.append("no tokens stand for single bytes; characters without a piece become the unknown token")
+
+    @cached_property
+    def has_bytes(self) -> bool:
+        """Whether there is a piece for each byte, so that every text can be written."""
+        return len({self._token_bytes[token] for token in range(self.vocab_size) if self.is_byte(token)}) == 256
+
+    @property
+    def title(self) -> str:
+        """SentencePiece and the kind of model."""
+        return f"SentencePiece {_KINDS.get(self.model_type, 'of an unknown kind')}"
 
     def _check_usable(self) -> None:
-        if self.bos_id < 0 or self.eos_id < 0:
-            raise TokenizerError(f"{self.origin}: has <s> {self.bos_id} and </s> {self.eos_id}, Puna needs both")
-        n_bytes = len({self._token_bytes[token] for token in range(self.vocab_size) if self.is_byte(token)})
-        if n_bytes != 256:
-            raise TokenizerError(f"{self.origin}: has {n_bytes} byte pieces of 256, so it cannot write every text")
-        if (text := self.decode(self._processor.encode("a"))) != "a":  # no piece for the space, or spaces behind words
+        if self.eos_id < 0:
+            raise TokenizerError(
+                f"{self.origin}: has no token that ends a text",
+                hint="name another tokenizer with --tokenizer, or bring in the weights alone with --no-tokenizer",
+            )
+        ids = self._processor.encode("a")
+        if (
+            self.unk_id not in ids and (text := self.decode(ids)) != "a"
+        ):  # no piece for the space, or spaces behind words
             raise TokenizerError(f"{self.origin}: gives 'a' back as {text!r:.80}, so no text would come back as it was")
 
     @cached_property
@@ -78,8 +124,10 @@ class SentencePieceTokenizer(Tokenizer):
 
     @cached_property
     def lossless(self) -> bool:
-        """Whether decoding gives the text back: spaces and characters are not changed."""
-        return self.decode(self._processor.encode(_PROBE)) == _PROBE
+        """Whether spaces and characters are not changed before a text is encoded."""
+        if self.has_bytes:
+            return self.decode(self._processor.encode(_PROBE)) == _PROBE
+        return self._processor.normalize(_PROBE) == (" " * self.space_prefix + _PROBE).replace(" ", SPACE)
 
     def piece(self, token: int) -> str:
         """The piece of the vocabulary with this id."""
@@ -97,9 +145,36 @@ class SentencePieceTokenizer(Tokenizer):
         """Whether the piece is <unk>, <s>, </s> or another one without text."""
         return self._processor.is_control(token) or self._processor.is_unknown(token)
 
+    @cached_property
+    def _found(self) -> re.Pattern[str] | None:
+        """The tokens that are looked for in a text before anything else, with a dummy prefix after each."""
+        return _any_of(self.added) if self.prefix_each else None
+
     def _encode_texts(self, texts: list[str], threads: int) -> list[list[int]]:
+        if self._found is None or not any(map(self._found.search, texts)):
+            return self._encode_stretches(texts, threads)
+        return [self._encode_between(self._found, text) for text in texts]
+
+    def _encode_special(self, text: str) -> list[int]:
+        controls = {self.piece(token) for token in range(self.vocab_size) if self.is_control(token)}
+        found = _any_of({*controls, *(self.added if self.prefix_each else ())} - {""})
+        return self._encode_between(found, text) if found is not None else self.encode(text)
+
+    def _encode_between(self, tokens: re.Pattern[str], text: str) -> list[int]:
+        """Ids of the tokens in a text, and between them those of stretches, each like a text of its own."""
+        stretches = tokens.split(text)
+        pieces = [self._processor.piece_to_id(piece) for piece in tokens.findall(text)]
+        ids: list[int] = []
+        for stretch, token in zip(stretches, [*pieces, None], strict=True):
+            if stretch:
+                ids += self._encode_stretches([stretch], 1)[0]
+            if token is not None:
+                ids.append(token)
+        return ids
+
+    def _encode_stretches(self, texts: list[str], threads: int) -> list[list[int]]:
         encoded = self._processor.encode(texts, num_threads=threads)
-        if not self.lossless:
+        if not self.lossless or not self.has_bytes:
             return encoded
         return [
             self._encode_around_spaces(text) if SPACE in text else ids for text, ids in zip(texts, encoded, strict=True)
@@ -111,7 +186,7 @@ class SentencePieceTokenizer(Tokenizer):
             for token, content in enumerate(self._token_bytes)
             if not self.is_byte(token) and not self.is_control(token)
         ]
-        if not self.lossless or not is_plain_bpe(self.content):
+        if not self.lossless or not self.has_bytes or not is_plain_bpe(self.content) or self._found is not None:
             return None
         known = {"\0": [self._nul], SPACE: self._space_ids}
         prefix = " " if self.space_prefix else ""
@@ -159,3 +234,15 @@ class SentencePieceTokenizer(Tokenizer):
             return b""
         piece = self.piece(token)
         return bytes([int(piece[3:5], 16)]) if self.is_byte(token) else piece.replace(SPACE, " ").encode()
+
+
+def _any_of(texts: Iterable[str]) -> re.Pattern[str] | None:
+    """Finds any of these texts, the longest where several begin at one place; None where there are none."""
+    longest_first = sorted(texts, key=lambda text: (-len(text), text))
+    return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+
+def _reason(error: Exception) -> str:
+    """What SentencePiece says is wrong with the pieces of a model, if that is it."""
+    said = str(error).split("] ")[-1].strip()
+    return f": {said[:200]}" if any(word in said for word in ("defined", "byte", "duplicate")) else ""

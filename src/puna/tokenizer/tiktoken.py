@@ -50,7 +50,10 @@ def read_tiktoken(content: bytes, origin: str) -> ByteBPETokenizer:
     pieces = [letters(token) for token in ranks] + special_names()
     special = range(len(ranks), len(pieces))
     ends = Ends(pieces[special[0]], pieces[special[1]], add_bos=True)
-    return ByteBPETokenizer(write_byte_bpe(pieces, _merges(ranks), LLAMA3, ends, special=special), origin)
+    tokenizer = ByteBPETokenizer(write_byte_bpe(pieces, _merges(ranks), LLAMA3, ends, special=special), origin)
+    if missing := tokenizer.missing_bytes:
+        raise TokenizerError(f"{origin}: lacks {len(missing)} of the bytes, which every file of this kind has")
+    return tokenizer
 
 
 def write_tiktoken(tokenizer: ByteBPETokenizer) -> bytes:

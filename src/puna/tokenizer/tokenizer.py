@@ -54,6 +54,10 @@ class Tokenizer(ABC):
         self.unk_id = unk_id
         self.add_bos = add_bos
         self.space_prefix = space_prefix
+        self.stops: tuple[int, ...] = (eos_id,)
+        """The tokens at which generating ends, EOS first."""
+        self.notes: list[str] = []
+        """One sentence on each thing that a text loses, and on what was left out when files were read."""
         self._token_bytes = token_bytes
         self._encoded = 0
 
@@ -65,6 +69,20 @@ class Tokenizer(ABC):
     def sha256(self) -> str:
         """The hash of the native file: equal tokenizers have equal hashes."""
         return sha256_bytes(self.content)
+
+    @property
+    def title(self) -> str:
+        """What people call this kind."""
+        return {"sentencepiece": "SentencePiece BPE", "byte-bpe": "byte-level BPE"}[self.kind]
+
+    @property
+    def missing_bytes(self) -> bytes:
+        """The bytes that no token stands for, which a text loses."""
+        return b""
+
+    def kept(self, text: str) -> str:
+        """A text without the bytes that no token stands for; U+FFFD where a character loses one of several."""
+        return text.encode().translate(None, self.missing_bytes).decode("utf-8", errors="replace")
 
     @abstractmethod
     def piece(self, token: int) -> str:
@@ -83,13 +101,27 @@ class Tokenizer(ABC):
     def _encode_texts(self, texts: list[str], threads: int) -> list[list[int]]:
         """Ids of each text; the texts are Unicode."""
 
-    def encode(self, text: str, *, bos: bool = False, eos: bool = False) -> list[int]:
-        """Token ids of `text`; the text of a control token (`<s>`) is text like any other.
+    @abstractmethod
+    def _encode_special(self, text: str) -> list[int]:
+        """Ids of a Unicode text in which the texts of control tokens are those tokens."""
+
+    def encode(self, text: str, *, bos: bool = False, eos: bool = False, special: bool = False) -> list[int]:
+        """Token ids of `text`; the text of a control token (`<s>`) is text like any other, unless `special`.
+
+        Args:
+            text: Unicode text.
+            bos: Whether BOS is put before it.
+            eos: Whether EOS is put after it.
+            special: Whether the text of a control token is that token, as in what a chat template writes. Never set it
+                for text from outside.
 
         Raises:
             TokenizerError: The text has a lone surrogate, so it is not Unicode text.
         """
-        return [self.bos_id] * bos + self.encode_batch([text])[0] + [self.eos_id] * eos
+        if special:
+            check_unicode(text)
+        ids = self._encode_special(text) if special else self.encode_batch([text])[0]
+        return [self.bos_id] * bos + ids + [self.eos_id] * eos
 
     def encode_batch(self, texts: list[str], *, threads: int = 1) -> list[list[int]]:
         """Token ids of each text, on several threads.

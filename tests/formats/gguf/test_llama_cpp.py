@@ -36,7 +36,7 @@ def test_it_agrees_with_our_decoder_and_says_nothing(
     found = ask_llama_cpp(*gguf(), tokenizer)
     assert found.oracle.startswith("llama.cpp (xllamacpp ")
     assert 0 < found.logits_max_abs_difference <= 5e-5
-    assert found.logits_tolerance == 1e-4
+    assert found.logits_max_abs_difference <= found.logits_tolerance < 5e-5
     assert found.logits_tokens == 16
     assert capfd.readouterr() == ("", "")
 

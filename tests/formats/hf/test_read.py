@@ -394,7 +394,7 @@ def test_tokenizer_json_that_cannot_be_read_is_noted(with_tokenizer: Path) -> No
     opened = open_hf(with_tokenizer, NONE)
     assert opened.tokenizer() is not None
     (note,) = opened.notes
-    assert note.startswith("tokenizer.model was taken; tokenizer.json: is not a tokenizer.json, or a damaged one")
+    assert note.startswith("tokenizer.model was taken; tokenizer.json: is not a tokenizer.json, which has a model")
     assert "\n" not in note
 
 

@@ -117,7 +117,7 @@ def test_transformers_continues_a_prompt_as_puna_does(
 ) -> None:
     prompt = tokenizer.encode("def main", bos=True)
     mine = list(
-        generate_ids(decoder(model), prompt, max_tokens=20, temperature=0, top_p=1, seed=0, eos_id=tokenizer.eos_id)
+        generate_ids(decoder(model), prompt, max_tokens=20, temperature=0, top_p=1, seed=0, stop_ids=tokenizer.stops)
     )
     ids = theirs.generate(
         torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt)), max_new_tokens=20, do_sample=False,

@@ -16,7 +16,7 @@ from puna.core.records import available_memory, cores
 from puna.core.schema.export import OracleResults
 from puna.core.units import format_bytes
 from puna.formats.checkpoint import Checkpoint
-from puna.formats.oracle import LOGITS_TOLERANCE, not_asked
+from puna.formats.oracle import Difference, not_asked
 from puna.formats.streamed import last_states, logits_by_row
 from puna.tokenizer.agreement import battery_for
 from puna.tokenizer.sentencepiece import SPACE
@@ -53,24 +53,27 @@ def ask_llama_cpp(written: Checkpoint, file: Path, tokenizer: Tokenizer | None) 
     count = min(_TOKENS, config.context)
     tokens_T = torch.randint(3, config.vocab_size, (count,), generator=torch.Generator().manual_seed(0))
     states_BTD = last_states(written, tokens_T[None], lambda done: None)
-    ours_TV = next(logits_by_row(written, states_BTD))[1:].log_softmax(-1)
+    ours_TV = next(logits_by_row(written, states_BTD))[1:].double().log_softmax(-1)
     server = _serve(file, count + 1)
     _compare_tokens(server.listening_address, file.name, tokenizer)
     theirs_TV = _log_probabilities(server, tokens_T.tolist(), config.vocab_size, tokenizer.encode("a")[-1])
-    difference = (ours_TV - theirs_TV).abs().max().item()
     if theirs_TV.isnan().any():
         raise ExportError(
             f"{file.name}: llama.cpp gives no probability to {int(theirs_TV.isnan().any(0).sum())} tokens"
         )
+    difference = Difference(config, count)
+    # Its server sums its softmax in float32, which moves a whole row of 32,000 tokens by 1e-4: not an error of logits.
+    difference.add(ours_TV, theirs_TV.double().log_softmax(-1))
     exact = all(stored.dtype == "float32" for stored in written.stored.values())
-    if exact and not difference <= LOGITS_TOLERANCE:
+    if exact and not difference.largest <= difference.allowed:
         raise ExportError(
-            f"{file.name}: log probabilities differ by {difference:.2e} from llama.cpp's, {LOGITS_TOLERANCE} is allowed"
+            f"{file.name}: log probabilities differ by {difference.largest:.2e} from llama.cpp's, "
+            f"{difference.allowed:.1e} is what rounding explains"
         )
     return OracleResults(
         oracle=f"llama.cpp (xllamacpp {version('xllamacpp')})",
-        logits_max_abs_difference=difference,
-        logits_tolerance=LOGITS_TOLERANCE if exact else None,
+        logits_max_abs_difference=difference.largest,
+        logits_tolerance=difference.allowed if exact else None,
         logits_tokens=count - 1,
     )
 
@@ -99,7 +102,12 @@ def _compare_tokens(address: str, name: str, tokenizer: Tokenizer) -> None:
         request = urllib.request.Request(address + "/tokenize", body, {"Content-Type": "application/json"})  # noqa: S310
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
             theirs = json.load(answer)["tokens"]
-        if theirs != tokenizer.encode(text, bos=tokenizer.add_bos):
+        ours = tokenizer.encode(text, bos=tokenizer.add_bos)
+        # Bytes without a token are dropped, here before its neighbours are merged and there after it.
+        same_text = any(byte in tokenizer.missing_bytes for byte in text.encode()) and (
+            tokenizer.decode(theirs) == tokenizer.decode(ours)
+        )
+        if theirs != ours and not same_text:
             raise ExportError(f"{name}: llama.cpp writes {text!r:.80} with other ids")
 
 

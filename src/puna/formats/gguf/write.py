@@ -50,7 +50,8 @@ def write_gguf(
         name: The model's name for people.
 
     Returns:
-        A phrase for each tensor that has another type than its form asks for, because its rows are not whole blocks.
+        A phrase for each tensor that has another type than its form asks for, because its rows are not whole blocks,
+        and one for rows of the embedding that no token has.
 
     Raises:
         ExportError: The architecture cannot express the model, or a value is not a number or too large for the type.
@@ -84,12 +85,20 @@ def write_gguf(
             _write(file, factors, "F32")
         for weight in source.weights.values():
             _write(file, _converted(source, weight, kinds[weight.name][0]), kinds[weight.name][0])
-    return [
+    return _padding(tokenizer, config.vocab_size) + [
         f"{weight.gguf}: {kind} instead of {wanted}, its rows have {weight.shape[-1]} values"
         for weight in source.weights.values()
         for kind, wanted in [kinds[weight.name]]
         if kind != wanted
     ]
+
+
+def _padding(tokenizer: Tokenizer | None, rows: int) -> list[str]:
+    """A phrase on rows of the embedding that no token has."""
+    if tokenizer is None or tokenizer.vocab_size == rows:
+        return []
+    first = tokenizer.vocab_size
+    return [f"{rows - first} embeddings have no token; their tokens are called [PAD{first}] and so on"]
 
 
 def _header(metadata: dict[str, Any], tensors: list[tuple[str, tuple[int, ...], str]]) -> bytes:

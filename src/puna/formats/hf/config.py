@@ -228,14 +228,16 @@ def check_huggingface(config: ModelConfig) -> None:
         )
 
 
-def huggingface_config(config: ModelConfig, dtype: str, bos_id: int | None, eos_id: int | None) -> dict[str, Any]:
+def huggingface_config(
+    config: ModelConfig, dtype: str, bos_id: int | None, eos_id: int | list[int] | None
+) -> dict[str, Any]:
     """The content of config.json, for transformers 5 (`rope_parameters`, `dtype`) and for older readers.
 
     Args:
         config: The decoder.
         dtype: The dtype in which transformers loads the weights: float32, bfloat16 or float16.
         bos_id: The tokenizer's beginning of sequence; None where there is no tokenizer.
-        eos_id: Its end of sequence.
+        eos_id: Its end of sequence, or a list where it has several.
     """
     scaling = _scaling_fields(config.rope_scaling)
     return {

@@ -17,13 +17,14 @@ from puna.formats.hf.config import CONFIG, read_huggingface_config
 from puna.formats.table import by_name
 from puna.ops.bits import same_bits
 from puna.tokenizer.agreement import check_agreement, first_disagreement, huggingface_form
-from puna.tokenizer.load import find_tokenizer, load_tokenizer
+from puna.tokenizer.load import find_tokenizer, load_tokenizer, other_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
 _EMBEDDING, _OUTPUT = "tok_embeddings.weight", "lm_head.weight"
 _PREFIX = "model."
 _SETTINGS = (".json", ".jinja", ".model")
 """Endings of the files beside the weights that describe the model or its tokenizer."""
+_GENERATION = "generation_config.json"
 _BUFFER = "rotary_emb.inv_freq"
 """The rotary frequencies, which old files hold for every layer."""
 
@@ -45,17 +46,19 @@ class HuggingFaceCheckpoint(Checkpoint):
         path: What the user named.
         config: The decoder.
         file: The weights.
-        token_ids: bos_token_id and eos_token_id of config.json, by `bos` and `eos`.
+        bos_id: bos_token_id of config.json.
+        stop_ids: The tokens at which config.json and generation_config.json end a text.
         notes: What was assumed of the configuration.
     """
 
     format = "hf"
 
     def __init__(
-        self, path: Path, config: ModelConfig, *, file: ShardedSafetensors, token_ids: dict[str, Any], notes: list[str]
-    ) -> None:
+        self, path: Path, config: ModelConfig, *, file: ShardedSafetensors, bos_id: Any, stop_ids: tuple[int, ...],
+        notes: list[str],
+    ) -> None:  # fmt: skip
         self._file = file
-        self._token_ids = token_ids
+        self._bos_id = bos_id
         self._theirs: dict[str, str] = {}
         table = by_name(config, "hf")
         extra = []
@@ -76,6 +79,7 @@ class HuggingFaceCheckpoint(Checkpoint):
             self._tied_output = self._theirs.setdefault(_EMBEDDING, _OUTPUT) != _OUTPUT
         stored = {ours: Stored(file.dtype(name), file.nbytes(name)) for ours, name in self._theirs.items()}
         super().__init__(path, config, stored, extra=extra, notes=notes)
+        self.stop_ids = stop_ids
         self.chat_template = read_huggingface_chat_template(path if path.is_dir() else path.parent)
 
     def tensor(self, name: str) -> Tensor:
@@ -111,15 +115,23 @@ class HuggingFaceCheckpoint(Checkpoint):
         directory = self.path if self.path.is_dir() else self.path.parent
         file = find_tokenizer(directory)
         if file is None:
+            if (other_kind := other_tokenizer(directory)) is not None:
+                self._note(f"no tokenizer was taken: Puna does not look for {other_kind}")
             return None
-        tokenizer = load_tokenizer(file)
+        tokenizer = load_tokenizer(file, rows=self.config.vocab_size, stop_ids=self.stop_ids)
         other = directory / "tokenizer.json"
         if file != other and other.is_file():
             self._note_disagreement(tokenizer, file, other)
-        for name, ours in (("bos", tokenizer.bos_id), ("eos", tokenizer.eos_id)):
-            theirs = self._token_ids[name]
-            if theirs is not None and ours not in (theirs if isinstance(theirs, list) else [theirs]):
-                self._note(f"{CONFIG} has {name}_token_id = {theirs!r:.80}, but {file.name} has {ours}, which is taken")
+        if self._bos_id is not None and self._bos_id != tokenizer.bos_id:
+            self._note(
+                f"{CONFIG} has bos_token_id = {self._bos_id!r:.80}, but {file.name} has {tokenizer.bos_id}, which is "
+                "taken"
+            )
+        if self.stop_ids and tokenizer.eos_id not in self.stop_ids:
+            self._note(
+                f"{CONFIG} ends a text at {self.stop_ids[0]}, {file.name} at {tokenizer.eos_id}; generating stops at "
+                "both"
+            )
         return tokenizer
 
     def _note_disagreement(self, tokenizer: Tokenizer, taken: Path, other: Path) -> None:
@@ -152,9 +164,20 @@ def open_hf(path: Path, hints: Hints) -> HuggingFaceCheckpoint:
     directory = path if path.is_dir() else path.parent
     fields = read_json_object(directory / CONFIG)
     config, notes = read_huggingface_config(directory / CONFIG, fields, hints)
-    token_ids = {name: fields.get(f"{name}_token_id") for name in ("bos", "eos")}
     _check_named(path)
-    return HuggingFaceCheckpoint(path, config, file=ShardedSafetensors(path), token_ids=token_ids, notes=notes)
+    return HuggingFaceCheckpoint(
+        path, config, file=ShardedSafetensors(path), bos_id=fields.get("bos_token_id"),
+        stop_ids=_stop_ids(directory, fields), notes=notes,
+    )  # fmt: skip
+
+
+def _stop_ids(directory: Path, fields: dict[str, Any]) -> tuple[int, ...]:
+    """The tokens at which the model ends a text, by config.json and generation_config.json; either may have several."""
+    generation = directory / _GENERATION
+    tables = [fields, read_json_object(generation) if generation.exists() else {}]
+    said = [table.get("eos_token_id") for table in tables]
+    ids = [token for value in said for token in (value if isinstance(value, list) else [value])]
+    return tuple(dict.fromkeys(token for token in ids if type(token) is int and token >= 0))
 
 
 def _check_named(path: Path) -> None:

@@ -13,7 +13,7 @@ from puna.core.records import available_memory
 from puna.core.schema.export import OracleResults
 from puna.core.units import format_bytes
 from puna.formats.checkpoint import Checkpoint
-from puna.formats.oracle import LOGITS_TOLERANCE, not_asked
+from puna.formats.oracle import Difference, not_asked
 from puna.formats.streamed import last_states, logits_by_row
 from puna.plan.count import parameters
 from puna.tokenizer.agreement import battery_for
@@ -60,16 +60,18 @@ def ask_transformers(source: Checkpoint, out: Path, tokenizer: Tokenizer | None)
     tokens_BT = torch.randint(0, source.config.vocab_size, (_SEQUENCES, length), generator=generator)
     states_BTD = last_states(source, tokens_BT, lambda done: None)
     with torch.no_grad():
-        rows = zip(logits_by_row(source, states_BTD), theirs.eval()(tokens_BT).logits, strict=True)
-        difference = max((ours_TV - theirs_TV).abs().max().item() for ours_TV, theirs_TV in rows)
-    if not difference <= LOGITS_TOLERANCE:
+        difference = Difference(source.config, length)
+        for ours_TV, theirs_TV in zip(logits_by_row(source, states_BTD), theirs.eval()(tokens_BT).logits, strict=True):
+            difference.add(ours_TV, theirs_TV)
+    if not difference.largest <= difference.allowed:
         raise ExportError(
-            f"the hf files: logits differ by {difference:.2e} from transformers', {LOGITS_TOLERANCE} is allowed"
+            f"the hf files: logits differ by {difference.largest:.2e} from transformers', {difference.allowed:.1e} is "
+            "what rounding explains"
         )
     return OracleResults(
         oracle=f"transformers {transformers.__version__}",
-        logits_max_abs_difference=difference,
-        logits_tolerance=LOGITS_TOLERANCE,
+        logits_max_abs_difference=difference.largest,
+        logits_tolerance=difference.allowed,
         logits_tokens=tokens_BT.numel(),
     )
 

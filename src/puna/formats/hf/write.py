@@ -49,7 +49,7 @@ def write_hf(source: Checkpoint, tokenizer: Tokenizer | None, directory: Path) -
     """
     check_huggingface(source.config)
     dtype = _common_dtype(source)
-    bos_id, eos_id = (None, None) if tokenizer is None else (tokenizer.bos_id, tokenizer.eos_id)
+    bos_id, eos_id = (None, None) if tokenizer is None else (tokenizer.bos_id, _eos_id(tokenizer))
     write_json(directory / CONFIG, huggingface_config(source.config, dtype, bos_id, eos_id))
     write_json(directory / "generation_config.json", {"bos_token_id": bos_id, "eos_token_id": eos_id})
     if tokenizer is not None:
@@ -61,6 +61,11 @@ def write_hf(source: Checkpoint, tokenizer: Tokenizer | None, directory: Path) -
         write_text(directory / CHAT_TEMPLATE, source.chat_template)
     write_text(directory / "README.md", _card(source.config, dtype, tokenizer))
     _write_weights(source, directory)
+
+
+def _eos_id(tokenizer: Tokenizer) -> int | list[int]:
+    """A number as transformers writes it for most models, a list where generating ends at several tokens."""
+    return tokenizer.eos_id if len(tokenizer.stops) == 1 else list(tokenizer.stops)
 
 
 def _common_dtype(source: Checkpoint) -> str:
