@@ -52,15 +52,22 @@ _GUESSES = frozenset({
 _TWINS = {"iso8859-2": "cp1250", "iso8859-5": "cp1251", "iso8859-7": "cp1253", "iso8859-9": "cp1254"}
 """Windows' encodings, where letters stand in place of controls."""
 _OF_BYTES = frozenset({"cp932", "euc_jp", "gb18030", "big5hkscs", "cp949"})
-_MULTI = {"cp949": (0xB0, 0xC8, 0xA1), "gb18030": (0xB0, 0xD7, 0xA1), "big5hkscs": (0xA4, 0xC6, 0x40)}
+_TRIED = ("cp949", "gb18030", "big5hkscs")
+_MULTI = {
+    "cp932": (0x81, 0x97, 0x40),
+    "cp949": (0xB0, 0xC8, 0xA1),
+    "gb18030": (0xB0, 0xD7, 0xA1),
+    "big5hkscs": (0xA4, 0xC6, 0x40),
+}
 """Encodings that the guess misses in few bytes: the first bytes of their common characters, and the least last one.
 Korean first, whose syllables are within the range of Chinese."""
 _CJK = "\u0800"
 """The first character of three bytes in UTF-8, as all of Chinese, Japanese and Korean have."""
 _COMMON, _LEAST = 0.95, 3
 """Least share and number of common characters."""
-_BOXES = re.compile(rb"([\xb0-\xb2\xc4\xcd\xdb\xdc\xdf])\1{3}")
-"""Lines of the frames that DOS programs draw."""
+_UNSURE = ("", "utf-8", "cp1252", "cp1250")
+_DOS = re.compile(rb"([\xb0-\xb2\xc4\xcd\xdb\xdc\xdf])\1{3}|[a-z][\x81\x82\x84\x87-\x8a\x94][a-z\x80-\xff]")
+"""Lines of the frames that DOS programs draw, and letters of DOS that are quotation marks for Windows."""
 _RUN = re.compile(rb"[\x80-\xff]{3}")
 _CONTROLS = re.compile("[\x80-\x84\x86-\x9f\ufffd\ue000-\uf8ff]")
 _LETTERS = 0.6
@@ -148,10 +155,12 @@ def _guesses(content: bytes) -> list[str]:
     """Encodings that the bytes beyond ASCII suggest, the likeliest first; each is plausible."""
     guess = detect_encoding(content) or ""
     likely = [_known(guess), _TWINS.get(guess, "")] if guess in _GUESSES else []
-    if guess in ("", "cp1252", "utf-8") and _BOXES.search(content):
+    if guess in _UNSURE and _DOS.search(content):
         likely.insert(0, "cp437")
+    elif guess in _UNSURE and _common(content, "cp932") >= _COMMON:
+        likely.insert(0, "cp932")
     if not likely or likely[0] not in _OF_BYTES or not _decoded(content, likely[0]):
-        likely = [*(name for name in _MULTI if _common(content, name) >= _COMMON), *likely]
+        likely = [*(name for name in _TRIED if _common(content, name) >= _COMMON), *likely]
     return [name for name in [*likely, "cp1252"] if name and _letters(content, name) >= _LETTERS]
 
 

@@ -12,7 +12,7 @@ _GRANT = re.compile(
     r"\b(?:under|unter|sous|bajo|sob|sotto|terms?\s+(?:and\s+conditions\s+)?of|subject\s+to|(?:governed|covered"
     r"|protected)\s+by"
     r"|(?:compliance|accordance|agreement)\s+with|according\s+to|conditions\s+of|copy\s+of|(?:re-?)?licen[cs]ed"
-    r"|waived|choose\s+between|licen[cs]es\s+this"
+    r"|waived|(?:choose|select|pick)\s+(?:between|either|one)|licen[cs]es\s+this"
     r"|licen[cs]e\s+(?:is|as)|free\s+software|open[\s-]source[d]?|released\s+(?:as|to|into|in|with)|placed\s+in(?:to)?"
     r"|dedicated\s+to|put\s+in(?:to)?|donated\s+to|contributed\s+to|belongs\s+to|distributed\s+with|gemäß|lizenz"
     r"|licencia"
@@ -41,7 +41,7 @@ _PLAIN_WORD = re.compile(
     r"|of"
     r"|your|option|for|more|details|information|https?|www|org|opensource|gnu|mit|php|html|txt|in|root|an?|to|later"
     r"|only"
-    r"|style|dual|choice|choose|either|whichever|you|prefer|since|as|like|[al]?gpl(?:v?\d\S*)?|bsd|apache|mpl|commons|clause|is"
+    r"|style|dual|choice|choose|either|whichever|you|prefer|since|as|like|[al]?gpl(?:v?\d\S*)?|bsd|apache|mpl|commons|clause|v\d[\w.]*|is"
     r"|under|terms|notice|open|source|free|permissive|code|this|by|\d[\w.]*|january|june|with|exception)\Z"
 )
 _CLAUSE_BREAK = re.compile(
@@ -69,6 +69,7 @@ _IDIOM = re.compile(
 _WAS = re.compile(
     r"\b(?:was|were|originally|initially|once|had\s+been|past|earlier\s+versions?|old(?:er)?\s+versions?)\b"
 )
+_BEFORE = re.compile(r"[\s,]*(?:before|until|prior\s+to|up\s+to|in\s+the\s+past|\))")
 _NOW = re.compile(r"\b(?:now|re-?licen[cs]ed|has\s+been|have\s+been|since\s+(?:then|version)|current(?:ly)?)\b")
 _DENIED_AFTER = re.compile(
     r"[\s\"')]*(?:licen[cs]e[ds]?\s+)?(?:-?\s?(?:in)?compatib|-free\b|-like\b|(?:does|do|did|is|are|was"
@@ -94,6 +95,8 @@ _OF_THIS = re.compile(
     r"|ported|port|from|portions?|parts?|originally)\b"
 )
 """Words by which a comment amid code speaks of that code."""
+_STATES = re.compile(r"\W*(?:dual[\s-]*)?(?:licen[cs]ed|released|distributed|available)\b")
+"""A sentence whose subject is what it stands in."""
 _TAKEN = re.compile(r"\b(?:taken|copied|borrowed|stolen|lifted|adapted|based|derived|ported|from)\b")
 _JOIN = re.compile(
     r"[\s\"'(),/|&+<>-]*(?:(?:or|and|and/or|the|an?|also|both|either|under|alternatively|at\s+your\s+option|terms|of"
@@ -130,7 +133,7 @@ def is_granted(
     after = lower[mention.end : mention.end + 60]
     if _DENIED.search(_IDIOM.sub(" ", clause.replace(":\n", ": ").rpartition(": ")[2])) or _DENIED_AFTER.match(after):
         return False
-    if _WAS.search(clause) and _NOW.search(lower, mention.end, mention.end + 300):
+    if _WAS.search(clause) and (_NOW.search(lower, mention.end, mention.end + 300) or _BEFORE.match(after)):
         return False
     part = lower[max(_begin(lower, mention.start), min(sentence, mention.start)) : mention.start]
     if _TAG.match(part) and (notable or part.lstrip().startswith("@")):
@@ -148,7 +151,7 @@ def is_granted(
     name = lower[mention.start : mention.end]
     says = name.endswith("d") or re.match(r"[\s-]*licen[cs]ed\b|'?e?d\b", after)
     if says or _GRANT.search(prefix) or _IS.search(prefix):
-        return notable or bool(_OF_THIS.search(prefix))
+        return notable or bool(_OF_THIS.search(prefix) or _STATES.match(prefix))
     return notable and (_is_title(lower, mention) or _has_copyright(lower, mention.start))
 
 
@@ -253,7 +256,8 @@ _RESTRICTIONS: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ("distribut", re.compile(r"\b(?:do\s+not|not\s+for|no)\s+(?:re-?)?distribut(?:e|ion)\b(?!\s+(?:in|as|under"
                              r"|it\s+under))"), PROPRIETARY),
     ("property", re.compile(r"\b(?:is|are|remains?)\s+the\s+(?:sole\s+|exclusive\s+|confidential\s+|intellectual\s+"
-                            r"|unpublished\s+)+property\s+of"), PROPRIETARY),
+                            r"|unpublished\s+)+property\s+of|\bremains?\s+the\s+property\s+of"
+                            r"|\bthis\s+\w+\s+is\s+(?:the\s+)?property\s+of"), PROPRIETARY),
     ("closed", re.compile(r"\bclosed[\s-]source\b(?=.{0,40}(?:licen|software|code|do\s+not))", re.DOTALL), PROPRIETARY),
     ("commercial", re.compile(
         r"\b(?:only\s+for|for|restricted\s+to|limited\s+to)\s+(?:\w+[\s,/]+){0,3}?non-?\s?commercial(?:\W+\w+){0,4}?"

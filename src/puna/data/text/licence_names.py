@@ -122,6 +122,7 @@ _NAMES: tuple[tuple[str, str, str | _Maker], ...] = (
     ("parity", _words("parity public licence"), "Parity"),
     ("aladdin", r"aladdin\s+free\s+public\s+licen[cs]e", "Aladdin"),
     ("sleepycat", r"sleepycat\s+(?:public\s+)?licen[cs]e", "Sleepycat"),
+    ("qpl", rf"{_B}qpl(?![a-uw-z_])", "QPL"),
     ("q public", _words("q public licence"), "QPL"),
     ("apple public", r"apple\s+public\s+source\s+licen[cs]e", "APSL"),
     ("ibm public", _words("ibm public licence"), "IPL"),

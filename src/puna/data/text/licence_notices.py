@@ -20,9 +20,10 @@ from puna.data.text.licence_grants import is_granted, written_out
 from puna.data.text.licence_names import Mention, mentions
 
 _TRIGGERS = (
-    "licen", "lizenz", "gpl", "public domain", "confidential", "proprietary", "unauthor", "trade secret", "redistribut",
+    "licen", "lizenz", "gpl", "public domain", "confidential", "proprietary", "unauthor", "trade secret",
     "permission", "commons", "cc-by", "cc by", "cc0", "commercial", "no part of", "same terms", "permitted", "copyleft",
-    "free software", "without the prior", "without prior", "all rights", " mpl", "(mpl", " epl", "(epl", "cddl", "sspl",
+    "free software", "property of", "consent", "distribut", "closed", "research", "without the prior", "without prior", "all rights", " mpl", "(mpl", "\nmpl", "mpl-", "mpl 2",
+    " epl", "(epl", "\nepl", "epl-", "cddl", "sspl",
     "busl", "eupl", "gfdl", "wtfpl", "cecill", " elv2", "beerware", " rail", "openrail",
 )  # fmt: skip
 """One of these is in every notice; a file without them is not looked at again."""
@@ -54,7 +55,7 @@ _LATER = re.compile(
     r"\b(?:or|and)\W+(?:\(?\s*at\s+your\s+(?:option|choice|discretion)\W+)?(?:any\s+)?(?:later|newer|greater|higher)\b"
 )
 _CHOICE = re.compile(
-    r"\b(?:dual(?:ly)?|double|tri(?:ply|ple)?|multi(?:ply)?)[\s-]*licen[cs]|\bdual\s+[\w.-]+\s*/\s*[\w.-]+|\bdisjunctive"
+    r"\b(?:dual(?:ly)?|double|tri(?:ply|ple)?|multi(?:ply)?)[\s-]*licen[cs]|\bdual(?![\s-]*(?:core|stack|boot|head|link|port))\b|\bdisjunctive"
     r"|\bchoice\s+of\b|\bat\s+your\s+(?:option|choice|discretion|election|preference)|\bof\s+your\s+choice|\balternatively"
     r"|\byou\s+(?:may|can|are\s+free\s+to)\s+(?:choose|select|pick|elect)|\bchoose\s+(?:between|either|one|which)"
     r"|\beither\s+of\b|\beither\s+licen[cs]e|\bone\s+of\s+the\s+(?:following|above|two|three)|\bwhichever\b"
