@@ -21,10 +21,10 @@ from puna.data.text.licence_names import Mention, mentions
 
 _TRIGGERS = (
     "licen", "lizenz", "gpl", "public domain", "confidential", "proprietary", "unauthor", "trade secret",
-    "permission", "commons", "cc-by", "cc by", "cc0", "commercial", "no part of", "same terms", "permitted", "copyleft",
-    "free software", "property of", "consent", "distribut", "closed", "research", "without the prior", "without prior", "all rights", " mpl", "(mpl", "\nmpl", "mpl-", "mpl 2",
-    " epl", "(epl", "\nepl", "epl-", "cddl", "sspl",
-    "busl", "eupl", "gfdl", "wtfpl", "cecill", " elv2", "beerware", " rail", "openrail",
+    "permission", "commons", "cc-by", "cc by", "cc0", "commercial", "no part of", "same terms", "permitted",
+    "copyleft", "free software", "property of", "consent", "distribut", "closed", "research", "without the prior",
+    "without prior", "all rights", " mpl", "(mpl", "\nmpl", "mpl-", "mpl 2", " epl", "(epl", "\nepl", "epl-",
+    "cddl", "sspl", "busl", "eupl", "gfdl", "wtfpl", "cecill", " elv2", "beerware", " rail", "openrail",
 )  # fmt: skip
 """One of these is in every notice; a file without them is not looked at again."""
 _WORDS = 200
