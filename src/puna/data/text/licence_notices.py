@@ -19,14 +19,21 @@ from puna.data.text.licence_expressions import all_of
 from puna.data.text.licence_grants import is_granted, written_out
 from puna.data.text.licence_names import Mention, mentions
 
-_TRIGGERS = (
-    "licen", "lizenz", "gpl", "public domain", "confidential", "proprietary", "unauthor", "trade secret",
-    "permission", "commons", "cc-by", "cc by", "cc0", "commercial", "no part of", "same terms", "permitted",
-    "copyleft", "free software", "property of", "consent", "distribut", "closed", "research", "without the prior",
-    "without prior", "all rights", " mpl", "(mpl", "\nmpl", "mpl-", "mpl 2", " epl", "(epl", "\nepl", "epl-",
-    "cddl", "sspl", "busl", "eupl", "gfdl", "wtfpl", "cecill", " elv2", "beerware", " rail", "openrail",
+_ANYWHERE = (
+    "licen", "gpl", "lizenz", "hereby granted", "creative commons", "creativecommons", "cc-by", "cc by",
+    "public domain", "are permitted",
 )  # fmt: skip
-"""One of these is in every notice; a file without them is not looked at again."""
+"""One of these is in nearly every notice, and in every one amid code."""
+_AT_THE_ENDS = (
+    "confidential", "proprietary", "unauthor", "trade secret", "permission", "commons clause", "cc0",
+    "no part of this", "same terms", "copyleft", "free software", "the property of", "beerware", "openrail", "cddl",
+    "sspl", "busl", "eupl", "gfdl", "wtfpl", "cecill", " elv2", " mpl", "(mpl", "\nmpl", "mpl-", "mpl 2", " epl",
+    "(epl", "\nepl", "epl-", "commercial", "permitted", "consent", "distribut", "closed", "research", " rail",
+    "all rights",
+)  # fmt: skip
+"""One of these is in every other notice; some of them are words of code as well."""
+_HEAD = 6000
+"""Characters at a file's beginning, and half of those at its end, in which they are looked for."""
 _WORDS = 200
 """Characters of a notice that are kept as its words."""
 _BEGINNING = 20_000
@@ -93,7 +100,12 @@ def notice(text: str, language: str) -> Notice:
         language: A key of `code_languages.COMMENTS`; for another one any usual comment counts.
     """
     lower = text.lower()
-    last = max((lower.rfind(word) for word in _TRIGGERS if word in lower), default=-1)
+    last = max((lower.rfind(word) for word in _ANYWHERE if word in lower), default=-1)
+    head, tail = lower[:_HEAD], lower[max(_HEAD, len(lower) - _HEAD // 2) :]
+    if any(word in tail for word in _AT_THE_ENDS):
+        last = len(text)
+    elif last < _HEAD:
+        last = max(last, *(head.rfind(word) for word in _AT_THE_ENDS))
     if last < 0:
         return Notice()
     claims = _Claims()
@@ -132,7 +144,7 @@ class _Claims:
         """Judge one more passage."""
         text = passage.text[:_BEGINNING]
         lower = _lower(text)
-        if not any(word in lower for word in _TRIGGERS):
+        if not any(word in lower for words in (_ANYWHERE, _AT_THE_ENDS) for word in words):
             return
         first = -1
         for match in _TAG.finditer(text):
