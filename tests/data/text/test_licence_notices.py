@@ -61,6 +61,8 @@ def test_what_a_tag_names_is_not_said_twice() -> None:
     text = "// SPDX-License-Identifier: GPL-2.0-only OR MIT\n// Licensed under the GPL version 2 or the MIT license.\n"
     assert notice(text, "c").licence == "GPL-2.0-only OR MIT"
     assert notice(text + "// Parts are under the AGPL v3.\n", "c").licence == "(GPL-2.0-only OR MIT) AND AGPL-3.0"
+    elsewhere = "int a;\n/* This function is taken from frob, under the GPL version 2. */\nint b;\n"
+    assert notice(text + elsewhere, "c").licence == "(GPL-2.0-only OR MIT) AND GPL-2.0"
 
 
 def test_the_same_words_in_a_text_for_people() -> None:

@@ -38,6 +38,10 @@ _VERSION = re.compile(
 _FAR = re.compile(r"\b(?:version|v)\.?\s{0,3}(?P<v>\d(?:\.\d)?)\b")
 """A version somewhere in what follows: `GNU General Public License as published by …; either version 2`."""
 _FAR_LENGTH = 160
+_FAR_FAMILIES = ("GPL", "LGPL", "AGPL", "Apache", "MPL", "EPL", "CDDL")
+_GNU = ("GPL", "LGPL", "AGPL", "GFDL")
+_AFTER_WORDS = re.compile(r"(?:[\w\s\"')(,-]{0,40}?licen[cs]e)?[\s,/-]{0,3}v?(?P<v>\d\.\d)(?!\.?\d)")
+"""A version behind more words: `Attribution-NonCommercial (CC BY-NC) License 4.0`."""
 _PRECEDING = re.compile(r"\b(?:version|v)\.?\s*(?P<v>\d(?:\.\d)?)(?P<later>[^.]{0,25}later)?,?\s+of\s+(?:the\s+)?\Z")
 _LATER = re.compile(
     r"[\s\"”')]*(?:of\s+(?:the\s+)?(?:gnu\s+)?[al]?(?:licen[cs]e|gpl)[\s,]*)?[\s,;(]*"
@@ -195,8 +199,7 @@ _NAMES: tuple[tuple[str, str, str | _Maker], ...] = (
 _BARE = re.compile(
     r"(?<![a-z0-9_./-])(?:(?P<kind>simplified|new|modified|revised|original"
     r"|[234][\s-]*clause)\s+(?=bsd))?(?P<name>mit|bsd|apache|isc|zlib|boost|ruby|perl|artistic|expat|x11|psf|python"
-    r"|proprietary"
-    r"|commercial|closed|unlicensed|cc|none)(?![a-z0-9_]|\.\w|-\w)"
+    r"|proprietary|commercial|closed|unlicensed|cc|none)(?![a-z0-9_]|\.\w|-\w)"
 )
 _BARE_IDS = {
     "mit": "MIT", "expat": "MIT", "x11": "MIT", "bsd": "BSD", "apache": "Apache", "isc": "ISC", "zlib": "Zlib",
@@ -255,36 +258,22 @@ def _with_versions(text: str, found: list[tuple[int, int, str, bool]]) -> Iterat
 
 def _version(text: str, start: int, end: int, room: int, family: str) -> tuple[int, str]:
     """The end of a name with its version, and the identifier."""
-    near = _VERSION.match(text, end, max(room, min(len(text), end + 30)))
-    if near is None:
-        near = re.compile(r"(?:[\w\s\"')(,-]{0,40}?licen[cs]e)?[\s,/-]{0,3}v?(?P<v>\d\.\d)(?!\.?\d)").match(
-            text, end, min(room, end + 60)
-        ) if family.startswith("CC") or family == "Apache" else None  # fmt: skip
     before = _PRECEDING.search(text, max(0, start - 60), start)
-    far = None
-    if near is None and before is None and family in ("GPL", "LGPL", "AGPL", "Apache", "MPL", "EPL", "CDDL"):
-        far = _FAR.search(text, end, min(room, end + _FAR_LENGTH))
-    match = near or before or far
-    later: re.Match[str] | None = None
-    if match is not None and match is not before:
-        end = match.end()
-        if later := _LATER.match(text, end):
+    match = _VERSION.match(text, end, max(room, min(len(text), end + 30)))
+    if match is None and (family == "Apache" or family.startswith("CC")):
+        match = _AFTER_WORDS.match(text, end, min(room, end + 60))
+    is_later = False
+    if match is None and before is not None:
+        match, is_later = before, before["later"] is not None
+    else:
+        if match is None and family in _FAR_FAMILIES:
+            match = _FAR.search(text, end, min(room, end + _FAR_LENGTH))
+        end = match.end() if match else end
+        if later := _LATER.match(text, end) or _ONLY.match(text, end):
             end = later.end()
-        elif only := _ONLY.match(text, end):
-            end = only.end()
-    elif match is None and (later := _LATER.match(text, end)):
-        end, later = later.end(), None
+            is_later = later.re is _LATER
     if match is None:
         return end, family
-    number = match["v"].removesuffix(".0.0")
-    number = number if "." in number or family in ("AFL", "PSF") else f"{number}.0"
-    if family in ("PSF",) and "." not in number:
-        number = f"{number}.0"
-    suffix = ""
-    if family in ("GPL", "LGPL", "AGPL", "GFDL") and (
-        later or (match is before and before and before["later"]) or _GREATER.search(match.group())
-    ):
-        suffix = "-or-later"
-    if family in ("SSPL", "CDDL", "EPL", "MPL", "BSL", "BUSL", "Elastic", "Apache") and len(number) > 3:
-        number = number[:3]
-    return end, f"{family}-{number}{suffix}"
+    number = ".".join(f"{match['v']}.0".split(".")[:2])
+    is_later = is_later or _GREATER.search(match.group()) is not None
+    return end, f"{family}-{number}{'-or-later' if is_later and family in _GNU else ''}"

@@ -146,23 +146,23 @@ class _Claims:
         lower = _lower(text)
         if not any(word in lower for words in (_ANYWHERE, _AT_THE_ENDS) for word in words):
             return
-        first = -1
-        for match in _TAG.finditer(text):
-            self._tags[_expression(match["expression"])] = None
-            first = match.start() if first < 0 else first
-        found = [] if first >= 0 and _ends_a_line(text, first) else _granted(text, lower, passage)
-        self._groups += _grouped(lower, found)
-        if found and first < 0:
-            first = found[0].start
-        if first >= 0 and not self._words:
-            self._words = _sentence(text, first)
+        tags = list(_TAG.finditer(text))
+        expressions = [_expression(tag["expression"]) for tag in tags]
+        tagged = {_family(name).lower() for expression in expressions for name in re.findall(_ID, expression)}
+        found = _granted(text, lower, passage)
+        # What a tag names already is not said again.
+        self._groups += [
+            group for group in _grouped(lower, found) if not {_family(name).lower() for name in group} <= tagged
+        ]
+        self._tags |= dict.fromkeys(expressions)
+        starts = [tag.start() for tag in tags] or [mention.start for mention in found]
+        if starts and not self._words:
+            self._words = _sentence(text, starts[0])
 
     def notice(self) -> Notice:
-        """All of it as one expression; what a tag names already is not said again."""
-        tagged = {_family(name) for tag in self._tags for name in re.findall(_ID, tag)}
-        groups = [group for group in self._groups if not {_family(name) for name in group} <= tagged]
+        """All of it as one expression."""
         parts = list(self._tags)
-        for group in _merged(groups):
+        for group in _merged(self._groups):
             part = " OR ".join(group)
             if part not in parts:
                 parts.append(part)
@@ -244,11 +244,6 @@ def _expression(tag: str) -> str:
     text = re.sub(r"(?i)(?<=[\s)])(or|and|with)(?=[\s(])", lambda match: match[1].upper(), text)
     missing = text.count("(") - text.count(")")
     return text + ")" * missing if missing > 0 else text[: len(text) + missing] if missing < 0 else text
-
-
-def _ends_a_line(text: str, start: int) -> bool:
-    """Whether a passage is a tag and nothing else."""
-    return not text[:start].strip() and "\n" not in text.strip()
 
 
 def _sentence(text: str, start: int) -> str:
