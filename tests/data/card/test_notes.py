@@ -44,6 +44,16 @@ def test_more_epochs_than_the_recipe_allows_are_warned_of(quiet: dict[str, Any])
     assert warning == "books would be read 4.00 times, but the recipe allows 2: no run can start."
 
 
+def test_a_source_has_one_warning_of_its_epochs_and_thousands_are_parted(quiet: dict[str, Any]):
+    quiet["sources"][1]["built"]["epochs"] = 1234567.8
+    quiet["sources"][1]["max_epochs"] = 2000.0
+    (warning,) = warnings(quiet)
+    assert warning == "books would be read 1,234,567.80 times, but the recipe allows 2,000: no run can start."
+    quiet["sources"][1]["max_epochs"] = None
+    (warning,) = warnings(quiet)
+    assert warning.startswith("books is repeated 1,234,567.8 times; beyond 4 times")
+
+
 def test_without_an_order_the_plan_is_judged_and_the_refusal_told(quiet: dict[str, Any]):
     quiet["run"]["refused"] = "mixture.code is 0"
     for source in quiet["sources"]:

@@ -219,3 +219,22 @@ def test_the_largest_sites_are_chosen_by_their_size_as_a_number():
     assert [file.name for file in largest_sites(files, 3)] == ["b", "d", "e"]
     assert largest_sites(files, 0) == files
     assert largest_sites(files, 28) == files
+
+
+@pytest.mark.parametrize(
+    ("path", "version"),
+    [
+        ("file:///home/someone/dumps", "local files"),
+        ("s3://bucket/dumps", "s3://bucket/dumps"),
+        ("https://someone:secret@host/dumps", "https://host/dumps"),
+        ("hf://datasets/someone/set@main/data", "hf://datasets/someone/set@main/data"),
+    ],
+)
+def test_a_version_names_what_others_can_find_and_no_path_or_password_of_the_builder(path: str, version: str):
+    source = Source.model_validate({"path": path, "include": ["*"], "heldout_fraction": 0.5})
+    assert locate("prose", source) == (path, version)
+
+
+def test_the_version_of_a_directory_does_not_say_where_it_lies(tmp_path: Path):
+    source = Source.model_validate({"path": str(tmp_path), "include": ["*"], "heldout_fraction": 0.5})
+    assert locate("prose", source) == (str(tmp_path), "local files")

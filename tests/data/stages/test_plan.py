@@ -30,7 +30,7 @@ def test_documents_are_split_by_the_pattern_and_keep_their_text_and_origin(
     assert [line["id"] for line in train] == [f"read/{n:02}.txt" for n in range(12) if n % 4]
     for line in train + heldout:
         assert line["text"] == (shelf / "poems" / line["id"]).read_text()
-        assert line["origin"] == f"{shelf / 'poems'}: {line['id']}"
+        assert line["origin"] == f"local files: {line['id']}"
         assert "n" not in line
 
 

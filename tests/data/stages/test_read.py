@@ -3,6 +3,7 @@ task says of input files that are damaged, or change while it reads them."""
 
 import gzip
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -194,3 +195,20 @@ def test_an_input_file_that_changes_while_it_is_read_ends_the_build_and_the_next
     build_documents(small, out)
     kept = [*lines("code", "train"), *lines("code", "heldout")]
     assert len(kept) == (shelf / "code" / "rows.jsonl").read_bytes().count(b"\n")
+
+
+def test_where_the_input_and_the_build_lie_is_in_no_document_and_changes_no_byte(
+    recipe: Recipe, out: DataDir, shelf: Path, tmp_path: Path, changed, hashes, lines
+):
+    shutil.copytree(shelf, elsewhere := tmp_path / "else" / "where")
+    sources = {f"sources__{name}__path": str(elsewhere / name) for name in ("poems", "code")}
+    other = DataDir(tmp_path / "other" / "build")
+    build_documents(recipe, out)
+    build_documents(changed(recipe, **sources), other)
+    assert hashes(other.documents) == hashes(out.documents)
+    written = [line for name in recipe.data.sources for kind in ("train", "heldout") for line in lines(name, kind)]
+    assert len(written) == 24
+    assert str(tmp_path) not in str(written)
+    record = read_record(out.documents / "record.json")
+    assert record is not None
+    assert record["inputs"]["poems"] == "local files"

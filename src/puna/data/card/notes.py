@@ -19,14 +19,15 @@ def warnings(card: dict[str, Any]) -> list[str]:
     for source in card["sources"]:
         epochs = _epochs(source)
         most = source["max_epochs"]
-        if epochs > MANY_EPOCHS:
-            found.append(
-                f"{source['name']} is repeated {epochs:.1f} times; beyond {MANY_EPOCHS} times, repeated text is worth "
-                "clearly less than new text (Muennighoff et al. 2023)."
-            )
         if most is not None and epochs > most:
             found.append(
-                f"{source['name']} would be read {epochs:.2f} times, but the recipe allows {most:g}: no run can start."
+                f"{source['name']} would be read {epochs:,.2f} times, but the recipe allows {most:,g}: no run can "
+                "start."
+            )
+        elif epochs > MANY_EPOCHS:
+            found.append(
+                f"{source['name']} is repeated {epochs:,.1f} times; beyond {MANY_EPOCHS} times, repeated text is worth "
+                "clearly less than new text (Muennighoff et al. 2023)."
             )
         if unlicensed := _without_licence(source):
             found.append(f"{source['name']} has {_count(unlicensed, 'document')} whose licence nobody has stated.")

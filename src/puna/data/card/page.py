@@ -100,7 +100,7 @@ def _mixture(card: dict[str, Any]) -> list[Block]:
         row = [
             source["name"], percent(source["share"]), percent(built["share"]) if built else "none",
             format_count(source["run_tokens"]), _epochs(source["epochs"]),
-            _epochs(built["epochs"]) if built else "none", "any" if most is None else f"{most:g}",
+            _epochs(built["epochs"]) if built else "none", "any" if most is None else f"{most:,g}",
         ]  # fmt: skip
         if paper:
             row += [percent(table["share"]), f"{table['epochs']:.2f}"] if table else ["", ""]
@@ -120,7 +120,7 @@ def _mixture(card: dict[str, Any]) -> list[Block]:
 
 def _epochs(value: float) -> str:
     """The number with two decimals; a small one that would become 0 is shown as less than the smallest."""
-    return "under 0.01" if 0 < value < 0.005 else f"{value:.2f}"
+    return "under 0.01" if 0 < value < 0.005 else f"{value:,.2f}"
 
 
 def _flow(source: dict[str, Any]) -> Block:

@@ -1,4 +1,4 @@
-"""Documents whose texts are equal, by 128-bit hashes: any two of 10^12 texts share theirs in 1 of 10^15 cases.
+"""Documents whose texts are equal in NFC, by 128-bit hashes: any two of 10^12 texts share theirs in 1 of 10^15 cases.
 
 Memory of a task: at most 80 bytes for each document of its partition.
 """
@@ -9,14 +9,15 @@ import numpy as np
 
 from puna.data.dedup.edges import PAIR, pairs_of
 from puna.data.dedup.shuffle import Rows
+from puna.data.text.words import composed
 
 EXACT = np.dtype([("high", "<u8"), ("low", "<u8"), ("number", "<u8")])
 """The two halves of a text's hash and its document's number. Partitioned by `high`."""
 
 
 def text_key(text: str) -> tuple[int, int]:
-    """The halves of the 128-bit BLAKE2b hash of a text."""
-    digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
+    """The halves of the 128-bit BLAKE2b hash of a text in NFC: canonically equivalent texts are equal (UAX #15)."""
+    digest = hashlib.blake2b(composed(text).encode(), digest_size=16).digest()
     return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
 
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from puna.data.text.words import word_hashes
+from puna.data.text.words import composed, word_hashes
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FACTORS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
@@ -52,8 +52,8 @@ def band_keys(minima: NDArray[np.uint32], bands: int) -> NDArray[np.uint64]:
 
 
 def text_words(text: str) -> NDArray[np.uint64]:
-    """The hashes of the normalised words of a text."""
-    return word_hashes(np.frombuffer(text.encode(), dtype=np.uint8))
+    """The hashes of the normalised words of a text, composed before."""
+    return word_hashes(np.frombuffer(composed(text).encode(), dtype=np.uint8))
 
 
 @lru_cache(maxsize=8)

@@ -85,8 +85,12 @@ def _remote_files(name: str, root: str, source: Source) -> list[InputFile]:
     return sorted(files, key=lambda file: file.name)
 
 
+LOCAL = "local files"
+"""The version of files in a directory of the builder's, whose path says nothing to anybody else."""
+
+
 def locate(name: str, source: Source) -> tuple[str, str]:
-    """The directory or URL of a source and its version, for people.
+    """The directory or URL of a source and its version, for people: `LOCAL`, or the URL without a password.
 
     Raises:
         DataError: It is missing.
@@ -98,8 +102,13 @@ def locate(name: str, source: Source) -> tuple[str, str]:
             raise DataError(
                 f"source {name!r}: there is no directory {source.path}", hint=f"correct data.sources.{name}.path"
             )
-        return source.path, source.path
+        return source.path, re.sub("(?<=://)[^/@]*@", "", source.path) if is_remote(source) else LOCAL
     return _package_root(name, source.package)
+
+
+def is_remote(source: Source) -> bool:
+    """Whether the files of a source lie in a store that others can name too."""
+    return "://" in source.path and not source.path.startswith(("file://", "local://"))
 
 
 def _package_root(name: str, package: str) -> tuple[str, str]:

@@ -23,7 +23,7 @@ from puna.config.rules import DecontaminateRules
 from puna.core.errors import DataError
 from puna.core.files import atomic_directory, write_json
 from puna.data.models.evaluation_rows import Row, find, read_rows
-from puna.data.text.words import hashes_and_lengths, word_hashes
+from puna.data.text.words import composed, hashes_and_lengths, word_hashes
 
 FORMAT = 1
 _BITS_PER_NGRAM = 16
@@ -182,4 +182,4 @@ def hashes_of(text: str) -> NDArray[np.uint64]:
 
 
 def _bytes(text: str) -> NDArray[np.uint8]:
-    return np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8)
+    return np.frombuffer(composed(text).encode("utf-8", "surrogatepass"), dtype=np.uint8)

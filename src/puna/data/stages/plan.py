@@ -23,7 +23,7 @@ from puna.data.stages.tokens import Tokenize
 from puna.data.table import LINES, check_plugins, used_plugins
 from puna.data.tasks.counts import Counts, total
 from puna.data.tasks.executors import Executor, check, run_stage
-from puna.data.tasks.file_tally import fewer_names
+from puna.data.tasks.file_tally import fewer_names, no_files
 from puna.data.tasks.task import RECORD, Task
 from puna.shards.format import MANIFEST, read_manifest
 from puna.shards.shards import TokenShards
@@ -167,9 +167,19 @@ def _refuse_empty(name: str, counts: Counts) -> None:
             dropped = {reason: figures["documents"] for reason, figures in dropped_by_reason(counts).items()}
             raise DataError(
                 f"source {name!r}: no document is left for the {split} split "
-                f"(train {counts[TRAIN]['documents']}, heldout {counts[HELDOUT]['documents']}, dropped {dropped})",
+                f"(train {counts[TRAIN]['documents']}, heldout {counts[HELDOUT]['documents']}, dropped {dropped}"
+                f"{_without_documents(counts)})",
                 hint=f"correct data.sources.{name}: its include, its clean or its heldout_…",
             )
+
+
+def _without_documents(counts: Counts) -> str:
+    """How many files gave nothing, with the first of them; empty if all gave something."""
+    files = counts.get("files", no_files())
+    named = {name: reasons for kind in ("nothing", "broken") for name, reasons in files[kind]["named"].items()}
+    count = sum(sum(files[kind]["reasons"].values()) for kind in ("nothing", "broken"))
+    shown = ", ".join(f"{name} {reasons}" for name, reasons in list(named.items())[:3])
+    return f"; {count:,} of {files['read']:,} files gave nothing or broke off: {shown}" if count else ""
 
 
 def dropped_by_reason(counts: Counts) -> Counts:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from puna.config.plugins import rule_key
 from puna.core.errors import DataError, UserError
 from puna.core.version import VERSION
 from puna.data.document import READER_FAILED, Document, Dropped, Lost, Raw, Reader
+from puna.data.input.sources import is_remote
 from puna.data.input_file import ChangedFileError, InputFile
 from puna.data.numbers import document_number
 from puna.data.reasons import check_reason
@@ -69,6 +70,8 @@ class Read(Task):
         rules = self.data.rules.model_dump()
         plugins = used_plugins(self.data, [self.name])
         settings = self.source.model_dump(exclude={"licence", "clean", "include", "exclude"})
+        if not is_remote(self.source):
+            settings["path"] = PurePath(self.source.path).name  # of the rest of it, nothing comes into a document
         return {
             "source": settings | {"name": self.name, "index": self.source_index},
             "clean": self.rules_now,

@@ -7,6 +7,9 @@ For n-grams the text is *normalised* first, character by character: to lower cas
 and S), control and format characters (Cc and Cf; soft hyphens and zero-width marks are among them) are removed,
 unless they are white space. The rest is split into words: "Don't — stop" gives `dont` and `stop`.
 
+Where texts are compared (near duplicates, books within books, evaluation sets), they are `composed` before that, so
+that an accent is the same in one code point and in two. Nothing else is folded: full-width letters and ligatures stay.
+
 Lower case is that of the character alone, in one code point: the first one if Unicode has several (only for the dotted
 capital I of Turkish), and the same sigma at the end of a word. Categories and lower case are those of Python's
 `unicodedata`.
@@ -127,6 +130,11 @@ def normalised(text: str) -> str:
 def normalised_words(text: str) -> list[str]:
     """The words of the normalised text, in order; slow and obvious."""
     return words(normalised(text))
+
+
+def composed(text: str) -> str:
+    """The text in Unicode's form NFC (UAX #15), in which most text is already: it takes no time for ASCII."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def word_hash(word: str) -> int:
