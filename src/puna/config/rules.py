@@ -224,6 +224,9 @@ class MinHashRules(Section):
     rows: int = Field(default=8, gt=0, lt=100)
     """Minima in a band (8): two documents of Jaccard similarity s meet with probability 1 - (1 - s^rows)^bands, one
     half at 0.68."""
+    least: float = Field(default=0.0, ge=0, lt=1)
+    """Least estimated Jaccard similarity of a document that goes with the one that stays; what is joined to it only
+    through others and is less like it stays. 0 lets whole chains go, as FineWeb and datatrove do."""
 
 
 class ContainmentRules(Section):

@@ -87,6 +87,24 @@ class LostCard(Part):
     files: FilesRead
 
 
+class NearGroups(Part):
+    """Groups of nearly equal documents, of which one stays that is of the source; equal ones are among them."""
+
+    groups: Count
+    documents: Count
+    """In the groups, with the ones that stay."""
+    sizes: dict[str, Count]
+    """Groups by their size, from `2` to the next power of two."""
+    largest: Count
+    """Documents of the largest group."""
+    largest_least: float | None
+    """Estimated Jaccard similarity of its least like document with the one that stays."""
+    like: dict[str, Count]
+    """All documents but the ones that stay, by tenths of that similarity, rounded down."""
+    stay: Count
+    """Documents that stay since they are less like than `dedup.near.least`."""
+
+
 class Others(Part):
     """All names that are not among the most frequent."""
 
@@ -132,6 +150,8 @@ class SourceFacts(Part):
     lost: LostCard
     duplicates: dict[str, Amount | None]
     """By kind; None for a kind that was not looked for."""
+    near_groups: NearGroups | None
+    """None where nearly equal documents were not looked for."""
     evaluation_sets: dict[str, Overlap] | None
     """None where the source was not compared."""
     languages: MostNamed

@@ -17,6 +17,7 @@ from puna.core.schema.part import parse
 from puna.core.version import VERSION
 from puna.data.card.learned import learned_from
 from puna.data.card.lost import kinds_lost, lost_of
+from puna.data.card.near import near_groups
 from puna.data.card.steps import dropped_documents, duplicates, largest, steps_of, years
 from puna.data.document_files import read_lines
 from puna.data.documents import documents_files
@@ -101,6 +102,7 @@ def _source(
         "dropped": dropped_documents(counts),
         "lost": lost_of(source, counts),
         "duplicates": duplicates(name, recipe.data.dedup, counts),
+        "near_groups": near_groups(counts.get("near", {})) if name in recipe.data.dedup.near.sources else None,
         "evaluation_sets": _evaluation_sets(name, source.clean, recipe, out),
         "languages": largest(counts.get("languages", {}), NOT_TOLD),
         "licences": largest(counts.get("licences", {}), NOT_STATED),

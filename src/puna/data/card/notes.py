@@ -5,6 +5,7 @@ from typing import Any
 
 from puna.data.card.learned import learned_warnings
 from puna.data.card.lost import lost_warnings
+from puna.data.card.near import near_warnings
 from puna.data.document import CONTAINED, NEAR, READER_FAILED, RULE_FAILED
 
 MANY_EPOCHS = 4
@@ -35,7 +36,7 @@ def warnings(card: dict[str, Any]) -> list[str]:
             if failed := source["dropped"].get(reason):
                 lost = _count(failed, "record")
                 found.append(f"{source['name']} lost {lost} to a defect of {what} (`{reason}`): see what is dropped.")
-    return found + lost_warnings(card) + learned_warnings(card) + _contamination(card)
+    return found + lost_warnings(card) + learned_warnings(card) + near_warnings(card) + _contamination(card)
 
 
 def unknowns(card: dict[str, Any]) -> list[str]:

@@ -19,6 +19,7 @@ from puna.data.card.blocks import (
 )
 from puna.data.card.learned import learned_blocks
 from puna.data.card.lost import lost_blocks
+from puna.data.card.near import near_blocks
 from puna.data.card.notes import MANY_EPOCHS, unknowns, warnings
 from puna.data.document import CONTAINED, DUPLICATE, NEAR
 from puna.data.tasks.counts import DEDUP, NOT_STATED, NOT_TOLD, READ
@@ -206,6 +207,7 @@ def _duplicates(card: dict[str, Any]) -> list[Block]:
             "Documents that went because another one stays", ["source", "equal", "nearly equal", "contained"], 1, rows
         ),
         sentences,
+        *near_blocks(card),
     ]
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from puna.config.data import DataConfig
 from puna.data.document import NEAR
-from puna.data.stages.components import Components, component_stages
+from puna.data.stages.components import component_stages
 from puna.data.stages.duplicates import Cleaned, Contained, Exact, Keys, Near, Shared, read_task
+from puna.data.stages.similar import Checked, similar_stages
 from puna.data.tasks.task import Task
 
-DuplicatesTask = Exact | Components | Contained
+DuplicatesTask = Exact | Checked | Contained
 """A task that has found documents to drop, each with one that stays."""
 
 
@@ -26,12 +27,15 @@ def duplicate_stages(
     near = [Near(work=work, keys=near_keys, partition=part) for part in parts] if near_keys else []
     shared = [Shared(work=work, keys=contained_keys, partition=part) for part in parts] if contained_keys else []
     rounds, components = component_stages(near, NEAR) if near else ([], [])
-    gone = (*exact, *components)
+    members, checked = similar_stages(near_keys, components, dedup.near)
+    gone = (*exact, *checked)
     contained = [
         Contained(work=work, counted=tuple(shared), gone=gone, partition=part) for part in (parts if shared else ())
     ]
-    stages: list[list[Task]] = [[*keys], [*exact], [*near], [*shared], *rounds, [*components], [*contained]]
-    return [stage for stage in stages if stage], [*exact, *components, *contained]
+    stages: list[list[Task]] = [
+        [*keys], [*exact], [*near], [*shared], *rounds, [*components], [*members], [*checked], [*contained],
+    ]  # fmt: skip
+    return [stage for stage in stages if stage], [*exact, *checked, *contained]
 
 
 def _is_compared(task: Cleaned, data: DataConfig) -> bool:

@@ -1,9 +1,9 @@
 """Finds duplicate documents, in stages of many tasks each.
 
-`keys` writes the keys of one task's documents: the hash of the text, the band keys of its MinHash signature, its
-sampled shingles. `exact`, `near` and `shared` each read one partition of one kind of keys.
-`puna.data.stages.components` turns the results of `near` into pairs: documents that go, each with the one that stays;
-`contained` does so for the results of `shared`.
+`keys` writes the keys of one task's documents: the hash of the text, the band keys and the sketch of its MinHash
+signature, its sampled shingles. `exact`, `near` and `shared` each read one partition of one kind of keys.
+`puna.data.stages.components` turns the results of `near` into pairs: documents that go, each with the one that stays,
+which `puna.data.stages.similar` compares; `contained` makes such pairs for the results of `shared`.
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from puna.data.dedup.containment import SHARED, SHINGLE, contained, sampled_shin
 from puna.data.dedup.edges import BAND, bucket_edges
 from puna.data.dedup.exact import EXACT, duplicates, text_key
 from puna.data.dedup.shuffle import Rows
+from puna.data.dedup.similar import FEWEST, places, sketch_type
 from puna.data.document import CONTAINED, DUPLICATE
 from puna.data.document_files import read_numbered
 from puna.data.stages.lines import Clean
@@ -33,6 +34,8 @@ Cleaned = Read | Clean
 """The last task that handles documents one at a time."""
 
 
+SKETCH = "sketch"
+"""The kind of the keys by which near duplicates are compared when they have met."""
 _JOIN_DOCUMENTS = 4096
 """How many documents' keys become one array: a million small arrays would take longer to write than to make."""
 
@@ -122,20 +125,53 @@ class _ExactKeys(KeyMaker):
         return np.array([(*text_key(text), number)], dtype=EXACT)
 
 
+class _Signatures:
+    """Signatures that are long enough for bands and for sketches; that of the last text is kept for the other one."""
+
+    def __init__(self, rules: MinHashRules) -> None:
+        self.rules = rules
+        self.banded = rules.bands * rules.rows
+        self._last: tuple[str, NDArray[np.uint32]] | None = None
+
+    def of(self, text: str) -> NDArray[np.uint32]:
+        """The minima of a text; none if it has no words."""
+        from puna.data.dedup.minhash import signature
+
+        if self._last is None or self._last[0] is not text:
+            self._last = text, signature(text, self.rules.ngram, max(self.banded, FEWEST))
+        return self._last[1]
+
+
 class _NearKeys(KeyMaker):
     kind, dtype = "near", BAND
 
-    def __init__(self, rules: MinHashRules) -> None:
+    def __init__(self, signatures: _Signatures) -> None:
+        rules = signatures.rules
         super().__init__(rules.ngram, rules.bands, rules.rows)
-        self._rules = rules
+        self._signatures = signatures
 
     def rows(self, number: int, text: str) -> Rows:
-        from puna.data.dedup.minhash import band_keys, signature
+        from puna.data.dedup.minhash import band_keys
 
-        rules = self._rules
-        keys = band_keys(signature(text, rules.ngram, rules.bands * rules.rows), rules.bands)
+        keys = band_keys(self._signatures.of(text)[: self._signatures.banded], self._signatures.rules.bands)
         rows = np.empty(len(keys), dtype=BAND)
         rows["key"], rows["number"] = keys, number
+        return rows
+
+
+class _Sketches(KeyMaker):
+    kind = SKETCH
+
+    def __init__(self, signatures: _Signatures) -> None:
+        self._signatures = signatures
+        self._places = places(signatures.banded)
+        self.dtype = sketch_type(self._places)
+        super().__init__(signatures.rules.ngram, self._places)
+
+    def rows(self, number: int, text: str) -> Rows:
+        minima = self._signatures.of(text)
+        rows = np.empty(int(len(minima) > 0), dtype=self.dtype)
+        rows["number"], rows["sketch"] = number, minima[: self._places] & np.uint32(255) if len(minima) else 0
         return rows
 
 
@@ -159,7 +195,8 @@ def key_makers(source: str, data: DataConfig) -> list[KeyMaker]:
     if dedup.exact != "none":
         makers.append(_ExactKeys())
     if source in dedup.near.sources:
-        makers.append(_NearKeys(dedup.near))
+        signatures = _Signatures(dedup.near)
+        makers += [_NearKeys(signatures), _Sketches(signatures)]
     if source in dedup.contained.sources:
         makers.append(_ContainedKeys(dedup.contained))
     return makers

@@ -19,6 +19,7 @@ from puna.data.stages.line_groups import line_groups
 from puna.data.stages.lines import Clean, Lines, line_tasks
 from puna.data.stages.read import Read, read_tasks
 from puna.data.stages.rule_inputs import evaluation_table, model_hashes
+from puna.data.stages.similar import near_groups
 from puna.data.stages.tokens import Tokenize
 from puna.data.table import LINES, check_plugins, used_plugins
 from puna.data.tasks.counts import Counts, total
@@ -133,10 +134,12 @@ def assemble_documents(recipe: Recipe, out: DataDir, plan: Plan, record: Record)
     """
     check([*plan.finish])
     results: dict[str, Counts] = {}
-    for name in recipe.data.sources:
+    for number, name in enumerate(recipe.data.sources):
         counts = fewer_names(total(task.results() for task in plan.finish if task.name == name))
         for split in SPLITS:
             counts.setdefault(split, {"documents": 0, "bytes": 0})
+        if groups := near_groups(plan.finish[0].found, number):
+            counts["near"] = groups
         results[name] = counts
         _refuse_empty(name, counts)
     with atomic_directory(out.documents, replace=True) as directory:
