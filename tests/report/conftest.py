@@ -46,7 +46,8 @@ def report_run(tiny: Recipe, tmp_path: Path) -> RunDir:
     source = {
         "licence": "", "version": HOSTILE, "format": "text", "clean": [], "splits": splits, "steps": [],
         "lost": {"damaged": none, "parts": {}, "files": {"read": 1, "bytes": 0, "nothing": empty, "broken": empty}},
-        "near_groups": None, "duplicates": {"duplicate": None}, "evaluation_sets": None, "languages": described, "licences": described,
+        "duplicates": {"duplicate": None}, "near_groups": None, "evaluation_sets": None,
+        "languages": described, "licences": described,
         "years": {"named": {}, "unknown": none}, "paper": None, "share": 0.5, "run_tokens": 3072.0, "epochs": 3.07,
         "max_epochs": None, "built": {"share": 0.5, "tokens": 3072, "epochs": 3.0},
     }  # fmt: skip

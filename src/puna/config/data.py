@@ -71,6 +71,9 @@ class Source(Section):
                 conflicts.append((f"kind = {self.kind!r} {verb} {field!r}", ["kind", field]))
         if bool(self.heldout_pattern) == bool(self.heldout_fraction):
             sentence = "give either heldout_pattern or heldout_fraction, so that something validates the model"
+            if self.heldout_pattern:
+                sentence += f"; both are set, and heldout_fraction = {self.heldout_fraction:g} may be that of a recipe "
+                sentence += "which this one extends: heldout_fraction = 0 takes it back"
             conflicts.append((sentence, ["heldout_pattern", "heldout_fraction"]))
         if self.sites and self.format != "stackexchange":
             conflicts.append((f"format = {self.format!r} takes no 'sites'", ["format", "sites"]))

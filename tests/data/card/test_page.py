@@ -111,7 +111,7 @@ def test_duplicates_are_told_by_kind_with_the_similarity_that_is_found_half_of_t
     assert abs(1 - (1 - 0.685**8) ** 14 - 0.5) < 0.01
     assert "half of the pairs with a Jaccard similarity of 0.68" in sentences
     assert "90.0 % of its 5-grams of words, estimated from one in 64" in sentences
-    card["dedup"] = {"exact": "none", "near": {"sources": []}, "contained": {"sources": []}}
+    card["dedup"] = {"exact": "none", "near": {"sources": [], "least": 0.0}, "contained": {"sources": []}}
     assert str(_blocks(card, "duplicates")[1]).startswith("Equal texts were not looked for. Of equal ones")
 
 

@@ -134,7 +134,7 @@ def test_a_directory_that_cannot_be_read_ends_the_build(tmp_path: Path, monkeypa
         _list(tmp_path, "**/*")
 
 
-def test_links_pipes_and_sockets_are_passed_over(tmp_path: Path):
+def test_links_pipes_and_sockets_are_passed_over_and_links_are_said(tmp_path: Path, capsys):
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret.txt").write_text("x")
@@ -154,6 +154,8 @@ def test_links_pipes_and_sockets_are_passed_over(tmp_path: Path):
         finally:
             os.chdir(directory)
         assert _matching(root, "**/*.txt") == ["a.txt"]
+    err = capsys.readouterr().err
+    assert f"4 symbolic links below {root} are not followed, such as 'dangling.txt'" in err
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")

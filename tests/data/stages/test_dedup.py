@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from puna.data.stages.components import Components
 from puna.data.stages.dedup import duplicate_stages
 from puna.data.stages.duplicates import Contained, Exact, Keys, Near, Shared, read_task
 from puna.data.stages.read import Read
+from puna.data.stages.similar import Checked
 
 TEXTS = {source: {"1.jsonl": [f"text of {source}"]} for source in "abc"}
 
@@ -29,11 +29,11 @@ ROUNDS = ["large-star", "small-star"] * 32
         ({"exact": "none"}, []),
         ({}, ["keys", "exact"]),
         ({"exact": "within"}, ["keys", "exact"]),
-        ({"exact": "none", "near": {"sources": ["a"]}}, ["keys", "near", *ROUNDS, "components"]),
+        ({"exact": "none", "near": {"sources": ["a"]}}, ["keys", "near", *ROUNDS, "components", "members", "checked"]),
         ({"exact": "none", "contained": {"sources": ["a"]}}, ["keys", "shared", "contained"]),
         (
             {"near": {"sources": ["a", "b"]}, "contained": {"sources": ["b"]}},
-            ["keys", "exact", "near", "shared", *ROUNDS, "components", "contained"],
+            ["keys", "exact", "near", "shared", *ROUNDS, "components", "members", "checked", "contained"],
         ),
     ],
 )  # fmt: skip
@@ -42,7 +42,7 @@ def test_a_recipe_has_the_stages_that_it_asks_for_in_order(read_texts, dedup: di
     assert found_names == names
     for stage in stages[1:]:
         assert [task.partition for task in stage] == [0, 1, 2]
-    order = [kind for kind in (Exact, Components, Contained) for _ in range(3) if kind.__name__.lower() in names]
+    order = [kind for kind in (Exact, Checked, Contained) for _ in range(3) if kind.__name__.lower() in names]
     assert [type(task) for task in found] == order
 
 
@@ -70,4 +70,4 @@ def test_what_equals_or_nearly_equals_another_is_known_before_containment(read_t
     for task in stages[-1]:
         assert isinstance(task, Contained)
         assert list(task.gone) == found[:4]
-        assert [type(one) for one in task.gone] == [Exact, Exact, Components, Components]
+        assert [type(one) for one in task.gone] == [Exact, Exact, Checked, Checked]

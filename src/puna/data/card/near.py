@@ -56,8 +56,8 @@ def near_blocks(card: dict[str, Any]) -> list[Block]:
     return [
         Table("Groups of nearly equal documents, by the source of the one that stays", header, 1, rows),
         "Documents are joined to others that they resemble, and these to others again, so a group can hold documents "
-        "that are not like the one that stays. How like they are is their Jaccard similarity as estimated from sketches, "
-        f"with a standard deviation of 0.05. {end}",
+        "that are not like the one that stays. How like they are is their Jaccard similarity as estimated from "
+        f"sketches, with a standard deviation of 0.05. {end}",
         Table("Groups by size", ["source", "documents", "groups"], 2, sizes),
         Table("Documents by their likeness to the one that stays", ["source", "likeness", "documents"], 2, likes),
     ]  # fmt: skip

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from puna.config.data import Source
+from puna.core.console import warn
 from puna.core.errors import DataError
 from puna.data.input_file import InputFile, stamp_of
 from puna.data.numbers import MOST_FILES
@@ -150,15 +151,24 @@ def matching_files(name: str, root: Path, source: Source) -> list[str]:
             hint=f"leave it out by data.sources.{name}.exclude, or give the right to read it",
         )
 
-    found = []
+    found: list[str] = []
+    linked: list[str] = []
     for directory, subdirectories, files in os.walk(root, onerror=refuse):
         relative = Path(directory).relative_to(root).as_posix()
         prefix = "" if relative == "." else f"{relative}/"
         subdirectories[:] = [sub for sub in subdirectories if not any(p.fullmatch(prefix + sub) for p in closed)]
+        linked += [prefix + sub for sub in subdirectories if (Path(directory) / sub).is_symlink()]
         paths = [prefix + file for file in files]
         paths = [path for path in paths if any(p.fullmatch(path) for p in wanted)]
         found += [path for path in paths if not any(p.fullmatch(path) for p in unwanted)]
-    return sorted(path for path in found if stat.S_ISREG((root / path).lstat().st_mode))
+    kinds = {path: (root / path).lstat().st_mode for path in found}
+    links = [*linked, *(path for path, mode in kinds.items() if stat.S_ISLNK(mode))]
+    if links and source.kind == "files":
+        warn(
+            f"source {name!r}: {len(links):,} symbolic links below {root} are not followed, such as {min(links)!r}: "
+            "what they lead to is not read"
+        )
+    return sorted(path for path, mode in kinds.items() if stat.S_ISREG(mode))
 
 
 def _patterns(name: str, source: Source) -> tuple[list[re.Pattern[str]], list[re.Pattern[str]]]:

@@ -18,6 +18,7 @@ from puna.core.lock import DirectoryLock
 from puna.core.records import read_record
 from puna.data.card.card import finish_build
 from puna.data.documents import documents_files, documents_record
+from puna.data.stages.before import check_input, check_packages
 from puna.data.stages.finish import FILES, Finish
 from puna.data.stages.plan import (
     KINDS,
@@ -96,9 +97,13 @@ def submit_data(recipe: Recipe, out: DataDir, *, force: bool, execution: Executi
     Raises:
         DataError: Something was built with other values and `force` is false, a source is missing, or Slurm refuses.
     """
+    _refuse_other_values(recipe, out, force)
+    check_packages(recipe, execution.executor)
     refuse_vocabulary(recipe.model.vocab_size, recipe.tokenizer.train_bytes)
-    _finished(out.documents / "record.json", documents_config(recipe), out.documents, force)
+    _refuse_other_values(recipe, out, force)
+    check_packages(recipe, execution.executor)
     plan = plan_documents(recipe, out)
+    check_input(recipe, out, plan.files)
     tokens: list[Task] = [_tokenize_task(recipe, out, task, split) for task in plan.finish for split in SPLITS]
     stages: list[list[Task]] = [
         *plan.stages,
@@ -179,7 +184,7 @@ def _train_tokenizer(recipe: Recipe, out: DataDir, force: bool, execution: Execu
     else:
         build_documents(recipe, out, executor=execution.executor, workers=execution.workers)
     # A new mixture needs no new tokenizer: the shares that it was trained with are in its record.
-    config = recipe.tokenizer.model_dump() | {"vocab_size": recipe.model.vocab_size}
+    config = _tokenizer_config(recipe)
     made_from = {"documents": _documents_hash(out)}
     if _finished(out.tokenizer / "record.json", config, out.tokenizer, force, made_from):
         say(f"{out.tokenizer}: tokenizer trained already")
@@ -196,6 +201,23 @@ def _train_tokenizer(recipe: Recipe, out: DataDir, force: bool, execution: Execu
         kind=recipe.tokenizer.kind,
         by_source=text.portions,
     )
+
+
+def _tokenizer_config(recipe: Recipe) -> dict[str, Any]:
+    """The values of a recipe that decide the tokenizer, besides its text."""
+    return recipe.tokenizer.model_dump() | {"vocab_size": recipe.model.vocab_size}
+
+
+def _refuse_other_values(recipe: Recipe, out: DataDir, force: bool) -> None:
+    """Refuse a recipe that would meet another one's tokenizer or shards after hours of reading.
+
+    Raises:
+        DataError: Something was built with other values and `force` is false.
+    """
+    if not force:
+        _finished(out.documents / "record.json", documents_config(recipe), out.documents, force)
+        _finished(out.tokenizer / "record.json", _tokenizer_config(recipe), out.tokenizer, force)
+        _finished(out.record, recipe.data.model_dump(), out.root, force)
 
 
 def _is_whole(recipe: Recipe, out: DataDir, tokenizer: Tokenizer) -> bool:

@@ -13,6 +13,7 @@ from puna.core.records import Record, cores
 from puna.data.documents import LISTING, documents_files, documents_record, documents_sha256
 from puna.data.input.sources import list_files, locate
 from puna.data.input_file import InputFile
+from puna.data.stages.before import check_input
 from puna.data.stages.dedup import duplicate_stages
 from puna.data.stages.finish import DROPPED_FILE, FILES, REPORT_FILE, Finish
 from puna.data.stages.line_groups import line_groups
@@ -51,6 +52,8 @@ class Plan:
     """Origin of each source, for people."""
     listing: str
     """A hash of the names, sizes and times of all input files, and of the models and evaluation sets."""
+    files: dict[str, list[InputFile]]
+    """The input files of each source."""
 
 
 def plan_documents(recipe: Recipe, out: DataDir) -> Plan:
@@ -95,7 +98,9 @@ def plan_documents(recipe: Recipe, out: DataDir) -> Plan:
     everything: list[list[Task]] = [*stages, *compared, [*finish]]
     sets = [digest for _, digest in table.sets] if table else []
     listing = sha256_json([{name: _stamps(files[name]) for name in files}, models, sets])
-    return Plan(stages=[stage for stage in everything if stage], finish=finish, versions=versions, listing=listing)
+    return Plan(
+        stages=[stage for stage in everything if stage], finish=finish, versions=versions, listing=listing, files=files
+    )
 
 
 def build_documents(recipe: Recipe, out: DataDir, *, executor: Executor = "local", workers: int | None = None) -> None:
@@ -112,6 +117,7 @@ def build_documents(recipe: Recipe, out: DataDir, *, executor: Executor = "local
     """
     record = Record("documents", config=documents_config(recipe))
     plan = plan_documents(recipe, out)
+    check_input(recipe, out, plan.files)
     for stage in plan.stages:
         run_stage(stage, executor, workers or cores())
     assemble_documents(recipe, out, plan, record)

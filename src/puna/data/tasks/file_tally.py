@@ -79,7 +79,7 @@ class FileTally:
         table["read"] += 1
         table["bytes"] += file.size
         shown: dict[str, int] = dict(self._broken) if self._documents else dict(self._dropped) or {NO_RECORD: 1}
-        alone = sum(self._dropped.values()) == self._own == 1 and not self._broken and not _PACKED.fullmatch(file.name)
+        alone = sum(self._dropped.values()) == self._own == 1 and not self._broken and not is_packed(file.name)
         if not shown or (alone and not self._documents):
             return
         outcome = table["broken" if self._documents else "nothing"]
@@ -88,6 +88,11 @@ class FileTally:
         if self._named < NAMED:
             self._named += 1
             outcome["named"][file.name] = shown
+
+
+def is_packed(name: str) -> bool:
+    """Whether a file's name says that it is compressed or an archive."""
+    return _PACKED.fullmatch(name) is not None
 
 
 def _breaks_off(reason: str) -> bool:
