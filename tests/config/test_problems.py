@@ -86,7 +86,8 @@ SENTENCES = {
     "data.sources.prose.heldout_fraction=0.0": "command line: data.sources.prose: give either heldout_pattern or "
     "heldout_fraction, so that something validates the model",
     "data.sources.prose.heldout_pattern=a": "command line, mine.toml: data.sources.prose: give either heldout_pattern "
-    "or heldout_fraction, so that something validates the model",
+    "or heldout_fraction, so that something validates the model; both are set, and heldout_fraction = 0.1 may be that "
+    "of a recipe which this one extends: heldout_fraction = 0 takes it back",
     # no overrides
     "optim.lr": "command line: 'optim.lr' is not an override; write key=value, such as optim.lr=2e-4",
     "optim..lr=1": "command line: 'optim..lr=1' is not an override; write key=value, such as optim.lr=2e-4",

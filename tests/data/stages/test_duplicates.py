@@ -11,6 +11,7 @@ from puna.data.dedup.containment import SHINGLE
 from puna.data.dedup.edges import BAND, PAIR
 from puna.data.dedup.exact import EXACT
 from puna.data.dedup.minhash import band_keys, signature
+from puna.data.dedup.similar import sketch_type
 from puna.data.numbers import document_number
 from puna.data.stages import duplicates
 from puna.data.stages.duplicates import Contained, Exact, Keys, Near, Shared, key_makers, read_task
@@ -19,7 +20,7 @@ from puna.data.stages.pairs import PAIRS, UPWARD, read_pairs
 from puna.data.stages.read import Read
 from puna.data.tasks.rows import partition_of, read_rows
 
-TYPES = {"exact": EXACT, "near": BAND, "contained": SHINGLE}
+TYPES = {"exact": EXACT, "near": BAND, "sketch": sketch_type(112), "contained": SHINGLE}
 ALL = {"near": {"sources": ["a", "b"]}, "contained": {"sources": ["a", "b"], "sample": 2}}
 
 
@@ -75,7 +76,7 @@ def test_a_source_has_the_keys_that_something_compares(read_texts):
     dedup = {"exact": "none", "near": {"sources": ["a"]}, "contained": {"sources": ["a", "b"]}}
     (read, *_) = read_texts({"a": {"1.jsonl": ["x"]}, "b": {"1.jsonl": ["x"]}, "c": {"1.jsonl": ["x"]}}, dedup=dedup)
     kinds = {source: [maker.kind for maker in key_makers(source, read.data)] for source in "abc"}
-    assert kinds == {"a": ["near", "contained"], "b": ["contained"], "c": []}
+    assert kinds == {"a": ["near", "sketch", "contained"], "b": ["contained"], "c": []}
 
 
 def test_keys_of_a_chunk_that_are_there_are_not_made_again(read_texts, monkeypatch: pytest.MonkeyPatch):

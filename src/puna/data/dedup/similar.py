@@ -23,13 +23,14 @@ from puna.data.dedup.shuffle import Rows
 FEWEST, MOST = 64, 128
 """Least and most places of a sketch, whatever the bands are."""
 MOST_STAY = 1000
-"""After so many documents of one group that stay, the rest of it stays unchecked: the work grows with their number."""
+"""After this number of documents of one group that stay, the rest of it stays unchecked: each costs a comparison with
+all others."""
 _CHANCE = 1 / 256
 _BLOCK = 1 << 16
 
 
 def places(hashes: int) -> int:
-    """How many places a sketch has, where the bands take so many minima."""
+    """How many places a sketch has, where the bands take `hashes` minima."""
     return min(max(hashes, FEWEST), MOST)
 
 
