@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import puna
 from puna.config.load import load_recipe
@@ -25,6 +26,9 @@ for _number in (signal.SIGINT, signal.SIGHUP):
     # A shell in the background has its commands ignore these, and what they start would too.
     if signal.getsignal(_number) == signal.SIG_IGN:
         signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
+# No example has a deadline, and none is too slow to make: how fast the machine is proves nothing.
+settings.register_profile("puna", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("puna")
 # Two test processes on two cores: one thread each, and the same bits whichever process runs a test.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The compiler works in this process: its pool of workers would outlive a test and leave pipes open.

@@ -35,8 +35,8 @@ def test_plan_of_the_library_covers_every_tensor(cluster: ModuleType):
     assert found["gathered_bytes"] > 8 * 20 * 100
 
 
-@pytest.mark.parametrize("processes", [2, 4])
-def test_real_processes_open_as_many_sockets_as_it_says(cluster: ModuleType, processes: int):
+def test_real_processes_open_as_many_sockets_as_it_says(cluster: ModuleType):
     """One of them leads to the key-value store, which the launcher keeps."""
+    processes = 3
     assert cluster.count(processes, "to all")["sockets"] == 1 + 2 * processes
     assert cluster.count(processes, "on demand")["sockets"] <= 1 + 2 * cluster.on_demand(processes)

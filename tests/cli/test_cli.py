@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -75,23 +74,18 @@ def test_every_command_explains_itself_and_each_of_its_arguments(words: tuple[st
             assert parameter.opts[0] in result.output
 
 
-def test_help_is_quick_and_needs_no_torch():
+def test_help_is_light_because_it_imports_none_of_the_large_packages():
+    """Modules are what its quarter of a second goes into; `bench` measures the seconds."""
     code = (
         "import sys; sys.argv = ['puna', '--help']\n"
         "import puna.cli\n"
         "try: puna.cli.main()\n"
-        "finally: print('torch' in sys.modules, file=sys.stderr)"
+        "finally: print(*sys.modules, file=sys.stderr)"
     )
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    best = float("inf")
-    for _ in range(5):
-        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        best = min(best, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        before = after
-        assert result.stderr.strip().splitlines()[-1] == "False"
-    # CPU seconds, best of five: what the other core does must not fail the test.
-    assert best < 0.3
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    modules = result.stderr.strip().splitlines()[-1].split()
+    assert not {"torch", "numpy", "pydantic", "sentencepiece", "tokenizers", "datatrove"} & set(modules)
+    assert len(modules) < 500
 
 
 @pytest.mark.parametrize("command", [["recipes"], ["train", "demo", "--show"], ["report", "nowhere"]])

@@ -100,16 +100,14 @@ def test_show_prints_the_recipe_and_plans_nothing():
     assert "tokens/s" not in result.stdout
 
 
-def test_planning_is_quick_and_needs_no_torch():
+def test_planning_needs_no_torch_and_few_modules():
     code = (
-        "import sys, time; sys.modules['torch'] = None; sys.argv = ['puna', 'plan', 'llama-7b']\n"
+        "import sys; sys.modules['torch'] = None; sys.argv = ['puna', 'plan', 'llama-7b']\n"
         "import puna.cli\n"
         "try: puna.cli.main()\n"
-        "finally: print(time.process_time(), file=sys.stderr)"
+        "finally: print(len(sys.modules), file=sys.stderr)"
     )
-    best = 9.0
-    for _ in range(3):
-        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-        assert "6.74B" in result.stdout
-        best = min(best, float(result.stderr.splitlines()[-1]))
-    assert best < 1.0
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert "6.74B" in result.stdout
+    # About half of them are the recipe's, that is pydantic's.
+    assert int(result.stderr.splitlines()[-1]) < 700

@@ -2,7 +2,6 @@
 
 import os
 import struct
-import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
+from growth import calls
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,16 +75,9 @@ def test_header_is_what_was_written(tmp_path: Path, options: dict[str, int]) -> 
 
 
 @pytest.mark.parametrize("name", ["llama-spm", "gpt-neox"])
-def test_real_vocabulary_is_read_fast_and_as_the_package_reads_it(
-    name: str, vocabulary_file: Callable[[str], Path]
-) -> None:
+def test_real_vocabulary_is_read_as_the_package_reads_it(name: str, vocabulary_file: Callable[[str], Path]) -> None:
     path = vocabulary_file(name)
-    times = []
-    for _ in range(3):
-        start = time.process_time()
-        header = read_header(path)
-        times.append(time.process_time() - start)
-    assert min(times) < 0.15
+    header = read_header(path)
     oracle = gguf.GGUFReader(path)
     keys = [key for key in oracle.fields if not key.startswith("GGUF.")]
     assert list(header.metadata) == keys
@@ -92,7 +85,7 @@ def test_real_vocabulary_is_read_fast_and_as_the_package_reads_it(
         assert header.metadata[key] == oracle.fields[key].contents()
 
 
-def test_vocabulary_as_large_as_llama_3_s_is_read_in_half_a_second(tmp_path: Path) -> None:
+def test_vocabulary_as_large_as_llama_3_s_is_read_with_few_calls_per_entry(tmp_path: Path) -> None:
     writer = gguf.GGUFWriter(tmp_path / "large.gguf", "llama")
     writer.add_token_list([f"token{number}" for number in range(128256)])
     writer.add_token_merges([f"left{number} right" for number in range(280147)])
@@ -100,12 +93,7 @@ def test_vocabulary_as_large_as_llama_3_s_is_read_in_half_a_second(tmp_path: Pat
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.close()
-    times = []
-    for _ in range(3):
-        start = time.process_time()
-        read_header(tmp_path / "large.gguf")
-        times.append(time.process_time() - start)
-    assert min(times) < 0.5
+    assert calls(lambda: read_header(tmp_path / "large.gguf")) < 4 * (128256 + 280147)
 
 
 def test_files_are_recognised(tmp_path: Path, whole: bytes) -> None:

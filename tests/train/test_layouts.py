@@ -6,11 +6,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+import puna
+from puna.config.recipe import Recipe, SamplesConfig
 from puna.core.layout import DataDir, RunDir
 from puna.core.schema.train_state import list_checkpoints
 from puna.train.metrics import read_metrics
@@ -20,7 +23,7 @@ GROUPED = ["model.n_kv_heads=2", "samples.prompts=[]"]
 
 def _train(toml: Path, data: DataDir, run: RunDir, processes: int, *arguments: str) -> str:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command = [sys.executable, *(launcher if processes > 1 else []), "-m", "puna", "train", str(toml)]
+    command = [sys.executable, *launcher, "-m", "puna", "train", str(toml)]
     command += ["--data-dir", str(data.root), "--run-dir", str(run.root), *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environment)
@@ -28,19 +31,25 @@ def _train(toml: Path, data: DataDir, run: RunDir, processes: int, *arguments: s
     return done.stderr
 
 
+def _train_here(recipe: Recipe, data: DataDir, run: RunDir, **options: Any) -> None:
+    """In this process, which saves the start of another."""
+    grouped = {"model": recipe.model.model_copy(update={"n_kv_heads": 2}), "samples": SamplesConfig()}
+    puna.train(recipe.model_copy(update=grouped), data, run, **options)
+
+
 def _losses(run: RunDir) -> dict[int, float]:
     return {line["step"]: line["loss"] for line in read_metrics(run.metrics) if line["kind"] == "train"}
 
 
-def test_run_goes_on_in_other_layouts(tiny_toml: Path, tiny_data: DataDir, tmp_path: Path):
+def test_run_goes_on_in_other_layouts(tiny: Recipe, tiny_toml: Path, tiny_data: DataDir, tmp_path: Path):
     """Tensor parallel on two, tensor and sharded on four, alone, context parallel on two: one run."""
     alone, moved = RunDir(tmp_path / "alone"), RunDir(tmp_path / "moved")
-    _train(tiny_toml, tiny_data, alone, 1, *GROUPED)
+    _train_here(tiny, tiny_data, alone)
     _train(tiny_toml, tiny_data, moved, 2, *GROUPED, "parallel.tensor=2", "--stop-at", "7")
     changed = ["parallel.tensor=2", "train.micro_batch_tokens=64", "train.recompute=llama"]
     said = _train(tiny_toml, tiny_data, moved, 4, *GROUPED, *changed, "--resume", "--stop-at", "13")
     assert "weights will be equal to rounding, not bit for bit" in said
-    _train(tiny_toml, tiny_data, moved, 1, *GROUPED, "--resume", "--stop-at", "17")
+    _train_here(tiny, tiny_data, moved, resume=True, stop_at=17)
     _train(tiny_toml, tiny_data, moved, 2, *GROUPED, "parallel.context=2", "--resume")
     assert _losses(moved) == pytest.approx(_losses(alone), abs=1e-4)
     ours, theirs = (load_file(run.model / "model.safetensors") for run in (moved, alone))

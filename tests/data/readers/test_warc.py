@@ -6,13 +6,13 @@ import hashlib
 import pickle
 import random
 import re
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import brotli
 import pytest
+from growth import assert_in_proportion
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -227,12 +227,19 @@ def test_the_sum_may_be_of_the_chunks_or_of_what_is_in_them():
         (b"<p>x" * 200_000, "Content-Type: text/html", TOO_LARGE),
     ],
 )
-def test_what_cannot_become_text_is_dropped_with_its_reason_and_soon(body: bytes, headers: str, reason: str):
-    started = time.process_time()
+def test_what_cannot_become_text_is_dropped_with_its_reason(body: bytes, headers: str, reason: str):
     found = READER.document(response(body, headers))
     assert isinstance(found, Dropped)
     assert found.reason == reason
-    assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("unit", ["<div>", "<b id={0}><p>", "<p>x"])
+def test_a_page_is_dropped_after_work_in_proportion_to_its_size(unit: str):
+    def work(size: int) -> None:
+        body = "".join(unit.format(number) for number in range(size)).encode()
+        assert isinstance(READER.document(response(body, "Content-Type: text/html")), Dropped)
+
+    assert_in_proportion(work, 1_000_000)
 
 
 def test_a_message_that_is_not_a_response_is_unreadable():

@@ -2,9 +2,9 @@
 
 import pickle
 import re
-import time
 
 import pytest
+from growth import assert_in_proportion
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -144,7 +144,4 @@ def test_the_quick_look_misses_nothing(text: str):
      "212-", "A", "é", "%", "1-", "+1(", "a-"],
 )  # fmt: skip
 def test_the_time_grows_with_the_length_and_not_its_square(unit: str):
-    text = (unit * 200_000)[:200_000]
-    started = time.process_time()
-    masked(text)
-    assert time.process_time() - started < 2  # a search that goes back and forth would take minutes
+    assert_in_proportion(lambda size: masked((unit * size)[:size]), 80_000)

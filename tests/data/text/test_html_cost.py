@@ -1,8 +1,9 @@
 """What pages cost to parse."""
 
-import time
+import math
 
 import pytest
+from growth import exponent
 from hypothesis import given
 from hypothesis import strategies as st
 from resiliparse.parse.html import HTMLTree
@@ -66,13 +67,9 @@ def test_what_only_looks_deep_costs_little(html: str):
 
 
 def test_the_estimate_of_steps_follows_the_time_of_the_parser():
-    def seconds(count: int) -> float:
-        started = time.process_time()
-        HTMLTree.parse("<div>" * count)
-        return time.process_time() - started
-
-    steps = html_cost(b"<div>" * 6000)[1]
-    assert seconds(6000) < 200e-9 * steps
+    small, large = (html_cost(b"<div>" * count)[1] for count in (2000, 8000))
+    estimated = math.log(large / small, 4)
+    assert exponent(lambda count: HTMLTree.parse("<div>" * count), 2000, enough=estimated) < estimated + 0.5
 
 
 @given(

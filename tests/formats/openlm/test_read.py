@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import time
 import tracemalloc
 import zipfile
 from collections import OrderedDict
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from growth import calls
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
@@ -442,7 +442,8 @@ def test_a_checkpoint_with_the_tensors_of_65b_opens_in_a_second(tmp_path: Path) 
     names = [f"layers.{layer}.{name.removeprefix('layers.0.')}" for layer in range(80) for name in block]
     # As many tensors as LLaMA 65B has, each a view of a storage of its own.
     torch.save({"state_dict": {name: torch.zeros(8, 8) for name in names}}, tmp_path / "epoch_1.pt")
-    begin = time.perf_counter()
     assert is_openlm(tmp_path / "epoch_1.pt")
-    assert PickledTensors(tmp_path / "epoch_1.pt").names == names
-    assert time.perf_counter() - begin < 1
+    opened = []
+    count = calls(lambda: opened.append(PickledTensors(tmp_path / "epoch_1.pt")))
+    assert opened[0].names == names
+    assert count < 1000 * len(names)
