@@ -82,7 +82,7 @@ def test_help_is_light_because_it_imports_none_of_the_large_packages():
         "try: puna.cli.main()\n"
         "finally: print(*sys.modules, file=sys.stderr)"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
     modules = result.stderr.strip().splitlines()[-1].split()
     assert not {"torch", "numpy", "pydantic", "sentencepiece", "tokenizers", "datatrove"} & set(modules)
     assert len(modules) < 500
@@ -93,7 +93,7 @@ def test_commands_without_tensors_import_no_torch(command: list[str]):
     code = (
         f"import sys; sys.modules['torch'] = None; sys.argv = ['puna', *{command!r}]\nimport puna.cli; puna.cli.main()"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
     assert "Traceback" not in result.stderr
     assert "needs the package" not in result.stderr
 
@@ -108,7 +108,7 @@ def test_missing_package_names_the_extra_that_installs_it(
     arguments = [str(tiny_run.root) if argument == "RUN" else argument for argument in command]
     code = f"import sys; sys.modules[{package!r}] = None; sys.argv = ['puna', *{arguments!r}]"
     code += "\nimport puna.cli; puna.cli.main()"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
     assert_sentence(result, f"needs the package {package!r}", f"puna[{extra}]")
 
 
@@ -221,9 +221,13 @@ def test_second_training_does_not_overwrite_the_first(tiny_toml: Path, tiny_data
 
 
 def test_reader_that_goes_away_ends_the_text_quietly(tiny_run: RunDir):
-    command = f"{sys.executable} -m puna generate {tiny_run.root} The --max-tokens 20 | true"
-    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
-    assert "Traceback" not in result.stderr
+    command = [sys.executable, "-m", "puna", "generate", str(tiny_run.root), "The", "--max-tokens", "20"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    # Click's code for it, without a word.
+    assert (result.returncode, result.stderr) == (1, "")
 
 
 def test_full_disk_is_one_sentence_and_leaves_nothing_half_written(tiny_toml: Path, tmp_path: Path):
@@ -236,7 +240,7 @@ def test_full_disk_is_one_sentence_and_leaves_nothing_half_written(tiny_toml: Pa
     )
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-c", code]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
     assert_sentence(result, "no space left")
     assert not (tmp_path / "d" / "documents").exists()
     assert not list((tmp_path / "d").rglob(".tmp-*"))

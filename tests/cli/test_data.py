@@ -26,7 +26,7 @@ def puna(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Complete
     """The command, where torch is not installed."""
     code = "import sys; sys.modules['torch'] = None; import puna.cli; puna.cli.main()"
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300, check=False)
 
 
 def assert_sentence(result: subprocess.CompletedProcess[str], pattern: str) -> None:

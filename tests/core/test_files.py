@@ -53,7 +53,7 @@ def names(directory: Path) -> list[str]:
 def run(code: str, *arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
     """Run Python code in a process of its own."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)  # pyrefly: ignore
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **options)  # pyrefly: ignore
 
 
 def test_file_appears_with_its_content_and_its_directories(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -30,7 +29,6 @@ def test_second_process_is_refused_until_the_first_dies(tmp_path: Path):
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     holder.stdout.close()
-    time.sleep(0.05)
     with DirectoryLock(tmp_path):
         pass
 

@@ -56,7 +56,7 @@ class Together:
 
     def __init__(self, size: int) -> None:
         self._size, self._own = size, threading.local()
-        self._met = threading.Barrier(size, timeout=60)
+        self._met = threading.Barrier(size, timeout=300)
         self._brought: dict[int, Tensor] = {}
 
     def run(self, work: Callable[[int], Any]) -> list[Any]:

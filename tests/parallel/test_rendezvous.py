@@ -17,7 +17,7 @@ def _meet(store: Store, size: int) -> list[PrefixStore]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=20)
+        thread.join(timeout=300)
     assert len(found) == size
     return [found[rank] for rank in range(size)]
 

@@ -233,7 +233,7 @@ def llama_cpp(path: Path) -> Iterator[Callable[[str, dict[str, Any]], Any]]:
         call = http.Request(
             f"{server.listening_address}/{what}", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        with http.urlopen(call, timeout=60) as answer:
+        with http.urlopen(call, timeout=300) as answer:
             return json.loads(answer.read())
 
     yield ask

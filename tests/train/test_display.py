@@ -117,7 +117,7 @@ with Display(load_recipe(sys.argv[1]).recipe, first_step=4) as shown:
     with progress("validate prose", 100, "tokens") as advance:
         for _ in range(4):
             advance(25)
-            time.sleep(0.15)
+            time.sleep(0.15)  # the bar draws itself ten times a second
     shown.recorded(None, ValidationLine(step=10, tokens=9, loss={}, bits_per_byte={"prose": 2.0}))
     say("said in between")
     shown.recorded(None, CheckpointLine(step=10, tokens=9, seconds=0.1))
@@ -168,6 +168,6 @@ def on_terminal(
                 pieces.append(piece)
         except OSError:  # Linux says so where the writer has gone
             pass
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=300)
     text = re.sub(r"\x1b\[[0-9;]*m", "", b"".join(pieces).decode())
     return text, subprocess.CompletedProcess(process.args, process.returncode, output)

@@ -245,7 +245,7 @@ class LlamaCpp:
         body = json.dumps({"content": text, "add_special": True, "parse_special": False}).encode()
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(self.server.listening_address + "/tokenize", body, headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=300) as answer:
             return json.load(answer)["tokens"]
 
 
