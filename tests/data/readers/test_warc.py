@@ -239,7 +239,7 @@ def test_a_page_is_dropped_after_work_in_proportion_to_its_size(unit: str):
         body = "".join(unit.format(number) for number in range(size)).encode()
         assert isinstance(READER.document(response(body, "Content-Type: text/html")), Dropped)
 
-    assert_in_proportion(work, 1_000_000)
+    assert_in_proportion(work, 2_000_000)
 
 
 def test_a_message_that_is_not_a_response_is_unreadable():
