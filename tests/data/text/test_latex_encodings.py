@@ -94,6 +94,13 @@ def test_a_declaration_in_a_comment_or_against_the_bytes_does_not_count() -> Non
     assert text(("\\documentclass[GBK]{ctexart} " + CHINESE * 3).encode()).endswith(CHINESE)
 
 
+@pytest.mark.parametrize("encoding", ["koi8-r", "cp1251", "cp866"])
+def test_without_a_declaration_text_that_is_mostly_beyond_ascii_is_guessed(encoding: str) -> None:
+    words = "Рассмотрим задачу для распределения температуры в стержне, решение существует и единственно. " * 3
+    assert text(words.encode(encoding)) == words
+    assert text("Größe für schöne Übungen, où l'été".encode("cp1252")) == "Größe für schöne Übungen, où l'été"
+
+
 def test_a_files_own_declaration_is_before_those_of_the_others() -> None:
     files = decode_files({
         "main.tex": b"\\usepackage[koi8-r]{inputenc} " + RUSSIAN.encode("koi8-r"),

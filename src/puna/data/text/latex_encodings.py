@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import chain
 
+from resiliparse.parse.encoding import detect_encoding
+
 from puna.data.text.decode import marked_encoding, newlines
 
 _COMMENT = re.compile(rb"(?<!\\)%")
@@ -66,14 +68,18 @@ _PREPARED = re.compile(rb"([\x81-\xfe])\x7f(\d{2,3})\x7f")
 """A character of Big5, Shift_JIS or GBK as the programs of the CJK package write it for TeX: its second byte in
 figures."""
 _ISO_2022 = ((b"\x1b$)C", "iso2022_kr"), (b"\x1b$", "iso2022_jp_ext"))
+_BEYOND_ASCII = bytes(range(128, 256))
+_FOREIGN = 0.3
+"""Part of bytes beyond ASCII from which on a file without a declaration is not in a Western encoding: its encoding is
+guessed from them. French and German have 0.05, Russian and Chinese between formulas above 0.5."""
 _CONTROLS = dict.fromkeys(chain(range(9), range(11, 32), range(127, 160)))
 
 
 def decode_files(files: Mapping[str, bytes]) -> dict[str, str]:
     """The files as text, each in the encoding that it declares, else in one that another file of the paper declares.
 
-    Without a declaration that fits it is UTF-8, else Windows-1252, else Latin-1. Valid UTF-8 is UTF-8 even where an
-    encoding of single bytes is declared, in which it would be nonsense.
+    Without a declaration it is UTF-8, else what its bytes look like if most are beyond ASCII, else Windows-1252, else
+    Latin-1. Valid UTF-8 is UTF-8 even where an encoding of single bytes is declared, in which it would be nonsense.
     """
     own = {name: [*_declared(content)] for name, content in files.items()}
     shared = [encoding for found in own.values() for encoding in found]
@@ -131,6 +137,8 @@ def _decoded(content: bytes, encodings: list[str]) -> str:
                 order.insert(0, encodings[0])
         except UnicodeDecodeError:
             order.insert(0, encodings[0])
+    if not encodings and len(content.translate(None, _BEYOND_ASCII)) <= (1 - _FOREIGN) * len(content):
+        order.insert(1, detect_encoding(content) or "utf-8")
     for encoding in order:
         try:
             return codecs.decode(content, encoding)
