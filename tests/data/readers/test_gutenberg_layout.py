@@ -201,6 +201,14 @@ def test_files_that_follow_no_layout_give_the_book(name: str) -> None:
     assert book(ODD[name]) == SHORT
 
 
+@pytest.mark.parametrize("first", [NEW + STARTS[0], f"{OLD}\n\n{SMALL.format(END_OF_SMALL[0])}"])
+@pytest.mark.parametrize("second", [LATER + STARTS[0], f"{OLD}\n\n{SMALL.format(END_OF_SMALL[0])}"])
+def test_a_book_without_an_end_before_another_file_is_kept(first: str, second: str) -> None:
+    long = "\n\n".join([BODY, *PARAGRAPHS, *PARAGRAPHS])
+    text = f"{first}\n\n{long}\n\n{second}\n\n{SHORT}\n\n{ENDS['both ends']}"
+    assert book(text) == f"{long}\n\n\n{SHORT}"
+
+
 def test_lines_that_only_look_like_marks_stay() -> None:
     contents = "CONTENTS\n\n  THE FULL PROJECT GUTENBERG LICENSE\n\nTHE COMPLETE PROJECT GUTENBERG WORKS OF A. WRITER"
     prose = "And so came the\nend of the Project Gutenberg experiment, of which I had\nheard so much.\n\n" + BODY

@@ -90,22 +90,39 @@ def _book(text: str, left: Mark, right: Mark, behind: int) -> tuple[int, int]:
         return none
     if left.kind == "licence" and right.kind in ("file", "small") and end - begin <= HEADER_LENGTH:
         return none
-    if right.kind == "start" and left.kind != "start":
-        if end - begin <= HEADER_LENGTH:
-            return none
-        # Longer than any header: a book without a mark at its end, before the header of the next one.
-        found = [
-            match.start(1) for match in PARAGRAPH.finditer(text, end - HEADER_LENGTH, end) if SIGNATURE.match(match[1])
-        ]
-        return _without_header(text, left, begin, end), min([*found, end])
+    if right.kind == "start":
+        return _before_header(text, left, begin, end)
     if left.kind == "soft" and right.kind != "soft" and _is_licence(text, begin, end):
         return none
     known = _without_header(text, left, begin, end)
+    if right.kind == "small" and behind:
+        header = _next_header(text, known, end)
+        if header is not None and header - known > _TITLE_LENGTH:  # the book has no end, and another file follows
+            return known, header
     if right.kind == "small" and behind and (left.kind != "start" or known > begin):
         rest = end - known
         if rest <= _TITLE_LENGTH or (end - begin <= HEADER_LENGTH and behind >= rest):
             return none
     return known, end
+
+
+def _before_header(text: str, left: Mark, begin: int, end: int) -> tuple[int, int]:
+    """What is the book between a mark and the header of the next file, which ends with a mark of its own."""
+    if left.kind in ("file", "licence") and end - begin <= HEADER_LENGTH:
+        return end, end
+    header = _next_header(text, begin, end)
+    if header is None:
+        return (begin, end) if left.kind == "start" or end - begin > HEADER_LENGTH else (end, end)
+    known = _without_header(text, left, begin, header)
+    if left.kind == "soft" and _is_licence(text, begin, header):
+        return end, end
+    return (known, header) if header - known > _TITLE_LENGTH or left.kind == "start" else (end, end)
+
+
+def _next_header(text: str, begin: int, end: int) -> int | None:
+    """Where the header begins that ends at `end`; None if its first paragraph is not known."""
+    paragraphs = PARAGRAPH.finditer(text, max(begin, end - HEADER_LENGTH), end)
+    return next((match.start(1) for match in paragraphs if SIGNATURE.match(match[1])), None)
 
 
 def _without_header(text: str, left: Mark, begin: int, end: int) -> int:
