@@ -91,17 +91,17 @@ def test_content_codings_are_undone(coding: str):
     packed = CODINGS[coding](BODY)
     headers = {"content-encoding": coding} | CHUNKED
     chunked = b"%x\r\n%b\r\n0\r\n\r\n" % (len(packed), packed)
-    assert decode_body(Response(200, headers, chunked), 10_000) == BODY
+    assert decode_body(Response(200, headers, chunked), 10_000) == (BODY, "")
 
 
 @pytest.mark.parametrize("coding", CODINGS)
 def test_a_coding_that_the_body_does_not_have_is_passed_over(coding: str):
-    assert decode_body(Response(200, {"content-encoding": coding}, BODY), 10_000) == BODY
+    assert decode_body(Response(200, {"content-encoding": coding}, BODY), 10_000) == (BODY, "")
 
 
 def test_two_codings_are_undone_in_turn():
     packed = gzip.compress(brotli.compress(BODY))
-    assert decode_body(Response(200, {"content-encoding": "br, gzip"}, packed), 10_000) == BODY
+    assert decode_body(Response(200, {"content-encoding": "br, gzip"}, packed), 10_000) == (BODY, "")
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "Deflate", "br", "zstd"])
@@ -112,11 +112,33 @@ def test_a_bomb_is_too_large(coding: str):
     assert error.value.reason == TOO_LARGE
 
 
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "Deflate", "br"])
+def test_of_a_body_that_was_cut_off_stays_what_came(coding: str):
+    text = "".join(f"<p>Paragraph {number} of a page.</p>" for number in range(2000)).encode()
+    packed = CODINGS[coding](text)
+    found, cut = decode_body(Response(200, {"content-encoding": coding}, packed[: len(packed) // 2]), 100_000)
+    assert text.startswith(found)
+    assert len(found) > 10_000
+    assert cut
+
+
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "Deflate", "br", "zstd"])
-def test_a_body_that_was_cut_off_is_an_error(coding: str):
-    packed = CODINGS[coding](bytes(range(256)) * 20)
+def test_bytes_behind_the_end_of_a_body_are_ignored(coding: str):
+    packed = CODINGS[coding](BODY * 9)
+    found, cut = decode_body(Response(200, {"content-encoding": coding}, packed + b"\r\n<!-- \xff -->"), 100_000)
+    assert found == BODY * 9
+    assert cut == "" or coding == "br"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "zstd"])
+def test_a_body_of_which_nothing_came_is_an_error(coding: str):
     with pytest.raises(BrokenStreamError):
-        decode_body(Response(200, {"content-encoding": coding}, packed[:-10]), 100_000)
+        decode_body(Response(200, {"content-encoding": coding}, CODINGS[coding](b"\xff" * 99)[:5]), 100_000)
+
+
+def test_a_body_shorter_than_its_length_was_cut_off():
+    assert decode_body(Response(200, {"content-length": "9999"}, BODY), 100_000) == (BODY, f"{len(BODY)} of 9999 bytes")
+    assert decode_body(Response(200, {"content-length": "1"}, BODY), 100_000) == (BODY, "")
 
 
 @settings(deadline=None)
@@ -124,7 +146,7 @@ def test_a_body_that_was_cut_off_is_an_error(coding: str):
 def test_any_body_is_decoded_or_an_error(body: bytes, coding: str, chunked: bool):
     headers = {"content-encoding": coding} | (CHUNKED if chunked else {})
     try:
-        assert len(decode_body(Response(200, headers, body), 1000)) <= 1000
+        assert len(decode_body(Response(200, headers, body), 1000)[0]) <= 1000
     except BrokenStreamError:
         assert coding not in ("", "identity")
 

@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from puna.config.data import Source
-from puna.data.document import BINARY, EMPTY, TOO_LARGE, UNREADABLE, Document, Dropped, Raw
+from puna.data.document import BINARY, EMPTY, TOO_LARGE, UNREADABLE, Document, Dropped, Lost, Raw
 from puna.data.input_file import InputFile
-from puna.data.readers.warc import DIGEST, HTTP_STATUS, NOT_HTML, REASONS, TANGLED, WarcReader
+from puna.data.readers.warc import CUT, DIGEST, HTTP_STATUS, NOT_HTML, REASONS, TANGLED, WarcReader
 from puna.data.readers.wet import WetReader
 
 SOURCE = Source(path="x", include=["*"], heldout_fraction=0.1, format="warc")
@@ -114,6 +114,21 @@ def test_the_main_text_of_a_real_page_is_in_common_crawls_own_text_without_the_f
 def test_other_answers_are_dropped_with_their_reason(headers: str, status: int, reason: str, detail: str):
     found = READER.document(response(PAGE, headers, status))
     assert (getattr(found, "reason", ""), getattr(found, "detail", "")) == (reason, detail)
+
+
+@pytest.mark.parametrize(
+    ("headers", "fields", "lost"),
+    [
+        ("Content-Length: 9999", {}, 1),
+        ("Content-Length: 9", {}, 0),
+        ("X: y", {"warc-truncated": "length"}, 1),
+        ("X: y", {}, 0),
+    ],
+)
+def test_a_page_that_was_cut_off_is_read_as_far_as_it_goes_and_counted(headers: str, fields: dict[str, str], lost: int):
+    found = READER.document(response(PAGE[:-14], f"Content-Type: text/html\r\n{headers}", **fields))
+    assert isinstance(found, Document)
+    assert (found.text, found.lost) == (TEXT, (Lost(CUT),) * lost)
 
 
 @pytest.mark.parametrize("said", ["", "application/octet-stream", "unknown/unknown", "*/*"])

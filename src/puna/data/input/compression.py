@@ -18,6 +18,8 @@ from puna.data.document import UNREADABLE
 TOO_DEEP = "archive.too_deep"
 BOMB = "archive.bomb"
 
+CUT, TAIL = "cut off before its end", "other bytes after its end"
+"""Damage that leaves everything before it whole."""
 BUFFER = 1 << 16
 """How many bytes are read at once."""
 _ZSTANDARD_PIECE = 256
@@ -247,7 +249,7 @@ class Decompressed(io.RawIOBase):
             if out:
                 return out
             if not data and not self._decoder.eof:
-                raise BrokenStreamError(f"{self._kind}: cut off before its end")
+                raise BrokenStreamError(f"{self._kind}: {CUT}")
         return b""
 
     def _begin_part(self) -> None:
@@ -261,7 +263,7 @@ class Decompressed(io.RawIOBase):
             rest += more
         self._fed, self._fresh = rest, True
         if not self._parts or compression(rest) != self._kind:
-            raise BrokenStreamError(f"{self._kind}: other bytes after its end")
+            raise BrokenStreamError(f"{self._kind}: {TAIL}")
         self._left = rest
         self._decoder = DECODERS[self._kind]()
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from puna.config.data import Source
-from puna.data.document import BINARY, EMPTY, TOO_LARGE, UNREADABLE, Document, Dropped, Raw
+from puna.data.document import BINARY, EMPTY, TOO_LARGE, UNREADABLE, Document, Dropped, Lost, Raw
 from puna.data.input.compression import BrokenStreamError
 from puna.data.input_file import InputFile
 from puna.data.readers.http import Response, content_type, dechunk, decode_body, parse_response
@@ -20,11 +20,13 @@ from puna.data.text.html_cost import html_cost
 from puna.data.text.xhtml import is_xhtml, xhtml_as_html
 
 NOT_HTML, HTTP_STATUS, DIGEST, TANGLED = "warc.not_html", "warc.http_status", "warc.digest", "warc.tangled"
+CUT = "warc.cut"
 
 REASONS = {
     NOT_HTML: "Neither the server nor, where it is silent, the crawler or the first tag calls it HTML or plain text.",
     HTTP_STATUS: "The server did not answer with 200, so this is an error page or none.",
     DIGEST: "Its bytes are not those that the crawler stored: they do not have the sum that stands in the record.",
+    CUT: "The page was cut off on its way to the crawler or by it; what came is read, as browsers do.",
     TANGLED: "Its elements are nested so deep that parsing it takes minutes; nobody writes such pages.",
 }
 """A sentence for each reason of this module."""
@@ -48,7 +50,15 @@ _SAMPLE = 4096
 _STRANGE = re.compile("[\0-\x08\x0e-\x1a\x1c-\x1f\ufffd]")
 _KINDS: dict[str, Kind] = {"text/html": "html", "text/plain": "text"}
 _IDENTIFIED = "warc-identified-payload-type"
-_FIELDS = ("warc-type", "warc-target-uri", "warc-date", "warc-payload-digest", "content-type", _IDENTIFIED)
+_FIELDS = (
+    "warc-type",
+    "warc-target-uri",
+    "warc-date",
+    "warc-payload-digest",
+    "content-type",
+    "warc-truncated",
+    _IDENTIFIED,
+)
 
 
 class WarcReader:
@@ -78,35 +88,39 @@ class WarcReader:
     def document(self, raw: Raw) -> Document | Dropped:
         """The text of a page."""
         try:
-            verdict = self._text(raw)
+            verdict, cut = self._text(raw)
         except BrokenStreamError as error:
-            verdict = (TOO_LARGE if error.reason == TOO_LARGE else UNREADABLE), str(error)
+            verdict, cut = ((TOO_LARGE if error.reason == TOO_LARGE else UNREADABLE), str(error)), False
         if isinstance(verdict, tuple):
             return Dropped(self._source, raw.id, *verdict)
         if not verdict:
             return Dropped(self._source, raw.id, EMPTY)
         url, date = raw.fields.get("warc-target-uri", "").strip("<> "), raw.fields.get("warc-date", "")
-        return Document(self._source, raw.id, verdict, raw.id, url=url, date=date)
+        return Document(self._source, raw.id, verdict, raw.id, url=url, date=date, lost=(Lost(CUT),) if cut else ())
 
-    def _text(self, raw: Raw) -> str | tuple[str, str]:
-        """The text, or the reason why there is none.
+    def _text(self, raw: Raw) -> tuple[str | tuple[str, str], bool]:
+        """The text, or the reason why there is none; and whether the page was cut off.
 
         Raises:
             BrokenStreamError: The body is damaged or too long.
         """
         response = _response(raw)
         if response is None:
-            return UNREADABLE, "no HTTP status line"
+            return (UNREADABLE, "no HTTP status line"), False
         if response.status != 200:
-            return HTTP_STATUS, str(response.status)
+            return (HTTP_STATUS, str(response.status)), False
         if problem := _wrong_digest(response, raw.fields.get("warc-payload-digest", "")):
-            return DIGEST, problem
+            return (DIGEST, problem), False
         said, charset = content_type(response.headers.get("content-type", ""))
-        body = decode_body(response, self._limit)
+        body, cut = decode_body(response, self._limit)
         media = said if said not in _UNSAID else _identified(raw.fields.get(_IDENTIFIED, ""), body)
         if media not in ("text/html", _XHTML, "text/plain", *_XML):
-            return NOT_HTML, media or said or "no Content-Type"
-        text = decode_page(body, charset, _KINDS.get(media, "xml"))
+            return (NOT_HTML, media or said or "no Content-Type"), False
+        return self._of_kind(media, decode_page(body, charset, _KINDS.get(media, "xml"))), bool(
+            cut or raw.fields.get("warc-truncated")
+        )
+
+    def _of_kind(self, media: str, text: str) -> str | tuple[str, str]:
         if _is_binary(text):
             return BINARY, media
         if media == "text/plain":
