@@ -309,3 +309,23 @@ def test_damaged_archives_never_raise(
 )
 def test_random_bytes_never_raise(put: Callable[..., InputFile], head: bytes, tail: bytes):
     assert len(list(members(put(head + tail), 300))) == 1
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_a_tar_without_empty_blocks_at_its_end_may_be_cut_off(tmp_path: Path, blocks: int):
+    with tarfile.open(fileobj=(content := io.BytesIO()), mode="w") as archive:
+        for number in range(3):
+            info = tarfile.TarInfo(f"{number}.txt")
+            info.size = 3
+            archive.addfile(info, io.BytesIO(b"abc"))
+    path = tmp_path / "f.tar"
+    found = {}
+    for kept in (3 * 1024, 3 * 1024 + 512 * blocks, 2 * 1024):
+        path.write_bytes(content.getvalue()[:kept])
+        found[kept] = list(members(InputFile(str(path), "f.tar", kept, ""), 100))
+    assert len(found.pop(3 * 1024 + 512 * blocks)) == 3
+    for kept, (*whole, last) in found.items():
+        assert len(whole) == kept // 1024
+        assert isinstance(last, BrokenMember)
+        assert (last.name, last.reason) == ("f.tar", "unreadable")
+        assert "it may be cut off" in last.detail

@@ -1,5 +1,6 @@
 """Rows of Parquet and Arrow files."""
 
+import io
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -140,3 +141,17 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, form: str):
     count, megabytes = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert int(count) == sum(map(len, texts)) > 80_000_000
     assert int(megabytes) < 45
+
+
+def test_a_stream_that_was_cut_between_two_batches_is_said_to_be(tmp_path: Path):
+    table = pa.table({"text": [f"text {number}" for number in range(100)]})
+    content = io.BytesIO()
+    with pa.ipc.new_stream(content, table.schema) as writer:
+        writer.write_table(table, max_chunksize=50)
+    (path := tmp_path / "f").write_bytes(content.getvalue())
+    file = InputFile(str(path), "f", path.stat().st_size, "")
+    assert len(list(arrow_rows(file, "text", ()))) == 100
+    path.write_bytes(content.getvalue()[:-8])  # the mark at the end has eight bytes (Arrow columnar format, IPC)
+    rows = []
+    with pytest.raises(OSError, match="the mark at its end is missing"):
+        rows.extend(text for text, _ in arrow_rows(file, "text", ()))

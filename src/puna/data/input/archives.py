@@ -14,7 +14,7 @@ ZIP_METHODS = {0: "", 8: "deflate", 12: "bz2", 93: "zst"}
 _HEADER = 1 << 20
 """Most bytes of a tar header's extension: a path has 4,096 bytes."""
 HeaderError, ReadError = tarfile.HeaderError, tarfile.ReadError
-_ENDS = tuple(getattr(tarfile, name) for name in ("EOFHeaderError", "EmptyHeaderError"))
+_END, _NOTHING = (getattr(tarfile, name) for name in ("EOFHeaderError", "EmptyHeaderError"))
 
 
 class TarInfo(tarfile.TarInfo):
@@ -29,7 +29,10 @@ class TarInfo(tarfile.TarInfo):
         """
         try:
             return cast(TarInfo, super().fromtarfile(tarfile))
-        except _ENDS:
+        except _END:
+            raise
+        except _NOTHING:
+            cast(Any, tarfile).is_cut = True
             raise
         except HeaderError as error:
             raise ReadError(f"tar: {error}") from error
@@ -51,6 +54,11 @@ class Pieces:
 def forget_members(archive: tarfile.TarFile) -> None:
     """Drop the headers read so far; tarfile would keep them all in memory."""
     cast(Any, archive).members = []
+
+
+def is_cut(archive: tarfile.TarFile) -> bool:
+    """Whether a tar that was read to its end has no empty block there, as POSIX (pax, ustar format) asks for."""
+    return getattr(archive, "is_cut", False)
 
 
 def is_tar(head: bytes) -> bool:

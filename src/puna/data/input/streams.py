@@ -16,7 +16,16 @@ from hashlib import blake2b
 from typing import Any, BinaryIO, cast
 
 from puna.data.document import TOO_LARGE, UNREADABLE
-from puna.data.input.archives import ZIP_METHODS, Pieces, TarInfo, ZipEntry, directory_bytes, forget_members, is_tar
+from puna.data.input.archives import (
+    ZIP_METHODS,
+    Pieces,
+    TarInfo,
+    ZipEntry,
+    directory_bytes,
+    forget_members,
+    is_cut,
+    is_tar,
+)
 from puna.data.input.compression import (
     BOMB,
     BUFFER,
@@ -208,6 +217,8 @@ class _Walk:
                     with _buffered(Reading(archive.extractfile(info))) as content:
                         yield from self.walk(inner, content, level + 1)
                 position += 1
+            if is_cut(archive):
+                yield BrokenMember(name, UNREADABLE, "tar: the empty blocks at its end are missing, it may be cut off")
 
     def _zip(
         self, name: str, stream: io.BufferedReader, level: int, seekable: BinaryIO | None

@@ -56,7 +56,10 @@ def arrow_rows(file: InputFile, text: str, names: Sequence[str]) -> Iterator[Row
 def _batches(file: InputFile) -> Iterator[pa.RecordBatch]:
     with open_stream(file) as stream:
         if not cast(Any, stream).peek(len(_MAGIC)).startswith(_MAGIC):
-            yield from pa.ipc.open_stream(pa.PythonFile(_Pieces(stream), mode="r"))
+            pieces = _Pieces(stream)
+            yield from pa.ipc.open_stream(pa.PythonFile(pieces, mode="r"))
+            if pieces.is_short:  # Arrow takes the end of the file for that of the stream
+                raise BrokenStreamError("arrow: the mark at its end is missing, so that it may be cut off")
             return
     with file.open() as stream:
         indexed = pa.ipc.open_file(pa.PythonFile(_Pieces(stream), mode="r"))
@@ -72,11 +75,14 @@ class _Pieces:
     def __init__(self, stream: Any) -> None:
         self._stream = stream
         self.seek, self.tell = stream.seek, stream.tell
+        self.is_short = False
+        """Whether fewer bytes were left than were asked for last."""
 
     def read(self, size: int = -1) -> bytes:
         pieces = io.BytesIO()
         while (left := size - pieces.tell()) > 0 and (piece := self._stream.read(min(left, _BUFFER))):
             pieces.write(piece)
+        self.is_short = pieces.tell() < size
         return pieces.getvalue()
 
     def close(self) -> None:
