@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from puna.config.data import Source
-from puna.data.document import EMPTY, TOO_LARGE, UNREADABLE, Document, Dropped, Raw
+from puna.data.document import EMPTY, TOO_LARGE, UNREADABLE, Document, Dropped, Lost, Raw
 from puna.data.input_file import InputFile
-from puna.data.readers.wikipedia import MODEL, NAMESPACE, REASONS, REDIRECT, WikipediaReader
+from puna.data.readers.wikipedia import HOLE, MODEL, NAMESPACE, REASONS, REDIRECT, SENTENCE, WikipediaReader
 
 SOURCE = Source(path="x", include=["*"], format="wikipedia", heldout_fraction=0.1)
 HEADER = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.10/" version="0.10" xml:lang="de">
@@ -81,14 +81,22 @@ def test_what_is_not_an_article_is_counted(read):
             page(2, ns=10),
             page(3),
             page(4, model="javascript"),
-            page(5, "{{x}}"),
+            page(5, "{{authority control}}"),
+            page(6, "#ПЕРЕНАПРАВЛЕНИЕ: [[X]]"),
         )
     )
     assert reasons(records) == [("1", REDIRECT), ("2", NAMESPACE)]
-    assert ids(records) == ["3", "4", "5"]
+    assert ids(records) == ["3", "4", "5", "6"]
     verdicts = [reader().document(raw) for raw in records if isinstance(raw, Raw)]
-    assert [getattr(verdict, "reason", "") for verdict in verdicts] == ["", MODEL, EMPTY]
-    assert {REDIRECT, NAMESPACE, MODEL} == REASONS.keys()
+    assert [getattr(verdict, "reason", "") for verdict in verdicts] == ["", MODEL, EMPTY, REDIRECT]
+    assert {REDIRECT, NAMESPACE, MODEL, HOLE, SENTENCE} == REASONS.keys()
+
+
+def test_what_unknown_templates_cost_is_told(read):
+    text = "Er ist da ({{xy}}, Bonn). Das sind {{xyz|5}} Größen. Ende."
+    document = reader().document(read(dump(page(1, text)))[0])
+    assert document.text == "Page 1\n\nEr ist da (Bonn). Ende."
+    assert document.lost == (Lost(HOLE, 1), Lost(SENTENCE, 1, len("Das sind \x11 Größen.".encode())))
 
 
 def test_of_a_history_the_last_revision_counts(read):

@@ -6,8 +6,8 @@ from growth import assert_in_proportion
 from hypothesis import given
 from hypothesis import strategies as st
 
+from puna.data.readers.wikitext_marks import BREAK, BULLET, END, GAP, HOLE, LESS, ROW, STASHED
 from puna.data.readers.wikitext_scan import drop_silent, drop_switches, drop_tables, drop_tags, lift, without
-from puna.data.readers.wikitext_templates import BREAK, END, HOLE, LESS, STASHED
 
 HIDDEN = frozenset(["file"])
 
@@ -37,15 +37,15 @@ def test_code_and_formulas_are_put_aside_as_they_are():
 @pytest.mark.parametrize(
     ("wikitext", "expected"),
     [
-        ("a {{x|{{lang|fr|b}}|{{y}}}} c", f"a {HOLE} c"),
-        ("a {{lang|fr|{{x}}}} c", f"a {{{{lang|fr|{HOLE}}}}} c"),
+        ("a {{xy|{{lang|fr|b}}|{{y}}}} c", f"a {GAP} c"),
+        ("a {{lang|fr|{{xy}}}} c", f"a {{{{lang|fr|{GAP}}}}} c"),
         ("a {{{1|b}}} c", f"a {HOLE} c"),
         ("a {{x b", "a x b"),
         ("a }} b ]] c [[ d", "a  b  c  d"),
         ("a [[File:x|thumb|b [[c]] {{d}}]] e", f"a {HOLE} e"),
         ("a [[ file : x]] [[fr:y]] [[:fr:z]]", f"a {HOLE} {HOLE} [[:fr:z]]"),
-        ("a {{x [[y}} z]]", f"a {HOLE} z"),
-        ("a {{x|{{y}}", f"a x|{HOLE}"),
+        ("a {{xy [[y}} z]]", f"a {GAP} z"),
+        ("a {{xy|{{y}}", f"a xy|{GAP}"),
     ],
 )
 def test_what_shows_no_words_is_dropped_and_what_matches_nothing_is_opened(wikitext, expected):
@@ -58,8 +58,8 @@ def test_what_shows_no_words_is_dropped_and_what_matches_nothing_is_opened(wikit
         ("a\n{| x\n|-\n| b\n{|\n| c\n|}\n|}\nd", f"a\n{HOLE}\nd"),
         (":{|\n|b\n|}d", f"{HOLE}d"),
         ("a <table x><tr><td>b<table></table></table> c", f"a {HOLE} c"),
-        ("a\n{|\n| b", "a\n{|\n| b"),
-        ("a\n|}\nb", "a\n|}\nb"),
+        ("a\n{|\n| b\nc\n== d ==\n| e", f"a\n{ROW}{{|\n{ROW}| b\nc\n== d ==\n| e"),
+        ("a\n|}\nb\n|c| = d", f"a\n{ROW}|}}\nb\n|c| = d"),
     ],
 )
 def test_tables_are_dropped_with_those_inside(wikitext, expected):
@@ -74,7 +74,7 @@ def test_tables_are_dropped_with_those_inside(wikitext, expected):
         ('a<span style="display: none">x</span>b', f"a{HOLE}b"),
         ("10<sup>''6''</sup> H<sub>2</sub>O 5<sup>th</sup>", "10⁶ H₂O 5th"),
         ("a < b, <T> and List<int>", f"a {LESS} b, {LESS}T> and List{LESS}int>"),
-        ("<ul><li>a</li><li>b</li></ul>", "\n\n* a\n* b\n"),
+        ("<ul><li>a</li><li>b</li></ul>", f"\n\n{BULLET} a\n{BULLET} b\n"),
     ],
 )
 def test_tags_leave_their_text_and_what_is_not_a_tag_stays(wikitext, expected):
@@ -87,10 +87,12 @@ def test_tags_leave_their_text_and_what_is_not_a_tag_stays(wikitext, expected):
         ("a __NOTOC__ b __БЕЗ_ОГЛ__", "a  b "),
         ("a __init__ b", "a __init__ b"),
         ("-{Београд}- -{sr-ec: а; sr-el: b}-", "Београд а"),
+        ("-{R|raw}-, -{H|a=>b}-, -{T|title}-", "raw, , "),
+        ("a __НИКАКОЙ__ b\n __НИКАКОЙ__ \nc __notoc__ __index__ __INDEX__", "a __НИКАКОЙ__ b\n  \nc  __index__ "),
     ],
 )
 def test_magic_words_and_language_variants(wikitext, expected):
-    assert drop_switches(wikitext) == expected
+    assert drop_switches(wikitext, "sr") == expected
 
 
 def test_of_nested_spans_the_outermost_is_removed():
@@ -108,7 +110,7 @@ HOSTILE = ["{{", "}}", "[[", "]]", "{{a|", "[[a|", "{|\n", "|}\n", "<ref>", "</r
 def test_time_is_linear_whatever_the_markup(unit):
     def work(size: int) -> None:
         text, _ = lift(unit * (size // len(unit)))
-        drop_tags(drop_tables(drop_silent(drop_switches(text), "en", HIDDEN)))
+        drop_tags(drop_tables(drop_silent(drop_switches(text, "sr"), "en", HIDDEN)))
 
     assert_in_proportion(work, 80_000)
 

@@ -13,18 +13,23 @@ from urllib.parse import quote
 from lxml import etree
 
 from puna.config.data import Source
-from puna.data.document import EMPTY, TOO_LARGE, UNREADABLE, Document, Dropped, Raw
+from puna.data.document import EMPTY, TOO_LARGE, UNREADABLE, Document, Dropped, Lost, Raw
 from puna.data.input.encodings import xml_as_utf8
 from puna.data.input.streams import open_stream
 from puna.data.input_file import InputFile
 from puna.data.readers.wikitext import Wiki, to_text
+from puna.data.readers.wikitext_gaps import Gaps
+from puna.data.readers.wikitext_switches import REDIRECT as REDIRECT_WORDS
 from puna.data.spec import ReaderSpec
 from puna.data.text.decode import clean_text
 
 REDIRECT = "wikipedia.redirect"
 NAMESPACE = "wikipedia.namespace"
 MODEL = "wikipedia.model"
+HOLE, SENTENCE = "wikipedia.hole", "wikipedia.sentence"
 REASONS = {
+    HOLE: "A part of a remark in brackets, without the words of a template that is not known.",
+    SENTENCE: "A sentence without the words of a template that is not known.",
     REDIRECT: "A page that only leads to another one.",
     NAMESPACE: "No article: a talk page, a template, a category or a page of another namespace than 0.",
     MODEL: "Its content is not wikitext but a program, a style sheet or structured data.",
@@ -100,9 +105,13 @@ class WikipediaReader:
         model = (revision.findtext("model") or "wikitext").strip()
         if model != "wikitext":
             return Dropped(self._name, raw.id, MODEL, model)
+        wikitext = revision.findtext("text") or ""
+        if REDIRECT_WORDS.match(wikitext):
+            return Dropped(self._name, raw.id, REDIRECT)
         language = raw.fields.get("language", "")
         hidden = frozenset(filter(None, raw.fields.get("hidden", "").split("|")))
-        text = clean_text(to_text(revision.findtext("text") or "", title, Wiki(language, hidden)))
+        gaps = Gaps()
+        text = clean_text(to_text(wikitext, title, Wiki(language, hidden), gaps))
         if not text:
             return Dropped(self._name, raw.id, EMPTY)
         date = (revision.findtext("timestamp") or "").strip()
@@ -116,7 +125,13 @@ class WikipediaReader:
             licence="CC-BY-SA-3.0" if date and date < _RELICENSED else "CC-BY-SA-4.0",
             date=date,
             language=language,
+            lost=_lost(gaps),
         )
+
+
+def _lost(gaps: Gaps) -> tuple[Lost, ...]:
+    mended, sentences = Lost(HOLE, gaps.mended), Lost(SENTENCE, gaps.sentences, gaps.bytes)
+    return tuple(lost for lost in (mended, sentences) if lost.parts)
 
 
 class _Pages:

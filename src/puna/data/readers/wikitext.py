@@ -19,10 +19,13 @@ from mwparserfromhell.nodes import Argument, ExternalLink, Template, Wikilink
 from mwparserfromhell.parser import ParserError
 from mwparserfromhell.wikicode import Wikicode
 
-from puna.data.readers.wikitext_lines import mark_lists, paragraphs
+from puna.data.readers.wikitext_gaps import Gaps
+from puna.data.readers.wikitext_lines import mark_lists, mark_preformatted, paragraphs
+from puna.data.readers.wikitext_marks import BLANK, END, GAP, HOLE, LESS, STASHED
 from puna.data.readers.wikitext_names import APPARATUS, HIDDEN_NAMESPACES, PERHAPS_APPARATUS, PROJECTS
+from puna.data.readers.wikitext_patterns import TemplateCall
 from puna.data.readers.wikitext_scan import drop_silent, drop_switches, drop_tables, drop_tags, lift, unescaped
-from puna.data.readers.wikitext_templates import END, HOLE, LESS, STASHED, TemplateCall, expansion
+from puna.data.readers.wikitext_templates import bare_name, expansion, words_of
 
 PIECE = 8192
 """Characters of a piece of wikitext from which regular expressions strip it instead of the parser."""
@@ -57,20 +60,28 @@ class _Section:
     text: str
 
 
-def to_text(wikitext: str, title: str, wiki: Wiki) -> str:
-    """The text of an article without its title: paragraphs, section titles and lists; empty where it has none."""
+def to_text(wikitext: str, title: str, wiki: Wiki, gaps: Gaps | None = None) -> str:
+    """The text of an article without its title: paragraphs, section titles and lists; empty where it has none.
+
+    Args:
+        wikitext: The source of the article.
+        title: Its title.
+        wiki: The Wikipedia that it is from.
+        gaps: Counts of what unknown templates cost, which grow.
+    """
     text = _CONTROLS.sub("", wikitext.replace("\r\n", "\n").replace("\r", "\n"))
-    text, pieces = lift(text.replace("{{PAGENAME}}", title))
+    text, pieces = lift(text)
     hidden = HIDDEN_NAMESPACES | wiki.hidden
-    text = drop_tags(drop_tables(drop_silent(drop_switches(text), wiki.language, hidden)))
-    render = _Renderer(wiki.language)
+    text = drop_tables(drop_silent(drop_switches(text, wiki.language), wiki.language, hidden))
+    text = drop_tags(mark_lists(mark_preformatted(text)))
+    render = _Renderer(wiki.language, title, gaps or Gaps())
     sections = [replace(section, text=_plain(section.text, render)) for section in _without_apparatus(_sections(text))]
     sections = _without_empty(sections)
     blocks = []
     for section in _without_closing(sections):
         blocks += [_plain(section.title, render), section.text]
     text = unescaped("\n\n".join(filter(None, blocks))).replace("\xa0", " ").replace(LESS, "<")
-    text = _SPACES.sub(" ", text)
+    text = _SPACES.sub(" ", text).replace(BLANK, " ")
     text = _STASH.sub(lambda match: pieces[int(match[1])], text)
     return _CONTROLS.sub("", text)
 
@@ -79,7 +90,7 @@ def _sections(text: str) -> Iterator[_Section]:
     """The lead and the sections, each with the text up to the next title."""
     level, title, lines = 1, "", []
     for line in text.split("\n"):
-        bare = line.replace(HOLE, "").strip()
+        bare = line.replace(HOLE, "").replace(GAP, "").strip()
         if not (bare.startswith("=") and bare.endswith("=") and len(bare) > 2):
             lines.append(line)
             continue
@@ -134,14 +145,14 @@ def _plain(text: str, render: "_Renderer") -> str:
     if not text.strip():
         return ""
     parts = []
-    for piece in _pieces(_PLAIN_LINK.sub(_words, mark_lists(text))):
+    for piece in _pieces(_PLAIN_LINK.sub(_words, text)):
         if not _MARKUP.search(piece):
             parts.append(piece)
         elif len(piece) > PIECE:
-            parts.append(_stripped(piece))
+            parts.append(render.stripped(piece))
         else:
             parts.append(render.text(piece))
-    return paragraphs(_LEFT_OVER.sub("", "".join(parts)))
+    return paragraphs(_LEFT_OVER.sub("", "".join(parts)), render.gaps)
 
 
 def _words(link: re.Match[str]) -> str:
@@ -160,28 +171,35 @@ def _pieces(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def _stripped(piece: str) -> str:
-    """Wikitext without templates and with the words of links, by regular expressions alone."""
-    for _ in range(8):
-        piece, count = _INNER_TEMPLATE.subn(HOLE, piece)
-        piece, links = _INNER_LINK.subn(r"\1", piece)
-        if not count + links:
-            break
-    return _OUTER_LINK.sub(r"\1", piece)
-
-
 class _Renderer:
     """Gives the words of parsed links and templates."""
 
-    def __init__(self, language: str) -> None:
+    def __init__(self, language: str, title: str, gaps: Gaps) -> None:
         self._language = language
+        self._title = title
+        self._words = words_of(language)
+        self.gaps = gaps
 
     def text(self, piece: str) -> str:
         """A piece of wikitext without links and templates."""
         try:
             return self._all(mwparserfromhell.parse(piece, skip_style_tags=True))
         except (ParserError, RecursionError):
-            return _stripped(piece)
+            return self.stripped(piece)
+
+    def stripped(self, piece: str) -> str:
+        """The same by regular expressions alone, for a piece that is too long for the parser."""
+        for _ in range(8):
+            piece, count = _INNER_TEMPLATE.subn(self._simple_template, piece)
+            piece, links = _INNER_LINK.subn(r"\1", piece)
+            if not count + links:
+                break
+        return _OUTER_LINK.sub(r"\1", piece)
+
+    def _simple_template(self, match: re.Match[str]) -> str:
+        name, *parameters = match[0][2:-2].split("|")
+        pairs = [parameter.partition("=") for parameter in parameters]
+        return self._expanded(name, [(key, value) if equals else ("", key) for key, equals, value in pairs])
 
     def _all(self, code: Wikicode | None) -> str:
         if code is None:
@@ -215,18 +233,31 @@ class _Renderer:
         return target
 
     def _template(self, template: Template) -> str:
-        name = str(template.name).replace(HOLE, "").strip()
+        name = str(template.name)
+        if "{" in name or "[" in name:
+            name = self._all(template.name)
+        return self._expanded(
+            name,
+            [
+                (str(parameter.name) if parameter.showkey else "", self._all(parameter.value))
+                for parameter in template.params
+            ],
+        )
+
+    def _expanded(self, name: str, parameters: list[tuple[str, str]]) -> str:
+        """The text of a template; `parameters` are names, empty for those without one, and values."""
+        name = name.replace(HOLE, "").strip()
         expand = expansion(name, self._language)
-        if expand is None:
-            return HOLE
+        if isinstance(expand, str):
+            return expand
         positional, named = [], {}
-        name, colon, argument = name.partition(":")
+        name, colon, argument = bare_name(name).partition(":")
         if colon:
             positional.append(argument.strip())
-        for parameter in template.params:
-            key, value = str(parameter.name).strip(), self._all(parameter.value).strip()
-            if not parameter.showkey or key == str(len(positional) + 1):
+        for key, value in parameters:
+            key, value = key.strip(), value.strip()
+            if not key or key == str(len(positional) + 1):
                 positional.append(value)
             else:
                 named[key.lower()] = value
-        return expand(TemplateCall(name, positional, named)) or HOLE
+        return expand(TemplateCall(name, positional, named, self._words, self._title)) or HOLE

@@ -3,7 +3,21 @@
 
 import re
 
-from puna.data.readers.wikitext_templates import BREAK, BULLET, HOLE, INDENT, NUMBER, STASHED, TERM
+from puna.data.readers.wikitext_gaps import Gaps, mend, speech
+from puna.data.readers.wikitext_marks import (
+    BLANK,
+    BREAK,
+    BULLET,
+    GAP,
+    HOLE,
+    INDENT,
+    NUMBER,
+    PRE,
+    ROW,
+    SPOKEN,
+    STASHED,
+    TERM,
+)  # fmt: skip
 
 _LIST = re.compile(r"^[*#:;]+", re.MULTILINE)
 _MARKS = BULLET + NUMBER + INDENT + TERM
@@ -20,6 +34,8 @@ _SPACES = re.compile(r"[ \t\xa0]+")
 _DEEPEST = 30
 """How deep nested lists are indented."""
 _RULE = re.compile(r"-{4,}")
+_PREFORMATTED = re.compile(rf"^ (?=[^\n]*\w)(?! *[|!<={{}}{HOLE}{GAP}\[])", re.MULTILINE)
+_RUNS = re.compile(r"^ +|  +")
 
 
 def mark_lists(text: str) -> str:
@@ -27,38 +43,88 @@ def mark_lists(text: str) -> str:
     return _LIST.sub(lambda match: match[0].translate(_MARK_OF), text)
 
 
-def paragraphs(text: str) -> str:
-    """Rendered wikitext as plain paragraphs with a blank line between them, and lists with an item on each line."""
+def mark_preformatted(text: str) -> str:
+    """The text with marks at the lines that begin with a blank, which MediaWiki shows as they are."""
+    return _PREFORMATTED.sub(PRE, text)
+
+
+class _Numbers:
+    """The numbers of numbered lists, which end where their marks end, as in MediaWiki (`BlockLevelPass`)."""
+
+    def __init__(self) -> None:
+        self._marks = ""
+        self._counts: list[int] = []
+
+    def end(self) -> int:
+        """End all lists; returns 0, the number of what is not an item."""
+        self._marks, self._counts = "", []
+        return 0
+
+    def next(self, marks: str) -> int:
+        """Count an item; returns its number in its list."""
+        same = 0
+        for mine, other in zip(marks.replace(TERM, INDENT), self._marks, strict=False):
+            if mine != other:
+                break
+            same += 1
+        self._counts = self._counts[:same] + [0] * (len(marks) - same)
+        self._marks = marks.replace(TERM, INDENT)
+        self._counts[-1] += 1
+        return self._counts[-1]
+
+
+def paragraphs(text: str, gaps: Gaps) -> str:
+    """Rendered wikitext as plain paragraphs with a blank line between them, and lists with an item on each line.
+
+    Args:
+        text: The text, with marks.
+        gaps: Counts of gaps, which grow.
+    """
     written: list[str] = []
-    numbers: list[int] = []
+    numbers = _Numbers()
     last = ""
-    for line in text.split("\n"):
+    lines = text.split("\n")
+    for line in _joined(lines) if GAP in text else lines:
         content = line.lstrip(_MARKS)
         marks = line[: len(line) - len(content)]
-        content = _content(content)
+        kind = "item" if marks else "preformatted" if content.startswith(PRE) else "paragraph"
+        content = _content(content, gaps, kind)
+        number = numbers.next(marks) if marks else numbers.end()
         if not content:
             last = "item" if last == "item" else ""
             continue
-        if not marks:
-            numbers.clear()
-            written += [" " if last == "paragraph" else "\n\n", content]
-            last = "paragraph"
+        if marks:
+            written += ["\n" if last else "\n\n", _item(marks, content, number)]
         else:
-            written += ["\n" if last else "\n\n", _item(marks, content, numbers)]
-            last = "item"
+            between = {"paragraph": " ", "preformatted": "\n"}[kind] if last == kind else "\n\n"
+            written += [between, content]
+        last = kind
     return "".join(written).strip()
 
 
-def _item(marks: str, content: str, numbers: list[int]) -> str:
-    """A line of a list; `numbers` counts the items of the numbered lists around it."""
+def _joined(lines: list[str]) -> list[str]:
+    """The lines, where those of one paragraph are one line if a sentence that runs over their end has a gap."""
+    joined = [""]
+    for line in lines:
+        both = joined[-1], line
+        if GAP in "".join(both) and all(map(_is_prose, both)) and joined[-1].rstrip()[-1:] not in tuple(".!?:"):
+            joined[-1] = f"{both[0]} {line}"
+        else:
+            joined.append(line)
+    return joined
+
+
+def _is_prose(line: str) -> bool:
+    return line[:1] not in ("", PRE, ROW, *_MARKS) and any(character.isalnum() for character in line)
+
+
+def _item(marks: str, content: str, number: int) -> str:
+    """A line of a list; `number` is its place in it."""
     content = " ".join(content.split())
-    kind, depth = marks[-1], len(marks)
-    del numbers[depth:]
-    numbers += [0] * (depth - len(numbers))
+    kind = marks[-1]
     indent = "  " * sum(mark in (BULLET, NUMBER) for mark in marks[:-1][:_DEEPEST])
     if kind == NUMBER:
-        numbers[-1] += 1
-        return f"{indent}{numbers[-1]}. {content}"
+        return f"{indent}{number}. {content}"
     if kind == BULLET:
         return f"{indent}- {content}"
     if kind == TERM:
@@ -66,15 +132,21 @@ def _item(marks: str, content: str, numbers: list[int]) -> str:
     return f"{indent}{content}"
 
 
-def _content(line: str) -> str:
+def _content(line: str, gaps: Gaps, kind: str) -> str:
     """A line without its marks; empty if nothing is left."""
-    if line.lstrip(HOLE + " \t").startswith(("|", "{|")) or _RULE.fullmatch(line.strip()):
+    if line.lstrip(HOLE + GAP + " \t").startswith(ROW) or _RULE.fullmatch(line.strip()):
         return ""
     line = quotes(line)
+    if SPOKEN in line:
+        line = speech(line)
+    if GAP in line:
+        line = mend(line, gaps, item=kind == "item")
     if HOLE in line:
         line = fill_holes(line)
         if not any(character.isalnum() or character == STASHED for character in line):
             return ""
+    if kind == "preformatted":
+        return _RUNS.sub(lambda run: BLANK * len(run[0]), line.replace(PRE, "")).rstrip(f"{BLANK} ")
     parts = _SPACES.sub(" ", line).split(BREAK)
     return "\n".join(part for part in map(str.strip, parts) if part)
 

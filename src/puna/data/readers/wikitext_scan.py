@@ -8,8 +8,10 @@ import html
 import re
 from collections.abc import Callable
 
+from puna.data.readers.wikitext_marks import BREAK, BULLET, END, HOLE, INDENT, LESS, ROW, STASHED
 from puna.data.readers.wikitext_names import LANGUAGES
-from puna.data.readers.wikitext_templates import BREAK, END, HOLE, LESS, STASHED, expansion
+from puna.data.readers.wikitext_switches import CONVERTED, INSENSITIVE_SWITCHES, SWITCHES
+from puna.data.readers.wikitext_templates import expansion
 from puna.data.text.scripts import lowered, raised
 
 _SILENT = [
@@ -21,6 +23,8 @@ _LIFTED = re.compile(rf"<!--|<({'|'.join(_SILENT + _VERBATIM)})(?=[\s/>])([^<>]*
 _CLOSING = {name: re.compile(rf"</{name}\s*>", re.IGNORECASE) for name in _SILENT + _VERBATIM} | {"": re.compile("-->")}
 _MARKS = re.compile(r"\{\{+|\}\}+|\[\[|\]\]")
 _TABLE = re.compile(rf"^[{HOLE} \t:*#]*\{{\||^[{HOLE} \t]*\|\}}(?!\}}(?!\}}))", re.MULTILINE)
+_ROWS = re.compile(rf"^[{HOLE} \t:*#]*(?:\{{\||[|!])", re.MULTILINE)
+_TITLE = re.compile(r"^=", re.MULTILINE)
 _HTML_TABLE = re.compile(r"<(/?)table\b[^<>]*>", re.IGNORECASE)
 _SCRIPT = re.compile(r"<(su[bp])\b[^<>]*>([^<>]*)</\1\s*>", re.IGNORECASE)
 _UNSEEN = re.compile(
@@ -62,7 +66,8 @@ def lift(text: str) -> tuple[str, list[str]]:
         position = match.end()
         name = (match[1] or "").lower()
         if name and match[2].endswith("/"):
-            parts.append(HOLE if name in _SILENT else "")
+            first = name == "nowiki" and text[match.start() - 1 : match.start()] in ("", "\n")
+            parts.append(HOLE if name in _SILENT or first else "")  # <nowiki/>* begins no list
             continue
         end = None if name in unclosed else _CLOSING[name].search(text, position)
         if end is None:
@@ -136,16 +141,29 @@ def drop_silent(text: str, language: str, hidden: frozenset[str]) -> str:
                 continue
             closing -= 1
             stop = end - 2 * closing if closing else end
-            if kind == "[":
-                silent = _silent_link(text[begin + 2 : begin + 42], hidden)
-            else:
-                silent = expansion(_name(text, begin + 2, stop), language) is None
-            if silent:
+            if kind == "{":
+                found = expansion(_name(text, begin + 2, stop), language)
+                if isinstance(found, str):
+                    removed.append((begin, stop, found))
+            elif _silent_link(text[begin + 2 : begin + 42], hidden):
                 removed.append((begin, stop, HOLE))
         if closing:
             removed.append((end - 2 * closing, end, ""))
     removed += [(begin, min(begin + 2, inner), "") for _, begin, inner in stack]
+    removed += [(place, place, ROW) for place in _rows(text, [begin for kind, begin, _ in stack if kind == "{"])]
     return without(text, removed)
+
+
+def _rows(text: str, starts: list[int]) -> list[int]:
+    """The lines with arguments of templates without an end: those with a bar, directly below such a template."""
+    places, done = [], 0
+    for start in starts:
+        line = text.find("\n", max(start, done)) + 1
+        while line and text.startswith(("|", " |", "  |"), line):
+            places.append(line)
+            done = line
+            line = text.find("\n", line) + 1
+    return places
 
 
 def _name(text: str, start: int, end: int) -> str:
@@ -160,13 +178,24 @@ def _silent_link(target: str, hidden: frozenset[str]) -> bool:
 
 
 def drop_tables(text: str) -> str:
-    """The text without tables, in wikitext or in HTML."""
-    text = _without_nested(text, _TABLE, lambda match: "{" in match[0])
+    """The text without tables, in wikitext or in HTML; lines of a table without an end are marked as `ROW`."""
+    text = _without_nested(text, _TABLE, lambda match: "{" in match[0], _marked_rows)
     return _without_nested(text, _HTML_TABLE, lambda match: not match[1])
 
 
-def _without_nested(text: str, marks: re.Pattern[str], opens: Callable[[re.Match[str]], bool]) -> str:
-    """The text without the parts between matching marks."""
+def _marked_rows(text: str, start: int, end: int) -> list[tuple[int, int, str]]:
+    """Marks for the rows of a table without an end, up to the next title."""
+    title = _TITLE.search(text, start, end)
+    return [(row.start(), row.start(), ROW) for row in _ROWS.finditer(text, start, title.start() if title else end)]
+
+
+def _without_nested(
+    text: str,
+    marks: re.Pattern[str],
+    opens: Callable[[re.Match[str]], bool],
+    unmatched: Callable[[str, int, int], list[tuple[int, int, str]]] | None = None,
+) -> str:
+    """The text without the parts between matching marks; `unmatched` says what to do from an unmatched one on."""
     removed: list[tuple[int, int, str]] = []
     starts: list[int] = []
     for match in marks.finditer(text):
@@ -174,6 +203,11 @@ def _without_nested(text: str, marks: re.Pattern[str], opens: Callable[[re.Match
             starts.append(match.start())
         elif starts:
             removed.append((starts.pop(), match.end(), HOLE))
+        elif unmatched:
+            removed.append((match.start(), match.start(), ROW))
+    if unmatched and starts:
+        for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
+            removed += unmatched(text, start, end)
     return without(text, removed)
 
 
@@ -181,7 +215,7 @@ def drop_tags(text: str) -> str:
     """The text without HTML tags; a `<` that begins no tag is marked as `LESS`."""
     text = _UNSEEN.sub(HOLE, text)
     text = _SCRIPT.sub(_script, text)
-    return _TAG.sub(_tag, text).replace("<", LESS)
+    return _TAG.sub(_Lists().tag if "<li" in text.lower() else _tag, text).replace("<", LESS)
 
 
 def _script(match: re.Match[str]) -> str:
@@ -196,8 +230,6 @@ def _tag(match: re.Match[str]) -> str:
     name = match[2].lower()
     if name == "br":
         return BREAK
-    if name == "li":
-        return "" if match[1] else "\n* "
     if name in ("td", "th"):
         return " "
     if name == "q":
@@ -205,13 +237,64 @@ def _tag(match: re.Match[str]) -> str:
     return "\n" if name in _LINES else ""
 
 
-def drop_switches(text: str) -> str:
-    """The text without magic words such as `__NOTOC__`, and of `-{one way of writing}-` that."""
-    text = _SWITCH.sub(lambda match: "" if match[0].isupper() else match[0], text)
-    return _VARIANT.sub(_variant, text)
+class _Lists:
+    """HTML's lists, with the numbers that a page shows: `start`, `value` and `reversed` lists too."""
+
+    def __init__(self) -> None:
+        self._open: list[int | None] = []
+
+    def tag(self, match: re.Match[str]) -> str:
+        """What stands for a tag."""
+        name, closing = match[2].lower(), bool(match[1])
+        if name in ("ol", "ul"):
+            if closing:
+                del self._open[-1:]
+            else:
+                self._open.append(_stated("start", match[3], 1) - 1 if name == "ol" else None)
+        elif name == "li":
+            return "" if closing else self._item(match[3])
+        return _tag(match)
+
+    def _item(self, attributes: str) -> str:
+        depth = min(max(0, len(self._open) - 1), 30)
+        number = self._open[-1] if self._open else None
+        if number is None:
+            return f"\n{BULLET * depth}{BULLET} "
+        self._open[-1] = number = _stated("value", attributes, number + 1)
+        return f"\n{BULLET * depth}{INDENT}{number}. "
+
+
+def _stated(name: str, attributes: str, default: int) -> int:
+    match = re.search(rf"\b{name}\s*=\s*[\"']?\s*(-?[0-9]{{1,9}})\b", attributes, re.IGNORECASE)
+    return int(match[1]) if match else default
+
+
+def drop_switches(text: str, language: str) -> str:
+    """The text without magic words such as `__NOTOC__`, and of `-{one way of writing}-` that.
+
+    Args:
+        text: Wikitext.
+        language: That of the Wikipedia, which decides whether it has several ways of writing.
+    """
+    text = _SWITCH.sub(_switch, text)
+    return _VARIANT.sub(_variant, text) if language in CONVERTED else text
+
+
+def _switch(match: re.Match[str]) -> str:
+    """Nothing for a switch that MediaWiki knows, or for capitals alone in their line, which no text is."""
+    word = match[0]
+    if word in SWITCHES or word.upper() in INSENSITIVE_SWITCHES:
+        return ""
+    before = match.string[: match.start()].rpartition("\n")[2] if word.isupper() else "x"
+    after = match.string[match.end() :].partition("\n")[0]
+    return "" if not before.strip() and not after.strip() else word
 
 
 def _variant(match: re.Match[str]) -> str:
-    first = match[1].partition("|")[2] if "|" in match[1] else match[1]
-    first = first.partition(";")[0] if ":" in first.partition(";")[0] else first
-    return first.rpartition(":")[2].strip() if re.match(r"\s*[a-z]{2}(-[a-z]+)?\s*:", first) else first
+    """The text of `-{…}-` as pages first show it: that of the first variant, and nothing for a rule or a title."""
+    flags, bar, content = match[1].partition("|")
+    if bar and {"H", "T"} & set(re.split(r"[;\s]+", flags.strip())):
+        return ""
+    content = content if bar else match[1]
+    variants = re.findall(r"(?:^|;)\s*(?:[a-z]{2,3}(?:-[a-z]+)?)\s*:([^;]*)", content)
+    return variants[0].strip() if variants else content
