@@ -90,6 +90,9 @@ def _sections(text: str) -> Iterator[_Section]:
     """The lead and the sections, each with the text up to the next title."""
     level, title, lines = 1, "", []
     for line in text.split("\n"):
+        if "=" not in line:
+            lines.append(line)
+            continue
         bare = line.replace(HOLE, "").replace(GAP, "").strip()
         if not (bare.startswith("=") and bare.endswith("=") and len(bare) > 2):
             lines.append(line)

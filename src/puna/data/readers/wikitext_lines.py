@@ -19,7 +19,7 @@ from puna.data.readers.wikitext_marks import (
     TERM,
 )  # fmt: skip
 
-_LIST = re.compile(r"^[*#:;]+", re.MULTILINE)
+_LIST = re.compile(r"\n[*#:;]+")
 _MARKS = BULLET + NUMBER + INDENT + TERM
 _MARK_OF = str.maketrans("*#:;", _MARKS)
 _QUOTES = re.compile(r"''+")
@@ -34,18 +34,18 @@ _SPACES = re.compile(r"[ \t\xa0]+")
 _DEEPEST = 30
 """How deep nested lists are indented."""
 _RULE = re.compile(r"-{4,}")
-_PREFORMATTED = re.compile(rf"^ (?=[^\n]*\w)(?! *[|!<={{}}{HOLE}{GAP}\[])", re.MULTILINE)
+_PREFORMATTED = re.compile(rf"\n (?=[^\n]*\w)(?! *[|!<={{}}{HOLE}{GAP}\[])")
 _RUNS = re.compile(r"^ +|  +")
 
 
 def mark_lists(text: str) -> str:
     """The text with marks for the `*#:;` at the beginnings of its lines."""
-    return _LIST.sub(lambda match: match[0].translate(_MARK_OF), text)
+    return _LIST.sub(lambda match: match[0].translate(_MARK_OF), f"\n{text}")[1:]
 
 
 def mark_preformatted(text: str) -> str:
     """The text with marks at the lines that begin with a blank, which MediaWiki shows as they are."""
-    return _PREFORMATTED.sub(PRE, text)
+    return _PREFORMATTED.sub(f"\n{PRE}", f"\n{text}")[1:]
 
 
 class _Numbers:
@@ -85,6 +85,10 @@ def paragraphs(text: str, gaps: Gaps) -> str:
     last = ""
     lines = text.split("\n")
     for line in _joined(lines) if GAP in text else lines:
+        if not line:
+            numbers.end()
+            last = "item" if last == "item" else ""
+            continue
         content = line.lstrip(_MARKS)
         marks = line[: len(line) - len(content)]
         kind = "item" if marks else "preformatted" if content.startswith(PRE) else "paragraph"
@@ -134,7 +138,9 @@ def _item(marks: str, content: str, number: int) -> str:
 
 def _content(line: str, gaps: Gaps, kind: str) -> str:
     """A line without its marks; empty if nothing is left."""
-    if line.lstrip(HOLE + GAP + " \t").startswith(ROW) or _RULE.fullmatch(line.strip()):
+    if ROW in line and line.lstrip(HOLE + GAP + " \t").startswith(ROW):
+        return ""
+    if "----" in line and _RULE.fullmatch(line.strip()):
         return ""
     line = quotes(line)
     if SPOKEN in line:

@@ -23,6 +23,7 @@ _LIFTED = re.compile(rf"<!--|<({'|'.join(_SILENT + _VERBATIM)})(?=[\s/>])([^<>]*
 _CLOSING = {name: re.compile(rf"</{name}\s*>", re.IGNORECASE) for name in _SILENT + _VERBATIM} | {"": re.compile("-->")}
 _MARKS = re.compile(r"\{\{+|\}\}+|\[\[|\]\]")
 _TABLE = re.compile(rf"^[{HOLE} \t:*#]*\{{\||^[{HOLE} \t]*\|\}}(?!\}}(?!\}}))", re.MULTILINE)
+_NAME = re.compile(r"[^|}{]*")
 _ROWS = re.compile(rf"^[{HOLE} \t:*#]*(?:\{{\||[|!])", re.MULTILINE)
 _TITLE = re.compile(r"^=", re.MULTILINE)
 _HTML_TABLE = re.compile(r"<(/?)table\b[^<>]*>", re.IGNORECASE)
@@ -145,7 +146,7 @@ def drop_silent(text: str, language: str, hidden: frozenset[str]) -> str:
                 found = expansion(_name(text, begin + 2, stop), language)
                 if isinstance(found, str):
                     removed.append((begin, stop, found))
-            elif _silent_link(text[begin + 2 : begin + 42], hidden):
+            elif text.find(":", begin + 2, begin + 42) >= 0 and _silent_link(text[begin + 2 : begin + 42], hidden):
                 removed.append((begin, stop, HOLE))
         if closing:
             removed.append((end - 2 * closing, end, ""))
@@ -168,7 +169,8 @@ def _rows(text: str, starts: list[int]) -> list[int]:
 
 def _name(text: str, start: int, end: int) -> str:
     """The name of the template whose content begins at `start`."""
-    return re.split(r"[|}{]", text[start : min(end, start + 80)], maxsplit=1)[0].strip().strip(HOLE)
+    name = _NAME.match(text, start, min(end, start + 80))
+    return name[0].strip().strip(HOLE) if name else ""
 
 
 def _silent_link(target: str, hidden: frozenset[str]) -> bool:
