@@ -42,6 +42,7 @@ TESTED_ELSEWHERE = {
     "core/schema/run.py": "fields; tests/report/test_damage.py damages each in turn",
     "data/text/kernel_constants.py": "constants; tests/data/text compares the passes that share them",
     "data/spec.py": "records; tests/data/test_table.py reads all of them",
+    "data/readers/wikitext_marks.py": "constants; tests/data/readers/test_wikitext_lines.py uses them",
     "data/document.py": "records and protocols; tests/data/readers and tests/data/rules use them all",
     "cli/tune.py": "declares its arguments and calls train/tune.py",
     "cli/verify.py": "declares its arguments and calls train/verify.py",

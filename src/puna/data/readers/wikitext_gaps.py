@@ -25,7 +25,7 @@ class Gaps:
     mended: int = 0
     """In brackets, whose part was removed."""
     sentences: int = 0
-    """Dropped sentences."""
+    """Sentences that were dropped."""
     bytes: int = 0
     """Their size in UTF-8."""
 

@@ -1,4 +1,4 @@
-"""MediaWiki's words in LLaMA's 20 languages that are no text: switches such as `__NOTOC__`, and `#REDIRECT`.
+"""MediaWiki's words in LLaMA's 20 languages that are not text: switches such as `__NOTOC__`, and `#REDIRECT`.
 
 They are those of MediaWiki's own localisation (`languages/messages`), with their canonical English forms.
 """
