@@ -75,7 +75,7 @@ def _without_markup(line: str, *, item: bool) -> str:
     parts = line.split(GAP)
     written = parts[0]
     for place in range(1, len(parts)):
-        before = written.rpartition(BREAK)[2].replace(HOLE, "")
+        before = written[-200:].rpartition(BREAK)[2].replace(HOLE, "")
         after = parts[place].partition(BREAK)[0].replace(HOLE, "")
         if not after and place + 1 < len(parts):
             after = "x"  # another gap follows
@@ -135,7 +135,7 @@ def _ends(line: str) -> list[int]:
             if (
                 following.islower()
                 or following.isdecimal()
-                or (match[0][0] == "." and _is_short(line[: match.start()]))
+                or (match[0][0] == "." and _is_short(line[max(0, match.start() - 40) : match.start()]))
             ):
                 continue
         ends.append(match.end())
@@ -144,7 +144,7 @@ def _ends(line: str) -> list[int]:
 
 def _is_short(before: str) -> bool:
     """Whether a stop behind this text marks an abbreviation or an ordinal number."""
-    word = _LAST_WORD.search(before[-40:])
+    word = _LAST_WORD.search(before)
     if not word:
         return False
     text = word[1]

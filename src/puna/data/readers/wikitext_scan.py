@@ -43,6 +43,7 @@ _LINES = {
     "blockquote", "caption", "center", "dd", "div", "dl", "dt", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "ol", "p",
     "table", "tbody", "thead", "tr", "ul",
 }  # fmt: skip
+_NEAR = 40
 _NO_CHARACTER = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{8,});?")
 _VARIANT = re.compile(r"-\{([^{}]*)\}-")
 _SWITCH = re.compile(r"__[^\W\d_]+(?:_[^\W\d_]+)*__")
@@ -283,13 +284,15 @@ def drop_switches(text: str, language: str) -> str:
 
 
 def _switch(match: re.Match[str]) -> str:
-    """Nothing for a switch that MediaWiki knows, or for capitals alone in their line, which no text is."""
+    """Nothing for a switch that MediaWiki knows, or for capitals alone in their line, which is not text."""
     word = match[0]
     if word in SWITCHES or word.upper() in INSENSITIVE_SWITCHES:
         return ""
-    before = match.string[: match.start()].rpartition("\n")[2] if word.isupper() else "x"
-    after = match.string[match.end() :].partition("\n")[0]
-    return "" if not before.strip() and not after.strip() else word
+    start, end = match.span()
+    before = ("" if start > _NEAR else "\n") + match.string[max(0, start - _NEAR) : start]
+    after = match.string[end : end + _NEAR] + ("" if end + _NEAR < len(match.string) else "\n")
+    alone = "\n" in before and "\n" in after and word.isupper()
+    return "" if alone and not (before.rpartition("\n")[2] + after.partition("\n")[0]).strip() else word
 
 
 def _variant(match: re.Match[str]) -> str:
