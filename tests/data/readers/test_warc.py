@@ -235,7 +235,7 @@ def test_the_sum_may_be_of_the_chunks_or_of_what_is_in_them():
         (b"<html><script>x</script></html>", "Content-Type: text/html", EMPTY),
         (bytes(1000), "Content-Type: text/html", BINARY),
         (random.Random(0).randbytes(1000), "Content-Type: text/plain", BINARY),
-        (gzip.compress(PAGE)[:12], "Content-Type: text/html\r\nContent-Encoding: gzip", UNREADABLE),
+        (gzip.compress(PAGE)[:10], "Content-Type: text/html\r\nContent-Encoding: gzip", UNREADABLE),
         (gzip.compress(bytes(20_000_000)), "Content-Type: text/html\r\nContent-Encoding: gzip", TOO_LARGE),
         (b"<div>" * 20_000 + b"x", "Content-Type: text/html", TANGLED),
         ("".join(f"<b id={n}><p>" for n in range(2000)).encode(), "Content-Type: text/html", TOO_LARGE),
