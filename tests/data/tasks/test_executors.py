@@ -1,66 +1,23 @@
-"""The same stages on this machine's cores, on a Ray cluster and as Slurm jobs: the same bytes."""
+"""The same stages on this machine's cores and on a Ray cluster: the same bytes."""
 
 import os
-import re
 import signal
-import stat
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from plugins import SHOUTING
 
 from puna.config.load import save_recipe
 from puna.config.recipe import Recipe
 from puna.core.errors import DataError
 from puna.core.layout import DataDir
-from puna.data.stages import components
-from puna.data.stages.build import Execution, build_data
 from puna.data.stages.plan import build_documents
 from puna.data.tasks import executors
 from puna.data.tasks.task import Progress, Task
-
-SBATCH = """#!/usr/bin/env python3
-# Stands in for Slurm: runs the tasks of each job at once, in order, and refuses what depends on a job that failed.
-import os, re, subprocess, sys
-from pathlib import Path
-root = Path(os.environ["FAKE_SLURM"])
-options = sys.argv[1:-1]
-script = Path(sys.argv[-1]).read_text()
-job = len(list(root.glob("*.sh"))) + 1
-(root / f"{job:03}.sh").write_text(script)
-(root / f"{job:03}.options").write_text("\\n".join(options))
-wanted = re.findall(r"afterok:(\\d+)", " ".join(options) + script)
-failed = any((root / f"{int(n):03}.failed").exists() for n in wanted)
-print(f"Submitted batch job {job}")
-sys.stdout.flush()
-if failed:
-    (root / f"{job:03}.failed").touch()
-elif "merge_stats" not in script:
-    last = int(re.search(r"#SBATCH --array=0-(\\d+)", script)[1])
-    for task in range(last + 1):
-        env = dict(os.environ, SLURM_ARRAY_TASK_ID=str(task), RUN_OFFSET="0", SLURM_NODELIST="node[1-1]")
-        done = subprocess.run(["bash", str(root / f"{job:03}.sh")], env=env, capture_output=True, text=True)
-        if done.returncode:
-            (root / f"{job:03}.failed").write_text(done.stdout + done.stderr)
-"""
-SRUN = """#!/usr/bin/env bash
-while [[ "$1" == -* ]]; do [[ "$1" == -n ]] && shift; shift; done
-exec "$@"
-"""
-SCONTROL = """#!/usr/bin/env bash
-echo node1
-"""
-
-
-@pytest.fixture
-def distinct(recipe: Recipe, shelf: Path, changed) -> Recipe:
-    """Documents in several tasks; some are near duplicates."""
-    for number, path in enumerate(sorted(path for path in shelf.rglob("*") if path.is_file())):
-        path.write_text(" ".join(f"w{number // 2}-{word}" for word in range(100 + number % 2)))
-    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"vocab_size": 272})})
-    return changed(recipe, dedup__near__sources=["poems", "code"], task_bytes=5000, partitions=2)
 
 
 def test_local_workers_give_the_bytes_of_one_process(
@@ -73,78 +30,66 @@ def test_local_workers_give_the_bytes_of_one_process(
 
 
 @pytest.mark.e2e
-def test_a_ray_cluster_gives_the_bytes_of_one_process(
-    distinct: Recipe, out: DataDir, shelf: Path, tmp_path: Path, hashes, changed
+def test_a_ray_cluster_gives_the_bytes_of_one_process_and_takes_no_rule_of_a_script(
+    distinct: Recipe, out: DataDir, tmp_path: Path, hashes
 ):
     """On a cluster of two nodes, each with a worker; RAY_ADDRESS names it, as it would a real one."""
     cluster_utils = pytest.importorskip("ray.cluster_utils")
-    for path in (path for path in shelf.rglob("*") if path.is_file()):
-        path.write_text(path.read_text() * 300)  # enough that stages are not done at once in the first process
-    distinct = changed(distinct, task_bytes=1_500_000)
     save_recipe(distinct, tmp_path / "recipe.toml")
+    script = tmp_path / "script.py"
+    script.write_text(SHOUTING + RAY)
     cluster = cluster_utils.Cluster()
     try:
         for _ in range(2):
             cluster.add_node(num_cpus=1, include_dashboard=False)
         done = subprocess.run(
-            [
-                sys.executable, "-m", "puna", "data", "build", str(tmp_path / "recipe.toml"),
-                "--data-dir", str(out.root), "--executor", "ray", "--workers", "2",
-            ],
+            [sys.executable, str(script), str(tmp_path / "recipe.toml"), str(out.root), str(tmp_path / "other")],
             env=os.environ | {"RAY_ADDRESS": cluster.address}, capture_output=True, text=True, timeout=240, check=False,
         )  # fmt: skip
     finally:
         cluster.shutdown()
-    assert done.returncode == 0, done.stderr
-    logs = [path.read_text() for path in (out.work / "logs" / "read" / "logs").iterdir()]
-    assert len(logs) > 2
+    assert done.stdout == "built\n", done.stderr
+    for stage in ("read", "finish"):
+        assert len([*(out.work / "logs" / stage / "logs").iterdir()]) == 3
     build_documents(distinct, alone := DataDir(tmp_path / "alone"), workers=1)
     assert hashes(out.documents) == hashes(alone.documents)
+    assert "'no-shouting', which is not installed here" in done.stderr
+    assert not (tmp_path / "other" / "documents").exists()
 
 
-@pytest.fixture
-def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Commands that stand in for Slurm's, first on the PATH, and the directory of what was submitted."""
-    jobs, commands = tmp_path / "slurm", tmp_path / "bin"
-    jobs.mkdir()
-    commands.mkdir()
-    for name, content in (("sbatch", SBATCH), ("srun", SRUN), ("scontrol", SCONTROL)):
-        (commands / name).write_text(content)
-        (commands / name).chmod(stat.S_IRWXU)
-    monkeypatch.setenv("FAKE_SLURM", str(jobs))
-    monkeypatch.setenv("PATH", f"{commands}:{Path(sys.executable).parent}:{os.environ['PATH']}")
-    monkeypatch.delenv("SLURM_ARRAY_TASK_ID", raising=False)
-    return jobs
+RAY = """
+import sys
+from pathlib import Path
+from puna.config.load import load_recipe
+from puna.config.recipe import Recipe
+from puna.core.layout import DataDir
+from puna.data.stages.plan import build_documents
+from puna.data.table import add_rule
+from puna.data.tasks import executors
+
+executors._SMALL_BYTES = 10_000  # the stages that read all documents go to the cluster
+recipe = load_recipe(sys.argv[1]).recipe
+build_documents(recipe, DataDir(Path(sys.argv[2])), executor="ray", workers=2)
+print("built")
+add_rule(RULE)
+table = recipe.model_dump()
+table["data"]["sources"]["code"]["clean"] = ["no-shouting"]
+build_documents(Recipe.model_validate(table), DataDir(Path(sys.argv[3])), executor="ray", workers=2)
+"""
 
 
-@pytest.mark.e2e
-def test_slurm_jobs_give_the_bytes_of_one_process(
-    distinct: Recipe, out: DataDir, tmp_path: Path, hashes, slurm: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """Each stage is an array of jobs that waits for the one before it; the last one leaves a finished build."""
-    monkeypatch.setattr(components, "ROUNDS", 3)  # every job starts a Python
-    build_data(
-        distinct, out, force=False, execution=Execution(executor="slurm", workers=4, partition="cpu", time="01:00:00")
-    )
-    assert not list(slurm.glob("*.failed")), next(slurm.glob("*.failed")).read_text()
-    scripts = [path.read_text() for path in sorted(slurm.glob("*.sh"))]
-    first = scripts[0]
-    for line in ("#SBATCH --partition=cpu", "#SBATCH --time=01:00:00", "#SBATCH --job-name=puna-read"):
-        assert line in first
-    assert re.search(r"#SBATCH --array=0-\d+%4\n", first)
-    assert f"export PATH={Path(sys.executable).parent}:$PATH" in first
-    names = [re.search(r"--job-name=puna-(\S+)", script)[1] for script in scripts if "merge_stats" not in script]
-    assert names[:4] == ["read", "keys", "exact", "near"]
-    assert names[-5:] == ["components", "finish", "join-tokenizer", "tokenize", "join-data"]
-    build_data(distinct, alone := DataDir(tmp_path / "alone"), force=False)
-    for directory in ("documents", "shards", "tokenizer"):
-        assert hashes(out.root / directory) == hashes(alone.root / directory)
-
-
-def test_without_slurm_there_is_one_sentence(distinct: Recipe, out: DataDir, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(DataError, match="--executor slurm: there is no command `sbatch` here"):
-        build_data(distinct, out, force=False, execution=Execution(executor="slurm"))
+def test_a_task_asks_ray_for_the_memory_that_it_may_take(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd):
+    """Or for all that a node has: for more, Ray would wait for ever."""
+    asked = []
+    monkeypatch.setattr(executors._Ray, "run", lambda self: asked.append(self.mem_per_cpu_gb * self.cpus_per_task))
+    for offered in ([64, 2], [3, 2], []):
+        nodes = [{"Alive": True, "Resources": {"memory": gib * 2**30}} for gib in offered]
+        nodes += [{"Alive": False, "Resources": {"memory": 2**40}}, {"Alive": True, "Resources": {"CPU": 1.0}}]
+        ray = SimpleNamespace(is_initialized=lambda: True, nodes=lambda nodes=nodes: nodes)
+        monkeypatch.setitem(sys.modules, "ray", ray)
+        executors._run_on_ray(executors.Stage([Suicide(tmp_path)]), 1)
+    assert asked == [4.0, 3.0, 4.0]
+    assert capfd.readouterr().err.count("no node of the Ray cluster offers 4 GB of memory; asking for 3.0 GB") == 1
 
 
 def test_a_task_that_fails_for_a_reason_that_a_user_can_mend_says_it_in_one_sentence(

@@ -30,7 +30,8 @@ from puna.data.stages.plan import (
 )
 from puna.data.stages.tokens import Tokenize
 from puna.data.tasks.counts import Counts
-from puna.data.tasks.executors import Executor, submit
+from puna.data.tasks.executors import Executor
+from puna.data.tasks.slurm import submit
 from puna.data.tasks.task import Progress, Task
 from puna.data.training_text import TokenizerText, refuse_vocabulary
 from puna.shards.split import SPLITS
@@ -47,9 +48,9 @@ class Execution:
     workers: int | None = None
     """Tasks at one time; None: one per core of this machine."""
     partition: str = ""
-    """executor = "slurm": the cluster's partition."""
+    """executor = "slurm": the cluster's partition; empty: its default one."""
     time: str = "24:00:00"
-    """executor = "slurm": longest time of a job."""
+    """executor = "slurm": longest time of a job; empty: the partition's."""
     setup: str = ""
     """executor = "slurm": shell commands that a job begins with."""
 

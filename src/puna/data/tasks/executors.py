@@ -1,16 +1,14 @@
-"""Runs the tasks of a stage on this machine's cores, on a Ray cluster or as Slurm jobs, by datatrove's executors.
+"""Runs the tasks of a stage on this machine's cores or on a Ray cluster, by datatrove's executors.
 
-A stage is one datatrove `PipelineStep`, and the rank is the number of the task, so all three run the same definition.
+A stage is one datatrove `PipelineStep`, and the rank is the number of the task, so that these and the jobs of
+`puna.data.tasks.slurm` run the same definition.
 Finished tasks are known by their own records, not by datatrove's markers, which do not hold a task's inputs.
 """
 
 import logging
 import multiprocessing
 import os
-import shutil
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -24,11 +22,10 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 import multiprocess
 from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
 from datatrove.executor.ray import RayPipelineExecutor
-from datatrove.executor.slurm import SlurmPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 from loguru import logger
 
-from puna.core.console import progress, say
+from puna.core.console import progress, warn
 from puna.core.errors import DataError
 from puna.core.terminate import orderly_end
 from puna.data.tasks.task import Task
@@ -39,7 +36,7 @@ EXECUTORS: tuple[Executor, ...] = get_args(Executor)
 _SMALL_BYTES = 4_000_000
 """Bytes; a stage that reads less runs in this process, because workers take longer to start."""
 _WATCH_S = 0.5
-_MEMORY_GB = 4.0
+MEMORY_GB = 4.0
 """Memory requested from a cluster for a task: data.max_document_bytes times about ten, and numba's code."""
 
 
@@ -67,25 +64,28 @@ class Stage(PipelineStep):
         return [rank for rank, task in enumerate(self.tasks) if not task.is_done and task.is_needed]
 
 
-class _ByRecords(PipelineExecutor):
+class ByRecords(PipelineExecutor):
     """An executor that reads from the tasks' records whether they are done."""
 
     def get_incomplete_ranks(self, ranks: Any = None, skip_completed: Any = None) -> list[int]:
-        left = self._stage.left
+        """The tasks that are not done, of those in `ranks`, or of all."""
+        left = self.stage.left
         return left if ranks is None else [rank for rank in ranks if rank in set(left)]
 
     def is_rank_completed(self, rank: int) -> bool:
-        return self._stage.tasks[rank].is_done
+        """Whether a task is done."""
+        return self.stage.tasks[rank].is_done
 
     def save_executor_as_json(self, indent: int = 4) -> None:
         """Do nothing: the recipe is beside the build."""
 
     @property
-    def _stage(self) -> Stage:
+    def stage(self) -> Stage:
+        """The stage that it runs."""
         return cast(Stage, self.pipeline[0])
 
 
-class _Local(_ByRecords):
+class _Local(ByRecords):
     """Workers of this machine.
 
     datatrove's own executor keeps a manager process that outlives a killed build, and waits for ever for a worker that
@@ -98,7 +98,7 @@ class _Local(_ByRecords):
 
     @property
     def world_size(self) -> int:
-        return len(self._stage.tasks)
+        return len(self.stage.tasks)
 
     def get_distributed_env(self, node_rank: int = -1) -> DistributedEnvVars:
         return DistributedEnvVars(
@@ -127,7 +127,7 @@ class _Local(_ByRecords):
                     future.result()
             except BrokenProcessPool:
                 raise DataError(
-                    f"stage {self._stage.name}: a worker was killed, most likely because memory ran out",
+                    f"stage {self.stage.name}: a worker was killed, most likely because memory ran out",
                     hint="run it again with fewer --workers, or a smaller data.task_bytes: what is done is kept",
                 ) from None
             except BaseException:
@@ -164,7 +164,7 @@ def _work(rank: int) -> None:
     cast(_Local, _executor)._run_for_rank(rank, local_rank=1)
 
 
-class _Ray(_ByRecords, RayPipelineExecutor):
+class _Ray(ByRecords, RayPipelineExecutor):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Unpickle in one of Ray's workers, which would run a task in a child process.
 
@@ -173,18 +173,6 @@ class _Ray(_ByRecords, RayPipelineExecutor):
         """
         cast(Any, multiprocess).set_start_method("forkserver", force=True)
         self.__dict__.update(state)
-
-
-class _Slurm(_ByRecords, SlurmPipelineExecutor):
-    def get_incomplete_ranks(self, ranks: Any = None, skip_completed: Any = None) -> list[int]:
-        # Whether a task is needed is known only when the stages before it are done.
-        return [rank for rank, task in enumerate(self._stage.tasks) if not task.is_done]
-
-    def _run_for_rank(self, rank: int, local_rank: int = 0, node_rank: int = -1) -> Any:
-        stats = super()._run_for_rank(rank, local_rank, node_rank)
-        if failure := self._stage.tasks[rank].failure():
-            raise failure  # the job fails, and those that depend on it do not begin
-        return stats
 
 
 def run_stage(tasks: list[Task], executor: Executor, workers: int) -> None:
@@ -205,13 +193,13 @@ def run_stage(tasks: list[Task], executor: Executor, workers: int) -> None:
     if not left:
         return
     total = sum(task.input_bytes for task in tasks)
-    with _quiet(), _watched(stage.name, tasks, total):
+    with quiet(), _watched(stage.name, tasks, total):
         small = sum(task.input_bytes for task in left) < _SMALL_BYTES
         if executor == "ray" and not small:
             _run_on_ray(stage, workers)
         else:
             workers = 1 if small else min(workers, len(left))
-            _Local(stage, workers, str(_logs(tasks[0]))).run()
+            _Local(stage, workers, str(logs(tasks[0]))).run()
     check(tasks)
 
 
@@ -224,45 +212,9 @@ def check(tasks: list[Task]) -> None:
     for task in tasks:
         if not task.is_done and task.is_needed:
             raise task.failure() or DataError(
-                f"stage {task.stage}: a task ended without a result; its log is in {_logs(task)}",
+                f"stage {task.stage}: a task ended without a result; its log is in {logs(task)}",
                 hint="run the same command again: what is done is kept",
             )
-
-
-def submit(stages: list[list[Task]], *, partition: str, time: str, workers: int, setup: str) -> None:
-    """Submit all stages to Slurm; each begins when the one before it has succeeded.
-
-    Args:
-        stages: In order.
-        partition: The cluster's partition.
-        time: Longest time of a job, as Slurm writes it.
-        workers: Tasks at one time.
-        setup: Shell commands that a job runs first, such as activating an environment.
-
-    Raises:
-        DataError: There is no `sbatch`, or it refuses.
-    """
-    if shutil.which("sbatch") is None:
-        raise DataError(
-            "--executor slurm: there is no command `sbatch` here", hint="run it on a node that submits jobs"
-        )
-    previous: _Slurm | None = None
-    for tasks in stages:
-        executor = _Slurm(
-            [Stage(tasks)], tasks=len(tasks), time=time, partition=partition, workers=workers, cpus_per_task=1,
-            mem_per_cpu_gb=int(_MEMORY_GB), job_name=f"puna-{tasks[0].stage}", logging_dir=str(_logs(tasks[0])),
-            env_command=setup or f"export PATH={Path(sys.executable).parent}:$PATH", depends=previous,
-        )  # fmt: skip
-        previous = executor
-    if previous is not None:
-        try:
-            with _quiet():
-                previous.run()
-        except subprocess.CalledProcessError as error:
-            raise DataError(
-                f"sbatch refused a job (exit code {error.returncode})", hint="its own message is above"
-            ) from None
-        say(f"submitted {len(stages)} stages; their scripts and logs are in {_logs(stages[0][0]).parent}")
 
 
 def _run_on_ray(stage: Stage, workers: int) -> None:
@@ -274,19 +226,34 @@ def _run_on_ray(stage: Stage, workers: int) -> None:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     try:
         _Ray(
-            [stage], tasks=len(stage.tasks), workers=workers, logging_dir=str(_logs(stage.tasks[0])), mem_per_cpu_gb=1
-        ).run()
+            [stage], tasks=len(stage.tasks), workers=workers, logging_dir=str(logs(stage.tasks[0])),
+            mem_per_cpu_gb=_memory_on_ray(ray.nodes()),
+        ).run()  # fmt: skip
     finally:
         if ours:
             ray.shutdown()
 
 
-def _logs(task: Task) -> Path:
+def _memory_on_ray(nodes: list[dict[str, Any]]) -> float:
+    """GB to ask for a task: what it may take, or all that the largest node has, since Ray would wait for ever for more.
+
+    Args:
+        nodes: What `ray.nodes()` tells.
+    """
+    offered = max((node["Resources"].get("memory", 0) for node in nodes if node["Alive"]), default=0) / 2**30
+    if offered >= MEMORY_GB or not offered:
+        return MEMORY_GB
+    warn(f"no node of the Ray cluster offers {MEMORY_GB:g} GB of memory; asking for {offered:.1f} GB for a task")
+    return offered
+
+
+def logs(task: Task) -> Path:
+    """The directory of the logs of a task's stage."""
     return task.work / "logs" / task.stage
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Suppress datatrove's own messages, which are in the logs of the tasks."""
     logger.disable("datatrove")
     try:
