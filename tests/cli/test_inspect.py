@@ -98,12 +98,22 @@ def test_text_is_cut_and_cannot_command_a_terminal_but_json_has_it_whole(build: 
     assert lines[1]["explanation"] == "Its text equals that of a document which was kept."
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_of_another_encoding_shows_what_it_can(build: Path, encoding: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    done = puna(build, "--kept")
+    assert done.returncode == 0, done.stderr
+    assert "\\u2026 " in done.stdout
+    assert all(json.loads(line)["kept"] for line in puna(build, "--kept", "--json").stdout.splitlines())
+
+
 def test_choices_leave_what_they_say(build: Path):
     def ids(*options: str) -> list[str]:
         return [json.loads(line)["id"] for line in puna(build, "--json", *options).stdout.splitlines()]
 
     assert ids("--dropped") == ["twice.txt", "short.txt"]
-    assert ids("--dropped", "--reason", "duplicate") == ["twice.txt"]
+    assert ids("--dropped", "--reason", "duplicate") == ids("--reason", "duplicate") == ["twice.txt"]
+    assert re.findall("^=== (.*)", puna(build, "--reason", "duplicate").stdout) == ["dropped: prose/twice.txt"]
     assert ids("--grep", "TEXT 3") == ["3.txt"]
     assert ids("--source", "prose", "--grep", "sentences") == ["short.txt"]
     first, again, other = (ids("--kept", "--sample", "3", "--seed", seed) for seed in ("1", "1", "2"))

@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from puna.cli.pager import Pager
+from puna.cli.pager import _HELP, Pager, _lines_of_keys
 from puna.data.document import Document, Dropped
 from puna.data.inspect import Kept
 
@@ -58,6 +58,14 @@ def test_kept_stands_left_and_dropped_right_with_its_reason_explained(pager: Pag
     assert "gone-0" in lines[1][60:]
     assert "duplicate: Its text equals" in lines[2][60:]
     assert "q quit" in lines[-1]
+
+
+def test_the_keys_are_all_shown_on_a_narrow_terminal():
+    for width in (20, 60, 70, 200):
+        lines = _lines_of_keys(width)
+        assert "  ".join(lines) == "  ".join(_HELP)
+        assert max(map(len, lines)) <= width
+    assert [len(_lines_of_keys(width)) for width in (60, 70, 80)] == [2, 2, 1]
 
 
 def test_next_and_previous_turn_both_columns_and_stop_at_the_ends(pager: Pager):

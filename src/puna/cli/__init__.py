@@ -1,5 +1,6 @@
 """The command `puna`: one file per command; a command's own modules are imported only when it runs."""
 
+import io
 import sys
 
 
@@ -8,6 +9,7 @@ def main() -> None:
     from puna.core.errors import EXIT_CODE, Interrupted, OtherProcessError, UserError
     from puna.core.terminate import orderly_end
 
+    _show_any_text()
     try:
         with orderly_end():
             _run()
@@ -27,6 +29,13 @@ def main() -> None:
         sys.exit(130)
     except Interrupted as interrupted:
         sys.exit(interrupted.exit_code)
+
+
+def _show_any_text() -> None:
+    """Let stdout show characters that its encoding lacks as escapes: a terminal may speak ASCII, a name not be text."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run() -> None:

@@ -1,6 +1,5 @@
 """`puna data`: from raw text to token shards, and from a training step back to the text."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -18,6 +17,7 @@ from puna.cli.arguments import (
     resolve,
 )
 from puna.cli.inspect import inspect
+from puna.cli.json_output import json_line
 from puna.cli.models import references, train_classifier, train_lm
 from puna.core.console import warn
 from puna.core.errors import CheckpointError, DataError
@@ -98,7 +98,7 @@ def trace(
                 "count": span.count, "origin": span.document["origin"],
             }  # fmt: skip
             columns = (" ".join(str(value).split()) for value in fields.values())
-            print(json.dumps(fields, ensure_ascii=False) if as_json else "\t".join(columns))
+            print(json_line(fields) if as_json else "\t".join(columns))
 
 
 def _recipe(run: RunDir) -> "Recipe":

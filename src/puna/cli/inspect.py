@@ -1,6 +1,5 @@
 """`puna data inspect`: kept and dropped documents of a build beside each other."""
 
-import json
 import sys
 from collections.abc import Iterator
 from itertools import zip_longest
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from puna.cli.json_output import json_line
 from puna.core.errors import DataError
 from puna.core.layout import DataDir
 
@@ -55,10 +55,11 @@ def inspect(
 
         Pager(documents, chosen.kept, chosen.dropped, show_kept=kept, show_dropped=dropped, reason=reason).run()
         return
+    kept = kept and reason is None  # who asks for a reason asks for what was dropped
     rows = zip_longest(chosen.kept() if kept else (), chosen.dropped(reason) if dropped else ())
     for row in (one for pair in rows for one in pair if one is not None):
         if as_json:
-            print(json.dumps(_fields(row), ensure_ascii=False))
+            print(json_line(_fields(row)))
         else:
             print(_as_text(row, documents.keeps_text))
 

@@ -1,6 +1,5 @@
 """`puna inspect`: what a model in any format is, without reading its weights."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import typer
 
 import puna
 from puna.cli.arguments import Context, From, Heads, KeyHeads, NormEps, RopeTheta, TokenizerPath
+from puna.cli.json_output import json_line
 
 
 def inspect(
@@ -28,7 +28,7 @@ def inspect(
         rope_theta=rope_theta,
     )  # fmt: skip
     if as_json:
-        print(json.dumps(found.as_dict(), ensure_ascii=False))
+        print(json_line(found.as_dict()))
         return
     print(found)
     if tensors:

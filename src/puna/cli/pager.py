@@ -25,7 +25,7 @@ _RESIZED_S = 0.5
 """Seconds after which a terminal of a new size is drawn again."""
 _KEY = re.compile(r"\x1b\[[0-9;]*[A-Za-z~]|\x1bO[A-Za-z]|.", re.DOTALL)
 _ARROWS = {"\x1b[C": "n", "\x1b[D": "p", "\x1b[B": " ", "\x1b[A": "b", "\x1b[6~": " ", "\x1b[5~": "b"}
-_HELP = "n next  p previous  space b scroll  k kept  d dropped  r next reason  q quit"
+_HELP = ("n next", "p previous", "space b scroll", "k kept", "d dropped", "r next reason", "q quit")
 
 
 class Pager:
@@ -119,7 +119,8 @@ class Pager:
         width, height = console.size
         columns = [column for column, shown in self._shown.items() if shown]
         inner = max(10, width // len(columns) - 4)
-        self._page = max(1, height - 4)
+        keys = _lines_of_keys(width)
+        self._page = max(1, height - 3 - len(keys))
         self._longest = 0
         panels = []
         for column in columns:
@@ -128,7 +129,7 @@ class Pager:
         body = Layout()
         body.split_row(*(Layout(panel) for panel in panels))
         screen = Layout()
-        screen.split_column(Layout(body), Layout(Text(self._note or _HELP, style="dim", no_wrap=True), size=1))
+        screen.split_column(Layout(body), _below(self._note, keys))
         return screen
 
     def _title(self, column: str, row: Kept | Dropped | None) -> Text:
@@ -155,6 +156,22 @@ class Pager:
         self._longest = max(self._longest, last)
         first = min(self._lines_down, last)
         return Group(head, Text("\n").join(lines[first : first + self._page]))
+
+
+def _lines_of_keys(width: int) -> list[str]:
+    """The keys with what they do, in as many lines as a terminal of this width needs."""
+    lines = [_HELP[0]]
+    for key in _HELP[1:]:
+        if len(longer := f"{lines[-1]}  {key}") <= width:
+            lines[-1] = longer
+        else:
+            lines.append(key)
+    return lines
+
+
+def _below(note: str, keys: list[str]) -> Layout:
+    """What stands below the columns: the keys, or a note in their place."""
+    return Layout(Text(note or "\n".join(keys), style="dim", no_wrap=True), size=len(keys))
 
 
 @contextlib.contextmanager

@@ -8,9 +8,9 @@ import re
 import warnings
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import ConfigDict, Field, WithJsonSchema, field_validator
+from pydantic import ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 
-from puna.config.section import Positive, Section, SourceName
+from puna.config.section import ConflictError, Positive, Section, SourceName
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
 
@@ -169,12 +169,23 @@ class DecontaminateRules(Section):
 
     sets: dict[SourceName, str] = Field(default={})
     """Name and files of each evaluation set: a glob pattern of JSON-lines, CSV, TSV or text files, compressed or not.
-    All strings of a row are compared, except in rows shorter than `ngram` words."""
+    All strings of a row are compared, except in rows of which none has `ngram` words: see `short_words`."""
     ngram: int = Field(default=13, gt=3, lt=100)
     """Words in a row that must be equal, after lower-casing and removal of punctuation (Brown et al. 2020: 13). Sets of
     short questions such as NaturalQuestions have few rows of 13 words; the data card says how many."""
+    short_words: int = Field(default=0, ge=0, lt=100)
+    """Rows without `ngram` words in one string: each of their strings with at least this number of words is compared
+    whole: a document overlaps that holds all of its words in a row. 0: such rows are not compared. Brown et al. (2020,
+    appendix C) compare short examples by as few as 8 words; fewer collide by chance."""
     action: Literal["drop", "report"] = "drop"
     """Whether a document with such words is dropped or only named in the report."""
+
+    @model_validator(mode="after")
+    def _shorter(self) -> "DecontaminateRules":
+        if self.short_words >= self.ngram:
+            sentence = f"short_words = {self.short_words} must be less than ngram = {self.ngram}"
+            raise ConflictError([(sentence, ["short_words", "ngram"])])
+        return self
 
 
 class Rules(Section):

@@ -135,14 +135,20 @@ def test_a_document_counts_once_for_each_evaluation_set_that_it_overlaps_with(
         [_row("a", "gsm8k", 1), _row("a", "gsm8k", 2), _row("a", "mbpp", 1), _row("b", "gsm8k", 1)],
         [_row("c", "gsm8k", 1, "other"), _row("d", "gsm8k", 2)],
     ]
-    books, other = make_card(recipe, out, _documents(out, report), tokenizer)["sources"]
-    assert books["evaluation_sets"] == {"gsm8k": {"documents": 4, "rows": 3}, "mbpp": {"documents": 1, "rows": 1}}
+    documents = _documents(out, report)
+    documents["results"]["books"]["evaluation_sets"] = {"gsm8k": {"rows": 9, "compared": 5, "whole": 1, "ngrams": 70}}
+    books, other = make_card(recipe, out, documents, tokenizer)["sources"]
+    assert books["evaluation_sets"] == {
+        "gsm8k": {"documents": 4, "rows": 3, "of": 9, "compared": 5, "whole": 1},
+        "mbpp": {"documents": 1, "rows": 1, "of": 0, "compared": 0, "whole": 0},
+    }
     assert other["evaluation_sets"] is None
 
 
 def test_no_overlap_is_told_set_by_set(recipe: Recipe, out: DataDir, tokenizer: Tokenizer, shards: dict):
     books = make_card(recipe, out, _documents(out, []), tokenizer)["sources"][0]
-    assert books["evaluation_sets"] == {name: {"documents": 0, "rows": 0} for name in SETS}
+    nothing = {"documents": 0, "rows": 0, "of": 0, "compared": 0, "whole": 0}
+    assert books["evaluation_sets"] == dict.fromkeys(SETS, nothing)
 
 
 def test_rules_are_told_with_thresholds_meanings_and_citations(

@@ -23,7 +23,7 @@ def quiet(card: dict[str, Any]) -> dict[str, Any]:
         source["max_epochs"] = 4.0
         source["dropped"].pop("reader.failed", None)
         source["lost"] = card["sources"][2]["lost"]
-        source["evaluation_sets"] = {"gsm8k": {"documents": 0, "rows": 0}}
+        source["evaluation_sets"] = {"gsm8k": {"documents": 0, "rows": 0, "of": 8, "compared": 3, "whole": 1}}
     return card
 
 
@@ -85,6 +85,14 @@ def test_sources_that_were_not_compared_with_evaluation_sets_are_warned_of(quiet
     quiet["sources"][2]["evaluation_sets"] = None
     (warning,) = warnings(quiet)
     assert warning.startswith("No source was compared with evaluation sets")
+
+
+def test_a_set_of_which_few_rows_were_compared_is_warned_of(quiet: dict[str, Any]):
+    quiet["sources"][0]["evaluation_sets"] = {
+        "nq": {"documents": 0, "rows": 0, "of": 3610, "compared": 190, "whole": 9}
+    }
+    (warning,) = warnings(quiet)
+    assert warning.startswith("Of the evaluation set nq, only 199 of 3,610 rows are long enough to be compared")
 
 
 def test_overlaps_that_stay_are_warned_of(quiet: dict[str, Any]):

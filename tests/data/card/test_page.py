@@ -117,8 +117,8 @@ def test_duplicates_are_told_by_kind_with_the_similarity_that_is_found_half_of_t
 
 def test_overlap_with_evaluation_sets_is_told_by_set(card: dict[str, Any]):
     assert _table(card, "evaluation-sets").rows == [
-        ["common_crawl", "gsm8k", "10", "7"],
-        ["common_crawl", "mbpp", "0", "0"],
+        ["common_crawl", "gsm8k", "10", "7", "1,319", "0", "1,319"],
+        ["common_crawl", "mbpp", "0", "0", "480", "0", "500"],
     ]
     card["sources"][0]["evaluation_sets"] = None
     assert _blocks(card, "evaluation-sets") == ["No source was compared with evaluation sets."]

@@ -32,8 +32,8 @@ def test_a_set_counts_its_rows_those_compared_and_its_own_ngrams(sets):
     table = NgramTable.build(sets)
     words = len(normalised_words(LONG))
     assert table.sets == {
-        "again": {"rows": 2, "compared": 2, "ngrams": words - 5 + 3},
-        "quiz": {"rows": 3, "compared": 2, "ngrams": 7 + 5},
+        "again": {"rows": 2, "compared": 2, "whole": 0, "ngrams": words - 5 + 3},
+        "quiz": {"rows": 3, "compared": 2, "whole": 0, "ngrams": 7 + 5},
     }
     assert table.hashes.size == words - 5 + 3 + 12
     assert (np.diff(table.hashes) > 0).all()
@@ -136,7 +136,7 @@ def test_a_damaged_table_is_refused(sets, tmp_path):
 def test_sets_without_any_ngram_make_an_empty_table(tmp_path):
     (tmp_path / "a.txt").write_text("short\n")
     table = NgramTable.build(DecontaminateRules(sets={"a": str(tmp_path / "a.txt")}))
-    assert table.sets == {"a": {"rows": 1, "compared": 0, "ngrams": 0}}
+    assert table.sets == {"a": {"rows": 1, "compared": 0, "whole": 0, "ngrams": 0}}
     assert table.overlaps(hashes_of(LONG * 10)) == []
     table.save(tmp_path / "table")
     assert NgramTable.load(tmp_path / "table").overlaps(hashes_of(LONG * 10)) == []

@@ -1,5 +1,6 @@
 import gzip
 import json
+import os
 import pickle
 import sysconfig
 from importlib.util import find_spec
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from puna.config.rules import DecontaminateRules
 from puna.core.errors import DataError
@@ -39,7 +41,8 @@ def quiz(tmp_path: Path) -> DecontaminateRules:
 
 @pytest.fixture(scope="module")
 def real_rules() -> DecontaminateRules:
-    folder = Path(__file__).resolve().parents[4] / "shared" / "data" / "eval"
+    beside = Path(__file__).resolve().parents[4] / "shared" / "data"
+    folder = Path(os.environ.get("PUNA_TEST_DATA", beside)) / "eval"
     if not folder.exists():
         pytest.skip("the evaluation sets are not beside the project")
     return DecontaminateRules(sets={name: str(folder / pattern) for name, pattern in SETS.items()})
@@ -113,7 +116,7 @@ def test_a_question_of_gsm8k_is_found_in_whatever_punctuation_case_and_layout(ru
 def test_rows_that_are_long_enough_are_compared_and_every_program_is_found(rule, real_rules, table):
     sets = NgramTable.load(table).sets
     assert sets["gsm8k"]["rows"] == 1319 + 7473
-    assert sets["humaneval"] == {"rows": 164, "compared": 164, "ngrams": sets["humaneval"]["ngrams"]}
+    assert sets["humaneval"] | {"ngrams": 0} == {"rows": 164, "compared": 164, "whole": 0, "ngrams": 0}
     assert sets["nq"]["compared"] < 0.1 * sets["nq"]["rows"]  # its questions have nine words
     with gzip.open(real_rules.sets["humaneval"].replace("*", "HumanEval")) as file:
         for number, line in enumerate(file, 1):
@@ -195,3 +198,64 @@ def test_a_missing_set_or_table_is_an_error(quiz, tmp_path):
         Decontaminate(DecontaminateRules(sets={"quiz": str(tmp_path / "none")}))
     with pytest.raises(DataError, match="is not a table of n-grams"):
         Decontaminate(quiz, tmp_path / "none")
+
+
+SHORT = [
+    {"question": "who won the world cup in the year before", "answer": ["Brazil"]},
+    {"premise": "The man broke his toe.", "choice1": "He got a hole in his sock.", "choice2": "He dropped a hammer."},
+    {"choices": ["iron", "the metal that rust-\nproof pots are made of", "gold"]},
+    {"question": "where is it", "answer": ["here"]},
+    {"numbers": "1 2 3 4 5 6 7 8 9"},
+]
+
+
+@pytest.fixture
+def short(tmp_path: Path) -> DecontaminateRules:
+    (tmp_path / "short.jsonl").write_text("".join(json.dumps(row) + "\n" for row in SHORT))
+    return DecontaminateRules(sets={"short": str(tmp_path / "short.jsonl")}, short_words=5)
+
+
+@pytest.mark.parametrize(
+    ("text", "row"),
+    [
+        ("Q: Who won the World-Cup in the year before? A: Brazil", 1),
+        ("x who won the world cup in the year beforehand", 0),
+        ("who won the world cup in the year", 0),
+        ("And so the man broke his toe. Why?", 2),
+        ("B) he got a hole in his sock", 2),
+        ("he dropped a hammer", 0),  # four words
+        ("It is the metal that rust proof pots are made of, gold", 3),
+        ("where is it here", 0),
+        ("1 2 3 4 5 6 7 8 9", 0),  # numbers alone prove nothing
+    ],
+)
+def test_a_row_that_is_too_short_is_compared_whole_where_the_recipe_says_so(short, text, row):
+    rule = Decontaminate(short)
+    found = rule(document(f"Before it. {text}\nAfter it."))
+    assert [line["row"] for line in rule.report()] == ([row] if row else [])
+    assert isinstance(found, Dropped) == bool(row)
+    without = Decontaminate(short.model_copy(update={"short_words": 0}))
+    assert isinstance(without(document(text)), Document)
+
+
+def test_how_many_rows_were_compared_and_how_is_counted(short, tmp_path):
+    with (tmp_path / "short.jsonl").open("a") as file:
+        file.write(json.dumps({"q": MOON}) + "\n")
+    table = NgramTable.build(short)
+    assert table.sets["short"] | {"ngrams": 0} == {"rows": 6, "compared": 1, "whole": 3, "ngrams": 0}
+    assert table.short == [5, 7, 8, 9]
+    table.save(tmp_path / "table")
+    page = document("the man broke his toe")
+    assert Decontaminate(short, tmp_path / "table")(page) == Decontaminate(short)(page) != page
+
+
+def test_a_question_is_found_in_the_forms_that_pages_have_and_the_excerpt_is_of_the_form_found(quiz):
+    rule = Decontaminate(quiz)
+    broken = MOON.replace("other", "ot-\nher").replace("first", "\ufb01rst").replace("see the", "see\u2014the")
+    assert isinstance(rule(document(f"x &amp; {broken} y")), Dropped)
+    assert [row["excerpt"] for row in rule.report()] == [MOON.lower()]
+
+
+def test_a_short_length_that_is_not_shorter_is_refused():
+    with pytest.raises(ValidationError, match="short_words = 13 must be less than ngram = 13"):
+        DecontaminateRules(short_words=13)

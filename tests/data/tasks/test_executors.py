@@ -9,7 +9,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from plugins import SHOUTING
 
 from puna.config.load import save_recipe
 from puna.config.recipe import Recipe
@@ -34,6 +33,8 @@ def test_a_ray_cluster_gives_the_bytes_of_one_process_and_takes_no_rule_of_a_scr
     distinct: Recipe, out: DataDir, tmp_path: Path, hashes
 ):
     """On a cluster of two nodes, each with a worker; RAY_ADDRESS names it, as it would a real one."""
+    from plugins import SHOUTING  # not on the path of the scripts that import this file
+
     cluster_utils = pytest.importorskip("ray.cluster_utils")
     save_recipe(distinct, tmp_path / "recipe.toml")
     script = tmp_path / "script.py"

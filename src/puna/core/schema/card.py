@@ -47,6 +47,12 @@ class Overlap(Part):
     documents: Count
     rows: Count
     """Rows of the evaluation set that were found in the documents."""
+    of: Count
+    """All rows of the evaluation set."""
+    compared: Count
+    """Rows with an n-gram."""
+    whole: Count
+    """Shorter rows that are compared whole."""
 
 
 class LostParts(Part):

@@ -103,7 +103,7 @@ def _source(
         "lost": lost_of(source, counts),
         "duplicates": duplicates(name, recipe.data.dedup, counts),
         "near_groups": near_groups(counts.get("near", {})) if name in recipe.data.dedup.near.sources else None,
-        "evaluation_sets": _evaluation_sets(name, source.clean, recipe, out),
+        "evaluation_sets": _evaluation_sets(name, source.clean, recipe, out, counts.get("evaluation_sets", {})),
         "languages": largest(counts.get("languages", {}), NOT_TOLD),
         "licences": largest(counts.get("licences", {}), NOT_STATED),
         "years": years(counts.get("years", {})),
@@ -133,8 +133,18 @@ def _thresholds(section: Section | DedupConfig) -> dict[str, Any]:
     }
 
 
-def _evaluation_sets(name: str, clean: list[str], recipe: Recipe, out: DataDir) -> dict[str, Counts] | None:
-    """For each evaluation set, how many documents of the source and rows of the set overlap; None if not compared."""
+def _evaluation_sets(
+    name: str, clean: list[str], recipe: Recipe, out: DataDir, sizes: Counts
+) -> dict[str, Counts] | None:
+    """For each evaluation set, how many documents of the source and rows of the set overlap; None if not compared.
+
+    Args:
+        name: The name of the source.
+        clean: Its rules.
+        recipe: The recipe of the build.
+        out: The build's directory.
+        sizes: For each set, its rows and those that were compared.
+    """
     if DECONTAMINATE not in clean:
         return None
     sets = recipe.data.rules.decontaminate.sets
@@ -149,7 +159,13 @@ def _evaluation_sets(name: str, clean: list[str], recipe: Recipe, out: DataDir) 
             documents[row["set"]] += row["set"] not in last[1]
             last[1].add(row["set"])
             rows.setdefault(row["set"], set()).add((row["file"], row["row"]))
-    return {name: {"documents": documents[name], "rows": len(found)} for name, found in rows.items()}
+    nothing = {"rows": 0, "compared": 0, "whole": 0}
+    return {
+        name: {"documents": documents[name], "rows": len(found), "of": size["rows"]}
+        | {key: size[key] for key in ("compared", "whole")}
+        for name, found in rows.items()
+        for size in (nothing | sizes.get(name, {}),)
+    }
 
 
 def unigram_bits_per_byte(train: TokenShards, heldout: TokenShards, lengths: np.ndarray) -> float:

@@ -71,6 +71,14 @@ def _contamination(card: dict[str, Any]) -> list[str]:
     found = []
     if unseen:
         found.append(f"{_names(unseen)} {_were(unseen)} not compared with evaluation sets.")
+    sets = {name: counts for source in sources for name, counts in (source["evaluation_sets"] or {}).items()}
+    for name, counts in sets.items():
+        if 2 * (compared := counts["compared"] + counts["whole"]) < counts["of"]:
+            found.append(
+                f"Of the evaluation set {name}, only {compared:,} of {counts['of']:,} rows are long enough to be "
+                "compared: that nothing was found says little (`data.rules.decontaminate.short_words` compares shorter "
+                "ones)."
+            )
     overlaps = sum(counts["documents"] for source in sources for counts in (source["evaluation_sets"] or {}).values())
     if overlaps and _threshold(card, "decontaminate", "action") == "report":
         found.append(

@@ -216,16 +216,35 @@ def _evaluation_sets(card: dict[str, Any]) -> list[Block]:
     if not compared:
         return ["No source was compared with evaluation sets."]
     rows = [
-        [source["name"], name, f"{counts['documents']:,}", f"{counts['rows']:,}"]
+        [
+            source["name"],
+            name,
+            f"{counts['documents']:,}",
+            f"{counts['rows']:,}",
+            f"{counts['compared']:,}",
+            f"{counts['whole']:,}",
+            f"{counts['of']:,}",
+        ]
         for source in compared
         for name, counts in source["evaluation_sets"].items()
     ]
     settings = {row["name"]: row["value"] for row in card["rules"]["decontaminate"]["thresholds"]}
+    least = settings.get("short_words")
+    short = (
+        f"rows that are shorter are compared whole if they have a string of {least} words, and otherwise not at all."
+        if least
+        else "rows that are shorter are not compared (`data.rules.decontaminate.short_words` compares them whole)."
+    )
     end = "were dropped" if settings["action"] == "drop" else "are named in `documents/SOURCE/report` and stay"
     return [
-        Table("What overlaps", ["source", "set", "documents", "rows of the set"], 2, rows),
-        f"Documents with {settings['ngram']} words in a row of an evaluation set {end}; a row that is shorter is not "
-        "compared (Brown et al. 2020, appendix C).",
+        Table(
+            "What overlaps",
+            ["source", "set", "documents", "rows found", "rows compared", "compared whole", "rows of the set"],
+            2,
+            rows,
+        ),
+        f"Documents with {settings['ngram']} words in a row of an evaluation set {end} (Brown et al. 2020, appendix "
+        f"C); {short}",
     ]
 
 

@@ -6,13 +6,17 @@
   owners.npy    uint32: the row of each n-gram; of several the first, with sets in the order of their names
   filter.npy    uint64: a bitmap that answers most searches
   rows.npy      int64, two columns: the file of each row, and its number there
-  table.json    n, the files, and how many rows and n-grams each set has
+  table.json    n, the lengths of rows compared whole, the files, and how many rows and n-grams each set has
 ```
+
+Texts are compared in all their forms (`puna.data.text.compared`). A row that is shorter than n words has no n-gram;
+where the recipe says so, each of its strings with enough words is compared whole, as an n-gram of its own length.
 """
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from string import ascii_lowercase, ascii_uppercase, digits
 
@@ -23,9 +27,10 @@ from puna.config.rules import DecontaminateRules
 from puna.core.errors import DataError
 from puna.core.files import atomic_directory, write_json
 from puna.data.models.evaluation_rows import Row, find, read_rows
+from puna.data.text.compared import forms
 from puna.data.text.words import composed, hashes_and_lengths, word_hashes
 
-FORMAT = 1
+FORMAT = 2
 _BITS_PER_NGRAM = 16
 _OTHER_DIGITS = str.maketrans(digits, digits[1:] + digits[0])
 _OTHER_LETTERS = str.maketrans(
@@ -48,7 +53,9 @@ class Overlap:
     words: int
     """How many words of the document are in these n-grams."""
     first: int
-    """The place in the document of the first of these words, from 0."""
+    """The place of the first of these words in the form of the document that has them, from 0."""
+    text: str = field(default="", compare=False, repr=False)
+    """That form."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,10 @@ class NgramTable:
     files: list[tuple[str, str]]
     """Set and name of each file."""
     sets: dict[str, dict[str, int]]
-    """For each set: `rows`, `compared` (rows with an n-gram), and `ngrams` (those that no earlier row has)."""
+    """For each set: `rows`, `compared` (rows with an n-gram), `whole` (shorter rows that are compared whole), and
+    `ngrams` (those that no earlier row has)."""
+    short: list[int] = field(default_factory=list)
+    """The lengths of what is compared whole, in words."""
 
     @staticmethod
     def build(rules: DecontaminateRules) -> "NgramTable":
@@ -77,14 +87,20 @@ class NgramTable:
         files: list[tuple[str, str]] = []
         rows: list[tuple[int, int]] = []
         hashes, owners = [np.empty(0, np.uint64)], [np.empty(0, np.uint32)]
-        sets = {name: {"rows": 0, "compared": 0, "ngrams": 0} for name in sorted(rules.sets)}
+        sets = {name: {"rows": 0, "compared": 0, "whole": 0, "ngrams": 0} for name in sorted(rules.sets)}
+        short: set[int] = set()
         for name, figures in sets.items():
             for path in find(name, rules.sets[name]):
                 for row in read_rows(path):
                     found = row_hashes(row, rules.ngram)
                     figures["rows"] += 1
+                    figures["compared"] += found.size > 0
+                    if not found.size and rules.short_words:
+                        whole = whole_hashes(row, rules.short_words, rules.ngram)
+                        short |= whole.keys()
+                        found = np.unique(np.array([*chain(*whole.values())], dtype=np.uint64))
+                        figures["whole"] += found.size > 0
                     if found.size:
-                        figures["compared"] += 1
                         hashes.append(found)
                         owners.append(np.full(found.size, len(rows), dtype=np.uint32))
                         rows.append((len(files), row.number))
@@ -95,23 +111,40 @@ class NgramTable:
         for number, count in enumerate(np.bincount(of_rows[owner, 0], minlength=len(files))):
             sets[files[number][0]]["ngrams"] += int(count)
         bits = max(6, math.ceil(math.log2(max(_BITS_PER_NGRAM * unique.size, 1))))
-        return NgramTable(rules.ngram, unique, owner, make_filter(unique, bits), of_rows, files, sets)
+        bitmap = make_filter(unique, bits)
+        return NgramTable(rules.ngram, unique, owner, bitmap, of_rows, files, sets, sorted(short))
+
+    def overlaps_of(self, text: str) -> list[Overlap]:
+        """The overlaps of a document, most words first; of each row the form with most words in common."""
+        found: dict[tuple[str, str, int], Overlap] = {}
+        for form in forms(text):
+            for overlap in self.overlaps(hashes_of(form)):
+                row = (overlap.set, overlap.file, overlap.row)
+                if row not in found or found[row].words < overlap.words:
+                    found[row] = replace(overlap, text=form)
+        return sorted(found.values(), key=lambda overlap: -overlap.words)
 
     def overlaps(self, words: NDArray[np.uint64]) -> list[Overlap]:
-        """The overlaps of a document with these word hashes, most words first."""
+        """The overlaps of a form of a document with these word hashes, most words first."""
+        found = [overlap for n in (self.n, *self.short) for overlap in self._overlaps(words, n)]
+        return sorted(found, key=lambda overlap: -overlap.words)
+
+    def _overlaps(self, words: NDArray[np.uint64], n: int) -> list[Overlap]:
+        """The overlaps with rows that are compared by n words, in the order of the rows."""
         from puna.data.models.ngram_kernel import find_ngrams
 
         bits = self.bitmap.size.bit_length() + 5
-        places, indices = find_ngrams(words, self.n, self.hashes, self.bitmap, bits)
+        places, indices = find_ngrams(words, n, self.hashes, self.bitmap, bits)
         if not places.size:
             return []
         owners = self.owners[indices]
         order = np.argsort(owners, kind="stable")
         starts = np.flatnonzero(np.diff(owners[order], prepend=-1))
-        found = [
-            self._overlap(int(owners[group[0]]), places[group]) for group in np.split(order, starts[1:]) if group.size
+        return [
+            self._overlap(int(owners[group[0]]), places[group], n)
+            for group in np.split(order, starts[1:])
+            if group.size
         ]
-        return sorted(found, key=lambda overlap: -overlap.words)
 
     def save(self, directory: Path) -> None:
         """Write the table; the directory appears when it is complete."""
@@ -119,7 +152,8 @@ class NgramTable:
             for name, file in _FILES.items():
                 np.save(temporary / file, getattr(self, name), allow_pickle=False)
             write_json(
-                temporary / "table.json", {"format": FORMAT, "n": self.n, "files": self.files, "sets": self.sets}
+                temporary / "table.json",
+                {"format": FORMAT, "n": self.n, "short": self.short, "files": self.files, "sets": self.sets},
             )
 
     @staticmethod
@@ -140,21 +174,34 @@ class NgramTable:
                 if arrays[name].dtype != kind:
                     raise ValueError(f"{_FILES[name]} holds {arrays[name].dtype}, expected {np.dtype(kind)}")
             files = [(str(name), str(file)) for name, file in head["files"]]
-            return NgramTable(n=int(head["n"]), files=files, sets=dict(head["sets"]), **arrays)
+            short = [int(length) for length in head["short"]]
+            return NgramTable(n=int(head["n"]), files=files, sets=dict(head["sets"]), short=short, **arrays)
         except (OSError, EOFError, ValueError, TypeError, KeyError) as error:
             raise DataError(f"{directory}: is not a table of n-grams that can be used ({error})") from None
 
-    def _overlap(self, owner: int, places: NDArray[np.int64]) -> Overlap:
+    def _overlap(self, owner: int, places: NDArray[np.int64], n: int) -> Overlap:
         """The overlap with one row, from the places of its n-grams in the document, in their order."""
         file, number = (int(value) for value in self.rows[owner])
-        words = int(np.minimum(np.diff(places), self.n).sum()) + self.n
+        words = int(np.minimum(np.diff(places), n).sum()) + n
         return Overlap(*self.files[file], number, places.size, words, int(places[0]))
 
 
 def row_hashes(row: Row, n: int) -> NDArray[np.uint64]:
-    """The hashes of the n-grams of a row; no n-gram reaches from one string into the next."""
-    found = [_string_hashes(string, n) for string in row.strings if len(string) >= n]  # a word has a character
-    return np.concatenate(found) if found else np.empty(0, np.uint64)
+    """The hashes of the n-grams of a row, in all forms; no n-gram reaches from one string into the next."""
+    long = [string for string in row.strings if len(string) >= n]  # a word has a character
+    found = [_string_hashes(form, n) for string in long for form in forms(string)]
+    return np.unique(np.concatenate(found)) if found else np.empty(0, np.uint64)
+
+
+def whole_hashes(row: Row, least: int, n: int) -> dict[int, list[int]]:
+    """By length in words, the hashes of a row's strings of at least `least` and less than `n` words, in all forms."""
+    found: dict[int, list[int]] = {}
+    for form in dict.fromkeys(form for string in row.strings if len(string) >= least for form in forms(string)):
+        size = hashes_of(form).size
+        if least <= size < n:
+            for value in _string_hashes(form, size).tolist():
+                found.setdefault(size, []).append(value)
+    return found
 
 
 def _string_hashes(string: str, n: int) -> NDArray[np.uint64]:

@@ -1,9 +1,11 @@
 """The rule `decontaminate`: documents that hold text of evaluation sets (Brown et al. 2020, appendix C).
 
-A document overlaps with a row of a set if both have the same n (13) consecutive normalised words. Numbers are words
-too, but n-grams with more than half of their words numbers or single letters of ASCII are not used, since they prove
-nothing. N-grams are compared by 64-bit hashes and not verified: for a corpus with 10^12 of them and sets with 10^6, a
-wrong match is expected once in some 20 such corpora.
+A document overlaps with a row of a set if both have the same n (13) consecutive normalised words, in any of their
+forms (`puna.data.text.compared`). Numbers are words too, but n-grams with more than half of their words numbers or
+single letters of ASCII are not used, since they prove nothing. A row without n words in one string is compared only
+where the recipe sets `short_words`: then it overlaps if the document holds one of its strings whole, between borders
+of words. N-grams are compared by 64-bit hashes and not verified: for a corpus with 10^12 of them and sets with 10^6,
+a wrong match is expected once in some 20 such corpora.
 """
 
 import re
@@ -20,7 +22,8 @@ from puna.data.text.words import normalised_words
 OVERLAP = "decontaminate.overlap"
 
 REASONS = {
-    OVERLAP: "Holds 13 words in a row (or what the recipe says) of an evaluation set (Brown et al. 2020, appendix C)."
+    OVERLAP: "Holds 13 words in a row (or what the recipe says), or a whole short question, of an evaluation set "
+    "(Brown et al. 2020, appendix C)."
 }
 
 _EXCERPT_WORDS = 30
@@ -53,7 +56,7 @@ class Decontaminate:
 
     def __call__(self, document: Document) -> Document | Dropped:
         """The unchanged document, or the reason to drop it; its overlaps go into the report."""
-        overlaps = self._table.overlaps(hashes_of(document.text))
+        overlaps = self._table.overlaps_of(document.text)
         if not overlaps:
             return document
         self._found += [self._row(document, overlap) for overlap in overlaps]
@@ -79,7 +82,7 @@ class Decontaminate:
             "row": overlap.row,
             "ngrams": overlap.ngrams,
             "words": overlap.words,
-            "excerpt": " ".join(words_at(document.text, overlap.first, min(overlap.words, _EXCERPT_WORDS))),
+            "excerpt": " ".join(words_at(overlap.text, overlap.first, min(overlap.words, _EXCERPT_WORDS))),
         }
 
     def __getstate__(self) -> dict[str, Any]:

@@ -19,10 +19,10 @@ from puna.data.stages.finish import DROPPED_FILE, FILES, REPORT_FILE, Finish
 from puna.data.stages.line_groups import line_groups
 from puna.data.stages.lines import Clean, Lines, line_tasks
 from puna.data.stages.read import Read, read_tasks
-from puna.data.stages.rule_inputs import evaluation_table, model_hashes
+from puna.data.stages.rule_inputs import Table, evaluation_table, model_hashes
 from puna.data.stages.similar import near_groups
 from puna.data.stages.tokens import Tokenize
-from puna.data.table import LINES, check_plugins, used_plugins
+from puna.data.table import DECONTAMINATE, LINES, check_plugins, used_plugins
 from puna.data.tasks.counts import Counts, total
 from puna.data.tasks.executors import Executor, check, run_stage
 from puna.data.tasks.file_tally import fewer_names, no_files
@@ -50,6 +50,8 @@ class Plan:
     """The tasks of the last stage."""
     versions: dict[str, str]
     """Origin of each source, for people."""
+    table: Table | None
+    """The task that writes the table of evaluation sets, if a source is compared with them."""
     listing: str
     """A hash of the names, sizes and times of all input files, and of the models and evaluation sets."""
     files: dict[str, list[InputFile]]
@@ -99,7 +101,12 @@ def plan_documents(recipe: Recipe, out: DataDir) -> Plan:
     sets = [digest for _, digest in table.sets] if table else []
     listing = sha256_json([{name: _stamps(files[name]) for name in files}, models, sets])
     return Plan(
-        stages=[stage for stage in everything if stage], finish=finish, versions=versions, listing=listing, files=files
+        stages=[stage for stage in everything if stage],
+        finish=finish,
+        versions=versions,
+        table=table,
+        listing=listing,
+        files=files,
     )
 
 
@@ -146,6 +153,8 @@ def assemble_documents(recipe: Recipe, out: DataDir, plan: Plan, record: Record)
             counts.setdefault(split, {"documents": 0, "bytes": 0})
         if groups := near_groups(plan.finish[0].found, number):
             counts["near"] = groups
+        if plan.table and DECONTAMINATE in recipe.data.sources[name].clean:
+            counts["evaluation_sets"] = plan.table.results()["sets"]
         results[name] = counts
         _refuse_empty(name, counts)
     with atomic_directory(out.documents, replace=True) as directory:
