@@ -44,7 +44,7 @@ def test_a_ray_cluster_gives_the_bytes_of_one_process_and_takes_no_rule_of_a_scr
         for _ in range(2):
             cluster.add_node(num_cpus=1, include_dashboard=False)
         done = subprocess.run(
-            [sys.executable, str(script), str(tmp_path / "recipe.toml"), str(out.root), str(tmp_path / "other")],
+            [sys.executable, str(script), str(tmp_path / "recipe.toml"), str(out.root)],
             env=os.environ | {"RAY_ADDRESS": cluster.address}, capture_output=True, text=True, timeout=240, check=False,
         )  # fmt: skip
     finally:
@@ -55,7 +55,6 @@ def test_a_ray_cluster_gives_the_bytes_of_one_process_and_takes_no_rule_of_a_scr
     build_documents(distinct, alone := DataDir(tmp_path / "alone"), workers=1)
     assert hashes(out.documents) == hashes(alone.documents)
     assert "'no-shouting', which is not installed here" in done.stderr
-    assert not (tmp_path / "other" / "documents").exists()
 
 
 RAY = """
@@ -75,7 +74,8 @@ print("built")
 add_rule(RULE)
 table = recipe.model_dump()
 table["data"]["sources"]["code"]["clean"] = ["no-shouting"]
-build_documents(Recipe.model_validate(table), DataDir(Path(sys.argv[3])), executor="ray", workers=2)
+executors._SMALL_BYTES = 5_000  # the one task that is not done yet
+build_documents(Recipe.model_validate(table), DataDir(Path(sys.argv[2])), executor="ray", workers=2)
 """
 
 

@@ -55,7 +55,7 @@ class Overlap:
     first: int
     """The place of the first of these words in the form of the document that has them, from 0."""
     text: str = field(default="", compare=False, repr=False)
-    """That form."""
+    """The form itself; empty where words alone were compared."""
 
 
 @dataclass(frozen=True)

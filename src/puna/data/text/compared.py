@@ -25,8 +25,8 @@ _ASTRAL = re.compile("[\U0001d400-\U0001eeff\U0001f100-\U0001fbff]")
 _BROKEN = re.compile(r"[-\u00ac\u00ad\u2010\u2011](?:[ \t]*\r?\n\s*(?=[^\W\d_])| (?=[a-z\u00df-\u00ff]))")
 """The end of a line within a word, or what is left of it: a hyphen and a space before a small letter."""
 _BETWEEN = '-/!?;:)"\u2010\u2011\u2012\u2013\u2014\u2015\u2026\u201d\u2212'
-"""What stands between words; beside a space it makes no difference, since it is no part of a word anyway."""
-_SPLIT, _SPLIT_ASCII = re.compile(f"[{re.escape(_BETWEEN)}]+"), str.maketrans(dict.fromkeys(_BETWEEN, " "))
+"""Marks between words; beside a space they make no difference, since they are not part of a word anyway."""
+_SPLIT, _SPLIT_ASCII = re.compile(f"[{re.escape(_BETWEEN)}]+"), str.maketrans(_BETWEEN, " " * len(_BETWEEN))
 _END = re.compile(r"[.,](?=[A-Z])")
 """What ends a sentence that runs into the next one; within numbers it splits nothing."""
 
