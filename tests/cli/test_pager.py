@@ -60,12 +60,14 @@ def test_kept_stands_left_and_dropped_right_with_its_reason_explained(pager: Pag
     assert "q quit" in lines[-1]
 
 
-def test_the_keys_are_all_shown_on_a_narrow_terminal():
-    for width in (20, 60, 70, 200):
-        lines = _lines_of_keys(width)
+def test_the_keys_are_all_shown_on_a_narrow_terminal_and_the_one_to_quit_on_a_low_one():
+    for width in (40, 60, 70, 200):
+        lines = _lines_of_keys(width, 24)
         assert "  ".join(lines) == "  ".join(_HELP)
         assert max(map(len, lines)) <= width
-    assert [len(_lines_of_keys(width)) for width in (60, 70, 80)] == [2, 2, 1]
+    assert [len(_lines_of_keys(width, 24)) for width in (60, 70, 80)] == [2, 2, 1]
+    assert _lines_of_keys(40, 6) == ["n next  p previous  q quit"]
+    assert _lines_of_keys(3, 3) == ["q quit"]
 
 
 def test_next_and_previous_turn_both_columns_and_stop_at_the_ends(pager: Pager):

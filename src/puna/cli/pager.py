@@ -119,7 +119,7 @@ class Pager:
         width, height = console.size
         columns = [column for column, shown in self._shown.items() if shown]
         inner = max(10, width // len(columns) - 4)
-        keys = _lines_of_keys(width)
+        keys = _lines_of_keys(width, height)
         self._page = max(1, height - 3 - len(keys))
         self._longest = 0
         panels = []
@@ -158,10 +158,17 @@ class Pager:
         return Group(head, Text("\n").join(lines[first : first + self._page]))
 
 
-def _lines_of_keys(width: int) -> list[str]:
-    """The keys with what they do, in as many lines as a terminal of this width needs."""
-    lines = [_HELP[0]]
-    for key in _HELP[1:]:
+def _lines_of_keys(width: int, height: int) -> list[str]:
+    """The keys with what they do, in a sixth of the terminal's lines at most; the one to quit is always among them."""
+    keys = [*_HELP]
+    while len(lines := _joined(keys, width)) > max(1, height // 6) and len(keys) > 1:
+        del keys[-2]
+    return lines
+
+
+def _joined(keys: list[str], width: int) -> list[str]:
+    lines = [keys[0]]
+    for key in keys[1:]:
         if len(longer := f"{lines[-1]}  {key}") <= width:
             lines[-1] = longer
         else:
