@@ -303,7 +303,7 @@ def test_a_real_file_that_was_cut_off_gives_the_first_of_its_documents(
 
 
 def test_every_reason_is_explained():
-    assert set(REASONS) == {NOT_HTML, HTTP_STATUS, DIGEST, TANGLED}
+    assert set(REASONS) == {CUT, NOT_HTML, HTTP_STATUS, DIGEST, TANGLED}
 
 
 def test_the_reader_can_be_sent_to_another_process():
