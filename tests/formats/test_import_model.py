@@ -1,5 +1,6 @@
 """Models of every format become Puna models."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from puna.core.errors import ExportError, FormatError, StorageError, UserError
+import puna
+from puna.core.errors import CheckpointError, ExportError, FormatError, StorageError, TokenizerError, UserError
 from puna.core.files import sha256_file
 from puna.core.records import read_record
 from puna.formats import import_model as module
@@ -51,6 +53,41 @@ def test_it_says_what_it_found(hf: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert "Hugging Face directory" in shown.err
     assert "21 bfloat16" in shown.err
     assert f"imported to {tmp_path / 'model'}" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda hf: (hf / "tokenizer.model").write_bytes(b"\0" * 9), "is not a SentencePiece model, or a damaged one"),
+        (
+            lambda hf: [_edit(hf / f"{name}config.json", eos_token_id=600) for name in ("", "generation_")],
+            "none that is 600, at which the model ends a text",
+        ),
+        (lambda hf: _edit(hf / "tokenizer_config.json", added_tokens_decoder=[1]), "added_tokens_decoder is damaged"),
+    ],
+    ids=["damaged", "no such end", "damaged config"],
+)
+def test_a_tokenizer_that_cannot_be_used_is_told_and_weights_come_in_without_it(
+    hf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Callable[[Path], Any], sentence: str
+) -> None:
+    change(hf)
+    with pytest.raises(TokenizerError) as caught:
+        import_model(hf, tmp_path / "model", Hints())
+    assert sentence in caught.value.message
+    assert "--no-tokenizer" in caught.value.hint
+    found = puna.inspect(hf)  # it answers all the same
+    assert found.tokenizer is None
+    assert found.notes[-1].startswith("the tokenizer cannot be used: ")
+    assert puna.import_model(hf, tmp_path / "model", no_tokenizer=True) == tmp_path / "model"
+    assert "no tokenizer was brought in, so this model takes no text" in capsys.readouterr().err
+    with pytest.raises(CheckpointError, match="has no tokenizer, so the model takes no text"):
+        puna.load(tmp_path / "model").generate("a")
+    with pytest.raises(TokenizerError, match="cannot both be given"):
+        puna.import_model(hf, tmp_path / "model", no_tokenizer=True, tokenizer=hf)
+
+
+def _edit(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
 def test_without_a_tokenizer_it_warns(hf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,7 +54,7 @@ def ask_llama_cpp(written: Checkpoint, file: Path, tokenizer: Tokenizer | None) 
     tokens_T = torch.randint(3, config.vocab_size, (count,), generator=torch.Generator().manual_seed(0))
     states_BTD = last_states(written, tokens_T[None], lambda done: None)
     ours_TV = next(logits_by_row(written, states_BTD))[1:].double().log_softmax(-1)
-    server = _serve(file, count + 1)
+    server = serve(file, count + 1)
     _compare_tokens(server.listening_address, file.name, tokenizer)
     theirs_TV = _log_probabilities(server, tokens_T.tolist(), config.vocab_size, tokenizer.encode("a")[-1])
     if theirs_TV.isnan().any():
@@ -78,7 +78,12 @@ def ask_llama_cpp(written: Checkpoint, file: Path, tokenizer: Tokenizer | None) 
     )
 
 
-def _serve(file: Path, context: int) -> Any:
+def serve(file: Path, context: int) -> Any:
+    """llama.cpp's server with this file and a cache for this much context, all in float32.
+
+    Raises:
+        ExportError: It does not load the file.
+    """
     xllamacpp: Any = import_module("xllamacpp")
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(file)
