@@ -160,7 +160,8 @@ def test_slurm_jobs_give_the_bytes_of_one_process(
     assert {(job["partition"], job["time"], job["mem-per-cpu"]) for job in jobs} == {("cpu", "01:00:00", "4G")}
     names = list(dict.fromkeys(states["done"]))
     assert names[:6] == ["read", "lines", "clean", "keys", "exact", "near"]
-    assert names[-5:] == ["components", "finish", "join-tokenizer", "tokenize", "join-data"]
+    assert "components" in names
+    assert names[-4:] == ["finish", "join-tokenizer", "tokenize", "join-data"]
     assert "dependency" not in jobs[0]
     assert all(re.search("afterok:[0-9:]+", job["dependency"]) for job in jobs if job["job-name"] != "puna-read")
     build_data(distinct, alone := DataDir(tmp_path / "alone"), force=False)
