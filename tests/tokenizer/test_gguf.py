@@ -17,6 +17,7 @@ from puna.tokenizer.byte_bpe import ByteBPETokenizer
 from puna.tokenizer.byte_level import SPLITS
 from puna.tokenizer.gguf import gguf_metadata, read_gguf_tokenizer
 from puna.tokenizer.gguf_header import read_header
+from puna.tokenizer.load import load_tokenizer
 from puna.tokenizer.sentencepiece import SPACE, SentencePieceTokenizer
 from puna.tokenizer.sentencepiece_model import USER_DEFINED, Piece, add_no_bos
 from puna.tokenizer.sentencepiece_model import write_model as proto
@@ -264,6 +265,30 @@ def test_llama_cpp_finds_the_same_symbols(tokenizer: SentencePieceTokenizer, tmp
     path = tmp_path / "model.gguf"
     write_model(path, gguf_metadata(symbol, 1001))
     assert_llama_cpp_agrees(path, symbol, ["a<im>b", "<im>b", "a <im> b", "<im><im>"])
+
+
+@pytest.mark.oracle
+def test_llama_cpp_reads_added_tokens_and_chats_alike(tokenizer: SentencePieceTokenizer, tmp_path: Path) -> None:
+    entries = {
+        str(1000 + place): {"content": text, "special": special}
+        for place, (text, special) in enumerate([("<|im_end|>", True), ("<|im_start|>", True), ("<tool>", False)])
+    }
+    (tmp_path / "tokenizer.model").write_bytes(tokenizer.content)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": entries}))
+    chat = load_tokenizer(tmp_path, rows=1003, stop_ids=[1000])
+    path = tmp_path / "model.gguf"
+    write_model(path, gguf_metadata(chat, 1008))
+    texts = [
+        "<|im_start|>user\nHi  there<|im_end|>\n<|im_start|>",
+        "a<tool>b <tool><tool> c",
+        " <|im_end|> a",
+        "<tool> x",
+    ]
+    assert_llama_cpp_agrees(path, chat, texts)
+    with llama_cpp(path) as ask:
+        for text in texts:
+            theirs = ask("tokenize", {"content": text, "add_special": True, "parse_special": True})["tokens"]
+            assert theirs == chat.encode(text, bos=True, special=True), text
 
 
 @pytest.mark.oracle
