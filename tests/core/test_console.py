@@ -87,6 +87,12 @@ say("done")
 """
 
 
+def test_what_would_steer_the_terminal_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    console.say("a\x1b[31mb")
+    console.warn("c\x9bd")
+    assert capsys.readouterr().err == "a\\x1b[31mb\nwarning: c\\x9bd\n"
+
+
 @pytest.mark.parametrize(("total", "amount"), [("1000", "50%"), ("None", "500 documents")])
 def test_a_terminal_gets_a_bar_and_stdout_stays_empty(total: str, amount: str) -> None:
     terminal, stderr = pty.openpty()

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -124,3 +125,28 @@ def test_another_dtype_changes_what_is_stored_and_nothing_else(source: Callable[
     assert {stored.dtype for stored in cast.stored.values()} == {"bfloat16"}
     assert cast.files == odd.files
     assert (cast.like("norm.weight").dtype, odd.like("norm.weight").dtype) == (torch.bfloat16, torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("model.layers.0.self_attn.q_proj.qweight", "those of a model that GPTQ or AWQ quantized"),
+        ("model.layers.0.self_attn.q_proj.weight.quant_state.bitsandbytes__nf4", "that bitsandbytes quantized"),
+        ("model.layers.0.mlp.up_proj.weight.absmax", "that bitsandbytes quantized"),
+        ("model.layers.0.self_attn.q_proj.weight_scale_inv", "quantized to 8 bits or fewer"),
+        ("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", "of an adapter, which is to be merged"),
+        ("blk.0.attn_q.bias", "biases, which LLaMA does not have"),
+        ("model.layers.0.self_attn.q_norm.weight", "norms of queries and keys"),
+        ("model.layers.0.block_sparse_moe.gate.weight", "a mixture of experts"),
+    ],
+)
+def test_tensors_beyond_a_llamas_are_said_to_be_of_what(source: Callable[..., Any], name: str, said: str) -> None:
+    model = source()
+    model.extra = [name]
+    with pytest.raises(FormatError, match=rf"no place for, the first is {re.escape(name)}: .*{said}"):
+        model.check_complete()
+    model.stored = dict(list(model.stored.items())[1:])
+    with pytest.raises(
+        FormatError, match=rf"lacks 1 tensor, the first is tok_embeddings.weight; it has others, .*{said}"
+    ):
+        model.check_complete()

@@ -40,3 +40,9 @@ def test_programs_get_the_same(source: Callable[..., Any], tokenizer: Tokenizer)
     assert found["model"]["n_kv_heads"] == 2
     assert found["tokenizer"]["vocab_size"] == 512
     assert as_dict(model, "memory", None)["tokenizer"] is None
+
+
+def test_what_files_say_does_not_steer_the_terminal(source: Callable[..., Any]) -> None:
+    model = source()
+    model.notes = ["config.json says \x1b[2J"]
+    assert describe(model, "Test format", None)[-1] == r"note           config.json says \x1b[2J"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import puna
 from puna.core.errors import CheckpointError, ExportError, FormatError, StorageError, TokenizerError, UserError
@@ -16,6 +17,7 @@ from puna.core.records import read_record
 from puna.formats import import_model as module
 from puna.formats.checkpoint import Hints
 from puna.formats.gguf.write import write_gguf
+from puna.formats.hf.read import HuggingFaceCheckpoint
 from puna.formats.hf.write import write_hf
 from puna.formats.import_model import import_model
 from puna.infer.generate import generate_text
@@ -90,6 +92,40 @@ def _edit(path: Path, **values: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
+def test_a_repository_in_a_cache_is_its_snapshot_and_files_below_are_hashed_by_their_place(
+    hf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    snapshot = tmp_path / "models--x--y" / "snapshots" / "0123"
+    shutil.copytree(hf, snapshot)
+    (snapshot / "parts").mkdir()
+    names = list(load_file(snapshot / "model.safetensors"))
+    (snapshot / "model.safetensors").rename(snapshot / "parts" / "one.safetensors")
+    weight_map = dict.fromkeys(names, "parts/one.safetensors")
+    (snapshot / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    import_model(tmp_path / "models--x--y", tmp_path / "model", Hints())
+    record = read_record(tmp_path / "model" / "record.json")
+    assert record is not None
+    assert record["inputs"]["parts/one.safetensors"] == sha256_file(hf / "model.safetensors")
+
+
+def test_a_note_on_the_weights_is_said_once_they_are_read(
+    hf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = HuggingFaceCheckpoint.tensor
+
+    def noted(self: HuggingFaceCheckpoint, name: str) -> torch.Tensor:
+        if "norms differ" not in self.notes:
+            self.notes.append("norms differ")
+        return plain(self, name)
+
+    monkeypatch.setattr(HuggingFaceCheckpoint, "tensor", noted)
+    import_model(hf, tmp_path / "model", Hints())
+    assert capsys.readouterr().err.count("note           norms differ\n") == 1
+    record = read_record(tmp_path / "model" / "record.json")
+    assert record is not None
+    assert record["results"]["notes"] == ["norms differ"]
+
+
 def test_without_a_tokenizer_it_warns(hf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in hf.glob("tokenizer*"):
         path.unlink()
@@ -160,8 +196,8 @@ def test_files_that_change_while_they_are_imported_are_refused(
 ) -> None:
     real = module._hashes
 
-    def hashed(files: list[Path], advance: Callable[[float], None]) -> dict[str, str]:
-        found = real(files, advance)
+    def hashed(path: Path, files: list[Path], advance: Callable[[float], None]) -> dict[str, str]:
+        found = real(path, files, advance)
         content = bytearray((hf / "model.safetensors").read_bytes())
         content[-1] ^= 1
         (hf / "model.safetensors").write_bytes(content)

@@ -1,6 +1,8 @@
 """Which format a file or directory is in."""
 
+import json
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,56 @@ def test_no_recogniser_raises_for_any_file(tmp_path: Path, content: bytes) -> No
     for form in BUILT_IN:
         for candidate in (path, *(tmp_path / name for name in ("directory", "absent", "dangling", "long" * 100))):
             assert form.recognises(candidate) in (True, False)
+
+
+LLAMA = json.dumps({
+    "model_type": "llama", "vocab_size": 300, "hidden_size": 80, "intermediate_size": 96, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "max_position_embeddings": 64, "rms_norm_eps": 1e-6, "rope_theta": 1e4,
+})  # fmt: skip
+PLACES: dict[str, dict[str, str]] = {
+    "config.json": {"model.safetensors": ""},
+    "model.safetensors": {"config.json": LLAMA},
+    "model.safetensors.index.json": {"config.json": LLAMA},
+    "pytorch_model.bin": {"config.json": LLAMA},
+    "pytorch_model.bin.index.json": {"config.json": LLAMA},
+    "params.json": {"consolidated.00.pth": ""},
+    "consolidated.00.pth": {"params.json": '{"dim": 80, "n_layers": 2, "n_heads": 4}'},
+    "model.toml": {},
+    "m.gguf": {},
+    "model.bin": {},
+    "epoch_1.pt": {"params.txt": "model: tiny"},
+    "streaming_params": {},
+}
+"""Files that are parsed, and what lies beside them so that they are."""
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "sparse", "directory"])
+@pytest.mark.parametrize("place", PLACES)
+def test_what_is_not_a_file_of_its_kind_is_one_sentence_and_takes_no_memory(
+    tmp_path: Path, place: str, kind: str
+) -> None:
+    """Nothing waits for a pipe, and of a device or of 3 GB of nothing no more is read than a header may have."""
+    for name, content in PLACES[place].items():
+        (tmp_path / name).write_text(content)
+    path = tmp_path / place
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "sparse":
+            path.touch()
+            os.truncate(path, 3 << 30)
+        case "directory":
+            path.mkdir()
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError) as caught:
+            format_of(tmp_path).open(tmp_path, Hints())
+        assert tracemalloc.get_traced_memory()[1] < 48 << 20
+    finally:
+        tracemalloc.stop()
+    assert "\n" not in caught.value.message
 
 
 def test_what_cannot_be_read_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

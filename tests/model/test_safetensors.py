@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,13 @@ def test_the_library_reads_back_the_same_bits(tmp_path: Path, dtype: torch.dtype
         assert torch.equal(found[name].view(torch.uint8), expected.view(torch.uint8)), name
     with safe_open(path, framework="pt") as file:
         assert file.metadata() == {"format": "pt"}
+
+
+def test_the_hash_is_that_of_the_file(tmp_path: Path) -> None:
+    tensors = {f"t{number}": torch.randn(number, 1000) for number in range(5)}
+    digest = hashlib.sha256()
+    write_safetensors(tmp_path / "x", tensors, tensors.__getitem__, digest)
+    assert digest.hexdigest() == hashlib.sha256((tmp_path / "x").read_bytes()).hexdigest()
 
 
 def test_content_begins_at_a_multiple_of_eight_bytes(tmp_path: Path) -> None:

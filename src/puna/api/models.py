@@ -235,6 +235,7 @@ def inspect(
         FormatError: The format is unknown, the files are damaged, or they are not a LLaMA decoder's.
         TokenizerError: The tokenizer that was named cannot be used; of the model's own, a note says so.
     """
+    from puna.formats.cache import snapshot_of
     from puna.formats.import_model import checked_tokenizer
     from puna.formats.registry import format_of
     from puna.model.files import CONFIG
@@ -243,6 +244,7 @@ def inspect(
     with contextlib.suppress(OSError):  # opening it gives the error in a sentence
         if (RunDir(place).model / CONFIG).is_file():
             place = RunDir(place).model
+    place = snapshot_of(place)
     form, hints = format_of(place, format), _hints(tokenizer, heads, kv_heads, context, norm_eps, rope_theta)
     checkpoint = form.open(place, hints)
     try:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING
 
+from puna.core.errors import shown
 from puna.core.units import format_count, format_duration
 
 if TYPE_CHECKING:
@@ -26,12 +27,12 @@ def console() -> "Console":
 
 def say(message: str) -> None:
     """Print one line for the user on stderr."""
-    console().print(message, markup=False)
+    console().print(shown(message), markup=False)
 
 
 def warn(message: str) -> None:
     """Print a warning on stderr: something worked, but not as the user may think."""
-    console().print(f"warning: {message}", style="yellow", markup=False)
+    console().print(f"warning: {shown(message)}", style="yellow", markup=False)
 
 
 @contextlib.contextmanager

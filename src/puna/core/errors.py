@@ -18,8 +18,27 @@ UserError                 one clear sentence, exit code 2, never a traceback
 traceback.
 """
 
+import re
+
+_NOT_SHOWN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+"""Control characters of ASCII and of ISO 6429, those that turn the direction of a text (Unicode's UAX 9), line ends
+that terminals do not show as such, and halves of surrogate pairs, which no encoding has. Newline and tab are kept."""
+_LONGEST_LINE = 2000
+
 EXIT_CODE = 2
 """The exit code of the process after a `UserError`."""
+
+
+def shown(text: str) -> str:
+    """A text for a terminal: what would steer it is escaped as Python does, and lines that are too long are cut.
+
+    Sentences name what files and users say, so any of them may hold anything.
+    """
+    lines = [
+        line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 100]} ... ({len(line):,} characters)"
+        for line in text.split("\n")
+    ]
+    return _NOT_SHOWN.sub(lambda found: ascii(found[0])[1:-1], "\n".join(lines))
 
 
 class UserError(Exception):
@@ -31,9 +50,9 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = shown(message)
+        self.hint = shown(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message

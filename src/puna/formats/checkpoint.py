@@ -1,5 +1,6 @@
 """What every reader returns and every writer takes: a model with its description, its weights not yet read."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,19 @@ from puna.tokenizer.tokenizer import Tokenizer
 
 _MOST_LAYERS = 10_000
 """More than any model has; with a damaged number of layers, a list of tensors' names would fill the memory."""
+
+
+_OTHERS = {
+    r"(^|\.)(qweight|qzeros|scales|g_idx)$": "those of a model that GPTQ or AWQ quantized",
+    r"\.(nested_)?(absmax|quant_map)$|\.quant_state\.|\.SCB$": "those of a model that bitsandbytes quantized",
+    r"(weight|input|activation)_scale(_inv)?$|\.scale_weight$": "those of a model quantized to 8 bits or fewer",
+    r"lora_|(^|\.)adapter": "those of an adapter, which is to be merged into its model first",
+    r"\.bias$": "biases, which LLaMA does not have",
+    r"(q|k)_norm|(q|k)_layernorm": "norms of queries and keys, which LLaMA does not have",
+    r"experts?\.|block_sparse_moe": "those of a mixture of experts",
+    r"vision|image|audio|projector": "those of a model of more than text",
+}
+"""Names of tensors beyond LLaMA's, and what they are of."""
 
 
 @dataclass(frozen=True)
@@ -145,12 +159,14 @@ class Checkpoint(ABC):
         Raises:
             FormatError: There are.
         """
+        kind = next((said for said in map(_kind, self.extra) if said), "")
         if missing := self.missing:
-            raise FormatError(f"{self.path}: lacks {_number(missing)}, the first is {missing[0]}")
+            instead = f"; it has others, {kind}" if kind else ""
+            raise FormatError(f"{self.path}: lacks {_number(missing)}, the first is {missing[0]}{instead}")
         if self.extra:
             raise FormatError(
                 f"{self.path}: has {_number(self.extra)} that a LLaMA decoder has no place for, the first is "
-                f"{self.extra[0]}"
+                f"{self.extra[0]}{kind and ': ' + kind}"
             )
 
 
@@ -230,3 +246,8 @@ def check_dtype(path: Path, name: str, dtype: str) -> None:
 
 def _number(names: Sequence[str]) -> str:
     return f"{len(names)} tensor{'s' * (len(names) != 1)}"
+
+
+def _kind(name: str) -> str:
+    """What a tensor that LLaMA does not have is of; empty where it is not known."""
+    return next((said for pattern, said in _OTHERS.items() if re.search(pattern, name)), "")

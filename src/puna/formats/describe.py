@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+from puna.core.errors import shown
 from puna.core.units import format_bytes, format_count
 from puna.formats.checkpoint import Checkpoint
 from puna.formats.express import features
@@ -35,7 +36,7 @@ def describe(checkpoint: Checkpoint, title: str, tokenizer: Tokenizer | None) ->
     if checkpoint.extra:
         lines.append(("not a LLaMA's", _names(checkpoint.extra)))
     lines += [("note", note) for note in _notes(checkpoint, tokenizer)]
-    return [f"{name:<14} {text}" for name, text in lines]
+    return [shown(f"{name:<14} {text}") for name, text in lines]
 
 
 def as_dict(checkpoint: Checkpoint, form: str, tokenizer: Tokenizer | None) -> dict[str, Any]:

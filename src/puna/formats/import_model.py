@@ -7,6 +7,7 @@ from typing import Any
 from puna.core.console import progress, say, warn
 from puna.core.errors import FormatError, TokenizerError
 from puna.core.files import atomic_directory, sha256_file
+from puna.formats.cache import snapshot_of
 from puna.formats.cast import CastCheckpoint, common_dtype
 from puna.formats.checkpoint import Checkpoint, Hints
 from puna.formats.describe import describe
@@ -15,7 +16,7 @@ from puna.formats.native.read import open_native
 from puna.formats.native.write import write_native
 from puna.formats.proof.compare import compare_weights
 from puna.formats.registry import format_of
-from puna.formats.unchanged import check_unchanged, file_states
+from puna.formats.unchanged import check_unchanged, file_states, states_of
 from puna.formats.watched import WatchedCheckpoint
 from puna.model.files import CONFIG
 from puna.tokenizer.load import load_tokenizer
@@ -43,19 +44,22 @@ def import_model(
         TokenizerError: The tokenizer cannot be used.
         StorageError: `out` exists, or the disk is full.
     """
+    path = snapshot_of(path)
     reader = format_of(path, form)
     check_destination(out, path, CONFIG, force=force)
     before = file_states(path)
     checkpoint = reader.open(path, hints)
+    before |= states_of(checkpoint.files)
     tokenizer = checked_tokenizer(checkpoint, hints)
     for line in describe(checkpoint, reader.title, tokenizer):
         say(line)
+    known = list(checkpoint.notes)
     checkpoint.check_complete()
     source = CastCheckpoint(checkpoint, dtype or common_dtype(checkpoint))
     total = sum(stored.n_bytes for stored in source.stored.values())
     with atomic_directory(out, replace=force) as directory:
         with progress("hash the source", None, "bytes") as advance:
-            inputs = _hashes(checkpoint.files, advance)
+            inputs = _hashes(path, checkpoint.files, advance)
         checkpoint.verify()
         with progress("write the weights", total, "bytes") as advance:
             watched = WatchedCheckpoint(source, advance)
@@ -65,6 +69,9 @@ def import_model(
         with progress("read them back", total, "bytes") as advance:
             compare_weights(source, open_native(directory, Hints()), advance)
         check_unchanged(before)
+    for note in checkpoint.notes:
+        if note not in known:  # found as the weights were read
+            say(f"note           {note}")
     if tokenizer is None:
         why = "no tokenizer was brought in" if hints.no_tokenizer else "no tokenizer was found"
         warn(
@@ -101,9 +108,11 @@ def checked_tokenizer(checkpoint: Checkpoint, hints: Hints) -> Tokenizer | None:
     return tokenizer
 
 
-def _hashes(files: list[Path], advance: Callable[[float], None]) -> dict[str, str]:
+def _hashes(path: Path, files: list[Path], advance: Callable[[float], None]) -> dict[str, str]:
+    """SHA-256 by the files' names, with the directories below `path`, where there are any."""
     hashes = {}
     for file in files:
-        hashes[file.name] = sha256_file(file)
+        inner = path.is_dir() and file.is_relative_to(path)
+        hashes[file.relative_to(path).as_posix() if inner else file.name] = sha256_file(file)
         advance(file.stat().st_size)
     return hashes

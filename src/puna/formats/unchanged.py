@@ -1,5 +1,6 @@
 """Checks that the converted files are the hashed ones: that the source's files did not change meanwhile."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -10,7 +11,11 @@ States: TypeAlias = dict[Path, tuple[int, ...] | None]
 
 def file_states(path: Path) -> States:
     """Device, inode, size and time of change of a file, or of each in a directory; empty where there is none."""
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return states_of(sorted(path.iterdir()) if path.is_dir() else [path])
+
+
+def states_of(files: Iterable[Path]) -> States:
+    """The same of these files; a model's may lie in directories below its own."""
     return {file: _state(file) for file in files if file.is_file()}
 
 

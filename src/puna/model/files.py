@@ -11,6 +11,7 @@ model/
 The weights may also be in several files, with `model.safetensors.index.json` as the index of tensors.
 """
 
+import hashlib
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -132,13 +133,15 @@ def write_model(
     Raises:
         OSError: The disk is full or not writable.
     """
-    write_safetensors(directory / WEIGHTS, likes, content_of)
+    digest = hashlib.sha256()
+    write_safetensors(directory / WEIGHTS, likes, content_of, digest)
     (directory / CONFIG).write_text(tomli_w.dumps(model_header(config)), encoding="utf-8")
     if tokenizer is not None:
         (directory / tokenizer.file).write_bytes(tokenizer.content)
     if chat_template is not None:
         (directory / CHAT_TEMPLATE).write_text(chat_template, encoding="utf-8", newline="")
-    record.outputs = {path.name: sha256_file(path) for path in sorted(directory.iterdir())}
+    others = {path.name: sha256_file(path) for path in directory.iterdir() if path.name != WEIGHTS}
+    record.outputs = dict(sorted((others | {WEIGHTS: digest.hexdigest()}).items()))
     record.write(directory / RECORD)
 
 

@@ -5,9 +5,11 @@ format: 8 bytes, the little-endian length of the header; the header, JSON with t
 tensor, padded with spaces to a multiple of 8; the tensors' bytes, one after the other.
 """
 
+import hashlib
 import json
 import struct
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,19 @@ from torch import Tensor
 _DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 
 
-def write_safetensors(path: Path, likes: Mapping[str, Tensor], content_of: Callable[[str], Tensor]) -> None:
-    """Write tensors in the order of `likes`, one in memory at a time.
+def write_safetensors(
+    path: Path,
+    likes: Mapping[str, Tensor],
+    content_of: Callable[[str], Tensor],
+    digest: "hashlib._Hash | None" = None,
+) -> None:
+    """Write tensors in the order of `likes`, one in memory at a time; two where the file is hashed.
 
     Args:
         path: The file.
         likes: By the tensors' names in the file, tensors of their dtypes and shapes, on any device, `meta` too.
         content_of: Gives the content for a name; called once for each, in their order.
+        digest: Is given the file's bytes, by a thread, while the next tensor is read and written.
 
     Raises:
         OSError: The file cannot be written; the disk may be full.
@@ -35,10 +43,21 @@ def write_safetensors(path: Path, likes: Mapping[str, Tensor], content_of: Calla
         header[name] = {"dtype": _DTYPES[like.dtype], "shape": list(like.shape), "data_offsets": [start, end]}
     content = json.dumps(header, separators=(",", ":")).encode()
     content += b" " * (-len(content) % 8)
-    with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(content)) + content)
+    with path.open("wb") as file, ThreadPoolExecutor(1) as hasher:
+        hashed: Future[None] | None = None
+
+        def put(piece: bytes | memoryview) -> None:
+            nonlocal hashed
+            if hashed is not None:
+                hashed.result()
+            hashed = None if digest is None else hasher.submit(digest.update, piece)
+            file.write(piece)
+
+        put(struct.pack("<Q", len(content)) + content)
         for name in likes:
-            file.write(tensor_bytes(content_of(name)))
+            put(tensor_bytes(content_of(name)))
+        if hashed is not None:
+            hashed.result()
 
 
 def sort_metadata(path: Path) -> None:

@@ -257,7 +257,6 @@ SECOND = "model-00002-of-00002.safetensors"
         (edit_index(lambda index: {"weight_map": []}), "has no weight_map"),
         (edit_index(lambda index: 3), "is JSON, but not an object"),
         (lambda path: save_file({"a": torch.zeros(1)}, path / WEIGHTS), "has both model.safetensors and an index"),
-        (lambda path: save_file(some_tensors(), path / SECOND), f"{SECOND}: has float, which model-00001-of-00002"),
     ],
 )  # fmt: skip
 def test_index_that_does_not_fit_its_files_is_one_sentence(

@@ -1,5 +1,6 @@
 import contextlib
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -122,10 +123,31 @@ def test_equal_embeddings_stored_twice_stay_two_tensors(whole: dict[str, Tensor]
     read.check_complete()
 
 
-def test_rope_freqs_are_passed_over_and_other_tensors_are_named(whole: dict[str, Tensor], tmp_path: Path) -> None:
-    read = open_llama(save(tmp_path / "m", [whole | {"rope.freqs": torch.ones(10), "lora.a": torch.ones(3)}]), Hints())
+FREQUENCIES = 1e4 ** (-torch.arange(0, 20, 2) / 20)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_frequencies_in_any_place_are_passed_over_and_other_tensors_are_named(
+    whole: dict[str, Tensor], tmp_path: Path, dtype: torch.dtype
+) -> None:
+    """LLaMA 1 7B has them in each layer, the others of LLaMA 1 and 2 once."""
+    places = ["rope.freqs", *(f"layers.{layer}.attention.inner_attention.rope.freqs" for layer in range(2))]
+    files = cut(whole | {"lora.a": torch.ones(3)}, 2, 1)
+    files[0] |= {place: FREQUENCIES.to(dtype) for place in places}
+    read = open_llama(save(tmp_path / "m", files), Hints())
     assert read.extra == ["lora.a"]
     assert not read.missing
+
+
+def test_frequencies_of_another_base_are_refused(whole: dict[str, Tensor], tmp_path: Path) -> None:
+    """CodeLlama's base is 1e6, which its first params.json did not say."""
+    other = 1e6 ** (-torch.arange(0, 20, 2) / 20)
+    path = save(tmp_path / "m", [whole | {"layers.1.attention.rope.freqs": other.bfloat16()}])
+    with pytest.raises(FormatError, match=r"consolidated.00.pth: layers.1.attention.rope.freqs holds other") as caught:
+        open_llama(path, Hints())
+    assert re.search(r"of about (9\.|1e\+06)", caught.value.message)
+    assert "--rope-theta" in caught.value.hint
+    assert open_llama(path, Hints(rope_theta=1e6)).config.rope_theta == 1e6
 
 
 def repeated(whole: dict[str, Tensor], order: list[int]) -> list[dict[str, Tensor]]:
@@ -164,11 +186,44 @@ def test_heads_in_another_order_are_not_a_repetition(whole: dict[str, Tensor], t
         read.tensor("layers.0.attention.wk.weight")
 
 
-def test_norms_that_differ_between_files_are_refused(whole: dict[str, Tensor], tmp_path: Path) -> None:
-    files = cut(whole, 2, 1)
-    files[1]["layers.1.ffn_norm.weight"] = files[1]["layers.1.ffn_norm.weight"] + 1e-3
+@pytest.mark.parametrize("size", [1.0, 0.05], ids=["gains near 1", "small gains"])
+def test_norms_that_drifted_apart_are_the_first_files_with_one_note(
+    whole: dict[str, Tensor], tmp_path: Path, size: float
+) -> None:
+    """Llama 3 70B's differ by 2e-3."""
+    norms = [name for name in whole if "norm" in name]
+    gains = {name: (whole[name] * size).bfloat16() for name in norms}
+    files = cut(whole | gains, 2, 1)
+    generator = torch.Generator().manual_seed(0)
+    for file in files[1:]:
+        for name in norms[:3]:
+            noise = 2e-3 * size**0.5 * torch.randn(80, generator=generator).clamp(-1, 1)
+            file[name] = (gains[name].float() + noise).bfloat16()
     read = open_llama(save(tmp_path / "m", files), Hints())
-    with pytest.raises(FormatError, match=r"layers.1.ffn_norm.weight differs between files"):
+    before = list(read.notes)
+    for _ in range(2):
+        assert all(torch.equal(read.tensor(name), gains[name]) for name in norms)
+    (note,) = [note for note in read.notes if note not in before]
+    assert note.startswith("the norms differ between the files in 3 tensors, by 0.00")
+    assert note.endswith("the first file's are taken")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda norm: torch.randn(80, generator=torch.Generator().manual_seed(9)) * 0.1 + 1,  # of another model
+        lambda norm: norm + 0.1,
+        lambda norm: norm * 1.1,
+        lambda norm: norm.flip(0),
+        lambda norm: torch.cat((norm[:-1], torch.tensor([float("nan")]))),
+        lambda norm: 1 + 0.01 * torch.randn(80, generator=torch.Generator().manual_seed(9)),
+    ],
+)  # fmt: skip
+def test_norms_of_another_model_are_refused(whole: dict[str, Tensor], tmp_path: Path, other: Any) -> None:
+    files = cut(whole, 2, 1)
+    files[1]["layers.1.ffn_norm.weight"] = other(files[1]["layers.1.ffn_norm.weight"])
+    read = open_llama(save(tmp_path / "m", files), Hints())
+    with pytest.raises(FormatError, match=r"01.pth: layers.1.ffn_norm.weight differs from that in consolidated.00.pth"):
         read.tensor("layers.1.ffn_norm.weight")
 
 
@@ -285,11 +340,15 @@ def test_the_tokenizer_lies_within_or_beside(
         assert beside.sha256 == tokenizer.sha256
 
 
-def test_a_directory_is_recognised_by_both_files(whole: dict[str, Tensor], tmp_path: Path) -> None:
+def test_a_directory_is_recognised_by_its_weights(whole: dict[str, Tensor], tmp_path: Path) -> None:
     directory = save(tmp_path / "m", [whole])
     assert is_llama(directory)
     assert not is_llama(directory / "params.json")
     assert not is_llama(tmp_path / "none")
+    (directory / "params.json").unlink()
+    assert is_llama(directory)
+    with pytest.raises(FormatError, match=r"params.json: cannot be read: No such file"):
+        open_llama(directory, Hints())
     (directory / "consolidated.00.pth").unlink()
     assert not is_llama(directory)
 

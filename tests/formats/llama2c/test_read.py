@@ -102,13 +102,21 @@ def file(source: Source, tmp_path: Path) -> Path:
     return tmp_path / "model.bin"
 
 
-def test_a_file_and_its_directory_are_recognised_by_the_exact_length(file: Path) -> None:
+def test_a_file_and_its_directory_are_recognised_by_the_exact_length_or_by_header_and_name(file: Path) -> None:
     assert is_llama2c(file)
     assert is_llama2c(file.parent)
-    file.write_bytes(file.read_bytes() + b"\0")
+    other = file.with_name("model")
+    other.write_bytes(file.read_bytes())
+    assert is_llama2c(other)
+    for content in (file.read_bytes() + b"\0", file.read_bytes()[:-1]):
+        file.write_bytes(content)
+        other.write_bytes(content)
+        assert is_llama2c(file.parent)
+        with pytest.raises(FormatError, match="but its header makes"):
+            open_llama2c(file, Hints())
+        assert not is_llama2c(other)
+    file.write_bytes(struct.pack("<7i", 1 << 20, 1, 1, 1, 1, 300, 2))
     assert not is_llama2c(file)
-    file.write_bytes(file.read_bytes()[:-2])
-    assert not is_llama2c(file.parent)
     assert not is_llama2c(file.parent / "none")
 
 

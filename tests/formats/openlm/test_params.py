@@ -133,6 +133,13 @@ def test_which_of_several_model_configurations_is_meant_must_be_said(tmp_path: P
         read_settings(tmp_path)
 
 
+def test_the_configuration_that_is_named_and_cannot_be_read_is_what_the_error_is_about(tmp_path: Path) -> None:
+    write(tmp_path, other=MODEL, params=PARAMS)
+    (tmp_path / "tiny.json").write_text(json.dumps(MODEL)[:-1] + ",}")
+    with pytest.raises(FormatError, match=r"tiny.json: is not JSON: line 1 has a comma with nothing after it"):
+        read_settings(tmp_path)
+
+
 def test_a_model_configuration_of_another_name_is_noted(tmp_path: Path) -> None:
     said = read_settings(write(tmp_path, other=MODEL, params=PARAMS))
     assert said.values["n_heads"] == 16

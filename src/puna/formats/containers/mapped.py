@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from puna.core.bounded import open_regular
 from puna.core.errors import FormatError
 
 
@@ -27,7 +28,7 @@ def mapped(path: Path, begin: int, count: int, dtype: torch.dtype) -> Tensor:
     first = begin - begin % mmap.ALLOCATIONGRANULARITY
     size = begin + length - first
     try:
-        with path.open("rb") as file:
+        with open_regular(path, FormatError) as file:
             if file.seek(0, 2) < begin + length:
                 raise FormatError(f"{path}: has become shorter since it was opened")
             address = _libc().mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE, file.fileno(), first)

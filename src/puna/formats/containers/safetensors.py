@@ -6,7 +6,6 @@ that says which tensor is in which file, as Hugging Face's models do.
 """
 
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from puna.core.bounded import open_regular
 from puna.core.errors import FormatError
-from puna.formats.containers.json_object import MOST_BYTES, json_object, read_json_object
+from puna.formats.containers.json_object import MOST_BYTES, json_object
 from puna.formats.containers.mapped import mapped
+from puna.formats.containers.shards import by_index, check_printable, read_index
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -27,7 +28,6 @@ _BITS = {
 }  # fmt: skip
 _READ = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 _MOST_AXES = 64
-_FILE_NAME = re.compile(r"[\w.+@ -]{1,200}\.safetensors", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,16 +52,8 @@ class ShardedSafetensors:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._entries: dict[str, _Entry] = {}
         index, files = _files(path)
-        for file in files:
-            for name, entry in _read_header(file).items():
-                if name in self._entries:
-                    raise FormatError(f"{file}: has {name}, which {self._entries[name].file.name} has too")
-                self._entries[name] = entry
-        for name, file in index.items():
-            if name not in self._entries or self._entries[name].file != file:
-                raise FormatError(f"{file}: lacks {name}, which {path / INDEX} says it has")
+        self._entries = by_index(index, files, _read_header, path / INDEX)
 
     @property
     def names(self) -> list[str]:
@@ -106,21 +98,8 @@ def _files(path: Path) -> tuple[dict[str, Path], list[Path]]:
         return {}, [path]
     if not (path / INDEX).exists():
         return {}, [path / WEIGHTS]
-    weight_map = read_json_object(path / INDEX).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise FormatError(f"{path / INDEX}: has no weight_map, which says the file of every tensor")
-    for name, file in weight_map.items():
-        _check_printable(path / INDEX, name)
-        if not isinstance(file, str) or not _FILE_NAME.fullmatch(file):
-            raise FormatError(
-                f"{path / INDEX}: {name} is said to be in {file!r:.80}, which is not the name of a safetensors file "
-                "here"
-            )
-    index = {name: path / file for name, file in weight_map.items()}
+    index = read_index(path / INDEX, ".safetensors")
     files = sorted(set(index.values()))
-    for file in files:
-        if not file.exists():
-            raise FormatError(f"{file}: is missing; {INDEX} names {len(files)} files")
     if (path / WEIGHTS).exists() and path / WEIGHTS not in files:
         raise FormatError(f"{path}: has both {WEIGHTS} and an index of other files, so which are meant is not clear")
     return index, files
@@ -129,7 +108,7 @@ def _files(path: Path) -> tuple[dict[str, Path], list[Path]]:
 def _read_header(path: Path) -> dict[str, _Entry]:
     """Every tensor of a file."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path, FormatError) as file:
             file_bytes = file.seek(0, 2)
             file.seek(0)
             length = int.from_bytes(file.read(8), "little")
@@ -145,7 +124,7 @@ def _read_header(path: Path) -> dict[str, _Entry]:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise FormatError(f"{path}: __metadata__ is not a table of texts")
     for name in header:
-        _check_printable(path, name)
+        check_printable(path, name)
     first = 8 + length
     entries = {name: _entry(path, first, name, entry) for name, entry in header.items()}
     end = first
@@ -157,12 +136,6 @@ def _read_header(path: Path) -> dict[str, _Entry]:
         short = "is truncated" if end > file_bytes else "is longer than it should be"
         raise FormatError(f"{path}: {short}: its header makes it {end:,} bytes, found {file_bytes:,}")
     return entries
-
-
-def _check_printable(path: Path, name: str) -> None:
-    """Refuse names that cannot be printed as a word in a sentence."""
-    if not name.isprintable():
-        raise FormatError(f"{path}: names a tensor {name!r:.80}, which no model does")
 
 
 def _entry(path: Path, first: int, name: str, entry: Any) -> _Entry:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from puna.core.bounded import open_regular
 from puna.core.errors import FormatError
 from puna.formats.checkpoint import Checkpoint, Hints, Stored, check_shape
 from puna.formats.containers.dtypes import FLOATS
@@ -45,9 +46,9 @@ def _begins_right(path: Path) -> bool:
     try:
         if not path.is_file():
             return False
-        with path.open("rb") as file:
+        with open_regular(path, FormatError) as file:
             head = file.read(16)
-    except OSError:
+    except (OSError, FormatError):
         return False
     if len(head) < 3:
         return False
@@ -140,7 +141,10 @@ def open_easylm(path: Path, hints: Hints) -> EasyLMCheckpoint:
     """
     file = _find(path)
     try:
-        with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        with (
+            open_regular(file, FormatError) as opened,
+            mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        ):
             leaves, passed = scan(content, str(file), lambda key: key[0] not in _PASSED)
     except OSError as error:
         raise FormatError(f"{file}: cannot be read: {error.strerror}") from None

@@ -1,5 +1,6 @@
-"""Read a Hugging Face directory of LLaMA's architecture: config.json and safetensors, in one file or in several."""
+"""Read a Hugging Face directory of LLaMA's architecture: config.json and weights, in one file or in several."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,11 @@ from puna.formats.checkpoint import Checkpoint, Hints, Stored, check_shape
 from puna.formats.containers.dtypes import FLOATS
 from puna.formats.containers.json_object import read_json_object
 from puna.formats.containers.safetensors import INDEX, WEIGHTS, ShardedSafetensors
+from puna.formats.containers.sharded_pth import INDEX as PTH_INDEX
+from puna.formats.containers.sharded_pth import WEIGHTS as PTH_WEIGHTS
+from puna.formats.containers.sharded_pth import ShardedPth
+from puna.formats.containers.shards import TensorFiles
+from puna.formats.frequencies import check_frequencies, is_frequencies
 from puna.formats.hf.chat_template import read_huggingface_chat_template
 from puna.formats.hf.config import CONFIG, read_huggingface_config
 from puna.formats.table import by_name
@@ -22,21 +28,42 @@ from puna.tokenizer.tokenizer import Tokenizer
 
 _EMBEDDING, _OUTPUT = "tok_embeddings.weight", "lm_head.weight"
 _PREFIX = "model."
+_WEIGHTS_FILE = re.compile(r"\.safetensors$|^pytorch_model.*\.bin$", re.IGNORECASE)
+_SIZES = {"hidden_size", "num_hidden_layers", "num_attention_heads"}
+"""What a config.json has that lacks the names of its kind."""
 _SETTINGS = (".json", ".jinja", ".model")
 """Endings of the files beside the weights that describe the model or its tokenizer."""
 _GENERATION = "generation_config.json"
-_BUFFER = "rotary_emb.inv_freq"
-"""The rotary frequencies, which old files hold for every layer."""
 
 
 def is_hf(path: Path) -> bool:
-    """Whether this is a directory with Hugging Face's config.json, or a safetensors file that has one beside it."""
+    """Whether this is a directory with Hugging Face's config.json, or a file of weights that has one beside it.
+
+    A config.json that cannot be read counts where nothing of another format lies there, so that the error is its own.
+    """
     try:
-        directory = path.parent if path.suffix.lower() == ".safetensors" and not path.is_dir() else path
-        fields = read_json_object(directory / CONFIG)
-    except (OSError, FormatError):
+        directory = path if path.is_dir() else path.parent
+        if path != directory and not _WEIGHTS_FILE.search(path.name):
+            return False
+        if not os.path.lexists(directory / CONFIG):
+            return _has_weights(directory)
+        try:
+            fields = read_json_object(directory / CONFIG)
+        except FormatError:
+            return _has_weights(directory) or not _has_others(directory)
+    except OSError:
         return False
-    return "model_type" in fields or "architectures" in fields
+    return "model_type" in fields or "architectures" in fields or fields.keys() >= _SIZES
+
+
+def _has_weights(directory: Path) -> bool:
+    return any(_WEIGHTS_FILE.search(file.name) for file in directory.iterdir())
+
+
+def _has_others(directory: Path) -> bool:
+    """Whether something of another format lies in a directory."""
+    others = ("params.json", "params.txt", "model.bin")
+    return any(file.name in others or file.suffix in (".pth", ".pt", ".gguf") for file in directory.iterdir())
 
 
 class HuggingFaceCheckpoint(Checkpoint):
@@ -54,7 +81,7 @@ class HuggingFaceCheckpoint(Checkpoint):
     format = "hf"
 
     def __init__(
-        self, path: Path, config: ModelConfig, *, file: ShardedSafetensors, bos_id: Any, stop_ids: tuple[int, ...],
+        self, path: Path, config: ModelConfig, *, file: TensorFiles, bos_id: Any, stop_ids: tuple[int, ...],
         notes: list[str],
     ) -> None:  # fmt: skip
         self._file = file
@@ -65,7 +92,9 @@ class HuggingFaceCheckpoint(Checkpoint):
         for name in file.names:
             weight = table.get(name) or table.get(_PREFIX + name)
             if weight is None:
-                if not name.endswith(_BUFFER) and not (config.tie_embeddings and name == _OUTPUT):
+                if is_frequencies(name):
+                    check_frequencies(file.file(name), name, file.tensor(name), config)
+                elif not (config.tie_embeddings and name == _OUTPUT):
                     extra.append(name)
                 continue
             if weight.name in self._theirs:
@@ -158,16 +187,15 @@ def open_hf(path: Path, hints: Hints) -> HuggingFaceCheckpoint:
         hints: Values from the user, for what config.json does not state.
 
     Raises:
-        FormatError: It is not LLaMA's architecture, has no safetensors files, or they are damaged or of other sizes
+        FormatError: It is not LLaMA's architecture, has no files of weights, or they are damaged or of other sizes
             than config.json says.
     """
     directory = path if path.is_dir() else path.parent
     fields = read_json_object(directory / CONFIG)
     config, notes = read_huggingface_config(directory / CONFIG, fields, hints)
-    _check_named(path)
     return HuggingFaceCheckpoint(
-        path, config, file=ShardedSafetensors(path), bos_id=fields.get("bos_token_id"),
-        stop_ids=_stop_ids(directory, fields), notes=notes,
+        path, config, file=_weights(path), bos_id=fields.get("bos_token_id"), stop_ids=_stop_ids(directory, fields),
+        notes=notes,
     )  # fmt: skip
 
 
@@ -180,22 +208,23 @@ def _stop_ids(directory: Path, fields: dict[str, Any]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(token for token in ids if type(token) is int and token >= 0))
 
 
-def _check_named(path: Path) -> None:
-    """Refuse a directory without safetensors files, and one file of several."""
-    if path.is_file():
-        if re.search(r"-\d{5}-of-(?!00001)\d{5}\.safetensors$", path.name):
+def _weights(path: Path) -> TensorFiles:
+    """The weights: safetensors where there are any, else PyTorch's files."""
+    if not path.is_dir():
+        if re.search(r"-\d{5}-of-(?!00001)\d{5}\.(safetensors|bin)$", path.name):
             raise FormatError(f"{path}: is one file of several", hint=f"name their directory: {path.parent}")
-    elif not (path / WEIGHTS).exists() and not (path / INDEX).exists():
-        if pickles := sorted(path.glob("pytorch_model*.bin")):
-            raise FormatError(
-                f"{pickles[0]}: is a pickle, which can run any program when it is read, and there is no {WEIGHTS}",
-                hint="where you trust it, let transformers convert it: "
-                "AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(OUT)",
-            )
-        raise FormatError(f"{path}: has neither {WEIGHTS} nor {INDEX}")
+        return ShardedPth(path) if path.suffix.lower() == ".bin" else ShardedSafetensors(path)
+    if (path / WEIGHTS).exists() or (path / INDEX).exists():
+        return ShardedSafetensors(path)
+    if (path / PTH_WEIGHTS).exists() or (path / PTH_INDEX).exists():
+        return ShardedPth(path)
+    parts = sorted((*path.glob("model-*.safetensors"), *path.glob("pytorch_model-*.bin")))
+    index = INDEX if parts and parts[0].suffix == ".safetensors" else PTH_INDEX
+    what = f"{parts[0].name}, but not {index}, which says the file of every tensor" if parts else ""
+    raise FormatError(f"{path}: has {what or f'neither {WEIGHTS} nor {INDEX}, nor {PTH_WEIGHTS}'}")
 
 
-def _check(file: ShardedSafetensors, name: str, shape: tuple[int, ...]) -> None:
-    check_shape(file.file(name), name, file.shape(name), shape)
+def _check(file: TensorFiles, name: str, shape: tuple[int, ...]) -> None:
     if file.dtype(name) not in FLOATS:
         raise FormatError(f"{file.file(name)}: {name} is {file.dtype(name)}, expected F32, BF16 or F16")
+    check_shape(file.file(name), name, file.shape(name), shape)

@@ -17,9 +17,11 @@ import torch
 from torch import Tensor
 
 from puna.config.recipe import ModelConfig
+from puna.core.bounded import open_regular, read_bounded
 from puna.core.errors import FormatError
 from puna.formats.checkpoint import Checkpoint, Hints, Stored, check_shape, model_config
 from puna.formats.containers.pth import PthTensor, dtype_name, read_pth
+from puna.formats.frequencies import check_frequencies, is_frequencies
 from puna.formats.llama.params import SCALED_ROPE, Params, read_params, unsaid
 from puna.formats.rotary import to_halves
 from puna.formats.table import Weight, weights
@@ -30,18 +32,22 @@ from puna.tokenizer.tokenizer import Tokenizer
 PARAMS, CHECKLIST = "params.json", "checklist.chk"
 TOKENIZER, TOKENIZER_CHECKLIST = "tokenizer.model", "tokenizer_checklist.chk"
 
+_MOST_CHECKLIST = 1 << 20
 _EMBEDDING, _OUTPUT = "tok_embeddings.weight", "output.weight"
 _WQ, _WK, _WV = (f"layers.0.attention.{name}.weight" for name in ("wq", "wk", "wv"))
-_BUFFERS = {"rope.freqs"}
+_ROUNDING, _FAR, _OF_SPREAD = 2**-8, 2**-4, 1 / 4
+"""How far norms of one model may differ between its files; `_check_close` says why."""
+
+_DRIFTED = "the norms differ between the files"
 
 Files = Sequence[tuple[Path, dict[str, PthTensor]]]
 """The tensors of each file, in the files' order."""
 
 
 def is_llama(path: Path) -> bool:
-    """Whether `path` is a directory with `params.json` and `consolidated.*.pth`."""
+    """Whether `path` is a directory with `consolidated.*.pth`; that `params.json` can be read is asked on opening."""
     with contextlib.suppress(OSError):
-        return (path / PARAMS).is_file() and any(path.glob("consolidated.*.pth"))
+        return path.is_dir() and any(path.glob("consolidated.*.pth"))
     return False
 
 
@@ -61,6 +67,7 @@ class LlamaCheckpoint(Checkpoint):
         names = files[0][1].keys() - ({_OUTPUT} if config.tie_embeddings else set())
         ours = {weight.name: weight for weight in weights(config) if weight.name in names}
         self._files = files
+        self._drift: dict[str, float] = {}
         self._axes = {name: _axis(files, config, weight) for name, weight in ours.items()}
         stored = {}
         for name, weight in ours.items():
@@ -78,7 +85,7 @@ class LlamaCheckpoint(Checkpoint):
         axis = self._axes[name]
         parts = [tensors[name].load() for _, tensors in self._files]
         if axis is None:
-            self._check_same(name, parts)
+            self._check_close(name, parts)
             return parts[0]
         repeats = len(parts) * parts[0].shape[axis] // weight.shape[axis]
         if repeats > 1:
@@ -99,6 +106,34 @@ class LlamaCheckpoint(Checkpoint):
         """Compare the files with the MD5s that Meta gives with its downloads, where these lists are there."""
         verify_checklist(self.path)
 
+    def _check_close(self, name: str, parts: Sequence[Tensor]) -> None:
+        """Note how far the files differ in what each of them holds whole, and refuse files of another model.
+
+        Each process of a training keeps its own copy of a norm, and copies drift apart: those of Llama 3 70B by 2e-3.
+        Gains of two models that know nothing of each other lie sqrt(2) times their spread apart, more than five times
+        a quarter of it, which is allowed; so is half a step of bfloat16, since gains without spread tell nothing.
+        """
+        first = parts[0].double()
+        size, spread = first.square().mean().sqrt(), first.std(correction=0)
+        allowed = torch.maximum(_ROUNDING * size, torch.minimum(_OF_SPREAD * spread, _FAR * size))
+        for (file, _), part in zip(self._files, parts, strict=True):
+            if same_bits(parts[0], part):
+                continue
+            off = part.double() - first
+            if not off.square().mean().sqrt() <= allowed:
+                raise FormatError(
+                    f"{file}: {name} differs from that in {self._files[0][0].name} by {off.abs().max().item():.2g}, so "
+                    "the two are of different models"
+                )
+            self._drift[name] = max(self._drift.get(name, 0.0), off.abs().max().item())
+        if self._drift:
+            self.notes[:] = [note for note in self.notes if not note.startswith(_DRIFTED)]
+            worst = max(self._drift, key=self._drift.__getitem__)
+            self.notes.append(
+                f"{_DRIFTED} in {len(self._drift)} tensors, by {self._drift[worst]:.2g} at most ({worst}); the first "
+                "file's are taken"
+            )
+
     def _check_same(self, name: str, parts: Sequence[Tensor]) -> None:
         if not all(same_bits(parts[0], part) for part in parts[1:]):
             raise FormatError(f"{self.path}: {name} differs between files that should hold the same of it")
@@ -113,7 +148,11 @@ def open_llama(path: Path, hints: Hints) -> LlamaCheckpoint:
         FormatError: A file is missing, damaged, or not of the shapes that `params.json` makes.
     """
     params = read_params(path / PARAMS)
-    files = [(file, _without_buffers(read_pth(file))) for file in _find_files(path)]
+    whole = [(file, read_pth(file)) for file in _find_files(path)]
+    files = [
+        (file, {name: tensor for name, tensor in tensors.items() if not is_frequencies(name)})
+        for file, tensors in whole
+    ]
     _check_alike(files)
     _check_number(path, files, params)
     n_kv_heads, notes = _key_heads(files, params, hints)
@@ -132,6 +171,9 @@ def open_llama(path: Path, hints: Hints) -> LlamaCheckpoint:
         },
     )  # fmt: skip
     hints.refuse_other_values(path / PARAMS, config)
+    for file, tensors in whole:
+        for name in filter(is_frequencies, tensors):
+            check_frequencies(file, name, tensors[name].load(), config)
     if params.scaled_rope:
         notes.append(
             f"params.json has use_scaled_rope, which is factor {SCALED_ROPE.factor:g} in Meta's code; Hugging Face's "
@@ -151,14 +193,17 @@ def verify_checklist(path: Path) -> list[str]:
     for checklist in (path / CHECKLIST, path / TOKENIZER_CHECKLIST):
         if not checklist.is_file():
             continue
-        for line in checklist.read_bytes().decode(errors="replace").splitlines():
+        for line in read_bounded(checklist, _MOST_CHECKLIST, FormatError).decode(errors="replace").splitlines():
             if not line.strip():
                 continue
             match = re.fullmatch(r"([0-9a-fA-F]{32}) [ *](?:\./)?([^/\\\0]+)", line.strip())
             if match is None:
                 raise FormatError(f"{checklist}: has the line {line[:80]!r}, expected an MD5 and the name of a file")
             if _md5(path / match[2]) != match[1].lower():
-                raise FormatError(f"{path / match[2]}: is damaged, its MD5 is not the one in {checklist.name}")
+                raise FormatError(
+                    f"{path / match[2]}: is damaged or was edited: its MD5 is not the one in {checklist.name}",
+                    hint=f"if it was edited on purpose, remove {checklist}, or its line in it",
+                )
             verified.append(match[2])
     return verified
 
@@ -176,10 +221,6 @@ def _find_files(path: Path) -> list[Path]:
     if not numbers:
         raise FormatError(f"{path}: consolidated.00.pth is missing")
     return [numbers[number] for number in range(len(numbers))]
-
-
-def _without_buffers(tensors: dict[str, PthTensor]) -> dict[str, PthTensor]:
-    return {name: tensor for name, tensor in tensors.items() if name not in _BUFFERS}
 
 
 def _check_alike(files: Files) -> None:
@@ -267,7 +308,8 @@ def _axis(files: Files, config: ModelConfig, weight: Weight) -> int | None:
 
 def _md5(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
+        with open_regular(path, FormatError) as file:
+            digest = hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False))  # pyrefly: ignore
+            return digest.hexdigest()
     except OSError as error:
         raise FormatError(f"{path}: cannot be read: {error.strerror}") from None

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from puna.config.recipe import ModelConfig
+from puna.core.bounded import open_regular
 from puna.core.errors import FormatError
 from puna.formats.checkpoint import Checkpoint, Hints, Stored, model_config
 from puna.formats.containers.mapped import mapped
@@ -34,6 +35,11 @@ NORM_EPS, ROPE_THETA = 1e-5, 10_000.0
 
 _NEWER = struct.pack("<I", 0x616B3432)
 """The first bytes of versions 1 and 2 (`export.py`)."""
+_USUAL = {
+    "dim": 1 << 16, "ffn_dim": 1 << 18, "n_layers": 1 << 10, "n_heads": 1 << 10, "vocab_size": 1 << 22,
+    "context": 1 << 24,
+}  # fmt: skip
+"""Sizes up to which a file with such a header is taken for a damaged one of llama2.c's."""
 _KINDS = (
     "attention_norm", "attention.wq", "attention.wk", "attention.wv", "attention.wo", "ffn_norm", "feed_forward.w1",
     "feed_forward.w2", "feed_forward.w3",
@@ -44,7 +50,14 @@ def is_llama2c(path: Path) -> bool:
     """Whether `path` is a file of llama2.c, or a directory with one that is called model.bin."""
     with contextlib.suppress(OSError, FormatError):
         file = _file(path)
-        return file.is_file() and (_begins_newer(file) or bool(_header(file)))
+        if not file.is_file():
+            return False
+        if _begins_newer(file):
+            return True
+        fields = _fields(file)
+        # A file that was cut short is recognised by sizes that no other file has where these stand.
+        usual = file.suffix == ".bin" and all(fields[name] <= most for name, most in _USUAL.items())
+        return usual or file.stat().st_size == _length(fields)
     return False
 
 
@@ -128,13 +141,22 @@ def _file(path: Path) -> Path:
 
 
 def _begins_newer(file: Path) -> bool:
-    with file.open("rb") as stream:
+    with open_regular(file, FormatError) as stream:
         return stream.read(len(_NEWER)) == _NEWER
 
 
 def _header(file: Path) -> dict[str, Any]:
     """Fields of the decoder, after the file's length has been checked against them."""
-    with file.open("rb") as stream:
+    fields = _fields(file)
+    expected, found = _length(fields), file.stat().st_size
+    if found != expected:
+        raise FormatError(f"{file}: has {found:,} bytes, but its header makes {expected:,}")
+    return fields
+
+
+def _fields(file: Path) -> dict[str, Any]:
+    """Fields of the decoder that make sense together."""
+    with open_regular(file, FormatError) as stream:
         content = stream.read(HEADER.size)
     if len(content) < HEADER.size:
         raise FormatError(f"{file}: has {len(content)} bytes, too few for the header of llama2.c's files")
@@ -146,13 +168,16 @@ def _header(file: Path) -> dict[str, Any]:
             f"{file}: is not a file of llama2.c, its header has width {dim} for {n_heads} heads and {n_kv_heads} key "
             "heads"
         )
-    head_dim, tied = dim // n_heads, vocab_size > 0
-    block = dim * (2 + 2 * dim + 2 * n_kv_heads * head_dim + 3 * ffn_dim)
-    floats = (2 - tied) * abs(vocab_size) * dim + n_layers * block + dim + context * head_dim
-    expected, found = HEADER.size + 4 * floats, file.stat().st_size
-    if found != expected:
-        raise FormatError(f"{file}: has {found:,} bytes, but its header makes {expected:,}")
     return {
         "dim": dim, "ffn_dim": ffn_dim, "n_layers": n_layers, "n_heads": n_heads, "n_kv_heads": n_kv_heads,
-        "vocab_size": abs(vocab_size), "context": context, "tie_embeddings": tied,
+        "vocab_size": abs(vocab_size), "context": context, "tie_embeddings": vocab_size > 0,
     }  # fmt: skip
+
+
+def _length(fields: dict[str, Any]) -> int:
+    """Bytes of a file with this header."""
+    dim, head_dim = fields["dim"], fields["dim"] // fields["n_heads"]
+    block = dim * (2 + 2 * dim + 2 * fields["n_kv_heads"] * head_dim + 3 * fields["ffn_dim"])
+    embeddings = (2 - fields["tie_embeddings"]) * fields["vocab_size"] * dim
+    floats = embeddings + fields["n_layers"] * block + dim + fields["context"] * head_dim
+    return HEADER.size + 4 * floats

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from puna.core.bounded import read_bounded
 from puna.core.errors import FormatError
-from puna.core.files import read_text
+from puna.core.files import decode_text
 from puna.formats.containers.json_object import read_json_object
 from puna.formats.openlm.arguments import refuse_of_a_decoder
 
@@ -53,6 +54,8 @@ _MORE: dict[str, dict[str, Any]] = {
     "llama2_7b": {"seq_len": 4096, "vocab_size": 32000, "positional_embedding_type": "llama_rotary",
                   "model_norm": "rms_norm", "ffn_type": "swiglu"},
 }  # fmt: skip
+_LARGEST_ARGUMENTS = 1 << 22
+"""Bytes of a params.txt; its longest lines are lists of the data's files."""
 _LARGEST_JSON = 65_536
 """Bytes of the largest file that may be a model configuration; tokenizers are JSON, too."""
 
@@ -164,8 +167,16 @@ def _add_known_shape(settings: Settings, model: str, params: Path | None) -> Non
 
 def _find_model_config(around: list[Path], model: str | None) -> Path | None:
     """The model configuration: the file that the arguments name, or the only one there is."""
-    found = [file for directory in around for file in sorted(directory.glob("*.json")) if _is_model_config(file)]
+    found, broken = [], {}
+    for file in (file for directory in around for file in sorted(directory.glob("*.json"))):
+        try:
+            if _is_model_config(file):
+                found.append(file)
+        except FormatError as error:
+            broken[file.stem] = error
     chosen = [file for file in found if model is not None and file.stem == Path(model).stem]
+    if not chosen and model is not None and Path(model).stem in broken:
+        raise broken[Path(model).stem]
     if len(chosen or found) > 1:
         names = ", ".join(file.name for file in found)
         raise FormatError(f"{around[0]}: has several model configurations ({names}) and nothing says which is meant")
@@ -176,15 +187,16 @@ def _is_model_config(file: Path) -> bool:
     try:
         if file.stat().st_size > _LARGEST_JSON:
             return False
-        values = read_json_object(file)
-    except (FormatError, OSError):
+    except OSError:
         return False
+    values = read_json_object(file)
     return {"hidden_dim", "n_layers", "n_heads"} <= values.keys() and "model_type" not in values
 
 
 def _read_arguments(path: Path) -> dict[str, Any]:
     """The arguments of a training that describe the model."""
-    lines = (line.partition(":") for line in read_text(path, FormatError).splitlines())
+    text = decode_text(read_bounded(path, _LARGEST_ARGUMENTS, FormatError), path, FormatError)
+    lines = (line.partition(":") for line in text.splitlines())
     said = {name: text.strip() for name, colon, text in lines if colon}
     # A text in the arguments may have several lines, and anything before a colon.
     arguments = {name: text for name, text in said.items() if name.isidentifier() and text not in ("None", "False")}

@@ -17,6 +17,9 @@ from puna.formats.containers.pickled import DamagedError, StorageView
 from puna.formats.containers.pth import load_pth, pth_tensors
 from puna.formats.containers.pth_archive import archive_pickle
 from puna.formats.containers.safetensors import INDEX, WEIGHTS, ShardedSafetensors
+from puna.formats.containers.sharded_pth import INDEX as PTH_INDEX
+from puna.formats.containers.sharded_pth import ShardedPth
+from puna.formats.frequencies import check_frequencies, is_frequencies
 from puna.formats.openlm.config import Decoder, decoder_of
 from puna.formats.openlm.params import is_hugging_face, read_settings, training_directories
 from puna.formats.rotary import to_halves
@@ -28,7 +31,6 @@ from puna.tokenizer.tokenizer import Tokenizer
 _MARK = b"attention.in_proj.weight"
 _WRAPPERS = re.compile(r"(^|\.)(module|_orig_mod)(?=\.)")
 """Prefixes that distributed training and the compiler put into names."""
-_BUFFER = re.compile(r"\.inv_freq$")
 _SUFFIXES = (".pt", ".pth", ".bin")
 _NOT_WEIGHTS = ("optimizer_", "stats_")
 
@@ -101,8 +103,10 @@ class OpenlmCheckpoint(Checkpoint):
             dtype = tensors.dtype(file_name)
             check_dtype(path, file_name, dtype)
             stored[weight.name] = Stored(dtype, weight.numel * FLOATS[dtype].itemsize)
-        extra = [file_name for name, (_, file_name) in of_theirs.items() if name not in expected]
-        extra = [name for name in extra if not _BUFFER.search(name)]
+        others = [file_name for name, (_, file_name) in of_theirs.items() if name not in expected]
+        for name in filter(is_frequencies, others):
+            check_frequencies(path, name, tensors.tensor(name), config)
+        extra = [name for name in others if not is_frequencies(name)]
         super().__init__(path, config, stored, extra=extra, notes=decoder.notes)
         self._directory = directory
         self._tensors = tensors
@@ -153,6 +157,8 @@ def open_openlm(path: Path, hints: Hints) -> OpenlmCheckpoint:
     tensors: _Tensors
     if path.is_dir() and ((path / WEIGHTS).exists() or (path / INDEX).exists()):
         directory, tensors = path, ShardedSafetensors(path)
+    elif path.is_dir() and (path / PTH_INDEX).exists():
+        directory, tensors = path, ShardedPth(path)
     else:
         file = _only_checkpoint(path) if path.is_dir() else path
         directory, tensors = file.parent, PickledTensors(file)
