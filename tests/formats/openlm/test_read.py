@@ -445,7 +445,6 @@ def test_damaged_configurations_give_one_sentence_or_the_model(small: Path, text
 def test_a_checkpoint_with_the_tensors_of_65b_is_read_whole(tmp_path: Path) -> None:
     block = [name for name in random_state(SIZES | PLAIN | SETTINGS | {"n_layers": 1}) if name.startswith("layers.0.")]
     names = [f"layers.{layer}.{name.removeprefix('layers.0.')}" for layer in range(80) for name in block]
-    # As many tensors as LLaMA 65B has, each a view of a storage of its own.
     torch.save({"state_dict": {name: torch.zeros(8, 8) for name in names}}, tmp_path / "epoch_1.pt")
     assert PickledTensors(tmp_path / "epoch_1.pt").names == names
     assert calls(lambda: PickledTensors(tmp_path / "epoch_1.pt")) < 1000 * len(names)
