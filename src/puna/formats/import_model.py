@@ -53,6 +53,8 @@ def import_model(
     tokenizer = checked_tokenizer(checkpoint, hints)
     for line in describe(checkpoint, reader.title, tokenizer):
         say(line)
+    if tokenizer is not None:
+        checkpoint.notes += [note for note in tokenizer.notes if note not in checkpoint.notes]
     known = list(checkpoint.notes)
     checkpoint.check_complete()
     source = CastCheckpoint(checkpoint, dtype or common_dtype(checkpoint))
@@ -63,8 +65,8 @@ def import_model(
         checkpoint.verify()
         with progress("write the weights", total, "bytes") as advance:
             watched = WatchedCheckpoint(source, advance)
-            notes = checkpoint.notes + (tokenizer.notes if tokenizer is not None else [])
-            results: dict[str, Any] = {"format": reader.name, "notes": notes}
+            # The list itself: more notes may come as the weights are read, before the record is written.
+            results: dict[str, Any] = {"format": reader.name, "notes": checkpoint.notes}
             write_native(watched, tokenizer, directory, inputs=inputs, results=results)
         with progress("read them back", total, "bytes") as advance:
             compare_weights(source, open_native(directory, Hints()), advance)
