@@ -1,8 +1,10 @@
 """The shape of the tree: tests mirror modules, files stay short, and what needs no torch imports without it."""
 
+import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -110,6 +112,34 @@ def test_names_of_tests_do_not_depend_on_when_they_are_collected(pytester: pytes
             names.append(pytester.runpytest_subprocess("--collect-only", "-q").outlines[:3])
     assert names[0] == names[1]
     assert [name.partition("[")[2] for name in names[0]] == ["packed0]", "plain]", "packed1]"]
+
+
+def test_no_list_of_cases_has_the_order_of_a_set() -> None:
+    """Processes that share the tests would come to different names."""
+    found = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "parametrize":
+                found += [
+                    f"{path.relative_to(ROOT)}:{node.lineno}" for node in call.args[1:2] for node in _unsorted(node)
+                ]
+    assert found == []
+
+
+def _unsorted(node: ast.AST) -> Iterator[ast.expr]:
+    """Sets in an expression that nothing sorts."""
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("sorted", "len", "min", "max")
+    ):
+        return
+    if isinstance(node, ast.Set | ast.SetComp):
+        yield node
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("set", "frozenset"):
+        yield node
+    for child in ast.iter_child_nodes(node):
+        yield from _unsorted(child)
 
 
 def test_what_trains_does_not_import_where_torch_is_not_installed() -> None:
