@@ -127,18 +127,22 @@ def test_no_list_of_cases_has_the_order_of_a_set() -> None:
 
 
 def _unsorted(node: ast.AST) -> Iterator[ast.expr]:
-    """Sets in an expression that nothing sorts."""
-    if (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id in ("sorted", "len", "min", "max")
-    ):
-        return
-    if isinstance(node, ast.Set | ast.SetComp):
-        yield node
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("set", "frozenset"):
-        yield node
-    for child in ast.iter_child_nodes(node):
+    """The sets that an expression goes through in their own order."""
+    match node:
+        case ast.Set() | ast.SetComp() | ast.Call(func=ast.Name(id="set" | "frozenset")):
+            yield node
+            return
+        case ast.Call(func=ast.Name(id="list" | "tuple" | "zip" | "enumerate"), args=inner):
+            pass
+        case ast.List(elts=elements) | ast.Tuple(elts=elements):
+            inner = [element.value for element in elements if isinstance(element, ast.Starred)]
+        case ast.ListComp(generators=loops) | ast.GeneratorExp(generators=loops):
+            inner = [loop.iter for loop in loops]
+        case ast.BinOp(left=left, right=right):
+            inner = [left, right]
+        case _:
+            return
+    for child in inner:
         yield from _unsorted(child)
 
 
