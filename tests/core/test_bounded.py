@@ -70,7 +70,13 @@ def test_what_is_not_a_file_of_that_size_is_refused_at_once(
 def test_json_is_read_as_pythons_own_parser_reads_it() -> None:
     """Brackets and quotes in strings count for nothing, and deep is deep only where something is open."""
     values = [
-        {"a": ["[" * 500, '\\"' + "{" * 500, '"', "\\"], "b": -12, "c": 1.5e3, "d": None, "e": "\u00e9\u2581"},
+        {
+            "a": ["[" * 500, '\\"' + "{" * 500, '"', "\\"],
+            "b": -12,
+            "c": 1.5e3,
+            "d": None,
+            "e": "\u00e9\u2581\U0001f600",
+        },
         [[0]] * 300,
         10**399,
         "",
@@ -101,6 +107,10 @@ def test_json_is_read_as_pythons_own_parser_reads_it() -> None:
         (b'{"a": 1', "is not JSON: Expecting ',' delimiter: line 1 column 8 (char 7)"),
         (b'{"a": {"\x1b[2J": 1, "\\u001b[2J": 1}}', "is not JSON: Invalid control character at"),
         (b'{"a": {"\\u001b[2J": 1, "\\u001b[2J": 1}}', r"names '\x1b[2J' twice"),
+        (
+            b'{"a": ["\\ud83d\\ude00", {"\\uDC00": 1}]}',
+            r"has half of a surrogate pair, '\udc00', which is not a character",
+        ),
         (b'{"a": 1, "b": 2, "a": 1}', "names 'a' twice"),
         (b'{"a": ' + b"9" * 300_000 + b"}", "has a number of 300,000 digits"),
         (b"[" * 65 + b"]" * 65, "is nested 65 levels deep, more than the 64 that such a file may have"),

@@ -111,6 +111,11 @@ def test_the_model_s_own_end_of_a_text_counts_and_must_be_there(
         load_tokenizer(tmp_path, rows=1002, stop_ids=[1000])
     with pytest.raises(TokenizerError, match=r"none that is 1000 and 1 more"):
         load_tokenizer(tmp_path, rows=1002, stop_ids=[1000, 1001])
+    with pytest.raises(TokenizerError, match=r"has 1000 tokens and none that is 1001, at which"):  # the other is old
+        load_tokenizer(tmp_path, rows=1002, stop_ids=[1001, 2])
+    assert load_tokenizer(tmp_path, rows=1000, stop_ids=[2, 1001]).notes == [
+        "the model's files end a text at 1001, too, which is not a token"
+    ]
     assert load_tokenizer(tmp_path, stop_ids=[2]).content == tokenizer.content
     lay_out("added_tokens_decoder", tmp_path, tokenizer)
     several = load_tokenizer(tmp_path, stop_ids=[2, 1000, 1001])
@@ -186,3 +191,14 @@ def test_a_tokenizer_json_of_another_model_adds_nothing(
     beside = read_beside(tmp_path)
     assert beside.added == {7: AddedToken("<y>", special=False)}
     assert beside.notes == ("added_tokens.json calls token 7 '<x>'; '<y>' was taken",)
+
+
+@pytest.mark.parametrize("value", [5, "<a>", True, {"a": None}, [None, 5], [[]]])
+def test_special_tokens_of_another_type_are_passed_over(
+    value: Any, tokenizer: SentencePieceTokenizer, tmp_path: Path
+) -> None:
+    (tmp_path / "tokenizer.model").write_bytes(tokenizer.content)
+    write(tmp_path, "tokenizer_config.json", {"additional_special_tokens": value, "eos_token": "<|end|>"})
+    assert load_tokenizer(tmp_path).notes == [
+        "'<|end|>', the eos_token of a file beside the model, is not a token; '</s>' is taken"
+    ]

@@ -1,6 +1,7 @@
 """What a tokenizer.json may ask of the library is on a list, with bounds; everything else is refused before it runs."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from puna.tokenizer.byte_level import SPLITS
 from puna.tokenizer.engine import as_tokenizer_error, engine_of
 from puna.tokenizer.huggingface import tokenizer_json
 from puna.tokenizer.json_parts import check_parts, slow
+from puna.tokenizer.load import load_tokenizer
 from puna.tokenizer.sentencepiece import SentencePieceTokenizer
 
 BOMB = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 60}
@@ -67,6 +69,31 @@ def test_a_part_that_could_end_the_process_is_refused_by_its_name(part: str, ste
     assert caught.value.message.startswith("some.json: has a")
     assert sentence in caught.value.message
     assert len(caught.value.message) < 300
+
+
+DAMAGED = {
+    "added_tokens": (5, True, {"a": 1}, [None], [5], [[]], [{}], [{"content": 5}]),
+    "normalizer": (
+        {"type": "Replace"}, {"type": "Replace", "pattern": "a", "content": "b"}, {"type": "Prepend", "prepend": 5},
+        {"type": "Replace", "pattern": {"String": "a"}, "content": 5}, BOMB | {"pattern": {"Regex": 5}}, 5, "NFC",
+    ),
+    "pre_tokenizer": ({"type": "Split"}, {"type": "Split", "pattern": [None]}),
+    "post_processor": (
+        {"type": "TemplateProcessing", "single": 5}, {"type": "TemplateProcessing", "special_tokens": {"a": None}},
+        {"type": "TemplateProcessing", "special_tokens": [1]}, {"type": "Sequence", "processors": [None]},
+    ),
+    "decoder": ({"type": "Strip", "content": " ", "start": "x", "stop": 0},),
+    "model": (5, [], {"type": []}, {"type": 5}, {"continuing_subword_prefix": "##"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", DAMAGED)
+def test_a_part_of_another_type_than_it_should_be_is_a_sentence(part: str, tmp_path: Path) -> None:
+    for value in DAMAGED[part]:
+        data = {"model": {"type": "BPE", "vocab": {}, "merges": []}} | {part: value}
+        (tmp_path / "tokenizer.json").write_text(json.dumps(data))
+        with pytest.raises(TokenizerError):
+            load_tokenizer(tmp_path)
 
 
 def test_the_parts_of_known_tokenizers_pass(tokenizer: SentencePieceTokenizer, byte_bpe: ByteBPETokenizer) -> None:

@@ -18,7 +18,7 @@ def test_matmul_rate_is_what_a_product_takes(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_cpu_is_measured_and_its_power_is_an_estimate(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(device, "matmul_rate", lambda: 1e11)
+    monkeypatch.setattr(device, "matmul_rate", lambda *_: 1e11)
     found = find_device("fp32", EnergyConfig(), CPU)
     cores = torch.get_num_threads()
     assert found.torch_device.type == "cpu"
@@ -29,7 +29,7 @@ def test_cpu_is_measured_and_its_power_is_an_estimate(monkeypatch: pytest.Monkey
 
 
 def test_better_of_two_measurements_counts_and_a_datasheet_stays(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(device, "matmul_rate", lambda: 2e11)
+    monkeypatch.setattr(device, "matmul_rate", lambda *_: 2e11)
     busy = Device(torch.device("cpu"), "a processor", 1e11, MEASURED, 7.0, "")
     assert busy.measured_again().peak_flops == 2e11
     assert Device(torch.device("cpu"), "a processor", 3e11, MEASURED, 7.0, "").measured_again().peak_flops == 3e11
@@ -39,9 +39,9 @@ def test_better_of_two_measurements_counts_and_a_datasheet_stays(monkeypatch: py
 def test_no_rate_exceeds_a_measured_peak(monkeypatch: pytest.MonkeyPatch):
     """A peak that a run exceeds was measured beside other work; a datasheet's does not change."""
     measured = Device(torch.device("cpu"), "a processor", 1e11, MEASURED, 7.0, "")
-    monkeypatch.setattr(device, "matmul_rate", lambda: pytest.fail("measured without need"))
+    monkeypatch.setattr(device, "matmul_rate", lambda *_: pytest.fail("measured without need"))
     assert measured.at_rate(9e10) == measured
-    monkeypatch.setattr(device, "matmul_rate", lambda: 3e11)
+    monkeypatch.setattr(device, "matmul_rate", lambda *_: 3e11)
     assert measured.at_rate(2e11).peak_flops == 3e11
     assert measured.at_rate(4e11).peak_flops == 4e11
     assert measured.with_peak(2e11).peak_flops == 2e11
@@ -50,7 +50,7 @@ def test_no_rate_exceeds_a_measured_peak(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_watts_of_the_recipe_win(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(device, "matmul_rate", lambda: 1e11)
+    monkeypatch.setattr(device, "matmul_rate", lambda *_: 1e11)
     found = find_device("fp32", EnergyConfig(device_watts=65.0), CPU)
     assert (found.watts, found.watts_source) == (65.0, "energy.device_watts")
 
@@ -87,4 +87,7 @@ def test_unknown_gpu_and_a_part_of_a_known_one_are_measured_and_their_power_call
     monkeypatch.setattr(device, "matmul_rate", lambda *key: rates[key])
     found = find_device(precision, EnergyConfig(), GPU)
     assert (found.peak_flops, found.peak_source) == (1e13 if precision == "fp32" else 5e13, "measured matrix product")
+    rates = {key: 2 * rate for key, rate in rates.items()}
+    assert found.measured_again().peak_flops == found.at_rate(1.1 * found.peak_flops).peak_flops == 2 * found.peak_flops
+    assert (found.with_peak(9e13).peak_flops, found.at_rate(3e14).peak_flops) == (9e13, 3e14)
     assert "guess" in found.watts_source

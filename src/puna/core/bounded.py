@@ -29,6 +29,8 @@ _KINDS = {
     stat.S_IFDIR: "a directory", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
 }  # fmt: skip
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+"""An escape that is half of a surrogate pair; the other half may follow (RFC 8259, section 8.2)."""
 _BRACKETS = bytes(set(range(256)) - set(b'"[]{}'))
 _STEPS = bytes.maketrans(b"[{]}", b"\2\2\0\0")
 
@@ -92,8 +94,8 @@ def parse_json(content: bytes, where: str | Path, error: type[UserError], *, dee
         deepest: Levels that lists and objects may be nested.
 
     Raises:
-        UserError: It is not JSON, names something twice in one object, or has more levels, lists, objects or digits
-            than any file should.
+        UserError: It is not JSON, names something twice in one object, has half of a surrogate pair in a text, or has
+            more levels, lists, objects or digits than any file should.
     """
     _check_encoding(content, where, error)
     _check_size(content, where, error, deepest)
@@ -113,9 +115,16 @@ def parse_json(content: bytes, where: str | Path, error: type[UserError], *, dee
         return int(digits)
 
     try:
-        return json.loads(text, object_pairs_hook=once, parse_int=whole)
+        value = json.loads(text, object_pairs_hook=once, parse_int=whole)
     except json.JSONDecodeError as failure:
         raise error(f"{where}: is not JSON: {_what(text, failure)}") from None
+    if _HALF.search(text):
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as failure:
+            half = failure.object[failure.start]
+            raise error(f"{where}: has half of a surrogate pair, {half!a}, which is not a character") from None
+    return value
 
 
 def _check_regular(path: Path, mode: int, error: type[UserError]) -> None:

@@ -132,8 +132,12 @@ def _tokens(entries: Iterable[tuple[int, Mapping[str, Any]]], path: Path) -> dic
 def _additional(*tables: Mapping[str, Any] | None) -> Iterable[str | None]:
     for table in tables:
         for name in ("additional_special_tokens", "extra_special_tokens"):
-            tokens = (table or {}).get(name) or []
-            yield from map(_text, tokens.values() if isinstance(tokens, dict) else tokens)
+            tokens = (table or {}).get(name)
+            yield from map(_text, tokens.values() if isinstance(tokens, dict) else _listed(tokens))
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _table(path: Path) -> dict[str, Any] | None:

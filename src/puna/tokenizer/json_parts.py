@@ -57,11 +57,20 @@ _OTHER_MODELS = {
 
 
 def check_parts(data: Any, origin: str) -> None:
-    """Refuse a tokenizer.json with parts that are not on the list, or beyond their bounds.
+    """Refuse a tokenizer.json with parts that are not on the list, beyond their bounds, or of no sense.
 
     Raises:
         TokenizerError: Naming the part.
     """
+    try:
+        _check(data, origin)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # a part is of another type than it should be
+        raise TokenizerError(
+            f"{origin}: is not a tokenizer.json, or a damaged one: {type(error).__name__}: {error!s:.200}"
+        ) from None
+
+
+def _check(data: Any, origin: str) -> None:
     if not isinstance(data, dict) or not isinstance(data.get("model"), dict):
         raise TokenizerError(f"{origin}: is not a tokenizer.json, which has a model")
     kind = data["model"].get("type", "BPE")  # the library's first files did not say it
@@ -71,6 +80,8 @@ def check_parts(data: Any, origin: str) -> None:
             f"{origin}: has a model of the kind {kind!r:.40}, {what}; Puna reads BPE",
             hint="name another tokenizer with --tokenizer, or bring in the weights alone with --no-tokenizer",
         )
+    if data["model"].get("continuing_subword_prefix"):  # the library ends in a panic where a token is shorter than it
+        raise TokenizerError(f"{origin}: has a continuing_subword_prefix, which no BPE of a LLaMA has")
     for part in _KINDS:
         if (step := data.get(part)) is not None:
             steps = _flat(part, step, origin)

@@ -59,13 +59,30 @@ def load_tokenizer(path: Path, *, rows: int | None = None, stop_ids: Sequence[in
             )
         file = found
     tokenizer = _load(file, rows, stop_ids)
-    if stop_ids and not set(stop_ids) & set(tokenizer.stops):
-        first, more = stop_ids[0], "" if len(stop_ids) == 1 else f" and {len(stop_ids) - 1} more"
+    _check_stops(tokenizer, file, rows, stop_ids)
+    return tokenizer
+
+
+def _check_stops(tokenizer: Tokenizer, file: Path, rows: int | None, stop_ids: Sequence[int]) -> None:
+    """Refuse a tokenizer without a token at which the model can end a text; note those that the model has not either.
+
+    Raises:
+        TokenizerError: It lacks one.
+    """
+    lacking = [token for token in stop_ids if token not in tokenizer.stops]
+    if len(lacking) < len(stop_ids):  # one that has no embedding, as old files list it, is never generated
+        idle = [token for token in lacking if rows is None or token >= rows]
+        lacking = [token for token in lacking if token not in idle]
+        if idle:
+            tokenizer.notes.append(
+                f"the model's files end a text at {', '.join(map(str, idle[:5]))}, too, which is not a token"
+            )
+    if lacking:
+        first, more = lacking[0], "" if len(lacking) == 1 else f" and {len(lacking) - 1} more"
         raise TokenizerError(
             f"{file}: has {tokenizer.vocab_size} tokens and none that is {first}{more}, at which the model ends a text",
             hint="name the model's own tokenizer with --tokenizer, or bring in the weights alone with --no-tokenizer",
         )
-    return tokenizer
 
 
 def find_tokenizer(directory: Path) -> Path | None:

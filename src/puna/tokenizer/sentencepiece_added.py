@@ -44,6 +44,10 @@ def extended(tokenizer: SentencePieceTokenizer, beside: Beside, stop_ids: Sequen
         eos = ids[name]
     elif known and eos not in known:
         eos = known[0]
+    for role, token in (("bos_token", bos), ("eos_token", eos)):
+        if (name := beside.name(role)) and name not in ids:
+            taken = pieces[token].text
+            notes.append(f"{name!r:.80}, the {role} of a file beside the model, is not a token; {taken!r:.80} is taken")
     for token in {bos, eos, *known}:  # what ends a text stands for none
         if pieces[token].kind == USER_DEFINED or (token in (bos, eos) and pieces[token].kind == NORMAL):
             pieces[token] = pieces[token]._replace(kind=CONTROL)

@@ -13,8 +13,8 @@ from puna.config.recipe import EnergyConfig
 from puna.core.records import machine
 from puna.plan.hardware import WATTS_PER_CORE, find_gpu
 
-MEASURED = "measured sgemm"
-"""How the peak of a CPU is known."""
+MEASURED, MEASURED_GPU = "measured sgemm", "measured matrix product"
+"""How the peak of a CPU is known, and of a GPU of which no datasheet is known."""
 
 _MEASURED_SIZE = 2048
 _MEASURED_RUNS = 7
@@ -35,11 +35,18 @@ class Device:
     """Power under load, in watts."""
     watts_source: str
     """The source of `watts`."""
+    dtype: torch.dtype = torch.float32
+    """Of the products by which a peak is measured."""
 
     @property
     def on_gpu(self) -> bool:
         """Whether it is a GPU, which works while this process goes on."""
         return self.torch_device.type == "cuda"
+
+    @property
+    def _is_measured(self) -> bool:
+        """Whether its peak is a measurement, as that of a CPU and of a GPU that is not in the list of datasheets."""
+        return self.peak_source in (MEASURED, MEASURED_GPU)
 
     def peak_memory_bytes(self) -> int:
         """The most memory held so far: the device's allocations on a GPU, the process's on a CPU."""
@@ -54,11 +61,11 @@ class Device:
 
         What other programs took during the first measurement would otherwise make training look too good.
         """
-        return self if self.peak_source != MEASURED else self.with_peak(matmul_rate())
+        return self.with_peak(matmul_rate(self.torch_device, self.dtype)) if self._is_measured else self
 
     def with_peak(self, flops: float) -> "Device":
         """This device with a peak of at least this rate, in FLOP/s, where its peak is a measurement."""
-        return self if self.peak_source != MEASURED else replace(self, peak_flops=max(self.peak_flops, flops))
+        return replace(self, peak_flops=max(self.peak_flops, flops)) if self._is_measured else self
 
     def at_rate(self, flops: float) -> "Device":
         """This device with a peak that a rate which it has reached does not exceed, where its peak is a measurement.
@@ -97,9 +104,10 @@ def _gpu(precision: str, energy: EnergyConfig, torch_device: torch.device) -> De
         torch_device,
         name=name,
         peak_flops=known.flops(precision) if known else matmul_rate(torch_device, dtype),
-        peak_source="datasheet" if known else "measured matrix product",
+        peak_source="datasheet" if known else MEASURED_GPU,
         watts=energy.device_watts or watts,
         watts_source="energy.device_watts" if energy.device_watts else source,
+        dtype=dtype,
     )
 
 

@@ -104,6 +104,16 @@ def test_instructions_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
         run(opcodes(b"(" + b"N" * 100 + b"t"))
 
 
+def test_a_list_that_is_handed_over_again_and_again_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call would read all of it: a list of 700,000 pairs in a file of 4 MB takes hours."""
+    pair = b"X\1\0\0\0aK\1\x86q\0"
+    content = opcodes(pair, b"](" + b"h\0" * 50 + b"e\x85q\1", ORDERED, b"q\2", b"h\2h\1R" * 20)
+    assert run(content) == {"a": 1}
+    monkeypatch.setattr(pickled, "_MOST_STEPS", 900)
+    with pytest.raises(DamagedError, match="hands more than 900 parts to functions"):
+        run(content)
+
+
 def test_a_signal_ends_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every instruction is run by Python, which looks for signals; here one comes in the middle."""
 

@@ -182,7 +182,8 @@ def test_the_epsilon_must_be_said_by_the_file_or_the_user() -> None:
         ("rope.scaling.attn_factor", 1.2, "llama.rope.scaling.attn_factor is 1.2, which a LLaMA decoder does not"),
         ("rope.scaling.attn_factor", "1", "llama.rope.scaling.attn_factor is '1', which a LLaMA decoder does not"),
         ("attention.scale", 0.1, "llama.attention.scale is 0.1"),
-        ("attention.sliding_window", 4096, "llama.attention.sliding_window is 4096"),
+        ("attention.sliding_window", 63, "llama.attention.sliding_window is 63"),
+        ("embedding_scale", 12.0, "llama.embedding_scale is 12"),
         ("expert_count", [0], "llama.expert_count is [0]"),
         ("rope.scaling.yarn_ext_factor", 1.0, "has the key 'llama.rope.scaling.yarn_ext_factor', which Puna does not"),
         ("rope.dimension_sections", [1, 2], "has the key 'llama.rope.dimension_sections', which Puna does not know"),
@@ -213,5 +214,6 @@ def test_a_linear_factor_of_one_and_no_experts_are_nothing_special() -> None:
         "llama.rope.scaling.factor": 1.0, "llama.expert_count": 0, "llama.attention.causal": True,
         "llama.rope.scaling.attn_factor": 1.0, "llama.tensor_data_layout": "Meta AI original pth",
         "llama.rope.scaling.original_context_length": 8192, "general.license": "mit", "clip.attention.causal": False,
+        "llama.embedding_scale": 1.0, "llama.logit_scale": 0.0, "llama.attention.sliding_window": 64,
     }  # fmt: skip
     assert read(metadata_of(config(), "F32", None) | others)[0] == config()

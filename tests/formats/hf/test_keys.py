@@ -14,6 +14,8 @@ FINE_TUNED = {
     "pretraining_tp": 2, "use_cache": False, "attention_dropout": 0.1, "hidden_dropout": 0.1, "resid_pdrop": 0.1,
     "tokenizer_padding_side": "right", "id2label": {"0": "LABEL_0"}, "max_length": 20, "do_sample": True,
     "temperature": 0.7, "torchscript": False, "is_decoder": False, "head_dim": 128, "rope_interleaved": False,
+    "neftune_noise_alpha": 5, "eos_token": "</s>", "chat_template": "{{ messages }}", "license": "llama2",
+    "keys_to_ignore_at_inference": ["past_key_values"], "use_cache_quantization": False, "trust_remote_code": True,
 }  # fmt: skip
 """What fine-tunes and their tools leave in the file."""
 

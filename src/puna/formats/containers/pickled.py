@@ -112,6 +112,7 @@ class _Machine:
         self._stack: list[Any] = []
         self._marks: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
+        self._handed = 0
 
     def run(self) -> Any:
         instructions = _INSTRUCTIONS
@@ -208,6 +209,10 @@ class _Machine:
         arguments, function = self.pop(), self.pop()
         if not isinstance(function, _Function) or type(arguments) is not tuple or len(arguments) > _MOST_ARGUMENTS:
             raise DamagedError("the pickle calls what is not a function, or with too much")
+        # One list can be handed over again and again, so its parts count as instructions do.
+        self._handed += sum(len(part) for part in arguments if type(part) in (list, tuple))
+        if self._handed > _MOST_STEPS:
+            raise DamagedError(f"the pickle hands more than {_MOST_STEPS:,} parts to functions")
         self.push(_CALLED[function.name](*arguments))
 
     def build(self) -> None:

@@ -44,13 +44,18 @@ use, of how a text's embedding is made, and the layout that converters of 2023 n
 
 _AS_LLAMA: dict[str, float] = {
     "attention.causal": 1, "rope.scaling.attn_factor": 1, "expert_count": 0, "expert_shared_count": 0,
-    "attention.scale": 0, "attention.clamp_kqv": 0, "attention.max_alibi_bias": 0, "attention.sliding_window": 0,
-    "logit_scale": 0, "residual_scale": 0, "embedding_scale": 0, "use_parallel_residual": 0,
+    "attention.scale": 0, "attention.clamp_kqv": 0, "attention.max_alibi_bias": 0,
+    "use_parallel_residual": 0,
     "attn_logit_softcapping": 0, "final_logit_softcapping": 0, "leading_dense_block_count": 0,
     "nextn_predict_layers": 0,
 }  # fmt: skip
 """Keys with LLaMA's values; llama.cpp takes a scale of 0 for none. `attn_factor` multiplies the angles' cosines and
 sines, with every kind of scaling."""
+
+_FACTORS = frozenset({"logit_scale", "residual_scale", "embedding_scale"})
+"""Factors of a whole tensor: 1 changes nothing, and llama.cpp takes 0 for none."""
+_WINDOW = "attention.sliding_window"
+"""How many tokens each sees, itself included; 0 for all, and as many as the context is changes nothing."""
 
 _CONTEXT = 2048
 _THETA = 10_000.0
@@ -171,7 +176,7 @@ class Keys:
             key = full.removeprefix(_PREFIX)
             if key == full or key in _READ or key in _HARMLESS:
                 continue
-            if key not in _AS_LLAMA:
+            if key not in _AS_LLAMA and key not in _FACTORS and key != _WINDOW:
                 raise FormatError(
                     f"{self.path}: has the key {full!r:.80}, which Puna does not know, and which may change what the "
                     "model computes",
@@ -179,8 +184,14 @@ class Keys:
                     f"--remove-metadata {full:.80} {self.path} OUT.gguf",
                 )
             value = self._metadata[full]
-            if not isinstance(value, int | float) or value != _AS_LLAMA[key]:
+            if not isinstance(value, int | float) or not self._as_llama(key, value):
                 raise self.error(key, f"is {value!r:.80}, which a LLaMA decoder does not have")
+
+    def _as_llama(self, key: str, value: float) -> bool:
+        """Whether a LLaMA decoder has this value."""
+        if key == _WINDOW:
+            return value == 0 or value >= (self.count("context_length") or _CONTEXT)
+        return value in (0, 1) if key in _FACTORS else value == _AS_LLAMA[key]
 
     def error(self, key: str, what: str, hint: str = "") -> FormatError:
         """An error that says what is wrong with a key."""

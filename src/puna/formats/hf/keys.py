@@ -13,7 +13,7 @@ _READ = frozenset({
     "architectures", "model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
     "head_dim", "intermediate_size", "vocab_size", "max_position_embeddings", "max_sequence_length", "rms_norm_eps",
     "rope_theta", "rope_scaling", "rope_parameters", "tie_word_embeddings", "initializer_range", "sliding_window",
-    "auto_map",    "original_max_position_embeddings",
+    "auto_map", "original_max_position_embeddings",
 })  # fmt: skip
 """What `puna.formats.hf.config` reads."""
 
@@ -50,6 +50,9 @@ _HARMLESS = frozenset({
     "pretraining_tp", "chunk_size_feed_forward", "gradient_checkpointing", "use_gradient_checkpointing",
     "base_model_tp_plan", "base_model_pp_plan", "is_llama_config", "is_decoder", "tie_encoder_decoder", "use_fast",
     "model_max_length", "tokenizer_model_max_length", "tokenizer_padding_side", "padding_side",
+    "use_cache_quantization", "use_cache_kernel", "tensor_parallel_size", "max_batch_size", "is_composition",
+    "trust_remote_code", "keys_to_ignore_at_inference", "base_model_name_or_path", "base_model", "library_name",
+    "license", "language", "languages", "tags",
     "transformers.js_config", "reorder_and_upcast_attn", "max_window_layers", "problem_type", "tf_legacy_loss",
     # Heads of other tasks, which LlamaForCausalLM does not have.
     "id2label", "label2id", "num_labels", "finetuning_task", "task_specific_params", "classifier_dropout",
@@ -59,11 +62,13 @@ _HARMLESS = frozenset({
     "attention_dropout", "hidden_dropout", "hidden_dropout_prob", "attention_probs_dropout_prob", "resid_pdrop",
     "resid_dropout", "residual_dropout", "residue_dropout", "embd_pdrop", "embedding_dropout", "attn_pdrop",
     "attn_dropout", "ffn_dropout", "feedforward_dropout", "mlp_dropout", "dropout", "initializer_cutoff_factor",
-    "router_aux_loss_coef", "output_router_logits", "z_loss_coefficient",
+    "neftune_noise_alpha", "ignore_index", "label_smoothing", "router_aux_loss_coef", "output_router_logits",
+    "z_loss_coefficient",
     # Tokens and sampling.
     "bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id", "sep_token_id", "decoder_start_token_id",
-    "prefix", "max_length", "min_length", "max_new_tokens", "do_sample", "early_stopping", "num_beams",
-    "num_beam_groups", "diversity_penalty", "temperature", "top_k", "top_p", "min_p", "typical_p",
+    "bos_token", "eos_token", "pad_token", "unk_token", "chat_template", "prefix", "max_length", "min_length",
+    "max_new_tokens", "do_sample", "early_stopping", "num_beams", "num_beam_groups", "diversity_penalty",
+    "temperature", "top_k", "top_p", "min_p", "typical_p",
     "repetition_penalty", "length_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "bad_words_ids",
     "num_return_sequences", "output_scores", "return_dict_in_generate", "forced_bos_token_id", "forced_eos_token_id",
     "remove_invalid_values", "exponential_decay_length_penalty", "suppress_tokens", "begin_suppress_tokens",
