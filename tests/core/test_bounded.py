@@ -65,6 +65,9 @@ def test_what_is_not_a_file_of_that_size_is_refused_at_once(
     with pytest.raises(TokenizerError) as caught:
         read_bounded(path, 100, TokenizerError)
     assert caught.value.message == f"{path}: {sentence}"
+    if kind == "lfs":
+        with pytest.raises(TokenizerError, match=sentence):
+            open_regular(path, TokenizerError)
 
 
 def test_json_is_read_as_pythons_own_parser_reads_it() -> None:

@@ -24,6 +24,26 @@ def test_what_is_not_a_model_is_refused_with_the_formats_that_are_read(tmp_path:
         recognise(tmp_path / "absent")
 
 
+META = '{"dim": 64, "n_layers": 2, "n_heads": 4, "norm_eps": 1e-5, "vocab_size": 300, "multiple_of": 32}'
+
+
+@pytest.mark.parametrize(
+    "name", ["a.gguf", "hf/model.safetensors", "hf/pytorch_model.bin", "meta/consolidated.00.pth", "meta", "hf"]
+)
+def test_what_git_lfs_leaves_in_place_of_weights_is_named(tmp_path: Path, name: str) -> None:
+    """A repository that was cloned without Git LFS has such files of 130 bytes."""
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    for directory, config, weights in (
+        ("hf", "config.json", "model.safetensors"), ("hf", "config.json", "pytorch_model.bin"),
+        ("meta", "params.json", "consolidated.00.pth"), (".", "x", "a.gguf"),
+    ):  # fmt: skip
+        (tmp_path / directory).mkdir(exist_ok=True)
+        (tmp_path / directory / config).write_text(LLAMA if directory == "hf" else META)
+        (tmp_path / directory / weights).write_text(pointer)
+    with pytest.raises(FormatError, match="is not the file itself, but what Git LFS leaves in its place"):
+        format_of(tmp_path / name).open(tmp_path / name, Hints())
+
+
 @pytest.mark.parametrize("content", [b"", b"\x00", b"\xff" * 40, b"{}", b"GGUF", b"PK\x03\x04", b"\x92" * 9])
 def test_no_recogniser_raises_for_any_file(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file.bin"

@@ -167,3 +167,16 @@ def test_weights_named_by_mistake_are_not_read(tmp_path: Path) -> None:
         file.truncate(1 << 40)
     with pytest.raises(TokenizerError, match="has 1,099,511,627,776 bytes, more than the 67,108,864 that"):
         load_tokenizer(tmp_path / "consolidated.00.pth")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"<!DOCTYPE html>", "is not JSON"), (b"", "it is empty"), (b"\xef\xbb\xbf{}", "byte order mark"),
+        ("{}".encode("utf-16"), "UTF-16"),
+    ],
+)  # fmt: skip
+def test_a_tokenizer_json_that_is_not_json_is_called_so(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "tokenizer.json").write_bytes(content)
+    with pytest.raises(TokenizerError, match=rf"tokenizer\.json: .*{said}"):
+        load_tokenizer(tmp_path)

@@ -43,7 +43,8 @@ def open_regular(path: Path, error: type[UserError]) -> BinaryIO:
         error: The class that the caller's users expect.
 
     Raises:
-        UserError: It cannot be opened, or is a directory, a pipe, a socket or a device.
+        UserError: It cannot be opened, is a directory, a pipe, a socket or a device, or what Git LFS leaves in place of
+            a file.
     """
     try:
         # Before it is opened, too: opening alone sets some devices in motion.
@@ -54,6 +55,12 @@ def open_regular(path: Path, error: type[UserError]) -> BinaryIO:
         raise error(f"{path}: cannot be read: {failure.strerror}") from None
     try:
         _check_regular(path, os.fstat(descriptor).st_mode, error)
+        if os.pread(descriptor, len(_LFS), 0) == _LFS:
+            what = "is not the file itself, but what Git LFS leaves in its place"
+            raise error(f"{path}: {what}", hint="run: git lfs pull")
+    except OSError as failure:
+        os.close(descriptor)
+        raise error(f"{path}: cannot be read: {failure.strerror}") from None
     except UserError:
         os.close(descriptor)
         raise
@@ -79,8 +86,6 @@ def read_bounded(path: Path, most_bytes: int, error: type[UserError]) -> bytes:
             raise error(f"{path}: cannot be read: {failure.strerror}") from None
     if (size := max(size, len(content))) > most_bytes:
         raise error(f"{path}: has {size:,} bytes, more than the {most_bytes:,} that such a file may have")
-    if content.startswith(_LFS):
-        raise error(f"{path}: is not the file itself, but what Git LFS leaves in its place", hint="run: git lfs pull")
     return content
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from puna.core.bounded import open_regular
 from puna.core.errors import ExportError, FormatError
 from puna.core.plugins import load_plugins
 from puna.formats.easylm.format import EASYLM
@@ -60,6 +61,8 @@ def recognise(path: Path) -> Format:
     for candidate in formats():
         if candidate.recognises(path):
             return candidate
+    if path.is_file():
+        open_regular(path, FormatError).close()  # says what it is where it is not the file itself
     known = ", ".join(f"{form.title} ({form.name})" for form in formats())
     raise FormatError(f"{path}: is not in a format that Puna reads", hint=f"it reads: {known}; see docs/formats")
 

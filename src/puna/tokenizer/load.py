@@ -107,7 +107,7 @@ def _load(file: Path, rows: int | None, stop_ids: Sequence[int]) -> Tokenizer:
         return read_tokenizer_bin(file)
     if is_tiktoken(content):
         return read_tiktoken(content, origin)
-    if content.lstrip()[:1] == b"{":
+    if content.lstrip()[:1] == b"{" or file.suffix == ".json":
         return _read_json(content, origin, read_beside(file.parent).within(rows), rows, stop_ids)
     tokenizer = SentencePieceTokenizer(content, origin)
     beside = read_beside(file.parent, [piece.text for piece in tokenizer.pieces]).within(rows)

@@ -1,6 +1,7 @@
 """Where a model's chat template is kept, and that it travels with the model."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,3 +86,15 @@ def test_a_format_without_a_place_for_it_says_so(
     write_native(model, tokenizer, tmp_path / "model", inputs={}, results={})
     results = export_model(tmp_path / "model", "llama", tmp_path / "llama", Text("x", "x"), Options(run=False))
     assert results.notes == ["the model's chat template has no place in llama"]
+
+
+@pytest.mark.parametrize(("name", "content"), [("tokenizer_config.json", b"<html>"), ("chat_template.jinja", b"\xff")])
+def test_weights_come_in_without_a_template_that_cannot_be_read(
+    tmp_path: Path, source: Callable[..., Any], name: str, content: bytes
+) -> None:
+    (tmp_path / "hf").mkdir()
+    write_hf(source(vocab_size=300), None, tmp_path / "hf")
+    (tmp_path / "hf" / name).write_bytes(content)
+    opened = format_of(tmp_path / "hf").open(tmp_path / "hf", Hints())
+    assert opened.chat_template is None
+    assert re.match(rf"no chat template was read: .*{name}: ", opened.notes[-1])

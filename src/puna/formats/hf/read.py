@@ -109,7 +109,10 @@ class HuggingFaceCheckpoint(Checkpoint):
         stored = {ours: Stored(file.dtype(name), file.nbytes(name)) for ours, name in self._theirs.items()}
         super().__init__(path, config, stored, extra=extra, notes=notes)
         self.stop_ids = stop_ids
-        self.chat_template = read_huggingface_chat_template(path if path.is_dir() else path.parent)
+        try:
+            self.chat_template = read_huggingface_chat_template(path if path.is_dir() else path.parent)
+        except FormatError as error:  # the weights are what they are without it
+            self._note(f"no chat template was read: {error.message}")
 
     def tensor(self, name: str) -> Tensor:
         """One parameter, a view of the mapped file.
