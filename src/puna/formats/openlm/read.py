@@ -104,7 +104,8 @@ class OpenlmCheckpoint(Checkpoint):
             check_dtype(path, file_name, dtype)
             stored[weight.name] = Stored(dtype, weight.numel * FLOATS[dtype].itemsize)
         others = [file_name for name, (_, file_name) in of_theirs.items() if name not in expected]
-        for name in filter(is_frequencies, others):
+        # Where each head is turned as a whole, query and key alike, the frequencies change nothing.
+        for name in filter(is_frequencies, others if config.rotary == "position" else ()):
             check_frequencies(path, name, tensors.tensor(name), config)
         extra = [name for name in others if not is_frequencies(name)]
         super().__init__(path, config, stored, extra=extra, notes=decoder.notes)
