@@ -109,9 +109,10 @@ class DataConfig(Section):
     """Whether the text of dropped documents is kept too, so that `puna data inspect` shows it; their names and reasons
     always are."""
     most_lost: float = Field(default=0.05, ge=0, le=1)
-    """Share of a source that may be lost without anybody choosing it: of its files, of its records, of its text, or of
-    its documents by one kind of what is missing in them. Above it the build ends with a warning, which the card
-    repeats. The default is ours: one part in twenty."""
+    """Share of a source that may be lost without anybody choosing it: of its files, of its records, of its text (the
+    bytes of all parts that are missing), or, where nobody knows how many bytes such parts had, of its documents that
+    lack one. Above it the build ends with a warning, which the card repeats. The default is ours: one part in
+    twenty."""
     max_document_bytes: Count = 64_000_000
     """Bytes; a larger document is dropped. This bounds the memory of a task, which takes up to some ten times as
     much."""

@@ -48,7 +48,10 @@ def test_files_and_shares_are_told_in_sentences_whatever_a_file_is_called(card: 
     ("change", "what"),
     [
         ({"damaged": amount(961)}, "10.0 % of its records"),
-        ({"parts": {"x.y": {"documents": 900, "parts": 900, "bytes": 0}}}, "10.0 % of its documents a part (`x.y`)"),
+        (
+            {"parts": {"x.y": {"documents": 900, "parts": 900, "bytes": 0}}},
+            "10.0 % of its documents a part of unknown size (`x.y`)",
+        ),
         ({"parts": {"x.y": {"documents": 0, "parts": 1, "bytes": 5_555_556}}}, "10.0 % of its text"),
     ],
 )
@@ -60,6 +63,14 @@ def test_each_share_has_its_own_words_and_the_threshold_of_the_recipe(card: dict
         "on the way."
     ]
     card["build"]["most_lost"] = 0.11
+    assert lost_warnings(card) == []
+
+
+def test_small_parts_in_most_documents_are_no_loss_of_documents(card: dict[str, Any]):
+    source = card["sources"][0]
+    source["lost"] = card["sources"][1]["lost"] | {
+        "parts": {"x.y": {"documents": 8000, "parts": 9000, "bytes": 90_000}}
+    }
     assert lost_warnings(card) == []
 
 

@@ -23,6 +23,7 @@ def mended(line, *, item=False):
         ('"One." @', False, '"One." #'),
         ("One@, two@ and three@.", False, "One#, two# and three#."),
         ("a name @", True, "a name #"),
+        ("The Joneses'@ house and 'this'@ one.", False, "The Joneses'# house and 'this'# one."),
         ("One.@@ Two.", False, "One.# Two."),
     ],
 )
@@ -58,6 +59,8 @@ def test_remarks_in_brackets_are_mended(line, expected, count):
         ("The area is @.", "", 1),
         ("It is @, @ or so. Then @ came. End.", "End.", 2),
         ("f(@) is a function. Then.", "Then.", 1),
+        ("Nato nell'@ a Roma. Poi.", "Poi.", 1),
+        ("C’est l’@ et l'eau. Puis.", "Puis.", 1),
         ("open (@ bracket. Then.", "Then.", 1),
     ],
 )
@@ -69,10 +72,16 @@ def test_an_item_that_ends_in_words_that_are_missing_goes():
     assert mended("the sum: @", item=True) == ("", 0, 1)
 
 
+def test_the_bytes_that_went_out_of_brackets_are_counted():
+    gaps = Gaps()
+    mend(f"A ({GAP}, Köln) and ({GAP}) is.", gaps, item=False)
+    assert gaps == Gaps(2, mended_bytes=len(", ") + len("()"))
+
+
 def test_the_bytes_of_dropped_sentences_are_counted():
     gaps = Gaps()
     mend(f"Größe ist {GAP} hier. So.", gaps, item=False)
-    assert gaps == Gaps(0, 1, len(f"Größe ist {GAP} hier.".encode()))
+    assert gaps == Gaps(0, 1, len("Größe ist  hier.".encode()))
 
 
 def test_how_words_are_spoken_goes_with_brackets_and_stays_in_sentences():

@@ -106,7 +106,11 @@ def _row(source: dict[str, Any]) -> list[str]:
 
 
 def _shares(source: dict[str, Any]) -> Iterator[tuple[float, str]]:
-    """Each share that is lost, and of what."""
+    """Each share that is lost, and of what.
+
+    A part counts by its bytes: half of a corpus may have lost a word each, which is nothing. Where no reader knows how
+    much a part had, as with a page that was cut off, it may be most of the document, which then counts as a whole.
+    """
     lost, first = source["lost"], source["steps"][0]
     files, records, read = lost["files"], first["in"]["documents"], first["out"]
     yield (_count(files["nothing"]) + _count(files["broken"])) / max(files["read"], 1), "files"
@@ -114,7 +118,8 @@ def _shares(source: dict[str, Any]) -> Iterator[tuple[float, str]]:
     cut = sum(figures["bytes"] for figures in lost["parts"].values())
     yield cut / max(read["bytes"] + cut, 1), "text"
     for kind, figures in lost["parts"].items():
-        yield figures["documents"] / max(read["documents"], 1), f"documents a part (`{kind}`)"
+        if not figures["bytes"]:
+            yield figures["documents"] / max(read["documents"], 1), f"documents a part of unknown size (`{kind}`)"
 
 
 def _count(outcome: dict[str, Any]) -> int:

@@ -130,7 +130,7 @@ class WikipediaReader:
 
 
 def _lost(gaps: Gaps) -> tuple[Lost, ...]:
-    mended, sentences = Lost(HOLE, gaps.mended), Lost(SENTENCE, gaps.sentences, gaps.bytes)
+    mended, sentences = Lost(HOLE, gaps.mended, gaps.mended_bytes), Lost(SENTENCE, gaps.sentences, gaps.bytes)
     return tuple(lost for lost in (mended, sentences) if lost.parts)
 
 

@@ -137,6 +137,36 @@ def _duration(call: TemplateCall, _: str) -> str:
 _DEMANDING = re.compile(r"(?:s[^aeiouàèéìòù]|z|x|y|gn|ps|pn|i[aeiou])", re.IGNORECASE)
 
 
+_ROMAN = re.compile(r"[IVXLC]+")
+_JOINED = {"-": "-", "–": "-", "à": " à ", "au": " au ", "et": " et ", "ou": " ou "}
+_ERAS = {"a": " a. C.", "d": " d. C."}
+
+
+def _centuries(call: TemplateCall, _: str) -> str:
+    """French centuries, whatever the order of numerals, their endings and what joins them: XVIIe et XVIIIe siècles."""
+    arguments = [argument for argument in call.positional if argument]
+    numerals = [place for place, argument in enumerate(arguments) if _ROMAN.fullmatch(argument)]
+    endings = [(arguments[place + 1 : place + 2] or ["e"])[0] for place in numerals]
+    names = [
+        arguments[place] + (ending if ending in ("e", "er") else "e")
+        for place, ending in zip(numerals, endings, strict=True)
+    ]
+    between = next((_JOINED[argument] for argument in arguments if argument in _JOINED), " et ")
+    return f"{between.join(names)} {'siècles' if len(names) > 1 else 'siècle'}" if names else ""
+
+
+def _siglo(call: TemplateCall, _: str) -> str:
+    """A Spanish century, whose second argument says whether it was before or after Christ."""
+    return f"siglo {call.get(0)}{_ERAS.get(call.get(1).lower(), '')}" if call.get(0) else ""
+
+
+def _asked(call: TemplateCall, _: str) -> str:
+    """The words around which a request stands, such as one for a source; nothing where it has only its own date."""
+    text = call.get(0)
+    own = {*" ".join((*call.words.months, *call.words.nominative)).lower().split(), "de", "del", "di"}
+    return "" if all(word.isdecimal() or word in own for word in re.findall(r"\w+", text.lower())) else text
+
+
 def _bio(call: TemplateCall, _: str) -> str:
     """The first sentence of a life in the Italian Wikipedia: name, places and dates, what the person is or was."""
     get = {key.replace("_", " "): value for key, value in call.named.items() if value and value != "?"}.get
@@ -203,6 +233,9 @@ DATES: dict[str, Function] = {
     "date": _date,
     "old_style": _old_style,
     "age": _age,
+    "asked": _asked,
+    "centuries": _centuries,
+    "siglo": _siglo,
     "duration": _duration,
     "bio": _bio,
 }

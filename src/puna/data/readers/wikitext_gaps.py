@@ -28,6 +28,8 @@ class Gaps:
     """Sentences that were dropped."""
     bytes: int = 0
     """Their size in UTF-8."""
+    mended_bytes: int = 0
+    """What went out of brackets, with them where nothing is left, in UTF-8."""
 
 
 _RUN = re.compile(rf"{GAP}(?:[ {HOLE}]*{GAP})+")
@@ -38,6 +40,12 @@ _CLOSERS = "\"'”’»)]“"
 _OPENERS = "([{«„‚/=+×~≈≤≥$€£¥–—−-"
 _SENTENCE = re.compile(rf"[{re.escape(_STOPS)}][{re.escape(_CLOSERS)}{HOLE}]*[ {HOLE}]+(?=\S)|。|{BREAK}")
 _LAST_WORD = re.compile(r"([\w]+)$")
+_ELIDED = re.compile(
+    r"(?:\W|^)(?:[cdjlmnst]|qu|(?:jus|lors|puis|quoi)qu|[adns]?ell|d?all|[dns]ull|coll|un|quest|sant|quell|bell|tutt|anch|com"
+    r"|dov|grand|pe?r)['’]\Z",
+    re.IGNORECASE,
+)
+"""A word of French, Italian or Catalan that has lost its vowel before the next word, which is what the gap was."""
 _SHORT = """
 ca etc vs al fig nr no dr st ul zob resp art op cit ed sv sr jr mr mrs ms prof gen col lt sgt capt gov sen rep rev hon
 approx max min vol chap inc ltd bros dept univ assn ave blvd mt ft jan feb mar apr jun jul aug sep sept oct nov dec
@@ -89,7 +97,7 @@ def _is_markup(before: str, after: str, *, item: bool) -> bool:
         return not right or not (right[0].islower() or right[0] in ",;.)–—")
     if left.rstrip(_CLOSERS)[-1:] in tuple(_STOPS) and not right[:1].islower() and right[:1] not in (",", ";"):
         return True
-    if left[-1] in _OPENERS or left[-1] == GAP:
+    if left[-1] in _OPENERS or left[-1] == GAP or _ELIDED.search(before[-12:]):
         return False
     if not right:
         return left[-1] not in ":," if item else before[-1] != " "
@@ -110,7 +118,14 @@ def _bracket(match: re.Match[str], gaps: Gaps) -> str:
     ).strip(" ;,–—-，；")
     before = " " if match[0][0] == " " else ""
     opening, closing = ("(", ")") if match[1] is not None else ("（", "）")
-    return f"{before}{opening}{kept}{closing}" if kept.strip(HOLE + " ") else before + HOLE
+    rest = f"{opening}{kept}{closing}" if kept.strip(HOLE + " ") else ""
+    gaps.mended_bytes += _size(match[0].strip()) - _size(rest)
+    return before + (rest or HOLE)
+
+
+def _size(text: str) -> int:
+    """Bytes in UTF-8, the marks of gaps and holes not counted."""
+    return len(text.replace(GAP, "").replace(HOLE, "").encode("utf-8", "surrogatepass"))
 
 
 def _without_sentences(line: str, gaps: Gaps) -> str:
@@ -120,7 +135,7 @@ def _without_sentences(line: str, gaps: Gaps) -> str:
         start = end
         if GAP in sentence:
             gaps.sentences += 1
-            gaps.bytes += len(sentence.strip().encode("utf-8", "surrogatepass"))
+            gaps.bytes += _size(sentence.strip())
         else:
             kept.append(sentence)
     return "".join(kept)
