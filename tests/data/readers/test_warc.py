@@ -131,7 +131,9 @@ def test_a_page_that_was_cut_off_is_read_as_far_as_it_goes_and_counted(headers: 
     assert (found.text, found.lost) == (TEXT, (Lost(CUT),) * lost)
 
 
-@pytest.mark.parametrize("said", ["", "application/octet-stream", "unknown/unknown", "*/*"])
+@pytest.mark.parametrize(
+    "said", ["", "application/octet-stream", "unknown/unknown", "*/*", "html", "charset=utf-8", "text/", "none"]
+)
 @pytest.mark.parametrize(
     ("identified", "body", "verdict"),
     [
@@ -144,6 +146,8 @@ def test_a_page_that_was_cut_off_is_read_as_far_as_it_goes_and_counted(headers: 
         ("", b"<!-- x -->" + PAGE, TEXT),
         ("", b"words and <p>words", NOT_HTML),
         ("", b"<htmlx>", NOT_HTML),
+        ("", b"<?xml version='1.0'?><html xmlns='http://www.w3.org/1999/xhtml'>" + PAGE[6:], TEXT),
+        ("", b"<?xml version='1.0'?><rss></rss>", NOT_HTML),
         ("text/plain", b"words and <p>words", "words and <p>words"),
     ],
 )

@@ -24,6 +24,8 @@ ENGLAND = "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
         ("Auf\u200clage", "Auflage"),
         ("क्\u200dष \u0dc1\u0dca\u200d\u0dbb\u0dd3", "क्\u200dष \u0dc1\u0dca\u200d\u0dbb\u0dd3"),
         ("a\u200db \u200d\u200d", "ab "),
+        ("a\ufffeb\ufdd0c \U0001d173x", "abc x"),
+        ("a\u2800\u2800b ⠓\u2800⠊\u2800", "a b ⠓\u2800⠊\u2800"),
         ("👩\u200d👧 ❤\ufe0f\u200d🔥 👩🏽\u200d⚕\ufe0f", "👩\u200d👧 ❤\ufe0f\u200d🔥 👩🏽\u200d⚕\ufe0f"),
         ("1\ufe0f\u20e3 a\ufe0fb\U000e0101", "1\ufe0f\u20e3 ab"),
         ("葛\U000e0100城 ≤\ufe00", "葛\U000e0100城 ≤\ufe00"),
@@ -43,7 +45,8 @@ def test_what_nobody_sees_goes_unless_its_script_needs_it(text: str, clean: str)
 
 
 @pytest.mark.parametrize(
-    "text", ["\xad" * 9, "\u200b\n\u200b", " \u2060\ufeff\xa0", "\u202e\u202c", "\u2028\u2029", "\x01\x02"]
+    "text",
+    ["\xad" * 9, "\u200b\n\u200b", " \u2060\ufeff\xa0", "\u202e\u202c", "\u2028\u2029", "\x01\x02", "\u2800\n\u2800"],
 )
 def test_a_document_of_nothing_visible_is_empty(text: str):
     assert clean_text(text) == ""

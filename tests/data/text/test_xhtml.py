@@ -41,6 +41,13 @@ def test_what_is_not_well_formed_is_left_to_the_parser_of_html(body: str):
     assert xhtml_as_html(page) == page
 
 
+def test_elements_that_end_themselves_are_ended_where_a_page_is_not_well_formed():
+    head = '<link rel="x" href="/a"/><!-- <script/> --><script src="a>b.js" type=\'t\' /><title/>'
+    page = PAGE % (head, "<p>A & B<br/></p><textarea/><p>seen</p>")
+    assert main_text(xhtml_as_html(page)) == f"{WORDS}\n\nA & B\n\nseen"
+    assert main_text(xhtml_as_html(page[:-18])).endswith("A & B\n\nseen")
+
+
 def test_entities_are_not_expanded():
     bomb = '<!DOCTYPE html [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;">]>' + PAGE % ("", "<p>&b;</p>")
     assert "aaaaaaaaaaaa" not in xhtml_as_html(bomb)

@@ -31,9 +31,16 @@ REASONS = {
 }
 """A sentence for each reason of this module."""
 
-_XHTML, _XML = "application/xhtml+xml", ("application/xml", "text/xml")
-_UNSAID = ("", "*/*", "unknown/unknown", "application/unknown", "application/octet-stream", "binary/octet-stream")
+_XHTML = ("application/xhtml+xml", "application/vnd.wap.xhtml+xml")
+_XML = ("application/xml", "text/xml")
+_UNSAID = (
+    "*/*", "unknown/unknown", "application/unknown", "application/x-unknown-content-type", "application/octet-stream",
+    "binary/octet-stream",
+)  # fmt: skip
 """Types that say nothing: those of the MIME Sniffing standard, section 7, and what stands for any file."""
+_TYPE = re.compile(r"[\w!#$%&'*+.^`|~-]+/[\w!#$%&'*+.^`|~-]+")
+"""A type and a subtype (MIME Sniffing standard, section 4.4); what is not that says nothing either."""
+_BEGINS_XML = re.compile(rb"(?:\xef\xbb\xbf)?[\t\n\f\r ]*<\?xml")
 _BEGINS_HTML = re.compile(
     rb"(?:\xef\xbb\xbf)?[\t\n\f\r ]*<"
     rb"(?:!--|(?:!doctype[ ]html|html|head|script|iframe|h1|div|font|table|a|style|title|b|body|br|p)[ >])",
@@ -113,8 +120,8 @@ class WarcReader:
             return (DIGEST, problem), False
         said, charset = content_type(response.headers.get("content-type", ""))
         body, cut = decode_body(response, self._limit)
-        media = said if said not in _UNSAID else _identified(raw.fields.get(_IDENTIFIED, ""), body)
-        if media not in ("text/html", _XHTML, "text/plain", *_XML):
+        media = said if _says(said) else _identified(raw.fields.get(_IDENTIFIED, ""), body)
+        if media not in ("text/html", "text/plain", *_XHTML, *_XML):
             return (NOT_HTML, media or said or "no Content-Type"), False
         return self._of_kind(media, decode_page(body, charset, _KINDS.get(media, "xml"))), bool(
             cut or raw.fields.get("warc-truncated")
@@ -142,10 +149,17 @@ class WarcReader:
             return UNREADABLE, str(error)
 
 
+def _says(media: str) -> bool:
+    """Whether a type says what a file is."""
+    return media not in _UNSAID and _TYPE.fullmatch(media) is not None
+
+
 def _identified(field: str, body: bytes) -> str:
-    """The type of what the server gave no type: the crawler's, or HTML by its first tag; empty if nobody knows."""
+    """The type of what the server gave no type: the crawler's, or that of its first tag; empty if nobody knows."""
     media, _ = content_type(field)
-    return media if media not in _UNSAID else "text/html" if _BEGINS_HTML.match(body) else ""
+    if _says(media):
+        return media
+    return "text/html" if _BEGINS_HTML.match(body) else "text/xml" if _BEGINS_XML.match(body) else ""
 
 
 def _wanted(headers: dict[str, str]) -> bool:

@@ -3,6 +3,8 @@ r"""Characters that nobody sees: which of them are text is decided by the script
 | characters | what becomes of them |
 |---|---|
 | soft hyphen, word joiner, byte order mark in the text, Hangul fillers, U+FFFC | removed |
+| code points that are not characters, controls of shorthand and of musical beams | removed |
+| the blank of Braille | stays in Braille; a plain blank elsewhere, where it is used as one that sites do not cut off |
 | marks, embeddings, overrides, isolates of direction (Unicode Annex 9) | removed: they order what is shown |
 | zero-width space | stays between letters of Thai, Lao, Khmer, Myanmar, where it parts words; else removed |
 | zero-width joiner and non-joiner | stay behind letters of Arabic's and Brahmi's kin; a joiner stays in emoji |
@@ -23,7 +25,8 @@ import re
 
 _DIRECTIONS = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _GONE = (
-    "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u2060-\u2065\u206a-\u206f\u3164\ufeff\uffa0\ufff9-\ufffc\U000e0000-\U000e007f"
+    "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u2060-\u2065\u206a-\u206f\u3164\ufdd0-\ufdef\ufeff\uffa0\ufff0-\ufffc\ufffe\uffff"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f"
 )
 _BY_SCRIPT = "\u180b-\u180f\u200b-\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef"
 _CONTROLS = "\x00-\x08\x0b\x0e-\x1f\x7f-\x9f"
@@ -40,6 +43,7 @@ _NEEDS_SCRIPT = re.compile(f"[{_BY_SCRIPT}\u034f]")
 _DIRECTION = re.compile(f"[{_DIRECTIONS}]")
 _ASCII_CONTROLS = bytes(sorted({*range(32), 127} - set(b"\t\n\f\r")))
 _NO_BREAK = ("\u00a0", "\u2007", "\u202f")
+_BRAILLE_BLANK = re.compile("(?<![\u2800-\u28ff])\u2800+(?![\u2800-\u28ff])")
 
 _SPACELESS = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17b3\u17b6-\u17d3\u17dc\u17dd\u19e0-\u1aaf\ua9e0-\ua9ff\uaa60-\uaadf]"
@@ -64,6 +68,8 @@ def visible_text(text: str) -> str:
         return text if len(content.translate(None, _ASCII_CONTROLS)) == len(content) else _judged_all(text)
     for space in _NO_BREAK:
         text = text.replace(space, " ")
+    if "\u2800" in text:
+        text = _BRAILLE_BLANK.sub(" ", text)
     return _judged_all(text) if _ANY.search(text) else text
 
 
