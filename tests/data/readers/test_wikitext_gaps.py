@@ -60,7 +60,7 @@ def test_remarks_in_brackets_are_mended(line, expected, count):
         ("It is @, @ or so. Then @ came. End.", "End.", 2),
         ("f(@) is a function. Then.", "Then.", 1),
         ("Nato nell'@ a Roma. Poi.", "Poi.", 1),
-        ("C’est l’@ et l'eau. Puis.", "Puis.", 1),
+        ("C\u2019est l\u2019@ et l'eau. Puis.", "Puis.", 1),
         ("open (@ bracket. Then.", "Then.", 1),
     ],
 )

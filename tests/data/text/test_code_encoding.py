@@ -38,7 +38,8 @@ def test_a_declared_encoding_is_believed_unless_it_is_utf_8(encoding: str, text:
     ("encoding", "words"),
     [
         ("cp1252", "Grüße aus Köln"), ("cp1252", "Año nuevo, señor"), ("cp1252", "© 2010 José"),
-        ("cp1252", "“a” \u2013 b"),
+        ("cp1252", "“a” \u2013 b"), ("cp874", "นี่คือความคิดเห็นภาษาไทย"),
+        ("cp1257", "Šis ir komentārs latviešu valodā, ļoti īss"),
         ("cp1251", "Инициализация переменных"), ("koi8-r", "Привет, мир"), ("cp866", "Эта функция возвращает длину"),
         ("cp932", "初期化する"), ("cp932", "表示する"), ("cp437", "Größe: ändern"), ("cp932", "エラーが発生しました。"),
         ("euc_jp", "文字列の長さを返す関数"),
@@ -84,3 +85,7 @@ def test_any_bytes_are_text_or_refused(content: bytes) -> None:
         assert isinstance(decode_code(content), str)
     except UnicodeDecodeError:
         assert content
+
+
+def test_a_byte_that_is_not_utf8_spoils_no_other():
+    assert decode_code("// Größe, Köln".encode() + b", M\xfcnchen\n") == "// Größe, Köln, München\n"

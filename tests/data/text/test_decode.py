@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from puna.data.text.decode import clean_text, decode_text, marked_encoding
+from puna.data.text.decode import clean_text, decode_text, marked_encoding, nearly_utf8, western
 
 MARKS = {
     "utf-8-sig": codecs.BOM_UTF8,
@@ -58,3 +58,26 @@ def test_clean_text_is_encodable_and_stays_as_it_is(text: str):
     if not any(character in "\x1b\ufffa" or "\x80" <= character <= "\x9f" for character in text):
         words = [character for character in text if character.isalnum() and character not in "\u115f\u1160\u3164\uffa0"]
         assert [character for character in clean if character.isalnum()] == words
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("Größe, Köln".encode() + b" M\xfcnchen", "Größe, Köln München"),
+        ("Москва".encode() + b" \x96 x", "Москва \u2013 x"),
+        ("é".encode() + b"\xe9", "éé"),
+        ("é".encode() + b"\xe9\xe9", ""),
+        ("語".encode() + b"\xe9", ""),
+        ("Größe, Köln".encode() + b"\x81", ""),
+        (b"\xe9t\xe9", ""),
+        ("Привет, мир".encode("cp1251"), ""),
+        ("这是一个注释用于测试编码".encode("gbk"), ""),
+    ],
+)
+def test_nearly_utf8_is_mostly_valid(content: bytes, text: str):
+    assert nearly_utf8(content) == text
+
+
+def test_western_bytes_always_decode():
+    assert western(b"\x80\xe9") == "€é"
+    assert western(b"\x81\xe9") == "\x81é"

@@ -121,6 +121,8 @@ def test_an_aside_beside_the_main_text_is_a_side_bar():
         ("<div><time>5 May</time></div>", ""),
         ('<p>By <span itemprop="author">Ann</span>, from <a itemprop="url" href=x>here</a></p>', "By Ann, from here"),
         ('<div itemprop="author">Ann</div>', ""),
+        ("<p>Press <button>OK</button> or <label>this</label>.</p>", "Press OK or this."),
+        ("<p>Text of it.</p><p><button>Share</button></p>", "Text of it."),
         ("<ul><li><label><input type=checkbox disabled> Buy <b>milk</b></label></li></ul>", "• Buy milk"),
         ("<details open><summary>More</summary>words</details>", "More\nwords"),
         ("<fieldset><legend>Kind</legend>words</fieldset>", "Kind\nwords"),

@@ -17,7 +17,7 @@ from puna.data.input_file import InputFile
 from puna.data.readers.gutenberg_layout import MOST_CUT, split_book
 from puna.data.readers.gutenberg_marks import HEADER_LENGTH
 from puna.data.spec import ReaderSpec
-from puna.data.text.decode import clean_text, marked_encoding
+from puna.data.text.decode import clean_text, marked_encoding, nearly_utf8, western
 
 COPYRIGHTED, NOT_TEXT, UNSURE = "gutenberg.copyrighted", "gutenberg.not_text", "gutenberg.unsure"
 
@@ -114,16 +114,15 @@ class GutenbergReader:
 
 
 def _decoded(content: bytes) -> str:
-    """UTF-8 or the encoding of a byte order mark, else the encoding that the header declares, else Windows-1252."""
+    """UTF-8 or the encoding of a byte order mark, else what the header declares, else nearly UTF-8 or Windows-1252."""
     declared = _DECLARED.search(content[:HEADER_LENGTH])
-    encodings = [marked_encoding(content) or "utf-8", declared[1].decode().strip() if declared else "", "cp1252"]
-    for encoding in encodings:
+    for encoding in (marked_encoding(content) or "utf-8", declared[1].decode().strip() if declared else ""):
         try:
             if encoding and codecs.lookup(encoding)._is_text_encoding:
                 return content.decode(encoding)
         except (UnicodeError, LookupError, ValueError):
             continue
-    return content.decode("latin-1")
+    return nearly_utf8(content) or western(content)
 
 
 def _language(names: str) -> str:

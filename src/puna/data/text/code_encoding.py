@@ -10,7 +10,7 @@ import re
 
 from resiliparse.parse.encoding import detect_encoding
 
-from puna.data.text.decode import marked_encoding
+from puna.data.text.decode import marked_encoding, nearly_utf8
 
 _HEAD = 1024
 _DECLARATIONS = (
@@ -46,10 +46,14 @@ often Windows-1252, as the encoding standard of the web has it."""
 _SEVEN_BITS = frozenset({"iso2022_jp", "iso2022_jp_1", "iso2022_jp_2", "iso2022_jp_3", "iso2022_kr", "hz", "utf_7"})
 _GUESSES = frozenset({
     "cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "iso8859-2", "iso8859-5",
-    "iso8859-7", "iso8859-9", "koi8-r", "koi8-u", "cp866", "shift_jis", "cp932", "euc_jp", "gb18030", "big5",
+    "iso8859-7", "iso8859-9", "iso8859-11", "iso8859-13",
+    "koi8-r", "koi8-u", "cp866", "shift_jis", "cp932", "euc_jp", "gb18030", "big5",
     "euc_kr", "cp949", "tis_620",
 })  # fmt: skip
-_TWINS = {"iso8859-2": "cp1250", "iso8859-5": "cp1251", "iso8859-7": "cp1253", "iso8859-9": "cp1254"}
+_TWINS = {
+    "iso8859-2": "cp1250", "iso8859-5": "cp1251", "iso8859-7": "cp1253", "iso8859-9": "cp1254", "iso8859-11": "cp874",
+    "iso8859-13": "cp1257",
+}  # fmt: skip
 """Windows' encodings, where letters stand in place of controls."""
 _OF_BYTES = frozenset({"cp932", "euc_jp", "gb18030", "big5hkscs", "cp949"})
 _TRIED = ("cp949", "gb18030", "big5hkscs")
@@ -95,7 +99,12 @@ def decode_code(content: bytes, label: str = "") -> str:
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
-        for name in [*declared, *_guesses(content)]:
+        for name in declared:
+            if text := _decoded(content, name):
+                return text
+        if text := nearly_utf8(content):
+            return text
+        for name in _guesses(content):
             if text := _decoded(content, name):
                 return text
         raise error from None

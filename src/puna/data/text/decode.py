@@ -13,6 +13,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 
+_LONE_BYTE = re.compile("[\udc80-\udcff]")
 _BLANK_LINES = re.compile(r"\A\s*\n")
 
 
@@ -28,6 +29,31 @@ def decode_text(content: bytes) -> str:
         UnicodeDecodeError: The bytes are something else.
     """
     return content.decode(marked_encoding(content) or "utf-8")
+
+
+def nearly_utf8(content: bytes) -> str:
+    """UTF-8 with some bytes of windows-1252 between, as files have that several editors wrote; empty if it is not that.
+
+    Of the characters beyond ASCII at least three quarters must be valid UTF-8, or half where all of them are Latin
+    letters and signs, which in windows-1252 would begin with A with a tilde or a circumflex: nobody writes that.
+    """
+    text = content.decode("utf-8", "surrogateescape")
+    odd = _LONE_BYTE.findall(text)
+    valid = [character for character in text if "\x7f" < character < "\udc80" or character > "\udcff"]
+    if len(valid) < len(odd) * (1 if all(character < "\u0100" for character in valid) else 3) or not valid:
+        return ""
+    try:
+        return _LONE_BYTE.sub(lambda byte: byte[0].encode("ascii", "surrogateescape").decode("cp1252"), text)
+    except UnicodeDecodeError:
+        return ""
+
+
+def western(content: bytes) -> str:
+    """Windows-1252, or Latin-1 where bytes have no character in it."""
+    try:
+        return content.decode("cp1252")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
 
 
 def newlines(text: str) -> str:

@@ -8,19 +8,42 @@ otherwise, such as `\(x\)` for a script to find, stays as it is.
 
 import re
 from typing import Any
+from urllib.parse import unquote, unquote_plus
 
 from resiliparse.parse.html import HTMLTree
 
 from puna.data.text.scripts import lowered, raised
 
 _NAMES = {"math", "mjx-container", "amp-mathml"}
-_WORDS = ("atex", "math/", "MathJax", '"tex', "=tex", '="$')
+_WORDS = (
+    "atex",
+    "math/",
+    "MathJax",
+    '"tex',
+    "=tex",
+    '="$',
+    "-tex=",
+    "?tex=",
+    "Wirisformula",
+    "mathtex.cgi",
+    "mimetex.cgi",
+)
 """One of these stands in each page with a formula that is changed here: KaTeX, latex.php, math/tex, /math/render."""
 _WRAPPER = re.compile(r"(?:^|\s)(?:katex(?:-display|-mathml)?|mwe-math-\S+|MathJax\w*|MJX\w*|mjx-\S+|texImage)(?:\s|$)")
 _DISPLAY = re.compile(r"katex-display|mwe-math-(?:element-block|fallback-image-display)|MathJax_\w*Display|mjx-display")
 _RENDERED = re.compile(r"(?:^|\s)(?:MathJax|MJX)")
 _MATH_PICTURE = re.compile(r"(?:^|\s)(?:tex|latex|math|mwe-math-fallback-image-\w+)(?:\s|$)", re.I)
-_MATH_SOURCE = re.compile(r"latex\.php\?|latex\.codecogs\.com/|/math/render/|mathtex\.cgi|mimetex\.cgi", re.I)
+_MATH_SOURCE = re.compile(
+    r"latex\.php\?|latex\.codecogs\.com/|/math/render/|mathtex\.cgi|mimetex\.cgi|equation\?tex=", re.I
+)
+_IN_ADDRESS = re.compile(
+    r"(?:latex\.php\?(?:[^#]*&)?latex=|equation\?(?:[^#]*&)?tex=)([^&#]+)"
+    r"|(?:codecogs\.com/(?:\w+\.(?:latex|image|download)|eq\.latex)|(?:mathtex|mimetex)\.cgi)\?([^#]+)",
+    re.I,
+)
+"""TeX in the address of a picture, for services that draw it."""
+_WIRIS = str.maketrans({"\u00ab": "<", "\u00bb": ">", "\u00a8": '"', "\u00a7": "&"})
+"""How MathType writes MathML in an attribute."""
 _MARKS = ((r"\(", r"\)"), (r"\[", r"\]"), ("$$", "$$"), ("$", "$"))
 _CDATA = re.compile(r"%?\s*(?:<!\[CDATA\[|\]\]>)")
 _COMMENT = re.compile(r"(?<!\\)%[^\n]*\n")
@@ -50,11 +73,11 @@ def mend_formulas(tree: HTMLTree) -> None:
     for math in body.query_selector_all("math"):
         if not _inside(math, "math"):
             _put(tree, _outermost(math), *_of_math(math))
-    for node in body.query_selector_all("[data-latex], [data-mathml], amp-mathml[data-formula]"):
+    for node in body.query_selector_all("[data-latex], [data-tex], [data-mathml], amp-mathml[data-formula]"):
         _mend_attribute(tree, node)
     for katex in body.query_selector_all(".katex-html"):
         katex.remove_attribute("aria-hidden")  # the only copy: others went with their formula
-    for picture in body.query_selector_all("img[alt]"):
+    for picture in body.query_selector_all("img"):
         _mend_picture(tree, picture)
 
 
@@ -82,20 +105,23 @@ def _mend_script(tree: HTMLTree, script: Any) -> None:
 def _mend_attribute(tree: HTMLTree, node: Any) -> None:
     if _inside(node, "[data]") or not _attached(node):
         return
-    tex = node.get_attribute("data-latex") or node.get_attribute("data-formula")
+    tex = next(filter(None, map(node.get_attribute, ("data-latex", "data-tex", "data-formula"))), "")
     display = bool(_DISPLAY.search(_class(node))) or node.get_attribute("display") == "true"
     if tex:
         _put(tree, _outermost(node), "tex", tex, display)
     elif markup := node.get_attribute("data-mathml"):
-        parsed: Any = HTMLTree.parse(markup).body
+        parsed: Any = HTMLTree.parse(markup.translate(_WIRIS) if markup.startswith("\u00ab") else markup).body
         if math := parsed.query_selector("math"):
             _put(tree, _outermost(node), *_of_math(math))
 
 
 def _mend_picture(tree: HTMLTree, picture: Any) -> None:
     """A picture of a formula, unless the formula stands beside it already."""
-    tex = picture.get_attribute("alt").strip()
-    known = _MATH_PICTURE.search(_class(picture)) or _MATH_SOURCE.search(picture.get_attribute("src") or "")
+    source = picture.get_attribute("src") or ""
+    known = _MATH_PICTURE.search(_class(picture)) or _MATH_SOURCE.search(source)
+    tex = (picture.get_attribute("alt") or "").strip()
+    if not tex and known and (address := _IN_ADDRESS.search(source)):
+        tex = unquote_plus(address[1]) if address[1] else unquote(address[2])
     if not tex or not (known or _unmarked(tex) != tex):
         return
     display = bool(_DISPLAY.search(_class(picture))) or tex.startswith((r"\[", "$$"))
@@ -207,7 +233,7 @@ def _inside(node: Any, what: str) -> bool:
         node = node.parent
         if node is None or node.tag in ("body", "#document"):
             return False
-        if node.tag == what or (what == "[data]" and node.has_attribute("data-latex")):
+        if node.tag == what or (what == "[data]" and any(map(node.has_attribute, ("data-latex", "data-tex")))):
             return True
     return False
 

@@ -5,7 +5,7 @@ Resiliparse 2.0 drops some elements whatever is in them, because they often hold
 - `figure` and `figcaption`, in which tools for blogs put code, tables and quotations,
 - `aside`, which is a side bar, or a note in the middle of the text,
 - `time`, also in the middle of a sentence; likewise what `itemprop` calls an author, a date or an address,
-- `label`, also of the items of a list of tasks,
+- `label`, also of the items of a list of tasks, and `button`, also where a sentence says which one to press,
 - elements with the roles `alert`, which notes have, and `presentation`, which tables for layout have.
 
 It numbers every ordered list from 1, joins a summary with what follows, takes the numbers beside lines of code for a
@@ -115,6 +115,11 @@ def mend_tree(tree: HTMLTree, page: str) -> Taken:
                 _rename(tree, node, "span")
             elif node.tag in _INLINE and _in_sentence(node):
                 node.remove_attribute("itemprop")
+    if names & {"button", "label"}:  # a button alone in its paragraph is one to share or to buy
+        for node in body.query_selector_all("p button, li button, dd button, td button, p label, td label"):
+            words = _is_words(node.prev, "prev") or _is_words(node.next, "next")
+            if words and node.parent.tag not in ("pre", "code"):
+                _rename(tree, node, "span")
     if "label" in names:
         for node in body.query_selector_all("li label, dd label"):
             if node.query_selector("input[disabled]"):

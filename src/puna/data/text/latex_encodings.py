@@ -12,7 +12,7 @@ from itertools import chain
 
 from resiliparse.parse.encoding import detect_encoding
 
-from puna.data.text.decode import marked_encoding, newlines
+from puna.data.text.decode import marked_encoding, nearly_utf8, newlines, western
 
 _COMMENT = re.compile(rb"(?<!\\)%")
 _DECLARATIONS = re.compile(
@@ -78,8 +78,9 @@ _CONTROLS = dict.fromkeys(chain(range(9), range(11, 32), range(127, 160)))
 def decode_files(files: Mapping[str, bytes]) -> dict[str, str]:
     """The files as text, each in the encoding that it declares, else in one that another file of the paper declares.
 
-    Without a declaration it is UTF-8, else what its bytes look like if most are beyond ASCII, else Windows-1252, else
-    Latin-1. Valid UTF-8 is UTF-8 even where an encoding of single bytes is declared, in which it would be nonsense.
+    Without a declaration it is UTF-8, else what its bytes look like if most are beyond ASCII, else nearly UTF-8, else
+    Windows-1252, else Latin-1. Valid UTF-8 is UTF-8 even where an encoding of single bytes is declared, in which
+    it would be nonsense.
     """
     own = {name: [*_declared(content)] for name, content in files.items()}
     shared = [encoding for found in own.values() for encoding in found]
@@ -130,7 +131,7 @@ def _decoded(content: bytes, encodings: list[str]) -> str:
     if content.isascii():
         found = next((name for mark, name in _ISO_2022 if mark in content), "ascii")
         return content.decode(found, "replace" if found != "ascii" else "strict")
-    order = [marked_encoding(content) or "utf-8", *encodings, "cp1252", "latin-1"]
+    order = [marked_encoding(content) or "utf-8", *encodings]
     if encodings and encodings[0] in _MULTIBYTE and not marked_encoding(content):
         try:
             if sum(character > "\x7f" for character in content.decode()) <= _SURELY:
@@ -144,4 +145,4 @@ def _decoded(content: bytes, encodings: list[str]) -> str:
             return codecs.decode(content, encoding)
         except (UnicodeError, LookupError):
             continue
-    return ""
+    return nearly_utf8(content) or western(content)

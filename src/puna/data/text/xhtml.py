@@ -20,7 +20,9 @@ _ENDS_ITSELF = re.compile(
     r"<!--.*?-->|<!\[CDATA\[.*?\]\]>|<(?P<name>[A-Za-z][\w.:-]*)(?P<rest>(?:\s(?:[^<>\"']|\"[^\"<]*\"|'[^'<]*')*)?)/>",
     re.DOTALL,
 )
-_VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
+_VOID = frozenset(
+    ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"]
+)
 """HTML's elements without an end (HTML standard, section 13.1.2)."""
 _XML_OWN = frozenset(("amp;", "lt;", "gt;", "quot;", "apos;"))
 
