@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 
+from puna.data.text import licence_languages
 from puna.data.text.licence_names import NON_COMMERCIAL, PROPRIETARY, Mention
 
 _CLAUSE = 140
@@ -150,7 +151,8 @@ def is_granted(
         return True
     name = lower[mention.start : mention.end]
     says = name.endswith("d") or re.match(r"[\s-]*licen[cs]ed\b|'?e?d\b", after)
-    if says or _GRANT.search(prefix) or _IS.search(prefix):
+    elsewhere = licence_languages.GRANT.search(prefix) or licence_languages.GRANT_AFTER.match(after)
+    if says or _GRANT.search(prefix) or _IS.search(prefix) or elsewhere:
         return notable or bool(_OF_THIS.search(prefix) or _STATES.match(prefix))
     return notable and (_is_title(lower, mention) or _has_copyright(lower, mention.start))
 
@@ -250,6 +252,9 @@ _RESTRICTIONS: tuple[tuple[str, re.Pattern[str], str], ...] = (
         r"(?:without|unless)\s+(?:the\s+|our\s+|having\s+)?(?:\w+\s+){0,2}?(?:prior|express|expressed|explicit"
         r"|written|permission|consent|specific|authori[sz]ation)",
         re.DOTALL), PROPRIETARY),
+    ("not", re.compile(
+        r"\b(?:may|must|can)\s*not\s+(?:use|copy|reproduce|distribute)\s+(?:this|the)\s+(?:file|code|software|program)"
+        r"\s+without\s+(?:an?|any|prior|our|the|written|express|explicit|valid)\b"), PROPRIETARY),
     ("no part", re.compile(r"no\s+part\s+of\s+th(?:is|e)\s+(?:\w+\s+){1,3}may\s+be", re.DOTALL), PROPRIETARY),
     ("trade secret", re.compile(r"trade\s+secrets?"), PROPRIETARY),
     ("retain", re.compile(r"retains?\s+all\s+(?:\w+\s+){0,3}(?:rights?|intellectual)"), PROPRIETARY),
@@ -290,6 +295,10 @@ def written_out(lower: str, *, notable: bool) -> Iterator[Mention]:
         for hint, pattern, licence in _RESTRICTIONS:
             if hint in lower and (match := pattern.search(lower)) and not _denies(lower, match.start()):
                 yield Mention(match.start(), match.end(), licence, granted=True)
+        if any(hint in lower for hint in licence_languages.REFUSAL_HINTS) and (
+            match := licence_languages.REFUSALS.search(lower)
+        ):
+            yield Mention(match.start(), match.end(), PROPRIETARY, granted=True)
 
 
 def _denies(lower: str, start: int) -> bool:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from puna.data.text.licence_languages import GNU_NAME, NAME_HINTS, gnu_licence
+
 PROPRIETARY = "LicenseRef-Proprietary"
 COMMERCIAL = "LicenseRef-Commercial"
 NON_COMMERCIAL = "LicenseRef-NonCommercial"
@@ -213,6 +215,7 @@ _VERSIONED = frozenset({
     "CPAL", "RPL", "ODbL", "FSL", "W3C", "Parity",
 })  # fmt: skip
 _COMPILED = tuple((hint, re.compile(pattern), licence) for hint, pattern, licence in _NAMES)
+_ELSEWHERE = re.compile(GNU_NAME)
 
 
 def mentions(text: str) -> list[Mention]:
@@ -228,6 +231,8 @@ def mentions(text: str) -> list[Mention]:
                 (match.start(), match.end(), maker if isinstance(maker, str) else maker(match), False)
                 for match in pattern.finditer(text)
             ]
+    if any(hint in text for hint in NAME_HINTS):
+        found += [(match.start(), match.end(), gnu_licence(match), False) for match in _ELSEWHERE.finditer(text)]
     for match in _BARE.finditer(text):
         licence = _BARE_IDS[match["name"]]
         if kind := match["kind"]:

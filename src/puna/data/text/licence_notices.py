@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from puna.data.text.code_comments import Passage, passages, plain
 from puna.data.text.licence_expressions import all_of
 from puna.data.text.licence_grants import is_granted, written_out
+from puna.data.text.licence_languages import NAME_HINTS, REFUSAL_HINTS
 from puna.data.text.licence_names import Mention, mentions
 
 _ANYWHERE = (
@@ -29,7 +30,7 @@ _AT_THE_ENDS = (
     "no part of this", "same terms", "copyleft", "free software", "the property of", "beerware", "openrail", "cddl",
     "sspl", "busl", "eupl", "gfdl", "wtfpl", "cecill", " elv2", " mpl", "(mpl", "\nmpl", "mpl-", "mpl 2", " epl",
     "(epl", "\nepl", "epl-", "commercial", "permitted", "consent", "distribut", "closed", "research", " rail",
-    "all rights",
+    "all rights", *NAME_HINTS, *REFUSAL_HINTS,
 )  # fmt: skip
 """One of these is in every other notice; some of them are words of code as well."""
 _HEAD = 6000
