@@ -66,7 +66,7 @@ def test_each_share_has_its_own_words_and_the_threshold_of_the_recipe(card: dict
     assert lost_warnings(card) == []
 
 
-def test_small_parts_in_most_documents_are_no_loss_of_documents(card: dict[str, Any]):
+def test_a_part_counts_by_its_bytes_where_they_are_known(card: dict[str, Any]):
     source = card["sources"][0]
     source["lost"] = card["sources"][1]["lost"] | {
         "parts": {"x.y": {"documents": 8000, "parts": 9000, "bytes": 90_000}}

@@ -37,7 +37,7 @@ GRANT = re.compile(
 GRANT_AFTER = re.compile(
     r"[\s\"'」』）)v\d.+-]{0,12}(?:or\s+later)?\s*(?:许可|許可|协议|協議|授权|授權|条款|條款|ライセンス|の下|に基づ|で配布|で公開|lisans|ile\s)"
 )
-"""And behind one."""
+"""Words of a grant behind a licence's name."""
 
 REFUSALS = re.compile(
     r"reproduction\s+(?:\w+\s+){0,3}interdite|(?:copie|utilisation|diffusion)\s+(?:\w+\s+){0,4}interdite"
