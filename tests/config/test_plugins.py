@@ -71,7 +71,7 @@ def test_a_recipe_without_plugins_does_not_speak_of_them():
         ("data.rules.no_shouting.most_capital=1.0", "did you mean 'data.rules.no_shouting.most_capitals'?"),
         ("data.rules.no_shouting=3", "'data.rules.no_shouting' expects a table, got 3"),
         ("data.rules.no_shoutin.mark=a", "unknown key 'data.rules.no_shoutin'; did you mean 'data.rules.no_shouting'?"),
-        ('data.sources.songs.clean=["no-shoutin"]', "'data.sources.songs.clean.0' expects 'lines', 'language'"),
+        ('data.sources.songs.clean=["no-shoutin"]', "'data.sources.songs.clean.0' expects 'lines', 'mojibake'"),
         ('data.sources.songs.clean=["no-shoutin"]', "'decontaminate' or 'no-shouting', got \"no-shoutin\""),
         ("data.sources.songs.format=sonnet", "'stackexchange' or 'song', got \"sonnet\""),
     ],

@@ -45,9 +45,9 @@ OWNERS = ("config", "rules")
 
 def test_all_sections_are_found() -> None:
     assert [name for name, _ in sections()] == [
-        "recipe", "data", "source", "rules", "lines", "language", "perplexity", "wikipedia_like", "gopher_quality",
-        "gopher_repetition", "c4", "code", "pii", "decontaminate", "dedup", "near", "contained", "plugins", "stage",
-        "tokenizer", "model", "rope_scaling", "train", "parallel", "stability",
+        "recipe", "data", "source", "rules", "lines", "mojibake", "language", "perplexity", "wikipedia_like",
+        "gopher_quality", "gopher_repetition", "c4", "code", "pii", "decontaminate", "dedup", "near", "contained",
+        "plugins", "stage", "tokenizer", "model", "rope_scaling", "train", "parallel", "stability",
         "optim", "validation", "samples", "checkpoint", "metrics", "energy",
     ]  # fmt: skip
 

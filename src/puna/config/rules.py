@@ -44,6 +44,14 @@ class LineRules(Section):
         return pattern
 
 
+class MojibakeRules(Section):
+    """UTF-8 that was read in another encoding, once or several times; the papers do not look for it."""
+
+    action: Literal["repair", "drop"] = "repair"
+    """Whether such a document is read again (`repair`) or dropped. Texts that speak of encodings stay as they are:
+    they may show mojibake on purpose."""
+
+
 class LanguageRules(Section):
     """Language by fastText (Joulin et al. 2016), as CCNet (section 3.2) and LLaMA (section 2.1) use it."""
 
@@ -196,6 +204,8 @@ class Rules(Section):
 
     lines: LineRules = LineRules()
     """Lines that occur more than once in a dump."""
+    mojibake: MojibakeRules = MojibakeRules()
+    """UTF-8 read in another encoding."""
     language: LanguageRules = LanguageRules()
     """Language of a document."""
     perplexity: PerplexityRules = PerplexityRules()

@@ -21,6 +21,7 @@ LINES, DECONTAMINATE = "lines", "decontaminate"
 
 RULES = {
     "lines": "puna.data.rules.lines:RULE",
+    "mojibake": "puna.data.rules.mojibake:RULE",
     "language": "puna.data.rules.language:RULE",
     "perplexity": "puna.data.rules.perplexity:RULE",
     "wikipedia-like": "puna.data.rules.wikipedia_like:RULE",

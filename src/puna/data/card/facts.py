@@ -153,6 +153,8 @@ def _evaluation_sets(
     for file in documents_files(out, name, "report"):
         last: tuple[str, set[str]] = ("", set())
         for row in read_lines(out.documents / file.path):
+            if "set" not in row:  # that of another rule
+                continue
             # All findings about a document are in consecutive lines.
             if row["id"] != last[0]:
                 last = (row["id"], set())

@@ -14,12 +14,15 @@ r"""Characters that nobody sees: which of them are text is decided by the script
 | U+2028, U+2029 | ends of a line and of a paragraph |
 | no-break spaces | plain blanks |
 | U+0080 to U+009F | the characters of windows-1252, as in HTML's numbers (13.2.5.80); else removed |
+| those and soft hyphens that are bytes of mojibake | stay, so that the rule `mojibake` can read the text again |
 | other control characters, escapes of terminals | removed, except tabs, line feeds and form feeds |
 
 Text is not normalised (NFC): the tokenizer gives every text back, and composing would change what was written.
 Code keeps every character except the marks of direction, which show another program than the one that runs
 (Boucher and Anderson 2021, arXiv:2111.00169): an invisible character in a literal is data.
 """
+
+# ruff: noqa: RUF001
 
 import re
 
@@ -44,6 +47,16 @@ _DIRECTION = re.compile(f"[{_DIRECTIONS}]")
 _ASCII_CONTROLS = bytes(sorted({*range(32), 127} - set(b"\t\n\f\r")))
 _NO_BREAK = ("\u00a0", "\u2007", "\u202f")
 _BRAILLE_BLANK = re.compile("(?<![\u2800-\u28ff])\u2800+(?![\u2800-\u28ff])")
+
+_UNASSIGNED = "\x81\x8d\x8f\x90\x9d"
+"""What windows-1252 has no character for."""
+_SIGNS = "\xa1-\xac\xae-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"
+_BYTE = f"[{_SIGNS}\x80-\xa0\xad]"
+_MOJIBAKE = re.compile(
+    f"[Â-ß][{_UNASSIGNED}]|(?:^|(?<=[a-z \n\t({_SIGNS}]))[ÃÎÏÐÑ×ØÙ]\u00ad"
+    f"|[à-ï]{_BYTE}(?:{_BYTE}| (?=[à-ï]))|[ð-ô]{_BYTE}{{3}}"
+)
+"""Bytes of one character in UTF-8, read as windows-1252. A soft hyphen behind ß or Ä is one, behind "MANHÃ" too."""
 
 _SPACELESS = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17b3\u17b6-\u17d3\u17dc\u17dd\u19e0-\u1aaf\ua9e0-\ua9ff\uaa60-\uaadf]"
@@ -86,13 +99,21 @@ def _judged(match: re.Match[str]) -> str:
     found, text, at = match[0], match.string, match.start()
     if len(found) > 1:
         return found if found[0] == "\U0001f3f4" else ""
+    if found == "\u00ad" or found in _UNASSIGNED:
+        return found if _is_mojibake(text, at) else ""
     if "\x80" <= found <= "\x9f":
-        return found.encode("latin-1").decode("cp1252", "ignore")
+        return found.encode("latin-1").decode("cp1252")
     if found in _SEPARATORS:
         return "\n" if found == "\u2028" else "\n\n"
     if _NEEDS_SCRIPT.match(found) and _stays(found, text[max(at - 2, 0) : at], text[at + 1 : at + 2]):
         return found
     return ""
+
+
+def _is_mojibake(text: str, at: int) -> bool:
+    """Whether a character is one of the bytes of a character that was read as windows-1252."""
+    matches = (_MOJIBAKE.match(text, start) for start in range(max(at - 3, 0), at))
+    return any(match is not None and match.end() > at for match in matches)
 
 
 def _stays(character: str, before: str, after: str) -> bool:
