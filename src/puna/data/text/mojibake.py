@@ -5,7 +5,7 @@ Nothing tells it with certainty, so three things come together for a word (what 
 1. characters of it are those of an encoding's bytes that follow each other as bytes of one character do in UTF-8
    (RFC 3629, section 3), which other characters seldom do;
 2. the word as it stands is not one that people write: a capital letter behind a small one, two scripts in one word, a
-   currency sign or a box behind a letter (`âmesâ€™`, `Ð¿Ñ€Ð¸`), while `AMANHÔ` and `Spaß“` are;
+   currency sign or a box behind a letter (`âmesâ€™`, `Ð¿Ñ€Ð¸`), while `AMANHÃ”` and `Spaß“` are;
 3. read again, it is one that people write, or such mojibake again.
 
 Where words show it, all of their line is read again; so is all of the text where most words beyond ASCII show it. A
