@@ -1,6 +1,6 @@
 """Mojibake: precision and recall of the rule and of ftfy on a set of texts, and MB of text per second.
 
-The set is tests/data/rules/mojibake_texts.toml. Each spoilt text is judged as it is and as a reader gives it, without
+The set is tests/data/text/mojibake_texts.toml. Each spoilt text is judged as it is and as a reader gives it, without
 what is invisible. `found` are those that are changed, `repaired` those that read as they were meant, `wrong` those
 that should have stayed and did not. Speed is that of plain English, of French and Russian as they should be, and of
 French that is spoilt.
@@ -28,7 +28,7 @@ from puna.core.records import commit, machine
 from puna.data.text.invisible import visible_text
 from puna.data.text.mojibake import repaired
 
-SET = Path(__file__).parents[1] / "tests" / "data" / "rules" / "mojibake_texts.toml"
+SET = Path(__file__).parents[1] / "tests" / "data" / "text" / "mojibake_texts.toml"
 DOCUMENT_BYTES = 5000
 DOCUMENTS = 200
 FTFY = """

@@ -133,7 +133,7 @@ def test_a_document_counts_once_for_each_evaluation_set_that_it_overlaps_with(
 ):
     report = [
         [_row("a", "gsm8k", 1), _row("a", "gsm8k", 2), _row("a", "mbpp", 1), _row("b", "gsm8k", 1)],
-        [_row("c", "gsm8k", 1, "other"), _row("d", "gsm8k", 2)],
+        [{"rule": "mojibake", "id": "e"}, _row("c", "gsm8k", 1, "other"), _row("d", "gsm8k", 2)],
     ]
     documents = _documents(out, report)
     documents["results"]["books"]["evaluation_sets"] = {"gsm8k": {"rows": 9, "compared": 5, "whole": 1, "ngrams": 70}}

@@ -1,6 +1,6 @@
 """Mojibake: text in UTF-8 that somebody has read in another encoding, once or several times, and how to undo it.
 
-Nothing tells it with certainty, so three things come together for a word (what stands between white space):
+Nothing tells it with certainty, so three things come together for a word (a run of characters between white space):
 
 1. characters of it are those of an encoding's bytes that follow each other as bytes of one character do in UTF-8
    (RFC 3629, section 3), which other characters seldom do;
@@ -32,7 +32,7 @@ _ROUNDS = 3
 
 _ODD_WORDS = 5
 """Most odd words with such sequences for each that shows mojibake. In text that is windows-1251 and was read as ISO
-8859-5 one in ten to seventy shows it by chance; in tests/data/rules/mojibake_texts.toml one in four or more do."""
+8859-5 one in ten to seventy shows it by chance; in tests/data/text/mojibake_texts.toml one in four or more do."""
 
 _ABOUT_ENCODINGS = re.compile(
     r"utf-?8|unicode|mojibake|charset|encoding|windows-125\d|cp-?125\d|iso[ -]?8859|latin-?1\b"
@@ -146,7 +146,7 @@ def _encoding(tokens: set[str]) -> tuple[str, set[str]]:
 
 
 def _shows(token: str, encoding: _Encoding, depth: int) -> bool:
-    """Whether an odd word is mojibake of an encoding, at most so many times."""
+    """Whether an odd word is mojibake of an encoding, at most `depth` times more."""
     again = encoding.again(token)
     if again == token:
         return False
