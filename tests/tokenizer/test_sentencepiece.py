@@ -17,7 +17,7 @@ from puna.tokenizer.agreement import check_agreement, first_disagreement, huggin
 from puna.tokenizer.gguf import gguf_metadata
 from puna.tokenizer.huggingface import tokenizer_json
 from puna.tokenizer.sentencepiece import SPACE, SentencePieceTokenizer
-from puna.tokenizer.sentencepiece_model import add_no_bos, write_model
+from puna.tokenizer.sentencepiece_model import CONTROL, UNKNOWN, add_no_bos, write_model
 
 texts = st.text(
     st.one_of(st.sampled_from("\u2585\x00\r\n\t \u00a0\ufeff\u0301aesz_(09 "), st.characters(exclude_categories=["Cs"]))
@@ -247,3 +247,21 @@ def test_model_that_changes_every_text_is_refused(tokenizer: SentencePieceTokeni
     for content, text in ((model, f"{SPACE}a"), (suffix, "a ")):
         with pytest.raises(TokenizerError, match=f"^x: gives 'a' back as '{text}', so no text would come back"):
             SentencePieceTokenizer(content, "x")
+
+
+def test_model_without_an_unknown_token_or_with_some_bytes_only_is_told_apart(
+    tokenizer: SentencePieceTokenizer,
+) -> None:
+    """Nothing is unknown where all bytes have pieces, so the other forms need no such token either."""
+    pieces = [piece._replace(kind=CONTROL) if piece.kind == UNKNOWN else piece for piece in tokenizer.pieces]
+    names = {"unk": "<unk>", "bos": "<s>", "eos": "</s>", "space_prefix": True}
+    without = SentencePieceTokenizer(write_model(pieces, **names))
+    assert without.unk_id is None
+    assert "tokenizer.ggml.unknown_token_id" not in gguf_metadata(without, 1000)
+    assert json.loads(tokenizer_json(without))["model"]["unk_token"] is None
+    assert without.encode("a\x04é") == tokenizer.encode("a\x04é")
+    fewer = [piece for piece in tokenizer.pieces if piece.text != "<0x04>"]
+    with pytest.raises(
+        TokenizerError, match="has tokens for 255 of the 256 bytes, and SentencePiece takes all or none"
+    ):
+        SentencePieceTokenizer(write_model(fewer, **names), "x")

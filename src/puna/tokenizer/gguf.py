@@ -103,7 +103,7 @@ def _sentencepiece_keys(tokenizer: SentencePieceTokenizer) -> dict[str, Any]:
         "tokens": [piece.text for piece in tokenizer.pieces],
         "scores": [piece.score for piece in tokenizer.pieces],
         "token_type": [piece.kind for piece in tokenizer.pieces],
-        "unknown_token_id": tokenizer.unk_id,
+        **({} if tokenizer.unk_id is None else {"unknown_token_id": tokenizer.unk_id}),
     }
 
 

@@ -23,6 +23,7 @@ from puna.core.errors import TokenizerError
 from puna.tokenizer.cuts import cuts_between
 from puna.tokenizer.sentencepiece_model import (
     BPE,
+    BYTE,
     CHAR,
     UNIGRAM,
     USER_DEFINED,
@@ -68,6 +69,7 @@ class SentencePieceTokenizer(Tokenizer):
             pieces = [self._read_piece(token) for token in range(processor.vocab_size())]
             self.model_type = model_type(content)
         except (RuntimeError, TypeError, ValueError) as error:
+            _check_bytes(content, origin)
             raise TokenizerError(f"{origin}: is not a SentencePiece model, or a damaged one{_reason(error)}") from None
         # No piece is looked up for it: only the dummy prefix turns the tokens of one space into the bytes of two.
         first = processor.encode("a")
@@ -76,8 +78,9 @@ class SentencePieceTokenizer(Tokenizer):
             prefix = processor.normalize("a") == f"{SPACE}a"
         bos_id, eos_id = processor.bos_id(), processor.eos_id()
         super().__init__(
-            content, origin, pieces, bos_id=eos_id if bos_id < 0 else bos_id, eos_id=eos_id, unk_id=processor.unk_id(),
-            add_bos=bos_id >= 0 and adds_bos(content), space_prefix=prefix,
+            content, origin, pieces, bos_id=eos_id if bos_id < 0 else bos_id, eos_id=eos_id,
+            unk_id=None if processor.unk_id() < 0 else processor.unk_id(), add_bos=bos_id >= 0 and adds_bos(content),
+            space_prefix=prefix,
         )  # fmt: skip
         self.prefix_each, stops = read_extras(content)
         self.stops = (eos_id, *(stop for stop in stops if stop < self.vocab_size))
@@ -240,6 +243,23 @@ def _any_of(texts: Iterable[str]) -> re.Pattern[str] | None:
     """Finds any of these texts, the longest where several begin at one place; None where there are none."""
     longest_first = sorted(texts, key=lambda text: (-len(text), text))
     return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+
+def _check_bytes(content: bytes, origin: str) -> None:
+    """Say so where a model has pieces for some bytes only, which the library refuses.
+
+    Raises:
+        TokenizerError: It has.
+    """
+    try:
+        found = sum(piece.kind == BYTE for piece in read_pieces(content))
+    except ValueError:
+        return
+    if 0 < found < 256:
+        raise TokenizerError(
+            f"{origin}: has tokens for {found} of the 256 bytes, and SentencePiece takes all or none",
+            hint="name another tokenizer with --tokenizer, or bring in the weights alone with --no-tokenizer",
+        )
 
 
 def _reason(error: Exception) -> str:
