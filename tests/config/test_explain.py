@@ -22,7 +22,7 @@ def test_shown_recipe_is_toml_that_gives_the_recipe(name: str) -> None:
     assert tomllib.loads(show(loaded)) == loaded.recipe.model_dump(exclude_none=True)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.text(), st.lists(st.text(), max_size=4))
 def test_any_text_is_shown_on_one_line_of_toml(description: str, prompts: list[str]) -> None:
     loaded = load_recipe("demo")

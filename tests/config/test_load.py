@@ -159,7 +159,7 @@ OVERRIDES = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.sampled_from(sorted(shipped_recipes())), OVERRIDES)
 def test_saved_recipe_loads_as_an_equal_one(
     tmp_path_factory: pytest.TempPathFactory, name: str, overrides: dict[str, str]
@@ -194,7 +194,7 @@ SECTIONS = ["data", "mixture", "model", "train", "optim", "samples", "energy", "
 TABLES = st.fixed_dictionaries({}, optional=dict.fromkeys(SECTIONS, VALUES | st.dictionaries(KEYS, VALUES, max_size=4)))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(TABLES)
 @example({"name": "x", "data": {"sources": {"p": {"kind": "files", "include": [1], "heldout_pattern": "[[a]"}}}})
 @example({"name": "x", "data": {"sources": {"a\nb": {"kind": "files", "include": ["*"]}}}, "mixture": {"\n": 1.0}})
@@ -213,7 +213,7 @@ def override_texts(draw: st.DrawFn) -> str:
     return f"{key}={draw(st.sampled_from([dump_value(value), repr(value)]))}"
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(override_texts() | st.text(st.characters(), max_size=30), max_size=3))
 def test_no_override_ends_in_a_traceback(overrides: list[str]) -> None:
     check_any_input("demo", overrides)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
@@ -45,7 +45,6 @@ def test_a_section_cannot_be_changed() -> None:
         Example().number = 2.0  # pyrefly: ignore
 
 
-@settings(deadline=None)
 @given(st.integers(1, 2**63 - 1), st.integers(1, 2**31 - 1), st.floats(allow_nan=False, allow_infinity=False))
 def test_every_value_in_range_is_kept(count: int, positive: int, number: float) -> None:
     section = Example(count=count, positive=positive, number=number)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from puna.config.toml import inline, inline_string, read_toml
@@ -26,7 +26,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(VALUES)
 def test_inline_value_is_one_line_and_reads_back_the_same(value: Any) -> None:
     text = inline(value)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from puna.core import files
@@ -409,7 +409,6 @@ def test_json_keeps_its_order_and_refuses_what_is_not_finite(tmp_path: Path) -> 
     assert list(json.loads(path.read_text(encoding="utf-8"))) == ["b", "a"]
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_hashes_agree_with_hashlib(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "hashed"
@@ -417,7 +416,6 @@ def test_hashes_agree_with_hashlib(tmp_path_factory: pytest.TempPathFactory, con
     assert sha256_file(path) == sha256_bytes(content) == hashlib.sha256(content).hexdigest()
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=5), st.lists(st.integers() | st.text(max_size=5), max_size=3), max_size=5))
 def test_fingerprint_of_json_does_not_depend_on_the_order_of_keys(table: dict[str, list[object]]) -> None:
     assert sha256_json(table) == sha256_json(dict(reversed(table.items())))

@@ -4,7 +4,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from puna.core.units import (
@@ -47,7 +47,6 @@ def test_a_count_that_is_not_whole_is_refused(text: str) -> None:
         parse_count(text)
 
 
-@settings(deadline=None)
 @given(st.text() | st.from_regex(COUNT_PATTERN, fullmatch=True))
 def test_any_text_is_a_count_or_a_value_error(text: str) -> None:
     try:
@@ -58,13 +57,11 @@ def test_any_text_is_a_count_or_a_value_error(text: str) -> None:
     assert re.fullmatch(COUNT_PATTERN, text.strip())
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**70))
 def test_a_plain_number_is_read_as_python_reads_it(number: int) -> None:
     assert parse_count(str(number)) == parse_count(f"{number:_}") == number
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**60))
 def test_a_shown_count_can_be_read_and_is_right_to_half_a_percent(number: int) -> None:
     shown = format_count(number)
@@ -94,7 +91,6 @@ def test_bytes_have_binary_units(size: int, shown: str) -> None:
     assert format_bytes(size) == shown
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**50))
 def test_shown_bytes_are_right_to_five_percent_and_below_the_next_unit(size: int) -> None:
     number, unit = format_bytes(size).split()

@@ -51,7 +51,7 @@ def test_text_of_the_dropped_is_kept_only_if_wanted():
     assert dropped_fields(dropped, with_text=True)["text"] == "text"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=50)
 @given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=5))
 def test_any_text_survives(tmp_path: Path, texts: list[str]):
     path = _write(tmp_path / "x", *(document_fields(Document("s", "i", text, "o")) for text in texts))

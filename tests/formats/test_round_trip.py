@@ -85,7 +85,7 @@ SHAPES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(drawn=SHAPES, files=st.permutations([1, 2, 4]))
 def test_native_hf_original_easylm_gguf_native_is_the_identity(
     source: Callable[..., Any], drawn: dict[str, Any], files: list[int]

@@ -56,7 +56,7 @@ def _compare(inputs: list[torch.Tensor], mask: Mask | None = None) -> None:
         torch.testing.assert_close(x.double(), reference.double(), **TOLERANCE)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     batch=st.integers(1, 2),
     kv_heads=st.integers(1, 2),

@@ -21,7 +21,7 @@ def _written_out(queries_BT: torch.Tensor, keys_BS: torch.Tensor) -> tuple[torch
     return blocks.any(4).any(2), blocks.all(4).all(2)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     tokens=st.integers(1, 21),
     earlier=st.integers(0, 9),
@@ -40,7 +40,7 @@ def test_no_block_is_missed_and_none_is_called_whole_that_is_not(tokens: int, ea
         assert torch.equal(some, expected_some)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 999))
 def test_documents_in_any_order_are_never_missed(seed: int):
     keys_BS = torch.randint(-2, 3, (2, 19), generator=torch.Generator().manual_seed(seed))

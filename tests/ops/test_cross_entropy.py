@@ -61,7 +61,7 @@ def test_oracle_equals_pytorch_cross_entropy() -> None:
     close(reference_token_losses(x_ND, weight_VD, targets_N), expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     n=st.integers(1, 40),
     d=st.integers(1, 24),
@@ -86,7 +86,7 @@ def test_loss_and_both_gradients_equal_the_oracle(
     close(weight_VD.grad, grad_weight_VD)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     n=st.integers(1, 20),
     v=st.integers(1, 50),
@@ -246,7 +246,7 @@ def test_bfloat16_tensors_get_bfloat16_gradients_and_a_float32_loss() -> None:
     assert (x_ND.grad - grad_x_ND).norm() < 0.01 * grad_x_ND.norm()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     n=st.integers(1, 30),
     v=st.integers(1, 40),
@@ -347,7 +347,7 @@ def test_no_tensor_ever_holds_more_logits_than_a_chunk(dtype: torch.dtype, way: 
 
 
 @pytest.mark.skipif(cpu.find_compiler() is None, reason="no C++ compiler")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     c=st.integers(1, 9), v=st.integers(1, 100), seed=st.integers(0, 1000), z_loss=st.sampled_from([0.0, 0.01]),
     scale=st.sampled_from([0.0, 1.0, 40.0, 1000.0]),

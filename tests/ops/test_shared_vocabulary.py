@@ -89,7 +89,7 @@ class Together:
 GROUP: Any = object()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     size=st.sampled_from([1, 2, 3]),
     rows=st.integers(1, 20),

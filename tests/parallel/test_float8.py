@@ -23,7 +23,7 @@ def build(**changes: object) -> Llama:
     return model
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.lists(st.lists(st.floats(-1e4, 1e4, width=32), min_size=8, max_size=8), min_size=1, max_size=4),
     power=st.integers(-60, 60),

@@ -273,7 +273,7 @@ def needed(layout: dict[str, int], train: dict[str, Any], kind: str, **model: An
     return planned(devices, kind, parallel=layout, train=train, model=model).peak.bytes
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(layouts, trains, kinds)
 def test_more_shards_and_smaller_portions_never_need_more(layout: dict[str, int], train: dict[str, Any], kind: str):
     usual = needed(layout, train, kind)
@@ -286,7 +286,7 @@ def test_more_shards_and_smaller_portions_never_need_more(layout: dict[str, int]
     assert needed(layout, train, kind, n_kv_heads=4 * (2 if layout["tensor"] > 4 else 1)) <= usual
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(trains, kinds, st.sampled_from([1, 2, 8]))
 def test_policies_need_less_the_more_they_compute_again(train: dict[str, Any], kind: str, devices: int):
     layout = {"context": 1, "tensor": 1, "shard": devices, "replicate": 1}

@@ -117,7 +117,7 @@ def test_file_that_cannot_be_read_is_named(report_run: RunDir):
         read_run(report_run)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=50)
 @given(st.binary(max_size=60))
 def test_any_bytes_as_metrics_are_read_or_refused(report_run: RunDir, content: bytes):
     report_run.metrics.write_bytes(content)

@@ -21,7 +21,7 @@ def files(tmp_path: Path) -> LocalFiles:
     return LocalFiles(tmp_path)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(ranges=st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 1024), st.integers(0, 300)), max_size=8))
 def test_pieces_are_filled_with_the_bytes_of_their_ranges(files: LocalFiles, ranges: list[tuple[str, int, int]]):
     ranges = [(name, first, min(count, 1024 - first)) for name, first, count in ranges]

@@ -61,7 +61,7 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [place for key, inner in items for place in ((*path, key), *_places(inner, (*path, key)))]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=150)
 @given(data=st.data())
 def test_no_change_of_a_manifest_ends_in_anything_but_a_sentence(directory: Path, data: st.DataObject):
     original = (directory / MANIFEST).read_bytes()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import sentencepiece
 import tokenizers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from puna.tokenizer.byte_level import (
@@ -50,7 +50,6 @@ def test_pieces_with_spaces_inside_leave_no_cut_before_those_spaces() -> None:
     assert not is_cut(cuts_between([b" of", b" the", b" of the"]), "f", " ")
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_merges_never_reach_across_a_cut(data: st.DataObject) -> None:
     """By SentencePiece itself, on vocabularies made up at random: characters, byte pieces, and any pieces beside."""
@@ -93,7 +92,6 @@ def test_a_pattern_matches_the_same_on_both_sides_of_a_cut(patterns: tuple[str, 
 
 @pytest.mark.parametrize("patterns", PATTERNS)
 @given(st.text(st.sampled_from("'sStTrReE1a \n\r\t\x1f.(é\u00a0\u2003\u3000²🙂"), max_size=30))
-@settings(deadline=None)
 def test_a_long_text_is_split_as_its_parts(patterns: tuple[str, ...], text: str) -> None:
     cuts, split = cuts_of(patterns), splitter(patterns)
     assert cuts is not None

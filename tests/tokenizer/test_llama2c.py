@@ -191,7 +191,7 @@ def test_a_file_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
         read_tokenizer_bin(tmp_path / "tokenizer.bin")
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_damage_is_a_tokenizer_error_or_another_tokenizer(file: Path, data: st.DataObject) -> None:
     content = bytearray(file.read_bytes())

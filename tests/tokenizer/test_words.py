@@ -37,9 +37,7 @@ TRICKY = [
 ]  # fmt: skip
 TEXTS = st.lists(st.sampled_from(TRICKY) | st.text(max_size=4), max_size=25).map("".join)
 NFC = tokenizers.normalizers.NFC()
-RELAXED = settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
+RELAXED = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
 def by_words(tokenizer: Tokenizer) -> WordEncoder:

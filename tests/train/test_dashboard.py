@@ -179,7 +179,7 @@ def test_sparkline_rises_where_the_values_do(values: list[float]):
         assert one[1] <= other[1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_numbers_and_texts_fit(tiny: Recipe, data: st.DataObject):
     number = st.floats(allow_nan=False, allow_infinity=False)

@@ -15,7 +15,7 @@ def pairs_from(edges) -> np.ndarray:
     return np.array([(max(edge), min(edge)) for edge in edges], dtype=PAIR)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(graphs, st.integers(1, 7))
 def test_the_rounds_find_what_union_find_finds(run_rounds, union_find, edges, partitions):
     found, _ = run_rounds(pairs_from(edges), partitions)

@@ -60,7 +60,7 @@ numbers = st.integers(0, 3) | st.integers(TRAINING, TRAINING + 6)
 sets = st.dictionaries(numbers, st.sets(st.integers(0, 12), min_size=1), max_size=8)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(sets, st.sampled_from([0.5, 0.7, 0.75, 1.0]), st.integers(1, 3), st.sets(numbers, max_size=2), st.integers(1, 5))
 def test_what_goes_is_what_the_slow_way_says(samples, threshold, partitions, gone, block):
     arrays = {number: np.array(sorted(keys), dtype=np.uint64) for number, keys in samples.items()}

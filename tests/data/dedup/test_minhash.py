@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from puna.data.dedup.minhash import band_keys, shingles, signature, signature_of_words, text_words
@@ -67,7 +67,6 @@ def test_a_longer_signature_begins_with_the_shorter():
     assert signature(text, 5, 64).tolist() == signature(text, 5, 300)[:64].tolist()
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(["Did", "he,", "made", "the", "LAMB", "老虎"]), min_size=1, max_size=12), st.integers(1, 6)
 )

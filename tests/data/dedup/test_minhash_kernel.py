@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from puna.data.dedup.minhash_kernel import BASE, FINAL, fold_bands, minima, shingle_hashes
@@ -33,13 +33,11 @@ def slow_minimum(hashes: list[int], mask: int, factor: int) -> int:
     return min(found)
 
 
-@settings(deadline=None)
 @given(words, st.integers(1, 9))
 def test_shingles_are_those_of_the_slow_way(values, ngram):
     assert shingle_hashes(values, ngram).tolist() == slow_shingles(values.tolist(), ngram)
 
 
-@settings(deadline=None)
 @given(words.filter(len), st.integers(1, 9), st.lists(st.integers(0, M32), min_size=1, max_size=40))
 def test_minima_are_those_of_the_slow_way(values, ngram, masks):
     factors = [mask | 1 for mask in masks]

@@ -38,7 +38,7 @@ def written(tmp_path: Path) -> Path:
     return tmp_path / "task"
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     tasks=st.lists(st.lists(st.lists(st.integers(0, 6), max_size=9), max_size=4), max_size=3),
     buffer_rows=st.integers(1, 12),

@@ -74,7 +74,7 @@ def test_a_changed_byte_is_an_error(kind: str):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_damaged_bytes_raise_one_error_only(kind: str, data: st.DataObject):
     packed = bytearray(PACK[kind](TEXT[:3000]))

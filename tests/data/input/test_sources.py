@@ -50,7 +50,7 @@ _part = st.sampled_from(
 _directory = st.sampled_from(["**", "*", "d", "e", "[de]", "?"])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=200)
 @given(directories=st.lists(_directory, max_size=3), last=_part)
 def test_patterns_mean_what_pathlib_means(tree: Path, directories: list[str], last: str):
     pattern = "/".join([*directories, last])
@@ -58,7 +58,7 @@ def test_patterns_mean_what_pathlib_means(tree: Path, directories: list[str], la
     assert _matching(tree, pattern) == sorted(expected)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=100)
 @given(directories=st.lists(_directory, max_size=2), last=st.sampled_from(["**", "*", "?", "a", "e", "x y"]))
 def test_what_is_excluded_is_left_out_and_nothing_else(tree: Path, directories: list[str], last: str):
     pattern = "/".join([*directories, last])

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import fasttext
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from puna.core.errors import DataError
@@ -54,7 +54,6 @@ def test_reserved_words_are_taken_out_and_only_those():
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
-@settings(deadline=None)
 def test_no_text_is_an_error_or_more_than_one_line(text):
     assert "\n" not in one_line(text)
     assert len(_LID.predict(text)) <= 1

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from puna.data.models.ngram_kernel import BASE, find_ngrams, make_filter, ngram_hashes
@@ -17,7 +17,6 @@ def slow(words: list[int], n: int) -> list[int]:
 
 
 @given(hashes, st.integers(1, 20))
-@settings(deadline=None)
 def test_the_rolling_hash_is_the_sum(words, n):
     assert ngram_hashes(words, n).tolist() == slow(words.tolist(), n)
 
@@ -26,7 +25,6 @@ def test_the_rolling_hash_is_the_sum(words, n):
     st.lists(st.integers(0, 5), max_size=60), st.lists(st.integers(0, 5), max_size=60), st.integers(1, 4),
     st.integers(6, 12),
 )  # fmt: skip
-@settings(deadline=None)
 def test_what_is_found_is_what_is_in_both(text, table, n, bits):
     # Words of six kinds only, so that many n-grams are in both.
     known = np.unique(ngram_hashes(np.array(table, dtype=np.uint64), n))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from puna.config.rules import DecontaminateRules
@@ -52,7 +52,6 @@ def test_what_a_text_has_in_common_is_told_row_by_row(sets):
 
 
 @given(st.lists(st.sampled_from(["ab", "cd", "ef", "gh", "ij", "kl"]), min_size=6, max_size=80))
-@settings(deadline=None)
 def test_words_in_common_are_those_in_any_common_ngram(words):
     found = _TABLE.overlaps(hashes_of(" ".join(words)))
     ngrams = (["ab", "cd", "ef", "gh"], ["cd", "ef", "gh", "ij"])

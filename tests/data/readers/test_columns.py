@@ -101,7 +101,7 @@ def test_a_file_that_is_none_or_was_cut_off_is_an_os_error(tmp_path: Path, form:
 
 
 @pytest.mark.parametrize("form", FORMS)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60)
 @given(changes=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=8))
 def test_damaged_files_are_os_errors_or_rows(tmp_path: Path, form: str, changes: list[tuple[int, int]]):
     file = write(tmp_path / "f", form)

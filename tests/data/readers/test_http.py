@@ -6,7 +6,7 @@ import zlib
 import brotli
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from puna.data.document import TOO_LARGE
@@ -141,7 +141,6 @@ def test_a_body_shorter_than_its_length_was_cut_off():
     assert decode_body(Response(200, {"content-length": "1"}, BODY), 100_000) == (BODY, "")
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300), st.sampled_from(sorted(CODINGS)), st.booleans())
 def test_any_body_is_decoded_or_an_error(body: bytes, coding: str, chunked: bool):
     headers = {"content-encoding": coding} | (CHUNKED if chunked else {})

@@ -66,7 +66,7 @@ row = st.tuples(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(rows=st.lists(row, max_size=40), room=st.integers(200, 5000))
 def test_any_rows_are_joined_as_sorting_them_would(tmp_path_factory, rows, room):
     groups = joined(rows, tmp_path_factory.mktemp("join"), room)

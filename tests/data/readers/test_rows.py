@@ -217,7 +217,7 @@ _json = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(value=_json, tail=st.binary(max_size=60))
 def test_any_line_is_a_document_or_dropped(tmp_path: Path, value: object, tail: bytes):
     (tmp_path / "f").write_bytes(json.dumps(value).encode() + b"\n" + tail)
@@ -229,7 +229,6 @@ def test_any_line_is_a_document_or_dropped(tmp_path: Path, value: object, tail: 
             orjson.dumps([found.url, found.licence, found.date, found.language])
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_any_bytes_of_a_column_are_a_document_or_dropped(content: bytes):
     found = make("parquet").document(Raw("a", content, {"id": "7"}))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from puna.config.data import Source
@@ -96,7 +96,6 @@ def test_the_reader_can_be_sent_to_another_process():
     assert pickle.loads(pickle.dumps(READER)).document(Raw("a", b"x")) == Document("shelf", "a", "x", "a")
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_document_or_dropped(content: bytes):
     found = READER.document(Raw("a", content))

@@ -314,7 +314,7 @@ def test_the_reader_can_be_sent_to_another_process():
     assert pickle.loads(pickle.dumps(READER)).document(response(PAGE)).text == TEXT
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60)
 @given(content=st.binary(max_size=300), packed=st.booleans())
 def test_random_files_never_raise(tmp_path: Path, content: bytes, packed: bool):
     (tmp_path / "f").write_bytes(gzip.compress(content) if packed else content)
@@ -328,7 +328,6 @@ _headers = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(pieces=st.lists(st.sampled_from(_bytes), max_size=30), tail=st.binary(max_size=100), headers=_headers)
 def test_any_body_is_a_document_or_dropped(pieces: list[bytes], tail: bytes, headers: str):
     found = READER.document(response(b"".join(pieces) + tail, f"Content-Type: {headers}"))

@@ -144,7 +144,7 @@ def test_a_header_without_end_is_not_held(read: Callable[..., list[WarcRecord | 
     assert len(found) == 2
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=150)
 @given(
     pieces=st.lists(
         st.sampled_from([record(b"text"), record(b"x" * 300, length=5), record(b"y", length=400), b"WARC/1.0\r\n",

@@ -75,7 +75,7 @@ def test_the_reader_can_be_sent_to_another_process():
     assert pickle.loads(pickle.dumps(READER)).document(Raw("a", b"x", {})) == Document("web", "a", "x", "a")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(content=st.binary(max_size=200))
 def test_any_text_is_a_document_or_dropped(tmp_path: Path, content: bytes):
     found = READER.document(Raw("a", content, {}))

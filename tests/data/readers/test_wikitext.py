@@ -171,7 +171,7 @@ def test_numbers_longer_than_python_reads_are_not_numbers():
     assert to_text(f"{{{{as of|2000|{long}}}}}", "Page", Wiki("en")) == f"As of {long} 2000"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.sampled_from(MARKUP), max_size=60).map("".join) | st.text())
 def test_no_markup_raises_or_leaves_a_mark_behind(markup):
     text = to_text(markup, "Page", Wiki("fr"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -166,14 +166,12 @@ def test_a_long_document_without_spaces_is_read_to_its_end(quiz):
     st.lists(st.sampled_from(["a", "Bc", "...", "  ", "\n", "我们", "don't", "x" * 50, "9000 "]), max_size=400),
     st.integers(0, 100), st.integers(0, 40),
 )  # fmt: skip
-@settings(deadline=None)
 def test_words_are_found_by_their_place_wherever_the_text_is_cut(pieces, first, count):
     text = " ".join(pieces) * 9
     assert words_at(text, first, count) == normalised_words(text)[first : first + count]
 
 
 @given(st.text())
-@settings(deadline=None)
 def test_no_text_is_an_error(text):
     assert _ANY(document(text)) == document(text)
 

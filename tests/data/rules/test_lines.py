@@ -42,7 +42,7 @@ def test_the_example_of_cc_nets_own_test_has_the_hash_of_what_it_expects():
     assert line_hashes(weird).tolist() == [sha1("000 | ;000 hèllo")]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     st.text(
         st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from("\n\n \t\u03a3A\u03c31\u0663İ»\x85\x1c"))
@@ -101,7 +101,6 @@ def test_blank_lines_have_one_hash():
     assert set(line_hashes("\n \n—\n\x07").tolist()) == {BLANK}
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(["a", "B ", "c1", "", "d—", "É"]), min_size=1),
     st.sets(st.sampled_from(["a", "b", "c0", "d"])),

@@ -142,7 +142,7 @@ def test_no_tex_is_not_text() -> None:
         )
     )
 )  # fmt: skip
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_source_gives_text_that_may_be_in_a_document(pieces: list[str]) -> None:
     text = paper_text({"main.tex": "".join(pieces).encode()})
     assert text == text.rstrip()

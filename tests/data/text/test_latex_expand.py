@@ -148,13 +148,13 @@ def programs(draw: st.DrawFn) -> tuple[str, str]:
 
 
 @given(programs())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_expansion_is_plain_substitution(program: tuple[str, str]) -> None:
     source, expected = program
     assert expand(source) == expected
 
 
 @given(st.text(alphabet="\\{}[]#12ab \n@%()", max_size=60).map(lambda text: text.replace("a", r"\newcommand{\b}")))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_source_ends(source: str) -> None:
     expand(source)

@@ -32,7 +32,7 @@ def paragraphs_of(text: str) -> list[list[str]]:
     return [paragraph for paragraph in found if paragraph]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(TEXT)
 @example("")
 @example("one\n two \n\none\ntwo\n\n\none two")
@@ -58,7 +58,7 @@ def expected_ngrams(words: list[str], n: int) -> tuple[int, int]:
     return top, covered(words, before, n)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(TEXT, st.integers(1, 3), st.integers(0, 7))
 @example("a a a a a b a a a", 1, 4)
 @example("a b c d e a b c d e", 2, 8)

@@ -53,7 +53,7 @@ def found_lines(found: Statistics) -> list[tuple[str, int, int, int, int]]:
     return [(found.line(n), *(int(row[field]) for field in fields)) for n, row in enumerate(found.lines)]
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(TEXT)
 @example("")
 @example("\n \n")
@@ -74,7 +74,6 @@ def test_the_kernel_counts_what_the_definitions_say(text: str):
     assert found_lines(found) == expected_lines(text)
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(CHARACTERS, max_size=5)))
 def test_lines_have_equal_hashes_if_they_are_equal(lines: list[str]):
     found = statistics("\n".join(lines))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from puna.data.text.kernel_constants import STOP_WORDS
@@ -10,7 +10,6 @@ from puna.data.text.statistics_kernel import count_lines, scan_text, stop_bit
 from puna.data.text.words import tables
 
 
-@settings(deadline=None)
 @given(st.binary())
 @example(b"\xf0\x9f")
 @example(b"a\n\xff\xff\xff\n")

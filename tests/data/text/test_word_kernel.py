@@ -1,7 +1,7 @@
 """The parts of the kernel: bytes to code points, code points to hashes."""
 
 import numpy as np
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from puna.data.text.word_kernel import OFFSET, absorb, decode, finish
@@ -12,7 +12,6 @@ def raw(data: bytes) -> np.ndarray:
     return np.frombuffer(data, dtype=np.uint8)
 
 
-@settings(deadline=None)
 @given(st.characters(min_codepoint=0x80, exclude_categories=["Cs"]))
 @example("\x80")
 @example("\u07ff")
@@ -26,7 +25,6 @@ def test_a_character_is_decoded_from_its_bytes_and_absorbed_as_them(character: s
     assert finish(np.uint64(absorb(OFFSET, ord(character)))) == word_hash(character)
 
 
-@settings(deadline=None)
 @given(st.binary())
 @example(b"\xf0\x9f")
 @example(b"\xf4\xbf\xbf\xbf a")

@@ -7,7 +7,7 @@ import unicodedata
 import numpy as np
 import pytest
 import regex
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from puna.data.text.words import (
@@ -77,7 +77,6 @@ def test_hashes_never_change():
 GOLDEN = ["0xefd01f60ba992926", "0xcb3ff435b889fb31", "0x1b21a798c5ab1dcf", "0x975d781bdd4c51d1", "0x74cfa88f3f0ad2f6"]
 
 
-@settings(deadline=None)
 @given(UTF8)
 @example("İ ΑΣ Ⅷ ⓐ ǅ ﬀ")
 @example("a\x00b\x85c\u2028d\ufeffe")
@@ -127,7 +126,6 @@ def test_lower_case_is_of_the_same_class():
     assert np.array_equal(classes[: len(lower)], classes[lower])
 
 
-@settings(deadline=None)
 @given(UTF8)
 def test_normalising_twice_changes_nothing_more(text):
     assert normalised(normalised(text)) == normalised(text)

@@ -109,7 +109,7 @@ anything = st.recursive(
 
 
 @given(value=anything)
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_stands_before_an_array_is_stepped_over_exactly(value: Any) -> None:
     marker = np.arange(5, dtype=np.uint8)
     content = pack({"list": [value, value], "value": packed(marker)})
@@ -210,7 +210,7 @@ def test_every_truncation_is_refused_but_between_two_messages(content: bytes) ->
 
 
 @given(data=st.data())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_flipped_bits_are_refused_or_point_into_the_file(data: st.DataObject) -> None:
     content = bytearray(data.draw(st.sampled_from(SMALL)))
     for _ in range(data.draw(st.integers(1, 3))):

@@ -185,7 +185,7 @@ def test_a_dtype_that_no_weight_has_is_refused() -> None:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_damage_is_a_format_error_or_another_dictionary_of_tensors(
     tmp_path: Path, zipped: bool, data: st.DataObject

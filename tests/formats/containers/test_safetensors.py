@@ -276,7 +276,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 SMALL = {"weight": torch.arange(6.0).view(2, 3), "other": torch.arange(3).half()}
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.data())
 def test_no_damage_is_taken_for_a_file_that_the_library_would_refuse(tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "x.safetensors"

@@ -386,7 +386,7 @@ def read_all(path: Path) -> EasyLMCheckpoint:
 
 
 @given(data=st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_damaged_file_is_refused_or_read_to_its_end(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory, source: Callable[..., Checkpoint]
 ) -> None:

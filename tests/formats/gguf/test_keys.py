@@ -38,7 +38,7 @@ def as_stored(metadata: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     kv=st.sampled_from([1, 2, 4]),
     head_dim=st.sampled_from([0, 16, 20, 64]),

@@ -225,7 +225,7 @@ def read_whole(path: Path) -> None:
     found.tokenizer()
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_a_file_that_is_cut_off_is_one_sentence(small: bytes, tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "m.gguf"
@@ -235,7 +235,7 @@ def test_a_file_that_is_cut_off_is_one_sentence(small: bytes, tmp_path: Path, da
     assert "\n" not in refused.value.message
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_flipped_bytes_of_the_header_are_refused_or_harmless(small: bytes, tmp_path: Path, data: st.DataObject) -> None:
     end = small.index(b"token_embd.weight") + 60

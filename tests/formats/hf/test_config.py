@@ -264,7 +264,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from([LLAMA_3_1_8B, MISTRAL_7B_V1]), st.data())
 def test_no_value_of_any_field_raises_anything_but_a_format_error(fields: dict[str, Any], data: st.DataObject) -> None:
     names = [*fields, "rope_parameters", "head_dim", "quantization_config", "partial_rotary_factor"]
@@ -360,7 +360,7 @@ SHAPES = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SHAPES)
 def test_what_is_written_is_read_back_the_same_and_so_by_transformers(shape: dict[str, Any]) -> None:
     config = ModelConfig.model_validate(shape)

@@ -275,7 +275,7 @@ def test_what_llama_for_causal_lm_does_not_compute_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     kv=st.integers(1, 3), group=st.integers(1, 3), half=st.integers(1, 6), head_dim=st.integers(0, 6),
     layers=st.integers(1, 3), tie=st.booleans(), shard=st.integers(1, 60_000),

@@ -392,7 +392,7 @@ class TestChecklist:
         assert verify_checklist(tmp_path) == []
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_damage_is_one_sentence_or_a_model(source: Source, tmp_path: Path, data: st.DataObject) -> None:
     write_llama(source(n_layers=1), None, tmp_path, model_parallel=2)

@@ -201,7 +201,7 @@ def test_the_tokenizer_beside_it_is_read_tokenizer_model_first(file: Path, token
     assert found.sha256 == tokenizer.sha256
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_damage_to_the_header_or_the_length_is_a_format_error(file: Path, data: st.DataObject) -> None:
     whole = file.read_bytes()

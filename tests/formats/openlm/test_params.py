@@ -184,7 +184,7 @@ def test_only_open_lms_configuration_is_its_hugging_face_form(tmp_path: Path) ->
     assert not is_hugging_face(tmp_path)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(noise=st.text(max_size=200) | st.binary(max_size=100).map(lambda raw: raw.decode("latin-1")), data=st.data())
 def test_damaged_files_give_one_sentence_or_values(
     noise: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

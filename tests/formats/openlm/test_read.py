@@ -407,7 +407,7 @@ def opened(path: Path) -> Checkpoint | None:
     return checkpoint
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_damaged_checkpoints_give_one_sentence_or_the_model(small: Path, data: st.DataObject) -> None:
     whole = (small / "whole").read_bytes()
@@ -426,7 +426,7 @@ def test_damaged_checkpoints_give_one_sentence_or_the_model(small: Path, data: s
     opened(path)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=st.text(max_size=200) | st.binary(max_size=100).map(lambda raw: raw.decode("latin-1")), data=st.data())
 def test_damaged_configurations_give_one_sentence_or_the_model(small: Path, text: str, data: st.DataObject) -> None:
     path = small / "checkpoints" / "epoch_3.pt"
