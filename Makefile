@@ -33,7 +33,7 @@ lint: $(VENV)/.test
 	$(BIN)/codespell src tests docs bench examples README.md CONTRIBUTING.md CHANGELOG.md
 
 test: lint
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 clean:
 	rm -rf $(VENV)

@@ -51,7 +51,7 @@ PROOFS = {
     "A data build killed anywhere": ["test_data_build_killed_anywhere_and_run_again_gives_the_same_bytes"],
     "One process = several workers": [
         "test_local_workers_give_the_bytes_of_one_process",
-        "test_a_ray_cluster_gives_the_bytes_of_one_process",
+        "test_a_ray_cluster_gives_the_bytes_of_one_process_and_takes_no_rule_of_a_script",
         "test_slurm_jobs_give_the_bytes_of_one_process",
     ],
     "Every dropped document": [

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch._functorch.config as compiler
 from torch import Tensor
 
 from puna.config.recipe import Recipe
@@ -62,9 +63,9 @@ def test_grouped_heads_keep_fewer_keys_and_values():
     assert total(kept_in_eager(share({"n_kv_heads": 4}, {}))) - total(kept_in_eager(one)) == 2 * 4 * 512 * 32
 
 
-def test_compiled_block_keeps_the_tensors_that_are_listed(monkeypatch: pytest.MonkeyPatch):
-    # A session on a CPU tells the compiler to keep less.
-    monkeypatch.setattr(torch._functorch.config, "ban_recompute_materialized_backward", True)
+# A session on a CPU, which other tests have opened, tells the compiler to keep less.
+@compiler.patch(ban_recompute_materialized_backward=True)
+def test_compiled_block_keeps_the_tensors_that_are_listed():
     one = share({}, {})
     assert kept_for_backward(one, compiled=True) == pytest.approx(total(kept_compiled(one)), rel=0.01)
 
