@@ -71,6 +71,15 @@ def test_resumed_run_drops_what_came_after_its_checkpoint_and_a_torn_line(tmp_pa
     assert [event.value for event in _board(run).Scalars("train/loss")] == [1.0] * 5 + [0.5]
 
 
+def test_a_line_of_no_known_kind_stays_and_is_not_shown(tmp_path: Path):
+    run = RunDir(tmp_path)
+    run.metrics.write_text('{"step": 5}\n{"kind": "own", "step": 5, "x": 1}\n')
+    with Metrics(run, resumed_step=5):
+        pass
+    assert _steps(run) == [5, 5]
+    assert _board(run).Tags()["scalars"] == []
+
+
 def _checkpoint(step: int) -> CheckpointLine:
     return CheckpointLine(step=step, tokens=256 * step, seconds=0.1)
 

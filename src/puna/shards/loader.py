@@ -106,14 +106,13 @@ class Loader:
         Raises:
             DataError: It names the first such source.
         """
-        epochs = self.epochs(sequences)
-        for name, most in max_epochs.items():
-            if epochs[name] > most:
-                raise DataError(
-                    f"source {name!r}: the run would read its {self._shards[self.names.index(name)].tokens} tokens "
-                    f"{_rounded_up(epochs[name])} times, but max_epochs.{name} = {most:g}",
-                    hint=f"lower train.tokens or the share mixture.{name}, add text, or raise max_epochs.{name}",
-                )
+        if found := read_too_often(self.epochs(sequences), max_epochs):
+            name, times = found
+            raise DataError(
+                f"source {name!r}: the run would read its {self._shards[self.names.index(name)].tokens} tokens "
+                f"{times} times, but max_epochs.{name} = {max_epochs[name]:g}",
+                hint=f"lower train.tokens or the share mixture.{name}, add text, or raise max_epochs.{name}",
+            )
 
     def trace(self, sequence: int) -> list[Span]:
         """The documents in a sequence of the run."""
@@ -157,6 +156,12 @@ class Loader:
         return sources, positions
 
 
-def _rounded_up(number: float) -> str:
-    """The number rounded up to three decimals, so that slightly too much does not look like just enough."""
-    return f"{math.ceil(number * 1000) / 1000:g}"
+def read_too_often(epochs: dict[str, float], max_epochs: dict[str, float]) -> tuple[str, str] | None:
+    """The first source that would be read more often than is allowed, and how often; None if there is none.
+
+    The number is rounded up to three decimals, so that slightly too much does not look like just enough.
+    """
+    for name, most in max_epochs.items():
+        if epochs[name] > most:
+            return name, f"{math.ceil(epochs[name] * 1000) / 1000:g}"
+    return None

@@ -3,7 +3,6 @@
 Axes: B sequences of a pass   T tokens of a sequence
 """
 
-import math
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from puna.config.recipe import Recipe
 from puna.core.errors import DataError
 from puna.shards.heldout import IGNORE
-from puna.shards.loader import Loader
+from puna.shards.loader import Loader, read_too_often
 from puna.shards.prefetch import Prefetch
 
 
@@ -128,15 +127,14 @@ def check_epochs(feed: Feed, batches: int, max_epochs: dict[str, float]) -> None
     Raises:
         DataError: It names the first such source.
     """
-    read = feed.sequences(batches)
-    for name, most in max_epochs.items():
-        if name in read and read[name] > most * feed.in_epoch[name]:
-            raise DataError(
-                f"source {name!r}: with the batches that a return to a checkpoint passes over, the run would read it "
-                f"{math.ceil(1000 * read[name] / feed.in_epoch[name]) / 1000:g} times, but max_epochs.{name} "
-                f"= {most:g}",
-                hint=f"`--resume max_epochs.{name}=…` allows more, `--resume stability.action=skip` passes over less",
-            )
+    epochs = {name: count / feed.in_epoch[name] for name, count in feed.sequences(batches).items()}
+    if found := read_too_often(epochs, max_epochs):
+        name, times = found
+        raise DataError(
+            f"source {name!r}: with the batches that a return to a checkpoint passes over, the run would read it "
+            f"{times} times, but max_epochs.{name} = {max_epochs[name]:g}",
+            hint=f"`--resume max_epochs.{name}=…` allows more, `--resume stability.action=skip` passes over less",
+        )
 
 
 def scored_by_source(batch: Batch, sources: int) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from typing import Any, Self
 from puna.core.errors import UserError
 from puna.core.files import atomic_file, storage_errors
 from puna.core.layout import RunDir
-from puna.core.schema.lines import CheckpointLine, Line, RollbackLine, SampleLine
+from puna.core.schema.lines import LINES, CheckpointLine, Line, RollbackLine, SampleLine
 from puna.train.events import EventFile
 from puna.train.session import Listener, Session
 from puna.train.weights_biases import WeightsBiasesRun
@@ -39,15 +39,15 @@ class Metrics(Listener):
 
     def __init__(self, run: RunDir, resumed_step: int, wandb_project: str = "") -> None:
         self._path = run.metrics
-        wandb = WeightsBiasesRun(run, wandb_project, resumed=resumed_step > 0) if wandb_project else None
-        self._wandb = None
+        self._wandb = WeightsBiasesRun(run, wandb_project, resumed=resumed_step > 0) if wandb_project else None
         with storage_errors(self._path):
             kept = _drop_after(run.metrics, resumed_step, _lines_before(run.metrics, resumed_step))
         # TensorBoard drops whole steps, so those lines of the checkpoint's step that stay are written again.
         self._events = EventFile(run.tensorboard, resumed_step)
         for line in kept:
-            self._show(line)
-        self._wandb = wandb
+            numbers, texts = _shown(line)
+            if numbers or texts:
+                self._events.write(resumed_step, numbers, texts)
         with storage_errors(self._path):
             self._file = self._path.open("a", encoding="utf-8")
 
@@ -92,18 +92,11 @@ class Metrics(Listener):
         with storage_errors(self._path):
             self._file.write(json.dumps({"kind": line.kind, **values}, allow_nan=False) + "\n")
             self._file.flush()
-        self._show({"kind": line.kind, **values})
-
-    def _show(self, line: dict[str, Any]) -> None:
-        """Hand on a line's numbers and texts."""
-        values = dict(line)
-        kind, step, tokens = values.pop("kind"), values.pop("step"), values.pop("tokens", 0)
-        numbers = dict(_numbers(kind, values))
-        texts = {line["prompt"]: line["prompt"] + line["text"]} if kind == SampleLine.kind else {}
+        numbers, texts = _shown({"kind": line.kind, **values})
         if numbers or texts:
-            self._events.write(step, numbers, texts)
+            self._events.write(line.step, numbers, texts)
             if self._wandb is not None:
-                self._wandb.write(step, tokens, numbers, texts)
+                self._wandb.write(line.step, line.tokens, numbers, texts)
 
     def rewind(self, step: int) -> None:
         """Drop what was written after a step; Weights & Biases keeps it, under its old steps.
@@ -148,9 +141,16 @@ def _drop_after(path: Path, step: int, lines: int | None = None) -> list[dict[st
         for line in islice(read_metrics(path), lines):
             if line["step"] <= step:
                 file.write(json.dumps(line) + "\n")
-            if line["step"] == step:
+            if line["step"] == step and line.get("kind") in LINES:
                 last.append(line)
     return last
+
+
+def _shown(line: dict[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
+    """The numbers and texts of a line, by their names, for pictures."""
+    values = {key: value for key, value in line.items() if key not in ("kind", "step", "tokens")}
+    texts = {line["prompt"]: line["prompt"] + line["text"]} if line["kind"] == SampleLine.kind else {}
+    return dict(_numbers(line["kind"], values)), texts
 
 
 def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:

@@ -18,7 +18,7 @@ class ShardedPth:
         path: The file or the directory.
 
     Raises:
-        FormatError: There is no such file, one is damaged or would run code, or they disagree with the index.
+        FormatError: A file is missing, one is damaged or would run code, or they disagree with the index.
     """
 
     def __init__(self, path: Path) -> None:
