@@ -1,0 +1,191 @@
+"""What is asked of an engine and what it answers.
+
+Every record checks itself when it is made, so that the engine never meets one that it cannot serve for its form alone;
+what depends on the model (token ids, the context's length) the engine checks when the request is added.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from puna.core.errors import GenerateError
+
+FinishReason = Literal["stop", "length", "cancelled"]
+"""A stop token or stop string; `max_tokens` or the model's context; or `Engine.cancel`."""
+
+LARGEST_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How a token is drawn from its logits; the values work in the order in which they stand here, the bias first.
+
+    Raises:
+        GenerateError: A value is out of range; the sentence names the field.
+    """
+
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    """Added to the logits of these token ids (OpenAI's `logit_bias`)."""
+    repetition_penalty: float = 1.0
+    """Divides the positive and multiplies the negative logits of tokens that stand in the prompt or the text (Keskar et
+    al. 2019, section 4.1, in the form of Hugging Face's `RepetitionPenaltyLogitsProcessor`); 1 changes nothing."""
+    presence_penalty: float = 0.0
+    """Subtracted once from the logits of tokens that stand in the text so far, the prompt left out (OpenAI)."""
+    frequency_penalty: float = 0.0
+    """Subtracted as many times as a token stands in the text so far, the prompt left out (OpenAI)."""
+    temperature: float = 1.0
+    """Divides the logits; 0 takes the most likely token, and the lowest id among equals. 1 is the model itself."""
+    top_k: int = 0
+    """Only this many of the likeliest tokens are drawn (Fan et al. 2018); 0 is all."""
+    top_p: float = 1.0
+    """Only the likeliest tokens whose probabilities before them sum to at most this are drawn (nucleus sampling,
+    Holtzman et al. 2020; the boundary as in Meta's released generation code)."""
+    min_p: float = 0.0
+    """Only tokens at least this share as likely as the likeliest are drawn (Nguyen et al. 2024)."""
+    seed: int = 0
+    """The same seed draws the same tokens from the same logits; sample i of a request draws with seed + i."""
+
+    def __post_init__(self) -> None:
+        for name in ("repetition_penalty", "presence_penalty", "frequency_penalty", "temperature", "top_p", "min_p"):
+            _number(name, getattr(self, name))
+        _whole("top_k", self.top_k, 0, None, "0 is all tokens")
+        _whole("seed", self.seed, 0, LARGEST_SEED)
+        if self.temperature < 0:
+            raise _wrong("temperature", self.temperature, "at least 0", "0 takes the most likely token each time")
+        if not 0 <= self.top_p <= 1:
+            raise _wrong("top_p", self.top_p, "from 0 to 1", "1 draws from all tokens")
+        if not 0 <= self.min_p <= 1:
+            raise _wrong("min_p", self.min_p, "from 0 to 1", "0 draws from all tokens")
+        if self.repetition_penalty <= 0:
+            raise _wrong("repetition_penalty", self.repetition_penalty, "above 0", "1 changes nothing")
+        for token, bias in self.logit_bias.items():
+            _whole("logit_bias", token, 0, None, "its keys are token ids")
+            _number(f"logit_bias[{token}]", bias)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One prompt and what is wanted of it.
+
+    Raises:
+        GenerateError: A value is out of range; the sentence names the field.
+    """
+
+    prompt: tuple[int, ...]
+    """Token ids, the beginning-of-sequence token included; at least one."""
+    max_tokens: int
+    """Tokens to write at most; 0 only reads the prompt, for its log-probabilities."""
+    sampling: Sampling = field(default_factory=Sampling)
+    stop_ids: frozenset[int] = frozenset()
+    """Tokens that end the text; they are not part of it. A tokenizer's are its `stops`."""
+    stop: tuple[str, ...] = ()
+    """Strings that end the text, also across the borders of tokens; the text ends before the first of them."""
+    logprobs: int | None = None
+    """Log-probabilities of the written tokens: None is none, 0 those of the tokens themselves, n also those of the n
+    likeliest at each position. They are the model's own, before bias, penalties and temperature."""
+    prompt_logprobs: int | None = None
+    """The same for the prompt's tokens from `scored_from` on."""
+    scored_from: int = 1
+    """The first position of the prompt whose log-probability is computed; position 0 has none, since nothing precedes
+    it. No output layer runs for positions that nobody asked for."""
+    n: int = 1
+    """Samples of one prompt, which is read once."""
+    salt: str = ""
+    """Prefixes are shared only between requests of one salt, so that nobody learns by timing what others have asked."""
+
+    def __post_init__(self) -> None:
+        if not self.prompt:
+            raise GenerateError("prompt has no tokens, and a model needs at least one to continue")
+        _whole("max_tokens", self.max_tokens, 0, None)
+        _whole("n", self.n, 1, None)
+        if self.sampling.seed + self.n - 1 > LARGEST_SEED:
+            raise _wrong("n", self.n, f"such that seed + n - 1 is at most {LARGEST_SEED}", "take a smaller seed")
+        for name in ("logprobs", "prompt_logprobs"):
+            if getattr(self, name) is not None:
+                _whole(name, getattr(self, name), 0, None, "0 is the tokens' own log-probabilities alone")
+        _whole("scored_from", self.scored_from, 1, len(self.prompt))
+        for text in self.stop:
+            if not isinstance(text, str) or not text:
+                raise _wrong("stop", text, "texts of at least one character")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Token:
+    """A token and, where they were asked for, the model's natural logarithms of probabilities."""
+
+    id: int
+    logprob: float | None = None
+    best: tuple[tuple[int, float], ...] = ()
+    """The likeliest ids and their log-probabilities, falling, the lower id first among equals."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Completion:
+    """All of one sample of one request."""
+
+    request: int
+    """What `Engine.add` answered; from `Engine.generate` the request's place in the list."""
+    sample: int
+    """Which sample of the request, from 0 to n - 1."""
+    text: str
+    """The text written, without stop strings; empty if the engine has no tokenizer."""
+    tokens: tuple[Token, ...]
+    """Those that were written, a stop string's included, a stop token left out."""
+    prompt: tuple[Token, ...]
+    """The prompt's tokens from `scored_from` on if `prompt_logprobs` is given, otherwise nothing."""
+    finish: FinishReason
+    stop: str | int | None
+    """The string or token id that ended the text; None if none did."""
+    prompt_tokens: int
+    cached_tokens: int
+    """Of the prompt, found in the cache and not computed again."""
+    proposed_tokens: int = 0
+    """Tokens that speculation proposed."""
+    accepted_tokens: int = 0
+    """Of the proposed ones, equal to the model's own choice."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """What one token of one sample adds; the last one of a sample carries its completion."""
+
+    request: int
+    sample: int
+    token: Token | None
+    """None where nothing was written: a stop token, a cancelled request, or one with `max_tokens` 0."""
+    text: str
+    """Text that is certain now. Half a character, and what might begin a stop string, is held back for a later event.
+    The texts of a sample's events make its completion's text."""
+    completion: Completion | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """How likely a continuation is after its context."""
+
+    logprobs: tuple[float, ...]
+    """Natural logarithms of the probabilities of the continuation's tokens, each given all before it."""
+    greedy: bool
+    """Whether every one of them is the likeliest token, so that greedy generation would write the continuation."""
+
+    @property
+    def total(self) -> float:
+        """The logarithm of the continuation's probability."""
+        return math.fsum(self.logprobs)
+
+
+def _wrong(name: str, value: object, expected: str, hint: str = "") -> GenerateError:
+    return GenerateError(f"{name} is {value!r}, but must be {expected}", hint=hint)
+
+
+def _number(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise _wrong(name, value, "a finite number")
+
+
+def _whole(name: str, value: object, least: int, most: int | None, hint: str = "") -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _wrong(name, value, "a whole number", hint)
+    if value < least or (most is not None and value > most):
+        raise _wrong(name, value, f"at least {least}" if most is None else f"from {least} to {most}", hint)

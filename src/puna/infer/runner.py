@@ -1,0 +1,55 @@
+"""What an engine asks of whatever computes a model: rows of one step in, logits of the rows that somebody wants out.
+
+A row is one token at one position of one sequence. The rows of a step may be of any sequences: one each that write
+text, hundreds of one that reads a prompt, or both together; a runner makes no difference between them. Keys and values
+lie in pages of `page_size` positions, and a sequence's table says in which pages its own are.
+
+Axes in names:
+  M rows   S sequences   P pages of the longest sequence   W rows whose logits are wanted   V vocabulary
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from puna.config.recipe import ModelConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """The queries of one step; a sequence's rows stand together, in the order of their positions. All on the CPU."""
+
+    tokens_M: Tensor
+    """Token ids, int64; there is at least one."""
+    positions_M: Tensor
+    """The position of each in its sequence, int32, from 0."""
+    sequences_M: Tensor
+    """The row of `tables_SP` that belongs to its sequence, int32."""
+    tables_SP: Tensor
+    """Page numbers, int32: position p of sequence s lies in page `tables_SP[s, p // page_size]`. Behind a sequence's
+    last page stand zeros, which nobody reads. Sequences that begin alike may name the same pages."""
+    wanted_W: Tensor
+    """The rows of which logits are computed, int64, ascending; W may be 0."""
+
+
+class Runner(Protocol):
+    """Computes a model over paged keys and values."""
+
+    config: ModelConfig
+    page_size: int
+    """Positions of a page."""
+    pages: int
+    """Pages that there are, numbered from 0."""
+    exact: bool
+    """Whether the bits of a row depend on its own sequence alone, and so are the same in any company and chunking."""
+    title: str
+    """For people: what computes, and on which device."""
+
+    def logits(self, rows: Rows) -> Tensor:
+        """The logits of the wanted rows, (W, V) in float32.
+
+        In every layer the keys and values of all rows are written before any row reads: a row sees the pages of its
+        table up to its own position, also where another sequence of the same step writes them.
+        """
+        ...
