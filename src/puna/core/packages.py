@@ -7,7 +7,7 @@ _EXTRAS = {
         "datatrove", "dill", "fastwarc", "fasttext", "fsspec", "loguru", "lxml", "multiprocess", "mwparserfromhell",
         "numba", "orjson", "pyarrow", "resiliparse", "zstandard",
     ),
-    "formats": ("gguf",),
+    "formats": ("gguf", "huggingface_hub"),
     "perplexity": ("kenlm",),
     "ray": ("ray",),
     "report": ("jinja2", "markupsafe", "plotly"),
