@@ -31,6 +31,7 @@ TESTED_ELSEWHERE = {
         f"formats/{name}/format.py": "a record; tests/formats/test_registry.py and test_export_model.py use all of it"
         for name in ("easylm", "gguf", "hf", "llama", "llama2c", "native", "openlm")
     },
+    "infer/source.py": "a protocol; tests/formats/gguf/test_read.py and tests/formats/test_checkpoint.py read sources",
     "cli/inspect_model.py": "declares its arguments and prints; tests/cli/test_import_.py runs it",
     "cli/generate.py": "prints what puna.load(…).stream gives; tests/cli/test_cli.py runs it",
     "cli/recipes.py": "prints what tests/config checks",

@@ -11,9 +11,11 @@ from puna.core.errors import FormatError
 from puna.formats.cast import CastCheckpoint
 from puna.formats.checkpoint import Checkpoint, DelegatingCheckpoint, Hints, check_shape, model_config
 from puna.formats.watched import WatchedCheckpoint
+from puna.ops.quantized import Blocks, WeightKind, quantize
 from puna.tokenizer.tokenizer import Tokenizer
 
 PATH = Path("somewhere/model")
+BLOCKS = quantize(torch.ones(2, 32), WeightKind.INT8)
 
 
 def test_missing_and_extra_tensors_are_counted_and_the_first_is_named(source: Callable[..., Any]) -> None:
@@ -88,6 +90,9 @@ class Odd(MemoryCheckpoint):
     def files(self) -> list[Path]:
         return [Path("one"), Path("two")]
 
+    def blocks(self, name: str) -> Blocks:
+        return BLOCKS
+
     def verify(self) -> None:
         self.verified += 1
 
@@ -107,9 +112,10 @@ def test_a_wrapped_checkpoint_is_its_source_in_everything(
     odd.notes.append("a note")
     odd.chat_template = "{{ a }}"
     names = {name for name in {*vars(odd), *dir(Checkpoint)} if not name.startswith("_")} | {"format"}
-    for name in names - {"tensor", "tokenizer", "verify", "like", "check_complete", "tensors", "verified"}:
+    for name in names - {"tensor", "blocks", "tokenizer", "verify", "like", "check_complete", "tensors", "verified"}:
         assert getattr(wrapped, name) == getattr(odd, name), name
     assert wrapped.tensor("norm.weight") is odd.tensor("norm.weight")
+    assert wrapped.blocks("output.weight") is BLOCKS
     assert wrapped.tokenizer() is tokenizer
     assert wrapped.like("norm.weight").shape == odd.like("norm.weight").shape
     wrapped.verify()

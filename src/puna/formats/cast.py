@@ -32,6 +32,9 @@ class CastCheckpoint(DelegatingCheckpoint):
             )
         return rounded
 
+    def blocks(self, name: str) -> None:
+        """None, since the weights are floats of the dtype that was asked for."""
+
 
 def common_dtype(source: Checkpoint) -> str:
     """The smallest stored dtype that holds every weight exactly; float32 if a weight is quantized.

@@ -15,6 +15,7 @@ from puna.config.recipe import ModelConfig
 from puna.core.errors import FormatError
 from puna.formats.containers.dtypes import FLOATS
 from puna.formats.table import Weight, weights
+from puna.ops.quantized import Blocks
 from puna.tokenizer.tokenizer import Tokenizer
 
 _MOST_LAYERS = 10_000
@@ -123,6 +124,16 @@ class Checkpoint(ABC):
             FormatError: The file is damaged.
         """
 
+    def blocks(self, name: str) -> Blocks | None:
+        """One parameter as the file has it, where it is quantized in groups of 32; None otherwise.
+
+        Rows are in the same order as those of `tensor`, which gives what the blocks stand for, to the last bit.
+
+        Raises:
+            FormatError: The file is damaged.
+        """
+        return None
+
     @abstractmethod
     def tokenizer(self) -> Tokenizer | None:
         """The model's own tokenizer, if there is one.
@@ -190,6 +201,10 @@ class DelegatingCheckpoint(Checkpoint):
     def tensor(self, name: str) -> Tensor:
         """One parameter of the source."""
         return self.source.tensor(name)
+
+    def blocks(self, name: str) -> Blocks | None:
+        """One quantized parameter of the source."""
+        return self.source.blocks(name)
 
     def tokenizer(self) -> Tokenizer | None:
         """The tokenizer of the source."""

@@ -13,12 +13,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from puna.core.bounded import parse_json, read_bounded
 from puna.core.console import say
 from puna.core.errors import FormatError
 from puna.core.files import storage_errors
 from puna.core.units import format_bytes
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 _NAME = re.compile(
     r"(?P<repository>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@(?P<revision>[^/@]+))?(?:/(?P<file>[^@]+))?"
@@ -163,7 +167,7 @@ def _some(names: Sequence[str]) -> str:
 class _Client:
     """One model, on the hub and in the cache."""
 
-    def __init__(self, name: HubName, api: "huggingface_hub.HfApi") -> None:  # noqa: F821
+    def __init__(self, name: HubName, api: "HfApi") -> None:
         self._name, self._api = name, api
         self.endpoint: str = api.endpoint
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from puna.formats.checkpoint import Checkpoint, DelegatingCheckpoint
+from puna.ops.quantized import Blocks
 
 
 class WatchedCheckpoint(DelegatingCheckpoint):
@@ -24,3 +25,10 @@ class WatchedCheckpoint(DelegatingCheckpoint):
         tensor = self.source.tensor(name)
         self._advance(tensor.nbytes)
         return tensor
+
+    def blocks(self, name: str) -> Blocks | None:
+        """One quantized parameter of the source."""
+        blocks = self.source.blocks(name)
+        if blocks is not None:
+            self._advance(self.stored[name].n_bytes)
+        return blocks

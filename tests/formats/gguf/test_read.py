@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from growth import bytes_touched
@@ -13,12 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from puna.core.errors import FormatError, UserError
+from puna.formats.cast import CastCheckpoint
 from puna.formats.checkpoint import Checkpoint, Hints
 from puna.formats.gguf.keys import metadata_of
-from puna.formats.gguf.quantize import quantize
+from puna.formats.gguf.quantize import held_blocks, quantize
 from puna.formats.gguf.read import is_gguf, open_gguf
 from puna.formats.gguf.types import DTYPES, TYPES
 from puna.formats.rotary import to_neighbours
+from puna.ops.quantized import dequantize
 
 gguf = pytest.importorskip("gguf")
 
@@ -92,6 +95,44 @@ def test_quantized_weights_are_what_their_blocks_stand_for(source: Source, tmp_p
     blocks = quantize(ours.tensor("layers.1.attention.wv.weight"), kind)
     values = gguf.quants.dequantize(blocks, gguf.GGMLQuantizationType[kind])
     assert torch.equal(found.tensor("layers.1.attention.wv.weight"), torch.from_numpy(values))
+
+
+@pytest.mark.parametrize(("kind", "held"), [("Q8_0", "int8"), ("Q4_0", "int4")])
+@pytest.mark.parametrize("shape", [{"n_kv_heads": 1}, {"n_kv_heads": 2, "tie_embeddings": True}])
+def test_blocks_of_32_are_taken_without_loss(
+    source: Source, tmp_path: Path, kind: str, held: str, shape: dict[str, Any]
+) -> None:
+    ours = source(dim=64, ffn_dim=96, **shape)
+    write_foreign(tmp_path / "m.gguf", ours, kind)
+    found = open_gguf(tmp_path, Hints())
+    for name, weight in ours.weights.items():
+        blocks = found.blocks(name)
+        if not weight.is_matrix:
+            assert blocks is None
+            continue
+        assert blocks is not None
+        assert blocks.kind == held
+        # `tensor` dequantizes by the `gguf` package, in the file's order of rows.
+        assert torch.equal(dequantize(blocks), found.tensor(name)), name
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@given(raw=st.binary(min_size=2 * 3 * 34, max_size=2 * 3 * 34), kind=st.sampled_from(["Q8_0", "Q4_0"]))
+def test_any_bytes_stand_for_the_same_weights_as_blocks(raw: bytes, kind: str) -> None:
+    array = np.frombuffer(raw, np.uint8)[: 2 * 3 * TYPES[kind].n_bytes].reshape(2, -1)
+    with np.errstate(all="ignore"):
+        expected = gguf.quants.dequantize(array, gguf.GGMLQuantizationType[kind])
+    found = dequantize(held_blocks(array.copy(), kind)).numpy()
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_other_types_have_no_blocks(source: Source, tmp_path: Path) -> None:
+    ours = source(dim=256, ffn_dim=512)
+    for kind in ("F16", "Q5_0", "Q6_K"):
+        write_foreign(tmp_path / f"{kind}.gguf", ours, kind)
+        assert open_gguf(tmp_path / f"{kind}.gguf", Hints()).blocks("layers.0.attention.wv.weight") is None
+    cast = CastCheckpoint(open_gguf(tmp_path / "Q5_0.gguf", Hints()), "float32")
+    assert cast.blocks("layers.0.attention.wv.weight") is None
 
 
 def test_floats_are_views_of_the_file_and_changes_do_not_reach_it(source: Source, tmp_path: Path) -> None:

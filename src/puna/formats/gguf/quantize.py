@@ -14,6 +14,10 @@ from torch import Tensor
 
 from puna.formats.gguf.k_quants import QUANTIZERS
 from puna.formats.gguf.types import TYPES
+from puna.ops.quantized import Blocks, WeightKind
+
+HELD = {"Q8_0": WeightKind.INT8, "Q4_0": WeightKind.INT4}
+"""The types whose blocks an engine computes with as they are."""
 
 _SLAB_VALUES = 2**17
 """Values per thread at a time: half a megabyte of float32 and its intermediate results stay in the cache."""
@@ -60,6 +64,25 @@ def dequantize(raw: npt.NDArray[np.uint8], kind: str) -> Tensor:
 
     _in_slabs(work, raw.shape[0], columns)
     return out
+
+
+def held_blocks(raw: npt.NDArray[np.uint8], kind: str) -> Blocks:
+    """Blocks of 32 values as integers and scales, no bit changed: `puna.ops.quantized.dequantize` gives the weights.
+
+    A block is a float16 scale, then 32 bytes (Q8_0); or 16 bytes (Q4_0), whose low halves are the first 16 values and
+    whose high halves the last 16, each plus 8 (ggml-common.h).
+
+    Args:
+        raw: (rows, bytes of a row).
+        kind: One of `HELD`.
+    """
+    blocks_NGB = torch.from_numpy(raw).unflatten(1, (-1, TYPES[kind].n_bytes))
+    scales_NG = blocks_NGB[..., :2].contiguous().view(torch.float16)[..., 0]
+    if HELD[kind] == WeightKind.INT8:
+        return Blocks(HELD[kind], blocks_NGB[..., 2:].flatten(1).view(torch.int8), scales_NG)
+    packed_NGB = blocks_NGB[..., 2:]
+    values_NGB = torch.cat((packed_NGB & 15, packed_NGB >> 4), dim=2).view(torch.int8).sub_(8)
+    return Blocks(HELD[kind], values_NGB.flatten(1), scales_NG)
 
 
 def _in_slabs(work: Callable[[slice], None], rows: int, columns: int) -> None:

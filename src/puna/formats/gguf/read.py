@@ -1,6 +1,7 @@
 """A GGUF model of the architecture `llama`, read one tensor at a time: llama.cpp's files, quantized ones, too."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from puna.formats.checkpoint import Checkpoint, Hints, Stored, check_shape
 from puna.formats.containers.dtypes import FLOATS
 from puna.formats.gguf.files import StoredTensor, gguf_file, read_files
 from puna.formats.gguf.keys import ARCHITECTURE, FREQUENCIES, Keys, config_of
-from puna.formats.gguf.quantize import dequantize
+from puna.formats.gguf.quantize import HELD, dequantize, held_blocks
 from puna.formats.gguf.types import DTYPES
 from puna.formats.rotary import to_halves
 from puna.formats.table import by_name
+from puna.ops.quantized import Blocks
 from puna.tokenizer import gguf_header
 from puna.tokenizer.gguf import read_gguf_tokenizer
 from puna.tokenizer.load import load_tokenizer
@@ -62,6 +64,22 @@ class GGUFCheckpoint(Checkpoint):
         tensor, heads = self._tensors[name], self.weights[name].rotary_heads
         found = _read(tensor)
         return to_halves(found, heads) if heads else found
+
+    def blocks(self, name: str) -> Blocks | None:
+        """One parameter that is a matrix of Q8_0 or Q4_0: the file's own integers and scales, rows in halves.
+
+        Raises:
+            FormatError: The file is gone or has become shorter.
+        """
+        tensor, weight = self._tensors[name], self.weights[name]
+        if not weight.is_matrix or tensor.kind.name not in HELD:
+            return None
+        found = held_blocks(tensor.read().reshape(weight.shape[0], -1), tensor.kind.name)
+        if heads := weight.rotary_heads:
+            return replace(
+                found, values_NK=to_halves(found.values_NK, heads), scales_NG=to_halves(found.scales_NG, heads)
+            )
+        return found
 
     def tokenizer(self) -> Tokenizer | None:
         """The file's tokenizer, or the one that the user named."""
