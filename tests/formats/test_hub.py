@@ -15,6 +15,7 @@ from puna.formats.hub import HubName, fetch, hub_name, needed
 
 pytest.importorskip("huggingface_hub")
 
+ROOT = Path(__file__).parents[2]
 SAFETENSORS = {"config.json": b"{}", "tokenizer.model": b"pieces", "model.safetensors": b"weights"}
 OTHERS = {
     "pytorch_model.bin": b"pickle",
@@ -176,9 +177,9 @@ def test_the_environment_says_where_the_hub_is_and_who_asks(hub: FakeHub, tmp_pa
     code = "import sys; from puna.formats.hub import *; print(fetch(hub_name(sys.argv[1])))"
     environment = os.environ | {"HF_TOKEN": "secret", "HF_HOME": str(tmp_path / "home")}
     command = [sys.executable, "-W", "error", "-c", code, "owner/name"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()).is_relative_to(tmp_path / "home")
     environment |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "other")}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert "HF_HUB_OFFLINE forbids to look for it" in done.stderr

@@ -1,6 +1,5 @@
 import json
 import resource
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from puna.config.recipe import ModelConfig
 from puna.core.errors import CheckpointError, StorageError, UserError
 from puna.core.files import sha256_bytes, sha256_file
 from puna.core.records import read_record
-from puna.model.files import load_model, load_weights, read_config, resolve_model, save_model
+from puna.model.files import load_model, load_weights, save_model
 from puna.model.init import init_weights
 from puna.model.llama import Llama
 from puna.tokenizer.load import load_tokenizer
@@ -315,19 +314,3 @@ def test_full_disk_leaves_the_old_model_as_it_was(saved: Path, tokenizer: Tokeni
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
     assert [path.name for path in saved.parent.iterdir()] == ["model"]
-
-
-def test_run_and_model_directory_name_the_same_model(saved: Path) -> None:
-    assert resolve_model(saved.parent) == saved
-    assert resolve_model(saved) == saved
-    assert read_config(resolve_model(saved.parent)) == ModelConfig(**SHAPE)
-
-
-def test_path_without_a_model_gets_a_hint(tmp_path: Path, saved: Path) -> None:
-    with pytest.raises(CheckpointError, match="holds no Puna model") as caught:
-        resolve_model(tmp_path / "nowhere")
-    assert "puna" in caught.value.hint
-    shutil.rmtree(saved)
-    (tmp_path / "checkpoints").mkdir()
-    with pytest.raises(CheckpointError, match="no finished model yet"):
-        resolve_model(tmp_path)

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from puna.core.errors import CheckpointError
-from puna.model.weights import open_weights, weight_files
+from puna.model.directory import weight_files
+from puna.model.weights import open_weights
 
 MATRIX_RC = torch.arange(12.0).view(3, 4)
 GAIN_C = torch.arange(4.0)

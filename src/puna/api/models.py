@@ -139,7 +139,8 @@ def load(path: "PathLike", *, device: str = "cpu") -> LanguageModel:
     """
     import torch
 
-    from puna.model.files import load_model, resolve_model
+    from puna.model.directory import resolve_model
+    from puna.model.files import load_model
 
     try:
         torch.empty(0, device=device)
@@ -238,7 +239,7 @@ def inspect(
     from puna.formats.cache import snapshot_of
     from puna.formats.import_model import checked_tokenizer
     from puna.formats.registry import format_of
-    from puna.model.files import CONFIG
+    from puna.model.directory import CONFIG
 
     place = Path(path)
     with contextlib.suppress(OSError):  # opening it gives the error in a sentence
@@ -367,7 +368,7 @@ def export(
     from puna.core.terminate import orderly_end
     from puna.formats.export_model import Options, export_model
     from puna.formats.proof.equivalence import summary
-    from puna.model.files import resolve_model
+    from puna.model.directory import resolve_model
 
     _check_dtype(dtype)
     source = resolve_model(Path(run))

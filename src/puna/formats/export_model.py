@@ -17,7 +17,7 @@ from puna.formats.proof.equivalence import Text, prove
 from puna.formats.registry import check_options, target_named
 from puna.formats.unchanged import check_unchanged, file_states
 from puna.formats.watched import WatchedCheckpoint
-from puna.model.files import check_files
+from puna.model.directory import check_files
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from puna.formats.proof.compare import compare_weights
 from puna.formats.registry import format_of
 from puna.formats.unchanged import check_unchanged, file_states, states_of
 from puna.formats.watched import WatchedCheckpoint
-from puna.model.files import CONFIG
+from puna.model.directory import CONFIG
 from puna.tokenizer.load import load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 

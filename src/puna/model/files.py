@@ -27,18 +27,17 @@ from puna.config.recipe import ModelConfig
 from puna.core.bounded import read_bounded
 from puna.core.errors import CheckpointError
 from puna.core.files import atomic_directory, sha256_file
-from puna.core.layout import RunDir
-from puna.core.records import Record, read_record
+from puna.core.records import Record
+from puna.model.directory import CONFIG, RECORD, WEIGHTS, check_files
 from puna.model.llama import Llama
 from puna.model.parts import own_parts, whole
 from puna.model.safetensors import write_safetensors
-from puna.model.weights import WEIGHTS, open_weights, weight_files
+from puna.model.weights import open_weights
 from puna.tokenizer.chat_template import CHAT_TEMPLATE, read_chat_template
 from puna.tokenizer.load import find_tokenizer, load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
 FORMAT, VERSION = "puna-model", 1
-CONFIG, RECORD = "model.toml", "record.json"
 
 _TIED = "output.weight"
 _MOST_CONFIG = 1 << 16
@@ -269,48 +268,3 @@ def read_config(directory: Path) -> ModelConfig:
         raise CheckpointError(f"{path}: is not a description of a Puna model: {error} is missing") from None
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: is not a description of a Puna model: {error!s:.200}") from None
-
-
-def check_files(directory: Path) -> dict[str, Any]:
-    """Check every file of a model directory against the hash in its record; returns the record.
-
-    Raises:
-        CheckpointError: A file is missing or is not the one that was written.
-    """
-    record = read_record(directory / RECORD)
-    if record is None:
-        raise CheckpointError(f"{directory}: holds no finished Puna model (there is no record.json)")
-    outputs = record.get("outputs", {})
-    files = (path.name for path in weight_files(directory))
-    for name in dict.fromkeys((*files, CONFIG, *outputs, *_tokenizer(directory))):
-        path = directory / name
-        if name not in outputs:
-            raise CheckpointError(f"{directory / RECORD}: has no hash of {name}, so it is not a model's record")
-        if not path.is_file():
-            raise CheckpointError(f"{path}: is missing")
-        if sha256_file(path) != outputs[name]:
-            raise CheckpointError(f"{path}: is damaged, its SHA-256 is not the one written with it")
-    return record
-
-
-def resolve_model(path: Path) -> Path:
-    """The model directory that `path` names: a run's, or itself.
-
-    Raises:
-        CheckpointError: There is no model.
-    """
-    for candidate in (RunDir(path).model, path):
-        if (candidate / CONFIG).is_file():
-            return candidate
-    what = "has no finished model yet" if RunDir(path).checkpoints.exists() else "holds no Puna model"
-    raise CheckpointError(
-        f"{path}: {what}",
-        hint="`puna train RECIPE --resume` finishes a run; `puna run demo` makes one; `puna import PATH` makes a Puna "
-        "model of other formats",
-    )
-
-
-def _tokenizer(directory: Path) -> list[str]:
-    """The name of the tokenizer's file, or None; a file without a hash in the record is not counted."""
-    file = find_tokenizer(directory)
-    return [file.name] if file else []

@@ -12,26 +12,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from puna.core.bounded import parse_json, read_bounded
 from puna.core.errors import CheckpointError
-
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+from puna.model.directory import INDEX, read_index, weight_files
 
 _FLOATS = ("F32", "BF16", "F16")
-_MOST_INDEX = 1 << 25
-"""Bytes of an index, as of other formats (`puna.formats.containers.json_object`)."""
-
-
-def weight_files(directory: Path) -> list[Path]:
-    """The files that hold a directory's weights, the index included.
-
-    Raises:
-        CheckpointError: The index is damaged.
-    """
-    index = directory / INDEX
-    if not index.is_file():
-        return [directory / WEIGHTS]
-    return [index, *sorted(set(_read_index(index).values()))]
 
 
 class StoredWeights:
@@ -95,26 +79,10 @@ def open_weights(directory: Path, device: str | torch.device = "cpu") -> Iterato
                     raise CheckpointError(f"{path}: has {name}, which {files[name][0].name} has too")
                 files[name] = path, file
         if (directory / INDEX).is_file():
-            for name, path in _read_index(directory / INDEX).items():
+            for name, path in read_index(directory / INDEX).items():
                 if name not in files or files[name][0] != path:
                     raise CheckpointError(f"{path}: lacks {name}, which {INDEX} says it has")
         yield StoredWeights(files)
-
-
-def _read_index(index: Path) -> dict[str, Path]:
-    """The file of every tensor.
-
-    Raises:
-        CheckpointError: The index lacks it, or names a file outside of the directory.
-    """
-    try:
-        files = parse_json(read_bounded(index, _MOST_INDEX, CheckpointError), index, CheckpointError)["weight_map"]
-        plain = all(Path(file).name == file for file in files.values())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{index}: does not say the file of every tensor: {error!s:.200}") from None
-    if not files or not plain:
-        raise CheckpointError(f"{index}: does not say for every tensor a file beside it")
-    return {name: index.with_name(file) for name, file in files.items()}
 
 
 def _common(paths: Iterable[Path]) -> Path:

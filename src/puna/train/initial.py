@@ -10,7 +10,8 @@ from puna.core.errors import CheckpointError
 from puna.core.files import sha256_json
 from puna.core.layout import RunDir
 from puna.core.schema.train_state import list_checkpoints, read_header
-from puna.model.files import check_decoder, check_files, load_weights, resolve_model
+from puna.model.directory import check_files, resolve_model
+from puna.model.files import check_decoder, load_weights
 from puna.model.llama import Llama
 from puna.parallel.world import World
 from puna.train.checkpoint import check_shards, load_weights_only

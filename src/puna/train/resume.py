@@ -14,7 +14,7 @@ from puna.core.files import discard, remove, storage_errors
 from puna.core.layout import RunDir
 from puna.core.records import read_record
 from puna.core.schema.train_state import list_checkpoints
-from puna.model.files import resolve_model
+from puna.model.directory import resolve_model
 
 MAY_CHANGE = (
     "description", "max_epochs", "train.log_every", "stability.", "validation.", "samples.", "checkpoint.", "energy.",

@@ -8,7 +8,8 @@ from torch import Tensor
 from puna.formats.checkpoint import Checkpoint, Hints, Stored, check_dtype, check_shape
 from puna.formats.containers.safetensors import ShardedSafetensors
 from puna.formats.table import weights
-from puna.model.files import CONFIG, read_config
+from puna.model.directory import CONFIG
+from puna.model.files import read_config
 from puna.tokenizer.chat_template import read_chat_template
 from puna.tokenizer.load import find_tokenizer, load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
@@ -22,7 +23,7 @@ def is_native(path: Path) -> bool:
 
 
 class NativeCheckpoint(Checkpoint):
-    """A Puna model directory, opened; its hashes are not checked (`puna.model.files.check_files` does)."""
+    """A Puna model directory, opened; its hashes are not checked (`puna.model.directory.check_files` does)."""
 
     format = "puna"
 
