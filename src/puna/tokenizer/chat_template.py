@@ -1,6 +1,6 @@
 """The template that writes a conversation as text, in its file in a model's directory.
 
-It is Jinja, copied unchanged from format to format and never run here.
+It is Jinja, copied unchanged from format to format; `puna.chat` runs it.
 """
 
 from pathlib import Path

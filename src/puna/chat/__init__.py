@@ -1,0 +1,1 @@
+"""Conversations: turns become text by the model's own template, and text becomes token ids."""

@@ -1,0 +1,141 @@
+"""Chat templates are rendered by another process, which is started once and bounded (`puna.chat.sandbox`).
+
+One process serves all models of this one; whatever it cannot survive, a template that takes too much for example, ends
+it, and the next text is rendered by a new one.
+"""
+
+import atexit
+import contextlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from puna.core.errors import GenerateError
+
+_MOST_TEMPLATE = 1 << 20
+"""Characters of a template, at most. The longest known, of models that call tools, have 20,000."""
+_MOST_TEXT = 1 << 24
+"""Characters that a template may write: several times what fits into the longest context, 10M tokens excepted."""
+_SECONDS = 5
+"""A processor's time for one rendering: a thousand times that of long conversations."""
+_START = "import sys; sys.path[:] = sys.argv[1:]; from puna.chat.sandbox import main; main()"
+
+
+class Renderer:
+    """The process that renders.
+
+    Args:
+        seconds: A processor's time for one rendering.
+        most: Characters that one rendering may write.
+    """
+
+    def __init__(self, *, seconds: int = _SECONDS, most: int = _MOST_TEXT) -> None:
+        self._seconds, self._most = seconds, most
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._parents: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the process now, so that it is ready when something is to be rendered.
+
+        Raises:
+            GenerateError: Jinja is not installed.
+        """
+        with self._lock:
+            self._running()
+
+    def render(
+        self, template: str, variables: dict[str, Any], *, now: datetime, marks: Sequence[str] = ("", "")
+    ) -> str:
+        """What a template writes.
+
+        Args:
+            template: Jinja's source.
+            variables: What it can use, values of JSON.
+            now: The time that it may write.
+            marks: What is put before and after that which `{% generation %}` blocks write.
+
+        Raises:
+            GenerateError: The template is not valid, refuses these variables, or takes more time, memory or text than
+                it is given.
+        """
+        if len(template) > _MOST_TEMPLATE:
+            raise GenerateError(f"the chat template has {len(template):,} characters, more than {_MOST_TEMPLATE:,}")
+        request = {
+            "template": template, "variables": variables, "now": now.isoformat(), "marks": [*marks],
+            "most": self._most, "seconds": self._seconds,
+        }  # fmt: skip
+        answer = self._ask(json.dumps(request).encode() + b"\n")
+        match answer:
+            case {"text": str(text)}:
+                return text
+            case {"refused": str(reason)}:
+                raise GenerateError(f"the model's chat template does not take this conversation: {reason:.500}")
+            case {"invalid": str(reason)}:
+                raise GenerateError(f"the model's chat template is not valid: {reason:.500}")
+            case {"bound": "text"}:
+                raise GenerateError(f"the model's chat template wrote more than {self._most:,} characters")
+            case {"bound": _}:
+                raise GenerateError("the model's chat template needs more memory than a template should")
+        raise GenerateError(f"the model's chat template was ended: it took longer than {self._seconds} s or crashed")
+
+    def close(self) -> None:
+        """End the process; the next text starts a new one."""
+        with self._lock:
+            self._end()
+
+    def forked(self) -> None:
+        """Leave the process to its parent, in a copy of this one that `os.fork` made."""
+        self._lock = threading.Lock()
+        self._process, self._parents = None, self._process
+
+    def _ask(self, request: bytes) -> dict[str, Any]:
+        """The answer; an empty one where the process ended without."""
+        with self._lock:
+            process = self._running()
+            assert process.stdin is not None  # noqa: S101 - pipes, as asked for
+            assert process.stdout is not None  # noqa: S101
+            answered = False
+            try:
+                with contextlib.suppress(BrokenPipeError):
+                    process.stdin.write(request)
+                    process.stdin.flush()
+                answer = json.loads(process.stdout.readline() or b"{}")
+                answered = bool(answer) and "bound" not in answer
+                return answer
+            finally:
+                if not answered:  # Ctrl-C in between, too: what it may still write answers nothing
+                    self._end()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            if importlib.util.find_spec("jinja2") is None:
+                raise GenerateError("chat templates need the package 'jinja2'", hint="pip install 'puna[train]'")
+            self._end()
+            path = [place for place in sys.path if place]
+            # In a session of its own, Ctrl-C does not reach it.
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _START, *path], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                start_new_session=True,
+            )  # fmt: skip
+        return self._process
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        with contextlib.suppress(BrokenPipeError), process:  # closes its pipes and waits for it
+            pass
+
+
+renderer = Renderer()
+"""The renderer that all models of this process share."""
+atexit.register(renderer.close)
+os.register_at_fork(after_in_child=renderer.forked)

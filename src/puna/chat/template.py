@@ -1,0 +1,249 @@
+"""A conversation as token ids, by the model's chat template; what people type never becomes a control token.
+
+**Who wrote what.** A template is a program that mixes its own text with that of the messages, trims it, or cuts it.
+To know afterwards which characters are whose, the conversation is rendered a second time with every character of a
+message, spaces excepted, replaced by a stand-in: a private character of Unicode that occurs nowhere else in it. Where
+putting the characters back gives the same text as the first rendering, the template has passed the messages on as they
+are, and the stand-ins mark what was typed. All the rest it wrote without having seen a word of the messages.
+
+**Templates that look into messages**, for `</think>` or to quote them as JSON, write something else then. For these,
+only the first character of each control token in a message has a stand-in. The conversation is refused if that changes
+what is written, or if special tokens then are not those of the first way, in which nobody but the template could write
+them.
+
+**Tags that are text.** LLaMA 2's template writes `[INST]`, and many others `<|im_start|>`, for models whose tokenizers
+have no such tokens. Such a tag in what was typed could not be told from the template's, so it is refused, as Meta's own
+code does (llama, generation.py, 2023).
+
+**BOS** comes first exactly once: the template writes it, or it is put there if the tokenizer's files ask for it
+(`Tokenizer.add_bos`), as before any text.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from puna.chat.controls import ANSWER, TEMPLATE, TYPED, Control, controls_of, encode
+from puna.chat.messages import Message, Messages, read_messages
+from puna.chat.renderer import renderer
+from puna.core.errors import GenerateError
+from puna.tokenizer.bos import prompt_ids
+from puna.tokenizer.tokenizer import Tokenizer
+
+_PRIVATE = (range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE), range(0xE000, 0xF900))
+"""Unicode's private characters (chapter 23.5): neither letters nor spaces, with no upper case."""
+_TAG = re.compile(r"<\|[^|<>\s]{1,40}\|>|\[/?[A-Z]{2,}\]|<</?[A-Z]{2,}>>|</?s>")
+"""What templates mark turns with, where it is not a control token."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What a template wrote for a conversation."""
+
+    text: str
+    """Without the token that begins a text, where the template leaves that to the tokenizer."""
+    origins: bytes
+    """Of each character whether the template wrote it, the model, or somebody else (`puna.chat.controls`)."""
+    answers: tuple[tuple[int, int], ...]
+    """Begin and end of what stands in `{% generation %}` blocks, in characters; what tuning learns from."""
+
+
+class ChatTemplate:
+    """The template of a model, ready to write conversations.
+
+    Args:
+        source: Jinja, as `chat_template.jinja` has it.
+        tokenizer: The model's.
+    """
+
+    def __init__(self, source: str, tokenizer: Tokenizer) -> None:
+        self.source = source
+        self.tokenizer = tokenizer
+        self._controls = controls_of(tokenizer, source)
+        self._tags = {*_TAG.findall(source)} - {control.text for control in self._controls}
+        renderer.start()
+
+    def ids(self, messages: Messages, *, answer: bool = True, now: datetime | None = None) -> list[int]:
+        """The token ids of a conversation, BOS first if the model's texts begin with it.
+
+        Args:
+            messages: The turns.
+            answer: Whether the template begins the model's turn at the end, so that what follows is its answer.
+            now: The time that the template may write; None is the present.
+
+        Raises:
+            GenerateError: The template does not take these messages, or one of them has the text of a control token
+                that cannot be read as text.
+        """
+        rendered = self.render(messages, answer=answer, now=now)
+        ids = encode(self.tokenizer, self._controls, rendered.text, rendered.origins)
+        bos = self.tokenizer.bos_id
+        return [bos, *ids] if self.tokenizer.add_bos and ids[:1] != [bos] else ids
+
+    def render(self, messages: Messages, *, answer: bool = True, now: datetime | None = None) -> Rendered:
+        """What the template writes, and who wrote which part of it; arguments and errors as `ids` has them."""
+        turns = read_messages(messages)
+        self._refuse_tags(turns)
+        now = now or datetime.now()
+        used = set(self.source).union(*(turn.content for turn in turns))
+        free = (chr(code) for codes in _PRIVATE for code in codes if chr(code) not in used)
+        try:
+            marks = (next(free), next(free))
+            every, some = _Stand.every(turns, free), _Stand.controls(turns, free, self._controls)
+        except StopIteration:
+            raise GenerateError("the conversation has more different characters than can be told apart") from None
+        plain = self._write(turns, answer, now)
+        hidden = self._write(every.messages, answer, now)
+        if every.back(hidden) == plain:
+            text, origins = plain, every.origins(hidden)
+        else:
+            text, origins = plain, some.origins(self._checked(turns, some, hidden, plain, answer, now))
+        return Rendered(text, origins, self._answers(turns, text, marks, answer, now))
+
+    def _refuse_tags(self, turns: Sequence[Message]) -> None:
+        for at, turn in enumerate(turns):
+            if turn.role != "assistant" and (found := next((tag for tag in self._tags if tag in turn.content), None)):
+                raise GenerateError(
+                    f"messages[{at}]: holds {found}, with which the model's chat template marks turns",
+                    hint="leave it out, or write it with a space inside",
+                )
+
+    def _checked(
+        self, turns: Sequence[Message], some: "_Stand", hidden: str, plain: str, answer: bool, now: datetime
+    ) -> str:
+        """The conversation with stand-ins in control tokens alone, for a template that looks into messages."""
+        text = self._write(some.messages, answer, now)
+        counts = [(control.text, text.count(control.text)) for control in self._controls if control.special]
+        if some.back(text) == plain and all(hidden.count(control) == count for control, count in counts):
+            return text
+        raise GenerateError(
+            "a message holds the text of a control token, or a part of one, and the model's chat template changes what "
+            "messages say, so that it cannot be kept apart",
+            hint=f"leave out what looks like {', '.join(control.text for control in self._controls[:3])}",
+        )
+
+    def _write(self, turns: Sequence[Message], answer: bool, now: datetime, marks: tuple[str, str] = ("", "")) -> str:
+        tokenizer = self.tokenizer
+        variables: dict[str, Any] = {
+            "messages": [{"role": turn.role, "content": turn.content} for turn in turns],
+            "add_generation_prompt": answer,
+            "bos_token": tokenizer.piece(tokenizer.bos_id),
+            "eos_token": tokenizer.piece(tokenizer.eos_id),
+            "tools": None,
+            "documents": None,
+        }
+        if tokenizer.unk_id is not None:
+            variables["unk_token"] = tokenizer.piece(tokenizer.unk_id)
+        text = renderer.render(self.source, variables, now=now, marks=marks)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise GenerateError("the model's chat template writes half of a surrogate pair") from None
+        return text
+
+    def _answers(
+        self, turns: Sequence[Message], text: str, marks: tuple[str, str], answer: bool, now: datetime
+    ) -> tuple[tuple[int, int], ...]:
+        if "endgeneration" not in self.source:
+            return ()
+        marked, spans, begin, at = self._write(turns, answer, now, marks), [], 0, 0
+        for character in marked:
+            if character == marks[0]:
+                begin = at
+            elif character == marks[1]:
+                spans.append((begin, at))
+            else:
+                at += 1
+        # A template that trims what it wrote could have moved them.
+        return tuple(spans) if marked.translate(dict.fromkeys(map(ord, marks))) == text else ()
+
+
+class PlainText:
+    """The conversation of a model without a template: one text that grows, which the model continues.
+
+    Args:
+        tokenizer: The model's.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+
+    def ids(self, messages: Messages, *, answer: bool = True, now: datetime | None = None) -> list[int]:
+        """The ids of all turns, each on a line of its own; none of them are control tokens but BOS.
+
+        Args:
+            messages: The turns.
+            answer: Nothing follows the last turn in any case.
+            now: Not written.
+
+        Raises:
+            GenerateError: `messages` are not turns.
+        """
+        return prompt_ids(self.tokenizer, "\n".join(turn.content for turn in read_messages(messages)))
+
+
+class _Stand:
+    """Messages in which stand-ins are put for some characters."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self._originals: dict[int, str] = {}
+        self._origins: dict[int, int] = {}
+
+    @classmethod
+    def every(cls, turns: Sequence[Message], free: Iterator[str]) -> "_Stand":
+        """A stand-in for every character, spaces and line ends excepted, since templates trim and split at these."""
+        stand = cls()
+        tables: dict[int, dict[int, str]] = {TYPED: {}, ANSWER: {}}
+        for turn in turns:
+            origin = ANSWER if turn.role == "assistant" else TYPED
+            table = tables[origin]
+            for character in set(turn.content):
+                if not character.isspace() and ord(character) not in table:
+                    table[ord(character)] = stand._put(next(free), character, origin)
+            stand.messages.append(Message(turn.role, turn.content.translate(table)))
+        return stand
+
+    @classmethod
+    def controls(cls, turns: Sequence[Message], free: Iterator[str], controls: Sequence[Control]) -> "_Stand":
+        """A stand-in for the first character of each control token."""
+        stand = cls()
+        tables: dict[int, dict[str, str]] = {TYPED: {}, ANSWER: {}}
+        for turn in turns:
+            origin = ANSWER if turn.role == "assistant" else TYPED
+            table, characters = tables[origin], [*turn.content]
+            for control in controls:
+                at = turn.content.find(control.text) if control.special or origin == TYPED else -1
+                while at >= 0:
+                    first = turn.content[at]
+                    if first not in table:
+                        table[first] = stand._put(next(free), first, origin)
+                    characters[at] = table[first]
+                    at = turn.content.find(control.text, at + 1)
+            stand.messages.append(Message(turn.role, "".join(characters)))
+        return stand
+
+    def back(self, text: str) -> str:
+        """A text with the characters in place of their stand-ins."""
+        return text.translate(self._originals)
+
+    def origins(self, text: str) -> bytes:
+        """Of each character of a text with stand-ins, where it comes from."""
+        return bytes([self._origins.get(ord(character), TEMPLATE) for character in text])
+
+    def _put(self, stand_in: str, character: str, origin: int) -> str:
+        self._originals[ord(stand_in)] = character
+        self._origins[ord(stand_in)] = origin
+        return stand_in
+
+
+def template_for(source: str | None, tokenizer: Tokenizer) -> ChatTemplate | PlainText:
+    """What writes the conversations of a model: its template, or plain text where it has none.
+
+    Args:
+        source: The model's chat template, if it has one.
+        tokenizer: The model's.
+    """
+    return PlainText(tokenizer) if source is None else ChatTemplate(source, tokenizer)
