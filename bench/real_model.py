@@ -29,7 +29,7 @@ from puna.core.errors import ExportError, TokenizerError
 from puna.core.files import sha256_file, write_json
 from puna.core.records import commit, machine
 from puna.formats.gguf.llama_cpp import serve
-from puna.infer.generate import generate_ids
+from puna.infer.plain import generate_ids
 from puna.tokenizer.bos import prompt_ids
 
 TOKENS = 64

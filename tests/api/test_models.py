@@ -10,7 +10,7 @@ import torch
 import puna
 from puna.core.errors import CheckpointError, FormatError, GenerateError
 from puna.core.layout import RunDir
-from puna.infer.generate import generate_text
+from puna.infer.plain import generate_text
 from puna.model.files import load_model
 
 

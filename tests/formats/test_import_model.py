@@ -20,7 +20,7 @@ from puna.formats.gguf.write import write_gguf
 from puna.formats.hf.read import HuggingFaceCheckpoint
 from puna.formats.hf.write import write_hf
 from puna.formats.import_model import import_model
-from puna.infer.generate import generate_text
+from puna.infer.plain import generate_text
 from puna.model.files import load_model
 from puna.tokenizer.load import load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer

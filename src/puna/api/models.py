@@ -116,7 +116,7 @@ class LanguageModel:
         special: bool = False,
     ) -> Iterator[str]:
         """The same text in pieces, each as soon as its characters are whole; arguments and errors as `generate`'s."""
-        from puna.infer.generate import generate
+        from puna.infer.plain import generate
 
         _check_sampling(max_tokens, temperature, top_p, seed)
         return generate(

@@ -130,7 +130,7 @@ def train(
     build, directory = data_source(data, resolved), run_dir(run, resolved)
     _check_build(resolved, build)
     # Only now, so that what is amiss with the data is told where torch is not installed, and without waiting for it.
-    from puna.infer.generate import generate_text
+    from puna.infer.plain import generate_text
     from puna.train.pretrain import train as pretrain
 
     samples = resolved.samples

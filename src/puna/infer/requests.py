@@ -63,6 +63,13 @@ class Sampling:
             _whole("logit_bias", token, 0, None, "its keys are token ids")
             _number(f"logit_bias[{token}]", bias)
 
+    @property
+    def adjusts(self) -> bool:
+        """Whether bias or a penalty changes any logit."""
+        return bool(self.logit_bias) or (
+            (self.repetition_penalty, self.presence_penalty, self.frequency_penalty) != (1, 0, 0)
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:

@@ -11,6 +11,7 @@ Axes in names:
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from puna.config.recipe import ModelConfig
@@ -53,3 +54,43 @@ class Runner(Protocol):
         table up to its own position, also where another sequence of the same step writes them.
         """
         ...
+
+
+@dataclass(slots=True)
+class Piece:
+    """Some positions of one sequence, to be computed."""
+
+    slot: int
+    """Its row of the page tables."""
+    start: int
+    """The first position."""
+    tokens: list[int]
+    """The token at each position."""
+    wanted: range
+    """Which of the tokens want logits, counted from the piece's first."""
+
+
+def rows_of(pieces: list[Piece], tables_SP: Tensor) -> Rows:
+    """The rows of a step.
+
+    Args:
+        pieces: At least one with a token, each of another sequence.
+        tables_SP: The page tables, a row for each slot.
+    """
+    tokens: list[int] = []
+    positions: list[int] = []
+    sequences: list[int] = []
+    wanted: list[int] = []
+    for piece in pieces:
+        first, count = len(tokens), len(piece.tokens)
+        tokens += piece.tokens
+        positions += range(piece.start, piece.start + count)
+        sequences += [piece.slot] * count
+        wanted += [first + row for row in piece.wanted]
+    return Rows(
+        tokens_M=torch.tensor(tokens),
+        positions_M=torch.tensor(positions, dtype=torch.int32),
+        sequences_M=torch.tensor(sequences, dtype=torch.int32),
+        tables_SP=tables_SP,
+        wanted_W=torch.tensor(wanted, dtype=torch.int64),
+    )

@@ -19,7 +19,7 @@ from puna.formats.containers.safetensors import INDEX, WEIGHTS
 from puna.formats.hf import write as hf_write
 from puna.formats.hf.read import open_hf
 from puna.formats.hf.write import write_hf
-from puna.infer.generate import generate_ids
+from puna.infer.plain import generate_ids
 from puna.model.llama import Llama
 from puna.tokenizer.byte_bpe import ByteBPETokenizer
 from puna.tokenizer.tokenizer import Tokenizer

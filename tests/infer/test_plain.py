@@ -5,7 +5,7 @@ import torch
 
 from puna.config.recipe import ModelConfig
 from puna.core.errors import GenerateError
-from puna.infer.generate import generate, generate_ids, generate_text
+from puna.infer.plain import generate, generate_ids, generate_text
 from puna.model.init import init_weights
 from puna.model.llama import Llama
 from puna.tokenizer.tokenizer import Tokenizer

@@ -1,11 +1,16 @@
-"""Continue a prompt, token by token, with a key-value cache; text comes out as soon as its characters are whole."""
+"""The plain loop: one text at a time, one token at a time, with a key-value cache; its text comes in whole characters.
+
+It writes the samples during training, on a model that may be sharded, and it is what the engine is measured against:
+both draw with the same function, so where the logits' bits agree the texts do.
+"""
 
 from collections.abc import Callable, Collection, Iterator
 
 import torch
 
 from puna.core.errors import GenerateError
-from puna.infer.sampling import sample
+from puna.infer.requests import Sampling
+from puna.infer.sampling import Draw, checked, choose
 from puna.model.cache import new_caches
 from puna.model.llama import Llama
 from puna.tokenizer.bos import prompt_ids, warn_doubled
@@ -48,7 +53,7 @@ def generate_ids(
         )
     length = min(config.context, len(prompt_ids) + max_tokens)
     weight = model.tok_embeddings.weight
-    generator = torch.Generator().manual_seed(seed)
+    sampling = Sampling(temperature=temperature, top_p=top_p, seed=seed)
     caches = new_caches(config, length)
     tokens_BT = torch.tensor([prompt_ids], device=weight.device)
     position = 0
@@ -57,8 +62,7 @@ def generate_ids(
             x_BTD = model.hidden(tokens_BT, caches, position)
             position += tokens_BT.shape[1]
             logits_BV = model.output(x_BTD[:, -1])
-            ids_B = sample(logits_BV, temperature, top_p, generator)
-        token = int(ids_B)
+            token = checked(choose(logits_BV, [Draw(sampling, seed, position - len(prompt_ids))]).tolist())[0]
         if token in stop_ids:
             return
         yield token

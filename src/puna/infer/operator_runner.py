@@ -1,0 +1,161 @@
+"""A runner on PyTorch's operators: all that `Llama` computes, on any device and in any dtype, over a paged cache.
+
+The arithmetic is the model's own. Only the core of each block's attention is exchanged, for one that writes the rows'
+keys and values into pages and looks up by the tables what each row attends to; outside a step it is the old core.
+
+PyTorch chooses among matrix kernels by the number of rows, and their sums differ in the last bits. So a row's bits
+depend on its company here, unless each row is computed alone, which `one_by_one` does: the price of exactness without
+kernels that are made for it.
+
+Axes in names:
+  M rows   S slots of the page tables   P pages of a sequence   B sequences of one row   T rows of a sequence
+  L keys   N query heads   K key and value heads   H head width   W rows with logits   V vocabulary
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from puna.infer.runner import Rows
+from puna.model.llama import CausalCore, Llama
+from puna.ops.attention import Mask, causal_attention
+
+PAGE_SIZE = 16
+"""As in vLLM (Kwon et al. 2023, section 7.2): larger pages waste more, smaller ones are slower to gather."""
+
+
+@dataclass(slots=True)
+class _Step:
+    """Where the rows of a step write and what they read; positions of the cache are numbered page after page."""
+
+    write_M: Tensor
+    """The place of each row's keys and values."""
+    single_rows: Tensor
+    """The rows whose sequence has no other, (B,)."""
+    single_read_BL: Tensor
+    """The places that they read, padded with whatever lies at place 0 of the table."""
+    single_mask_B11L: Tensor | None
+    """Which of these count; None if all do."""
+    chunks: list[tuple[int, int, Tensor]]
+    """Of each sequence with several rows: its first row, the row behind its last, and the places they read, (L,)."""
+
+
+class _Pages:
+    """What the cores of all layers share: the step that runs."""
+
+    def __init__(self) -> None:
+        self.step: _Step | None = None
+
+
+class _PagedCore(CausalCore):
+    """Attention over pages in a step, and otherwise what it replaces."""
+
+    def __init__(self, core: nn.Module, shared: _Pages, places: int) -> None:
+        super().__init__()
+        self.core, self._shared, self._places = core, shared, places
+        self._k_LKH: Tensor | None = None
+        self._v_LKH: Tensor | None = None
+
+    def forward(self, q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, mask: Mask | None = None) -> Tensor:
+        """Attention of each row to what its table says, (1, N, M, H); B is 1 and T is M."""
+        step = self._shared.step
+        if step is None:
+            return self.core(q_BNTH, k_BKSH, v_BKSH, mask)
+        if self._k_LKH is None or self._v_LKH is None:
+            # Of the heads that this process has, in the dtype that the model computes.
+            self._k_LKH, self._v_LKH = (
+                x[0, :, :1].new_zeros(self._places, x.shape[1], x.shape[3]) for x in (k_BKSH, v_BKSH)
+            )
+        self._k_LKH[step.write_M] = k_BKSH[0].transpose(0, 1)
+        self._v_LKH[step.write_M] = v_BKSH[0].transpose(0, 1)
+        out_BNTH = torch.empty_like(q_BNTH)
+        grouped = q_BNTH.shape[1] != k_BKSH.shape[1]
+        if len(step.single_rows):
+            keys, values = (x[step.single_read_BL].transpose(1, 2) for x in (self._k_LKH, self._v_LKH))
+            queries = q_BNTH[0][:, step.single_rows].transpose(0, 1)[:, :, None]
+            found = F.scaled_dot_product_attention(
+                queries, keys, values, attn_mask=step.single_mask_B11L, enable_gqa=grouped
+            )
+            out_BNTH[0][:, step.single_rows] = found[:, :, 0].transpose(0, 1)
+        for first, last, read_L in step.chunks:
+            keys, values = (x[read_L].transpose(0, 1)[None] for x in (self._k_LKH, self._v_LKH))
+            out_BNTH[:, :, first:last] = causal_attention(q_BNTH[:, :, first:last], keys, values)
+        return out_BNTH
+
+
+class OperatorRunner:
+    """Implements `Runner` with the model's own modules.
+
+    Args:
+        model: On any device. Its attention cores are wrapped, which changes nothing of what it computes elsewhere.
+        pages: Pages of the cache; its memory is taken at the first step.
+        page_size: Positions of a page.
+        one_by_one: Whether each row is computed alone, exact and slow.
+    """
+
+    def __init__(self, model: Llama, *, pages: int, page_size: int = PAGE_SIZE, one_by_one: bool = False) -> None:
+        self.config = model.config
+        self.page_size, self.pages, self.exact = page_size, pages, one_by_one
+        self._model, self._shared = model, _Pages()
+        self._device = model.tok_embeddings.weight.device
+        self.title = f"PyTorch's operators on {self._device}" + (", row by row" if one_by_one else "")
+        for block in model.blocks():
+            core = block.attention.core
+            inner = core.core if isinstance(core, _PagedCore) else core
+            block.attention.core = _PagedCore(inner, self._shared, pages * page_size)
+
+    def logits(self, rows: Rows) -> Tensor:
+        """The logits of the wanted rows, (W, V) in float32; see `Runner`."""
+        if not self.exact:
+            x_MD = self._hidden(rows.tokens_M, rows.positions_M, rows.sequences_M, rows.tables_SP)
+            return self._output(x_MD[rows.wanted_W.to(self._device)])
+        wanted = set(rows.wanted_W.tolist())
+        found = []
+        for row in range(len(rows.tokens_M)):
+            one = slice(row, row + 1)
+            x_1D = self._hidden(rows.tokens_M[one], rows.positions_M[one], rows.sequences_M[one], rows.tables_SP)
+            if row in wanted:
+                found.append(self._output(x_1D))
+        return torch.cat(found) if found else torch.empty(0, self.config.vocab_size)
+
+    def _hidden(self, tokens_M: Tensor, positions_M: Tensor, sequences_M: Tensor, tables_SP: Tensor) -> Tensor:
+        self._shared.step = self._step(positions_M.long(), sequences_M.long(), tables_SP)
+        try:
+            with torch.no_grad():
+                positions_T = positions_M.to(self._device)
+                return self._model.hidden(tokens_M[None].to(self._device), positions_T=positions_T)[0]
+        finally:
+            self._shared.step = None
+
+    def _output(self, x_WD: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self._model.output(x_WD).float()
+
+    def _step(self, positions_M: Tensor, sequences_M: Tensor, tables_SP: Tensor) -> _Step:
+        """The places of a step, worked out once for all layers."""
+        size = self.page_size
+        last = int(positions_M.max()) // size + 1
+        tables_SP = tables_SP[:, :last].long()
+        places_SL = (tables_SP[:, :, None] * size + torch.arange(size)).flatten(1)
+        write_M = places_SL[sequences_M, positions_M]
+        slots, counts = torch.unique_consecutive(sequences_M, return_counts=True)
+        ends = counts.cumsum(0)
+        single = counts == 1
+        single_rows = ends[single] - 1
+        lengths_B = positions_M[single_rows] + 1
+        longest = int(lengths_B.max()) if len(lengths_B) else 0
+        mask_BL = torch.arange(longest) < lengths_B[:, None]
+        chunks = [
+            (end - count, end, places_SL[slot, : int(positions_M[end - 1]) + 1].to(self._device))
+            for slot, count, end in zip(slots.tolist(), counts.tolist(), ends.tolist(), strict=True)
+            if count > 1
+        ]
+        return _Step(
+            write_M.to(self._device),
+            single_rows.to(self._device),
+            places_SL[slots[single], :longest].to(self._device),
+            None if bool(mask_BL.all()) else mask_BL[:, None, None].to(self._device),
+            chunks,
+        )

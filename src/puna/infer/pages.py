@@ -1,0 +1,107 @@
+"""Who uses which page of the cache, and which pages hold a prefix that others may use again.
+
+A page is `page_size` positions of keys and values; a runner owns the numbers, this module only the page numbers. A page
+is either free, or used by one or more sequences, or idle: nobody uses it, but it still holds a known prefix. Idle pages
+are handed out again when no free ones are left, the longest unused first.
+
+A full page is known by its tokens and by the page before it, which is known the same way, down to the salt: so a prefix
+is found page by page, in a dictionary whose keys are compared token by token. There is no hash that two prefixes could
+share. The page before is named by a serial number that is never used twice, and not by its page number, which may hold
+something else by then.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+Prefix = int | str
+"""The text before a page: the serial number of the page before, or the salt at the beginning of a text."""
+
+
+class Pages:
+    """The pages of one cache.
+
+    Args:
+        count: How many there are.
+        page_size: Positions of each.
+    """
+
+    def __init__(self, count: int, page_size: int) -> None:
+        self.count, self.page_size = count, page_size
+        self._free = list(range(count - 1, -1, -1))
+        self._users = [0] * count
+        self._idle: OrderedDict[int, None] = OrderedDict()
+        self._known: dict[tuple[Prefix, tuple[int, ...]], int] = {}
+        self._keys: dict[int, tuple[Prefix, tuple[int, ...]]] = {}
+        self._serials: dict[int, int] = {}
+        self._next_serial = 0
+
+    @property
+    def available(self) -> int:
+        """Pages that `take` can still give."""
+        return len(self._free) + len(self._idle)
+
+    @property
+    def known(self) -> int:
+        """Pages that hold a prefix, used or idle."""
+        return len(self._keys)
+
+    def take(self) -> int:
+        """A page for a new user; what it held is forgotten. There must be one available."""
+        if self._free:
+            page = self._free.pop()
+        else:
+            page, _ = self._idle.popitem(last=False)
+            del self._known[self._keys.pop(page)], self._serials[page]
+        self._users[page] = 1
+        return page
+
+    def find(self, salt: str, tokens: Sequence[int], limit: int) -> tuple[list[int], Prefix]:
+        """The known pages that `tokens` begins with, now used once more, and what to call them as a prefix.
+
+        Args:
+            salt: Only prefixes of the same salt are found.
+            tokens: The text.
+            limit: Tokens that may be found at most; part of a page is never found.
+        """
+        prefix: Prefix = salt
+        pages: list[int] = []
+        for start in range(0, limit - self.page_size + 1, self.page_size):
+            page = self._known.get((prefix, tuple(tokens[start : start + self.page_size])))
+            if page is None:
+                break
+            self._users[page] += 1
+            self._idle.pop(page, None)
+            pages.append(page)
+            prefix = self._serials[page]
+        return pages, prefix
+
+    def know(self, page: int, prefix: Prefix, tokens: tuple[int, ...]) -> Prefix:
+        """Make a full page known; returns what to call the text up to its end as a prefix.
+
+        Where another page is known to hold the same, that one stays known and this one stays its user's alone.
+        """
+        key = (prefix, tokens)
+        if (known := self._known.get(key)) is None:
+            known = page
+            self._known[key], self._keys[page], self._serials[page] = page, key, self._next_serial
+            self._next_serial += 1
+        return self._serials[known]
+
+    def release(self, pages: Iterable[int]) -> None:
+        """One user less of each page of a sequence, in the order of its text."""
+        # The end of a text grows idle before its beginning, which more texts share.
+        for page in reversed(list(pages)):
+            self._users[page] -= 1
+            if self._users[page] == 0:
+                if page in self._keys:
+                    self._idle[page] = None
+                else:
+                    self._free.append(page)
+
+    def forget(self) -> None:
+        """Forget every prefix; idle pages become free."""
+        self._free += self._idle
+        self._idle.clear()
+        self._known.clear()
+        self._keys.clear()
+        self._serials.clear()

@@ -1,0 +1,257 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from engine_twin import plain_completion, same
+from fake_runner import FakeRunner, fake_logits
+from torch import Tensor
+
+from puna.core.errors import GenerateError
+from puna.infer.engine import Engine
+from puna.infer.requests import Request, Sampling
+from puna.infer.runner import Rows
+from puna.tokenizer.tokenizer import Tokenizer
+
+
+def twin(runner: FakeRunner) -> Callable[[list[int]], Tensor]:
+    return lambda tokens: fake_logits(tokens, runner.config.vocab_size, scale=runner.scale)
+
+
+def engine_of(runner: FakeRunner, tokenizer: Tokenizer | None = None, **settings: Any) -> Engine:
+    return Engine(runner, tokenizer, **{"max_rows": 8, "max_requests": 4, **settings})
+
+
+def all_pages(engine: Engine) -> int:
+    """Pages that nobody uses."""
+    return engine._pages.available
+
+
+def test_a_request_is_answered_as_by_whole_passes_one_after_the_other() -> None:
+    runner = FakeRunner()
+    request = Request(
+        prompt=tuple(range(1, 12)), max_tokens=20, logprobs=2, prompt_logprobs=1, scored_from=3,
+        sampling=Sampling(temperature=0.8, top_p=0.9, repetition_penalty=1.2, frequency_penalty=0.3),
+    )  # fmt: skip
+    (found,) = engine_of(runner).generate([request])
+    assert same(found, plain_completion(twin(runner), request, 0, 64))
+    assert found.cached_tokens == 0
+
+
+def test_samples_of_one_request_are_runs_with_seeds_of_their_own_and_read_the_prompt_once() -> None:
+    runner = FakeRunner(page_size=4)
+    request = Request(prompt=tuple(range(1, 18)), max_tokens=5, n=3, sampling=Sampling(seed=5))
+    found = engine_of(runner).generate([request])
+    for sample, completion in enumerate(found):
+        single = Request(prompt=request.prompt, max_tokens=5, sampling=Sampling(seed=5 + sample))
+        assert completion.tokens == engine_of(FakeRunner()).generate([single])[0].tokens
+    assert [completion.cached_tokens for completion in found] == [0, 16, 16]
+    assert runner.computed == 17 + 1 + 1 + 3 * 4
+
+
+def test_a_prompt_that_was_read_before_is_found_in_whole_pages_but_for_its_last_token() -> None:
+    runner = FakeRunner(page_size=4)
+    engine = engine_of(runner)
+    prompt = tuple(range(1, 13))
+    first, second, longer, salted = (
+        engine.generate([Request(prompt=ids, max_tokens=3, salt=salt)])[0]
+        for ids, salt in ((prompt, ""), (prompt, ""), ((*prompt, 20), ""), (prompt, "other"))
+    )
+    assert [one.cached_tokens for one in (first, second, longer, salted)] == [0, 8, 12, 0]
+    assert first.tokens == second.tokens == salted.tokens
+
+
+def test_what_was_written_is_found_too_by_the_next_turn() -> None:
+    engine = engine_of(FakeRunner(page_size=4))
+    (first,) = engine.generate([Request(prompt=(1, 2, 3), max_tokens=10)])
+    turn = (1, 2, 3, *(token.id for token in first.tokens), 7, 8)
+    assert engine.generate([Request(prompt=turn, max_tokens=1)])[0].cached_tokens == 12
+
+
+def test_when_pages_run_out_the_youngest_waits_and_then_writes_the_same() -> None:
+    runner = FakeRunner(pages=9, page_size=4)
+    engine = engine_of(runner)
+    requests = [
+        Request(prompt=(1, 2, seed), max_tokens=20, logprobs=0, sampling=Sampling(seed=seed)) for seed in range(6)
+    ]
+    found = engine.generate(requests)
+    assert engine._scheduler.preemptions > 0
+    assert all(same(one, plain_completion(twin(runner), ask, 0, 36)) for one, ask in zip(found, requests, strict=True))
+    assert all_pages(engine) == 9
+
+
+def test_a_stop_token_ends_a_text_and_is_not_part_of_it() -> None:
+    runner = FakeRunner()
+    endless = engine_of(runner).generate([Request(prompt=(1,), max_tokens=20)])[0].tokens
+    stop = endless[7].id
+    request = Request(prompt=(1,), max_tokens=20, stop_ids=frozenset([stop]))
+    (found,) = engine_of(runner).generate([request])
+    place = [token.id for token in endless].index(stop)
+    assert (found.tokens, found.finish, found.stop) == (endless[:place], "stop", stop)
+
+
+def test_a_stop_string_over_tokens_ends_a_text_before_it(tokenizer: Tokenizer) -> None:
+    runner = FakeRunner(vocab_size=tokenizer.vocab_size)
+    request = Request(prompt=(300,), max_tokens=30, sampling=Sampling(seed=3))
+    (whole,) = engine_of(runner, tokenizer).generate([request])
+    assert whole.text == tokenizer.decode([300, *(token.id for token in whole.tokens)])[len(tokenizer.decode([300])) :]
+    stop = whole.text[9:13]
+    events = list(
+        engine_of(runner, tokenizer).stream(
+            [Request(prompt=(300,), max_tokens=30, stop=(stop,), sampling=Sampling(seed=3))]
+        )
+    )
+    completion = events[-1].completion
+    assert completion is not None
+    assert (completion.finish, completion.stop) == ("stop", stop)
+    assert completion.text == whole.text[: whole.text.index(stop)] == "".join(event.text for event in events)
+    assert completion.tokens == tuple(event.token for event in events) == whole.tokens[: len(events)]
+
+
+def test_events_make_the_completions(tokenizer: Tokenizer) -> None:
+    engine = engine_of(FakeRunner(vocab_size=tokenizer.vocab_size), tokenizer)
+    requests = [Request(prompt=(300 + n,), max_tokens=9 + n, n=2, logprobs=1) for n in range(5)]
+    events = list(engine.stream(requests))
+    for place in range(5):
+        for sample in range(2):
+            mine = [event for event in events if (event.request, event.sample) == (place, sample)]
+            assert all(event.completion is None for event in mine[:-1])
+            completion = mine[-1].completion
+            assert completion is not None
+            assert (completion.request, completion.sample) == (place, sample)
+            assert completion.text == "".join(event.text for event in mine)
+            assert completion.tokens == tuple(event.token for event in mine if event.token is not None)
+            assert len(completion.tokens) == 9 + place
+
+
+def test_streams_may_be_read_in_turns() -> None:
+    engine = engine_of(FakeRunner())
+    one, two = (engine.stream([Request(prompt=(n,), max_tokens=6)]) for n in (1, 2))
+    pairs = list(zip(one, two, strict=True))
+    for number, events in ((1, [pair[0] for pair in pairs]), (2, [pair[1] for pair in pairs])):
+        (alone,) = engine_of(FakeRunner()).generate([Request(prompt=(number,), max_tokens=6)])
+        assert [event.token for event in events] == list(alone.tokens)
+
+
+def test_a_stream_that_is_closed_frees_its_pages_at_once() -> None:
+    engine = engine_of(FakeRunner())
+    stream = engine.stream([Request(prompt=(1, 2, 3), max_tokens=20)])
+    next(stream)
+    assert all_pages(engine) < 64
+    stream.close()
+    assert all_pages(engine) == 64
+    engine.step()
+    assert not engine.busy
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 5])
+def test_a_cancelled_request_frees_its_pages_at_once_and_tells_what_it_has(steps: int) -> None:
+    engine = engine_of(FakeRunner(), max_requests=2)
+    (whole,) = engine_of(FakeRunner()).generate([Request(prompt=tuple(range(1, 14)), max_tokens=20)])
+    number = engine.add(Request(prompt=tuple(range(1, 14)), max_tokens=20, n=4))
+    for _ in range(steps):
+        engine.step()
+    engine.cancel(number)
+    assert all_pages(engine) == 64
+    ends = [event.completion for event in engine.step() if event.completion is not None]
+    assert sorted(end.sample for end in ends) == [0, 1, 2, 3]
+    assert all(end.finish == "cancelled" for end in ends)
+    assert ends[0].tokens == whole.tokens[: len(ends[0].tokens)]
+    assert not engine.busy
+    engine.cancel(number)
+    assert engine.step() == []
+
+
+def test_the_context_ends_a_text() -> None:
+    (found,) = engine_of(FakeRunner(context=16)).generate([Request(prompt=(1, 2, 3), max_tokens=100)])
+    assert (len(found.tokens), found.finish, found.stop) == (13, "length", None)
+
+
+def test_a_cache_smaller_than_the_context_is_a_shorter_context() -> None:
+    engine = engine_of(FakeRunner(pages=3, page_size=4))
+    (found,) = engine.generate([Request(prompt=(1, 2, 3), max_tokens=100)])
+    assert len(found.tokens) == 9
+    with pytest.raises(GenerateError, match="the cache has room for 12"):
+        engine.add(Request(prompt=(1,) * 12, max_tokens=1))
+
+
+def test_reading_only_the_prompt_writes_nothing_and_computes_no_row_for_its_last_token() -> None:
+    runner = FakeRunner()
+    request = Request(prompt=tuple(range(1, 12)), max_tokens=0, prompt_logprobs=0)
+    (found,) = engine_of(runner).generate([request])
+    assert same(found, plain_completion(twin(runner), request, 0, 64))
+    assert (found.tokens, found.finish, runner.computed) == ((), "length", 10)
+    assert engine_of(FakeRunner()).generate([Request(prompt=(1,), max_tokens=0)])[0].tokens == ()
+
+
+def test_scores_are_those_of_whole_passes_and_shared_contexts_are_computed_once() -> None:
+    runner = FakeRunner(page_size=4)
+    context = tuple(range(1, 18))
+    greedy = int(fake_logits(list(context), 50).argmax())
+    pairs = [(context, (4, 5)), ((9,), (3,)), (context, (greedy,)), (context, ()), (context, (6, 7, 8))]
+    scores = engine_of(runner).score(pairs)
+    for (first, then), score in zip(pairs, scores, strict=True):
+        expected = [
+            torch.log_softmax(fake_logits([*first, *then[:place]], 50), -1)[token] for place, token in enumerate(then)
+        ]
+        assert score.logprobs == tuple(map(float, expected))
+    assert [score.greedy for score in scores] == [False, False, True, True, False]
+    # Of the context 16 tokens lie in whole pages; behind them each continuation computes its rows but for the last.
+    assert runner.computed == 1 + 16 + (1 + 1) + 1 + (1 + 2)
+    assert runner.wanted == sum(len(then) for _, then in pairs)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"prompt": (50,)}, "prompt has the token id 50, but the vocabulary has 50 tokens"),
+        ({"prompt": (3, -1)}, "prompt has the token id -1"),
+        ({"stop_ids": frozenset([77])}, "stop_ids has the token id 77"),
+        ({"sampling": Sampling(logit_bias={99: 1.0})}, "logit_bias has the token id 99"),
+        ({"logprobs": 51}, "logprobs is 51"),
+        ({"stop": ("x",)}, "stop has texts"),
+        ({"prompt": (1,) * 64}, "the prompt is 64 tokens long, but the model's context is 64"),
+        ({"prompt": (1,) * 66, "max_tokens": 0}, "the text is 66 tokens long"),
+    ],
+)
+def test_what_the_model_cannot_serve_is_refused_and_leaves_nothing_behind(values: dict[str, Any], message: str) -> None:
+    engine = engine_of(FakeRunner())
+    good = {"prompt": (1,), "max_tokens": 3}
+    with pytest.raises(GenerateError, match=message):
+        engine.generate([Request(**good), Request(**{**good, **values})])
+    engine.step()
+    assert not engine.busy
+    assert all_pages(engine) == 64
+
+
+def test_a_context_without_tokens_cannot_be_scored() -> None:
+    with pytest.raises(GenerateError, match="context has no tokens"):
+        engine_of(FakeRunner()).score([((), (1,))])
+
+
+class Failing(FakeRunner):
+    """Fails at its third step."""
+
+    steps = 0
+
+    def logits(self, rows: Rows) -> Tensor:
+        self.steps += 1
+        if self.steps == 3:
+            raise KeyboardInterrupt
+        return super().logits(rows)
+
+
+def test_after_a_step_that_failed_the_engine_begins_again() -> None:
+    engine = engine_of(Failing())
+    request = Request(prompt=tuple(range(1, 14)), max_tokens=5)
+    with pytest.raises(KeyboardInterrupt):
+        engine.generate([request, request])
+    assert all_pages(engine) == 64
+    (found,) = engine.generate([request])
+    assert same(found, plain_completion(twin(FakeRunner()), request, 0, 64))
+    assert found.cached_tokens == 0
+
+
+def test_fewer_rows_than_requests_are_refused() -> None:
+    with pytest.raises(GenerateError, match="max_rows is 3, but must be at least max_requests, 4"):
+        engine_of(FakeRunner(), max_rows=3)
