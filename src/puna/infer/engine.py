@@ -27,7 +27,7 @@ from puna.infer.stops import Text
 from puna.tokenizer.tokenizer import Tokenizer
 
 MAX_ROWS = 256
-"""The smallest chunk that Sarathi-Serve (Agrawal et al. 2024, section 5) measures; a CPU gains nothing from more rows."""
+"""The smallest chunk that Sarathi-Serve (Agrawal et al. 2024, section 5) measures; a CPU gains nothing from more."""
 MAX_REQUESTS = 64
 """Sequences whose rows of a step still leave most of `MAX_ROWS` to prompts."""
 
