@@ -9,9 +9,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from puna.ops import blocked, cpu
 from puna.ops.blocked import BLOCK, backward_by_products, forward_by_products
 from puna.ops.cpu.attention import backward_in_cache, empty_like, forward_in_cache
+from puna.ops.cpu.builder import find_compiler
 
 attention = torch.ops.puna.causal_attention
-compiled = pytest.mark.skipif(cpu.find_compiler() is None, reason="no C++ compiler")
+compiled = pytest.mark.skipif(find_compiler() is None, reason="no C++ compiler")
 Documents = tuple[torch.Tensor, torch.Tensor] | tuple[None, None]
 
 

@@ -8,10 +8,11 @@ import torch
 
 from puna.ops import cpu
 from puna.ops.attention import causal_attention
+from puna.ops.cpu import builder
 from puna.ops.cross_entropy import linear_cross_entropy
 from puna.ops.reference import reference_causal_attention, reference_token_losses
 
-needs_compiler = pytest.mark.skipif(cpu.find_compiler() is None, reason="no C++ compiler")
+needs_compiler = pytest.mark.skipif(builder.find_compiler() is None, reason="no C++ compiler")
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def _attention_and_losses() -> None:
 
 
 def test_without_a_compiler_pytorchs_operators_run(fresh: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(cpu, "find_compiler", lambda: None)
+    monkeypatch.setattr(builder, "find_compiler", lambda: None)
     assert cpu.library() is None
     _attention_and_losses()
 
@@ -60,7 +61,7 @@ def test_a_compiler_that_fails_is_said_once(
     broken = tmp_path / "c++"
     broken.write_text('#!/bin/sh\n[ "$1" = --version ] || { echo "no such header" >&2; exit 1; }\n')
     broken.chmod(0o755)
-    monkeypatch.setattr(cpu, "find_compiler", lambda: str(broken))
+    monkeypatch.setattr(builder, "find_compiler", lambda: str(broken))
     _attention_and_losses()
     assert capsys.readouterr().err.count("no such header") == 1
     assert list(fresh.iterdir()) == []

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from puna.ops import cpu, cross_entropy
+from puna.ops.cpu.builder import find_compiler
 from puna.ops.cross_entropy import linear_cross_entropy, softmax_gradient, softmax_gradient_in_cache, token_losses
 from puna.ops.reference import reference_token_losses, reference_z_losses
 
@@ -346,7 +347,7 @@ def test_no_tensor_ever_holds_more_logits_than_a_chunk(dtype: torch.dtype, way: 
     assert everything.elements == n * v
 
 
-@pytest.mark.skipif(cpu.find_compiler() is None, reason="no C++ compiler")
+@pytest.mark.skipif(find_compiler() is None, reason="no C++ compiler")
 @settings(max_examples=60)
 @given(
     c=st.integers(1, 9), v=st.integers(1, 100), seed=st.integers(0, 1000), z_loss=st.sampled_from([0.0, 0.01]),
@@ -381,7 +382,7 @@ def test_without_the_compiled_operator_all_is_the_same(monkeypatch: pytest.Monke
         close(x, y)
 
 
-@pytest.mark.skipif(cpu.find_compiler() is None, reason="no C++ compiler")
+@pytest.mark.skipif(find_compiler() is None, reason="no C++ compiler")
 @pytest.mark.parametrize(("dtype", "calls"), [(torch.float32, 2), (torch.bfloat16, 0)])
 def test_the_compiled_operator_takes_float32_on_a_cpu_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, calls: int

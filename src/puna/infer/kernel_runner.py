@@ -1,0 +1,202 @@
+"""The runner on Puna's own kernels for CPUs: weights packed as floats or integers, one call of C++ for each step.
+
+A row's bits depend on its own sequence alone: not on the other rows of the step, on how a prompt was cut into chunks,
+on the number of threads, nor on whether the machine has AVX-512 or AVX2.
+
+Axes as in puna.infer.runner.
+"""
+
+import ctypes
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from puna.config.recipe import ModelConfig
+from puna.core.errors import GenerateError
+from puna.infer.runner import Rows
+from puna.infer.source import Source
+from puna.model.llama import rope_table
+from puna.ops.cpu.builder import BuildError
+from puna.ops.cpu.decoder import InstructionSet, instruction_set, open_kernels
+from puna.ops.cpu.decoder.packing import Arena, Packed, pack
+from puna.ops.cpu.decoder.program import Cache, Program, StepRows
+from puna.ops.quantized import Blocks, WeightKind, dequantize
+
+PAGE_SIZE = 16
+"""Positions of a page: the lanes of a vector of keys, and the block size that vLLM has by default on CPUs' smallest
+vectors; larger ones waste more memory behind the last position of each sequence."""
+
+_FIRST_ANGLES = 2048
+"""Positions whose angles are computed at first: LLaMA's context. Twice as many when one beyond is met."""
+
+
+def obstacle(config: ModelConfig) -> str | None:
+    """Why the kernels cannot compute a model, in a clause; None where they can."""
+    if config.norm != "rms":
+        return f'its norm = "{config.norm}" is a LayerNorm, and the kernels have RMSNorm alone'
+    if config.qk_norm:
+        return "it normalises queries and keys (qk_norm), which the kernels do not"
+    if config.rotary != "position":
+        return f'its rotary = "{config.rotary}" does not turn heads by positions'
+    return None
+
+
+def fallback(config: ModelConfig) -> str | None:
+    """Why PyTorch's operators have to compute a model here, and what that costs; None where the kernels can.
+
+    The first call on a machine compiles the kernels.
+    """
+    why = obstacle(config)
+    if why is None:
+        try:
+            open_kernels()
+        except BuildError as error:
+            why = str(error)
+    if why is None:
+        return None
+    return (
+        f"{why}: PyTorch's operators compute it, which is slower, and a request's text may depend on the requests "
+        "beside it"
+    )
+
+
+class KernelRunner:
+    """Computes a decoder from packed weights.
+
+    Args:
+        source: The weights, read one after the other.
+        kind: How matrices are kept; None keeps them as they are stored: float32, bfloat16, or blocks of INT8 and INT4
+            where the file has them; float16 becomes float32.
+        cache_dtype: Of keys and values, torch.float32 or torch.float16; None takes float32 with weights in float32,
+            else float16, as llama.cpp does by default.
+        pages: Pages of the cache of each layer.
+        page_size: Positions of a page, a multiple of 16.
+        instructions: None takes the machine's best.
+
+    Raises:
+        GenerateError: The kernels cannot compute this model, or a matrix cannot be quantized.
+        BuildError: They cannot be compiled or run on this machine.
+    """
+
+    exact = True
+
+    def __init__(
+        self,
+        source: Source,
+        kind: WeightKind | None = None,
+        cache_dtype: torch.dtype | None = None,
+        *,
+        pages: int,
+        page_size: int = PAGE_SIZE,
+        instructions: InstructionSet | None = None,
+    ) -> None:
+        config = source.config
+        if why := obstacle(config):
+            raise GenerateError(f"the kernels cannot compute this model: {why}")
+        if page_size % 16 or page_size < 16:
+            raise ValueError(f"a page of the kernels has a multiple of 16 positions, not {page_size}")
+        instructions = instructions or instruction_set()
+        if instructions is None:
+            raise BuildError("this processor has neither AVX2 nor AVX-512")
+        self.config, self.page_size, self.pages = config, page_size, pages
+        library = open_kernels(instructions)
+        self._program = Program(library, page_size=page_size, pages=pages)
+        packer = _Packer(source, kind, library)
+        _fill(self._program, packer, pages=pages, page_size=page_size, cache_dtype=cache_dtype)
+        self.title = f"{' and '.join(sorted(packer.kinds))} kernels for {instructions}"
+        self._cosines = self._sines = torch.empty(0)
+        self._extend_angles(min(config.context, _FIRST_ANGLES))
+
+    def logits(self, rows: Rows) -> Tensor:
+        """The logits of the wanted rows, (W, V) in float32, in new memory.
+
+        Raises:
+            ValueError: A token, page or position does not exist.
+        """
+        last = int(rows.positions_M.max())
+        if last >= len(self._cosines):
+            self._extend_angles(2 ** last.bit_length())
+        step = StepRows(
+            tokens_M=rows.tokens_M, positions_M=rows.positions_M, sequences_M=rows.sequences_M,
+            tables_SP=rows.tables_SP, wanted_W=rows.wanted_W, cosines=self._cosines, sines=self._sines,
+        )  # fmt: skip
+        return self._program.run(step)
+
+    def _extend_angles(self, positions: int) -> None:
+        config = self.config
+        table = rope_table(torch.arange(positions), config.head_dim, config.rope_theta, config.rope_scaling)
+        self._cosines, self._sines = (x.contiguous() for x in table)
+
+
+class _Packer:
+    """Reads matrices and packs them, in the order in which a step needs them."""
+
+    def __init__(self, source: Source, kind: WeightKind | None, library: ctypes.CDLL) -> None:
+        self.source, self.kind, self._library = source, kind, library
+        self._arena = Arena()
+        self.kinds: set[WeightKind] = set()
+        """Those that matrices were packed as."""
+
+    def __call__(self, *names: str, gated: bool = False) -> Packed:
+        parts = [self.stored(name) for name in names]
+        kind = self.kind or _common(parts)
+        if not kind.is_quantized:
+            parts = [dequantize(part) if isinstance(part, Blocks) else part for part in parts]
+        elif kind == WeightKind.INT4:
+            # Blocks of 8 bits become floats, and then blocks of 4.
+            parts = [
+                dequantize(part) if isinstance(part, Blocks) and part.kind == WeightKind.INT8 else part
+                for part in parts
+            ]
+        self.kinds.add(kind)
+        return pack(self._library, parts, kind, self._arena, gated=gated, name=names[0])
+
+    def stored(self, name: str) -> Tensor | Blocks:
+        """A matrix as its file has it."""
+        blocks = self.source.blocks(name)
+        return self.source.tensor(name) if blocks is None else blocks
+
+
+def _common(parts: Sequence[Tensor | Blocks]) -> WeightKind:
+    """The smallest kind that holds all parts without loss."""
+    kinds = set()
+    for part in parts:
+        if isinstance(part, Blocks):
+            kinds.add(part.kind)
+        else:
+            kinds.add(WeightKind.BFLOAT16 if part.dtype == torch.bfloat16 else WeightKind.FLOAT32)
+    if len(kinds) == 1:
+        return kinds.pop()
+    # Values of 4 bits are values of 8 bits too; a product of integer and scale is a float32.
+    return WeightKind.INT8 if all(kind.is_quantized for kind in kinds) else WeightKind.FLOAT32
+
+
+def _fill(program: Program, packer: _Packer, *, pages: int, page_size: int, cache_dtype: torch.dtype | None) -> None:
+    """Write the decoder into a program, matrix by matrix, so that memory for one of the source's is enough."""
+    config, source = packer.source.config, packer.source
+    heads, key_heads, width, eps = config.n_heads, config.n_kv_heads, config.head_dim, config.norm_eps
+    hidden, attended = program.buffer(config.dim), program.buffer(heads * width)
+    qkv, inner = program.buffer((heads + 2 * key_heads) * width), program.buffer(config.ffn_dim)
+    logits = program.result(config.vocab_size)
+    if cache_dtype is None:
+        kind = packer.kind or _common([packer.stored("layers.0.attention.wq.weight")])
+        cache_dtype = torch.float32 if kind == WeightKind.FLOAT32 else torch.float16
+    program.embed(packer.stored("tok_embeddings.weight"), hidden)
+    for layer in range(config.n_layers):
+        name = f"layers.{layer}."
+
+        def norm(which: str, name: str = name) -> tuple[Tensor, float]:
+            return source.tensor(f"{name}{which}.weight").float(), eps
+
+        projections = packer(*(f"{name}attention.w{which}.weight" for which in "qkv"))
+        program.linear(projections, hidden, qkv, norm=norm("attention_norm"))
+        cache = Cache.of(pages=pages, heads=key_heads, width=width, page_size=page_size, dtype=cache_dtype)
+        program.attend(cache, qkv, attended, heads=heads)
+        program.linear(packer(f"{name}attention.wo.weight"), attended, hidden, adds=True)
+        gates = packer(f"{name}feed_forward.w1.weight", f"{name}feed_forward.w3.weight", gated=True)
+        program.linear(gates, hidden, inner, norm=norm("ffn_norm"))
+        program.linear(packer(f"{name}feed_forward.w2.weight"), inner, hidden, adds=True)
+    output = "tok_embeddings.weight" if config.tie_embeddings else "output.weight"
+    final_norm = source.tensor("norm.weight").float(), eps
+    program.linear(packer(output), hidden, logits, norm=final_norm, wanted=True)
