@@ -27,7 +27,8 @@ from puna.infer.stops import Text
 from puna.tokenizer.tokenizer import Tokenizer
 
 MAX_ROWS = 256
-"""The smallest chunk that Sarathi-Serve (Agrawal et al. 2024, section 5) measures; a CPU gains nothing from more."""
+"""Half of llama.cpp's `--ubatch-size`: the weights are read once for so many rows that arithmetic decides and not
+memory, and those who write wait half as long for the next token."""
 MAX_REQUESTS = 64
 """Sequences whose rows of a step still leave most of `MAX_ROWS` to prompts."""
 

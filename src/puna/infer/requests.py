@@ -70,6 +70,11 @@ class Sampling:
             (self.repetition_penalty, self.presence_penalty, self.frequency_penalty) != (1, 0, 0)
         )
 
+    @property
+    def narrows(self) -> bool:
+        """Whether top-k, top-p or min-p leaves only a part of the tokens."""
+        return self.top_k > 0 or self.top_p < 1 or self.min_p > 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
