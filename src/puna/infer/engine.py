@@ -27,7 +27,7 @@ from puna.infer.stops import Text
 from puna.tokenizer.tokenizer import Tokenizer
 
 MAX_ROWS = 256
-"""Half of llama.cpp's `--ubatch-size`: the weights are read once for so many rows that arithmetic decides and not
+"""Half of llama.cpp's `--ubatch-size`: enough rows for one reading of the weights that arithmetic takes the time and not
 memory, and those who write wait half as long for the next token."""
 MAX_REQUESTS = 64
 """Sequences whose rows of a step still leave most of `MAX_ROWS` to prompts."""
