@@ -144,6 +144,19 @@ def test_a_stream_that_is_closed_frees_its_pages_at_once() -> None:
     assert not engine.busy
 
 
+def test_a_reader_is_asked_between_the_chunks_of_a_long_prompt() -> None:
+    engine = engine_of(FakeRunner())  # 8 rows a step
+    request = Request(prompt=tuple(range(1, 31)), max_tokens=2)
+    events = list(engine.stream([request], idle=True))
+    assert [event is None for event in events] == [True, True, True, False, False]
+    (alone,) = engine_of(FakeRunner()).generate([request])
+    assert [event.token for event in events if event is not None] == list(alone.tokens)
+    stream = engine.stream([Request(prompt=(9, *request.prompt), max_tokens=2)], idle=True)
+    assert next(stream) is None
+    stream.close()
+    assert all_pages(engine) == 64
+
+
 @pytest.mark.parametrize("steps", [0, 1, 2, 5])
 def test_a_cancelled_request_frees_its_pages_at_once_and_tells_what_it_has(steps: int) -> None:
     engine = engine_of(FakeRunner(), max_requests=2)

@@ -13,6 +13,7 @@ An engine belongs to one thread.
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Literal, overload
 
 import numpy as np
 import torch
@@ -126,10 +127,18 @@ class Engine:
         done = [event.completion for event in self.stream(requests) if event.completion is not None]
         return sorted(done, key=lambda completion: (completion.request, completion.sample))
 
-    def stream(self, requests: Iterable[Request]) -> Iterator[Event]:
+    @overload
+    def stream(self, requests: Iterable[Request]) -> Iterator[Event]: ...
+    @overload
+    def stream(self, requests: Iterable[Request], *, idle: Literal[True]) -> Iterator[Event | None]: ...
+    def stream(self, requests: Iterable[Request], *, idle: bool = False) -> Iterator[Event | None]:
         """Events as they come; `Event.request` counts the requests given here from 0.
 
         Several streams may be read in turns. One that is closed before its end cancels its requests.
+
+        Args:
+            requests: What is asked.
+            idle: Whether None comes after each step that told nothing, so that a reader can stop in a long prompt.
 
         Raises:
             GenerateError: The model cannot serve one of them; then none is served.
@@ -145,6 +154,8 @@ class Engine:
             while left:
                 while not inbox:
                     self.step()
+                    if idle and not inbox:
+                        yield None
                 event = inbox.popleft()
                 place, completion = places[event.request], event.completion
                 if completion is not None:
