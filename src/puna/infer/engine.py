@@ -28,7 +28,7 @@ from puna.infer.stops import Text
 from puna.tokenizer.tokenizer import Tokenizer
 
 MAX_ROWS = 256
-"""Half of llama.cpp's `--ubatch-size`: enough rows for one reading of the weights that arithmetic takes the time and not
+"""Half of llama.cpp's `--ubatch-size`: enough rows for one reading of the weights that arithmetic takes the time, not
 memory, and those who write wait half as long for the next token."""
 MAX_REQUESTS = 64
 """Sequences whose rows of a step still leave most of `MAX_ROWS` to prompts."""
