@@ -17,6 +17,7 @@ from puna.infer.runner import Rows, Runner
 from puna.ops.cpu.builder import BuildError, find_compiler
 from puna.ops.cpu.decoder import InstructionSet, open_kernels
 from puna.ops.quantized import WeightKind, dequantize, quantize
+from puna.plan.count import matmul_parameters
 
 pytestmark = pytest.mark.skipif(
     find_compiler() is None or not any(map(has, InstructionSet)), reason="no compiler, or neither AVX2 nor AVX-512"
@@ -141,6 +142,15 @@ def test_only_wanted_rows_have_logits() -> None:
     assert torch.equal(some, everything[[0, 13, 69]])
     assert step(runner, [(TOKENS, 0, range(5))], wanted=[]).shape == (0, 301)
     assert torch.equal(everything, whole(runner, TOKENS))  # the first result is not the memory of later ones
+
+
+@KINDS
+def test_bytes_of_a_step_are_those_of_its_matrices_and_of_its_positions(kind: WeightKind) -> None:
+    even = ModelConfig(dim=128, n_heads=4, n_kv_heads=2, n_layers=2, ffn_dim=192, vocab_size=320, context=64)
+    runner = KernelRunner(ModelSource(random_model(even)), kind, torch.float16, pages=3)
+    bits = {WeightKind.FLOAT32: 32, WeightKind.BFLOAT16: 16, WeightKind.INT8: 8.5, WeightKind.INT4: 4.5}[kind]
+    assert runner.weight_bytes == matmul_parameters(even) * bits / 8
+    assert runner.position_bytes == 2 * even.n_layers * even.n_kv_heads * even.head_dim * 2
 
 
 def test_positions_beyond_the_first_angles_are_those_of_a_longer_table(monkeypatch: pytest.MonkeyPatch) -> None:

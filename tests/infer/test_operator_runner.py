@@ -11,6 +11,7 @@ from puna.infer.requests import Request, Sampling
 from puna.infer.runner import Piece, rows_of
 from puna.model.init import init_weights
 from puna.model.llama import Llama
+from puna.plan.count import matmul_parameters
 
 SHAPES: dict[str, dict[str, Any]] = {
     "grouped heads": {},
@@ -120,3 +121,14 @@ def test_greedy_text_is_that_of_whole_passes() -> None:
 
     found = Engine(runner, max_rows=7, max_requests=5).generate(requests)
     assert [one.tokens for one in found] == [plain_completion(whole, ask, 0, 48).tokens for ask in requests]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_bytes_of_a_step_are_those_of_its_matrices_and_of_its_positions(dtype: torch.dtype) -> None:
+    for tied in (False, True):
+        config = ModelConfig(
+            dim=32, n_layers=2, n_heads=4, n_kv_heads=2, ffn_dim=48, vocab_size=300, context=64, tie_embeddings=tied
+        )
+        runner = OperatorRunner(Llama(config).to(dtype), pages=2)
+        assert runner.weight_bytes == matmul_parameters(config) * dtype.itemsize
+        assert runner.position_bytes == 2 * config.n_layers * config.n_kv_heads * config.head_dim * dtype.itemsize

@@ -103,7 +103,9 @@ class KernelRunner:
         library = open_kernels(instructions)
         self._program = Program(library, page_size=page_size, pages=pages)
         packer = _Packer(source, kind, library)
-        _fill(self._program, packer, pages=pages, page_size=page_size, cache_dtype=cache_dtype)
+        cache_bytes = _fill(self._program, packer, pages=pages, page_size=page_size, cache_dtype=cache_dtype)
+        self.weight_bytes = packer.n_bytes
+        self.position_bytes = cache_bytes // (pages * page_size)
         self.title = f"{' and '.join(sorted(packer.kinds))} kernels for {instructions}"
         self._cosines = self._sines = torch.empty(0)
         self._extend_angles(min(config.context, _FIRST_ANGLES))
@@ -137,6 +139,8 @@ class _Packer:
         self._arena = Arena()
         self.kinds: set[WeightKind] = set()
         """Those that matrices were packed as."""
+        self.n_bytes = 0
+        """Bytes of all matrices that were packed."""
 
     def __call__(self, *names: str, gated: bool = False) -> Packed:
         parts = [self.stored(name) for name in names]
@@ -150,7 +154,9 @@ class _Packer:
                 for part in parts
             ]
         self.kinds.add(kind)
-        return pack(self._library, parts, kind, self._arena, gated=gated, name=names[0])
+        packed = pack(self._library, parts, kind, self._arena, gated=gated, name=names[0])
+        self.n_bytes += packed.memory.nbytes
+        return packed
 
     def stored(self, name: str) -> Tensor | Blocks:
         """A matrix as its file has it."""
@@ -172,8 +178,12 @@ def _common(parts: Sequence[Tensor | Blocks]) -> WeightKind:
     return WeightKind.INT8 if all(kind.is_quantized for kind in kinds) else WeightKind.FLOAT32
 
 
-def _fill(program: Program, packer: _Packer, *, pages: int, page_size: int, cache_dtype: torch.dtype | None) -> None:
-    """Write the decoder into a program, matrix by matrix, so that memory for one of the source's is enough."""
+def _fill(program: Program, packer: _Packer, *, pages: int, page_size: int, cache_dtype: torch.dtype | None) -> int:
+    """Write the decoder into a program, matrix by matrix, so that memory for one of the source's is enough.
+
+    Returns:
+        Bytes of the cache in all layers.
+    """
     config, source = packer.source.config, packer.source
     heads, key_heads, width, eps = config.n_heads, config.n_kv_heads, config.head_dim, config.norm_eps
     hidden, attended = program.buffer(config.dim), program.buffer(heads * width)
@@ -183,6 +193,7 @@ def _fill(program: Program, packer: _Packer, *, pages: int, page_size: int, cach
         kind = packer.kind or _common([packer.stored("layers.0.attention.wq.weight")])
         cache_dtype = torch.float32 if kind == WeightKind.FLOAT32 else torch.float16
     program.embed(packer.stored("tok_embeddings.weight"), hidden)
+    cache_bytes = 0
     for layer in range(config.n_layers):
         name = f"layers.{layer}."
 
@@ -192,6 +203,7 @@ def _fill(program: Program, packer: _Packer, *, pages: int, page_size: int, cach
         projections = packer(*(f"{name}attention.w{which}.weight" for which in "qkv"))
         program.linear(projections, hidden, qkv, norm=norm("attention_norm"))
         cache = Cache.of(pages=pages, heads=key_heads, width=width, page_size=page_size, dtype=cache_dtype)
+        cache_bytes += cache.keys.nbytes + cache.values.nbytes
         program.attend(cache, qkv, attended, heads=heads)
         program.linear(packer(f"{name}attention.wo.weight"), attended, hidden, adds=True)
         gates = packer(f"{name}feed_forward.w1.weight", f"{name}feed_forward.w3.weight", gated=True)
@@ -200,3 +212,4 @@ def _fill(program: Program, packer: _Packer, *, pages: int, page_size: int, cach
     output = "tok_embeddings.weight" if config.tie_embeddings else "output.weight"
     final_norm = source.tensor("norm.weight").float(), eps
     program.linear(packer(output), hidden, logits, norm=final_norm, wanted=True)
+    return cache_bytes

@@ -101,6 +101,10 @@ class OperatorRunner:
         self._model, self._shared = model, _Pages()
         self._device = model.tok_embeddings.weight.device
         self.title = f"PyTorch's operators on {self._device}" + (", row by row" if one_by_one else "")
+        matrices = {name: x for name, x in model.named_parameters(remove_duplicate=False) if x.ndim == 2}
+        self.weight_bytes = sum(x.nbytes for name, x in matrices.items() if name != "tok_embeddings.weight")
+        heads = 2 * model.config.n_layers * model.config.n_kv_heads
+        self.position_bytes = heads * model.config.head_dim * model.tok_embeddings.weight.itemsize
         for block in model.blocks():
             core = block.attention.core
             inner = core.core if isinstance(core, _PagedCore) else core

@@ -46,6 +46,10 @@ class Runner(Protocol):
     """Whether the bits of a row depend on its own sequence alone, and so are the same in any company and chunking."""
     title: str
     """For people: what computes, and on which device."""
+    weight_bytes: int
+    """Of the matrices that every step reads; the embeddings, of which it reads rows, do not count."""
+    position_bytes: int
+    """Of keys and values of one position in all layers."""
 
     def logits(self, rows: Rows) -> Tensor:
         """The logits of the wanted rows, (W, V) in float32.
