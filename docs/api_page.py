@@ -18,7 +18,17 @@ FUNCTIONS = (
     "run",
 )  # fmt: skip
 """In the order in which they are used."""
-CLASSES = ("LanguageModel", "ModelInfo", "Export", "Plan", "RunDir", "DataDir", "Recipe", "UserError")
+CLASSES = (
+    "LanguageModel",
+    "GenerateOptions",
+    "ModelInfo",
+    "Export",
+    "Plan",
+    "RunDir",
+    "DataDir",
+    "Recipe",
+    "UserError",
+)
 _WIDTH = 100
 """Characters of a signature that stands on one line."""
 INTRODUCTION = """# The Python API

@@ -35,7 +35,5 @@ def test_every_name_is_on_the_page_and_functions_with_their_signature(writer: Mo
 
 
 def test_signature_is_the_sources_without_quotes_and_with_values(writer: ModuleType) -> None:
-    assert (
-        writer.signature(puna.load, "puna.load") == "puna.load(path: PathLike, *, device: str = 'cpu') -> LanguageModel"
-    )
-    assert "    temperature: float = 0.8,\n" in writer.signature(puna.LanguageModel.generate, "generate")
+    assert writer.signature(puna.report, "puna.report") == "puna.report(run: PathLike) -> Path"
+    assert "    device: str = 'cpu',\n" in writer.signature(puna.load, "puna.load")

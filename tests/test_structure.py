@@ -32,8 +32,8 @@ TESTED_ELSEWHERE = {
         for name in ("easylm", "gguf", "hf", "llama", "llama2c", "native", "openlm")
     },
     "infer/source.py": "a protocol; tests/formats/gguf/test_read.py and tests/formats/test_checkpoint.py read sources",
+    "api/place.py": "tests/api/test_loading.py loads runs, files, directories and names on the hub",
     "cli/inspect_model.py": "declares its arguments and prints; tests/cli/test_import_.py runs it",
-    "cli/generate.py": "prints what puna.load(…).stream gives; tests/cli/test_cli.py runs it",
     "cli/recipes.py": "prints what tests/config checks",
     "cli/report.py": "declares its arguments and calls puna.report",
     "cli/run.py": "declares its arguments and calls puna.run",

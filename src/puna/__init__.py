@@ -15,14 +15,14 @@ from puna.core.version import VERSION
 if TYPE_CHECKING:
     from inspect import Signature
 
+    from puna.api.language_model import GenerateOptions, LanguageModel
+    from puna.api.loading import load
     from puna.api.models import (
         Export,
-        LanguageModel,
         ModelInfo,
         export,
         import_model,
         inspect,
-        load,
     )
     from puna.api.recipes import plan, recipe
     from puna.api.stages import build_data, report, run, train, train_tokenizer
@@ -36,6 +36,7 @@ __version__ = VERSION
 __all__ = [
     "DataDir",
     "Export",
+    "GenerateOptions",
     "LanguageModel",
     "ModelInfo",
     "Plan",
@@ -59,7 +60,8 @@ __all__ = [
 _HOMES = {
     "DataDir": "core.layout",
     "Export": "api.models",
-    "LanguageModel": "api.models",
+    "GenerateOptions": "api.language_model",
+    "LanguageModel": "api.language_model",
     "ModelInfo": "api.models",
     "Plan": "plan.plan",
     "Recipe": "config.recipe",
@@ -69,7 +71,7 @@ _HOMES = {
     "export": "api.models",
     "import_model": "api.models",
     "inspect": "api.models",
-    "load": "api.models",
+    "load": "api.loading",
     "plan": "api.recipes",
     "recipe": "api.recipes",
     "report": "api.stages",

@@ -193,7 +193,7 @@ def test_prompt_longer_than_the_context_is_refused(tiny_run: RunDir):
 def test_model_that_is_not_there_or_damaged(tiny_run: RunDir, tmp_path: Path):
     import shutil
 
-    assert_sentence(puna("generate", tmp_path / "nowhere", "x"), "holds no Puna model")
+    assert_sentence(puna("generate", tmp_path / "nowhere", "x"), "nowhere: is not there")
     copy = tmp_path / "model"
     shutil.copytree(tiny_run.model, copy)
     content = bytearray((copy / "model.safetensors").read_bytes())

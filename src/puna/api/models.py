@@ -1,152 +1,21 @@
-"""Models: ask them, look at them, bring them in from other formats and take them out."""
+"""Models as files: look at them, bring them in from other formats and take them out."""
 
-import contextlib
-import math
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from puna.api.place import find_model, hints_of, own_name
 from puna.core.console import say
-from puna.core.errors import FormatError, GenerateError, TokenizerError
+from puna.core.errors import FormatError, TokenizerError
 from puna.core.layout import RunDir
 
 if TYPE_CHECKING:
     from puna.api.recipes import PathLike
     from puna.config.recipe import ModelConfig
     from puna.core.schema.export import ExportResults
-    from puna.formats.checkpoint import Checkpoint, Hints, Stored
+    from puna.formats.checkpoint import Checkpoint, Stored
     from puna.formats.format import Format, Value
-    from puna.model.files import LoadedModel
-    from puna.model.llama import Llama
     from puna.tokenizer.tokenizer import Tokenizer
-
-MAX_TOKENS = 128
-"""Tokens that are written at most: a paragraph or two, twice `samples.max_tokens`."""
-TEMPERATURE, TOP_P = 0.8, 0.95
-"""Those of Meta's released example (llama, example.py, 2023), as in `[samples]`."""
-SEED = 0
-"""So that the same command writes the same text."""
-
-
-class LanguageModel:
-    """A model that continues texts; `puna.load` makes it.
-
-    Args:
-        loaded: The model directory in memory.
-    """
-
-    def __init__(self, loaded: "LoadedModel") -> None:
-        self._loaded = loaded
-
-    def __repr__(self) -> str:
-        from puna.core.units import format_count
-        from puna.plan.count import parameters
-
-        return f"<LanguageModel {self.directory}: {format_count(parameters(self.config).total)} parameters>"
-
-    @property
-    def directory(self) -> Path:
-        """Where it was read from."""
-        return self._loaded.directory
-
-    @property
-    def model(self) -> "Llama":
-        """The decoder, a `torch.nn.Module`; it writes text on whatever device it is moved to."""
-        return self._loaded.model
-
-    @property
-    def config(self) -> "ModelConfig":
-        """The decoder's shape, as `[model]` of a recipe has it."""
-        return self.model.config
-
-    @property
-    def tokenizer(self) -> "Tokenizer":
-        """Text to token ids and back.
-
-        Raises:
-            CheckpointError: The model has none.
-        """
-        return self._loaded.require_tokenizer()
-
-    @property
-    def chat_template(self) -> str | None:
-        """The Jinja template that writes a conversation as text, where one lies with the model."""
-        return self._loaded.chat_template
-
-    def generate(
-        self,
-        prompt: str,
-        *,
-        max_tokens: int = MAX_TOKENS,
-        temperature: float = TEMPERATURE,
-        top_p: float = TOP_P,
-        seed: int = SEED,
-        special: bool = False,
-    ) -> str:
-        """The text with which the model continues a prompt; the prompt itself is not in it.
-
-        Args:
-            prompt: The text to continue.
-            max_tokens: Tokens to write at most; the end of the text or of the model's context may come before.
-            temperature: 0 takes the most likely token each time.
-            top_p: Only the likeliest tokens whose probabilities sum to this are drawn (Holtzman et al. 2020).
-            seed: The same seed writes the same text.
-            special: Whether the text of control tokens (`<|im_start|>`) is those tokens, as in what a chat template
-                writes; otherwise it is text like any other.
-
-        Raises:
-            GenerateError: The prompt is too long for the model's context, or an argument is out of its range.
-            CheckpointError: The model has no tokenizer.
-        """
-        pieces = self.stream(
-            prompt, max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, special=special
-        )
-        return "".join(pieces)
-
-    def stream(
-        self,
-        prompt: str,
-        *,
-        max_tokens: int = MAX_TOKENS,
-        temperature: float = TEMPERATURE,
-        top_p: float = TOP_P,
-        seed: int = SEED,
-        special: bool = False,
-    ) -> Iterator[str]:
-        """The same text in pieces, each as soon as its characters are whole; arguments and errors as `generate`'s."""
-        from puna.infer.plain import generate
-
-        _check_sampling(max_tokens, temperature, top_p, seed)
-        return generate(
-            self.model, self.tokenizer, prompt, max_tokens=max_tokens, temperature=temperature, top_p=top_p,
-            seed=seed, special=special, on_stop=say,
-        )  # fmt: skip
-
-
-def load(path: "PathLike", *, device: str = "cpu") -> LanguageModel:
-    """A model, ready to continue texts, after all of its files have been checked against their hashes.
-
-    Args:
-        path: A run's directory or a model directory; `puna.import_model` makes one of other formats.
-        device: Where its weights go, such as `cuda`.
-
-    Raises:
-        CheckpointError: There is no finished model, or a file of it is damaged.
-        TokenizerError: Its tokenizer cannot be used.
-        GenerateError: There is no such device.
-    """
-    import torch
-
-    from puna.model.directory import resolve_model
-    from puna.model.files import load_model
-
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # the latter where torch was built without it
-        raise GenerateError(f"device {device!r}: {str(error).splitlines()[0]}") from None
-    return LanguageModel(load_model(resolve_model(Path(path)), device))
 
 
 @dataclass(frozen=True)
@@ -223,7 +92,7 @@ def inspect(
     """What a model in any format is: architecture, sizes, tokenizer, missing or extra tensors. No weight is read.
 
     Args:
-        path: A file, a directory or a run.
+        path: A file, a directory, a run, or a name on Hugging Face's hub, as `load` has it.
         format: Its format's name (docs/formats); None recognises it.
         tokenizer: The tokenizer's file or directory; None takes the one that lies with the model.
         heads: Query heads, where no file says it (EasyLM).
@@ -236,17 +105,11 @@ def inspect(
         FormatError: The format is unknown, the files are damaged, or they are not a LLaMA decoder's.
         TokenizerError: The tokenizer that was named cannot be used; of the model's own, a note says so.
     """
-    from puna.formats.cache import snapshot_of
     from puna.formats.import_model import checked_tokenizer
     from puna.formats.registry import format_of
-    from puna.model.directory import CONFIG
 
-    place = Path(path)
-    with contextlib.suppress(OSError):  # opening it gives the error in a sentence
-        if (RunDir(place).model / CONFIG).is_file():
-            place = RunDir(place).model
-    place = snapshot_of(place)
-    form, hints = format_of(place, format), _hints(tokenizer, heads, kv_heads, context, norm_eps, rope_theta)
+    place = find_model(path)
+    form, hints = format_of(place, format), hints_of(tokenizer, heads, kv_heads, context, norm_eps, rope_theta)
     checkpoint = form.open(place, hints)
     try:
         found = checked_tokenizer(checkpoint, hints)
@@ -277,7 +140,7 @@ def import_model(
     """A model in any format as a Puna model, written and read back to prove it the same.
 
     Args:
-        source: A file or directory.
+        source: A file, a directory, or a name on Hugging Face's hub, as `load` has it.
         out: Where to write; None is `models/` and the source's name.
         format: Its format's name (docs/formats); None recognises it.
         dtype: Round the weights to float32, bfloat16 or float16; None keeps theirs, float32 where they are quantized.
@@ -303,16 +166,15 @@ def import_model(
     from puna.formats.import_model import import_model as bring_in
 
     _check_dtype(dtype)
-    # Not resolved: a link into a cache gives its own name, not the name of its target.
-    name = Path(os.path.abspath(source)).name
-    target = Path(out) if out is not None else Path("models") / (name if Path(source).is_dir() else Path(name).stem)
-    hints = _hints(tokenizer, heads, kv_heads, context, norm_eps, rope_theta)
+    name, place = own_name(source), find_model(source)
+    target = Path(out) if out is not None else Path("models") / (name if place.is_dir() else Path(name).stem)
+    hints = hints_of(tokenizer, heads, kv_heads, context, norm_eps, rope_theta)
     if no_tokenizer:
         if tokenizer is not None:
             raise TokenizerError("--tokenizer and --no-tokenizer cannot both be given")
         hints = replace(hints, no_tokenizer=True)
     with orderly_end():
-        bring_in(Path(source), target, hints, form=format, dtype=dtype, force=force)
+        bring_in(place, target, hints, form=format, dtype=dtype, force=force)
     return target
 
 
@@ -386,22 +248,6 @@ def export(
     return exported
 
 
-def _hints(
-    tokenizer: "PathLike | None",
-    heads: int | None,
-    kv_heads: int | None,
-    context: int | None,
-    norm_eps: float | None,
-    rope_theta: float | None,
-) -> "Hints":
-    from puna.formats.checkpoint import Hints
-
-    path = None if tokenizer is None else Path(tokenizer)
-    return Hints(
-        n_heads=heads, n_kv_heads=kv_heads, context=context, norm_eps=norm_eps, rope_theta=rope_theta, tokenizer=path
-    )
-
-
 def _check_dtype(dtype: str | None) -> None:
     """Refuse what weights are not rounded to.
 
@@ -412,20 +258,3 @@ def _check_dtype(dtype: str | None) -> None:
 
     if dtype is not None and dtype not in FLOATS:
         raise FormatError(f"dtype {dtype!r}: expected one of {', '.join(FLOATS)}")
-
-
-def _check_sampling(max_tokens: int, temperature: float, top_p: float, seed: int) -> None:
-    """Refuse arguments of `generate` that mean nothing.
-
-    Raises:
-        GenerateError: Naming the first.
-    """
-    ranges = (
-        ("max_tokens", max_tokens, max_tokens >= 1, "at least 1"),
-        ("temperature", temperature, 0 <= temperature < math.inf, "0 or more"),
-        ("top_p", top_p, 0 < top_p <= 1, "above 0 and at most 1"),
-        ("seed", seed, 0 <= seed < 2**63, "from 0 to 2**63 - 1"),
-    )
-    for name, value, fits, expected in ranges:
-        if not fits:
-            raise GenerateError(f"{name} = {value}: expected {expected}")

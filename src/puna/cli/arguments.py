@@ -31,6 +31,47 @@ RunPath: TypeAlias = Annotated[
 RunOrModel: TypeAlias = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run directory such as runs/demo, or a model directory.")
 ]
+AnyModel: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A run, a model in any format (a directory or file), or a name on Hugging Face's hub: OWNER/NAME.",
+    ),
+]
+
+
+class WeightsKind(StrEnum):
+    """What the weights of a model may be in memory."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    INT8 = "int8"
+    INT4 = "int4"
+
+
+class CacheKind(StrEnum):
+    """What keys and values may be in memory."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+
+
+WeightsAs: TypeAlias = Annotated[
+    WeightsKind | None,
+    typer.Option("--weights", help="How weights are kept.  \\[default: as stored]", show_default=False),
+]
+CacheAs: TypeAlias = Annotated[
+    CacheKind | None,
+    typer.Option(
+        "--cache",
+        help="How keys and values are kept.  \\[default: float32 for such weights, else float16]",
+        show_default=False,
+    ),
+]
+Device: TypeAlias = Annotated[str, typer.Option("--device", help="Where it runs, such as cuda.")]
+Threads: TypeAlias = Annotated[
+    int | None, typer.Option("--threads", min=1, help="On a CPU.  \\[default: one per core]", show_default=False)
+]
 
 
 class Dtype(StrEnum):

@@ -1,40 +1,211 @@
-"""`puna generate`: the model continues a prompt."""
+"""`puna generate`: the model continues a prompt, or many."""
 
 import sys
-from typing import Annotated
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import puna
-from puna.api.models import MAX_TOKENS, SEED, TEMPERATURE, TOP_P
-from puna.cli.arguments import RunOrModel
+from puna.api.language_model import MAX_TOKENS, SEED, TEMPERATURE, TOP_P
+from puna.cli.arguments import (
+    AnyModel,
+    CacheAs,
+    Context,
+    Device,
+    From,
+    Heads,
+    KeyHeads,
+    NormEps,
+    RopeTheta,
+    Threads,
+    TokenizerPath,
+    WeightsAs,
+)
+from puna.cli.json_output import json_line
+from puna.core.console import say
 from puna.core.errors import GenerateError
 from puna.core.files import decode_text
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from puna.api.language_model import LanguageModel
+    from puna.infer.requests import Completion, Event, Token
+
 
 def generate(
-    run: RunOrModel,
-    prompt: Annotated[str, typer.Argument(help="The text to continue; `-` reads it from standard input.")],
+    path: AnyModel,
+    prompts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PROMPT]...", help="Texts to continue, several at once; `-` reads one from standard input."
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--prompts", help="A file with a prompt on each line.", show_default=False)
+    ] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Tokens to write at most.")] = MAX_TOKENS,
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the most likely token each time.")] = TEMPERATURE,
-    top_p: Annotated[float, typer.Option(min=1e-6, max=1, help="Nucleus sampling.")] = TOP_P,
+    top_k: Annotated[int, typer.Option(min=0, help="Draw from this many of the likeliest tokens; 0 is all.")] = 0,
+    top_p: Annotated[float, typer.Option(min=0, max=1, help="Nucleus sampling.")] = TOP_P,
+    min_p: Annotated[
+        float, typer.Option(min=0, max=1, help="Draw from tokens this share as likely as the likeliest.")
+    ] = 0.0,
+    repetition_penalty: Annotated[
+        float, typer.Option(help="Above 1, tokens that are there already are less likely.")
+    ] = 1.0,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="The same seed writes the same text.")] = SEED,
+    stop: Annotated[
+        list[str] | None, typer.Option("--stop", help="A text that ends the text; may be given several times.")
+    ] = None,
+    n: Annotated[int, typer.Option("--n", min=1, help="Texts for each prompt.")] = 1,
     special: Annotated[
         bool, typer.Option("--special", help="Read control tokens in the prompt as tokens, as a chat template's text.")
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each text.")] = False,
+    logprobs: Annotated[
+        int | None,
+        typer.Option(min=0, help="With --json: log-probabilities of the tokens, and this many of the likeliest."),
+    ] = None,
+    stats: Annotated[bool, typer.Option("--stats", help="Say tokens/s, also where stderr is not a terminal.")] = False,
+    weights: WeightsAs = None,
+    cache: CacheAs = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+    tokenizer: TokenizerPath = None,
+    form: From = None,
+    heads: Heads = None,
+    kv_heads: KeyHeads = None,
+    context: Context = None,
+    norm_eps: NormEps = None,
+    rope_theta: RopeTheta = None,
 ) -> None:
-    """Continue a prompt; the text goes to standard output as it is written."""
-    text = _read_stdin() if prompt == "-" else prompt
-    pieces = puna.load(run).stream(
-        text, max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, special=special
-    )
-    first = next(pieces, "")  # a prompt that the model refuses shows nothing on stdout
-    print(text, end="")
-    print(first, end="", flush=True)
-    for piece in pieces:
-        print(piece, end="", flush=True)
-    print()
+    """Continue prompts; the text of one goes to standard output as it is written."""
+    if logprobs is not None and not as_json:
+        raise GenerateError("--logprobs: is shown with --json only")
+    texts = _prompts(prompts or [], file)
+    model = puna.load(
+        path, weights=weights and weights.value, cache=cache and cache.value, device=device, threads=threads,
+        format=form, tokenizer=tokenizer, heads=heads, kv_heads=kv_heads, context=context, norm_eps=norm_eps,
+        rope_theta=rope_theta,
+    )  # fmt: skip
+    events = model.events(
+        texts, n=n, logprobs=logprobs, max_tokens=max_tokens, temperature=temperature, top_k=top_k, top_p=top_p,
+        min_p=min_p, repetition_penalty=repetition_penalty, seed=seed, stop=stop or (), special=special,
+    )  # fmt: skip
+    timed = _Timed(events)
+    try:
+        if as_json:
+            _write_json(timed, texts, model)
+        elif len(texts) * n == 1:
+            _write_as_it_comes(timed, texts[0])
+        else:
+            _write_in_order(timed, texts, n)
+    finally:
+        if stats or sys.stderr.isatty():
+            timed.say(model)
+
+
+def _prompts(prompts: list[str], file: Path | None) -> list[str]:
+    if prompts.count("-") > 1:
+        raise GenerateError("`-` reads all of standard input, so it can be given once")
+    texts = [_read_stdin() if prompt == "-" else prompt for prompt in prompts]
+    if file is not None:
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise GenerateError(f"{file}: cannot be read: {error.strerror}") from None
+        texts += decode_text(content, str(file), GenerateError).splitlines()
+    if not texts:
+        raise GenerateError("there is no prompt", hint="name one, `-` for standard input, or a file with --prompts")
+    return texts
 
 
 def _read_stdin() -> str:
     return decode_text(sys.stdin.buffer.read(), "standard input", GenerateError)
+
+
+class _Timed:
+    """Events, and how fast they came."""
+
+    def __init__(self, events: "Iterator[Event]") -> None:
+        self._events = events
+        self._tokens = 0
+        self._begin = self._first = self._last = time.perf_counter()
+
+    def __iter__(self) -> "Iterator[Event]":
+        for event in self._events:
+            self._last = time.perf_counter()
+            if event.token is not None:
+                self._tokens += 1
+                self._first = self._last if self._tokens == 1 else self._first
+            yield event
+
+    def say(self, model: "LanguageModel") -> None:
+        """One line on stderr."""
+        rate = f", {(self._tokens - 1) / (self._last - self._first):.1f} tokens/s" if self._last > self._first else ""
+        first = self._first - self._begin
+        say(f"{self._tokens} tokens, the first after {first:.2f} s{rate}; {model.runner.title}")
+
+
+def _write_as_it_comes(events: _Timed, prompt: str) -> None:
+    """The prompt and the text behind it; a prompt that the model refuses shows nothing."""
+    begun = False
+    try:
+        for event in events:
+            print(event.text if begun else prompt + event.text, end="", flush=True)
+            begun = True
+    finally:  # also where Ctrl-C ends it
+        if begun:
+            print()
+
+
+def _write_in_order(events: _Timed, prompts: list[str], n: int) -> None:
+    """Each prompt with its texts, with a line between, as soon as those before are complete."""
+    first = True
+    for completion in _in_order(events, n):
+        print("" if first else "---\n", prompts[completion.request], completion.text, sep="", flush=True)
+        first = False
+
+
+def _write_json(events: _Timed, prompts: list[str], model: "LanguageModel") -> None:
+    for event in events:
+        if event.completion is not None:
+            print(json_line(_record(event.completion, prompts, model)), flush=True)
+
+
+def _in_order(events: _Timed, n: int) -> "Iterator[Completion]":
+    waiting: dict[tuple[int, int], Completion] = {}
+    place = (0, 0)
+    for event in events:
+        if event.completion is not None:
+            waiting[event.request, event.sample] = event.completion
+        while place in waiting:
+            yield waiting.pop(place)
+            place = (place[0], place[1] + 1) if place[1] + 1 < n else (place[0] + 1, 0)
+
+
+def _record(completion: "Completion", prompts: list[str], model: "LanguageModel") -> dict[str, Any]:
+    """All of a text as JSON has it; texts end in their own time, so each says which it is."""
+    found: dict[str, Any] = {
+        "index": completion.request,
+        "sample": completion.sample,
+        "prompt": prompts[completion.request],
+        "text": completion.text,
+        "finish": completion.finish,
+        "stop": completion.stop,
+        "prompt_tokens": completion.prompt_tokens,
+        "cached_tokens": completion.cached_tokens,
+        "tokens": [token.id for token in completion.tokens],
+    }
+    if completion.tokens and completion.tokens[0].logprob is not None:
+        found["logprobs"] = [_token(token, model) for token in completion.tokens]
+    return found
+
+
+def _token(token: "Token", model: "LanguageModel") -> dict[str, Any]:
+    piece = model.tokenizer.piece
+    best = [{"token": piece(one), "id": one, "logprob": logprob} for one, logprob in token.best]
+    return {"token": piece(token.id), "id": token.id, "logprob": token.logprob, "best": best}

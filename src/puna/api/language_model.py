@@ -1,0 +1,318 @@
+"""A model that answers: it continues texts, one or many at once, and says how likely texts are."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, overload
+
+from puna.core.console import say
+from puna.core.errors import CheckpointError, GenerateError
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from puna.config.recipe import ModelConfig
+    from puna.formats.checkpoint import Checkpoint
+    from puna.infer.engine import Engine
+    from puna.infer.requests import Completion, Event, Request, Score
+    from puna.infer.runner import Runner
+    from puna.model.llama import Llama
+    from puna.ops.quantized import WeightKind
+    from puna.tokenizer.tokenizer import Tokenizer
+
+MAX_TOKENS = 128
+"""Tokens that are written at most: a paragraph or two, twice `samples.max_tokens`."""
+TEMPERATURE, TOP_P = 0.8, 0.95
+"""Those of Meta's released example (llama, example.py, 2023), as in `[samples]`."""
+SEED = 0
+"""So that the same command writes the same text."""
+
+Prompt = str | Sequence[int]
+"""A text, or its token ids with the token that begins it."""
+
+
+class GenerateOptions(TypedDict, total=False):
+    """What may be asked of a text besides its prompt; what is left out has the value that is named here."""
+
+    max_tokens: int
+    """Tokens to write at most (128); the end of the text or of the model's context may come before."""
+    temperature: float
+    """Divides the logits (0.8); 0 takes the most likely token each time."""
+    top_k: int
+    """Only this many of the likeliest tokens are drawn (0, which is all)."""
+    top_p: float
+    """Only the likeliest tokens whose probabilities sum to this are drawn (0.95; Holtzman et al. 2020)."""
+    min_p: float
+    """Only tokens at least this share as likely as the likeliest are drawn (0; Nguyen et al. 2024)."""
+    repetition_penalty: float
+    """Makes tokens that the prompt or the text has less likely where it is above 1 (1; Keskar et al. 2019)."""
+    presence_penalty: float
+    """Subtracted once from the logits of tokens that the text has (0)."""
+    frequency_penalty: float
+    """Subtracted for each time that the text has a token (0)."""
+    logit_bias: "dict[int, float]"
+    """Added to the logits of these token ids (none)."""
+    seed: int
+    """The same seed writes the same text (0)."""
+    stop: str | Sequence[str]
+    """Texts that end the text where they would begin (none)."""
+    special: bool
+    """Whether the text of control tokens (`<|im_start|>`) in a prompt is those tokens, as in what a chat template
+    writes (False: it is text like any other)."""
+
+
+class LanguageModel:
+    """A model that continues texts; `puna.load` makes it. It belongs to one thread.
+
+    Args:
+        checkpoint: The weights and what lies with them.
+        tokenizer: Text to token ids; None where there is none.
+        runner: Computes the model.
+        model: The same in PyTorch's modules, where that is what computes.
+        weights: What matrices were made; None is as they are stored.
+    """
+
+    def __init__(
+        self, checkpoint: "Checkpoint", tokenizer: "Tokenizer | None", runner: "Runner", *, model: "Llama | None",
+        weights: "WeightKind | None",
+    ) -> None:  # fmt: skip
+        self._checkpoint, self._tokenizer, self._weights = checkpoint, tokenizer, weights
+        self.runner = runner
+        """Computes the model; `title` says how."""
+        if model is not None:
+            self.model = model
+
+    def __repr__(self) -> str:
+        from puna.core.units import format_count
+        from puna.plan.count import parameters
+
+        return f"<LanguageModel {self.path}: {format_count(parameters(self.config).total)} parameters>"
+
+    @property
+    def path(self) -> Path:
+        """The directory or file that it was read from."""
+        return self._checkpoint.path
+
+    @property
+    def config(self) -> "ModelConfig":
+        """The decoder's shape, as `[model]` of a recipe has it."""
+        return self._checkpoint.config
+
+    @property
+    def tokenizer(self) -> "Tokenizer":
+        """Text to token ids and back.
+
+        Raises:
+            CheckpointError: The model has none.
+        """
+        if self._tokenizer is None:
+            raise CheckpointError(
+                f"{self.path}: has no tokenizer, so the model takes no text",
+                hint="name its tokenizer's file or directory: tokenizer=PATH, on the command line --tokenizer PATH",
+            )
+        return self._tokenizer
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja template that writes a conversation as text, where one lies with the model."""
+        return self._checkpoint.chat_template
+
+    @cached_property
+    def model(self) -> "Llama":
+        """The decoder, a `torch.nn.Module` with the weights that answers come from; made when it is asked for."""
+        import torch
+
+        from puna.infer.load import decoder
+
+        return decoder(self._checkpoint, device=torch.device("cpu"), weights=self._weights)
+
+    @cached_property
+    def engine(self) -> "Engine":
+        """Serves many requests at once; the methods here ask it (`puna.infer.engine`)."""
+        from puna.infer.engine import Engine
+
+        return Engine(self.runner, self._tokenizer)
+
+    @overload
+    def generate(self, prompt: str, **options: "Unpack[GenerateOptions]") -> str: ...
+    @overload
+    def generate(self, prompt: Sequence[str], **options: "Unpack[GenerateOptions]") -> list[str]: ...
+    def generate(self, prompt: str | Sequence[str], **options: "Unpack[GenerateOptions]") -> str | list[str]:
+        """The text with which the model continues a prompt, or each of several; the prompt itself is not in it.
+
+        Several prompts are computed together, which takes less time than one after the other.
+
+        Args:
+            prompt: The text to continue, or a list of them.
+            options: `max_tokens`, `temperature`, `top_p`, `seed`, `stop` and the others of `GenerateOptions`.
+
+        Raises:
+            GenerateError: A prompt is too long for the model's context, or an argument is out of its range.
+            CheckpointError: The model has no tokenizer.
+        """
+        texts = [completion.text for completion in self.complete(prompt, **options)]
+        return texts[0] if isinstance(prompt, str) else texts
+
+    def stream(self, prompt: str, **options: "Unpack[GenerateOptions]") -> Iterator[str]:
+        """The text in pieces, each as soon as its characters are whole; arguments and errors as `generate`'s."""
+        return (event.text for event in self.events(prompt, **options) if event.text)
+
+    def events(
+        self,
+        prompt: "Prompt | Sequence[Prompt]",
+        *,
+        n: int = 1,
+        logprobs: int | None = None,
+        prompt_logprobs: int | None = None,
+        **options: "Unpack[GenerateOptions]",
+    ) -> "Iterator[Event]":
+        """What each step of the engine adds to the texts, as it comes; arguments and errors as `complete`'s.
+
+        Closing the iterator before its end ends the texts.
+
+        Returns:
+            Events with the prompt's place in the list, the text's number from 0 to n - 1, a token, and text that is
+            certain; the last one of a text has its completion.
+        """
+        requests = self._requests(_listed(prompt), options, n=n, logprobs=logprobs, prompt_logprobs=prompt_logprobs)
+        return self._told(self.engine.stream(requests), options.get("max_tokens", MAX_TOKENS))
+
+    def complete(
+        self,
+        prompt: "Prompt | Sequence[Prompt]",
+        *,
+        n: int = 1,
+        logprobs: int | None = None,
+        prompt_logprobs: int | None = None,
+        **options: "Unpack[GenerateOptions]",
+    ) -> "list[Completion]":
+        """All that is known of the texts that continue one prompt or several: tokens, their log-probabilities, the end.
+
+        Args:
+            prompt: A text or token ids, or a list of such.
+            n: Texts for each prompt, which is read once; text i draws with `seed` + i.
+            logprobs: Natural logarithms of the written tokens' probabilities: None is none, 0 those of the tokens
+                themselves, k also those of the k likeliest at each position.
+            prompt_logprobs: The same of the prompt's tokens.
+            options: As of `generate`.
+
+        Returns:
+            The completions of the first prompt, then those of the second and so on.
+
+        Raises:
+            GenerateError: As of `generate`.
+            CheckpointError: The model has no tokenizer, and a prompt is a text.
+        """
+        events = self.events(
+            prompt, n=n, logprobs=logprobs, prompt_logprobs=prompt_logprobs, **options
+        )  # fmt: skip
+        done = [event.completion for event in events if event.completion is not None]
+        return sorted(done, key=lambda completion: (completion.request, completion.sample))
+
+    @overload
+    def score(self, texts: str) -> "Score": ...
+    @overload
+    def score(self, texts: "Sequence[str | tuple[str, str]]") -> "list[Score]": ...
+    def score(self, texts: "str | Sequence[str | tuple[str, str]]") -> "Score | list[Score]":
+        """How likely the model finds texts, each after its context.
+
+        Texts that are longer than the model's context are read in windows of that length; the first token of each
+        window has the last one before it as its context.
+
+        Args:
+            texts: A text; or a list of texts and of pairs (context, continuation). A text alone has the
+                beginning-of-sequence token as its context, which a context has before it too. Spaces between context
+                and continuation count to the continuation, as tokenizers cut words.
+
+        Returns:
+            The log-probability of each token that is scored, and whether all are the likeliest ones. The perplexity of
+            a text is `math.exp(-score.total / len(score.logprobs))`.
+
+        Raises:
+            GenerateError: Context and continuation of a pair are longer than the model's context.
+            CheckpointError: The model has no tokenizer.
+        """
+        from puna.infer.requests import Score
+
+        pairs, counts = [], []
+        for text in [texts] if isinstance(texts, str) else texts:
+            windows = self._windows(text) if isinstance(text, str) else [self._pair(*text)]
+            pairs += windows
+            counts.append(len(windows))
+        found = iter(self.engine.score(pairs))
+        scores = []
+        for count in counts:
+            parts = [next(found) for _ in range(count)]
+            logprobs = tuple(logprob for part in parts for logprob in part.logprobs)
+            scores.append(Score(logprobs=logprobs, greedy=all(part.greedy for part in parts)))
+        return scores[0] if isinstance(texts, str) else scores
+
+    def _requests(
+        self, prompts: "Sequence[Prompt]", options: GenerateOptions, *, n: int = 1, logprobs: int | None = None,
+        prompt_logprobs: int | None = None,
+    ) -> "list[Request]":  # fmt: skip
+        from puna.infer.requests import Request, Sampling
+
+        stop, most = options.get("stop", ()), options.get("max_tokens", MAX_TOKENS)
+        sampling: dict[str, Any] = {"temperature": TEMPERATURE, "top_p": TOP_P, "seed": SEED}
+        sampling |= {name: value for name, value in options.items() if name not in ("max_tokens", "stop", "special")}
+        if unknown := sampling.keys() - Sampling.__dataclass_fields__.keys():
+            raise GenerateError(f"{min(unknown)} is not an option of generating")
+        return [
+            Request(
+                prompt=self._ids(prompt, options.get("special", False)), max_tokens=most,
+                sampling=Sampling(**sampling), n=n, logprobs=logprobs, prompt_logprobs=prompt_logprobs,
+                stop=(stop,) if isinstance(stop, str) else tuple(stop),
+                stop_ids=frozenset(() if self._tokenizer is None else self._tokenizer.stops),
+            )
+            for prompt in prompts
+        ]  # fmt: skip
+
+    def _ids(self, prompt: "Prompt", special: bool) -> tuple[int, ...]:
+        from puna.tokenizer.bos import prompt_ids, warn_doubled
+
+        if not isinstance(prompt, str):
+            return tuple(prompt)
+        if not special:
+            warn_doubled(self.tokenizer, prompt)
+        return tuple(prompt_ids(self.tokenizer, prompt, special=special))
+
+    def _told(self, events: "Iterator[Event]", max_tokens: int) -> "Iterator[Event]":
+        """The events; one line says that texts ended because the context is full."""
+        full = 0
+        for event in events:
+            completion = event.completion
+            full += completion is not None and completion.finish == "length" and len(completion.tokens) < max_tokens
+            yield event
+        if full:
+            which = "" if full == 1 else f" for {full} texts"
+            say(f"stopped: the model's context of {self.engine.longest} tokens is full{which}")
+
+    def _pair(self, context: str, continuation: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        from puna.tokenizer.bos import prompt_ids
+
+        stripped = context.rstrip(" ")
+        first = prompt_ids(self.tokenizer, stripped)
+        whole = prompt_ids(self.tokenizer, context + continuation)
+        # An empty context is its BOS, which a text with content lacks where the tokenizer does not put it.
+        whole = whole if stripped or whole[:1] == first else [*first, *whole]
+        return tuple(whole[: len(first)]), tuple(whole[len(first) :])
+
+    def _windows(self, text: str) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        _, ids = self._pair("", text)
+        ids, most = (self.tokenizer.bos_id, *ids), self.engine.longest
+        return [(ids[at : at + 1], ids[at + 1 : at + 1 + most]) for at in range(0, len(ids) - 1, most)]
+
+
+def _listed(prompt: "Prompt | Sequence[Prompt]") -> "list[Prompt]":
+    """Several prompts as they are, one as a list of one."""
+    if isinstance(prompt, str):
+        return [prompt]
+    prompts: list[Prompt] = []
+    ids: list[int] = []
+    for part in prompt:
+        if isinstance(part, int):
+            ids.append(part)
+        else:
+            prompts.append(part)
+    return [ids] if ids else prompts

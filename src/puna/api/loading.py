@@ -1,0 +1,210 @@
+"""`puna.load`: any path, or a name on the hub, as a model that answers."""
+
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from puna.api.place import find_model, hints_of
+from puna.core.console import progress, say
+from puna.core.errors import GenerateError, UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from puna.api.language_model import LanguageModel
+    from puna.api.recipes import PathLike
+    from puna.formats.checkpoint import Checkpoint, Hints
+    from puna.infer.fidelity import Fidelity
+    from puna.infer.runner import Runner
+    from puna.model.llama import Llama
+    from puna.ops.quantized import WeightKind
+    from puna.tokenizer.tokenizer import Tokenizer
+
+_LARGE = 1 << 30
+"""Bytes of weights from which on their reading is shown."""
+_PIECE = 64
+"""Positions whose logits are compared at a time: 33 MB in float32 with 128,000 tokens."""
+
+
+def load(
+    path: "PathLike",
+    *,
+    weights: str | None = None,
+    cache: str | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    measure: bool = True,
+    format: str | None = None,
+    tokenizer: "PathLike | None" = None,
+    heads: int | None = None,
+    kv_heads: int | None = None,
+    context: int | None = None,
+    norm_eps: float | None = None,
+    rope_theta: float | None = None,
+) -> "LanguageModel":
+    """A model, ready to answer, after all that can be known to be damaged has been checked.
+
+    A Puna model is checked against the hashes in its record. Other formats have none: their files are read as they are,
+    once, tensor by tensor, and nothing is written.
+
+    Args:
+        path: A run's directory, a model directory, a file or directory in any format that Puna reads (docs/formats), or
+            a model on Hugging Face's hub: `owner/name`, `owner/name@revision`, `owner/name@revision/file.gguf`.
+        weights: How matrices are kept: `float32`, `bfloat16`, `int8` or `int4`. None keeps them as they are stored,
+            also GGUF's Q8_0 and Q4_0; float16 and other quantized types become float32.
+        cache: How keys and values are kept: `float32` or `float16`. None takes float32 with weights in float32, else
+            float16.
+        device: Where it runs, such as `cuda`.
+        threads: Of this process on a CPU, from now on; None takes PyTorch's number.
+        measure: Whether `int8` and `int4` are compared with the weights in float32 on a short text; the result is said
+            on stderr, and remembered below the user's cache directory.
+        format: Its format's name (docs/formats); None recognises it.
+        tokenizer: The tokenizer's file or directory; None takes the one that lies with the model.
+        heads: Query heads, where no file says it (EasyLM).
+        kv_heads: Key and value heads, likewise.
+        context: Positions, likewise.
+        norm_eps: Of RMSNorm, likewise.
+        rope_theta: Rotary base, likewise.
+
+    Raises:
+        FormatError: Nothing is there, the format is unknown, the files are damaged or incomplete, or they are not a
+            LLaMA decoder's.
+        CheckpointError: A run has no finished model, or a file of a Puna model is damaged.
+        TokenizerError: Its tokenizer cannot be used.
+        GenerateError: There is no such device, kind of weights or of cache; or a matrix cannot be quantized.
+    """
+    from puna.model.directory import CONFIG
+
+    place = find_model(path)
+    native = (place / CONFIG).is_file() and format in (None, "puna")
+    with _checked_meanwhile(place) if native else contextlib.nullcontext():
+        # From here on torch is needed, and takes longer to import than a small model's hashes to compute.
+        import torch
+
+        from puna.infer.load import CACHES, check_device
+        from puna.ops.quantized import WeightKind
+
+        on = check_device(device)
+        kind = None if weights is None else WeightKind(_one_of("weights", weights, list(WeightKind)))
+        kept = None if cache is None else CACHES[_one_of("cache", cache, list(CACHES))]
+        if threads is not None:
+            if threads < 1:
+                raise GenerateError(f"threads is {threads}, but must be at least 1")
+            torch.set_num_threads(threads)
+        hints = hints_of(tokenizer, heads, kv_heads, context, norm_eps, rope_theta)
+        checkpoint, found = _open(place, format, hints, kind)
+        model = _ready(checkpoint, found, device=on, weights=kind, cache=kept)
+        if measure and kind is not None and kind.is_quantized and found is not None:
+            say(f"{kind}: {_fidelity(checkpoint, found, model.runner, cache)}")
+        return model
+
+
+@contextlib.contextmanager
+def _checked_meanwhile(directory: Path) -> Iterator[None]:
+    """Compare a Puna model's files with their hashes while something else is done, and end when both are done.
+
+    Raises:
+        CheckpointError: A file is damaged; this comes first where the damage made the other work fail, too.
+    """
+    from puna.model.directory import check_files
+
+    with ThreadPoolExecutor(1) as pool:
+        checked = pool.submit(check_files, directory)
+        try:
+            yield
+        except UserError:
+            checked.result()
+            raise
+        checked.result()
+
+
+def _open(
+    place: Path, format: str | None, hints: "Hints", weights: "WeightKind | None"
+) -> "tuple[Checkpoint, Tokenizer | None]":
+    """The opened files and the tokenizer, with a line for everything that was assumed."""
+    from puna.formats.containers.dtypes import FLOATS
+    from puna.formats.gguf.quantize import HELD
+    from puna.formats.import_model import checked_tokenizer
+    from puna.formats.registry import format_of
+
+    checkpoint = format_of(place, format).open(place, hints)
+    tokenizer = checked_tokenizer(checkpoint, hints)
+    checkpoint.check_complete()
+    for note in checkpoint.notes:
+        say(f"note           {note}")
+    kinds = {stored.dtype for stored in checkpoint.stored.values()} - FLOATS.keys() - HELD.keys()
+    if kinds and weights is None:
+        say(
+            f"{place}: weights of {', '.join(sorted(kinds))} are computed with as float32; --weights int8 and "
+            "--weights int4 take a quarter and an eighth of that memory"
+        )
+    return checkpoint, tokenizer
+
+
+def _ready(
+    checkpoint: "Checkpoint", tokenizer: "Tokenizer | None", *, device: "torch.device", weights: "WeightKind | None",
+    cache: "torch.dtype | None",
+) -> "LanguageModel":  # fmt: skip
+    from puna.api.language_model import LanguageModel
+    from puna.formats.watched import WatchedCheckpoint
+    from puna.infer.load import decoder, make_runner
+
+    made: list[Llama] = []
+    total = sum(stored.n_bytes for stored in checkpoint.stored.values())
+
+    def make(source: "Checkpoint") -> "Llama":
+        made.append(decoder(source, device=device, weights=weights))
+        return made[0]
+
+    # A bar's library takes as long to import as a small model to read.
+    with progress("load", total, "bytes") if total > _LARGE else contextlib.nullcontext() as advance:
+        source = checkpoint if advance is None else WatchedCheckpoint(checkpoint, advance)
+        runner = make_runner(source, lambda: make(source), device=device, weights=weights, cache=cache)
+    return LanguageModel(checkpoint, tokenizer, runner, model=made[0] if made else None, weights=weights)
+
+
+def _fidelity(checkpoint: "Checkpoint", tokenizer: "Tokenizer", runner: "Runner", cache: str | None) -> "Fidelity":
+    """How near the runner's distributions are to those of the checkpoint's weights in float32, block by block."""
+    import torch
+
+    from puna.formats.streamed import last_states
+    from puna.infer.fidelity import measure, remembered, text_ids
+
+    ids = text_ids(tokenizer, min(checkpoint.config.context, runner.pages * runner.page_size))
+    key = {"model": _identity(checkpoint), "runner": runner.title, "cache": cache, "tokenizer": tokenizer.sha256}
+
+    def compute() -> "Fidelity":
+        with progress("compare with float32", checkpoint.config.n_layers, "blocks") as advance:
+            x_TD = last_states(checkpoint, torch.tensor([ids]), advance)[0]
+            return measure(runner, ids, _logits(checkpoint, x_TD))
+
+    return remembered(key, compute)
+
+
+def _logits(checkpoint: "Checkpoint", x_TD: "Tensor") -> "Iterator[Tensor]":
+    from puna.formats.streamed import logits_by_row
+
+    whole = len(x_TD) // _PIECE * _PIECE
+    yield from logits_by_row(checkpoint, x_TD[:whole].unflatten(0, (-1, _PIECE)))
+    if whole < len(x_TD):
+        yield from logits_by_row(checkpoint, x_TD[whole:][None])
+
+
+def _identity(checkpoint: "Checkpoint") -> Any:
+    """What changes when the weights do: their hashes, or of other formats the files' sizes and times."""
+    from puna.core.records import read_record
+    from puna.model.directory import RECORD
+
+    if checkpoint.format == "puna" and (record := read_record(checkpoint.path / RECORD)) is not None:
+        return record["outputs"]
+    files = [(file.resolve(), file.stat()) for file in checkpoint.files]
+    return [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in files]
+
+
+def _one_of(name: str, value: str, choices: list[str]) -> str:
+    if value not in choices:
+        raise GenerateError(f"{name} is {value!r}, expected one of {', '.join(choices)}")
+    return value

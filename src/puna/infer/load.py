@@ -1,0 +1,133 @@
+"""From opened weights to a runner: Puna's kernels where they can compute the model, PyTorch's operators elsewhere."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from puna.core.console import say
+from puna.core.errors import GenerateError
+from puna.infer.kernel_runner import PAGE_SIZE, KernelRunner, obstacle
+from puna.infer.operator_runner import OperatorRunner
+from puna.infer.runner import Runner
+from puna.infer.source import Source
+from puna.model.llama import Llama
+from puna.ops.cpu.builder import BuildError
+from puna.ops.quantized import WeightKind, dequantize, quantize
+
+CACHES = {"float32": torch.float32, "float16": torch.float16}
+"""The dtypes of keys and values, by their names in `--cache`."""
+CACHE_BYTES = 1 << 30
+"""Keys and values of 64 conversations of 220 tokens with a model of 7 billion parameters in 8 groups of heads, or of
+6 full contexts of the 134M model. Memory is taken when it is written for the first time."""
+_MOST_CONTEXTS = 64
+"""As many as requests run at once (`puna.infer.engine.MAX_REQUESTS`)."""
+
+
+def check_device(name: str) -> torch.device:
+    """The device of this name.
+
+    Raises:
+        GenerateError: This machine has none.
+    """
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # the latter where torch was built without it
+        raise GenerateError(f"device {name!r}: {str(error).splitlines()[0]}") from None
+
+
+def make_runner(
+    source: Source,
+    decoder: Callable[[], Llama],
+    *,
+    device: torch.device,
+    weights: WeightKind | None = None,
+    cache: torch.dtype | None = None,
+) -> Runner:
+    """The fastest runner that computes this model on this device; why it is not the kernels, a sentence says.
+
+    Args:
+        source: The weights.
+        decoder: Gives the model in PyTorch's modules, as `decoder` below makes it; called where the kernels can't.
+        device: Where it runs.
+        weights: How matrices are kept; None is as they are stored.
+        cache: Of keys and values; None takes float32 with weights in float32, else float16.
+
+    Raises:
+        GenerateError: A matrix cannot be quantized.
+    """
+    bytes_each = 4 if cache == torch.float32 or weights == WeightKind.FLOAT32 else 2
+    pages = cache_positions(source, bytes_each) // PAGE_SIZE
+    why = obstacle(source.config) if device.type == "cpu" else f"the kernels are for CPUs, not for {device}"
+    if why is None:
+        try:
+            return KernelRunner(source, weights, cache, pages=pages, page_size=PAGE_SIZE)
+        except BuildError as error:
+            why = str(error)
+    if device.type == "cpu":
+        kept = " and integers are kept as floats" if weights is not None and weights.is_quantized else ""
+        say(f"PyTorch's operators answer, slower than Puna's kernels{kept}: {why}")
+    return OperatorRunner(decoder(), pages=pages, page_size=PAGE_SIZE)
+
+
+def cache_positions(source: Source, bytes_each: int) -> int:
+    """How many positions the cache has room for: at least the model's context, else what `CACHE_BYTES` hold.
+
+    Args:
+        source: The model.
+        bytes_each: Of a number in the cache.
+    """
+    config = source.config
+    position = 2 * config.n_layers * config.n_kv_heads * config.head_dim * bytes_each
+    whole = -(-config.context // PAGE_SIZE) * PAGE_SIZE
+    return max(whole, min(_MOST_CONTEXTS * whole, CACHE_BYTES // position // PAGE_SIZE * PAGE_SIZE))
+
+
+def decoder(source: Source, *, device: torch.device, weights: WeightKind | None = None) -> Llama:
+    """The model in PyTorch's modules. On a CPU, weights that have their dtype already stay in the mapped file.
+
+    Args:
+        source: The weights, read one after the other.
+        device: Where they go.
+        weights: None keeps bfloat16 where it holds all of them, and makes float32 of the rest; with INT8 or INT4,
+            matrices are what the integers stand for, in float32. An embedding that is only looked up stays.
+
+    Raises:
+        GenerateError: A matrix cannot be quantized.
+    """
+    with torch.device("meta"):
+        model = Llama(source.config)
+    names = [name for name, _ in model.named_parameters()]
+    dtype = (
+        torch.bfloat16
+        if weights == WeightKind.BFLOAT16 or (weights is None and _fits(source, names))
+        else torch.float32
+    )
+    state = {}
+    for name in names:
+        tensor = source.tensor(name)
+        looked_up = name == "tok_embeddings.weight" and not source.config.tie_embeddings
+        if weights is not None and weights.is_quantized and tensor.ndim == 2 and not looked_up:
+            tensor = _rounded(source, name, tensor, weights)
+        state[name] = tensor.to(device, dtype)
+    if source.config.tie_embeddings:
+        state["output.weight"] = state["tok_embeddings.weight"]
+    model.load_state_dict(state, assign=True)
+    model.tie()
+    return model.eval()
+
+
+def _rounded(source: Source, name: str, tensor: Tensor, kind: WeightKind) -> Tensor:
+    blocks = source.blocks(name)
+    if blocks is not None and kind in (blocks.kind, WeightKind.INT8):  # values of 4 bits are values of 8 bits, too
+        return tensor
+    return dequantize(quantize(tensor, kind, name=name))
+
+
+def _fits(source: Source, names: list[str]) -> bool:
+    """Whether bfloat16 holds every weight: matrices are stored so, and gains lose nothing."""
+    matrix = next(name for name in names if name.endswith("wq.weight"))
+    if source.blocks(matrix) is not None or source.tensor(matrix).dtype != torch.bfloat16:
+        return False
+    others = (tensor for tensor in map(source.tensor, names) if tensor.dtype != torch.bfloat16)
+    return all(torch.equal(tensor.to(torch.bfloat16).to(tensor.dtype), tensor) for tensor in others)

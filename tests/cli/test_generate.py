@@ -1,0 +1,128 @@
+"""`puna generate`: what stands on standard output, and what is only told on stderr."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+import puna
+from puna.cli import generate as command
+from puna.cli.app import app
+from puna.core.errors import UserError
+from puna.core.layout import RunDir
+from puna.infer.requests import Event
+
+GREEDY = ("--max-tokens", "6", "--temperature", "0")
+
+
+def run(*arguments: str | Path, stdin: str = "") -> Result:
+    result = CliRunner().invoke(app, ["generate", *map(str, arguments)], input=stdin)
+    if isinstance(result.exception, UserError):
+        raise result.exception
+    return result
+
+
+@pytest.fixture(scope="module")
+def texts(tiny_run: RunDir) -> dict[str, str]:
+    """What the model writes behind each prompt."""
+    prompts = ["The people", "law", "import json"]
+    return dict(zip(prompts, puna.load(tiny_run).generate(prompts, max_tokens=6, temperature=0), strict=True))
+
+
+def test_one_text_is_the_prompt_and_what_follows(tiny_run: RunDir, texts: dict[str, str]) -> None:
+    expected = "The people" + texts["The people"] + "\n"
+    for prompt, stdin in (("The people", ""), ("-", "The people")):
+        result = run(tiny_run.root, prompt, *GREEDY, stdin=stdin)
+        assert (result.stdout, result.stderr) == (expected, "")
+
+
+def test_several_texts_stand_in_the_order_of_their_prompts(
+    tiny_run: RunDir, texts: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_text("law\nimport json\n")
+    result = run(tiny_run.root, "The people", "--prompts", file, *GREEDY)
+    assert result.stdout == "---\n".join(f"{prompt}{text}\n" for prompt, text in texts.items())
+    result = run(tiny_run.root, "law", "--n", "2", *GREEDY)
+    assert result.stdout == "---\n".join([f"law{texts['law']}\n"] * 2)
+
+
+def test_a_text_that_ends_early_waits_for_those_before_it() -> None:
+    def completion(request: int, sample: int) -> Any:
+        return Event(request=request, sample=sample, token=None, text="", completion=(request, sample))  # pyrefly: ignore
+
+    places = [(1, 1), (0, 1), (0, 0), (1, 0)]
+    events = command._Timed(iter(completion(*place) for place in places))
+    assert list(command._in_order(events, 2)) == sorted(places)
+
+
+def test_json_has_a_line_for_each_text(tiny_run: RunDir, texts: dict[str, str]) -> None:
+    lines = run(tiny_run.root, *texts, "--json", "--logprobs", "2", *GREEDY).stdout.splitlines()
+    found = sorted((json.loads(line) for line in lines), key=lambda record: record["index"])
+    assert [(record["prompt"], record["text"]) for record in found] == list(texts.items())
+    assert {record["finish"] for record in found} == {"length"}
+    assert len(found[0]["tokens"]) == len(found[0]["logprobs"]) == 6
+    best = found[0]["logprobs"][0]["best"]
+    assert (best[0]["id"], best[0]["logprob"]) == (found[0]["tokens"][0], found[0]["logprobs"][0]["logprob"])
+    assert best[0]["logprob"] >= best[1]["logprob"]
+    plain = json.loads(run(tiny_run.root, "law", "--json", *GREEDY).stdout)
+    assert "logprobs" not in plain
+
+
+def test_every_choice_of_sampling_reaches_the_model(tiny_run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def events(self: puna.LanguageModel, prompts: list[str], **options: Any) -> Any:
+        seen.update(options, prompts=prompts)
+        return iter(())
+
+    monkeypatch.setattr(puna.LanguageModel, "events", events)
+    run(
+        tiny_run.root, "a", "--max-tokens", "3", "--temperature", "0.5", "--top-k", "4", "--top-p", "0.5", "--min-p",
+        "0.1", "--repetition-penalty", "1.5", "--seed", "6", "--stop", "x", "--stop", "y", "--n", "2", "--special",
+    )  # fmt: skip
+    assert seen == {
+        "prompts": ["a"], "n": 2, "logprobs": None, "max_tokens": 3, "temperature": 0.5, "top_k": 4, "top_p": 0.5,
+        "min_p": 0.1, "repetition_penalty": 1.5, "seed": 6, "stop": ["x", "y"], "special": True,
+    }  # fmt: skip
+
+
+def test_what_it_took_is_told_where_that_is_asked(tiny_run: RunDir) -> None:
+    result = run(tiny_run.root, "law", "--stats", *GREEDY)
+    assert result.stderr.startswith("6 tokens, the first after ")
+    assert "tokens/s; float32 kernels" in result.stderr
+
+
+def test_what_was_written_stays_where_it_is_interrupted(tiny_run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: puna.LanguageModel, prompts: list[str], **options: Any) -> Any:
+        yield Event(request=0, sample=0, token=None, text=" is")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(puna.LanguageModel, "events", interrupted)
+    result = run(tiny_run.root, "law")
+    assert result.exit_code == 130
+    assert result.stdout == "law is\n"
+
+
+def test_weights_and_cache_are_chosen(tiny_run: RunDir, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("puna.infer.fidelity._home", lambda: tmp_path)
+    result = run(tiny_run.root, "law", "--weights", "int8", "--cache", "float32", "--stats", *GREEDY)
+    assert "int8: KL 0.0" in result.stderr
+    assert "; int8 kernels" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "there is no prompt"),
+        (["-", "-"], "can be given once"),
+        (["x", "--logprobs", "1"], "is shown with --json only"),
+        (["--prompts", "nowhere.txt"], "nowhere.txt: cannot be read: No such file"),
+    ],
+)
+def test_what_makes_no_sense_is_a_sentence(tiny_run: RunDir, arguments: list[str], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        run(tiny_run.root, *arguments)
