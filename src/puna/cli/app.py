@@ -6,6 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from puna.cli import (
+    bench,
     data,
     export,
     generate,
@@ -33,6 +34,7 @@ _ROAD = [
     "import",
     "inspect",
     "generate",
+    "bench",
     "report",
     "run",
 ]
@@ -89,5 +91,6 @@ app.command("export")(export.export)
 app.command("import")(import_.import_)
 app.command("inspect")(inspect_model.inspect)
 app.command("generate")(generate.generate)
+app.add_typer(bench.app, name="bench")
 app.command("report")(report.report)
 app.command("run")(run.run)
