@@ -51,7 +51,7 @@ def talk(parrot: Parrot, capsys: pytest.CaptureFixture[str]) -> Said:
 def test_answers_go_to_standard_output_and_everything_else_to_standard_error(talk: Said) -> None:
     out, err = talk("hello", "two\nlines", "", "  ")
     assert out == "HELLO\nTWO\nLINES\n"
-    assert err == ["[2 turns]", "[4 turns]", ""]
+    assert err == ["[2 turns]", "[4 turns]"]
 
 
 def test_a_chat_that_nobody_watches_ends_with_its_input_or_its_first_error(talk: Said) -> None:
@@ -92,7 +92,6 @@ def test_commands_change_the_conversation(talk: Said, parrot: Parrot) -> None:
     assert [line for line in err if not line.startswith("[")] == [
         "the system prompt is: Be brief.", "Always.", 'taken back: "two"', 'taken back: "one"',
         "there is no turn to take back", "the system prompt is: Be brief.", "Always.", "the conversation begins again",
-        "",
     ]  # fmt: skip
     assert parrot.conversation.messages == [Message("system", "Be brief.\nAlways.")]
 
@@ -101,7 +100,7 @@ def test_help_names_every_command_and_unknown_ones_lead_to_it(talk: Said) -> Non
     _, err = talk("/help", "/nothing at all")
     for name in HELP:
         assert any(line.startswith(name) for line in err)
-    assert err[-3:-1] == [
+    assert err[-2:] == [
         "error: /nothing is not a command",
         "  hint: /help lists them; a space before it makes it text",
     ]
@@ -120,7 +119,7 @@ def test_no_file_is_replaced_without_saying_so(talk: Said, tmp_path: Path) -> No
     file = tmp_path / "mine"
     file.write_text("mine")
     _, err = talk("one", f"/save {file}", "/save", "/load", f"/load {file}")
-    assert err[1:-1] == [
+    assert err[1:] == [
         f"error: {file}: exists already", f"  hint: /save! {file} replaces it", "error: /save needs the name of a file",
         "error: /load needs the name of a file",
         f"error: {file}: is not JSON: Expecting value: line 1 column 1 (char 0)",

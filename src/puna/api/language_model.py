@@ -11,6 +11,8 @@ from puna.core.errors import CheckpointError, GenerateError
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from puna.chat.messages import Messages
+    from puna.chat.template import ChatTemplate
     from puna.config.recipe import ModelConfig
     from puna.formats.checkpoint import Checkpoint
     from puna.infer.engine import Engine
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 MAX_TOKENS = 128
 """Tokens that are written at most: a paragraph or two, twice `samples.max_tokens`."""
+ANSWER_TOKENS = 1024
+"""The same in a chat: two pages of prose. Answers of tuned models end by themselves, and half of one is of no use."""
 TEMPERATURE, TOP_P = 0.8, 0.95
 """Those of Meta's released example (llama, example.py, 2023), as in `[samples]`."""
 SEED = 0
@@ -127,6 +131,17 @@ class LanguageModel:
         return decoder(self._checkpoint, device=torch.device("cpu"), weights=self._weights)
 
     @cached_property
+    def _conversations(self) -> "ChatTemplate":
+        from puna.chat.template import ChatTemplate
+
+        if self.chat_template is None:
+            raise GenerateError(
+                f"{self.path}: has no chat template, so the model was not tuned to conversations",
+                hint="let `generate` continue a text, or put the template beside the model as chat_template.jinja",
+            )
+        return ChatTemplate(self.chat_template, self.tokenizer)
+
+    @cached_property
     def engine(self) -> "Engine":
         """Serves many requests at once; the methods here ask it (`puna.infer.engine`)."""
         from puna.infer.engine import Engine
@@ -156,6 +171,26 @@ class LanguageModel:
     def stream(self, prompt: str, **options: "Unpack[GenerateOptions]") -> Iterator[str]:
         """The text in pieces, each as soon as its characters are whole; arguments and errors as `generate`'s."""
         return (event.text for event in self.events(prompt, **options) if event.text)
+
+    def chat(self, messages: "Messages", **options: "Unpack[GenerateOptions]") -> str:
+        """The model's answer to a conversation, which its chat template writes; typed text is never a control token.
+
+        Args:
+            messages: The turns, the oldest first: `[{"role": "user", "content": "Hello"}]`. Roles are `system`, `user`,
+                `assistant` and `tool`.
+            options: As of `generate`; `max_tokens` is 1024 here.
+
+        Raises:
+            GenerateError: The model has no chat template, or it does not take these turns; or as of `generate`.
+            CheckpointError: The model has no tokenizer.
+        """
+        return "".join(self.chat_stream(messages, **options))
+
+    def chat_stream(self, messages: "Messages", **options: "Unpack[GenerateOptions]") -> Iterator[str]:
+        """The answer in pieces, each as soon as its characters are whole; arguments and errors as `chat`'s."""
+        ids = self._conversations.ids(messages)
+        options.setdefault("max_tokens", ANSWER_TOKENS)
+        return (event.text for event in self.events(ids, **options) if event.text)
 
     def events(
         self,

@@ -58,8 +58,8 @@ def fit(
     if len(ids := ids_from(starts[at])) <= most:
         return Fitted(ids, starts[at])
     raise GenerateError(
-        f"this turn{' and the system prompt' if head else ''} take {len(ids):,} tokens, but the model's context is "
-        f"{context:,} and {context - most:,} of them are kept for the answer",
+        f"this turn{' and the system prompt take' if head else ' takes'} {len(ids):,} tokens, but the model's context "
+        f"is {context:,} and {context - most:,} of them are kept for the answer",
         hint="shorten it",
     )
 

@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from puna.cli import (
-    bench,
+    chat,
     data,
     export,
     generate,
@@ -34,7 +34,7 @@ _ROAD = [
     "import",
     "inspect",
     "generate",
-    "bench",
+    "chat",
     "report",
     "run",
 ]
@@ -91,6 +91,6 @@ app.command("export")(export.export)
 app.command("import")(import_.import_)
 app.command("inspect")(inspect_model.inspect)
 app.command("generate")(generate.generate)
-app.add_typer(bench.app, name="bench")
+app.command("chat")(chat.chat)
 app.command("report")(report.report)
 app.command("run")(run.run)

@@ -84,8 +84,6 @@ class Talk:
                 if turn.strip():
                     self._take(turn)
             except EOFError:
-                if self._interactive:
-                    say("")
                 return
             except KeyboardInterrupt:
                 if not self._interactive:

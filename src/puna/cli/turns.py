@@ -72,6 +72,8 @@ class Terminal:
     def __init__(self, history: Path, words: Sequence[str] = ()) -> None:
         self._history = History(history)
         self._words = words
+        self._ends_line = False
+        """Whether the library ends the line at Ctrl-D: GNU's does where it asks the terminal to mark pasted text."""
         # Without this module `input` reads lines that cannot be edited; it works by being imported.
         with contextlib.suppress(ImportError):
             import readline
@@ -84,6 +86,7 @@ class Terminal:
             else:
                 readline.parse_and_bind("tab: complete")
                 readline.parse_and_bind("set enable-bracketed-paste on")
+                self._ends_line = os.environ.get("TERM", "dumb") != "dumb"
             for entry in self._history.entries:
                 readline.add_history(entry)
 
@@ -97,6 +100,10 @@ class Terminal:
         """
         try:
             turn = read_turn(input).strip("\n")  # of lines that were pasted whole
+        except EOFError:
+            if not self._ends_line:
+                print(file=sys.stderr)
+            raise
         except UnicodeDecodeError as error:
             raise GenerateError(f"what was typed is not text in the terminal's encoding: {error.reason}") from None
         if turn.strip():

@@ -11,7 +11,7 @@ An engine belongs to one thread.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 from typing import Literal, overload
 
@@ -128,10 +128,10 @@ class Engine:
         return sorted(done, key=lambda completion: (completion.request, completion.sample))
 
     @overload
-    def stream(self, requests: Iterable[Request]) -> Iterator[Event]: ...
+    def stream(self, requests: Iterable[Request]) -> Generator[Event]: ...
     @overload
-    def stream(self, requests: Iterable[Request], *, idle: Literal[True]) -> Iterator[Event | None]: ...
-    def stream(self, requests: Iterable[Request], *, idle: bool = False) -> Iterator[Event | None]:
+    def stream(self, requests: Iterable[Request], *, idle: Literal[True]) -> Generator[Event | None]: ...
+    def stream(self, requests: Iterable[Request], *, idle: bool = False) -> Generator[Event | None]:
         """Events as they come; `Event.request` counts the requests given here from 0.
 
         Several streams may be read in turns. One that is closed before its end cancels its requests.

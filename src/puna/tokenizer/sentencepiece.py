@@ -158,9 +158,14 @@ class SentencePieceTokenizer(Tokenizer):
             return self._encode_stretches(texts, threads)
         return [self._encode_between(self._found, text) for text in texts]
 
-    def _encode_special(self, text: str) -> list[int]:
+    @cached_property
+    def _found_special(self) -> re.Pattern[str] | None:
+        """The same, and the control tokens."""
         controls = {self.piece(token) for token in range(self.vocab_size) if self.is_control(token)}
-        found = _any_of({*controls, *(self.added if self.prefix_each else ())} - {""})
+        return _any_of({*controls, *(self.added if self.prefix_each else ())} - {""})
+
+    def _encode_special(self, text: str) -> list[int]:
+        found = self._found_special
         return self._encode_between(found, text) if found is not None else self.encode(text)
 
     def _encode_between(self, tokens: re.Pattern[str], text: str) -> list[int]:
