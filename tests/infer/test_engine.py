@@ -15,7 +15,7 @@ from puna.tokenizer.tokenizer import Tokenizer
 
 
 def twin(runner: FakeRunner) -> Callable[[list[int]], Tensor]:
-    return lambda tokens: fake_logits(tokens, runner.config.vocab_size, scale=runner.scale)
+    return runner.of
 
 
 def engine_of(runner: FakeRunner, tokenizer: Tokenizer | None = None, **settings: Any) -> Engine:

@@ -24,6 +24,7 @@ from puna.infer.requests import Completion, Event, FinishReason, Request, Score,
 from puna.infer.runner import Piece, Runner, rows_of
 from puna.infer.sampling import Asked, answers
 from puna.infer.scheduler import Chunk, Scheduler, Sequence
+from puna.infer.speculate import Drafter
 from puna.infer.stops import Text
 from puna.tokenizer.tokenizer import Tokenizer
 
@@ -42,6 +43,7 @@ class Engine:
         tokenizer: Turns ids into text; None where only ids are wanted.
         max_rows: Positions that a step computes at most, and the size of a prompt's chunks.
         max_requests: Sequences that run at once; more wait.
+        drafter: Guesses at tokens, which changes when they come and nothing else.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Engine:
         *,
         max_rows: int = MAX_ROWS,
         max_requests: int = MAX_REQUESTS,
+        drafter: Drafter | None = None,
     ) -> None:
         if max_rows < max_requests:
             raise GenerateError(
@@ -60,7 +63,9 @@ class Engine:
         self.longest = min(runner.config.context, runner.pages * runner.page_size)
         """Tokens of a sequence at most: the model's context, or what the cache holds."""
         self._pages = Pages(runner.pages, runner.page_size)
-        self._scheduler = Scheduler(self._pages, max_rows=max_rows, max_running=max_requests)
+        self._drafter = drafter
+        drafts = drafter.tokens if drafter else 0
+        self._scheduler = Scheduler(self._pages, max_rows=max_rows, max_running=max_requests, drafts=drafts)
         width = -(-self.longest // runner.page_size)
         self._tables_SP = np.zeros((max_requests, width), dtype=np.int32)
         self._tables = torch.from_numpy(self._tables_SP)  # the same memory
@@ -223,8 +228,6 @@ class Engine:
 
     def _compute(self, chunks: list[Chunk]) -> None:
         """Run the model on these chunks and write down what it says."""
-        pieces: list[Piece] = []
-        asked: list[Asked] = []
         for chunk in chunks:
             sequence = chunk.sequence
             if sequence.tabled != len(sequence.pages):
@@ -232,7 +235,10 @@ class Engine:
                     sequence.tabled :
                 ]
                 sequence.tabled = len(sequence.pages)
-            pieces.append(self._piece(chunk, asked))
+        if self._drafter:
+            self._drafter.guess(chunks, self._tables)
+        asked: list[Asked] = []
+        pieces = [self._piece(chunk, asked) for chunk in chunks]
         tokens: Iterator[Token] = iter(())
         if any(piece.tokens for piece in pieces):
             logits_WV = self.runner.logits(rows_of(pieces, self._tables))
@@ -263,12 +269,16 @@ class Engine:
         if request.max_tokens == 0 and sequence.computed == sequence.target:
             self._finish(sequence, "length", None, token=None, text="")
             return
+        sequence.proposed += len(chunk.drafts)
         for place, token in enumerate(tokens[len(tokens) - drawn :]):
             # A guess is right if the model draws the same: what it draws after a wrong one has no meaning.
             right = place < len(chunk.drafts) and token.id == chunk.drafts[place]
             sequence.computed += right
+            sequence.accepted += right
             if self._append(sequence, token) or not right:
                 break
+        # What a draft model computed behind a wrong guess is not of this text.
+        sequence.drafted = min(sequence.drafted, sequence.computed)
 
     def _append(self, sequence: Sequence, token: Token) -> bool:
         """Write a token; whether the text ends with it."""
