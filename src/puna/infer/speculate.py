@@ -29,7 +29,7 @@ _LONGEST, _SHORTEST = 3, 2
 
 
 class Drafter(Protocol):
-    """Guesses tokens."""
+    """Whatever guesses at the next tokens of texts."""
 
     tokens: int
     """Guesses per sequence and step at most."""
