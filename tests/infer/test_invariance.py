@@ -3,6 +3,8 @@ request is answered as by whole passes, one alone."""
 
 import gc
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -12,16 +14,21 @@ from engine_twin import plain_completion, same
 from fake_runner import FakeRunner, fake_logits
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from instruction_sets import has
 from letters import letters
+from model_source import ModelSource, random_model
 from torch import Tensor
 
 from puna.config.recipe import ModelConfig
 from puna.infer.engine import Engine
+from puna.infer.kernel_runner import KernelRunner
 from puna.infer.operator_runner import OperatorRunner
 from puna.infer.requests import Completion, Request, Sampling
+from puna.infer.runner import Runner
 from puna.infer.speculate import Drafter, DraftModel, PromptLookup
-from puna.model.init import init_weights
-from puna.model.llama import Llama
+from puna.ops.cpu.builder import find_compiler
+from puna.ops.cpu.decoder import InstructionSet
+from puna.ops.quantized import WeightKind
 
 VOCABULARY, CONTEXT = 10, 40
 EXAMPLES = int(os.environ.get("PUNA_ENGINE_EXAMPLES", "80"))
@@ -155,33 +162,53 @@ def test_every_request_is_answered_as_if_it_were_alone(
             assert same(completion, expected), (completion, expected)
 
 
-def model_of(*, layers: int, seed: int) -> Llama:
-    config = ModelConfig(
-        dim=32, n_layers=layers, n_heads=4, n_kv_heads=2, ffn_dim=48, vocab_size=300, context=64, init_std=0.3
+RunnerOf = Callable[[ModelConfig, int, int], Runner]
+"""From a model's shape, a number of pages and a page size; two of one shape have the same weights."""
+
+
+def row_by_row(config: ModelConfig, pages: int, page_size: int) -> Runner:
+    return OperatorRunner(random_model(config), pages=pages, page_size=page_size, one_by_one=True)
+
+
+def kernels(kind: WeightKind) -> RunnerOf:
+    return lambda config, pages, page_size: KernelRunner(
+        ModelSource(random_model(config)), kind, pages=pages, page_size=page_size
     )
-    model = Llama(config)
-    init_weights(model, seed)
-    return model
 
 
-@pytest.mark.parametrize("kind", ["none", "lookup", "model"])
-def test_bits_of_a_model_computed_row_by_row_are_the_same_in_a_small_cache_and_in_company(kind: str) -> None:
-    model, small = model_of(layers=2, seed=0), model_of(layers=1, seed=0)
+NO_KERNELS = pytest.mark.skipif(
+    find_compiler() is None or not any(map(has, InstructionSet)), reason="no compiler, or neither AVX2 nor AVX-512"
+)
+RUNNERS = [
+    pytest.param(row_by_row, 3, id="operators, row by row"),
+    *(pytest.param(kernels(kind), 16, id=f"kernels, {kind}", marks=NO_KERNELS) for kind in WeightKind),
+]
+
+
+@pytest.mark.parametrize("guesses", ["none", "lookup", "model"])
+@pytest.mark.parametrize(("runner_of", "page_size"), RUNNERS)
+def test_bits_of_an_exact_runner_are_the_same_in_a_small_cache_and_in_company(
+    runner_of: RunnerOf, page_size: int, guesses: str
+) -> None:
+    config = ModelConfig(
+        dim=64, n_layers=2, n_heads=4, n_kv_heads=2, ffn_dim=96, vocab_size=300, context=18 * page_size, init_std=0.3
+    )
+    length = 4 * page_size
     asked = [
         Request(
-            prompt=(1, 2, 3, 1, 2, 3, 1, *range(n)), max_tokens=12, n=2, logprobs=2, prompt_logprobs=0,
-            scored_from=max(1, 4 * n - 13), sampling=Sampling(temperature=n % 2, top_p=0.9, seed=n),
+            prompt=(1, 2, 3, 1, 2, 3, 1, *range(length // 2 + n)), max_tokens=length, n=2, logprobs=2,
+            prompt_logprobs=0, scored_from=max(1, 4 * n - 13), sampling=Sampling(temperature=n % 2, top_p=0.9, seed=n),
         )
         for n in range(6)
     ]  # fmt: skip
-    alone = Engine(OperatorRunner(model, pages=64, page_size=1, one_by_one=True), max_rows=100, max_requests=1)
-    expected = [completion for request in asked for completion in alone.generate([request])]
-    runner = OperatorRunner(model, pages=18, page_size=3, one_by_one=True)
-    drafter = {
-        "none": None,
-        "lookup": PromptLookup(),
-        "model": DraftModel(OperatorRunner(small, pages=18, page_size=3), runner),
-    }[kind]
+    alone = Engine(runner_of(config, 64, page_size), max_rows=100, max_requests=1)
+    # With salts of their own they find nothing of each other's.
+    expected = [one for n, ask in enumerate(asked) for one in alone.generate([replace(ask, salt=f"{n}")])]
+    runner = runner_of(config, 18, page_size)
+    small = config.model_copy(update={"n_layers": 1})
+    drafter: Drafter | None = PromptLookup() if guesses == "lookup" else None
+    if guesses == "model":
+        drafter = DraftModel(runner_of(small, 18, page_size), runner)
     together = Engine(runner, max_rows=9, max_requests=5, drafter=drafter)
     found = together.generate(asked)
     assert together._scheduler.preemptions > 0
@@ -194,7 +221,7 @@ def test_memory_stays_flat_over_ten_thousand_requests() -> None:
 
     def serve(count: int) -> dict[str, Any]:
         for start in range(0, count, 100):
-            asked = [Request(prompt=(1, *_digits(start + n), 2), max_tokens=2, stop=("zz",)) for n in range(100)]
+            asked = [Request(prompt=(1, *_digits(n), 2), max_tokens=2) for n in range(start, start + 100)]
             stream = engine.stream(asked)
             for _ in range(150):
                 next(stream)
