@@ -1,19 +1,25 @@
 """`puna generate`: what stands on standard output, and what is only told on stderr."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
+from model_source import random_model
 from typer.testing import CliRunner
 
 import puna
 from puna.cli import generate as command
 from puna.cli.app import app
+from puna.config.recipe import ModelConfig
 from puna.core.errors import UserError
 from puna.core.layout import RunDir
 from puna.infer.requests import Event
+from puna.model.files import save_model
 
 GREEDY = ("--max-tokens", "6", "--temperature", "0")
 
@@ -126,3 +132,19 @@ def test_weights_and_cache_are_chosen(tiny_run: RunDir, monkeypatch: pytest.Monk
 def test_what_makes_no_sense_is_a_sentence(tiny_run: RunDir, arguments: list[str], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         run(tiny_run.root, *arguments)
+
+
+@pytest.mark.e2e
+def test_processes_of_torchrun_share_the_model_and_one_of_them_talks(tiny_run: RunDir, tmp_path: Path) -> None:
+    tokenizer = puna.load(tiny_run).tokenizer
+    shape = {"dim": 64, "n_layers": 1, "n_heads": 4, "n_kv_heads": 2, "ffn_dim": 96, "context": 64}
+    model = random_model(ModelConfig.model_validate(shape | {"vocab_size": tokenizer.vocab_size}))
+    save_model(model, tmp_path / "model", tokenizer=tokenizer, inputs={})
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "puna"]
+    done = subprocess.run(
+        [sys.executable, *launcher, "generate", str(tmp_path / "model"), "-", *GREEDY], input="The people", text=True,
+        capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=False,
+    )  # fmt: skip
+    text = puna.load(tmp_path / "model").generate("The people", max_tokens=6, temperature=0)
+    assert (done.returncode, done.stdout) == (0, f"The people{text}\n"), done.stderr[-4000:]

@@ -1,13 +1,14 @@
 """`puna.load`: any path, or a name on the hub, as a model that answers."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from puna.api.place import find_model, hints_of
-from puna.core.console import progress, say
+from puna.core.console import muted, progress, say
 from puna.core.errors import GenerateError, UserError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from puna.formats.checkpoint import Checkpoint, Hints
     from puna.infer.fidelity import Fidelity
     from puna.infer.runner import Runner
+    from puna.infer.source import Source
     from puna.model.llama import Llama
     from puna.ops.quantized import WeightKind
     from puna.tokenizer.tokenizer import Tokenizer
@@ -37,6 +39,7 @@ def load(
     device: str = "cpu",
     threads: int | None = None,
     measure: bool = True,
+    split: bool = False,
     format: str | None = None,
     tokenizer: "PathLike | None" = None,
     heads: int | None = None,
@@ -61,6 +64,8 @@ def load(
         threads: Of this process on a CPU, from now on; None takes PyTorch's number.
         measure: Whether `int8` and `int4` are compared with the weights in float32 on a short text; the result is said
             on stderr, and remembered below the user's cache directory.
+        split: Whether the processes that torchrun started share the model, each with its heads and its part of the
+            feed-forward width. Only the main process returns from here; the others compute with it until it ends.
         format: Its format's name (docs/formats); None recognises it.
         tokenizer: The tokenizer's file or directory; None takes the one that lies with the model.
         heads: Query heads, where no file says it (EasyLM).
@@ -74,13 +79,15 @@ def load(
             LLaMA decoder's.
         CheckpointError: A run has no finished model, or a file of a Puna model is damaged.
         TokenizerError: Its tokenizer cannot be used.
-        GenerateError: There is no such device, kind of weights or of cache; or a matrix cannot be quantized.
+        GenerateError: There is no such device, kind of weights or of cache; a matrix cannot be quantized; or the model
+            cannot be split over the processes.
     """
     from puna.model.directory import CONFIG
 
     place = find_model(path)
     native = (place / CONFIG).is_file() and format in (None, "puna")
-    with _checked_meanwhile(place) if native else contextlib.nullcontext():
+    follows = split and os.environ.get("RANK", "0") != "0"
+    with muted(follows), _checked_meanwhile(place) if native else contextlib.nullcontext():
         # From here on torch is needed, and takes longer to import than a small model's hashes to compute.
         import torch
 
@@ -96,7 +103,7 @@ def load(
             torch.set_num_threads(threads)
         hints = hints_of(tokenizer, heads, kv_heads, context, norm_eps, rope_theta)
         checkpoint, found = _open(place, format, hints, kind)
-        model = _ready(checkpoint, found, device=on, weights=kind, cache=kept)
+        model = _ready(checkpoint, found, device=on, weights=kind, cache=kept, split=split)
         if measure and kind is not None and kind.is_quantized and found is not None:
             say(f"{kind}: {_fidelity(checkpoint, found, model.runner, cache)}")
         return model
@@ -146,23 +153,29 @@ def _open(
 
 def _ready(
     checkpoint: "Checkpoint", tokenizer: "Tokenizer | None", *, device: "torch.device", weights: "WeightKind | None",
-    cache: "torch.dtype | None",
+    cache: "torch.dtype | None", split: bool,
 ) -> "LanguageModel":  # fmt: skip
     from puna.api.language_model import LanguageModel
     from puna.formats.watched import WatchedCheckpoint
     from puna.infer.load import decoder, make_runner
+    from puna.infer.tensor_parallel import share
 
     made: list[Llama] = []
     total = sum(stored.n_bytes for stored in checkpoint.stored.values())
 
-    def make(source: "Checkpoint") -> "Llama":
-        made.append(decoder(source, device=device, weights=weights))
-        return made[0]
+    def make(source: "Source", device: "torch.device") -> "Runner":
+        def modules() -> "Llama":
+            found = decoder(source, device=device, weights=weights)
+            if not split:  # a part is not the model
+                made.append(found)
+            return found
+
+        return make_runner(source, modules, device=device, weights=weights, cache=cache)
 
     # A bar's library takes as long to import as a small model to read.
     with progress("load", total, "bytes") if total > _LARGE else contextlib.nullcontext() as advance:
         source = checkpoint if advance is None else WatchedCheckpoint(checkpoint, advance)
-        runner = make_runner(source, lambda: make(source), device=device, weights=weights, cache=cache)
+        runner = share(source, make) if split else make(source, device)
     return LanguageModel(checkpoint, tokenizer, runner, model=made[0] if made else None, weights=weights)
 
 

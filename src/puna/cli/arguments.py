@@ -1,5 +1,6 @@
 """Arguments that several commands share."""
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -111,3 +112,8 @@ def resolve(name: str, overrides: list[str] | None, show: bool) -> "Recipe":
         print(explain(loaded))
         raise typer.Exit
     return loaded.recipe
+
+
+def processes() -> tuple[int, int]:
+    """The number of this process and how many torchrun started; (0, 1) of one that is alone."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))

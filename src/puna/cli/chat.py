@@ -20,6 +20,7 @@ from puna.cli.arguments import (
     Threads,
     TokenizerPath,
     WeightsAs,
+    processes,
 )
 from puna.core.console import say
 
@@ -53,12 +54,15 @@ def chat(
     norm_eps: NormEps = None,
     rope_theta: RopeTheta = None,
 ) -> None:
-    """Talk with a model. Lines of a pipe are turns, too: answers go to standard output, all else to standard error."""
+    """Talk with a model. Lines of a pipe are turns, too: answers go to standard output, all else to standard error.
+
+    Under torchrun the processes share the model.
+    """
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     model = puna.load(
         path, weights=weights and weights.value, cache=cache and cache.value, device=device, threads=threads,
         format=form, tokenizer=tokenizer, heads=heads, kv_heads=kv_heads, context=context, norm_eps=norm_eps,
-        rope_theta=rope_theta,
+        rope_theta=rope_theta, split=processes()[1] > 1,
     )  # fmt: skip
     from puna.api.chat import Chat
     from puna.cli.talk import Talk

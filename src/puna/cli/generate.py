@@ -22,6 +22,7 @@ from puna.cli.arguments import (
     Threads,
     TokenizerPath,
     WeightsAs,
+    processes,
 )
 from puna.cli.json_output import json_line
 from puna.core.console import say
@@ -82,14 +83,18 @@ def generate(
     norm_eps: NormEps = None,
     rope_theta: RopeTheta = None,
 ) -> None:
-    """Continue prompts; the text of one goes to standard output as it is written."""
+    """Continue prompts; the text of one goes to standard output as it is written.
+
+    Under torchrun the processes share the model.
+    """
     if logprobs is not None and not as_json:
         raise GenerateError("--logprobs: is shown with --json only")
-    texts = _prompts(prompts or [], file)
+    rank, size = processes()
+    texts = _prompts(prompts or [], file) if rank == 0 else []  # the others never leave the next line
     model = puna.load(
         path, weights=weights and weights.value, cache=cache and cache.value, device=device, threads=threads,
         format=form, tokenizer=tokenizer, heads=heads, kv_heads=kv_heads, context=context, norm_eps=norm_eps,
-        rope_theta=rope_theta,
+        rope_theta=rope_theta, split=size > 1,
     )  # fmt: skip
     events = model.events(
         texts, n=n, logprobs=logprobs, max_tokens=max_tokens, temperature=temperature, top_k=top_k, top_p=top_p,

@@ -36,6 +36,18 @@ def warn(message: str) -> None:
 
 
 @contextlib.contextmanager
+def muted(on: bool) -> Iterator[None]:
+    """Say nothing meanwhile, as where another process says the same; errors, which come after, are shown."""
+    if on:
+        console().quiet = True
+    try:
+        yield
+    finally:
+        if on:
+            console().quiet = False
+
+
+@contextlib.contextmanager
 def progress(label: str, total: float | None, unit: str) -> Iterator[Callable[[float], None]]:
     """Show rate and time left of a piece of work; yields a function to call with each amount done.
 

@@ -8,6 +8,7 @@ _EXTRAS = {
         "numba", "orjson", "pyarrow", "resiliparse", "zstandard",
     ),
     "formats": ("gguf", "huggingface_hub"),
+    "gpu": ("torchao",),
     "perplexity": ("kenlm",),
     "ray": ("ray",),
     "report": ("jinja2", "markupsafe", "plotly"),

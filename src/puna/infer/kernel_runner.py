@@ -14,13 +14,14 @@ from torch import Tensor
 
 from puna.config.recipe import ModelConfig
 from puna.core.errors import GenerateError
+from puna.infer.part import PartSource
 from puna.infer.runner import Rows
 from puna.infer.source import Source
 from puna.model.llama import rope_table
 from puna.ops.cpu.builder import BuildError
 from puna.ops.cpu.decoder import InstructionSet, instruction_set, open_kernels
 from puna.ops.cpu.decoder.packing import Arena, Packed, pack
-from puna.ops.cpu.decoder.program import Cache, Program, StepRows
+from puna.ops.cpu.decoder.program import Buffer, Cache, Program, StepRows
 from puna.ops.quantized import Blocks, WeightKind, dequantize
 
 PAGE_SIZE = 16
@@ -189,6 +190,14 @@ def _fill(program: Program, packer: _Packer, *, pages: int, page_size: int, cach
     hidden, attended = program.buffer(config.dim), program.buffer(heads * width)
     qkv, inner = program.buffer((heads + 2 * key_heads) * width), program.buffer(config.ffn_dim)
     logits = program.result(config.vocab_size)
+    part = source if isinstance(source, PartSource) else None
+
+    def add(name: str, x: Buffer) -> None:
+        # Of several processes, only the first adds what was there before: they all add up.
+        program.linear(packer(name), x, hidden, adds=part is None or part.rank == 0)
+        if part is not None:
+            program.exchange(hidden, part.add_up)
+
     if cache_dtype is None:
         kind = packer.kind or _common([packer.stored("layers.0.attention.wq.weight")])
         cache_dtype = torch.float32 if kind == WeightKind.FLOAT32 else torch.float16
@@ -205,10 +214,10 @@ def _fill(program: Program, packer: _Packer, *, pages: int, page_size: int, cach
         cache = Cache.of(pages=pages, heads=key_heads, width=width, page_size=page_size, dtype=cache_dtype)
         cache_bytes += cache.keys.nbytes + cache.values.nbytes
         program.attend(cache, qkv, attended, heads=heads)
-        program.linear(packer(f"{name}attention.wo.weight"), attended, hidden, adds=True)
+        add(f"{name}attention.wo.weight", attended)
         gates = packer(f"{name}feed_forward.w1.weight", f"{name}feed_forward.w3.weight", gated=True)
         program.linear(gates, hidden, inner, norm=norm("ffn_norm"))
-        program.linear(packer(f"{name}feed_forward.w2.weight"), inner, hidden, adds=True)
+        add(f"{name}feed_forward.w2.weight", inner)
     output = "tok_embeddings.weight" if config.tie_embeddings else "output.weight"
     final_norm = source.tensor("norm.weight").float(), eps
     program.linear(packer(output), hidden, logits, norm=final_norm, wanted=True)

@@ -7,10 +7,13 @@ from torch import Tensor
 
 from puna.core.console import say
 from puna.core.errors import GenerateError
+from puna.infer.graph_runner import GraphRunner
 from puna.infer.kernel_runner import PAGE_SIZE, KernelRunner, obstacle
 from puna.infer.operator_runner import OperatorRunner
+from puna.infer.part import PartSource, add_up_outputs
 from puna.infer.runner import Runner
 from puna.infer.source import Source
+from puna.infer.weight_only import quantize_weights
 from puna.model.llama import Llama
 from puna.ops.cpu.builder import BuildError
 from puna.ops.quantized import WeightKind, dequantize, quantize
@@ -67,6 +70,8 @@ def make_runner(
     if device.type == "cpu":
         kept = " and integers are kept as floats" if weights is not None and weights.is_quantized else ""
         say(f"PyTorch's operators answer, slower than Puna's kernels{kept}: {why}")
+    if device.type == "cuda":
+        return GraphRunner(decoder(), pages=pages, page_size=PAGE_SIZE)
     return OperatorRunner(decoder(), pages=pages, page_size=PAGE_SIZE)
 
 
@@ -87,33 +92,42 @@ def decoder(source: Source, *, device: torch.device, weights: WeightKind | None 
     """The model in PyTorch's modules. On a CPU, weights that have their dtype already stay in the mapped file.
 
     Args:
-        source: The weights, read one after the other.
+        source: The weights, read one after the other. Those of a part add up what the processes' parts give.
         device: Where they go.
-        weights: None keeps bfloat16 where it holds all of them, and makes float32 of the rest; with INT8 or INT4,
-            matrices are what the integers stand for, in float32. An embedding that is only looked up stays.
+        weights: None keeps bfloat16 where it holds all of them, and makes float32 of the rest. With INT8 or INT4 on a
+            CPU, matrices are what the integers stand for, in float32; an embedding that is only looked up stays. With
+            INT8 on a GPU they are torchao's, and everything else is bfloat16.
 
     Raises:
-        GenerateError: A matrix cannot be quantized.
+        GenerateError: A matrix cannot be quantized, or it is INT4 on a GPU.
     """
+    on_gpu = device.type != "cpu"
+    if on_gpu and weights == WeightKind.INT4:
+        raise GenerateError(f"weights is 'int4', which {device} does not have", hint="it has int8 and bfloat16")
     with torch.device("meta"):
         model = Llama(source.config)
     names = [name for name, _ in model.named_parameters()]
     dtype = (
         torch.bfloat16
-        if weights == WeightKind.BFLOAT16 or (weights is None and _fits(source, names))
+        if (weights in (WeightKind.BFLOAT16, WeightKind.INT8) if on_gpu else weights == WeightKind.BFLOAT16)
+        or (weights is None and _fits(source, names))
         else torch.float32
     )
     state = {}
     for name in names:
         tensor = source.tensor(name)
         looked_up = name == "tok_embeddings.weight" and not source.config.tie_embeddings
-        if weights is not None and weights.is_quantized and tensor.ndim == 2 and not looked_up:
+        if weights is not None and weights.is_quantized and not on_gpu and tensor.ndim == 2 and not looked_up:
             tensor = _rounded(source, name, tensor, weights)
         state[name] = tensor.to(device, dtype)
     if source.config.tie_embeddings:
         state["output.weight"] = state["tok_embeddings.weight"]
     model.load_state_dict(state, assign=True)
     model.tie()
+    if on_gpu and weights == WeightKind.INT8:
+        quantize_weights(model)
+    if isinstance(source, PartSource):
+        add_up_outputs(model, source)
     return model.eval()
 
 

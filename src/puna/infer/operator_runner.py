@@ -27,7 +27,7 @@ PAGE_SIZE = 16
 
 
 @dataclass(slots=True)
-class _Step:
+class Step:
     """Where the rows of a step write and what they read; positions of the cache are numbered page after page."""
 
     write_M: Tensor
@@ -46,41 +46,45 @@ class _Pages:
     """What the cores of all layers share: the step that runs."""
 
     def __init__(self) -> None:
-        self.step: _Step | None = None
+        self.step: Step | None = None
 
 
 class _PagedCore(CausalCore):
     """Attention over pages in a step, and otherwise what it replaces."""
 
+    k_LKH: Tensor | None
+    v_LKH: Tensor | None
+
     def __init__(self, core: nn.Module, shared: _Pages, places: int) -> None:
         super().__init__()
         self.core, self._shared, self._places = core, shared, places
-        self._k_LKH: Tensor | None = None
-        self._v_LKH: Tensor | None = None
+        # Buffers, so that compiled code knows that they stay where they are.
+        self.register_buffer("k_LKH", None, persistent=False)
+        self.register_buffer("v_LKH", None, persistent=False)
 
     def forward(self, q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, mask: Mask | None = None) -> Tensor:
         """Attention of each row to what its table says, (1, N, M, H); B is 1 and T is M."""
         step = self._shared.step
         if step is None:
             return self.core(q_BNTH, k_BKSH, v_BKSH, mask)
-        if self._k_LKH is None or self._v_LKH is None:
+        if self.k_LKH is None or self.v_LKH is None:
             # Of the heads that this process has, in the dtype that the model computes.
-            self._k_LKH, self._v_LKH = (
+            self.k_LKH, self.v_LKH = (
                 x[0, :, :1].new_zeros(self._places, x.shape[1], x.shape[3]) for x in (k_BKSH, v_BKSH)
             )
-        self._k_LKH[step.write_M] = k_BKSH[0].transpose(0, 1)
-        self._v_LKH[step.write_M] = v_BKSH[0].transpose(0, 1)
+        self.k_LKH[step.write_M] = k_BKSH[0].transpose(0, 1)
+        self.v_LKH[step.write_M] = v_BKSH[0].transpose(0, 1)
         out_BNTH = torch.empty_like(q_BNTH)
         grouped = q_BNTH.shape[1] != k_BKSH.shape[1]
         if len(step.single_rows):
-            keys, values = (x[step.single_read_BL].transpose(1, 2) for x in (self._k_LKH, self._v_LKH))
+            keys, values = (x[step.single_read_BL].transpose(1, 2) for x in (self.k_LKH, self.v_LKH))
             queries = q_BNTH[0][:, step.single_rows].transpose(0, 1)[:, :, None]
             found = F.scaled_dot_product_attention(
                 queries, keys, values, attn_mask=step.single_mask_B11L, enable_gqa=grouped
             )
             out_BNTH[0][:, step.single_rows] = found[:, :, 0].transpose(0, 1)
         for first, last, read_L in step.chunks:
-            keys, values = (x[read_L].transpose(0, 1)[None] for x in (self._k_LKH, self._v_LKH))
+            keys, values = (x[read_L].transpose(0, 1)[None] for x in (self.k_LKH, self.v_LKH))
             out_BNTH[:, :, first:last] = causal_attention(q_BNTH[:, :, first:last], keys, values)
         return out_BNTH
 
@@ -98,6 +102,8 @@ class OperatorRunner:
     def __init__(self, model: Llama, *, pages: int, page_size: int = PAGE_SIZE, one_by_one: bool = False) -> None:
         self.config = model.config
         self.page_size, self.pages, self.exact = page_size, pages, one_by_one
+        self.spare_place = pages * page_size
+        """A place of the cache that no page has, for keys and values that nobody reads."""
         self._model, self._shared = model, _Pages()
         self._device = model.tok_embeddings.weight.device
         self.title = f"PyTorch's operators on {self._device}" + (", row by row" if one_by_one else "")
@@ -108,36 +114,46 @@ class OperatorRunner:
         for block in model.blocks():
             core = block.attention.core
             inner = core.core if isinstance(core, _PagedCore) else core
-            block.attention.core = _PagedCore(inner, self._shared, pages * page_size)
+            block.attention.core = _PagedCore(inner, self._shared, self.spare_place + 1)
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether the cache's memory has been taken."""
+        return all(block.attention.core.k_LKH is not None for block in self._model.blocks())
 
     def logits(self, rows: Rows) -> Tensor:
         """The logits of the wanted rows, (W, V) in float32; see `Runner`."""
         if not self.exact:
             x_MD = self._hidden(rows.tokens_M, rows.positions_M, rows.sequences_M, rows.tables_SP)
-            return self._output(x_MD[rows.wanted_W.to(self._device)])
+            return self.output(x_MD[rows.wanted_W.to(self._device)])
         wanted = set(rows.wanted_W.tolist())
         found = []
         for row in range(len(rows.tokens_M)):
             one = slice(row, row + 1)
             x_1D = self._hidden(rows.tokens_M[one], rows.positions_M[one], rows.sequences_M[one], rows.tables_SP)
             if row in wanted:
-                found.append(self._output(x_1D))
+                found.append(self.output(x_1D))
         return torch.cat(found) if found else torch.empty(0, self.config.vocab_size)
 
     def _hidden(self, tokens_M: Tensor, positions_M: Tensor, sequences_M: Tensor, tables_SP: Tensor) -> Tensor:
-        self._shared.step = self._step(positions_M.long(), sequences_M.long(), tables_SP)
+        step = self.step(positions_M.long(), sequences_M.long(), tables_SP)
+        return self.run(step, tokens_M.to(self._device), positions_M.to(self._device))
+
+    def run(self, step: Step, tokens_M: Tensor, positions_M: Tensor) -> Tensor:
+        """The stream before the output layer, (M, D); all on the model's device."""
+        self._shared.step = step
         try:
             with torch.no_grad():
-                positions_T = positions_M.to(self._device)
-                return self._model.hidden(tokens_M[None].to(self._device), positions_T=positions_T)[0]
+                return self._model.hidden(tokens_M[None], positions_T=positions_M)[0]
         finally:
             self._shared.step = None
 
-    def _output(self, x_WD: Tensor) -> Tensor:
+    def output(self, x_WD: Tensor) -> Tensor:
+        """Logits, (W, V) in float32."""
         with torch.no_grad():
             return self._model.output(x_WD).float()
 
-    def _step(self, positions_M: Tensor, sequences_M: Tensor, tables_SP: Tensor) -> _Step:
+    def step(self, positions_M: Tensor, sequences_M: Tensor, tables_SP: Tensor) -> Step:
         """The places of a step, worked out once for all layers."""
         size = self.page_size
         last = int(positions_M.max()) // size + 1
@@ -156,7 +172,7 @@ class OperatorRunner:
             for slot, count, end in zip(slots.tolist(), counts.tolist(), ends.tolist(), strict=True)
             if count > 1
         ]
-        return _Step(
+        return Step(
             write_M.to(self._device),
             single_rows.to(self._device),
             places_SL[slots[single], :longest].to(self._device),

@@ -4,6 +4,7 @@ Axes: M rows   S sequences   P pages   W wanted rows   N outputs   V vocabulary 
 """
 
 import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -121,6 +122,7 @@ class Program:
         self._widths: list[int] = []
         self._memory: list[Tensor] = []
         self._result: int | None = None
+        self._exchanges: list[tuple[int, int, Callable[[Tensor], None]]] = []
 
     def buffer(self, width: int) -> Buffer:
         """A new buffer for rows of this many numbers."""
@@ -194,6 +196,15 @@ class Program:
         )  # fmt: skip
         self._add(_Operator(_ATTEND, _Either(attend=attend)), cache)
 
+    def exchange(self, buffer: Buffer, change: Callable[[Tensor], None]) -> None:
+        """Let Python change a buffer between two operators, as where processes add up what each has computed.
+
+        Args:
+            buffer: Any but the result's.
+            change: Is given the rows of a step, (M, width and zeros behind it), and changes them where they lie.
+        """
+        self._exchanges.append((len(self._operators), buffer.number, change))
+
     def _add(self, operator: _Operator, *kept: object) -> None:
         self._operators.append(operator)
         self._kept += kept
@@ -231,10 +242,21 @@ class Program:
             given[3].shape[1], wanted, rows.cosines.data_ptr(), rows.sines.data_ptr(), len(rows.cosines), self._pages,
             self._page_size, ctypes.addressof(buffers),
         )  # fmt: skip
-        problem = self._library.puna_decoder_run(self._made, len(self._operators), ctypes.byref(step))
-        if problem:
-            what = "token" if problem == 2 else "row, position or page"
-            raise ValueError(f"a step names a {what} that does not exist")
+        begin = 0
+        for end, number, change in self._exchanges:
+            self._run_part(begin, end, step)
+            change(self._memory[number][:n_rows])
+            begin = end
+        self._run_part(begin, len(self._operators), step)
         if self._result is None:
             return torch.empty(n_wanted, 0)
         return self._memory[self._result][:, : self._widths[self._result]]
+
+    def _run_part(self, begin: int, end: int, step: _Step) -> None:
+        """Work off the operators from one number up to another."""
+        assert self._made is not None  # noqa: S101 - `run` makes it
+        first = ctypes.addressof(self._made) + begin * ctypes.sizeof(_Operator)
+        problem = self._library.puna_decoder_run(ctypes.c_void_p(first), end - begin, ctypes.byref(step))
+        if problem:
+            what = "token" if problem == 2 else "row, position or page"
+            raise ValueError(f"a step names a {what} that does not exist")
