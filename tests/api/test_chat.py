@@ -52,6 +52,15 @@ def test_an_answer_is_what_the_engine_writes_after_the_templates_ids() -> None:
     assert (chat.last.tokens, chat.last.prompt_tokens) == (len(expected.tokens), len(ids))
 
 
+def test_an_answer_ends_where_the_template_ends_a_turn_whatever_the_files_name() -> None:
+    chat = chat_with(TEMPLATES["llama3"], max_tokens=2000)
+    end = chat._model.tokenizer.encode("<|eot_id|>", special=True)[0]
+    assert end not in chat._model.tokenizer.stops
+    assert chat._request([1]).stop_ids == {end, *chat._model.tokenizer.stops}
+    tags = chat_with("{% for m in messages %}<|turn|>{{ m.content }}<|over|>{% endfor %}")
+    assert tags._request([1]).stop == ("<|over|>",)
+
+
 def test_the_next_turn_finds_the_conversation_in_the_cache() -> None:
     chat = chat_with(max_tokens=4)
     list(chat.say("What is the capital of France?"))

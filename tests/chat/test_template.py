@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from puna.chat.controls import ANSWER, TEMPLATE, TYPED, controls_of
-from puna.chat.template import ChatTemplate, PlainText, template_for
+from puna.chat.template import ChatTemplate, PlainText, TurnEnd, template_for
 from puna.core.errors import GenerateError
 from puna.tokenizer.added import AddedToken, Beside
 from puna.tokenizer.byte_bpe import ByteBPETokenizer
@@ -183,6 +183,25 @@ def test_answers_are_what_generation_blocks_hold(tokenizer: ByteBPETokenizer) ->
     rendered = ChatTemplate(TEMPLATES["learning"], tokenizer).render([*TALK, TALK[1]], now=NOW)
     assert [rendered.text[begin:end] for begin, end in rendered.answers] == [" The capital is Paris.\n<|im_end|>"] * 2
     assert ChatTemplate(TEMPLATES["chatml"], tokenizer).render(TALK).answers == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [("chatml", "<|im_end|>"), ("llama2", "</s>"), ("llama3", "<|eot_id|>"), ("mistral", "</s>"), ("zephyr", "</s>")],
+)
+def test_the_end_of_a_turn_is_what_the_template_writes_behind_an_answer(
+    tokenizer: ByteBPETokenizer, name: str, end: str
+) -> None:
+    found = ChatTemplate(TEMPLATES[name], tokenizer).turn_end
+    assert (found.tokens, found.texts) == ({*tokenizer.encode(end, special=True)}, ())
+
+
+def test_the_end_of_a_turn_may_be_a_tag_or_nothing(tokenizer: ByteBPETokenizer) -> None:
+    source = "{% for m in messages %}<|turn|>{{ m.content }} <|over|>{% endfor %}"
+    assert ChatTemplate(source, tokenizer).turn_end == TurnEnd(texts=("<|over|>",))
+    for source in ("{% for m in messages %}{{ m.content }}\n{% endfor %}", "x", "{{ raise_exception('no') }}"):
+        assert ChatTemplate(source, tokenizer).turn_end == TurnEnd()
+    assert PlainText(tokenizer).turn_end == TurnEnd()
 
 
 def test_the_time_is_written_where_the_template_asks_for_it(tokenizer: ByteBPETokenizer) -> None:

@@ -59,9 +59,9 @@ class Chat:
         self, model: "LanguageModel", *, system: str = "", max_tokens: int = ANSWER_TOKENS, sampling: "Sampling"
     ) -> None:
         self._model, self._max_tokens, self._sampling = model, max_tokens, sampling
-        self.conversation = Conversation(
-            template_for(model.chat_template, model.tokenizer), model.engine.longest, system
-        )
+        template = template_for(model.chat_template, model.tokenizer)
+        self._end = template.turn_end
+        self.conversation = Conversation(template, model.engine.longest, system)
         """The turns; they may be changed between answers."""
         self.last: Answer | None = None
         """What the last answer took."""
@@ -92,7 +92,7 @@ class Chat:
         self._answers += 1
         return Request(
             prompt=tuple(ids), max_tokens=self._max_tokens, sampling=replace(self._sampling, seed=seed),
-            stop_ids=frozenset(self._model.tokenizer.stops),
+            stop_ids=self._end.tokens.union(self._model.tokenizer.stops), stop=self._end.texts,
         )  # fmt: skip
 
     def _answer(self, request: "Request") -> Generator[str]:

@@ -1,6 +1,7 @@
 """A model that answers: it continues texts, one or many at once, and says how likely texts are."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, overload
@@ -188,9 +189,12 @@ class LanguageModel:
 
     def chat_stream(self, messages: "Messages", **options: "Unpack[GenerateOptions]") -> Iterator[str]:
         """The answer in pieces, each as soon as its characters are whole; arguments and errors as `chat`'s."""
-        ids = self._conversations.ids(messages)
+        template = self._conversations
         options.setdefault("max_tokens", ANSWER_TOKENS)
-        return (event.text for event in self.events(ids, **options) if event.text)
+        (request,) = self._requests([template.ids(messages)], options)
+        end = template.turn_end
+        request = replace(request, stop_ids=request.stop_ids | end.tokens, stop=(*request.stop, *end.texts))
+        return (event.text for event in self._told(self.engine.stream([request]), request.max_tokens) if event.text)
 
     def events(
         self,

@@ -15,6 +15,9 @@ them.
 have no such tokens. Such a tag in what was typed could not be told from the template's, so it is refused, as Meta's own
 code does (llama, generation.py, 2023).
 
+**The end of a turn** is what the template writes behind an answer. Files often name it nowhere else, and a model that
+was tuned with it would go on with the user's next turn.
+
 **BOS** comes first exactly once: the template writes it, or it is put there if the tokenizer's files ask for it
 (`Tokenizer.add_bos`), as before any text.
 """
@@ -23,6 +26,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from puna.chat.controls import ANSWER, TEMPLATE, TYPED, Control, controls_of, encode
@@ -36,6 +40,16 @@ _PRIVATE = (range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE), range(0xE000, 0x
 """Unicode's private characters (chapter 23.5): neither letters nor spaces, with no upper case."""
 _TAG = re.compile(r"<\|[^|<>\s]{1,40}\|>|\[/?[A-Z]{2,}\]|<</?[A-Z]{2,}>>|</?s>")
 """What templates mark turns with, where it is not a control token."""
+
+
+@dataclass(frozen=True)
+class TurnEnd:
+    """What ends an answer besides the end of a text."""
+
+    tokens: frozenset[int] = frozenset()
+    """The control token behind an answer, if there is one."""
+    texts: tuple[str, ...] = ()
+    """The tag behind an answer, where it is text."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,22 @@ class ChatTemplate:
         self._controls = controls_of(tokenizer, source)
         self._tags = {*_TAG.findall(source)} - {control.text for control in self._controls}
         renderer.start()
+
+    @cached_property
+    def turn_end(self) -> TurnEnd:
+        """What ends an answer, as the template writes it before the next turn."""
+        turns = [Message("user", "q"), Message("assistant", "a"), Message("user", "q")]
+        try:
+            rendered = self.render(turns, answer=False)
+        except GenerateError:  # a template for other conversations
+            return TurnEnd()
+        at = rendered.origins.rfind(ANSWER)
+        behind = rendered.text[at + 1 :].lstrip() if at >= 0 else ""
+        found = [control for control in self._controls if behind.startswith(control.text)]
+        if found:
+            return TurnEnd(tokens=frozenset({max(found, key=lambda control: len(control.text)).token}))
+        tag = _TAG.match(behind)
+        return TurnEnd(texts=(tag[0],) if tag else ())
 
     def ids(self, messages: Messages, *, answer: bool = True, now: datetime | None = None) -> list[int]:
         """The token ids of a conversation, BOS first if the model's texts begin with it.
@@ -166,6 +196,9 @@ class PlainText:
     Args:
         tokenizer: The model's.
     """
+
+    turn_end = TurnEnd()
+    """Nothing: only the end of a text ends it."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
