@@ -74,16 +74,6 @@ def test_of_two_pages_with_the_same_tokens_the_first_stays_known() -> None:
     assert pages.find("", [5], 1)[0] == [one]
 
 
-def test_forgetting_leaves_pages_in_use_alone() -> None:
-    pages = Pages(3, 1)
-    kept, gone = fill(pages, [1]), fill(pages, [2])
-    pages.release(gone)
-    pages.forget()
-    assert (pages.available, pages.known) == (2, 0)
-    pages.release(kept)
-    assert pages.available == 3
-
-
 @given(st.lists(st.tuples(st.booleans(), st.lists(st.integers(0, 1), max_size=7)), max_size=30), st.integers(1, 3))
 def test_pages_never_hold_anything_but_what_they_are_known_for(orders: list[tuple[bool, list[int]]], size: int) -> None:
     pages = Pages(12, size)

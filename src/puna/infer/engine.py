@@ -62,10 +62,8 @@ class Engine:
         self.runner, self.tokenizer = runner, tokenizer
         self.longest = min(runner.config.context, runner.pages * runner.page_size)
         """Tokens of a sequence at most: the model's context, or what the cache holds."""
-        self._pages = Pages(runner.pages, runner.page_size)
-        self._drafter = drafter
-        drafts = drafter.tokens if drafter else 0
-        self._scheduler = Scheduler(self._pages, max_rows=max_rows, max_running=max_requests, drafts=drafts)
+        self._drafter, self._max_rows, self._max_requests = drafter, max_rows, max_requests
+        self._clear()
         width = -(-self.longest // runner.page_size)
         self._tables_SP = np.zeros((max_requests, width), dtype=np.int32)
         self._tables = torch.from_numpy(self._tables_SP)  # the same memory
@@ -112,10 +110,11 @@ class Engine:
             if chunks := self._scheduler.schedule():
                 self._compute(chunks)
         except BaseException:
-            # Some pages may be known and not computed.
-            for number in list(self._open):
-                self.cancel(number)
-            self._pages.forget()
+            # Pages may be known and not computed, and lists half changed: all of it is made again.
+            lost, self._open = self._open, {}
+            self._clear()
+            for sequence in (one for sequences in lost.values() for one in sequences):
+                self._tell_end(sequence, "cancelled", None, token=None, text="")
             raise
         events, self._events = self._events, []
         for event in events:
@@ -196,6 +195,14 @@ class Engine:
             logprobs = tuple(token.logprob for token in completion.prompt if token.logprob is not None)
             scores[place] = Score(logprobs=logprobs, greedy=all(t.id == t.best[0][0] for t in completion.prompt))
         return scores
+
+    def _clear(self) -> None:
+        """Begin with an empty cache and without sequences."""
+        self._pages = Pages(self.runner.pages, self.runner.page_size)
+        self._scheduler = Scheduler(
+            self._pages, max_rows=self._max_rows, max_running=self._max_requests,
+            drafts=self._drafter.tokens if self._drafter else 0,
+        )  # fmt: skip
 
     def _check(self, request: Request) -> None:
         """Refuse what this model cannot serve."""
@@ -301,15 +308,21 @@ class Engine:
         self, sequence: Sequence, finish: FinishReason, stop: str | int | None, *, token: Token | None, text: str
     ) -> None:
         """Give back what the sequence has, and tell its end."""
+        self._scheduler.finish(sequence)
+        self._open[sequence.number].remove(sequence)
+        if not self._open[sequence.number]:
+            del self._open[sequence.number]
+        self._tell_end(sequence, finish, stop, token=token, text=text)
+
+    def _tell_end(
+        self, sequence: Sequence, finish: FinishReason, stop: str | int | None, *, token: Token | None, text: str
+    ) -> None:
+        """The last event of a sequence."""
         if not isinstance(stop, str):
             rest, found = sequence.text.finish()
             text += rest
             if found is not None:
                 finish, stop = "stop", found
-        self._scheduler.finish(sequence)
-        self._open[sequence.number].remove(sequence)
-        if not self._open[sequence.number]:
-            del self._open[sequence.number]
         completion = Completion(
             request=sequence.number, sample=sequence.sample, text=sequence.text.given, tokens=tuple(sequence.written),
             prompt=tuple(sequence.scored), finish=finish, stop=stop, prompt_tokens=len(sequence.request.prompt),

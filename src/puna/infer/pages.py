@@ -97,11 +97,3 @@ class Pages:
                     self._idle[page] = None
                 else:
                     self._free.append(page)
-
-    def forget(self) -> None:
-        """Forget every prefix; idle pages become free."""
-        self._free += self._idle
-        self._idle.clear()
-        self._known.clear()
-        self._keys.clear()
-        self._serials.clear()

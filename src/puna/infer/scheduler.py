@@ -113,27 +113,27 @@ class Scheduler:
 
     def schedule(self) -> list[Chunk]:
         """The next step's chunks, with pages for all of their positions; empty only if nothing is left to do."""
-        chunks: dict[Sequence, Chunk] = {}
+        chunks: list[Chunk] = []
         rows = self._max_rows
-        # Those that write have one position to compute. Being sorted by it keeps the order of age within both kinds.
-        for sequence in sorted(self.running, key=lambda sequence: len(sequence.tokens) - sequence.computed > 1):
+        # All but the youngest have read their prompts, or the rows of an earlier step would not have come to it.
+        for sequence in list(self.running):
             count = min(sequence.target - sequence.computed, rows)
-            if count > 0 and self._make_room(sequence, sequence.computed + count, chunks):
-                chunks[sequence] = Chunk(sequence, count)
+            if count > 0 and self._make_room(sequence, sequence.computed + count):
+                chunks.append(Chunk(sequence, count))
                 rows -= count
-        for sequence in chunks:
-            self._make_known(sequence, sequence.computed + chunks[sequence].count)
+        for chunk in chunks:
+            self._make_known(chunk.sequence, chunk.sequence.computed + chunk.count)
         while rows and self.waiting and self._slots and self._admit(self.waiting[0]):
             sequence = self.waiting.popleft()
             self.running.append(sequence)
             count = min(sequence.target - sequence.computed, rows)
             self._grow(sequence, sequence.computed + count)
-            chunks[sequence] = Chunk(sequence, count)
+            chunks.append(Chunk(sequence, count))
             rows -= count
             self._make_known(sequence, sequence.computed + count)
-        for chunk in chunks.values() if self._drafts else ():
+        for chunk in chunks if self._drafts else ():
             rows -= self._give_room(chunk, rows)
-        return list(chunks.values())
+        return chunks
 
     def finish(self, sequence: Sequence) -> None:
         """The sequence is done, or nobody wants it any more: its pages are free from now on."""
@@ -144,13 +144,12 @@ class Scheduler:
         else:
             self.waiting.remove(sequence)
 
-    def _make_room(self, sequence: Sequence, end: int, chunks: dict[Sequence, Chunk]) -> bool:
+    def _make_room(self, sequence: Sequence, end: int) -> bool:
         """Pages up to a position; the youngest sequences are put aside for them, perhaps this one itself."""
         if sequence.slot < 0:  # it was put aside for an older one of this step
             return False
         while not self._grow(sequence, end):
             youngest = self.running.pop()
-            chunks.pop(youngest, None)
             self._free(youngest)
             self.waiting.appendleft(youngest)
             self.preemptions += 1
@@ -169,7 +168,7 @@ class Scheduler:
     def _admit(self, sequence: Sequence) -> bool:
         """Let it run, with the pages of its beginning that are known, if all of it that is there finds room."""
         # The last position is computed again in any case: its logits are wanted, and only keys and values are kept.
-        limit = min(sequence.target, len(sequence.tokens) - 1, sequence.next_scored - 1)
+        limit = min(sequence.target, sequence.next_scored - 1)
         found, prefix = self.pages.find(sequence.request.salt, sequence.tokens, limit)
         if -(-(len(sequence.tokens) + 1) // self.pages.page_size) - len(found) > self.pages.available and self.running:
             self.pages.release(found)
