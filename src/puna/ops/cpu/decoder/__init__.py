@@ -23,7 +23,7 @@ class InstructionSet(StrEnum):
     AVX2 = "AVX2"
 
 
-_MACHINE = {
+MACHINE = {
     InstructionSet.AVX512: ("-march=x86-64-v4", "-mavx512vnni"),
     InstructionSet.AVX2: ("-march=x86-64-v3",),
 }
@@ -50,7 +50,7 @@ def open_kernels(instructions: InstructionSet | None = None) -> ctypes.CDLL:
     instructions = instructions or instruction_set()
     if instructions is None:
         raise BuildError("this processor has neither AVX2 nor AVX-512")
-    library = build(Path(__file__).parent, (*_OPTIONS, *_MACHINE[instructions]))
+    library = build(Path(__file__).parent, (*_OPTIONS, *MACHINE[instructions]))
     number, pointer = ctypes.c_int64, ctypes.c_void_p
     library.puna_decoder_run.restype = library.puna_decoder_pack.restype = number
     library.puna_decoder_run.argtypes = pointer, number, pointer

@@ -8,76 +8,22 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <vector>
 
+#include "attention.h"
 #include "layout.h"
+#include "step.h"
 #include "vectors.h"
-
-// Rows of numbers, filled up with zeros to a multiple of 64.
-struct Buffer {
-    float* data;
-    int64_t step;  // from row to row
-
-    float* row(int64_t m) const { return data + m * step; }
-};
-
-enum Code : int64_t { EMBED, LINEAR, ATTEND };
-enum Table : int64_t { TABLE_FLOAT32, TABLE_BFLOAT16, TABLE_FLOAT16, TABLE_GROUPS };
-
-// out = rows of a table by token.
-struct Embed {
-    const void* table;       // (vocabulary, width); of TABLE_GROUPS int8
-    const uint16_t* scales;  // (vocabulary, width / 32, rounded up) of TABLE_GROUPS
-    int64_t dtype, vocabulary, width, out;
-};
-
-// out = f(W norm(in)), or out += W in.
-struct Linear {
-    const uint8_t* weights;  // as in layout.h
-    int64_t kind, blocks, inputs;
-    const float* gain;  // of the RMSNorm before, filled up with zeros; null where there is none
-    float epsilon;
-    int32_t adds;     // whether the product is added to what `out` holds
-    int64_t width;    // inputs without those that were filled up
-    int64_t gated;    // whether a block is 32 gates and 32 values: silu(gate) x value comes out
-    int64_t wanted;   // whether only the wanted rows are computed, into consecutive rows; needs a norm
-    int64_t in, out;  // buffers
-};
-
-// Turns queries and keys, writes keys and values into pages, and attends.
-struct Attend {
-    void *keys, *values;  // (pages, key heads, page / 16, width, 16), (pages, key heads, page, width rounded up to 16)
-    int64_t half;         // whether they are float16
-    int64_t heads, key_heads, width, in, out;
-};
-
-struct Operator {
-    int64_t code;
-    union {
-        Embed embed;
-        Linear linear;
-        Attend attend;
-    };
-};
-
-struct Step {
-    int64_t rows, sequences, wanted_rows, threads;
-    const int64_t* tokens;
-    const int32_t *positions, *owners, *tables;  // (rows), (rows): a sequence's row in (sequences, table_step)
-    int64_t table_step;
-    const int64_t* wanted;
-    const float *cosines, *sines;  // (angles, width / 2)
-    int64_t angles, pages, page_size;
-    const Buffer* buffers;
-};
 
 namespace {
 
 // ---- Products ------------------------------------------------------------------------------------------------------
 
-constexpr int64_t PREFETCH = 4096;  // bytes ahead
-constexpr int64_t CHUNK = 48;       // rows that share a part of a block while it lies in the first cache
-constexpr int64_t PART = 32768;     // bytes of that part, about
+constexpr int64_t PREFETCH = 4096;  // bytes ahead, where a block is read once from front to back
+constexpr int64_t PART = 16384;     // bytes of a block, about, that stay in the first cache for all rows of a chunk
+constexpr int64_t CHUNK = 48;       // rows whose sums stay there too
+constexpr int64_t SKEW = 64;  // numbers between rows, so that those of a width of 2^n don't fall into one set of the cache
 
 // The input of a product: floats, or integers in groups of 32 with their scales and sums.
 struct Input {
@@ -85,34 +31,39 @@ struct Input {
     const int8_t* integers;
     const float* scales;
     const int32_t* totals;
-    int64_t step;  // numbers from row to row; there is a scale for 32
+    int64_t float_step, integer_step, groups;  // from row to row; of scales and sums `groups`
 };
 
-template <int V>
-INLINE void prefetch(const uint8_t* at) {
+// Asks for the next bytes, a cache line at a time. A tile that reads a block once asks for what it reads soon; the tiles
+// that share a part of a block ask for the next part, the first of each column for its share of it.
+template <int V, int LINES>
+INLINE void prefetch(const uint8_t* next) {
+    if (!next) return;
 #pragma GCC unroll 4
-    for (int v = 0; v < V; v++) _mm_prefetch(reinterpret_cast<const char*>(at + 64 * v + PREFETCH), _MM_HINT_T0);
+    for (int i = 0; i < LINES; i++)
+        _mm_prefetch(reinterpret_cast<const char*>(next + 64 * i), V == 4 ? _MM_HINT_T0 : _MM_HINT_T1);
 }
 
 // Each kind of weights adds the products of M rows with V vectors of a block, from `vector` on, for some inputs.
 struct Floats32 {
     static constexpr Kind KIND = FLOAT32;
-    static constexpr int ROWS = WIDE ? 12 : 3;
-    static constexpr int vectors(int rows) { return WIDE ? (rows <= 4 ? 4 : 2) : (rows == 1 ? 4 : 2); }
+    static constexpr int ROWS = WIDE ? 12 : 6;
+    static constexpr int vectors(int rows) { return WIDE ? (rows <= 4 ? 4 : 2) : rows == 1 ? 4 : rows == 2 ? 2 : 1; }
 
     template <int M, int V>
     INLINE void add(const Input& in, int64_t row, const uint8_t* block, int64_t from, int64_t to, int vector,
-                    Floats (&sums)[M][V]) {
-        const float* x = in.floats + row * in.step;
+                    const uint8_t* next, Floats (&sums)[M][V]) {
+        const float* x = in.floats + row * in.float_step;
         for (int64_t k = from; k < to; k++) {
-            const uint8_t* at = block + (k * BLOCK + vector * W) * 4;
-            prefetch<V>(at);
+            const uint8_t* at = block + k * BLOCK * 4;
+            prefetch<V, V>(next);
+            if (next) next += V * 64;
             Floats weights[V];
 #pragma GCC unroll 4
-            for (int v = 0; v < V; v++) weights[v] = load(reinterpret_cast<const float*>(at) + v * W);
+            for (int v = 0; v < V; v++) weights[v] = load(reinterpret_cast<const float*>(at) + (vector + v) * W);
 #pragma GCC unroll 12
             for (int m = 0; m < M; m++) {
-                const Floats factor = all(x[m * in.step + k]);
+                const Floats factor = all(x[m * in.float_step + k]);
 #pragma GCC unroll 4
                 for (int v = 0; v < V; v++) sums[m][v] = fma(factor, weights[v], sums[m][v]);
             }
@@ -127,17 +78,19 @@ struct Floats16 {
 
     template <int M, int V>
     INLINE void add(const Input& in, int64_t row, const uint8_t* block, int64_t from, int64_t to, int vector,
-                    Floats (&sums)[M][V]) {
-        const float* x = in.floats + row * in.step;
+                    const uint8_t* next, Floats (&sums)[M][V]) {
+        const float* x = in.floats + row * in.float_step;
         for (int64_t k = from; k < to; k++) {
-            const uint8_t* at = block + (k * BLOCK + vector * W) * 2;
-            prefetch<V / 2>(at);
+            const uint8_t* at = block + k * BLOCK * 2;
+            prefetch<V, (V + 1) / 2>(next);
+            if (next) next += V * 32;
             Floats weights[V];
+            if constexpr (V == 1) weights[0] = load_half_of_pair(at + vector / 2 * W * 4, vector % 2);
 #pragma GCC unroll 2
-            for (int v = 0; v < V; v += 2) load_pair(at + v * W * 2, weights[v], weights[v + 1]);
+            for (int v = 0; v + 1 < V; v += 2) load_pair(at + (vector + v) * W * 2, weights[v], weights[v + 1]);
 #pragma GCC unroll 12
             for (int m = 0; m < M; m++) {
-                const Floats factor = all(x[m * in.step + k]);
+                const Floats factor = all(x[m * in.float_step + k]);
 #pragma GCC unroll 4
                 for (int v = 0; v < V; v++) sums[m][v] = fma(factor, weights[v], sums[m][v]);
             }
@@ -149,15 +102,15 @@ template <int BITS>
 struct Groups {
     static constexpr Kind KIND = BITS == 8 ? INT8 : INT4;
     static constexpr int ROWS = WIDE ? 6 : 4;
-    static constexpr int vectors(int rows) { return WIDE ? (rows <= 2 ? 4 : 2) : rows == 1 ? 2 : 1; }
+    static constexpr int vectors(int rows) { return WIDE ? (rows <= (BITS == 4 ? 4 : 2) ? 4 : 2) : rows == 1 ? 4 : 1; }
 
     template <int M, int V>
     INLINE void add(const Input& in, int64_t row, const uint8_t* block, int64_t from, int64_t to, int vector,
-                    Floats (&sums)[M][V]) {
-        const int64_t groups = in.step / GROUP;
+                    const uint8_t* next, Floats (&sums)[M][V]) {
+        const int64_t groups = in.groups;
         for (int64_t g = from / GROUP; g < to / GROUP; g++) {
-            const uint8_t* at = block + g * group_bytes(KIND) + vector * W * 4;
-            const int8_t* x = in.integers + row * in.step + g * GROUP;
+            const uint8_t* at = block + g * group_bytes(KIND);
+            const int8_t* x = in.integers + row * in.integer_step + g * GROUP;
             const int64_t scale = row * groups + g;
             Dot<BITS> dots[M][V];
 #pragma GCC unroll 8
@@ -166,14 +119,15 @@ struct Groups {
                 for (int v = 0; v < V; v++) dots[m][v] = Dot<BITS>::start(in.totals[scale + m * groups]);
 #pragma GCC unroll 8
             for (int k = 0; k < BITS; k++) {  // 4 inputs each, or 8 of 4 bits
-                prefetch<V>(at + k * BLOCK * 4);
+                prefetch<V, V>(next);
+                if (next) next += V * 64;
                 Bytes weights[V];
 #pragma GCC unroll 4
-                for (int v = 0; v < V; v++) weights[v] = load_bytes(at + (k * BLOCK + v * W) * 4);
+                for (int v = 0; v < V; v++) weights[v] = load_bytes(at + (k * BLOCK + (vector + v) * W) * 4);
                 if constexpr (BITS == 8) {
 #pragma GCC unroll 8
                     for (int m = 0; m < M; m++) {
-                        const Four factor = four(x + m * in.step + 4 * k);
+                        const Four factor = four(x + m * in.integer_step + 4 * k);
 #pragma GCC unroll 4
                         for (int v = 0; v < V; v++) dots[m][v].add(weights[v], factor);
                     }
@@ -186,7 +140,7 @@ struct Groups {
                     }
 #pragma GCC unroll 8
                     for (int m = 0; m < M; m++) {
-                        const Four first = four(x + m * in.step + 8 * k), second = four(x + m * in.step + 8 * k + 4);
+                        const Four first = four(x + m * in.integer_step + 8 * k), second = four(x + m * in.integer_step + 8 * k + 4);
 #pragma GCC unroll 4
                         for (int v = 0; v < V; v++) {
                             dots[m][v].add(weights[v], first);
@@ -195,10 +149,12 @@ struct Groups {
                     }
                 }
             }
-            const uint16_t* scales = reinterpret_cast<const uint16_t*>(at + BITS * BLOCK * 4 - vector * W * 4) + vector * W;
+            prefetch<V, (V + 1) / 2>(next);
+            if (next) next += V * 32;
+            const uint16_t* scales = reinterpret_cast<const uint16_t*>(at + BITS * BLOCK * 4);
 #pragma GCC unroll 4
             for (int v = 0; v < V; v++) {
-                const Floats weight_scale = load(scales + v * W);
+                const Floats weight_scale = load(scales + (vector + v) * W);
 #pragma GCC unroll 8
                 for (int m = 0; m < M; m++) {
                     const Floats both = weight_scale * all(in.scales[scale + m * groups]);
@@ -211,43 +167,57 @@ struct Groups {
 
 // M rows with V vectors of a block, added to the sums of the inputs before `from`.
 template <class Weights, int M, int V>
-void columns(const Input& in, int64_t row, const uint8_t* block, int64_t from, int64_t to, int vector, float* out) {
+void columns(const Input& in, int64_t row, const uint8_t* block, int64_t from, int64_t to, int vector,
+             const uint8_t* next, float* out) {
     Floats sums[M][V];
 #pragma GCC unroll 12
     for (int m = 0; m < M; m++)
 #pragma GCC unroll 4
         for (int v = 0; v < V; v++) sums[m][v] = from ? load(out + m * BLOCK + (vector + v) * W) : all(0);
-    Weights::template add<M, V>(in, row, block, from, to, vector, sums);
+    Weights::template add<M, V>(in, row, block, from, to, vector, next, sums);
 #pragma GCC unroll 12
     for (int m = 0; m < M; m++)
 #pragma GCC unroll 4
         for (int v = 0; v < V; v++) store(out + m * BLOCK + (vector + v) * W, sums[m][v]);
 }
 
-// Rows [row, end) with vectors [first, last) of a block, in tiles of M rows and of fewer at the end.
+// Rows [row, end) with vectors [first, last) of a block, in tiles of M rows and of fewer at the end; the first of them
+// ask for the memory from `next` on, as much as they read.
 template <class Weights, int M = Weights::ROWS>
 void tiles(const Input& in, int64_t row, int64_t end, const uint8_t* block, int64_t from, int64_t to, int first, int last,
-           float* out) {
+           const uint8_t* next, float* out) {
     constexpr int V = Weights::vectors(M);
-    for (; row + M <= end; row += M, out += M * BLOCK) {
-        if (last - first < V)
-            columns<Weights, M, 2>(in, row, block, from, to, first, out);
-        else
-            for (int vector = first; vector < last; vector += V)
-                columns<Weights, M, V>(in, row, block, from, to, vector, out);
+    const int64_t quarter = (to - from) * group_bytes(Weights::KIND) / GROUP / 4;
+    for (; row + M <= end; row += M, out += M * BLOCK, next = nullptr)
+        for (int vector = first; vector < last;) {
+            const uint8_t* share = next ? next + vector * quarter : nullptr;
+            if constexpr (V == 4)
+                if (last - vector == 2) {
+                    columns<Weights, M, 2>(in, row, block, from, to, vector, share, out);
+                    vector += 2;
+                    continue;
+                }
+            columns<Weights, M, V>(in, row, block, from, to, vector, share, out);
+            vector += V;
+        }
+    if constexpr (M > 1) {
+        constexpr int fewer = M == 12 ? 8 : M >= 6 ? 4 : M / 2;
+        tiles<Weights, fewer>(in, row, end, block, from, to, first, last, next, out);
     }
-    if constexpr (M > 1)
-        tiles<Weights, (M == 12 ? 8 : M >= 6 ? 4 : M > 2 ? 2 : 1)>(in, row, end, block, from, to, first, last, out);
 }
 
 // The sums of at most CHUNK rows with vectors [first, last) of a block.
 template <class Weights>
 void product(const Input& in, int64_t row, int64_t end, const uint8_t* block, int64_t inputs, int first, int last,
              float* sums) {
-    constexpr int64_t part = PART / group_bytes(Weights::KIND) * GROUP;
-    const int64_t step = end - row <= Weights::ROWS ? inputs : part;
-    for (int64_t from = 0; from < inputs; from += step)
-        tiles<Weights>(in, row, end, block, from, std::min(inputs, from + step), first, last, sums);
+    const int64_t rows = end - row;
+    const bool once = (rows & (rows - 1)) == 0 && rows <= 4 && Weights::vectors(static_cast<int>(rows)) == 4;
+    const int64_t step = once ? inputs : PART / group_bytes(Weights::KIND) * GROUP;
+    for (int64_t from = 0; from < inputs; from += step) {
+        const int64_t to = std::min(inputs, from + step);
+        const uint8_t* next = block + (once ? PREFETCH : to * group_bytes(Weights::KIND) / GROUP);
+        tiles<Weights>(in, row, end, block, from, to, first, last, next, sums);
+    }
 }
 
 // ---- Linear layers -------------------------------------------------------------------------------------------------
@@ -258,7 +228,8 @@ struct Scratch {
     std::vector<int8_t> integers;
     std::vector<int32_t> totals;
 
-    void reserve(int64_t numbers) {
+    void reserve(int64_t rows, int64_t inputs) {
+        const int64_t numbers = rows * (inputs + SKEW);
         if (static_cast<int64_t>(floats.size()) >= numbers) return;
         floats.resize(numbers);
         integers.resize(numbers);
@@ -297,14 +268,14 @@ void prepare(const Linear& op, const Step& step, int64_t first, int64_t last, Sc
     for (int64_t m = first; m < last; m++) {
         const float* x = in.row(op.wanted ? step.wanted[m] : m);
         if (op.gain) {
-            float* out = scratch.floats.data() + m * op.inputs;
+            float* out = scratch.floats.data() + m * (op.inputs + SKEW);
             normalise(x, op, out);
             x = out;
         }
         if (op.kind == INT8 || op.kind == INT4) {
-            const int64_t at = m * op.inputs;
-            quantize(x, op.inputs, scratch.integers.data() + at, scratch.scales.data() + at / GROUP,
-                     scratch.totals.data() + at / GROUP);
+            const int64_t groups = m * op.inputs / GROUP;
+            quantize(x, op.inputs, scratch.integers.data() + m * (op.inputs + SKEW), scratch.scales.data() + groups,
+                     scratch.totals.data() + groups);
         }
     }
 }
@@ -350,230 +321,20 @@ void linear(const Linear& op, const Step& step, Scratch& common, int thread, int
     // A few rows are prepared by every thread for itself, which costs less than waiting for the others.
     const bool alone = rows * op.inputs <= 8192;
     Scratch& scratch = alone ? own : common;
-    if (alone) own.reserve(rows * op.inputs);
+    if (alone) own.reserve(rows, op.inputs);
     prepare(op, step, alone ? 0 : rows * thread / threads, alone ? rows : rows * (thread + 1) / threads, scratch);
     if (!alone) {
 #pragma omp barrier
     }
-    Input in{scratch.floats.data(), scratch.integers.data(), scratch.scales.data(), scratch.totals.data(), op.inputs};
-    if (!op.gain) in.floats = step.buffers[op.in].data;
-    if (!op.gain && (op.kind == FLOAT32 || op.kind == BFLOAT16)) in.step = step.buffers[op.in].step;
+    const Buffer& whole = step.buffers[op.in];
+    const Input in{op.gain ? scratch.floats.data() : whole.data, scratch.integers.data(), scratch.scales.data(),
+                   scratch.totals.data(), op.gain ? op.inputs + SKEW : whole.step, op.inputs + SKEW, op.inputs / GROUP};
     switch (op.kind) {
         case FLOAT32: return share<Floats32>(op, step, in, rows, thread, threads);
         case BFLOAT16: return share<Floats16>(op, step, in, rows, thread, threads);
         case INT8: return share<Groups<8>>(op, step, in, rows, thread, threads);
         case INT4: return share<Groups<4>>(op, step, in, rows, thread, threads);
     }
-}
-
-// ---- Attention -----------------------------------------------------------------------------------------------------
-
-constexpr int QUERIES = WIDE ? 6 : 3, COLUMNS = WIDE ? 4 : 2;  // 16 keys, or 16 numbers of a value, are a column
-
-// Queries of one sequence that read the same key head: number i is of row `row` + i / group, head i % group of those.
-struct Tile {
-    int64_t row, query, queries, key_head;
-};
-
-// Where the keys and values of one sequence and head lie.
-template <class T>
-struct Pages {
-    const T *keys, *values;
-    const int32_t* table;
-    int64_t page_size, heads, head, width, padded;
-
-    Pages(const Attend& op, const Step& step, int64_t row, int64_t key_head)
-        : keys(static_cast<const T*>(op.keys)), values(static_cast<const T*>(op.values)),
-          table(step.tables + step.owners[row] * step.table_step), page_size(step.page_size), heads(op.key_heads),
-          head(key_head), width(op.width), padded(rounded(op.width, W)) {}
-
-    int64_t first(int64_t position) const {
-        return (table[position / page_size] * heads + head) * page_size + position % page_size;
-    }
-    // The 16 keys from a multiple of 16 on: (width, 16).
-    const T* keys_from(int64_t position) const { return keys + first(position) * width; }
-    // The value of a position and those after it in its page, (padded) each.
-    const T* values_from(int64_t position) const { return values + first(position) * padded; }
-};
-
-// Products of Q queries with V x 16 keys.
-template <class T, int Q, int V>
-void scores(const Pages<T>& pages, const float* const* queries, int64_t from, float* out, int64_t step) {
-    const T* keys[V];
-    for (int v = 0; v < V; v++) keys[v] = pages.keys_from(from + v * W);
-    Floats sums[Q][V];
-#pragma GCC unroll 6
-    for (int q = 0; q < Q; q++)
-#pragma GCC unroll 4
-        for (int v = 0; v < V; v++) sums[q][v] = all(0);
-    for (int64_t h = 0; h < pages.width; h++) {
-        Floats key[V];
-#pragma GCC unroll 4
-        for (int v = 0; v < V; v++) key[v] = load(keys[v] + h * W);
-#pragma GCC unroll 6
-        for (int q = 0; q < Q; q++) {
-            const Floats factor = all(queries[q][h]);
-#pragma GCC unroll 4
-            for (int v = 0; v < V; v++) sums[q][v] = fma(factor, key[v], sums[q][v]);
-        }
-    }
-#pragma GCC unroll 6
-    for (int q = 0; q < Q; q++)
-#pragma GCC unroll 4
-        for (int v = 0; v < V; v++) store(out + q * step + from + v * W, sums[q][v]);
-}
-
-// Exponentials of a row's scores over the highest, and zeros behind them; returns one over their sum.
-float softmax(float* row, int64_t length) {
-    const int64_t whole = length / W * W, rest = length - whole;
-    Floats high = all(-INFINITY);
-    for (int64_t t = 0; t < whole; t += W) high = larger(high, load(row + t));
-    if (rest) high = larger(high, first_lanes(rest, load(row + whole), high));
-    const Floats top = all(largest(high));
-    Floats total = all(0);
-    for (int64_t t = 0; t < length; t += W) {
-        Floats p = exponential(load(row + t) - top);
-        if (t == whole) p = first_lanes(rest, p, all(0));
-        total = total + p;
-        store(row + t, p);
-    }
-    return 1.0f / sum(total);
-}
-
-// Q outputs += weights of keys [from, to) times V x 16 numbers of their values.
-template <class T, int Q, int V>
-void weighted(const Pages<T>& pages, const float* weights, int64_t step, int64_t from, int64_t to, int64_t column,
-              float* out, int64_t out_step) {
-    Floats sums[Q][V];
-#pragma GCC unroll 6
-    for (int q = 0; q < Q; q++)
-#pragma GCC unroll 4
-        for (int v = 0; v < V; v++) sums[q][v] = load(out + q * out_step + column + v * W);
-    for (int64_t t = from; t < to;) {
-        const T* values = pages.values_from(t) + column;
-        for (const int64_t end = std::min(to, rounded(t + 1, pages.page_size)); t < end; t++, values += pages.padded) {
-            Floats value[V];
-#pragma GCC unroll 4
-            for (int v = 0; v < V; v++) value[v] = load(values + v * W);
-#pragma GCC unroll 6
-            for (int q = 0; q < Q; q++) {
-                const Floats factor = all(weights[q * step + t]);
-#pragma GCC unroll 4
-                for (int v = 0; v < V; v++) sums[q][v] = fma(factor, value[v], sums[q][v]);
-            }
-        }
-    }
-#pragma GCC unroll 6
-    for (int q = 0; q < Q; q++)
-#pragma GCC unroll 4
-        for (int v = 0; v < V; v++) store(out + q * out_step + column + v * W, sums[q][v]);
-}
-
-// One tile: scores, softmax, and the weighted sum of values. A query reads no key behind its own position, whose memory
-// may hold anything.
-template <class T, int Q>
-void attend_tile(const Attend& op, const Step& step, const Tile& tile) {
-    static thread_local std::vector<float> memory;
-    const Pages<T> pages(op, step, tile.row, tile.key_head);
-    const int64_t group = op.heads / op.key_heads;
-    const float* queries[Q];
-    int64_t lengths[Q], rows[Q], heads[Q];
-    for (int q = 0; q < Q; q++) {
-        const int64_t i = tile.query + q;
-        rows[q] = tile.row + i / group;
-        heads[q] = tile.key_head * group + i % group;
-        lengths[q] = step.positions[rows[q]] + 1;
-        queries[q] = step.buffers[op.in].row(rows[q]) + heads[q] * op.width;
-    }
-    const int64_t longest = rounded(lengths[Q - 1], W), shortest = lengths[0];
-    if (static_cast<int64_t>(memory.size()) < Q * (longest + pages.padded)) memory.resize(2 * Q * (longest + pages.padded));
-    float *weights = memory.data(), *out = weights + Q * longest;
-    std::fill_n(out, Q * pages.padded, 0.0f);
-    int64_t t = 0;
-    for (; t + COLUMNS * W <= longest; t += COLUMNS * W) scores<T, Q, COLUMNS>(pages, queries, t, weights, longest);
-    for (; t < longest; t += W) scores<T, Q, 1>(pages, queries, t, weights, longest);
-    float scales[Q];
-    for (int q = 0; q < Q; q++) scales[q] = softmax(weights + q * longest, lengths[q]);
-    int64_t column = 0;
-    for (; column + COLUMNS * W <= pages.padded; column += COLUMNS * W)
-        weighted<T, Q, COLUMNS>(pages, weights, longest, 0, shortest, column, out, pages.padded);
-    for (; column < pages.padded; column += W)
-        weighted<T, Q, 1>(pages, weights, longest, 0, shortest, column, out, pages.padded);
-    for (int q = 0; q < Q; q++) {
-        float* sums = out + q * pages.padded;
-        for (column = 0; column < pages.padded && lengths[q] > shortest; column += W)
-            weighted<T, 1, 1>(pages, weights + q * longest, longest, shortest, lengths[q], column, sums, 0);
-        float* to = step.buffers[op.out].row(rows[q]) + heads[q] * op.width;
-        for (int64_t h = 0; h < op.width; h += W)
-            store_first(std::min<int64_t>(W, op.width - h), to + h, load(sums + h) * all(scales[q]));
-    }
-}
-
-template <class T, int Q = QUERIES>
-void attend_tiles(const Attend& op, const Step& step, const Tile& tile) {
-    if (tile.queries == Q) return attend_tile<T, Q>(op, step, tile);
-    if constexpr (Q > 1) attend_tiles<T, Q - 1>(op, step, tile);
-}
-
-INLINE void put(float* to, float x) { *to = x; }
-INLINE void put(uint16_t* to, float x) { *to = _cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT); }
-
-// Turns pair (i, i + width / 2) of each head by the angle of the row's position, and multiplies.
-void turn(float* heads, int64_t count, int64_t width, const float* cosines, const float* sines, float scale) {
-    const int64_t half = width / 2;
-    for (float* x = heads; x < heads + count * width; x += width)
-        for (int64_t i = 0; i < half; i += W) {
-            const int64_t n = std::min<int64_t>(W, half - i);
-            const Floats left = load_first(n, x + i), right = load_first(n, x + half + i);
-            const Floats c = load_first(n, cosines + i), s = load_first(n, sines + i);
-            store_first(n, x + i, (left * c - right * s) * all(scale));
-            store_first(n, x + half + i, (right * c + left * s) * all(scale));
-        }
-}
-
-// Turns queries and keys of a row, and writes its keys and values into the cache.
-template <class T>
-void write(const Attend& op, const Step& step, int64_t row) {
-    const int64_t position = step.positions[row], width = op.width, half = width / 2;
-    const float *cosines = step.cosines + position * half, *sines = step.sines + position * half;
-    float* x = step.buffers[op.in].row(row);
-    turn(x, op.heads, width, cosines, sines, 1.0f / std::sqrt(static_cast<float>(width)));
-    x += op.heads * width;
-    turn(x, op.key_heads, width, cosines, sines, 1.0f);
-    const float* values = x + op.key_heads * width;
-    for (int64_t head = 0; head < op.key_heads; head++, x += width, values += width) {
-        const Pages<T> pages(op, step, row, head);
-        T* key = const_cast<T*>(pages.keys_from(position / W * W)) + position % W;
-        for (int64_t h = 0; h < width; h++) put(key + h * W, x[h]);
-        T* value = const_cast<T*>(pages.values_from(position));
-        for (int64_t h = 0; h < width; h += W)
-            store(value + h, load_first(std::min<int64_t>(W, width - h), values + h));
-    }
-}
-
-template <class T>
-void attend(const Attend& op, const Step& step, const std::vector<Tile>& tiles, std::atomic<int64_t>& next, int thread,
-            int threads) {
-    if (thread == 0) next = 0;
-    for (int64_t m = step.rows * thread / threads; m < step.rows * (thread + 1) / threads; m++) write<T>(op, step, m);
-#pragma omp barrier
-    for (int64_t i; (i = next.fetch_add(1)) < static_cast<int64_t>(tiles.size());) attend_tiles<T>(op, step, tiles[i]);
-}
-
-// All queries of a step in tiles: of fewer queries each while there are few tiles for the threads.
-std::vector<Tile> all_tiles(const Attend& op, const Step& step) {
-    std::vector<Tile> tiles;
-    for (int64_t most = QUERIES; most; most = most / 2) {
-        tiles.clear();
-        for (int64_t row = 0, end; row < step.rows; row = end) {
-            for (end = row + 1; end < step.rows && step.owners[end] == step.owners[row];) end++;
-            const int64_t queries = (end - row) * (op.heads / op.key_heads);
-            for (int64_t head = 0; head < op.key_heads; head++)
-                for (int64_t q = 0; q < queries; q += most) tiles.push_back({row, q, std::min(most, queries - q), head});
-        }
-        if (static_cast<int64_t>(tiles.size()) >= 4 * step.threads) break;
-    }
-    return tiles;
 }
 
 // ---- Programs ------------------------------------------------------------------------------------------------------
@@ -627,16 +388,16 @@ extern "C" int64_t puna_decoder_run(const Operator* operators, int64_t count, co
     static thread_local Scratch scratch;
     static thread_local std::vector<Tile> tiles;
     if (!valid(*step)) return 1;
-    int64_t numbers = 0;
+    int64_t widest = 0;
     tiles.clear();
     for (const Operator* op = operators; op < operators + count; op++) {
-        if (op->code == LINEAR) numbers = std::max(numbers, step->rows * op->linear.inputs);
+        if (op->code == LINEAR) widest = std::max(widest, op->linear.inputs);
         if (op->code == ATTEND && tiles.empty()) tiles = all_tiles(op->attend, *step);
         if (op->code == EMBED)
             for (int64_t m = 0; m < step->rows; m++)
                 if (step->tokens[m] < 0 || step->tokens[m] >= op->embed.vocabulary) return 2;
     }
-    scratch.reserve(numbers);
+    scratch.reserve(step->rows, widest);
     Scratch& common = scratch;  // the caller's, for all threads
     const std::vector<Tile>& shared_tiles = tiles;
     std::atomic<int64_t> next{0};

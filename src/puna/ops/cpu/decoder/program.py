@@ -17,6 +17,8 @@ from puna.ops.quantized import Blocks
 _EMBED, _LINEAR, _ATTEND = range(3)
 _TABLES: Final = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 _GROUPS: Final = 3
+_SKEW: Final = 16
+"""Numbers between rows: a cache line, so that rows of 2^n numbers do not fall into one set of the cache."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class Program:
     def buffer(self, width: int) -> Buffer:
         """A new buffer for rows of this many numbers."""
         self._widths.append(width)
-        self._memory.append(torch.zeros(0, rounded(width, BLOCK)))
+        self._memory.append(torch.zeros(0, rounded(width, BLOCK) + _SKEW))
         return Buffer(len(self._widths) - 1, width)
 
     def result(self, width: int) -> Buffer:

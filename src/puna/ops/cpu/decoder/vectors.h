@@ -53,6 +53,10 @@ INLINE void load_pair(const uint8_t* from, Floats& lower, Floats& upper) {
     lower = _mm512_castsi512_ps(_mm512_slli_epi32(both, 16));
     upper = _mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32(static_cast<int>(0xffff0000))));
 }
+INLINE Floats load_half_of_pair(const uint8_t* from, int upper) {
+    const Ints both = _mm512_loadu_si512(from);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_srl_epi32(both, _mm_cvtsi32_si128(16 * upper)), 16));
+}
 INLINE void store_bytes(int8_t* to, Ints x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(x)); }
 INLINE Ints operator_add(Ints a, Ints b) { return _mm512_add_epi32(a, b); }
 INLINE __m256 halves_added(Floats x) { return _mm512_castps512_ps256(x) + _mm512_extractf32x8_ps(x, 1); }
@@ -158,6 +162,12 @@ INLINE void load_pair(const uint8_t* from, Floats& lower, Floats& upper) {
     const __m256i a = _mm256_loadu_si256(both), b = _mm256_loadu_si256(both + 1);
     lower = {_mm256_castsi256_ps(_mm256_slli_epi32(a, 16)), _mm256_castsi256_ps(_mm256_slli_epi32(b, 16))};
     upper = {_mm256_castsi256_ps(_mm256_and_si256(a, mask)), _mm256_castsi256_ps(_mm256_and_si256(b, mask))};
+}
+INLINE Floats load_half_of_pair(const uint8_t* from, int upper) {
+    const __m256i* both = reinterpret_cast<const __m256i*>(from);
+    const __m128i count = _mm_cvtsi32_si128(16 * upper);
+    return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_srl_epi32(_mm256_loadu_si256(both), count), 16)),
+            _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_srl_epi32(_mm256_loadu_si256(both + 1), count), 16))};
 }
 INLINE void store_bytes(int8_t* to, Ints x) {
     const __m256i shorts = _mm256_permute4x64_epi64(_mm256_packs_epi32(x.a, x.b), 0xd8);
