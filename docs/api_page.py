@@ -14,13 +14,14 @@ import puna
 
 PAGE = Path(__file__).with_name("api.md")
 FUNCTIONS = (
-    "recipe", "plan", "build_data", "train_tokenizer", "train", "load", "export", "import_model", "inspect", "report",
-    "run",
+    "recipe", "plan", "build_data", "train_tokenizer", "train", "load", "bench_infer", "export", "import_model",
+    "inspect", "report", "run",
 )  # fmt: skip
 """In the order in which they are used."""
 CLASSES = (
     "LanguageModel",
     "GenerateOptions",
+    "Sweep",
     "ModelInfo",
     "Export",
     "Plan",

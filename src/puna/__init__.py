@@ -15,6 +15,7 @@ from puna.core.version import VERSION
 if TYPE_CHECKING:
     from inspect import Signature
 
+    from puna.api.bench import bench_infer
     from puna.api.language_model import GenerateOptions, LanguageModel
     from puna.api.loading import load
     from puna.api.models import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from puna.config.recipe import Recipe
     from puna.core.errors import UserError
     from puna.core.layout import DataDir, RunDir
+    from puna.infer.measure import Sweep
     from puna.plan.plan import Plan
 
 __version__ = VERSION
@@ -42,8 +44,10 @@ __all__ = [
     "Plan",
     "Recipe",
     "RunDir",
+    "Sweep",
     "UserError",
     "__version__",
+    "bench_infer",
     "build_data",
     "export",
     "import_model",
@@ -66,7 +70,9 @@ _HOMES = {
     "Plan": "plan.plan",
     "Recipe": "config.recipe",
     "RunDir": "core.layout",
+    "Sweep": "infer.measure",
     "UserError": "core.errors",
+    "bench_infer": "api.bench",
     "build_data": "api.stages",
     "export": "api.models",
     "import_model": "api.models",

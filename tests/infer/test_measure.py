@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
 from puna.config.recipe import ModelConfig
 from puna.core.errors import GenerateError
 from puna.infer import measure
-from puna.infer.measure import Rates, Size, Sweep, check, random_requests, sweep, time_requests
+from puna.infer.measure import Rates, Size, Sweep, fitting, random_requests, size_of, sweep, time_requests
 from puna.infer.requests import Completion, Event, Request, Token
+from puna.infer.runner import Rows
 from puna.plan.count import flops_per_token, parameters
 
 CONFIG = ModelConfig(dim=64, n_layers=2, n_heads=4, n_kv_heads=2, ffn_dim=96, vocab_size=512, context=64)
@@ -127,7 +129,7 @@ def test_flops_of_a_step_are_a_third_of_those_that_training_counts() -> None:
 
 def test_a_sweep_gives_a_point_for_every_pair_with_shares_of_what_the_machine_does(clock: Clock) -> None:
     engine = PromptThenToken(clock)
-    points = list(sweep(engine, SIZE, RATES, batches=(1, 2), contexts=(4, 8), tokens=6))
+    points = list(sweep(engine, SIZE, RATES, [(1, 4), (2, 4), (1, 8), (2, 8)], 6))
     assert [(point.batch, point.context) for point in points] == [(1, 4), (2, 4), (1, 8), (2, 8)]
     last = points[-1]
     assert last.first_token_seconds == 4.0
@@ -143,13 +145,39 @@ def test_a_sweep_gives_a_point_for_every_pair_with_shares_of_what_the_machine_do
 
 def test_the_record_has_every_figure_and_its_version(clock: Clock) -> None:
     found = Sweep(model="runs/x", runner="kernels", threads=2, tokens=6, size=SIZE, rates=RATES)
-    found.points.extend(sweep(PromptThenToken(clock), SIZE, RATES, batches=(1,), contexts=(4,), tokens=6))
+    found.points.extend(sweep(PromptThenToken(clock), SIZE, RATES, [(1, 4)], 6))
     record = found.as_dict()
     assert record["schema"] == 1
     assert record["parameters"] == parameters(CONFIG).total
     assert record["read_bytes_per_second"] == 1e4
     assert record["points"][0]["tokens_per_second"] == 2.0
     assert len(record["points"]) == 1
+
+
+class Room:
+    """Implements `Runner` as far as it is asked: 6 pages of 16 positions."""
+
+    config, page_size, pages, exact, title, weight_bytes, position_bytes = CONFIG, 16, 6, True, "room", 1000, 10
+
+    def logits(self, rows: Rows) -> Tensor:
+        raise AssertionError("nothing is computed")
+
+
+def test_the_size_of_a_runner_is_what_it_says() -> None:
+    assert size_of(Room()) == SIZE
+
+
+def test_pairs_for_which_the_cache_has_no_room_are_left_out_with_a_sentence() -> None:
+    pairs, left_out = fitting(Room(), batches=(1, 3, 4), contexts=(12, 30), tokens=4)
+    assert pairs == [(1, 12), (3, 12), (4, 12), (1, 30)]
+    assert left_out == [
+        "3 requests with prompts of 30 tokens are left out: they need 144 positions, and the cache has 96",
+        "4 requests with prompts of 30 tokens are left out: they need 192 positions, and the cache has 96",
+    ]
+
+
+def test_where_no_length_is_given_it_is_the_longest_that_a_short_context_allows() -> None:
+    assert fitting(Room(), batches=(1,), contexts=None, tokens=4) == ([(1, 60)], [])
 
 
 @pytest.mark.parametrize(
@@ -159,14 +187,15 @@ def test_the_record_has_every_figure_and_its_version(clock: Clock) -> None:
         ((), (4,), 2, "batch is empty, but must be at least 1"),
         ((1, 0), (4,), 2, "batch is 1,0, but must be at least 1"),
         ((1,), (0,), 2, "context is 0, but must be at least 1"),
-        ((1,), (4, 60), 5, "context 60: with 5 tokens after it, that is longer than the model's context of 64"),
+        ((1,), (4, 60), 5, "context is 60, but with 5 tokens after it that is longer than the model's context of 64"),
+        ((7, 8), (4,), 2, "7 requests with prompts of 4 tokens are left out: they need 112 positions, and the cache"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(
     batches: tuple[int, ...], contexts: tuple[int, ...], tokens: int, sentence: str
 ) -> None:
     with pytest.raises(GenerateError, match=sentence):
-        check(CONFIG, batches, contexts, tokens)
+        fitting(Room(), batches=batches, contexts=contexts, tokens=tokens)
 
 
 def test_rates_are_bytes_and_operations_over_the_best_time(monkeypatch: pytest.MonkeyPatch) -> None:

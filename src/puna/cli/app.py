@@ -6,6 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from puna.cli import (
+    bench,
     chat,
     data,
     export,
@@ -35,6 +36,7 @@ _ROAD = [
     "inspect",
     "generate",
     "chat",
+    "bench",
     "report",
     "run",
 ]
@@ -92,5 +94,6 @@ app.command("import")(import_.import_)
 app.command("inspect")(inspect_model.inspect)
 app.command("generate")(generate.generate)
 app.command("chat")(chat.chat)
+app.add_typer(bench.app, name="bench")
 app.command("report")(report.report)
 app.command("run")(run.run)

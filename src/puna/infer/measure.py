@@ -25,12 +25,8 @@ from puna.infer.requests import Event, Request, Sampling
 from puna.infer.runner import Runner
 from puna.plan.count import matmul_parameters, parameters
 
-BATCHES = (1, 8, 32)
-"""Requests at once: alone, and the numbers for which vLLM-like servers and our own records are quoted."""
 CONTEXTS = (128, 512)
 """Tokens of a prompt: llama-bench's prefill of 512, and a quarter of it."""
-TOKENS = 32
-"""Tokens that each request writes: 31 steps are enough for a median."""
 
 _READ_BYTES = 1 << 28
 """Bytes of the buffer that is read: larger than the last-level caches of all processors of today but a few."""
@@ -39,7 +35,7 @@ _SIDE = 2048
 _RUNS = 5
 
 
-class Engine(Protocol):
+class Measured(Protocol):
     """What is measured; `puna.infer.engine.Engine` is one."""
 
     def add(self, request: Request) -> int:
@@ -83,7 +79,7 @@ class Timing:
 
 
 def time_requests(
-    engine: Engine, requests: Sequence[Request], *, between: Callable[[], object] | None = None
+    engine: Measured, requests: Sequence[Request], *, between: Callable[[], object] | None = None
 ) -> Timing:
     """Add all requests at once and step until they are done.
 
@@ -256,52 +252,66 @@ class Sweep:
         }
 
 
-def sweep(
-    engine: Engine,
-    size: Size,
-    rates: Rates,
-    *,
-    batches: Sequence[int] = BATCHES,
-    contexts: Sequence[int] = CONTEXTS,
-    tokens: int = TOKENS,
-) -> Iterator[Point]:
-    """The figures of every number of requests and every length of prompts, each as soon as it is measured.
+def fitting(
+    runner: Runner, *, batches: Sequence[int], contexts: Sequence[int] | None, tokens: int
+) -> tuple[list[tuple[int, int]], list[str]]:
+    """The pairs of requests and lengths that a runner's cache has room for, and a sentence on each of the others.
 
     Args:
-        engine: With nothing else to do, pages for the largest point, and room for as many requests at once.
-        size: What its steps read.
-        rates: What the machine does.
+        runner: Its cache and its model's context bound them.
         batches: Requests at once.
-        contexts: Tokens of a prompt.
-        tokens: Tokens that each request writes, at least 2.
+        contexts: Tokens of a prompt; None takes those of `CONTEXTS` that the model's context allows, or else the
+            longest that it does.
+        tokens: Tokens that each request writes.
 
     Raises:
-        GenerateError: A prompt and what follows it is longer than the model's context, or a number is too small.
+        GenerateError: A number is too small, a prompt and what follows it is longer than the model's context, or no
+            pair has room.
     """
-    check(size.config, batches, contexts, tokens)
-    time_requests(engine, random_requests(size.config, [2], [2], seed=0))  # what only the first step does
-    for number, (context, batch) in enumerate((context, batch) for context in contexts for batch in batches):
-        requests = random_requests(size.config, [context] * batch, [tokens] * batch, seed=number + 1)
-        yield _point(time_requests(engine, requests), size, rates, batch, context, tokens)
-
-
-def check(config: ModelConfig, batches: Sequence[int], contexts: Sequence[int], tokens: int) -> None:
-    """Refuse what cannot be measured.
-
-    Raises:
-        GenerateError: As `sweep`'s.
-    """
+    longest = runner.config.context - tokens
+    if contexts is None:
+        contexts = [context for context in CONTEXTS if context <= longest] or [max(1, longest)]
     if tokens < 2:
         raise GenerateError(f"tokens is {tokens}, but must be at least 2: the first comes with the prompt")
     for name, numbers in (("batch", batches), ("context", contexts)):
         if not numbers or min(numbers) < 1:
             raise GenerateError(f"{name} is {','.join(map(str, numbers)) or 'empty'}, but must be at least 1")
-    if max(contexts) + tokens > config.context:
+    if max(contexts) > longest:
         raise GenerateError(
-            f"context {max(contexts)}: with {tokens} tokens after it, that is longer than the model's context of "
-            f"{config.context}",
-            hint=f"--context {config.context - tokens} is the longest" if config.context > tokens else "",
+            f"context is {max(contexts)}, but with {tokens} tokens after it that is longer than the model's context of "
+            f"{runner.config.context}",
+            hint=f"{longest} is the longest" if longest > 0 else "",
         )
+    pairs, left_out = [], []
+    for context in contexts:
+        for batch in batches:
+            needed = batch * -(-(context + tokens) // runner.page_size)
+            if needed <= runner.pages:
+                pairs.append((batch, context))
+            else:
+                left_out.append(
+                    f"{batch} requests with prompts of {context} tokens are left out: they need "
+                    f"{needed * runner.page_size} positions, and the cache has {runner.pages * runner.page_size}"
+                )
+    if not pairs:
+        raise GenerateError(left_out[0], hint="give fewer requests or shorter prompts")
+    return pairs, left_out
+
+
+def sweep(engine: Measured, size: Size, rates: Rates, pairs: Sequence[tuple[int, int]], tokens: int) -> Iterator[Point]:
+    """The figures of every pair of requests at once and tokens of a prompt, each as soon as it is measured.
+
+    Args:
+        engine: With nothing else to do, pages for the largest pair, and room for as many requests at once.
+        size: What its steps read.
+        rates: What the machine does.
+        pairs: Requests at once, and tokens of a prompt.
+        tokens: Tokens that each request writes, at least 2.
+    """
+    time_requests(engine, random_requests(size.config, [2], [2], seed=0))  # what only the first step does
+    for number, (batch, context) in enumerate(pairs, start=1):
+        requests = random_requests(size.config, [context] * batch, [tokens] * batch, seed=number)
+        yield _point(time_requests(engine, requests), size, rates, batch, context, tokens)
 
 
 def _point(timing: Timing, size: Size, rates: Rates, batch: int, context: int, tokens: int) -> Point:
