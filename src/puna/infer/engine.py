@@ -20,7 +20,7 @@ import torch
 
 from puna.core.errors import GenerateError
 from puna.infer.pages import Pages
-from puna.infer.requests import Completion, Event, FinishReason, Request, Score, Token
+from puna.infer.requests import Completion, Event, FinishReason, Request, Score, Token, check
 from puna.infer.runner import Piece, Runner, rows_of
 from puna.infer.sampling import Asked, answers
 from puna.infer.scheduler import Chunk, Scheduler, Sequence
@@ -83,7 +83,9 @@ class Engine:
         Raises:
             GenerateError: The model cannot serve it: the prompt is too long, or a token id is not in the vocabulary.
         """
-        self._check(request)
+        check(request, self.runner.config, longest=self.longest)
+        if request.stop and self.tokenizer is None:
+            raise GenerateError("stop has texts, but the model has no tokenizer to find them with")
         number, scored = self._next, []
         self._next += 1
         longest = min(len(request.prompt) + request.max_tokens, max(self.longest, len(request.prompt)))
@@ -203,35 +205,6 @@ class Engine:
             self._pages, max_rows=self._max_rows, max_running=self._max_requests,
             drafts=self._drafter.tokens if self._drafter else 0,
         )  # fmt: skip
-
-    def _check(self, request: Request) -> None:
-        """Refuse what this model cannot serve."""
-        length, config = len(request.prompt), self.runner.config
-        whose = "the model's context is" if self.longest == config.context else "the cache has room for"
-        if request.max_tokens and length >= self.longest:
-            raise GenerateError(
-                f"the prompt is {length} tokens long, but {whose} {self.longest} and one of them is needed to answer",
-                hint="shorten the prompt",
-            )
-        if length > self.longest + 1:  # the last token is only looked at, not put into the model
-            raise GenerateError(
-                f"the text is {length} tokens long, but {whose} {self.longest}", hint="shorten the text"
-            )
-        for name, ids in (
-            ("prompt", request.prompt), ("stop_ids", request.stop_ids), ("logit_bias", request.sampling.logit_bias)
-        ):  # fmt: skip
-            if ids and not 0 <= min(ids) <= max(ids) < config.vocab_size:
-                wrong = next(token for token in ids if not 0 <= token < config.vocab_size)
-                raise GenerateError(
-                    f"{name} has the token id {wrong}, but the vocabulary has {config.vocab_size} tokens"
-                )
-        for name in ("logprobs", "prompt_logprobs"):
-            if (getattr(request, name) or 0) > config.vocab_size:
-                raise GenerateError(
-                    f"{name} is {getattr(request, name)}, but the vocabulary has {config.vocab_size} tokens"
-                )
-        if request.stop and self.tokenizer is None:
-            raise GenerateError("stop has texts, but the model has no tokenizer to find them with")
 
     def _compute(self, chunks: list[Chunk]) -> None:
         """Run the model on these chunks and write down what it says."""

@@ -1,7 +1,7 @@
 """What is asked of an engine and what it answers.
 
 Every record checks itself when it is made, so that the engine never meets one that it cannot serve for its form alone;
-what depends on the model (token ids, the context's length) the engine checks when the request is added.
+what depends on the model (token ids, the context's length) `check` looks at when the request is added.
 """
 
 import math
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from puna.config.recipe import ModelConfig
 from puna.core.errors import GenerateError
 
 FinishReason = Literal["stop", "length", "cancelled"]
@@ -185,6 +186,38 @@ class Score:
     def total(self) -> float:
         """The logarithm of the continuation's probability."""
         return math.fsum(self.logprobs)
+
+
+def check(request: Request, config: ModelConfig, *, longest: int) -> None:
+    """Refuse a request that a model cannot serve.
+
+    Args:
+        request: What is asked.
+        config: The model's.
+        longest: Tokens of a text at most: the model's context, or what the cache holds.
+
+    Raises:
+        GenerateError: The prompt is too long, or a token id or a number of them is not in the vocabulary.
+    """
+    length = len(request.prompt)
+    whose = "the model's context is" if longest == config.context else "the cache has room for"
+    if request.max_tokens and length >= longest:
+        raise GenerateError(
+            f"the prompt is {length} tokens long, but {whose} {longest} and one of them is needed to answer",
+            hint="shorten the prompt",
+        )
+    if length > longest + 1:  # the last token is only looked at, not put into the model
+        raise GenerateError(f"the text is {length} tokens long, but {whose} {longest}", hint="shorten the text")
+    ids_of = {"prompt": request.prompt, "stop_ids": request.stop_ids, "logit_bias": request.sampling.logit_bias}
+    for name, ids in ids_of.items():
+        for token in (min(ids), max(ids)) if ids else ():
+            if not 0 <= token < config.vocab_size:
+                raise GenerateError(
+                    f"{name} has the token id {token}, but the vocabulary has {config.vocab_size} tokens"
+                )
+    for name in ("logprobs", "prompt_logprobs"):
+        if (number := getattr(request, name) or 0) > config.vocab_size:
+            raise GenerateError(f"{name} is {number}, but the vocabulary has {config.vocab_size} tokens")
 
 
 def _wrong(name: str, value: object, expected: str, hint: str = "") -> GenerateError:
