@@ -182,6 +182,19 @@ def test_ctrl_c_stops_an_answer_and_keeps_it_and_a_second_one_leaves(tmp_path: P
         assert screen.end() == 0
 
 
+def test_what_is_typed_during_an_answer_is_not_shown_in_it_and_is_the_next_turn(tmp_path: Path) -> None:
+    with terminal(CHAT, [str(tmp_path / "history")]) as screen:
+        screen.expect("> ")
+        screen.type("until 5 keys\n")
+        screen.expect("UNTIL")
+        screen.type("next\n")
+        assert "next" not in screen.expect("[2 turns]")
+        screen.expect("NEXT")
+        screen.expect("> ")
+        screen.type("\x04")
+        assert screen.end() == 0
+
+
 def test_an_answer_cannot_command_the_terminal_and_emoji_stay(tmp_path: Path) -> None:
     with terminal(CHAT, [str(tmp_path / "history")]) as screen:
         screen.expect("> ")

@@ -115,7 +115,7 @@ class Talk:
             say(f"the context is full: the model no longer reads the first {left_out} turns, and begins with {first}")
         begun = False
         try:
-            with contextlib.closing(pieces), _ctrl_c() as pressed:
+            with contextlib.closing(pieces), _unseen(), _ctrl_c() as pressed:
                 for piece in pieces:
                     # Some models begin each answer with a space, which stays in the conversation.
                     piece = piece if begun else piece.lstrip()
@@ -201,3 +201,20 @@ def _ctrl_c() -> Iterator[Any]:
         yield lambda: bool(noted)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def _unseen() -> Iterator[None]:
+    """While entered, keys are not shown: what is typed ahead does not mix with the answer, and is there afterwards."""
+    with contextlib.ExitStack() as undo:
+        with contextlib.suppress(ImportError, OSError, ValueError):  # not a terminal, not Unix
+            import termios
+
+            terminal = sys.stdin.fileno()
+            if sys.stdin.isatty():
+                before = termios.tcgetattr(terminal)
+                changed = [*before]
+                changed[3] &= ~termios.ECHO
+                termios.tcsetattr(terminal, termios.TCSANOW, changed)
+                undo.callback(termios.tcsetattr, terminal, termios.TCSANOW, before)
+        yield
