@@ -33,6 +33,8 @@ TESTED_ELSEWHERE = {
     },
     "infer/source.py": "a protocol; tests/formats/gguf/test_read.py and tests/formats/test_checkpoint.py read sources",
     "api/place.py": "tests/api/test_loading.py loads runs, files, directories and names on the hub",
+    "formats/checked_tokenizer.py": "tests/formats/test_import_model.py imports with and without one",
+    "model/description.py": "tests/model/test_files.py writes, reads and damages model.toml",
     "cli/inspect_model.py": "declares its arguments and prints; tests/cli/test_import_.py runs it",
     "cli/recipes.py": "prints what tests/config checks",
     "cli/report.py": "declares its arguments and calls puna.report",

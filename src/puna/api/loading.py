@@ -1,8 +1,9 @@
 """`puna.load`: any path, or a name on the hub, as a model that answers."""
 
 import contextlib
+import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,8 @@ def load(
     place = find_model(path)
     native = (place / CONFIG).is_file() and format in (None, "puna")
     follows = split and os.environ.get("RANK", "0") != "0"
-    with muted(follows), _checked_meanwhile(place) if native else contextlib.nullcontext():
+    checked = _checked_meanwhile(place) if native else contextlib.nullcontext()
+    with _uncollected(), muted(follows), checked:
         # From here on torch is needed, and takes longer to import than a small model's hashes to compute.
         import torch
 
@@ -107,6 +109,18 @@ def load(
         if measure and kind is not None and kind.is_quantized and found is not None:
             say(f"{kind}: {_fidelity(checkpoint, found, model.runner, cache)}")
         return model
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Python's collector rests: it would go again and again over what importing torch makes, a fifth of the time."""
+    active = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if active:
+            gc.enable()
 
 
 @contextlib.contextmanager
@@ -132,9 +146,9 @@ def _open(
     place: Path, format: str | None, hints: "Hints", weights: "WeightKind | None"
 ) -> "tuple[Checkpoint, Tokenizer | None]":
     """The opened files and the tokenizer, with a line for everything that was assumed."""
+    from puna.formats.checked_tokenizer import checked_tokenizer
     from puna.formats.containers.dtypes import FLOATS
     from puna.formats.gguf.quantize import HELD
-    from puna.formats.import_model import checked_tokenizer
     from puna.formats.registry import format_of
 
     checkpoint = format_of(place, format).open(place, hints)
@@ -158,7 +172,6 @@ def _ready(
     from puna.api.language_model import LanguageModel
     from puna.formats.watched import WatchedCheckpoint
     from puna.infer.load import decoder, make_runner
-    from puna.infer.tensor_parallel import share
 
     made: list[Llama] = []
     total = sum(stored.n_bytes for stored in checkpoint.stored.values())
@@ -175,8 +188,15 @@ def _ready(
     # A bar's library takes as long to import as a small model to read.
     with progress("load", total, "bytes") if total > _LARGE else contextlib.nullcontext() as advance:
         source = checkpoint if advance is None else WatchedCheckpoint(checkpoint, advance)
-        runner = share(source, make) if split else make(source, device)
+        runner = _shared(source, make) if split else make(source, device)
     return LanguageModel(checkpoint, tokenizer, runner, model=made[0] if made else None, weights=weights)
+
+
+def _shared(source: "Checkpoint", make: "Callable[[Source, torch.device], Runner]") -> "Runner":
+    # It imports torch.distributed, which takes half as long as torch.
+    from puna.infer.tensor_parallel import share
+
+    return share(source, make)
 
 
 def _fidelity(checkpoint: "Checkpoint", tokenizer: "Tokenizer", runner: "Runner", cache: str | None) -> "Fidelity":

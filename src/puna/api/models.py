@@ -105,7 +105,7 @@ def inspect(
         FormatError: The format is unknown, the files are damaged, or they are not a LLaMA decoder's.
         TokenizerError: The tokenizer that was named cannot be used; of the model's own, a note says so.
     """
-    from puna.formats.import_model import checked_tokenizer
+    from puna.formats.checked_tokenizer import checked_tokenizer
     from puna.formats.registry import format_of
 
     place = find_model(path)

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from puna.core.console import progress, say, warn
-from puna.core.errors import FormatError, TokenizerError
 from puna.core.files import atomic_directory, sha256_file
 from puna.formats.cache import snapshot_of
 from puna.formats.cast import CastCheckpoint, common_dtype
-from puna.formats.checkpoint import Checkpoint, Hints
+from puna.formats.checked_tokenizer import checked_tokenizer
+from puna.formats.checkpoint import Hints
 from puna.formats.describe import describe
 from puna.formats.destination import check_destination
 from puna.formats.native.read import open_native
@@ -19,10 +19,6 @@ from puna.formats.registry import format_of
 from puna.formats.unchanged import check_unchanged, file_states, states_of
 from puna.formats.watched import WatchedCheckpoint
 from puna.model.directory import CONFIG
-from puna.tokenizer.load import load_tokenizer
-from puna.tokenizer.tokenizer import Tokenizer
-
-_WITHOUT = "name another tokenizer with --tokenizer, or bring in the weights alone with --no-tokenizer"
 
 
 def import_model(
@@ -81,33 +77,6 @@ def import_model(
             "generates nothing and no perplexity is measured; --tokenizer PATH brings one in"
         )
     say(f"imported to {out}")
-
-
-def checked_tokenizer(checkpoint: Checkpoint, hints: Hints) -> Tokenizer | None:
-    """The tokenizer that the user named, or the model's own; None if there is none, or if the user wants none.
-
-    Raises:
-        FormatError: It has more tokens than the model.
-        TokenizerError: It cannot be used.
-    """
-    if hints.no_tokenizer:
-        return None
-    try:
-        if hints.tokenizer is None:
-            tokenizer = checkpoint.tokenizer()
-        else:
-            rows = checkpoint.config.vocab_size
-            tokenizer = load_tokenizer(hints.tokenizer, rows=rows, stop_ids=checkpoint.stop_ids)
-    except TokenizerError as error:
-        raise TokenizerError(error.message, hint=error.hint or _WITHOUT) from None
-    if tokenizer is not None and tokenizer.vocab_size > checkpoint.config.vocab_size:
-        raise FormatError(
-            f"{tokenizer.origin}: has {tokenizer.vocab_size} tokens, but {checkpoint.path} has embeddings for "
-            f"{checkpoint.config.vocab_size}",
-            hint="name the tokenizer that the model was trained with: --tokenizer PATH; or bring in the weights alone: "
-            "--no-tokenizer",
-        )
-    return tokenizer
 
 
 def _hashes(path: Path, files: list[Path], advance: Callable[[float], None]) -> dict[str, str]:

@@ -12,7 +12,6 @@ The weights may also be in several files, with `model.safetensors.index.json` as
 """
 
 import hashlib
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +19,13 @@ from typing import Any
 
 import tomli_w
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from puna.config.recipe import ModelConfig
-from puna.core.bounded import read_bounded
 from puna.core.errors import CheckpointError
 from puna.core.files import atomic_directory, sha256_file
 from puna.core.records import Record
+from puna.model.description import model_header, read_config
 from puna.model.directory import CONFIG, RECORD, WEIGHTS, check_files
 from puna.model.llama import Llama
 from puna.model.parts import own_parts, whole
@@ -37,11 +35,7 @@ from puna.tokenizer.chat_template import CHAT_TEMPLATE, read_chat_template
 from puna.tokenizer.load import find_tokenizer, load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
-FORMAT, VERSION = "puna-model", 1
-
 _TIED = "output.weight"
-_MOST_CONFIG = 1 << 16
-"""Bytes of model.toml; the files that Puna writes have one thousand."""
 NOT_ARITHMETIC = {"context", "init", "init_std"}
 """Fields of a configuration that do not change what a decoder computes."""
 _POSITIONS = {"rope_theta", "rope_scaling"}
@@ -235,36 +229,3 @@ def _read_tokenizer(directory: Path, config: ModelConfig) -> Tokenizer | None:
             f"{file}: has {tokenizer.vocab_size} tokens, but {CONFIG} has vocab_size = {config.vocab_size}"
         )
     return tokenizer
-
-
-def model_header(config: ModelConfig) -> dict[str, Any]:
-    """The content of model.toml."""
-    return {"format": FORMAT, "version": VERSION, "model": config.model_dump(exclude_none=True)}
-
-
-def read_config(directory: Path) -> ModelConfig:
-    """The configuration in a model directory.
-
-    Raises:
-        CheckpointError: model.toml is missing, damaged or of another format.
-    """
-    path = directory / CONFIG
-    try:
-        header = tomllib.loads(read_bounded(path, _MOST_CONFIG, CheckpointError).decode())
-        form, version = header["format"], header["version"]
-        if (form, version) != (FORMAT, VERSION):
-            raise CheckpointError(
-                f"{path}: is {form!r} version {version}, this version of Puna reads {FORMAT!r} {VERSION}"
-            )
-        config = ModelConfig.model_validate(header["model"])
-        if unknown := header.keys() - {"format", "version", "model"}:
-            raise CheckpointError(f"{path}: has {min(unknown)!r:.80}, which no Puna model has")
-        return config
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(["model", *map(str, first["loc"])])
-        raise CheckpointError(f"{path}: {where}: {first['msg']}, found {first['input']!r:.80}") from None
-    except KeyError as error:
-        raise CheckpointError(f"{path}: is not a description of a Puna model: {error} is missing") from None
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: is not a description of a Puna model: {error!s:.200}") from None

@@ -14,8 +14,9 @@ from puna.core.records import read_record
 from puna.formats.checkpoint import Hints
 from puna.formats.native.read import is_native, open_native
 from puna.formats.native.write import write_native
+from puna.model.description import read_config
 from puna.model.directory import check_files
-from puna.model.files import load_model, read_config
+from puna.model.files import load_model
 from puna.tokenizer.tokenizer import Tokenizer
 
 ONE_MODEL = pytest.mark.parametrize("model_dir", ["grouped heads"], indirect=True)

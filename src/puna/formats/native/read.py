@@ -8,8 +8,8 @@ from torch import Tensor
 from puna.formats.checkpoint import Checkpoint, Hints, Stored, check_dtype, check_shape
 from puna.formats.containers.safetensors import ShardedSafetensors
 from puna.formats.table import weights
+from puna.model.description import read_config
 from puna.model.directory import CONFIG
-from puna.model.files import read_config
 from puna.tokenizer.chat_template import read_chat_template
 from puna.tokenizer.load import find_tokenizer, load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer

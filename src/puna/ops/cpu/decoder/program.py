@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,9 +44,14 @@ class Cache:
     def of(cls, *, pages: int, heads: int, width: int, page_size: int, dtype: torch.dtype) -> "Cache":
         """An empty one. Its memory is touched, and so taken, when positions are written."""
         return cls(
-            keys=torch.zeros(pages, heads, page_size // 16, width, 16, dtype=dtype),
-            values=torch.zeros(pages, heads, page_size, rounded(width, 16), dtype=dtype),
+            keys=_untouched(pages, heads, page_size // 16, width, 16, dtype=dtype),
+            values=_untouched(pages, heads, page_size, rounded(width, 16), dtype=dtype),
         )
+
+
+def _untouched(*shape: int, dtype: torch.dtype) -> Tensor:
+    """Zeros that the system gives when they are touched; `torch.zeros` writes them all."""
+    return torch.from_numpy(np.zeros(shape, {torch.float32: np.float32, torch.float16: np.float16}[dtype]))
 
 
 @dataclass(frozen=True, kw_only=True)
