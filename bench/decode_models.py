@@ -27,7 +27,7 @@ from puna.tokenizer.train import train_tokenizer
 ROOT = Path(__file__).parents[1]
 SHAPES = {
     "tiny": ModelConfig(
-        dim=64, n_layers=2, n_heads=4, n_kv_heads=2, ffn_dim=128, vocab_size=512, context=1024, init="openlm"
+        dim=64, n_layers=2, n_heads=4, n_kv_heads=2, ffn_dim=128, vocab_size=8192, context=1024, init="openlm"
     ),
     "m134": ModelConfig(
         dim=768, n_layers=12, n_heads=12, n_kv_heads=12, ffn_dim=2048, vocab_size=32_000, context=2048, init="openlm"
@@ -57,7 +57,7 @@ def make(name: str, directory: Path, smollm2: Path | None = None) -> Path:
     texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").rglob("*.md"))]
     with tempfile.TemporaryDirectory() as scratch:
         tokenizer = train_tokenizer(
-            texts, vocab_size=min(4096, config.vocab_size), character_coverage=0.9999, config={}, inputs={},
+            texts, vocab_size=512 if name == "tiny" else 4096, character_coverage=0.9999, config={}, inputs={},
             out=Path(scratch) / "tokenizer",
         )  # fmt: skip
     with torch.device("meta"):

@@ -7,6 +7,7 @@ rewrites the text between `<!-- table: NAME -->` and `<!-- end -->`; a test fail
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,9 @@ from puna.plan.plan import plan
 from puna.plan.target import find_target, rates_of
 
 ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "bench"))  # also where this file is imported
+
+import decode_tables  # noqa: E402
 
 
 def newest(benchmark: str) -> dict[str, Any]:
@@ -399,6 +403,7 @@ def planned_memory() -> str:
 
 
 TABLES = {
+    **decode_tables.tables(lambda: newest_of_each("decode"), origin),
     "gpu": gpu,
     "demo": demo,
     "train_cpu": train_cpu,
