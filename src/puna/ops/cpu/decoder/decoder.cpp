@@ -38,7 +38,7 @@ struct Input {
 // that share a part of a block ask for the next part, the first of each column for its share of it.
 template <int V, int LINES>
 INLINE void prefetch(const uint8_t* next) {
-    if (!next) return;
+    if (V < 4 && !next) return;
 #pragma GCC unroll 4
     for (int i = 0; i < LINES; i++)
         _mm_prefetch(reinterpret_cast<const char*>(next + 64 * i), V == 4 ? _MM_HINT_T0 : _MM_HINT_T1);
@@ -57,7 +57,7 @@ struct Floats32 {
         for (int64_t k = from; k < to; k++) {
             const uint8_t* at = block + k * BLOCK * 4;
             prefetch<V, V>(next);
-            if (next) next += V * 64;
+            if (V == 4 || next) next += V * 64;
             Floats weights[V];
 #pragma GCC unroll 4
             for (int v = 0; v < V; v++) weights[v] = load(reinterpret_cast<const float*>(at) + (vector + v) * W);
@@ -83,7 +83,7 @@ struct Floats16 {
         for (int64_t k = from; k < to; k++) {
             const uint8_t* at = block + k * BLOCK * 2;
             prefetch<V, (V + 1) / 2>(next);
-            if (next) next += V * 32;
+            if (V == 4 || next) next += V * 32;
             Floats weights[V];
             if constexpr (V == 1) weights[0] = load_half_of_pair(at + vector / 2 * W * 4, vector % 2);
 #pragma GCC unroll 2
@@ -108,8 +108,9 @@ struct Groups {
     INLINE void add(const Input& in, int64_t row, const uint8_t* block, int64_t from, int64_t to, int vector,
                     const uint8_t* next, Floats (&sums)[M][V]) {
         const int64_t groups = in.groups;
-        for (int64_t g = from / GROUP; g < to / GROUP; g++) {
-            const uint8_t* at = block + g * group_bytes(KIND);
+        const uint8_t* at = block + from / GROUP * group_bytes(KIND) + vector * W * 4;
+        const int64_t to_scales = BITS * BLOCK * 4 - vector * W * 2;
+        for (int64_t g = from / GROUP; g < to / GROUP; g++, at += group_bytes(KIND)) {
             const int8_t* x = in.integers + row * in.integer_step + g * GROUP;
             const int64_t scale = row * groups + g;
             Dot<BITS> dots[M][V];
@@ -120,10 +121,10 @@ struct Groups {
 #pragma GCC unroll 8
             for (int k = 0; k < BITS; k++) {  // 4 inputs each, or 8 of 4 bits
                 prefetch<V, V>(next);
-                if (next) next += V * 64;
+                if (V == 4 || next) next += V * 64;
                 Bytes weights[V];
 #pragma GCC unroll 4
-                for (int v = 0; v < V; v++) weights[v] = load_bytes(at + (k * BLOCK + (vector + v) * W) * 4);
+                for (int v = 0; v < V; v++) weights[v] = load_bytes(at + (k * BLOCK + v * W) * 4);
                 if constexpr (BITS == 8) {
 #pragma GCC unroll 8
                     for (int m = 0; m < M; m++) {
@@ -150,11 +151,11 @@ struct Groups {
                 }
             }
             prefetch<V, (V + 1) / 2>(next);
-            if (next) next += V * 32;
-            const uint16_t* scales = reinterpret_cast<const uint16_t*>(at + BITS * BLOCK * 4);
+            if (V == 4 || next) next += V * 32;
+            const uint16_t* scales = reinterpret_cast<const uint16_t*>(at + to_scales);
 #pragma GCC unroll 4
             for (int v = 0; v < V; v++) {
-                const Floats weight_scale = load(scales + (vector + v) * W);
+                const Floats weight_scale = load(scales + v * W);
 #pragma GCC unroll 8
                 for (int m = 0; m < M; m++) {
                     const Floats both = weight_scale * all(in.scales[scale + m * groups]);
@@ -165,9 +166,10 @@ struct Groups {
     }
 };
 
-// M rows with V vectors of a block, added to the sums of the inputs before `from`.
+// M rows with V vectors of a block, added to the sums of the inputs before `from`. A function of its own, so that the
+// compiler has all registers for its loop.
 template <class Weights, int M, int V>
-void columns(const Input& in, int64_t row, const uint8_t* block, int64_t from, int64_t to, int vector,
+__attribute__((noinline)) void columns(const Input& in, int64_t row, const uint8_t* block, int64_t from, int64_t to, int vector,
              const uint8_t* next, float* out) {
     Floats sums[M][V];
 #pragma GCC unroll 12
@@ -190,7 +192,7 @@ void tiles(const Input& in, int64_t row, int64_t end, const uint8_t* block, int6
     const int64_t quarter = (to - from) * group_bytes(Weights::KIND) / GROUP / 4;
     for (; row + M <= end; row += M, out += M * BLOCK, next = nullptr)
         for (int vector = first; vector < last;) {
-            const uint8_t* share = next ? next + vector * quarter : nullptr;
+            const uint8_t* share = next ? next + vector * quarter : V == 4 ? block : nullptr;
             if constexpr (V == 4)
                 if (last - vector == 2) {
                     columns<Weights, M, 2>(in, row, block, from, to, vector, share, out);
