@@ -12,6 +12,7 @@ from hub import fake_hub
 import puna
 from puna.core.errors import CheckpointError, FormatError, GenerateError
 from puna.core.layout import RunDir
+from puna.tokenizer.tokenizer import Tokenizer
 
 GREEDY: dict[str, Any] = {"max_tokens": 12, "temperature": 0}
 
@@ -213,6 +214,28 @@ def test_incomplete_model_is_refused(tiny_run: RunDir, tmp_path: Path) -> None:
 def test_choices_that_there_are_not_are_sentences(tiny_run: RunDir, options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(GenerateError, match=sentence):
         puna.load(tiny_run, **options)
+
+
+@pytest.mark.parametrize("device_of", ["kernels", "operators"])
+def test_guesses_change_no_text(tiny_run: RunDir, text: str, device_of: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if device_of == "operators":
+        monkeypatch.setattr("puna.infer.load.obstacle", lambda config: "it is a test")
+    for draft in ("lookup", tiny_run):
+        model = puna.load(tiny_run, draft=draft)
+        found = model.complete("The people", **GREEDY)[0]
+        assert found.text == text
+        if draft != "lookup":  # it guesses for itself, and is right
+            assert found.accepted_tokens == found.proposed_tokens > 0
+
+
+def test_a_draft_model_of_another_vocabulary_is_refused(
+    tiny_run: RunDir, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = puna.load(tiny_run).tokenizer
+    tokenizers = iter([own, tokenizer])
+    monkeypatch.setattr("puna.formats.checked_tokenizer.checked_tokenizer", lambda *given: next(tokenizers))
+    with pytest.raises(GenerateError, match="needs the vocabulary of the model that it guesses for"):
+        puna.load(tiny_run, draft=tiny_run)
 
 
 def test_threads_are_those_of_the_process(tiny_run: RunDir) -> None:

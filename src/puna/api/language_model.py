@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from puna.infer.engine import Engine
     from puna.infer.requests import Completion, Event, Request, Score
     from puna.infer.runner import Runner
+    from puna.infer.speculate import Drafter
     from puna.model.llama import Llama
     from puna.ops.quantized import WeightKind
     from puna.tokenizer.tokenizer import Tokenizer
@@ -84,6 +85,8 @@ class LanguageModel:
         self._checkpoint, self._tokenizer, self._weights = checkpoint, tokenizer, weights
         self.runner = runner
         """Computes the model; `title` says how."""
+        self.drafter: Drafter | None = None
+        """Guesses at tokens for the engine, set before it is first asked; it changes no text."""
         if model is not None:
             self.model = model
 
@@ -147,7 +150,7 @@ class LanguageModel:
         """Serves many requests at once; the methods here ask it (`puna.infer.engine`)."""
         from puna.infer.engine import Engine
 
-        return Engine(self.runner, self._tokenizer)
+        return Engine(self.runner, self._tokenizer, drafter=self.drafter)
 
     @overload
     def generate(self, prompt: str, **options: "Unpack[GenerateOptions]") -> str: ...

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from puna.infer.fidelity import Fidelity
     from puna.infer.runner import Runner
     from puna.infer.source import Source
+    from puna.infer.speculate import Drafter
     from puna.model.llama import Llama
     from puna.ops.quantized import WeightKind
     from puna.tokenizer.tokenizer import Tokenizer
@@ -30,6 +31,10 @@ _LARGE = 1 << 30
 """Bytes of weights from which on their reading is shown."""
 _PIECE = 64
 """Positions whose logits are compared at a time: 33 MB in float32 with 128,000 tokens."""
+
+
+LOOKUP = "lookup"
+"""The draft that needs no model."""
 
 
 def load(
@@ -41,6 +46,7 @@ def load(
     threads: int | None = None,
     measure: bool = True,
     split: bool = False,
+    draft: "PathLike | None" = None,
     format: str | None = None,
     tokenizer: "PathLike | None" = None,
     heads: int | None = None,
@@ -67,6 +73,9 @@ def load(
             on stderr, and remembered below the user's cache directory.
         split: Whether the processes that torchrun started share the model, each with its heads and its part of the
             feed-forward width. Only the main process returns from here; the others compute with it until it ends.
+        draft: Guesses at tokens that this model checks several at a time, so the text is the same and comes sooner: the
+            path or name of a small model with the same vocabulary, or `lookup`, which takes what followed the last
+            words where they stand earlier in the text. The small model is kept as this one.
         format: Its format's name (docs/formats); None recognises it.
         tokenizer: The tokenizer's file or directory; None takes the one that lies with the model.
         heads: Query heads, where no file says it (EasyLM).
@@ -80,8 +89,8 @@ def load(
             LLaMA decoder's.
         CheckpointError: A run has no finished model, or a file of a Puna model is damaged.
         TokenizerError: Its tokenizer cannot be used.
-        GenerateError: There is no such device, kind of weights or of cache; a matrix cannot be quantized; or the model
-            cannot be split over the processes.
+        GenerateError: There is no such device, kind of weights or of cache; a matrix cannot be quantized; the model
+            cannot be split over the processes; or the draft model has another vocabulary.
     """
     from puna.model.directory import CONFIG
 
@@ -108,6 +117,8 @@ def load(
         model = _ready(checkpoint, found, device=on, weights=kind, cache=kept, split=split)
         if measure and kind is not None and kind.is_quantized and found is not None:
             say(f"{kind}: {_fidelity(checkpoint, found, model.runner, cache)}")
+        if draft is not None:
+            model.drafter = _drafter(draft, found, model.runner, device=on, weights=kind, cache=kept)
         return model
 
 
@@ -197,6 +208,30 @@ def _shared(source: "Checkpoint", make: "Callable[[Source, torch.device], Runner
     from puna.infer.tensor_parallel import share
 
     return share(source, make)
+
+
+def _drafter(
+    draft: "PathLike", tokenizer: "Tokenizer | None", runner: "Runner", *, device: "torch.device",
+    weights: "WeightKind | None", cache: "torch.dtype | None",
+) -> "Drafter":  # fmt: skip
+    """What guesses for this runner. A draft model's files are not compared with hashes: no text depends on them."""
+    from puna.infer.load import decoder, make_runner
+    from puna.infer.speculate import DraftModel, PromptLookup
+
+    if draft == LOOKUP:
+        return PromptLookup()
+    place = find_model(draft)
+    checkpoint, own = _open(place, None, hints_of(None, None, None, None, None, None), weights)
+    if tokenizer is not None and own is not None and own.token_bytes() != tokenizer.token_bytes():
+        raise GenerateError(
+            f"{place}: a draft model needs the vocabulary of the model that it guesses for, and has another",
+            hint=f"take a smaller model of the same family, or draft={LOOKUP!r}, which needs no model",
+        )
+    small = make_runner(
+        checkpoint, lambda: decoder(checkpoint, device=device, weights=weights), device=device, weights=weights,
+        cache=cache, pages=runner.pages,
+    )  # fmt: skip
+    return DraftModel(small, runner)
 
 
 def _fidelity(checkpoint: "Checkpoint", tokenizer: "Tokenizer", runner: "Runner", cache: str | None) -> "Fidelity":

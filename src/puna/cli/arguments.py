@@ -69,6 +69,15 @@ CacheAs: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+Draft: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--draft",
+        metavar="MODEL|lookup",
+        help="A small model, or the text itself, guesses tokens: the same text comes sooner.",
+        show_default=False,
+    ),
+]
 Device: TypeAlias = Annotated[str, typer.Option("--device", help="Where it runs, such as cuda.")]
 Threads: TypeAlias = Annotated[
     int | None, typer.Option("--threads", min=1, help="On a CPU.  \\[default: one per core]", show_default=False)

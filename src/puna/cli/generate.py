@@ -14,6 +14,7 @@ from puna.cli.arguments import (
     CacheAs,
     Context,
     Device,
+    Draft,
     From,
     Heads,
     KeyHeads,
@@ -73,6 +74,7 @@ def generate(
     stats: Annotated[bool, typer.Option("--stats", help="Say tokens/s, also where stderr is not a terminal.")] = False,
     weights: WeightsAs = None,
     cache: CacheAs = None,
+    draft: Draft = None,
     device: Device = "cpu",
     threads: Threads = None,
     tokenizer: TokenizerPath = None,
@@ -94,7 +96,7 @@ def generate(
     model = puna.load(
         path, weights=weights and weights.value, cache=cache and cache.value, device=device, threads=threads,
         format=form, tokenizer=tokenizer, heads=heads, kv_heads=kv_heads, context=context, norm_eps=norm_eps,
-        rope_theta=rope_theta, split=size > 1,
+        rope_theta=rope_theta, split=size > 1, draft=draft,
     )  # fmt: skip
     events = model.events(
         texts, n=n, logprobs=logprobs, max_tokens=max_tokens, temperature=temperature, top_k=top_k, top_p=top_p,
@@ -203,6 +205,8 @@ def _record(completion: "Completion", prompts: list[str], model: "LanguageModel"
         "stop": completion.stop,
         "prompt_tokens": completion.prompt_tokens,
         "cached_tokens": completion.cached_tokens,
+        "proposed_tokens": completion.proposed_tokens,
+        "accepted_tokens": completion.accepted_tokens,
         "tokens": [token.id for token in completion.tokens],
     }
     if completion.tokens and completion.tokens[0].logprob is not None:

@@ -46,6 +46,7 @@ def make_runner(
     device: torch.device,
     weights: WeightKind | None = None,
     cache: torch.dtype | None = None,
+    pages: int | None = None,
 ) -> Runner:
     """The fastest runner that computes this model on this device; why it is not the kernels, a sentence says.
 
@@ -55,12 +56,14 @@ def make_runner(
         device: Where it runs.
         weights: How matrices are kept; None is as they are stored.
         cache: Of keys and values; None takes float32 with weights in float32, else float16.
+        pages: Of the cache, `PAGE_SIZE` positions each; None is those of `cache_positions`.
 
     Raises:
         GenerateError: A matrix cannot be quantized.
     """
-    bytes_each = 4 if cache == torch.float32 or weights == WeightKind.FLOAT32 else 2
-    pages = cache_positions(source, bytes_each) // PAGE_SIZE
+    if pages is None:
+        bytes_each = 4 if cache == torch.float32 or weights == WeightKind.FLOAT32 else 2
+        pages = cache_positions(source, bytes_each) // PAGE_SIZE
     why = obstacle(source.config) if device.type == "cpu" else f"the kernels are for CPUs, not for {device}"
     if why is None:
         try:
