@@ -64,7 +64,8 @@ def load(
         path: A run's directory, a model directory, a file or directory in any format that Puna reads (docs/formats), or
             a model on Hugging Face's hub: `owner/name`, `owner/name@revision`, `owner/name@revision/file.gguf`.
         weights: How matrices are kept: `float32`, `bfloat16`, `int8` or `int4`. None keeps them as they are stored,
-            also GGUF's Q8_0 and Q4_0; float16 and other quantized types become float32.
+            also GGUF's Q8_0 and Q4_0; float16 and other quantized types become float32. The output layer of `int4` is
+            int8.
         cache: How keys and values are kept: `float32` or `float16`. None takes float32 with weights in float32, else
             float16.
         device: Where it runs, such as `cuda`.

@@ -8,7 +8,7 @@ from torch import Tensor
 from puna.core.console import say
 from puna.core.errors import GenerateError
 from puna.infer.graph_runner import GraphRunner
-from puna.infer.kernel_runner import PAGE_SIZE, KernelRunner, obstacle
+from puna.infer.kernel_runner import PAGE_SIZE, KernelRunner, obstacle, output_kind
 from puna.infer.operator_runner import OperatorRunner
 from puna.infer.part import PartSource, add_up_outputs
 from puna.infer.runner import Runner
@@ -136,6 +136,8 @@ def decoder(source: Source, *, device: torch.device, weights: WeightKind | None 
 
 def _rounded(source: Source, name: str, tensor: Tensor, kind: WeightKind) -> Tensor:
     blocks = source.blocks(name)
+    if kind == WeightKind.INT4 and name in ("output.weight", "tok_embeddings.weight"):
+        kind = output_kind(tensor if blocks is None else blocks)
     if blocks is not None and kind in (blocks.kind, WeightKind.INT8):  # values of 4 bits are values of 8 bits, too
         return tensor
     return dequantize(quantize(tensor, kind, name=name))
