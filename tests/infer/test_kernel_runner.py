@@ -12,7 +12,7 @@ from torch import Tensor
 
 from puna.config.recipe import ModelConfig, RopeScaling
 from puna.core.errors import GenerateError
-from puna.infer.kernel_runner import KernelRunner, fallback, obstacle
+from puna.infer.kernel_runner import KernelRunner, obstacle
 from puna.infer.runner import Rows, Runner
 from puna.ops.cpu.builder import BuildError, find_compiler
 from puna.ops.cpu.decoder import InstructionSet, open_kernels
@@ -231,27 +231,23 @@ def test_damage_in_one_sequence_stays_there() -> None:
 def test_a_model_that_the_kernels_do_not_compute_is_refused_by_name(change: dict[str, object], says: str) -> None:
     config = ODD.model_copy(update={**change, "n_kv_heads": 4})
     assert says in (obstacle(config) or "")
-    assert (fallback(config) or "").startswith(f"{obstacle(config)}: PyTorch's operators compute it")
     with pytest.raises(GenerateError, match="the kernels cannot compute this model"):
         KernelRunner(ModelSource(random_model(config)), pages=1)
 
 
 def test_a_model_of_llama_has_no_obstacle() -> None:
     assert obstacle(ODD) is None
-    assert fallback(ODD) is None
 
 
-def test_a_machine_without_a_compiler_falls_back_with_a_sentence_that_says_what_is_lost(
+def test_a_machine_without_a_compiler_is_told_and_one_that_is_installed_later_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     open_kernels.cache_clear()
     with monkeypatch.context() as patched:
         patched.setattr("puna.ops.cpu.builder.find_compiler", lambda: None)
-        sentence = fallback(ODD) or ""
-    assert sentence.startswith("no C++ compiler was found")
-    assert "slower" in sentence
-    assert "may depend on the requests beside it" in sentence
-    assert fallback(ODD) is None  # a compiler that is installed later is found
+        with pytest.raises(BuildError, match=r"^no C\+\+ compiler was found"):
+            KernelRunner(ModelSource(MODEL), pages=1)
+    KernelRunner(ModelSource(MODEL), pages=1)
 
 
 def test_pages_of_other_sizes_are_refused() -> None:

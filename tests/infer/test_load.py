@@ -107,14 +107,16 @@ def test_kernels_compute_what_they_can_and_a_sentence_says_why_they_do_not(
     assert isinstance(runner(source()), KernelRunner)
     assert capsys.readouterr().err == ""
     assert isinstance(runner(source(norm="layer")), OperatorRunner)
-    assert "PyTorch's operators answer, slower than Puna's kernels: its norm" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "PyTorch's operators answer, slower than Puna's kernels, and a request's text may depend on those" in said
+    assert "beside it: its norm" in said
 
     def broken(*arguments: Any, **options: Any) -> KernelRunner:
         raise BuildError("no C++ compiler was found")
 
     monkeypatch.setattr(load, "KernelRunner", broken)
     assert isinstance(runner(source()), OperatorRunner)
-    assert "slower than Puna's kernels: no C++ compiler was found" in capsys.readouterr().err
+    assert "those beside it: no C++ compiler was found" in capsys.readouterr().err
     checkpoint = source()
     near = expected(checkpoint, lambda w: rounded(w, WeightKind.INT4))
     torch.testing.assert_close(logits(checkpoint, WeightKind.INT4), near, atol=1e-4, rtol=1e-4)

@@ -25,8 +25,8 @@ from puna.ops.cpu.decoder.program import Buffer, Cache, Program, StepRows
 from puna.ops.quantized import Blocks, WeightKind, dequantize
 
 PAGE_SIZE = 16
-"""Positions of a page: the lanes of a vector of keys, and the block size that vLLM has by default on CPUs' smallest
-vectors; larger ones waste more memory behind the last position of each sequence."""
+"""Positions of a page: the keys of one vector, and vLLM's default block size. With larger ones, more memory lies unused
+behind the last position of each sequence."""
 
 _FIRST_ANGLES = 2048
 """Positions whose angles are computed at first: LLaMA's context. Twice as many when one beyond is met."""
@@ -41,25 +41,6 @@ def obstacle(config: ModelConfig) -> str | None:
     if config.rotary != "position":
         return f'its rotary = "{config.rotary}" does not turn heads by positions'
     return None
-
-
-def fallback(config: ModelConfig) -> str | None:
-    """Why PyTorch's operators have to compute a model here, and what that costs; None where the kernels can.
-
-    The first call on a machine compiles the kernels.
-    """
-    why = obstacle(config)
-    if why is None:
-        try:
-            open_kernels()
-        except BuildError as error:
-            why = str(error)
-    if why is None:
-        return None
-    return (
-        f"{why}: PyTorch's operators compute it, which is slower, and a request's text may depend on the requests "
-        "beside it"
-    )
 
 
 class KernelRunner:

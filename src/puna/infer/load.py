@@ -72,7 +72,10 @@ def make_runner(
             why = str(error)
     if device.type == "cpu":
         kept = " and integers are kept as floats" if weights is not None and weights.is_quantized else ""
-        say(f"PyTorch's operators answer, slower than Puna's kernels{kept}: {why}")
+        say(
+            f"PyTorch's operators answer, slower than Puna's kernels{kept}, and a request's text may depend on those "
+            f"beside it: {why}"
+        )
     if device.type == "cuda":
         return GraphRunner(decoder(), pages=pages, page_size=PAGE_SIZE)
     return OperatorRunner(decoder(), pages=pages, page_size=PAGE_SIZE)
