@@ -1,11 +1,15 @@
 import copy
+from typing import Any
 
 import pytest
 import torch
 
 from puna.config.recipe import ModelConfig
 from puna.core.errors import GenerateError
+from puna.infer.engine import Engine
+from puna.infer.operator_runner import OperatorRunner
 from puna.infer.plain import generate, generate_ids, generate_text
+from puna.infer.requests import Request, Sampling
 from puna.model.init import init_weights
 from puna.model.llama import Llama
 from puna.tokenizer.tokenizer import Tokenizer
@@ -40,6 +44,16 @@ def test_a_model_that_turns_heads_by_their_number_decodes_with_a_cache_as_withou
     ids = list(generate_ids(model, [1, 400, 300], max_tokens=1000, stop_ids=(), **GREEDY))
     assert ids == greedy_by_full_passes(model, [1, 400, 300], 29)
     assert len(set(ids)) > 5
+
+
+@pytest.mark.parametrize("settings", [GREEDY, SAMPLED, {"temperature": 0.7, "top_p": 0.8, "seed": 5}])
+def test_the_engine_writes_the_same(model: Llama, settings: dict[str, Any]) -> None:
+    prompts = [[1], [1, 400, 300], [1, *range(300, 320)]]
+    asked = [Request(prompt=tuple(ids), max_tokens=100, sampling=Sampling(**settings)) for ids in prompts]
+    found = Engine(OperatorRunner(model, pages=20, page_size=4), max_rows=8, max_requests=2).generate(asked)
+    for ids, completion in zip(prompts, found, strict=True):
+        expected = generate_ids(model, ids, max_tokens=100, stop_ids=(), **settings)
+        assert [token.id for token in completion.tokens] == list(expected)
 
 
 def test_max_tokens_is_the_number_of_tokens(model: Llama) -> None:
