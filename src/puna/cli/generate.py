@@ -1,5 +1,7 @@
 """`puna generate`: the model continues a prompt, or many."""
 
+import contextlib
+import gc
 import sys
 import time
 from pathlib import Path
@@ -93,11 +95,12 @@ def generate(
         raise GenerateError("--logprobs: is shown with --json only")
     rank, size = processes()
     texts = _prompts(prompts or [], file) if rank == 0 else []  # the others never leave the next line
-    model = puna.load(
-        path, weights=weights and weights.value, cache=cache and cache.value, device=device, threads=threads,
-        format=form, tokenizer=tokenizer, heads=heads, kv_heads=kv_heads, context=context, norm_eps=norm_eps,
-        rope_theta=rope_theta, split=size > 1, draft=draft,
-    )  # fmt: skip
+    with _lasting():
+        model = puna.load(
+            path, weights=weights and weights.value, cache=cache and cache.value, device=device, threads=threads,
+            format=form, tokenizer=tokenizer, heads=heads, kv_heads=kv_heads, context=context, norm_eps=norm_eps,
+            rope_theta=rope_theta, split=size > 1, draft=draft,
+        )  # fmt: skip
     events = model.events(
         texts, n=n, logprobs=logprobs, max_tokens=max_tokens, temperature=temperature, top_k=top_k, top_p=top_p,
         min_p=min_p, repetition_penalty=repetition_penalty, seed=seed, stop=stop or (), special=special,
@@ -113,6 +116,17 @@ def generate(
     finally:
         if stats or sys.stderr.isatty():
             timed.say(model)
+
+
+@contextlib.contextmanager
+def _lasting() -> "Iterator[None]":
+    """What is made here stays to the process's end, so Python's collector need not look at it, now or later."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _prompts(prompts: list[str], file: Path | None) -> list[str]:
