@@ -44,6 +44,7 @@ import decode_models
 import decode_more
 import torch
 
+from puna.config.recipe import ModelConfig
 from puna.core.console import say
 from puna.core.files import write_json
 from puna.core.records import commit, machine
@@ -57,7 +58,7 @@ SYSTEMS = (
     ("puna", "int8"), ("llama.cpp", "Q8_0"), ("puna", "int4"), ("llama.cpp", "Q4_0"),
 )  # fmt: skip
 BITS = {"float32": 32.0, "F32": 32.0, "int8": 8.5, "Q8_0": 8.5, "int4": 4.5, "Q4_0": 4.5}
-"""Of one weight, scales included. llama.cpp keeps the output layer of its Q4_0 files in more: Q6_K or Q8_0."""
+"""Of one weight, scales included, but for the output layer of Q4_0 files: Q6_K, or Q8_0 where that does not fit."""
 CHECKED = 12
 """Tokens of the text that must be equal; random weights give hardly ever two tokens of nearly equal logits."""
 CLOSE = {"llama.cpp": 1e-2}
@@ -271,7 +272,7 @@ class Bench:
                     "model": self.name, "code": self.code, "threads": self.threads, "task": task,
                     "system": worker.system, "weights": worker.weights, "tokens_per_second": statistics.median(found),
                     "min_max": [min(found), max(found)], "rounds": found,
-                    "weight_bytes": round(matmul_parameters(self.config) * BITS[worker.weights] / 8),
+                    "weight_bytes": worker.about.get("weight_bytes") or read_bytes(self.config, worker.weights),
                     "flops_per_token": flops_per_token, "machine": [asdict(one) for one in machine_rates],
                 }
             )  # fmt: skip
@@ -279,6 +280,14 @@ class Bench:
             f"{self.name}, {self.code}, {self.threads} threads, {task}: "
             + ", ".join(f"{w.system} {w.weights} {statistics.median(found):.1f}" for w, found in rates.items())
         )
+
+
+def read_bytes(config: ModelConfig, weights: str) -> int:
+    """Bytes of the matrices that a step of llama.cpp or transformers reads."""
+    output = config.vocab_size * config.dim
+    fits = config.dim % 256 == 0 and not config.tie_embeddings
+    of_output = (6.5625 if fits else 8.5) if weights == "Q4_0" else BITS[weights]
+    return round(((matmul_parameters(config) - output) * BITS[weights] + output * of_output) / 8)
 
 
 def mixed(requests: int) -> tuple[list[int], list[int]]:

@@ -83,7 +83,10 @@ class _Puna:
     def about(self) -> dict[str, Any]:
         """What runs, and how exactly."""
         runner = self.engine.runner
-        return {"version": version("puna"), "runner": runner.title, "exact": runner.exact}
+        return {
+            "version": version("puna"), "runner": runner.title, "exact": runner.exact,
+            "weight_bytes": runner.weight_bytes,
+        }  # fmt: skip
 
     def _request(self, prompt: list[int], tokens: int, logprobs: int | None = None) -> Any:
         from puna.infer.requests import Request, Sampling
