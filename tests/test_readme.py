@@ -70,6 +70,19 @@ PROOFS = {
         "test_cached_decoding_equals_the_full_forward_pass",
         "test_greedy_decoding_with_a_cache_equals_a_full_pass_per_token",
     ],
+    "Text and log-probabilities of a request": [
+        "test_every_request_is_answered_as_if_it_were_alone",
+        "test_bits_of_an_exact_runner_are_the_same_in_a_small_cache_and_in_company",
+        "test_a_sequence_has_the_same_bits_in_any_company_and_chunks",
+    ],
+    "A sampled text is drawn": [
+        "test_frequencies_are_the_softmax_of_logits_over_temperature",
+        "test_tokens_that_are_guessed_are_distributed_as_the_model_says",
+    ],
+    "What somebody types into a chat": [
+        "test_ids_are_those_of_transformers",
+        "test_whatever_is_typed_the_control_tokens_are_those_of_harmless_words",
+    ],
     "Native → Hugging Face": [
         "test_native_hf_original_easylm_gguf_native_is_the_identity",
         "test_every_format_gives_every_variant_back_or_refuses_it",

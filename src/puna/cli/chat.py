@@ -12,6 +12,7 @@ from puna.cli.arguments import (
     CacheAs,
     Context,
     Device,
+    Draft,
     From,
     Heads,
     KeyHeads,
@@ -44,6 +45,7 @@ def chat(
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="The same seed gives the same answers.")] = SEED,
     weights: WeightsAs = None,
     cache: CacheAs = None,
+    draft: Draft = None,
     device: Device = "cpu",
     threads: Threads = None,
     tokenizer: TokenizerPath = None,
@@ -62,7 +64,7 @@ def chat(
     model = puna.load(
         path, weights=weights and weights.value, cache=cache and cache.value, device=device, threads=threads,
         format=form, tokenizer=tokenizer, heads=heads, kv_heads=kv_heads, context=context, norm_eps=norm_eps,
-        rope_theta=rope_theta, split=processes()[1] > 1,
+        rope_theta=rope_theta, split=processes()[1] > 1, draft=draft,
     )  # fmt: skip
     from puna.api.chat import Chat
     from puna.cli.talk import Talk

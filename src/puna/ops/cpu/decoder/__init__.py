@@ -32,7 +32,7 @@ MACHINE = {
 def instruction_set() -> InstructionSet | None:
     """The best that this machine has and ATEN_CPU_CAPABILITY allows; None if there is not even AVX2."""
     capability = torch.backends.cpu.get_cpu_capability()
-    if capability == "AVX512" and torch.cpu.get_capabilities().get("avx512_vnni"):
+    if capability == "AVX512" and torch.cpu._is_vnni_supported():  # the public function is newer than PyTorch 2.11
         return InstructionSet.AVX512
     return InstructionSet.AVX2 if capability in ("AVX512", "AVX2") else None
 
