@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -121,6 +122,27 @@ def test_arguments_out_of_their_range_are_sentences_at_once(
 ) -> None:
     with pytest.raises(GenerateError, match=sentence):
         model.stream("x", **options)
+
+
+def test_what_only_completions_can_tell_is_refused_where_texts_are_given(model: puna.LanguageModel) -> None:
+    for name in ("n", "logprobs", "prompt_logprobs"):
+        for ask in (model.generate, model.stream):
+            with pytest.raises(GenerateError, match=f"{name} is not an option where texts alone are given"):
+                ask("x", **{name: 2})  # pyrefly: ignore
+    with pytest.raises(GenerateError, match="prompt is not one text"):
+        model.stream(["x", "y"])  # pyrefly: ignore
+
+
+def test_a_prompt_is_a_text_or_ids_of_any_whole_numbers(model: puna.LanguageModel) -> None:
+    expected = model.complete([5, 6], max_tokens=3)
+    assert model.complete(np.array([5, 6]), max_tokens=3) == expected  # pyrefly: ignore
+    assert model.complete([np.array([5, 6])], max_tokens=3) == expected  # pyrefly: ignore
+    for prompt, sentence in (
+        (b"x", "prompt is bytes"), (None, "prompt is NoneType"), ([5, "x"], "token ids beside texts"),
+        ([2.5], "prompt has float"),
+    ):  # fmt: skip
+        with pytest.raises(GenerateError, match=sentence):
+            model.complete(prompt)  # pyrefly: ignore
 
 
 def test_prompt_that_does_not_fit_is_a_sentence(model: puna.LanguageModel) -> None:

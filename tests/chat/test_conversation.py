@@ -95,6 +95,17 @@ def test_a_turn_that_is_refused_leaves_the_conversation_as_it_was(template: Chat
     assert conversation.messages == before
 
 
+def test_ctrl_c_while_a_turn_is_read_leaves_the_conversation_as_it_was() -> None:
+    class Interrupted:
+        def ids(self, messages: object) -> list[int]:
+            raise KeyboardInterrupt
+
+    conversation = Conversation(Interrupted(), 64)  # pyrefly: ignore
+    with pytest.raises(KeyboardInterrupt):
+        conversation.ask("one", 10)
+    assert conversation.messages == []
+
+
 def test_turns_that_no_longer_fit_stay_in_the_conversation(template: ChatTemplate) -> None:
     conversation = Conversation(template, 200)
     for n in range(12):

@@ -230,6 +230,14 @@ def test_reader_that_goes_away_ends_the_text_quietly(tiny_run: RunDir):
     assert (result.returncode, result.stderr) == (1, "")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+def test_standard_output_that_is_full_is_one_sentence(tiny_run: RunDir):
+    command = [sys.executable, "-m", "puna", "generate", str(tiny_run.root), "The", "--max-tokens", "4"]
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (result.returncode, result.stderr) == (2, "error: standard output: no space left to write it\n")
+
+
 def test_full_disk_is_one_sentence_and_leaves_nothing_half_written(tiny_toml: Path, tmp_path: Path):
     """A real limit: the operating system refuses files above 100 kB."""
     code = (

@@ -113,6 +113,52 @@ def test_what_was_written_stays_where_it_is_interrupted(tiny_run: RunDir, monkey
     assert result.stdout == "law is\n"
 
 
+def test_what_is_said_of_a_text_comes_on_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    def events() -> Any:
+        yield Event(request=0, sample=0, token=None, text=" is")
+        yield Event(request=0, sample=0, token=None, text=" long", completion="all of it")  # pyrefly: ignore
+        assert capsys.readouterr().out == "law is long\n"
+
+    command._write_as_it_comes(command._Timed(events()), "law")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_text_steers_no_terminal_and_is_whole_in_a_pipe(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = "x" * 5000
+    event = Event(request=0, sample=0, token=None, text="\x1b[31mred\a")
+    for at_terminal, shown in ((True, "\\x1b[31mred\\x07\n"), (False, "\x1b[31mred\a\n")):
+        monkeypatch.setattr(sys.stdout, "isatty", lambda at_terminal=at_terminal: at_terminal)
+        command._write_as_it_comes(command._Timed(iter([event])), long)
+        assert capsys.readouterr().out == long + shown
+
+
+def test_prompts_of_a_file_are_its_lines_as_editors_count_them() -> None:
+    assert command._lines("\ufeffone\r\n\r\ntwo\x0cstill two\u2028and still\nlast") == [
+        "one", "", "two\x0cstill two\u2028and still", "last",
+    ]  # fmt: skip
+    assert command._lines("") == []
+    assert command._lines("a\n") == ["a"]
+
+
+def test_standard_input_that_is_closed_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(UserError, match="`-` reads standard input, which is closed"):
+        command._prompts(["-"], None)
+
+
+def test_ids_behind_the_vocabulary_have_no_text_in_json(tiny_run: RunDir, tmp_path: Path) -> None:
+    tokenizer = puna.load(tiny_run).tokenizer
+    rows = tokenizer.vocab_size + 8
+    shape = {"dim": 64, "n_layers": 1, "n_heads": 4, "n_kv_heads": 2, "ffn_dim": 96, "context": 64, "vocab_size": rows}
+    save_model(random_model(ModelConfig.model_validate(shape)), tmp_path / "model", tokenizer=tokenizer, inputs={})
+    record = json.loads(run(tmp_path / "model", "law", "--json", "--logprobs", str(rows), *GREEDY).stdout)
+    texts = {best["id"]: best["token"] for best in record["logprobs"][0]["best"]}
+    assert len(texts) == rows
+    assert [texts[token] for token in range(tokenizer.vocab_size, rows)] == [""] * 8
+
+
 def test_weights_and_cache_are_chosen(tiny_run: RunDir, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("puna.infer.fidelity._home", lambda: tmp_path)
     result = run(tiny_run.root, "law", "--weights", "int8", "--cache", "float32", "--stats", *GREEDY)

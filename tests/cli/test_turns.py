@@ -65,6 +65,20 @@ def test_a_line_that_is_not_text_is_named(monkeypatch: pytest.MonkeyPatch) -> No
         Lines().turn()
 
 
+def test_the_mark_with_which_some_systems_begin_a_text_is_not_of_the_first_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\ufeffa\n\ufeffb\n".encode())))
+    lines = Lines()
+    assert [lines.turn(), lines.turn()] == ["a", "\ufeffb"]
+
+
+def test_standard_input_that_is_closed_has_no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(EOFError):
+        Lines().turn()
+
+
 def test_history_is_kept_for_its_user_alone(tmp_path: Path) -> None:
     file = tmp_path / "state" / "puna" / "history"
     history = History(file)

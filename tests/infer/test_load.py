@@ -96,6 +96,8 @@ def test_device_that_this_machine_lacks_is_a_sentence() -> None:
     assert check_device("cpu") == CPU
     with pytest.raises(GenerateError, match="device 'gpu'"):
         check_device("gpu")
+    with pytest.raises(GenerateError, match="device 'meta': holds no numbers"):
+        check_device("meta")
 
 
 def test_kernels_compute_what_they_can_and_a_sentence_says_why_they_do_not(

@@ -226,6 +226,11 @@ def test_extreme_temperatures_and_logits_still_draw_a_token(temperature: float, 
     assert drawn == ({0, 1, 2} if even else {1})
 
 
+def test_a_top_k_beyond_any_vocabulary_is_all_tokens() -> None:
+    for seed in range(10):
+        assert one([1.0, 2.0, 3.0], top_k=10**30, seed=seed) == one([1.0, 2.0, 3.0], seed=seed)
+
+
 def test_bfloat16_logits_are_sampled_in_float32() -> None:
     logits_WV = torch.zeros(1, 3, dtype=torch.bfloat16)
     assert choose(logits_WV, [draw_of()]).dtype == torch.int64

@@ -1,8 +1,10 @@
 """A model that answers: it continues texts, one or many at once, and says how likely texts are."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
+from numbers import Integral
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, overload
 
@@ -169,11 +171,15 @@ class LanguageModel:
             GenerateError: A prompt is too long for the model's context, or an argument is out of its range.
             CheckpointError: The model has no tokenizer.
         """
+        _refuse_figures(options)
         texts = [completion.text for completion in self.complete(prompt, **options)]
         return texts[0] if isinstance(prompt, str) else texts
 
     def stream(self, prompt: str, **options: "Unpack[GenerateOptions]") -> Iterator[str]:
         """The text in pieces, each as soon as its characters are whole; arguments and errors as `generate`'s."""
+        _refuse_figures(options)
+        if len(_listed(prompt)) != 1:
+            raise GenerateError("prompt is not one text, whose pieces could be told", hint="`events` takes several")
         return (event.text for event in self.events(prompt, **options) if event.text)
 
     def chat(self, messages: "Messages", **options: "Unpack[GenerateOptions]") -> str:
@@ -314,7 +320,12 @@ class LanguageModel:
         from puna.tokenizer.bos import prompt_ids, warn_doubled
 
         if not isinstance(prompt, str):
-            return tuple(prompt)
+            try:
+                return tuple(map(index, prompt))
+            except TypeError:
+                raise GenerateError(
+                    f"prompt has {type(prompt).__name__}, but must be a text, token ids, or a list of such"
+                ) from None
         if not special:
             warn_doubled(self.tokenizer, prompt)
         return tuple(prompt_ids(self.tokenizer, prompt, special=special))
@@ -347,14 +358,28 @@ class LanguageModel:
 
 
 def _listed(prompt: "Prompt | Sequence[Prompt]") -> "list[Prompt]":
-    """Several prompts as they are, one as a list of one."""
+    """Several prompts as they are, one as a list of one.
+
+    Raises:
+        GenerateError: It is neither, or texts and token ids are mixed.
+    """
     if isinstance(prompt, str):
         return [prompt]
-    prompts: list[Prompt] = []
-    ids: list[int] = []
-    for part in prompt:
-        if isinstance(part, int):
-            ids.append(part)
-        else:
-            prompts.append(part)
-    return [ids] if ids else prompts
+    if isinstance(prompt, bytes | bytearray) or not isinstance(prompt, Iterable):
+        raise GenerateError(f"prompt is {type(prompt).__name__}, but must be a text, token ids, or a list of such")
+    parts = list(prompt)
+    ids = [int(part) for part in parts if isinstance(part, Integral)]
+    if ids and len(ids) < len(parts):
+        raise GenerateError("prompt has token ids beside texts, but must be either", hint="give a list of lists of ids")
+    return [ids] if ids else parts
+
+
+def _refuse_figures(options: GenerateOptions) -> None:
+    """Refuse what only `complete` and `events` can answer.
+
+    Raises:
+        GenerateError: It is asked for.
+    """
+    for name in ("n", "logprobs", "prompt_logprobs"):
+        if name in options:
+            raise GenerateError(f"{name} is not an option where texts alone are given", hint="`complete` takes it")

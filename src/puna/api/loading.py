@@ -172,7 +172,7 @@ def _open(
     if kinds and weights is None:
         say(
             f"{place}: weights of {', '.join(sorted(kinds))} are computed with as float32; --weights int8 and "
-            "--weights int4 take a quarter and an eighth of that memory"
+            "--weights int4 take about a quarter and a seventh of that memory"
         )
     return checkpoint, tokenizer
 
@@ -226,7 +226,8 @@ def _drafter(
     if tokenizer is not None and own is not None and own.token_bytes() != tokenizer.token_bytes():
         raise GenerateError(
             f"{place}: a draft model needs the vocabulary of the model that it guesses for, and has another",
-            hint=f"take a smaller model of the same family, or draft={LOOKUP!r}, which needs no model",
+            hint=f"take a smaller model of the same family, or what needs none: draft={LOOKUP!r}, on the command line "
+            f"--draft {LOOKUP}",
         )
     small = make_runner(
         checkpoint, lambda: decoder(checkpoint, device=device, weights=weights), device=device, weights=weights,

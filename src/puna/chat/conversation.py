@@ -101,7 +101,7 @@ class Conversation:
             fitted = fit(
                 self._template, self.messages, context=self._context, max_tokens=max_tokens, left_out=self.left_out
             )
-        except GenerateError:
+        except BaseException:  # Ctrl-C among them
             self.turns.pop()
             raise
         self.left_out = fitted.left_out

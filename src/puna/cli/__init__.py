@@ -1,7 +1,9 @@
 """The command `puna`: one file per command; a command's own modules are imported only when it runs."""
 
+import errno
 import gc
 import io
+import os
 import sys
 
 
@@ -44,6 +46,7 @@ def _show_any_text() -> None:
 
 def _run() -> None:
     from puna.cli.app import app
+    from puna.core.errors import StorageError
     from puna.core.packages import missing_package
 
     try:
@@ -53,3 +56,9 @@ def _run() -> None:
         if sentence is None:
             raise
         raise sentence from None
+    except OSError as error:
+        # Files are written under `storage_errors`, so what is full is where standard output goes.
+        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what Python still holds, or the exit code would be another
+        raise StorageError("standard output: no space left to write it") from None

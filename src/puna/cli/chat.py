@@ -60,7 +60,7 @@ def chat(
 
     Under torchrun the processes share the model.
     """
-    interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    interactive = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
     model = puna.load(
         path, weights=weights and weights.value, cache=cache and cache.value, device=device, threads=threads,
         format=form, tokenizer=tokenizer, heads=heads, kv_heads=kv_heads, context=context, norm_eps=norm_eps,

@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import re
 import sys
 import time
 from pathlib import Path
@@ -28,7 +29,7 @@ from puna.cli.arguments import (
     processes,
 )
 from puna.cli.json_output import json_line
-from puna.core.console import say
+from puna.core.console import print_text, say
 from puna.core.errors import GenerateError
 from puna.core.files import decode_text
 
@@ -48,7 +49,10 @@ def generate(
         ),
     ] = None,
     file: Annotated[
-        Path | None, typer.Option("--prompts", help="A file with a prompt on each line.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--prompts", help="A file with a prompt on each line; an empty line is an empty prompt.", show_default=False
+        ),
     ] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Tokens to write at most.")] = MAX_TOKENS,
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the most likely token each time.")] = TEMPERATURE,
@@ -138,13 +142,21 @@ def _prompts(prompts: list[str], file: Path | None) -> list[str]:
             content = file.read_bytes()
         except OSError as error:
             raise GenerateError(f"{file}: cannot be read: {error.strerror}") from None
-        texts += decode_text(content, str(file), GenerateError).splitlines()
+        texts += _lines(decode_text(content, str(file), GenerateError))
     if not texts:
         raise GenerateError("there is no prompt", hint="name one, `-` for standard input, or a file with --prompts")
     return texts
 
 
+def _lines(text: str) -> list[str]:
+    """The lines of a file, as editors count them; other characters that end a line (`str.splitlines`) are text."""
+    lines = re.split("\r\n|\r|\n", text.removeprefix("\ufeff"))  # with which some editors mark UTF-8
+    return lines if lines[-1] else lines[:-1]
+
+
 def _read_stdin() -> str:
+    if sys.stdin is None:
+        raise GenerateError("`-` reads standard input, which is closed")
     return decode_text(sys.stdin.buffer.read(), "standard input", GenerateError)
 
 
@@ -173,21 +185,23 @@ class _Timed:
 
 def _write_as_it_comes(events: _Timed, prompt: str) -> None:
     """The prompt and the text behind it; a prompt that the model refuses shows nothing."""
-    begun = False
+    begun, ended = False, False
     try:
         for event in events:
-            print(event.text if begun else prompt + event.text, end="", flush=True)
+            ended = event.completion is not None  # and what is said about it comes on a line of its own
+            print_text(("" if begun else prompt) + event.text + "\n" * ended)
             begun = True
     finally:  # also where Ctrl-C ends it
-        if begun:
-            print()
+        if begun and not ended:
+            print_text("\n")
 
 
 def _write_in_order(events: _Timed, prompts: list[str], n: int) -> None:
     """Each prompt with its texts, with a line between, as soon as those before are complete."""
     first = True
     for completion in _in_order(events, n):
-        print("" if first else "---\n", prompts[completion.request], completion.text, sep="", flush=True)
+        line = "" if first else "---\n"
+        print_text(f"{line}{prompts[completion.request]}{completion.text}\n")
         first = False
 
 
@@ -229,6 +243,9 @@ def _record(completion: "Completion", prompts: list[str], model: "LanguageModel"
 
 
 def _token(token: "Token", model: "LanguageModel") -> dict[str, Any]:
-    piece = model.tokenizer.piece
+    def piece(token: int) -> str:
+        # Embeddings may be padded; the ids behind the vocabulary have no text.
+        return model.tokenizer.piece(token) if token < model.tokenizer.vocab_size else ""
+
     best = [{"token": piece(one), "id": one, "logprob": logprob} for one, logprob in token.best]
     return {"token": piece(token.id), "id": token.id, "logprob": token.logprob, "best": best}

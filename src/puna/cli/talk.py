@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from puna.chat.conversation import Conversation
 from puna.chat.messages import load_messages, save_messages
-from puna.core.console import console, say
-from puna.core.errors import GenerateError, StorageError, UserError, shown
+from puna.core.console import console, print_text, say
+from puna.core.errors import GenerateError, StorageError, UserError
 
 HELP = {
     "/help": "this list",
@@ -120,20 +120,16 @@ class Talk:
                     # Some models begin each answer with a space, which stays in the conversation.
                     piece = piece if begun else piece.lstrip()
                     begun = begun or bool(piece)
-                    self._print(piece)
+                    print_text(piece)
                     if pressed():
                         self._pressed = True
                         break
         finally:
-            self._print("\n" if begun else "")
+            print_text("\n" if begun else "")
         if self._pressed and not begun:
             say("stopped before the first word; the turn is taken back")
         else:
             console().print(f"[{self._chat.summary()}]", style="dim", markup=False)
-
-    def _print(self, text: str) -> None:
-        """Write a part of an answer; what would steer a terminal is shown and not done."""
-        print(shown(text) if sys.stdout.isatty() else text, end="", flush=True)
 
     def _help(self, argument: str) -> None:
         width = max(map(len, HELP))

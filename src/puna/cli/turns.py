@@ -122,6 +122,9 @@ class Terminal:
 class Lines:
     """Standard input that is not edited: a pipe, a file, or a terminal whose output goes elsewhere."""
 
+    def __init__(self) -> None:
+        self._first = True
+
     def turn(self) -> str:
         """The next turn.
 
@@ -132,12 +135,16 @@ class Lines:
         return read_turn(self._read)
 
     def _read(self, prompt: str) -> str:
+        if sys.stdin is None:  # closed from the beginning
+            raise EOFError
         if sys.stdin.isatty():
             print(prompt, end="", file=sys.stderr, flush=True)
         line = sys.stdin.buffer.readline()
         if not line:
             raise EOFError
-        return decode_text(line, "standard input", GenerateError).removesuffix("\n").removesuffix("\r")
+        text = decode_text(line, "standard input", GenerateError).removesuffix("\n").removesuffix("\r")
+        first, self._first = self._first, False
+        return text.removeprefix("\ufeff") if first else text  # with which some systems mark UTF-8
 
 
 class History:

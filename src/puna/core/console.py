@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING
 
-from puna.core.errors import shown
+from puna.core.errors import escaped, shown
 from puna.core.units import format_count, format_duration
 
 if TYPE_CHECKING:
@@ -33,6 +33,12 @@ def say(message: str) -> None:
 def warn(message: str) -> None:
     """Print a warning on stderr: something worked, but not as the user may think."""
     console().print(f"warning: {shown(message)}", style="yellow", markup=False)
+
+
+def print_text(text: str) -> None:
+    """Write a part of a model's text to standard output, at once; at a terminal, what would steer it is escaped."""
+    at_terminal = sys.stdout is not None and sys.stdout.isatty()
+    print(escaped(text) if at_terminal else text, end="", flush=True)
 
 
 @contextlib.contextmanager

@@ -29,8 +29,13 @@ EXIT_CODE = 2
 """The exit code of the process after a `UserError`."""
 
 
+def escaped(text: str) -> str:
+    """A text for a terminal: what would steer it is escaped as Python does."""
+    return _NOT_SHOWN.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 def shown(text: str) -> str:
-    """A text for a terminal: what would steer it is escaped as Python does, and lines that are too long are cut.
+    """A message for a terminal: what would steer it is escaped as Python does, and lines that are too long are cut.
 
     Sentences name what files and users say, so any of them may hold anything.
     """
@@ -38,7 +43,7 @@ def shown(text: str) -> str:
         line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 100]} ... ({len(line):,} characters)"
         for line in text.split("\n")
     ]
-    return _NOT_SHOWN.sub(lambda found: ascii(found[0])[1:-1], "\n".join(lines))
+    return escaped("\n".join(lines))
 
 
 class UserError(Exception):

@@ -5,7 +5,7 @@ from puna.formats.checkpoint import Checkpoint, Hints
 from puna.tokenizer.load import load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
-_WITHOUT = "name another tokenizer with --tokenizer, or bring in the weights alone with --no-tokenizer"
+_WITHOUT = "name another tokenizer with --tokenizer, or import the weights alone: `puna import --no-tokenizer`"
 
 
 def checked_tokenizer(checkpoint: Checkpoint, hints: Hints) -> Tokenizer | None:
@@ -29,7 +29,7 @@ def checked_tokenizer(checkpoint: Checkpoint, hints: Hints) -> Tokenizer | None:
         raise FormatError(
             f"{tokenizer.origin}: has {tokenizer.vocab_size} tokens, but {checkpoint.path} has embeddings for "
             f"{checkpoint.config.vocab_size}",
-            hint="name the tokenizer that the model was trained with: --tokenizer PATH; or bring in the weights alone: "
-            "--no-tokenizer",
+            hint="name the tokenizer that the model was trained with: --tokenizer PATH; or import the weights alone: "
+            "`puna import --no-tokenizer`",
         )
     return tokenizer

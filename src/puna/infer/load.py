@@ -34,9 +34,12 @@ def check_device(name: str) -> torch.device:
         GenerateError: This machine has none.
     """
     try:
-        return torch.empty(0, device=name).device
+        device = torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # the latter where torch was built without it
         raise GenerateError(f"device {name!r}: {str(error).splitlines()[0]}") from None
+    if device.type == "meta":
+        raise GenerateError(f"device {name!r}: holds no numbers, so nothing can be computed there")
+    return device
 
 
 def make_runner(

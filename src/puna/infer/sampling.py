@@ -218,7 +218,7 @@ def _of_candidates(
     device, C = ids_WC.device, ids_WC.shape[1]
     scaled_WC = scaled_WV.gather(1, ids_WC)
     settings = [draw.sampling for draw in draws]
-    top_k_W1 = torch.tensor([one.top_k or C for one in settings], device=device)[:, None].clamp(max=C)
+    top_k_W1 = torch.tensor([min(one.top_k or C, C) for one in settings], device=device)[:, None]
     lowest = [math.log(one.min_p) if one.min_p > 0 else -math.inf for one in settings]
     kept_WC = torch.arange(C, device=device) < top_k_W1
     kept_WC &= scaled_WC >= torch.tensor(lowest, device=device)[:, None]

@@ -78,7 +78,7 @@ def _check(data: Any, origin: str) -> None:
         what = _OTHER_MODELS.get(kind, "one that Puna does not know") if isinstance(kind, str) else "damaged"
         raise TokenizerError(
             f"{origin}: has a model of the kind {kind!r:.40}, {what}; Puna reads BPE",
-            hint="name another tokenizer with --tokenizer, or bring in the weights alone with --no-tokenizer",
+            hint="name another tokenizer with --tokenizer, or import the weights alone: `puna import --no-tokenizer`",
         )
     if data["model"].get("continuing_subword_prefix"):  # the library ends in a panic where a token is shorter than it
         raise TokenizerError(f"{origin}: has a continuing_subword_prefix, which no BPE of a LLaMA has")
@@ -106,7 +106,7 @@ def _flat(part: str, step: Any, origin: str) -> list[dict[str, Any]]:
         known = ", ".join(_KINDS[part][:-1])
         raise TokenizerError(
             f"{origin}: has a {part} of the kind {kind!r:.40}, Puna knows {known}",
-            hint="name another tokenizer with --tokenizer, or bring in the weights alone with --no-tokenizer",
+            hint="name another tokenizer with --tokenizer, or import the weights alone: `puna import --no-tokenizer`",
         )
     if kind != "Sequence":
         return [step]

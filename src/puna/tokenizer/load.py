@@ -81,7 +81,8 @@ def _check_stops(tokenizer: Tokenizer, file: Path, rows: int | None, stop_ids: S
         first, more = lacking[0], "" if len(lacking) == 1 else f" and {len(lacking) - 1} more"
         raise TokenizerError(
             f"{file}: has {tokenizer.vocab_size} tokens and none that is {first}{more}, at which the model ends a text",
-            hint="name the model's own tokenizer with --tokenizer, or bring in the weights alone with --no-tokenizer",
+            hint="name the model's own tokenizer with --tokenizer, or import the weights alone: "
+            "`puna import --no-tokenizer`",
         )
 
 

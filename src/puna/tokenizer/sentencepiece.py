@@ -104,7 +104,8 @@ class SentencePieceTokenizer(Tokenizer):
         if self.eos_id < 0:
             raise TokenizerError(
                 f"{self.origin}: has no token that ends a text",
-                hint="name another tokenizer with --tokenizer, or bring in the weights alone with --no-tokenizer",
+                hint="name another tokenizer with --tokenizer, or import the weights alone: "
+                "`puna import --no-tokenizer`",
             )
         ids = self._processor.encode("a")
         if (
@@ -263,7 +264,7 @@ def _check_bytes(content: bytes, origin: str) -> None:
     if 0 < found < 256:
         raise TokenizerError(
             f"{origin}: has tokens for {found} of the 256 bytes, and SentencePiece takes all or none",
-            hint="name another tokenizer with --tokenizer, or bring in the weights alone with --no-tokenizer",
+            hint="name another tokenizer with --tokenizer, or import the weights alone: `puna import --no-tokenizer`",
         )
 
 

@@ -94,6 +94,15 @@ def test_a_cache_that_cannot_be_written_is_said_and_the_library_lives_in_memory(
     assert list(temporary.iterdir()) == []
 
 
+@needs_compiler
+def test_a_kept_library_that_is_damaged_is_compiled_again(sources: Path, cache: Path):
+    kept = builder._kept(sources, find_compiler() or "", OPTIONS)
+    cache.mkdir(parents=True)
+    kept.write_bytes(b"not a library")
+    assert build(sources, OPTIONS).answer() == 42
+    assert kept.read_bytes()[:4] == b"\x7fELF"
+
+
 def test_a_machine_without_a_compiler_is_told_where_one_was_looked_for(
     sources: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ):

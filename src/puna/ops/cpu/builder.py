@@ -5,6 +5,7 @@ library is kept under a name made from the sources, the compiler and its options
 compiled into a directory of this process, which goes when it is loaded.
 """
 
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -47,7 +48,8 @@ def build(folder: Path, options: tuple[str, ...]) -> ctypes.CDLL:
     try:
         kept = _kept(folder, compiler, options)
         if kept.exists():
-            return ctypes.CDLL(str(kept))
+            with contextlib.suppress(OSError):  # it was damaged since, and is compiled again
+                return ctypes.CDLL(str(kept))
         return _compiled(folder, compiler, options, kept)
     except subprocess.TimeoutExpired as error:
         raise BuildError(f"{compiler} did not end within {error.timeout:g} s") from None
