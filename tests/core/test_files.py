@@ -100,8 +100,10 @@ def test_directory_that_exists_is_refused_before_any_work(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("path", [".", "..", "/", "a/.."])
-def test_names_that_no_new_directory_can_have_are_refused(path: str) -> None:
+def test_names_that_no_new_file_or_directory_can_have_are_refused(path: str) -> None:
     with pytest.raises(StorageError, match="not the name"), atomic_directory(Path(path), replace=True):
+        pytest.fail("the work has begun")
+    with pytest.raises(StorageError, match="not the name"), atomic_file(Path(path)):
         pytest.fail("the work has begun")
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from puna.core.errors import GenerateError
-from puna.infer.fidelity import TEXT, TOKENS, Fidelity, measure, remembered, text_ids
+from puna.infer.fidelity import _CODE, TEXT, TOKENS, Fidelity, measure, remembered, text_ids
 from puna.infer.runner import Rows
 from puna.model.llama import Llama
 from puna.tokenizer.tokenizer import Tokenizer
@@ -93,6 +93,19 @@ def test_figures_are_found_once_for_each_key(cache: Path) -> None:
     assert remembered({"model": "a"}, lambda: next(found)) == FOUND
     assert remembered({"model": "b"}, lambda: next(found)).kl == 1
     assert len(list(cache.iterdir())) == 2
+
+
+def test_figures_of_other_code_are_not_those_of_this(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = results()
+    assert remembered({"model": "a"}, lambda: next(found)) == FOUND
+    monkeypatch.setattr("puna.infer.fidelity._code", lambda: "another")
+    assert remembered({"model": "a"}, lambda: next(found)).kl == 1
+
+
+def test_the_code_of_the_figures_is_what_quantizes_and_what_computes() -> None:
+    assert {"load.py", "kernel_runner.py", "quantized.py", "packing.cpp", "decoder.cpp", "vectors.h"} <= {
+        file.name for file in _CODE
+    }
 
 
 @pytest.mark.parametrize("damage", [b"", b"[]", b'{"kl": 1}', b"\xff"])

@@ -367,7 +367,7 @@ def _listed(prompt: "Prompt | Sequence[Prompt]") -> "list[Prompt]":
         return [prompt]
     if isinstance(prompt, bytes | bytearray) or not isinstance(prompt, Iterable):
         raise GenerateError(f"prompt is {type(prompt).__name__}, but must be a text, token ids, or a list of such")
-    parts = list(prompt)
+    parts: list[Any] = list(prompt)
     ids = [int(part) for part in parts if isinstance(part, Integral)]
     if ids and len(ids) < len(parts):
         raise GenerateError("prompt has token ids beside texts, but must be either", hint="give a list of lists of ids")

@@ -75,6 +75,8 @@ def atomic_file(final: Path) -> Iterator[Path]:
     Raises:
         StorageError: The disk is full or the directory is not writable.
     """
+    if final.name in ("", ".."):
+        raise StorageError(f"{final}: is not the name of a file to write")
     temporary = temporary_sibling(final)
     try:
         with storage_errors(final):

@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from puna.core.errors import GenerateError, StorageError
-from puna.core.files import sha256_json, write_json
+from puna.core.files import sha256_bytes, sha256_json, write_json
 from puna.infer.runner import Rows, Runner
 from puna.tokenizer.bos import prompt_ids
 from puna.tokenizer.tokenizer import Tokenizer
@@ -28,8 +29,12 @@ TEXT = Path(__file__).with_name("fidelity.txt")
 TOKENS = 512
 """Tokens that are compared, at most: nearly all of the text."""
 
-_VERSION = 1
-"""Changes when the figures would, on the same model."""
+_HERE = Path(__file__).parent
+_CODE = (
+    _HERE / "load.py", _HERE / "kernel_runner.py", _HERE.parent / "ops" / "quantized.py",
+    *sorted((_HERE.parent / "ops" / "cpu" / "decoder").glob("*.*")),
+)  # fmt: skip
+"""What makes integers of weights and computes with them."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +109,10 @@ def remembered(key: Mapping[str, Any], compute: Callable[[], Fidelity]) -> Fidel
     means that it is computed again.
 
     Args:
-        key: All that the figures depend on: the model, the kind of its weights, what computes.
+        key: All that the figures depend on beside Puna's own code: the model, the kind of its weights, what computes.
         compute: Called where nothing is kept, or nothing that can be read.
     """
-    name = sha256_json({"version": _VERSION, "text": TEXT.read_text(encoding="utf-8"), **key})[:32]
+    name = sha256_json({"code": _code(), "text": TEXT.read_text(encoding="utf-8"), **key})[:32]
     file = _home() / f"{name}.json"
     with contextlib.suppress(OSError, ValueError, TypeError):
         return Fidelity(**json.loads(file.read_bytes()))
@@ -115,6 +120,12 @@ def remembered(key: Mapping[str, Any], compute: Callable[[], Fidelity]) -> Fidel
     with contextlib.suppress(StorageError, OSError):
         write_json(file, asdict(found))
     return found
+
+
+@cache
+def _code() -> str:
+    """A hash of the code on which the figures depend."""
+    return sha256_bytes(b"".join(file.read_bytes() for file in _CODE))
 
 
 def _home() -> Path:
