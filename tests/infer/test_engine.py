@@ -9,7 +9,7 @@ from torch import Tensor
 
 from puna.core.errors import GenerateError
 from puna.infer.engine import Engine
-from puna.infer.requests import Request, Sampling
+from puna.infer.requests import LARGEST, Request, Sampling
 from puna.infer.runner import Rows
 from puna.tokenizer.tokenizer import Tokenizer
 
@@ -240,6 +240,27 @@ def test_what_the_model_cannot_serve_is_refused_and_leaves_nothing_behind(values
 def test_a_context_without_tokens_cannot_be_scored() -> None:
     with pytest.raises(GenerateError, match="context has no tokens"):
         engine_of(FakeRunner()).score([((), (1,))])
+
+
+@pytest.mark.parametrize(
+    "extreme",
+    [
+        {"logit_bias": {3: LARGEST, 4: -LARGEST}},
+        {"logit_bias": {3: LARGEST}, "repetition_penalty": LARGEST, "presence_penalty": -LARGEST},
+        {"logit_bias": {3: LARGEST}, "repetition_penalty": 1 / LARGEST, "frequency_penalty": -LARGEST},
+        {"frequency_penalty": LARGEST, "temperature": LARGEST, "top_p": 0.5},
+        {"top_k": 2**70, "min_p": 1e-300},
+        {"logit_bias": {3: -LARGEST}, "temperature": 1e-300, "top_p": 0.0},
+    ],
+    ids=str,
+)
+def test_the_most_extreme_settings_are_answered_and_disturb_nobody(extreme: dict[str, Any]) -> None:
+    runner = FakeRunner()
+    asked = [
+        Request(prompt=(1, 3), max_tokens=12, logprobs=1, sampling=Sampling(**settings)) for settings in ({}, extreme)
+    ]
+    for found, request in zip(engine_of(runner).generate(asked), asked, strict=True):
+        assert same(found, plain_completion(twin(runner), request, 0, 64))
 
 
 class Failing(FakeRunner):

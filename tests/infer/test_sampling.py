@@ -152,6 +152,15 @@ def test_scores_that_are_not_finite_are_an_error_and_never_a_token(
     assert answers(logits_WV[:1], asked[:1])[0].id == 0
 
 
+@pytest.mark.parametrize("best", [0, 2])
+@pytest.mark.parametrize("bad", [[0.0, math.nan], [math.inf, 0.0], [-math.inf, -math.inf]])
+def test_log_probabilities_of_scores_that_are_not_finite_are_an_error(bad: list[float], best: int) -> None:
+    logits_WV = torch.tensor([[1.0, 2.0], bad])
+    with pytest.raises(GenerateError, match="not finite numbers"):
+        answers(logits_WV, [Asked(None, 0, best)] * 2)
+    assert answers(logits_WV, [Asked(None, 0, best), Asked(None, 0, None)])[1].id == 0
+
+
 def test_bias_then_penalties_change_the_logits_as_their_sources_say() -> None:
     logits = [1.0, 2.0, -1.0, 0.0]
     assert one(logits, temperature=0, logit_bias={3: 5.0}) == 3

@@ -16,6 +16,9 @@ FinishReason = Literal["stop", "length", "cancelled"]
 """A stop token or stop string; `max_tokens` or the model's context; or `Engine.cancel`."""
 
 LARGEST_SEED = 2**63 - 1
+LARGEST = 1e9
+"""Of a bias, a penalty or a temperature: more than any logit, and so little that float32 holds what all of them make of
+one together. A logit that is not finite is an error of the whole step, so one request must not be able to make it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +61,10 @@ class Sampling:
             raise _wrong("top_p", self.top_p, "from 0 to 1", "1 draws from all tokens")
         if not 0 <= self.min_p <= 1:
             raise _wrong("min_p", self.min_p, "from 0 to 1", "0 draws from all tokens")
-        if self.repetition_penalty <= 0:
-            raise _wrong("repetition_penalty", self.repetition_penalty, "above 0", "1 changes nothing")
+        if self.repetition_penalty < 1 / LARGEST:
+            raise _wrong(
+                "repetition_penalty", self.repetition_penalty, f"at least {1 / LARGEST:g}", "1 changes nothing"
+            )
         for token, bias in self.logit_bias.items():
             _whole("logit_bias", token, 0, None, "its keys are token ids")
             _number(f"logit_bias[{token}]", bias)
@@ -225,8 +230,8 @@ def _wrong(name: str, value: object, expected: str, hint: str = "") -> GenerateE
 
 
 def _number(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise _wrong(name, value, "a finite number")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -LARGEST <= value <= LARGEST:
+        raise _wrong(name, value, f"a number from {-LARGEST:g} to {LARGEST:g}")
 
 
 def _whole(name: str, value: object, least: int, most: int | None, hint: str = "") -> None:

@@ -67,7 +67,8 @@ def answers(logits_WV: Tensor, asked: Sequence[Asked]) -> list[Token]:
         asked: One for each row.
 
     Raises:
-        GenerateError: The largest score of a row is not a finite number.
+        GenerateError: The largest score of a row is not a finite number, and its token is drawn or its log-probability
+            wanted.
     """
     draws = [(row, wish.draw) for row, wish in enumerate(asked) if wish.draw is not None]
     if len(draws) == len(asked):
@@ -91,6 +92,8 @@ def answers(logits_WV: Tensor, asked: Sequence[Asked]) -> list[Token]:
     for n, rows in parts:
         for row in rows:
             logprob, *best = numbers[place : place + 1 + 2 * n]
+            if math.isnan(logprob):
+                raise _damaged()
             place += 1 + 2 * n
             pairs = zip(map(int, best[:n]), best[n:], strict=True)
             tokens[row] = Token(id=tokens[row].id, logprob=logprob, best=tuple(pairs))
@@ -122,11 +125,15 @@ def checked(ids: list[int]) -> list[int]:
         GenerateError: The largest score of a row is not a finite number.
     """
     if _NONE in ids:
-        raise GenerateError(
-            "the model's scores for the next token are not finite numbers, so its weights are damaged or too large",
-            hint="use an older checkpoint, or train again with a lower optim.lr",
-        )
+        raise _damaged()
     return ids
+
+
+def _damaged() -> GenerateError:
+    return GenerateError(
+        "the model's scores for the next token are not finite numbers, so its weights are damaged or too large",
+        hint="use an older checkpoint, or train again with a lower optim.lr",
+    )
 
 
 def log_probabilities(logits_WV: Tensor, ids_W: Tensor, n: int) -> Tensor:
