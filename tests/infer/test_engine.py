@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from puna.core.errors import GenerateError
 from puna.infer.engine import Engine
-from puna.infer.requests import LARGEST, Request, Sampling
+from puna.infer.requests import LARGEST, Event, Request, Sampling
 from puna.infer.runner import Rows
 from puna.tokenizer.tokenizer import Tokenizer
 
@@ -284,6 +284,30 @@ def test_after_a_step_that_failed_the_engine_begins_again() -> None:
     (found,) = engine.generate([request])
     assert same(found, plain_completion(twin(FakeRunner()), request, 0, 64))
     assert found.cached_tokens == 0
+
+
+class Collected(FakeRunner):
+    """Closes a stream in the middle of a step, as Python's collector may."""
+
+    stream: Generator[Event] | None = None
+
+    def logits(self, rows: Rows) -> Tensor:
+        if self.stream is not None:
+            self.stream.close()
+        return super().logits(rows)
+
+
+def test_a_stream_that_is_closed_in_the_middle_of_a_step_ends_behind_it() -> None:
+    runner = Collected()
+    engine = engine_of(runner, max_requests=1)
+    left_open = engine.stream([Request(prompt=(1, 2, 3), max_tokens=1), Request(prompt=(4, 5, 6), max_tokens=1)])
+    next(left_open)
+    runner.stream = left_open  # the step that is next would answer its second request
+    request = Request(prompt=tuple(range(1, 14)), max_tokens=5)
+    (found,) = engine.generate([request])
+    assert same(found, plain_completion(twin(runner), request, 0, 64))
+    assert all_pages(engine) == 64
+    assert not engine.busy
 
 
 def test_fewer_rows_than_requests_are_refused() -> None:

@@ -71,6 +71,8 @@ class Engine:
         self._inboxes: dict[int, deque[Event]] = {}
         self._events: list[Event] = []
         self._next = 0
+        self._in_step = False
+        self._late: list[int] = []
 
     @property
     def busy(self) -> bool:
@@ -99,6 +101,9 @@ class Engine:
 
     def cancel(self, number: int) -> None:
         """End a request; its pages are free at once, and the next step tells its end. One that has ended stays so."""
+        if self._in_step:  # Python's collector closes a stream that was left open, whatever runs just then
+            self._late.append(number)
+            return
         for sequence in list(self._open.get(number, ())):
             self._finish(sequence, "cancelled", None, token=None, text="")
 
@@ -108,6 +113,7 @@ class Engine:
         Raises:
             GenerateError: The model's logits are not finite. After this or any other error all requests are cancelled.
         """
+        self._in_step = True
         try:
             if chunks := self._scheduler.schedule():
                 self._compute(chunks)
@@ -118,6 +124,10 @@ class Engine:
             for sequence in (one for sequences in lost.values() for one in sequences):
                 self._tell_end(sequence, "cancelled", None, token=None, text="")
             raise
+        finally:
+            self._in_step = False
+            while self._late:
+                self.cancel(self._late.pop())
         events, self._events = self._events, []
         for event in events:
             if (inbox := self._inboxes.get(event.request)) is not None:

@@ -109,9 +109,11 @@ class DraftModel:
         for chunk in chunks:
             sequence = chunk.sequence
             end = sequence.computed + chunk.count
-            if not chunk.count or end + chunk.room > self.runner.config.context:
-                continue  # behind its context it is silent; the model goes on alone
             tokens = sequence.tokens[sequence.drafted : end]
+            # Behind its context it is silent, and behind an id that it does not have; the model goes on alone.
+            config = self.runner.config
+            if not chunk.count or end + chunk.room > config.context or max(tokens) >= config.vocab_size:
+                continue
             pieces.append(
                 Piece(sequence.slot, sequence.drafted, tokens, range(len(tokens) - bool(chunk.room), len(tokens)))
             )
