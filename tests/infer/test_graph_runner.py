@@ -10,6 +10,7 @@ from puna.infer.engine import Engine
 from puna.infer.graph_runner import GraphRunner
 from puna.infer.operator_runner import OperatorRunner
 from puna.infer.requests import Request, Sampling
+from puna.infer.runner import Piece, rows_of
 from puna.model.init import init_weights
 from puna.model.llama import Llama
 
@@ -38,6 +39,16 @@ def test_filled_up_steps_write_what_plain_steps_write(lengths: list[int]) -> Non
     for one, other in zip(plain, filled, strict=True):
         assert [token.id for token in one.tokens] == [token.id for token in other.tokens]
         assert [token.logprob for token in one.tokens] == pytest.approx([t.logprob for t in other.tokens], abs=1e-4)
+
+
+def test_filled_up_steps_read_nothing_that_another_left() -> None:
+    llama = model()
+    runner = GraphRunner(llama, pages=6, compiler=lambda function: function)
+    tables = torch.tensor([[3], [2]])
+    runner.logits(rows_of([Piece(0, 0, [1, 2], range(0)), Piece(1, 0, [1, 2, 3], range(0))], tables))
+    for block in llama.blocks():
+        block.attention.core.k_LKH[:16] = block.attention.core.v_LKH[:16] = torch.nan  # the first page
+    assert runner.logits(rows_of([Piece(0, 2, [3], range(1)), Piece(1, 3, [9], range(1))], tables)).isfinite().all()
 
 
 def test_a_step_is_one_graph_for_each_shape() -> None:

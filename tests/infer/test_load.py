@@ -15,6 +15,7 @@ from puna.infer.kernel_runner import KernelRunner
 from puna.infer.load import CACHE_BYTES, cache_positions, check_device, decoder, make_runner
 from puna.infer.operator_runner import OperatorRunner
 from puna.infer.runner import Rows, Runner
+from puna.model.llama import Llama
 from puna.ops.cpu.builder import BuildError
 from puna.ops.quantized import Blocks, WeightKind, dequantize, quantize
 
@@ -134,7 +135,23 @@ def test_cache_holds_the_context_and_no_more_than_it_should(monkeypatch: pytest.
     assert cache_positions(checkpoint, 2) == 192
     monkeypatch.setattr(load, "CACHE_BYTES", position)
     assert cache_positions(checkpoint, 4) == 48
-    assert CACHE_BYTES == 2**30
+    assert CACHE_BYTES == 2**31
+
+
+@pytest.mark.parametrize("shape", [{}, {"norm": "layer"}], ids=["kernels", "operators"])
+@pytest.mark.parametrize("weights", [None, *WeightKind])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_cache_of_any_runner_has_the_bytes_that_it_may_have(
+    monkeypatch: pytest.MonkeyPatch, shape: dict[str, Any], weights: WeightKind | None, dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(load, "CACHE_BYTES", 2**16)
+    checkpoint = source(dtype, **shape)
+
+    def modules() -> Llama:
+        return decoder(checkpoint, device=CPU, weights=weights)
+
+    runner = make_runner(checkpoint, modules, device=CPU, weights=weights)
+    assert runner.pages * runner.page_size * runner.position_bytes == 2**16
 
 
 def test_decoder_keeps_the_stored_dtype_where_it_holds_everything() -> None:

@@ -123,6 +123,16 @@ def test_greedy_text_is_that_of_whole_passes() -> None:
     assert [one.tokens for one in found] == [plain_completion(whole, ask, 0, 48).tokens for ask in requests]
 
 
+def test_a_short_text_beside_a_long_one_reads_nothing_that_another_left() -> None:
+    model = model_of()
+    runner = OperatorRunner(model, pages=6, page_size=4)
+    tables = torch.tensor([[3, 5, 5], [0, 1, 2]])  # the first text has one page
+    runner.logits(rows_of([Piece(0, 0, [1, 2], range(0)), Piece(1, 0, list(range(9)), range(0))], tables))
+    for block in model.blocks():
+        block.attention.core.k_LKH[20:] = block.attention.core.v_LKH[20:] = torch.nan
+    assert runner.logits(rows_of([Piece(0, 2, [3], range(1)), Piece(1, 9, [9], range(1))], tables)).isfinite().all()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_bytes_of_a_step_are_those_of_its_matrices_and_of_its_positions(dtype: torch.dtype) -> None:
     for tied in (False, True):

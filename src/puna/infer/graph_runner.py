@@ -59,6 +59,7 @@ class GraphRunner(OperatorRunner):
         if step.single_mask_B11L is not None:
             mask_BL = step.single_mask_B11L[:, 0, 0]
         mask_BL = pad(mask_BL, (0, more_keys, 0, more_rows))
+        read_BL = torch.where(mask_BL, read_BL, read_BL[:, :1])  # place 0 may hold what is not a number
         mask_BL[n_rows:, 0] = True  # nobody reads these rows; with a key they have numbers
         found_BV = self._replay(
             pad(rows.tokens_M, (0, more_rows)).to(read_BL.device),

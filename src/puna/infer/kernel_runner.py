@@ -50,8 +50,7 @@ class KernelRunner:
         source: The weights, read one after the other.
         kind: How matrices are kept; None keeps them as they are stored: float32, bfloat16, or blocks of INT8 and INT4
             where the file has them; float16 becomes float32.
-        cache_dtype: Of keys and values, torch.float32 or torch.float16; None takes float32 with weights in float32,
-            else float16, as llama.cpp does by default.
+        cache_dtype: Of keys and values, torch.float32 or torch.float16; None is `default_cache`.
         pages: Pages of the cache of each layer.
         page_size: Positions of a page, a multiple of 16.
         instructions: None takes the machine's best.
@@ -85,7 +84,8 @@ class KernelRunner:
         library = open_kernels(instructions)
         self._program = Program(library, page_size=page_size, pages=pages)
         packer = _Packer(source, kind, library)
-        cache_bytes = _fill(self._program, packer, pages=pages, page_size=page_size, cache_dtype=cache_dtype)
+        kept = cache_dtype or default_cache(source, kind)
+        cache_bytes = _fill(self._program, packer, pages=pages, page_size=page_size, cache_dtype=kept)
         self.weight_bytes = packer.n_bytes
         self.position_bytes = cache_bytes // (pages * page_size)
         self.title = f"{' and '.join(sorted(packer.kinds))} kernels for {instructions}"
@@ -125,7 +125,7 @@ class _Packer:
         """Bytes of all matrices that were packed."""
 
     def __call__(self, *names: str, gated: bool = False, last: bool = False) -> Packed:
-        parts = [self.stored(name) for name in names]
+        parts = [_stored(self.source, name) for name in names]
         kind = self.kind or _common(parts)
         self.kinds.add(kind)
         if last and kind == WeightKind.INT4:
@@ -142,10 +142,22 @@ class _Packer:
         self.n_bytes += packed.memory.nbytes
         return packed
 
-    def stored(self, name: str) -> Tensor | Blocks:
-        """A matrix as its file has it."""
-        blocks = self.source.blocks(name)
-        return self.source.tensor(name) if blocks is None else blocks
+
+def _stored(source: Source, name: str) -> Tensor | Blocks:
+    """A matrix as its file has it."""
+    blocks = source.blocks(name)
+    return source.tensor(name) if blocks is None else blocks
+
+
+def default_cache(source: Source, kind: WeightKind | None) -> torch.dtype:
+    """What keys and values are kept in: float32 with weights in float32, else float16, as llama.cpp does by default.
+
+    Args:
+        source: The weights.
+        kind: How matrices are kept; None keeps them as they are stored.
+    """
+    kind = kind or _common([_stored(source, "layers.0.attention.wq.weight")])
+    return torch.float32 if kind == WeightKind.FLOAT32 else torch.float16
 
 
 def output_kind(stored: Tensor | Blocks) -> WeightKind:
@@ -171,7 +183,7 @@ def _common(parts: Sequence[Tensor | Blocks]) -> WeightKind:
     return WeightKind.INT8 if all(kind.is_quantized for kind in kinds) else WeightKind.FLOAT32
 
 
-def _fill(program: Program, packer: _Packer, *, pages: int, page_size: int, cache_dtype: torch.dtype | None) -> int:
+def _fill(program: Program, packer: _Packer, *, pages: int, page_size: int, cache_dtype: torch.dtype) -> int:
     """Write the decoder into a program, matrix by matrix, so that memory for one of the source's is enough.
 
     Returns:
@@ -190,10 +202,7 @@ def _fill(program: Program, packer: _Packer, *, pages: int, page_size: int, cach
         if part is not None:
             program.exchange(hidden, part.add_up)
 
-    if cache_dtype is None:
-        kind = packer.kind or _common([packer.stored("layers.0.attention.wq.weight")])
-        cache_dtype = torch.float32 if kind == WeightKind.FLOAT32 else torch.float16
-    program.embed(packer.stored("tok_embeddings.weight"), hidden)
+    program.embed(_stored(source, "tok_embeddings.weight"), hidden)
     cache_bytes = 0
     for layer in range(config.n_layers):
         name = f"layers.{layer}."

@@ -8,7 +8,7 @@ from torch import Tensor
 from puna.core.console import say
 from puna.core.errors import GenerateError
 from puna.infer.graph_runner import GraphRunner
-from puna.infer.kernel_runner import PAGE_SIZE, KernelRunner, obstacle, output_kind
+from puna.infer.kernel_runner import PAGE_SIZE, KernelRunner, default_cache, obstacle, output_kind
 from puna.infer.operator_runner import OperatorRunner
 from puna.infer.part import PartSource, add_up_outputs
 from puna.infer.runner import Runner
@@ -20,9 +20,9 @@ from puna.ops.quantized import WeightKind, dequantize, quantize
 
 CACHES = {"float32": torch.float32, "float16": torch.float16}
 """The dtypes of keys and values, by their names in `--cache`."""
-CACHE_BYTES = 1 << 30
-"""Keys and values of 64 conversations of 220 tokens with a model of 7 billion parameters in 8 groups of heads, or of
-6 full contexts of the 134M model. Memory is taken when it is written for the first time."""
+CACHE_BYTES = 1 << 31
+"""Keys and values in float16 of 64 conversations of 256 tokens with a model of 7 billion parameters in 8 groups of
+heads; in float32, of 14 full contexts of the 134M model. Memory is taken when it is written for the first time."""
 _MOST_CONTEXTS = 64
 """As many as requests run at once (`puna.infer.engine.MAX_REQUESTS`)."""
 
@@ -64,24 +64,28 @@ def make_runner(
     Raises:
         GenerateError: A matrix cannot be quantized.
     """
-    if pages is None:
-        bytes_each = 4 if cache == torch.float32 or weights == WeightKind.FLOAT32 else 2
-        pages = cache_positions(source, bytes_each) // PAGE_SIZE
+
+    def pages_for(dtype: torch.dtype) -> int:
+        return cache_positions(source, dtype.itemsize) // PAGE_SIZE if pages is None else pages
+
     why = obstacle(source.config) if device.type == "cpu" else f"the kernels are for CPUs, not for {device}"
     if why is None:
         try:
-            return KernelRunner(source, weights, cache, pages=pages, page_size=PAGE_SIZE)
+            kept = cache or default_cache(source, weights)
+            return KernelRunner(source, weights, kept, pages=pages_for(kept), page_size=PAGE_SIZE)
         except BuildError as error:
             why = str(error)
     if device.type == "cpu":
-        kept = " and integers are kept as floats" if weights is not None and weights.is_quantized else ""
+        floats = " and integers are kept as floats" if weights is not None and weights.is_quantized else ""
         say(
-            f"PyTorch's operators answer, slower than Puna's kernels{kept}, and a request's text may depend on those "
+            f"PyTorch's operators answer, slower than Puna's kernels{floats}, and a request's text may depend on those "
             f"beside it: {why}"
         )
+    model = decoder()
+    pages = pages_for(model.tok_embeddings.weight.dtype)  # that of keys and values, too
     if device.type == "cuda":
-        return GraphRunner(decoder(), pages=pages, page_size=PAGE_SIZE)
-    return OperatorRunner(decoder(), pages=pages, page_size=PAGE_SIZE)
+        return GraphRunner(model, pages=pages, page_size=PAGE_SIZE)
+    return OperatorRunner(model, pages=pages, page_size=PAGE_SIZE)
 
 
 def cache_positions(source: Source, bytes_each: int) -> int:

@@ -35,7 +35,7 @@ class Step:
     single_rows: Tensor
     """The rows whose sequence has no other, (B,)."""
     single_read_BL: Tensor
-    """The places that they read, padded with whatever lies at place 0 of the table."""
+    """The places that they read, filled up with the first of them: others may hold what is not a number."""
     single_mask_B11L: Tensor | None
     """Which of these count; None if all do."""
     chunks: list[tuple[int, int, Tensor]]
@@ -167,6 +167,7 @@ class OperatorRunner:
         lengths_B = positions_M[single_rows] + 1
         longest = int(lengths_B.max()) if len(lengths_B) else 0
         mask_BL = torch.arange(longest) < lengths_B[:, None]
+        read_BL = places_SL[slots[single], :longest]
         chunks = [
             (end - count, end, places_SL[slot, : int(positions_M[end - 1]) + 1].to(self._device))
             for slot, count, end in zip(slots.tolist(), counts.tolist(), ends.tolist(), strict=True)
@@ -175,7 +176,7 @@ class OperatorRunner:
         return Step(
             write_M.to(self._device),
             single_rows.to(self._device),
-            places_SL[slots[single], :longest].to(self._device),
+            torch.where(mask_BL, read_BL, read_BL[:, :1]).to(self._device),
             None if bool(mask_BL.all()) else mask_BL[:, None, None].to(self._device),
             chunks,
         )

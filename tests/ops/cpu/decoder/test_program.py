@@ -341,6 +341,26 @@ def test_a_step_that_names_what_does_not_exist_is_refused(
         program.run(StepRows(**fields))
 
 
+def test_a_step_that_wants_a_row_twice_is_refused(library: ctypes.CDLL) -> None:
+    program = Program(library, page_size=16, pages=1)
+    fields = {**vars(rows_of(range(2))), "wanted_W": torch.tensor([0, 1, 1])}
+    with pytest.raises(ValueError, match="a step of 2 rows wants 3 of them"):
+        program.run(StepRows(**fields))
+
+
+def test_the_result_lives_as_long_as_who_asked_keeps_it(library: ctypes.CDLL) -> None:
+    program = Program(library, page_size=16, pages=1)
+    x, out = program.buffer(8), program.result(70)
+    program.linear(
+        pack(library, [normal(70, 8)], WeightKind.FLOAT32, Arena()), x, out, norm=(torch.ones(8), 1e-5), wanted=True
+    )
+    rows = StepRows(**{**vars(rows_of(range(3))), "wanted_W": torch.tensor([0, 2])})
+    first, second = program.run(rows), program.run(rows)
+    assert first.shape == second.shape == (2, 70)
+    assert first.data_ptr() != second.data_ptr()
+    assert program.rows_of(out).numel() == 0
+
+
 def test_a_layer_between_buffers_of_other_widths_is_refused(library: ctypes.CDLL) -> None:
     program = Program(library, page_size=16, pages=1)
     narrow, wide = program.buffer(8), program.buffer(16)

@@ -229,9 +229,11 @@ class Program:
             The rows of the result's buffer, (W, width) in new memory; (W, 0) for a program without one.
 
         Raises:
-            ValueError: A row, token, position or page does not exist.
+            ValueError: A row, token, position or page does not exist, or more rows are wanted than there are.
         """
         n_rows, n_wanted = len(rows.tokens_M), len(rows.wanted_W)
+        if n_wanted > n_rows:
+            raise ValueError(f"a step of {n_rows} rows wants {n_wanted} of them")
         for number, memory in enumerate(self._memory):
             if number == self._result:
                 self._memory[number] = torch.empty(n_wanted, memory.shape[1])
@@ -258,7 +260,9 @@ class Program:
         self._run_part(begin, len(self._operators), step)
         if self._result is None:
             return torch.empty(n_wanted, 0)
-        return self._memory[self._result][:, : self._widths[self._result]]
+        result = self._memory[self._result]
+        self._memory[self._result] = result.new_empty(0, result.shape[1])  # whoever asked has it, and nobody else
+        return result[:, : self._widths[self._result]]
 
     def _run_part(self, begin: int, end: int, step: _Step) -> None:
         """Work off the operators from one number up to another."""
