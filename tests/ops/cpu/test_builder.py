@@ -1,5 +1,7 @@
 """A library is compiled once for all processes, and whatever keeps it from being made is said in a clause."""
 
+import os
+import select
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -127,6 +129,44 @@ def test_a_broken_compiler_leaves_nothing(
     with pytest.raises(BuildError, match=says):
         build(sources, OPTIONS)
     assert list(cache.iterdir()) == []
+
+
+@needs_compiler
+def test_the_compiler_of_the_environment_may_have_arguments(
+    sources: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.delenv("CXX", raising=False)
+    usual = str(find_compiler())
+    monkeypatch.setenv("CXX", f"{usual} -DMORE=1")
+    assert find_compiler() == f"{usual} -DMORE=1"
+    assert build(sources, OPTIONS).answer() == 42
+    monkeypatch.setenv("CXX", f"{usual} -DMORE=2")
+    build(sources, OPTIONS)
+    assert len(list(cache.iterdir())) == 2
+    spaced = tmp_path / "a directory" / "c++"
+    spaced.parent.mkdir()
+    spaced.symlink_to(usual)
+    monkeypatch.setenv("CXX", str(spaced))
+    assert build(sources, OPTIONS).answer() == 42
+    for other in ("not-there -x", '"', ""):
+        monkeypatch.setenv("CXX", other)
+        assert find_compiler() == usual
+
+
+def test_what_a_compiler_that_takes_too_long_has_started_ends_with_it(
+    sources: Path, cache: Path, compiler: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr(builder, "COMPILE_SECONDS", 0.5)
+    os.mkfifo(tmp_path / "alive")
+    reader = os.open(tmp_path / "alive", os.O_RDONLY | os.O_NONBLOCK)
+    compiler(f'exec 3> "{tmp_path}/alive"; echo begun >&3; cat /dev/zero > /dev/null & wait')
+    with pytest.raises(BuildError, match="did not end"):
+        build(sources, OPTIONS)
+    # The pipe ends when nobody is left who could write into it; nothing else lets this wait end early.
+    while (ready := select.select([reader], [], [], 30)[0]) and os.read(reader, 100):
+        pass
+    os.close(reader)
+    assert ready
 
 
 def test_a_compiler_that_takes_too_long_is_ended(

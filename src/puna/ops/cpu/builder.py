@@ -2,14 +2,17 @@
 
 The sources use no header of PyTorch, so that g++ or clang++ needs seconds; they are called through ctypes. The compiled
 library is kept under a name made from the sources, the compiler and its options. Where that cannot be written, it is
-compiled into a directory of this process, which goes when it is loaded.
+compiled into a directory of this process, which goes when it is loaded. Where what is kept cannot be loaded, since a
+crash cut it short or another machine with the same home directory made it, it is compiled again.
 """
 
 import contextlib
 import ctypes
 import hashlib
 import os
+import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -17,7 +20,7 @@ from pathlib import Path
 from puna.core.console import warn
 
 COMPILE_SECONDS = 180
-"""How long a compiler may take: over twenty times as long as g++ 12 takes for the largest library on one core."""
+"""How long a compiler may take: six times as long as g++ 12 takes for the largest library on one core."""
 
 
 class BuildError(Exception):
@@ -25,10 +28,14 @@ class BuildError(Exception):
 
 
 def find_compiler() -> str | None:
-    """The path of a C++ compiler: $CXX, g++ or clang++."""
-    for name in (os.environ.get("CXX"), "g++", "clang++"):
-        if name and (path := shutil.which(name)):
-            return path
+    """The command of a C++ compiler: $CXX, which may have arguments, g++ or clang++."""
+    for command in (os.environ.get("CXX", ""), "g++", "clang++"):
+        words = [command]
+        if shutil.which(command) is None:
+            with contextlib.suppress(ValueError):  # a quotation mark without its other
+                words = shlex.split(command)
+        if words and (path := shutil.which(words[0])):
+            return shlex.join([path, *words[1:]])
     return None
 
 
@@ -60,8 +67,9 @@ def build(folder: Path, options: tuple[str, ...]) -> ctypes.CDLL:
 
 def _kept(folder: Path, compiler: str, options: tuple[str, ...]) -> Path:
     """Where the compiled library is kept."""
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-    digest = hashlib.sha256(repr((version, options)).encode())
+    command = shlex.split(compiler)
+    version = _output([*command, "--version"], 60)
+    digest = hashlib.sha256(repr((version, options, *command[1:])).encode())
     for path in sorted(path for path in folder.iterdir() if path.suffix in {".cpp", ".h"}):
         digest.update(path.read_bytes())
     cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -81,9 +89,23 @@ def _compiled(folder: Path, compiler: str, options: tuple[str, ...], kept: Path)
     with scratch as name:
         made = Path(name) / kept.name
         files = [str(path) for path in sorted(folder.glob("*.cpp"))]
-        command = [compiler, *options, "-o", str(made), *files]
-        subprocess.run(command, capture_output=True, text=True, check=True, timeout=COMPILE_SECONDS)
+        _output([*shlex.split(compiler), *options, "-o", str(made), *files], COMPILE_SECONDS)
         library = ctypes.CDLL(str(made))  # whose file may be moved or deleted from now on
         if keeps:
             made.replace(kept)  # complete or missing, even if several processes compile
         return library
+
+
+def _output(command: list[str], seconds: float) -> str:
+    """What a command prints; all of its processes end with it, since a compiler's command only starts the compiler."""
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            output, errors = process.communicate(timeout=seconds)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command, output, errors)
+    return output
