@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from puna.config.recipe import ModelConfig
+from puna.infer import graph_runner
 from puna.infer.engine import Engine
 from puna.infer.graph_runner import GraphRunner
 from puna.infer.operator_runner import OperatorRunner
@@ -66,4 +67,27 @@ def test_a_step_is_one_graph_for_each_shape() -> None:
     filled = Engine(runner).generate(requests([5, 9, 30, 2]))
     assert [c.tokens[0].id for c in plain] == [c.tokens[0].id for c in filled]
     assert len(shapes) <= 3  # four rows, two rows, one row, and 256 keys each
+    torch.compiler.reset()
+
+
+def test_there_may_be_more_shapes_than_pytorch_compiles_of_its_own_accord(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_runner, "_FEWEST_KEYS", 1)
+    shapes = set()
+
+    def compiler(function):
+        def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]):
+            shapes.add(graph)
+            return graph.forward
+
+        return torch.compile(function, backend=backend, fullgraph=True, dynamic=False)
+
+    small = Llama(CONFIG.model_copy(update={"n_layers": 1}))
+    init_weights(small, 0)
+    runner = GraphRunner(small, pages=12, compiler=compiler)
+    tables = torch.arange(12).view(3, 4)
+    runner.logits(rows_of([Piece(slot, 0, [1, 2], range(0)) for slot in range(3)], tables))
+    for position in (0, 1, 3, 7, 15, 31):
+        for rows in (1, 2):
+            runner.logits(rows_of([Piece(slot, position, [3], range(1)) for slot in range(rows)], tables))
+    assert len(shapes) == 12 > torch._dynamo.config.recompile_limit
     torch.compiler.reset()

@@ -22,6 +22,9 @@ _FEWEST_KEYS = 256
 """Keys of the smallest shape: below it the time of a step does not depend on them (gpt-fast's sizes are like it)."""
 _MOST_ROWS = 64
 """More rows take kernels as long as the host needs to start them, so there is nothing to win by a graph."""
+_MOST_SHAPES = 1000
+"""More than two models have, of 7 numbers of rows and of keys up to millions. Behind PyTorch's own limit, which is 8,
+a step would fail: it is made for functions that are compiled again and again by mistake."""
 
 
 class GraphRunner(OperatorRunner):
@@ -61,11 +64,13 @@ class GraphRunner(OperatorRunner):
         mask_BL = pad(mask_BL, (0, more_keys, 0, more_rows))
         read_BL = torch.where(mask_BL, read_BL, read_BL[:, :1])  # place 0 may hold what is not a number
         mask_BL[n_rows:, 0] = True  # nobody reads these rows; with a key they have numbers
-        found_BV = self._replay(
-            pad(rows.tokens_M, (0, more_rows)).to(read_BL.device),
-            pad(rows.positions_M, (0, more_rows)).to(read_BL.device),
-            pad(step.write_M, (0, more_rows), value=self.spare_place), read_BL, mask_BL[:, None, None],
-        )  # fmt: skip
+        limits = {"recompile_limit": _MOST_SHAPES, "accumulated_recompile_limit": _MOST_SHAPES}
+        with torch._dynamo.config.patch(limits):
+            found_BV = self._replay(
+                pad(rows.tokens_M, (0, more_rows)).to(read_BL.device),
+                pad(rows.positions_M, (0, more_rows)).to(read_BL.device),
+                pad(step.write_M, (0, more_rows), value=self.spare_place), read_BL, mask_BL[:, None, None],
+            )  # fmt: skip
         return found_BV[:n_rows].clone()  # a graph writes its next result over this one
 
     def _single(
