@@ -70,6 +70,24 @@ def test_a_step_is_one_graph_for_each_shape() -> None:
     torch.compiler.reset()
 
 
+def test_a_compiler_that_fails_is_said_once_and_costs_speed_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    def compiler(function):
+        def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]):
+            raise RuntimeError("no C compiler was found")
+
+        return torch.compile(function, backend=backend, fullgraph=True, dynamic=False)
+
+    runner = GraphRunner(model(), pages=40, compiler=compiler)
+    found = Engine(runner).generate(requests([5, 9]))
+    plain = Engine(OperatorRunner(model(), pages=40)).generate(requests([5, 9]))
+    assert [one.tokens for one in found] == [other.tokens for other in plain]
+    said = capsys.readouterr().err
+    assert said.count("PyTorch could not compile a step for cpu, so all are slower: ") == 1
+    assert "no C compiler was found" in said
+    assert runner.title == OperatorRunner(model(), pages=40).title
+    torch.compiler.reset()
+
+
 def test_there_may_be_more_shapes_than_pytorch_compiles_of_its_own_accord(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph_runner, "_FEWEST_KEYS", 1)
     shapes = set()

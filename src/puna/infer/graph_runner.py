@@ -3,7 +3,7 @@
 On a GPU a step of single rows takes as long as reading the weights, if the host does not have to start each of its
 hundreds of kernels. So these steps have few shapes: rows and keys are filled up to powers of two, `torch.compile` makes
 kernels of each shape, and a CUDA graph starts all of them at once (as gpt-fast does with a static cache). Rows of
-prompts go the way of `OperatorRunner`.
+prompts go the way of `OperatorRunner`, and so do all where no compiler is.
 
 Axes as in puna.infer.operator_runner.
 """
@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from puna.core.console import say
 from puna.infer.operator_runner import PAGE_SIZE, OperatorRunner, Step
 from puna.infer.runner import Rows
 from puna.model.llama import Llama
 
 _FEWEST_KEYS = 256
 """Keys of the smallest shape: below it the time of a step does not depend on them (gpt-fast's sizes are like it)."""
+_COMPILED = ", compiled"
 _MOST_ROWS = 64
 """More rows take kernels as long as the host needs to start them, so there is nothing to win by a graph."""
 _MOST_SHAPES = 1000
@@ -42,7 +44,8 @@ class GraphRunner(OperatorRunner):
         compiler: Callable[[Callable[..., Tensor]], Callable[..., Tensor]] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(model, pages=pages, page_size=page_size)
-        self.title += ", compiled"
+        self.title += _COMPILED
+        self._replay: Callable[..., Tensor] | None
         if compiler is None:
             self._replay = torch.compile(self._single, mode="reduce-overhead", fullgraph=True, dynamic=False)
         else:
@@ -52,7 +55,13 @@ class GraphRunner(OperatorRunner):
         """The logits of the wanted rows, (W, V) in float32; see `Runner`."""
         n_rows = len(rows.tokens_M)
         alone = n_rows == 1 or bool((rows.sequences_M[1:] != rows.sequences_M[:-1]).all())
-        if not alone or n_rows > _MOST_ROWS or len(rows.wanted_W) != n_rows or not self.has_memory:
+        if (
+            self._replay is None
+            or not alone
+            or n_rows > _MOST_ROWS
+            or len(rows.wanted_W) != n_rows
+            or not self.has_memory
+        ):
             return super().logits(rows)
         step = self.step(rows.positions_M.long(), rows.sequences_M.long(), rows.tables_SP)
         more_rows = _power_of_two(n_rows) - n_rows
@@ -65,12 +74,18 @@ class GraphRunner(OperatorRunner):
         read_BL = torch.where(mask_BL, read_BL, read_BL[:, :1])  # place 0 may hold what is not a number
         mask_BL[n_rows:, 0] = True  # nobody reads these rows; with a key they have numbers
         limits = {"recompile_limit": _MOST_SHAPES, "accumulated_recompile_limit": _MOST_SHAPES}
-        with torch._dynamo.config.patch(limits):
-            found_BV = self._replay(
-                pad(rows.tokens_M, (0, more_rows)).to(read_BL.device),
-                pad(rows.positions_M, (0, more_rows)).to(read_BL.device),
-                pad(step.write_M, (0, more_rows), value=self.spare_place), read_BL, mask_BL[:, None, None],
-            )  # fmt: skip
+        try:
+            with torch._dynamo.config.patch(limits):
+                found_BV = self._replay(
+                    pad(rows.tokens_M, (0, more_rows)).to(read_BL.device),
+                    pad(rows.positions_M, (0, more_rows)).to(read_BL.device),
+                    pad(step.write_M, (0, more_rows), value=self.spare_place), read_BL, mask_BL[:, None, None],
+                )  # fmt: skip
+        except torch._dynamo.exc.TorchDynamoException as error:
+            why = str(getattr(error, "inner_exception", error)).strip().split("\n")[0]
+            say(f"PyTorch could not compile a step for {self._device}, so all are slower: {why}")
+            self._replay, self.title = None, self.title.removesuffix(_COMPILED)
+            return super().logits(rows)
         return found_BV[:n_rows].clone()  # a graph writes its next result over this one
 
     def _single(
