@@ -109,7 +109,10 @@ def test_kernels_compute_what_they_can_and_a_sentence_says_why_they_do_not(
 
     assert isinstance(runner(source()), KernelRunner)
     assert capsys.readouterr().err == ""
-    assert isinstance(runner(source(norm="layer")), OperatorRunner)
+    layer = source(norm="layer")
+    make_runner(layer, lambda: decoder(layer, device=CPU), device=CPU, cache=torch.float16)
+    assert "the cache has the dtype of the model here" in capsys.readouterr().err
+    assert isinstance(runner(layer), OperatorRunner)
     said = capsys.readouterr().err
     assert "PyTorch's operators answer, slower than Puna's kernels, and a request's text may depend on those" in said
     assert "beside it: its norm" in said

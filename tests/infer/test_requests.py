@@ -47,6 +47,7 @@ def test_a_sampling_value_out_of_range_is_named(name: str, value: Any) -> None:
         ("scored_from", 0),
         ("scored_from", 4),
         ("stop", ("",)),
+        ("stop", "abc"),
         ("stop", (3,)),
     ],
 )

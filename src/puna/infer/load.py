@@ -81,6 +81,8 @@ def make_runner(
             f"PyTorch's operators answer, slower than Puna's kernels{floats}, and a request's text may depend on those "
             f"beside it: {why}"
         )
+    if cache is not None:
+        say("the cache has the dtype of the model here: only Puna's kernels have a choice")
     model = decoder()
     pages = pages_for(model.tok_embeddings.weight.dtype)  # that of keys and values, too
     if device.type == "cuda":

@@ -123,6 +123,8 @@ class Request:
             if getattr(self, name) is not None:
                 _whole(name, getattr(self, name), 0, None, "0 is the tokens' own log-probabilities alone")
         _whole("scored_from", self.scored_from, 1, len(self.prompt))
+        if isinstance(self.stop, str):
+            raise _wrong("stop", self.stop, "a tuple of texts", "one text is (text,)")
         for text in self.stop:
             if not isinstance(text, str) or not text:
                 raise _wrong("stop", text, "texts of at least one character")
