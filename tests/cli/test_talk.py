@@ -3,7 +3,7 @@
 import json
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -62,6 +62,21 @@ def test_a_chat_that_nobody_watches_ends_with_its_input_or_its_first_error(talk:
         talk("/nothing", interactive=False)
     with pytest.raises(KeyboardInterrupt):
         talk(KeyboardInterrupt, interactive=False)
+
+
+def test_ctrl_c_during_an_answer_ends_a_chat_that_nobody_watches(
+    talk: Said, parrot: Parrot, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(text: str) -> Iterator[str]:
+        yield "H"
+        signal.raise_signal(signal.SIGINT)
+        yield "E"
+
+    monkeypatch.setattr(parrot, "_answer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        talk("hello", "not reached", interactive=False)
+    assert parrot.heard == ["hello"]
+    assert capsys.readouterr().out == "HE\n"
 
 
 def test_at_a_terminal_an_error_is_said_and_the_chat_goes_on(talk: Said, parrot: Parrot) -> None:

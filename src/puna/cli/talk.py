@@ -126,6 +126,8 @@ class Talk:
                         break
         finally:
             print_text("\n" if begun else "")
+        if self._pressed and not self._interactive:
+            raise KeyboardInterrupt  # nobody is there to press again
         if self._pressed and not begun:
             say("stopped before the first word; the turn is taken back")
         else:
