@@ -91,6 +91,11 @@ def test_a_greedy_continuation_is_called_greedy(model: puna.LanguageModel) -> No
     assert not model.score([("The people", "zzzz")])[0].greedy
 
 
+def test_a_pair_that_stands_alone_is_refused_instead_of_read_as_two_texts(model: puna.LanguageModel) -> None:
+    with pytest.raises(GenerateError, match="may be a pair"):
+        model.score(("The people", " of"))
+
+
 def test_a_text_alone_is_scored_from_its_beginning_in_windows(model: puna.LanguageModel) -> None:
     text = "The people of the United States, " * 8
     ids = prompt_ids(model.tokenizer, text)

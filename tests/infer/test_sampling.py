@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from puna.core.errors import GenerateError
+from puna.infer import sampling
 from puna.infer.requests import Sampling
 from puna.infer.sampling import Asked, Draw, answers, checked, choose, gumbel, log_probabilities
 
@@ -261,3 +262,23 @@ def test_a_known_token_is_told_and_not_drawn() -> None:
     assert (first.id, first.best, third.id, third.logprob) == (7, (), 9, None)
     assert second.best == ((second.id, second.logprob),)
     assert checked([second.id]) == [int(logits_WV[1].argmax())]
+
+
+@pytest.mark.parametrize("settings", [{"top_p": 0.95}, {"top_p": 0.3, "min_p": 0.2}, {"min_p": 0.1}, {"top_p": 0.0}])
+def test_many_candidates_draw_without_an_order_what_they_draw_in_order(settings: dict[str, float]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    redrawn = 0
+    for seed in range(60):
+        sharpness = (0.05, 0.5, 1.5)[seed % 3]
+        scaled_V = torch.randn(3000, generator=generator) * sharpness
+        if seed % 2:  # many equals
+            scaled_V = (scaled_V * 4).round() / 4
+        scaled_V -= scaled_V.max()
+        probabilities_V = scaled_V.softmax(0)
+        draw = Draw(Sampling(**settings), seed, 5)
+        ordered = sampling._order(scaled_V[None], 3000)
+        expected, _ = sampling._of_candidates(scaled_V[None], probabilities_V[None], ordered, [draw])
+        assert sampling._draw_wide(scaled_V, probabilities_V, draw) == expected.item()
+        free = (scaled_V + sampling.gumbel([draw], torch.arange(3000))[0]).argmax()
+        redrawn += int(free != expected.item())
+    assert redrawn  # some winners were not kept

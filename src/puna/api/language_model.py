@@ -277,11 +277,17 @@ class LanguageModel:
             a text is `math.exp(-score.total / len(score.logprobs))`.
 
         Raises:
-            GenerateError: Context and continuation of a pair are longer than the model's context.
+            GenerateError: Context and continuation of a pair are longer than the model's context, or a pair stands
+                where a list is expected.
             CheckpointError: The model has no tokenizer.
         """
         from puna.infer.requests import Score
 
+        if isinstance(texts, tuple) and all(isinstance(text, str) for text in texts):
+            raise GenerateError(
+                "texts is a tuple of texts, which may be a pair or a list of them",
+                hint="one pair is [(context, continuation)], several texts are [text, text]",
+            )
         pairs, counts = [], []
         for text in [texts] if isinstance(texts, str) else texts:
             windows = self._windows(text) if isinstance(text, str) else [self._pair(*text)]

@@ -212,10 +212,37 @@ def _draw_narrow(scaled_WV: Tensor, probabilities_WV: Tensor | None, draws: Sequ
     size = min(few, V) if scaled_WV.device.type == "cpu" else V
     ids_W, enough_W = _of_candidates(scaled_WV, probabilities_WV, _likeliest(scaled_WV, size), draws)
     if size < V and not enough_W.all():
-        rows = (~enough_W).nonzero()[:, 0].tolist()
-        of_rows = None if probabilities_WV is None else probabilities_WV[rows]
-        ids_W[rows] = _draw_narrow(scaled_WV[rows], of_rows, [draws[row] for row in rows], 16 * size)
+        more = (~enough_W).nonzero()[:, 0].tolist()
+        for row in [row for row in more if draws[row].sampling.top_k == 0]:
+            ids_W[row] = _draw_wide(
+                scaled_WV[row], None if probabilities_WV is None else probabilities_WV[row], draws[row]
+            )
+        if rows := [row for row in more if draws[row].sampling.top_k]:
+            of_rows = None if probabilities_WV is None else probabilities_WV[rows]
+            ids_W[rows] = _draw_narrow(scaled_WV[rows], of_rows, [draws[row] for row in rows], 16 * size)
     return ids_W
+
+
+def _draw_wide(scaled_V: Tensor, probabilities_V: Tensor | None, draw: Draw) -> int:
+    """The same of one row of which top-p or min-p leave many tokens, as a model's at the beginning of its training.
+
+    Whoever wins among all tokens and is kept wins among the kept ones, too. So nothing is put in order: the winner is
+    kept if what is likelier than it has at most top-p; otherwise it and all that is not likelier are left out, and the
+    rest draws again, which happens once in 1 / (1 - top-p) times.
+    """
+    ids_V = torch.arange(len(scaled_V))
+    scores_V = scaled_V + gumbel([draw], ids_V)[0]
+    if draw.sampling.min_p > 0:
+        scores_V.masked_fill_(scaled_V < math.log(draw.sampling.min_p), -math.inf)
+    while True:
+        winner = int(_largest(scores_V[None]))
+        if draw.sampling.top_p >= 1 or probabilities_V is None:
+            return winner
+        likelier_V = (scaled_V > scaled_V[winner]) | ((scaled_V == scaled_V[winner]) & (ids_V < winner))
+        # NumPy's sum has one order on any number of threads.
+        if probabilities_V.numpy()[likelier_V.numpy()].sum(dtype="float64") <= draw.sampling.top_p:
+            return winner
+        scores_V.masked_fill_(~likelier_V, -math.inf)
 
 
 def _of_candidates(
