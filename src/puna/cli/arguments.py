@@ -78,6 +78,15 @@ Draft: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+Temperature: TypeAlias = Annotated[float, typer.Option(min=0, help="0 takes the most likely token each time.")]
+TopK: TypeAlias = Annotated[int, typer.Option(min=0, help="Draw from this many of the likeliest tokens; 0 is all.")]
+TopP: TypeAlias = Annotated[float, typer.Option(min=0, max=1, help="Nucleus sampling.")]
+MinP: TypeAlias = Annotated[
+    float, typer.Option(min=0, max=1, help="Draw from tokens this share as likely as the likeliest.")
+]
+RepetitionPenalty: TypeAlias = Annotated[
+    float, typer.Option(help="Above 1, tokens that are there already are less likely.")
+]
 Device: TypeAlias = Annotated[str, typer.Option("--device", help="Where it runs, such as cuda.")]
 Threads: TypeAlias = Annotated[
     int | None, typer.Option("--threads", min=1, help="On a CPU.  \\[default: one per core]", show_default=False)

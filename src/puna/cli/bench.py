@@ -26,9 +26,7 @@ def bench() -> None:
 @app.command()
 def infer(
     model: AnyModel,
-    batch: Annotated[str, typer.Option("--batch", metavar="N,N", help="Requests at once.")] = ",".join(
-        map(str, BATCHES)
-    ),
+    batch: Annotated[str, typer.Option("--batch", metavar="N,N", help="Requests at once.")] = _BATCHES,
     context: Annotated[
         str | None,
         typer.Option("--context", metavar="N,N", help="Tokens of a prompt.  \\[default: 128,512]", show_default=False),

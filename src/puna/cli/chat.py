@@ -16,10 +16,15 @@ from puna.cli.arguments import (
     From,
     Heads,
     KeyHeads,
+    MinP,
     NormEps,
+    RepetitionPenalty,
     RopeTheta,
+    Temperature,
     Threads,
     TokenizerPath,
+    TopK,
+    TopP,
     WeightsAs,
     processes,
 )
@@ -33,15 +38,11 @@ def chat(
     path: AnyModel,
     system: Annotated[str, typer.Option("--system", help="The system prompt.", show_default=False)] = "",
     max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = ANSWER_TOKENS,
-    temperature: Annotated[float, typer.Option(min=0, help="0 takes the most likely token each time.")] = TEMPERATURE,
-    top_k: Annotated[int, typer.Option(min=0, help="Draw from this many of the likeliest tokens; 0 is all.")] = 0,
-    top_p: Annotated[float, typer.Option(min=0, max=1, help="Nucleus sampling.")] = TOP_P,
-    min_p: Annotated[
-        float, typer.Option(min=0, max=1, help="Draw from tokens this share as likely as the likeliest.")
-    ] = 0.0,
-    repetition_penalty: Annotated[
-        float, typer.Option(help="Above 1, tokens that are there already are less likely.")
-    ] = 1.0,
+    temperature: Temperature = TEMPERATURE,
+    top_k: TopK = 0,
+    top_p: TopP = TOP_P,
+    min_p: MinP = 0.0,
+    repetition_penalty: RepetitionPenalty = 1.0,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="The same seed gives the same answers.")] = SEED,
     weights: WeightsAs = None,
     cache: CacheAs = None,
@@ -62,7 +63,7 @@ def chat(
     """
     interactive = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
     model = puna.load(
-        path, weights=weights and weights.value, cache=cache and cache.value, device=device, threads=threads,
+        path, weights=weights, cache=cache, device=device, threads=threads,
         format=form, tokenizer=tokenizer, heads=heads, kv_heads=kv_heads, context=context, norm_eps=norm_eps,
         rope_theta=rope_theta, split=processes()[1] > 1, draft=draft,
     )  # fmt: skip

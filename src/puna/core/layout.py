@@ -23,8 +23,14 @@ runs/demo/                    one training run (RunDir): the unit that people mo
 ```
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+
+
+def user_cache() -> Path:
+    """The directory of what Puna keeps for this user and can make again, by the XDG base directory specification."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "puna"
 
 
 @dataclass(frozen=True)

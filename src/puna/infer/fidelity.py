@@ -9,7 +9,6 @@ Axes in names: T positions   V vocabulary
 import contextlib
 import json
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -21,7 +20,8 @@ from torch import Tensor
 
 from puna.core.errors import GenerateError, StorageError
 from puna.core.files import sha256_bytes, sha256_json, write_json
-from puna.infer.runner import Rows, Runner
+from puna.core.layout import user_cache
+from puna.infer.runner import Piece, Runner, rows_of
 from puna.tokenizer.bos import prompt_ids
 from puna.tokenizer.tokenizer import Tokenizer
 
@@ -80,11 +80,7 @@ def measure(runner: Runner, ids: list[int], reference: Iterable[Tensor]) -> Fide
     start = 0
     for expected_TV in reference:
         end = start + len(expected_TV)
-        rows = Rows(
-            tokens_M=torch.tensor(ids[start:end]), positions_M=torch.arange(start, end, dtype=torch.int32),
-            sequences_M=torch.zeros(end - start, dtype=torch.int32), tables_SP=tables_SP,
-            wanted_W=torch.arange(end - start),
-        )  # fmt: skip
+        rows = rows_of([Piece(0, start, ids[start:end], range(end - start))], tables_SP)
         found_TV = runner.logits(rows).cpu().double().log_softmax(-1)
         known_TV = expected_TV.cpu().double().log_softmax(-1)
         divergence += torch.nn.functional.kl_div(found_TV, known_TV, reduction="sum", log_target=True).item()
@@ -129,4 +125,4 @@ def _code() -> str:
 
 
 def _home() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "puna" / "fidelity"
+    return user_cache() / "fidelity"

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from puna.core.console import say
-from puna.infer.operator_runner import PAGE_SIZE, OperatorRunner, Step
-from puna.infer.runner import Rows
+from puna.infer.operator_runner import OperatorRunner, Step
+from puna.infer.runner import PAGE_SIZE, Rows
 from puna.model.llama import Llama
 
 _FEWEST_KEYS = 256
@@ -67,8 +67,9 @@ class GraphRunner(OperatorRunner):
         more_rows = _power_of_two(n_rows) - n_rows
         more_keys = max(_FEWEST_KEYS, _power_of_two(step.single_read_BL.shape[1])) - step.single_read_BL.shape[1]
         read_BL = pad(step.single_read_BL, (0, more_keys, 0, more_rows))
-        mask_BL = torch.ones(step.single_read_BL.shape, dtype=torch.bool, device=read_BL.device)
-        if step.single_mask_B11L is not None:
+        if step.single_mask_B11L is None:
+            mask_BL = torch.ones_like(step.single_read_BL, dtype=torch.bool)
+        else:
             mask_BL = step.single_mask_B11L[:, 0, 0]
         mask_BL = pad(mask_BL, (0, more_keys, 0, more_rows))
         read_BL = torch.where(mask_BL, read_BL, read_BL[:, :1])  # place 0 may hold what is not a number

@@ -15,7 +15,7 @@ from torch import Tensor
 from puna.config.recipe import ModelConfig
 from puna.core.errors import GenerateError
 from puna.infer.part import PartSource
-from puna.infer.runner import Rows
+from puna.infer.runner import PAGE_SIZE, Rows
 from puna.infer.source import Source
 from puna.model.llama import rope_table
 from puna.ops.cpu.builder import BuildError
@@ -23,10 +23,6 @@ from puna.ops.cpu.decoder import InstructionSet, instruction_set, open_kernels
 from puna.ops.cpu.decoder.packing import Arena, Packed, pack
 from puna.ops.cpu.decoder.program import Buffer, Cache, Program, StepRows
 from puna.ops.quantized import Blocks, WeightKind, dequantize
-
-PAGE_SIZE = 16
-"""Positions of a page: the keys of one vector, and vLLM's default block size. With larger ones, more memory lies unused
-behind the last position of each sequence."""
 
 _FIRST_ANGLES = 2048
 """Positions whose angles are computed at first: LLaMA's context. Twice as many when one beyond is met."""

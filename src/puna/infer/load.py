@@ -8,10 +8,10 @@ from torch import Tensor
 from puna.core.console import say
 from puna.core.errors import GenerateError
 from puna.infer.graph_runner import GraphRunner
-from puna.infer.kernel_runner import PAGE_SIZE, KernelRunner, default_cache, obstacle, output_kind
+from puna.infer.kernel_runner import KernelRunner, default_cache, obstacle, output_kind
 from puna.infer.operator_runner import OperatorRunner
 from puna.infer.part import PartSource, add_up_outputs
-from puna.infer.runner import Runner
+from puna.infer.runner import PAGE_SIZE, Runner, position_bytes
 from puna.infer.source import Source
 from puna.infer.weight_only import quantize_weights
 from puna.model.llama import Llama
@@ -98,7 +98,7 @@ def cache_positions(source: Source, bytes_each: int) -> int:
         bytes_each: Of a number in the cache.
     """
     config = source.config
-    position = 2 * config.n_layers * config.n_kv_heads * config.head_dim * bytes_each
+    position = position_bytes(config, bytes_each)
     whole = -(-config.context // PAGE_SIZE) * PAGE_SIZE
     return max(whole, min(_MOST_CONTEXTS * whole, CACHE_BYTES // position // PAGE_SIZE * PAGE_SIZE))
 

@@ -18,12 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from puna.infer.runner import Rows
+from puna.infer.runner import PAGE_SIZE, Rows, position_bytes
 from puna.model.llama import CausalCore, Llama
 from puna.ops.attention import Mask, causal_attention
-
-PAGE_SIZE = 16
-"""As in vLLM (Kwon et al. 2023, section 7.2): larger pages waste more, smaller ones are slower to gather."""
 
 
 @dataclass(slots=True)
@@ -109,8 +106,7 @@ class OperatorRunner:
         self.title = f"PyTorch's operators on {self._device}" + (", row by row" if one_by_one else "")
         matrices = {name: x for name, x in model.named_parameters(remove_duplicate=False) if x.ndim == 2}
         self.weight_bytes = sum(x.nbytes for name, x in matrices.items() if name != "tok_embeddings.weight")
-        heads = 2 * model.config.n_layers * model.config.n_kv_heads
-        self.position_bytes = heads * model.config.head_dim * model.tok_embeddings.weight.itemsize
+        self.position_bytes = position_bytes(model.config, model.tok_embeddings.weight.itemsize)
         for block in model.blocks():
             core = block.attention.core
             inner = core.core if isinstance(core, _PagedCore) else core

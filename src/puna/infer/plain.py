@@ -80,19 +80,13 @@ def generate(
     temperature: float,
     top_p: float,
     seed: int,
-    special: bool = False,
-    on_stop: Callable[[str], None] = lambda reason: None,
 ) -> Iterator[str]:
-    """Pieces of text that follow the prompt, never half a character; arguments as for `generate_ids`.
-
-    With `special`, the text of control tokens in the prompt is those tokens.
-    """
-    if not special:
-        warn_doubled(tokenizer, prompt)
+    """Pieces of text that follow the prompt, never half a character; arguments as for `generate_ids`."""
+    warn_doubled(tokenizer, prompt)
     stream = TextStream(tokenizer, starts_text=not prompt)
     ids = generate_ids(
-        model, prompt_ids(tokenizer, prompt, special=special), max_tokens=max_tokens, temperature=temperature,
-        top_p=top_p, seed=seed, stop_ids=tokenizer.stops, on_stop=on_stop,
+        model, prompt_ids(tokenizer, prompt), max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed,
+        stop_ids=tokenizer.stops,
     )  # fmt: skip
     for token in ids:
         if text := stream.push(token):

@@ -16,6 +16,10 @@ from torch import Tensor
 
 from puna.config.recipe import ModelConfig
 
+PAGE_SIZE = 16
+"""Positions of a page: the keys of one vector of the kernels, and vLLM's block size (Kwon et al. 2023, section 7.2).
+With larger ones, more memory lies unused behind each sequence's last position; smaller ones are slower to gather."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
@@ -58,6 +62,11 @@ class Runner(Protocol):
         table up to its own position, also where another sequence of the same step writes them.
         """
         ...
+
+
+def position_bytes(config: ModelConfig, bytes_each: int) -> int:
+    """Bytes of the keys and values of one position in all layers, of `bytes_each` for a number."""
+    return 2 * config.n_layers * config.n_kv_heads * config.head_dim * bytes_each
 
 
 @dataclass(slots=True)

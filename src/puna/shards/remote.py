@@ -8,7 +8,6 @@ its packages hold (for S3: AWS's environment variables and files).
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,7 +15,7 @@ from typing import Any
 
 from puna.core.errors import DataError, UserError
 from puna.core.files import atomic_file, sha256_file, write_bytes
-from puna.core.layout import DataDir
+from puna.core.layout import DataDir, user_cache
 from puna.shards.files import LocalFiles, Piece, ShardFiles
 from puna.shards.format import MANIFEST, REBUILD, read_manifest
 from puna.shards.split import HELDOUT
@@ -204,5 +203,5 @@ def _first_line(error: BaseException) -> str:
 
 
 def _cache() -> Path:
-    """The directory of this user's mirrors, by the XDG base directory specification."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "puna" / "data"
+    """The directory of this user's mirrors."""
+    return user_cache() / "data"

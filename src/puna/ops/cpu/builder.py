@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 from puna.core.console import warn
+from puna.core.layout import user_cache
 
 COMPILE_SECONDS = 180
 """How long a compiler may take: six times as long as g++ 12 takes for the largest library on one core."""
@@ -72,8 +73,7 @@ def _kept(folder: Path, compiler: str, options: tuple[str, ...]) -> Path:
     digest = hashlib.sha256(repr((version, options, *command[1:])).encode())
     for path in sorted(path for path in folder.iterdir() if path.suffix in {".cpp", ".h"}):
         digest.update(path.read_bytes())
-    cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache_home / "puna" / "operators" / f"{digest.hexdigest()[:32]}.so"
+    return user_cache() / "operators" / f"{digest.hexdigest()[:32]}.so"
 
 
 def _compiled(folder: Path, compiler: str, options: tuple[str, ...], kept: Path) -> ctypes.CDLL:
