@@ -18,6 +18,7 @@ from puna.infer.source import Source
 from puna.infer.tensor_parallel import LeadingRunner, follow
 from puna.model.llama import Llama
 from puna.ops.quantized import WeightKind
+from puna.parallel.world import end_process
 
 CONFIG = ModelConfig(
     dim=64, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=16, ffn_dim=128, vocab_size=301, context=64, init_std=0.2
@@ -64,3 +65,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    end_process(0)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from puna.ops.cross_entropy import linear_cross_entropy, token_losses
+from puna.parallel.world import end_process
 
 PROCESSES = 4
 CASES = {"plain": 0.0, "z": 0.03, "bf16": 0.03}
@@ -57,3 +58,4 @@ def main(rank: int, directory: Path) -> None:
 
 if __name__ == "__main__":
     main(int(sys.argv[1]), Path(sys.argv[2]))
+    end_process(0)

@@ -14,7 +14,7 @@ from puna.parallel.world import News, World, joined
 SCRIPT = """
 import sys, torch
 from puna.core.errors import DataError, OtherProcessError
-from puna.parallel.world import News, joined
+from puna.parallel.world import News, end_process, joined
 with joined() as world:
     assert world.size == 2
     assert world.first(lambda: {"rank": world.rank}) == {"rank": 0}
@@ -37,6 +37,7 @@ with joined() as world:
         sys.stdout.write(f"main: {error}\\n")
     except OtherProcessError as error:
         sys.stdout.write(f"other: {error}\\n")
+end_process(0)
 """
 
 
@@ -103,3 +104,29 @@ def test_files_are_allowed_up_to_the_hard_limit_or_the_run_refused(
     command = [sys.executable, "-c", LIMITS, most]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, (done.stdout + done.stderr).splitlines()[:1]) == (code, [said] if said else [])
+
+
+BUSY = """
+import atexit, sys, threading, torch
+from puna.parallel.world import end_process
+def work():
+    values = torch.randn(100)
+    while True:
+        begun.set()
+        values + values
+atexit.register(print, "an exit function has run")
+begun = threading.Event()
+threading.Thread(target=work, daemon=True).start()
+begun.wait()
+print("written before the end")
+end_process(3)
+"""
+"""A thread in C++ asks for Python's lock all the time, as one of gloo does for a moment after each message."""
+
+
+def test_process_ends_with_its_exit_code_while_other_threads_ask_for_pythons_lock():
+    """`sys.exit(3)` in its place aborts: "terminate called without an active exception"."""
+    command = [sys.executable, "-c", BUSY]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (3, "")
+    assert done.stdout.splitlines() == ["written before the end", "an exit function has run"]

@@ -20,7 +20,7 @@ from puna.model.files import load_weights
 from puna.parallel.apply import build_model
 from puna.parallel.mesh import build_mesh
 from puna.parallel.objective import Objective
-from puna.parallel.world import World, joined
+from puna.parallel.world import World, end_process, joined
 from puna.train.gradient import clip_divisor, gradient_norm
 from puna.train.optimizer import build_optimizer, set_learning_rate
 
@@ -107,3 +107,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    end_process(0)

@@ -9,32 +9,48 @@ import sys
 
 def main() -> None:
     """Run the command line; a user's error is one sentence on stderr and exit code 2."""
+    _show_any_text()
+    try:
+        code = _exit_code()
+    finally:
+        # The process ends: nobody needs the cycles among torch's objects to be found, which takes 0.3 s.
+        gc.freeze()
+    if "puna.parallel.world" in sys.modules and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from puna.parallel.world import end_process
+
+        end_process(code)
+    sys.exit(code)
+
+
+def _exit_code() -> int:
+    """Run the command line, and say how it ended."""
     from puna.core.errors import EXIT_CODE, Interrupted, OtherProcessError, UserError
     from puna.core.terminate import orderly_end
 
-    _show_any_text()
     try:
         with orderly_end():
             _run()
     except OtherProcessError:
-        sys.exit(EXIT_CODE)
+        return EXIT_CODE
     except UserError as error:
         from puna.core.console import console
 
         console().print("error:", style="bold red", end=" ")
         console().print(str(error), markup=False)
-        sys.exit(EXIT_CODE)
+        return EXIT_CODE
     except BrokenPipeError:
         # The reader of stdout has gone (`puna generate … | head`), so no message can be shown.
         sys.stderr.close()
-        sys.exit(0)
+        return 0
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130
     except Interrupted as interrupted:
-        sys.exit(interrupted.exit_code)
-    finally:
-        # The process ends: nobody needs the cycles among torch's objects to be found, which takes 0.3 s.
-        gc.freeze()
+        return interrupted.exit_code
+    except SystemExit as ended:
+        if ended.code is not None and not isinstance(ended.code, int):
+            raise
+        return ended.code or 0
+    return 0
 
 
 def _show_any_text() -> None:

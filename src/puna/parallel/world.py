@@ -10,13 +10,16 @@ would be 2,047 sockets of each of 2,048 processes in each group, and each proces
 from one key-value store. Messages go in rings and trees, so a process has a dozen neighbours.
 """
 
+import atexit
 import contextlib
 import os
 import resource
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -155,9 +158,27 @@ class News:
         return tuple(values.tolist())
 
 
+def end_process(code: int) -> NoReturn:
+    """End a process that was in a group as Python does, but for taking itself apart.
+
+    A thread of gloo may still be about to free tensors, for which it needs Python's lock. While Python takes itself
+    apart, up to 3.13 a thread that asks for the lock is ended, which within a C++ destructor aborts the process
+    (PyTorch's issue 190489): its exit code would be SIGABRT's after all work was done.
+    """
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # closed, or its reader has gone
+            stream.flush()
+    os._exit(code)
+
+
 @contextlib.contextmanager
 def joined() -> Iterator[World]:
-    """The world that the environment describes, joined for as long as the context lasts; alone there are no groups."""
+    """The world that the environment describes, joined for as long as the context lasts; alone there are no groups.
+
+    A process that was in a group should end by `end_process`.
+    """
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     on_gpu = torch.cuda.is_available()
