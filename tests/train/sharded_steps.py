@@ -19,8 +19,8 @@ from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tenso
 
 from puna.config.recipe import ModelConfig, OptimConfig
 from puna.model.llama import Llama
-from puna.train.optimizer import build_optimizer, describe_groups, ensure_state, named_state
 from puna.parallel.world import end_process
+from puna.train.optimizer import build_optimizer, describe_groups, ensure_state, named_state
 
 # The feed-forward width is odd, so devices have shards of different sizes.
 SMALL = ModelConfig(dim=16, n_layers=2, n_heads=2, n_kv_heads=1, ffn_dim=23, vocab_size=260, context=8)

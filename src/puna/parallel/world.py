@@ -165,7 +165,7 @@ def end_process(code: int) -> NoReturn:
     apart, up to 3.13 a thread that asks for the lock is ended, which within a C++ destructor aborts the process
     (PyTorch's issue 190489): its exit code would be SIGABRT's after all work was done.
     """
-    threading._shutdown()
+    threading._shutdown()  # pyrefly: ignore[missing-attribute]
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):  # closed, or its reader has gone
