@@ -71,4 +71,5 @@ def _results(session: Session, run: RunDir, record: Record, final: Validation) -
         epochs=session.epochs_by_source(),
         final=Final(loss=final.loss, bits_per_byte=final.bits_per_byte),
         recipe_sha256=sha256_json(record.config),
+        lineage=state.lineage,
     )

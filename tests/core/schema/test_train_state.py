@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from puna.core.errors import CheckpointError
+from puna.core.files import sha256_json
 from puna.core.layout import RunDir
+from puna.core.schema.lineage import Parent
 from puna.core.schema.train_state import TrainState, directory_of, list_checkpoints, read_header, write_state
 
 HASHES = {"shard-00001.safetensors": "0" * 64}
@@ -29,6 +31,17 @@ def test_what_is_read_is_what_was_written(run: RunDir):
     state = {"shifts": [(2, 1)], "train_seconds": 0.1, "history": [[1.5, 2.0]], "recipe": {"name": "tiny"}}
     directory = written(run, 5, **state)
     assert read_header(directory) == (TrainState(step=5, **state), HASHES)
+
+
+def test_lineage_is_read_back_and_a_state_without_one_has_none(run: RunDir):
+    first = Parent(how="continued", run="base", place="models/base", weights="ab" * 32)
+    second = Parent(how="extended", run="tiny", place="runs/tiny", step=24, tokens=6144, changes=["a: 1 -> 2"])
+    assert read_header(written(run, 5, lineage=[first, second]))[0].lineage == [first, second]
+    file = directory_of(run, 5) / "state.json"
+    header = json.loads(file.read_text())
+    del header["state"]["lineage"]
+    file.write_text(json.dumps(header | {"state_sha256": sha256_json(header["state"])}))
+    assert read_header(file.parent)[0].lineage == []
 
 
 def test_batches_after_a_rollback_are_passed_over():

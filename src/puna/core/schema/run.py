@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from puna.core.schema.lineage import Parent
 from puna.core.schema.part import Count, Part
 
 
@@ -91,6 +92,8 @@ class TrainResults(Part):
     epochs: dict[str, float] = Field(default={})
     final: Final
     recipe_sha256: str | None = None
+    lineage: list[Parent] = Field(default=[])
+    """What the run was extended, branched or continued from, oldest first."""
 
 
 class Machine(Part):

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from puna.core.errors import CheckpointError
 from puna.core.files import sha256_json, write_json
 from puna.core.layout import RunDir
+from puna.core.schema.lineage import Parent
 
 FORMAT, VERSION = "puna-checkpoint", 2
 _NAME = re.compile(r"step-(\d{8})")
@@ -39,6 +40,8 @@ class TrainState:
     """Rollbacks, as pairs: a step, and how many more batches of the data's order are passed over from there on."""
     initial_weights: str = ""
     """SHA-256 of the weights that it began with, if they were not drawn from the seed."""
+    lineage: list[Parent] = field(default_factory=list)
+    """What it was extended, branched or continued from, oldest first."""
     skipped: int = 0
     """Steps whose batch was left out."""
     history: list[list[float]] = field(default_factory=list)
@@ -76,7 +79,8 @@ def write_state(directory: Path, state: TrainState, hashes: dict[str, str]) -> N
         state: The state of the run.
         hashes: SHA-256 of every shard, by name.
     """
-    content = {"format": FORMAT, "version": VERSION, "sha256": hashes, "state": asdict(state)}
+    fields = asdict(state) | {"lineage": [parent.model_dump() for parent in state.lineage]}
+    content = {"format": FORMAT, "version": VERSION, "sha256": hashes, "state": fields}
     write_json(directory / "state.json", content | {"state_sha256": sha256_json(content["state"])})
 
 
