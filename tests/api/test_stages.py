@@ -14,8 +14,8 @@ from puna.config.load import load_recipe
 from puna.config.recipe import Recipe
 from puna.core.files import sha256_file
 from puna.core.layout import DataDir, RunDir
+from puna.core.metrics import read_metrics
 from puna.shards.shards import TokenShards
-from puna.train.metrics import read_metrics
 
 
 def _hashes(root: Path, *suffixes: str) -> dict[str, str]:

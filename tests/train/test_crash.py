@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from puna.core.layout import DataDir, RunDir
+from puna.core.metrics import read_metrics
 from puna.core.schema.train_state import list_checkpoints
-from puna.train.metrics import read_metrics
 
 GROUP = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "2"]
 

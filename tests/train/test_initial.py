@@ -12,12 +12,12 @@ from puna.api.stages import train as train_model
 from puna.config.recipe import Recipe
 from puna.core.errors import CheckpointError
 from puna.core.layout import DataDir, RunDir
+from puna.core.metrics import read_metrics
 from puna.core.schema.train_state import list_checkpoints, read_header
 from puna.parallel.apply import build_model
 from puna.parallel.mesh import build_mesh
 from puna.parallel.world import World
 from puna.train.initial import load_initial
-from puna.train.metrics import read_metrics
 
 WORLD = World(0, 1, torch.device("cpu"), None)
 

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 import puna
 from puna.config.recipe import Recipe, SamplesConfig
 from puna.core.layout import DataDir, RunDir
+from puna.core.metrics import read_metrics
 from puna.core.schema.train_state import list_checkpoints
-from puna.train.metrics import read_metrics
 
 GROUPED = ["model.n_kv_heads=2", "samples.prompts=[]"]
 

@@ -13,9 +13,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from puna.core.errors import StorageError, TrainError
 from puna.core.layout import RunDir
+from puna.core.metrics import read_metrics
 from puna.core.schema.lines import CheckpointLine, RollbackLine, SampleLine, SkippedLine, ValidationLine
 from puna.train import metrics as module
-from puna.train.metrics import Metrics, read_metrics
+from puna.train.metrics import Metrics
 from puna.train.session import Session
 
 

@@ -19,6 +19,7 @@ from puna.config.recipe import Recipe
 from puna.core.errors import ConfigError, DataError, StorageError, TrainError, UserError
 from puna.core.layout import DataDir, RunDir
 from puna.core.lock import DirectoryLock
+from puna.core.metrics import read_metrics
 from puna.core.schema.train_state import list_checkpoints
 from puna.model.files import load_model
 from puna.parallel.apply import build_model
@@ -27,7 +28,6 @@ from puna.parallel.world import World
 from puna.shards.loader import Loader
 from puna.shards.shards import TokenShards
 from puna.train import loop, session
-from puna.train.metrics import read_metrics
 from puna.train.schedule import learning_rate
 from puna.train.stability import FINE, Monitor, Verdict
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from puna.config.recipe import Recipe
 from puna.core.errors import Interrupted
 from puna.core.layout import DataDir, RunDir
+from puna.core.metrics import read_metrics
 from puna.core.schema.lines import Line, TrainLine
 from puna.core.schema.train_state import list_checkpoints
 from puna.model.llama import Llama
@@ -25,7 +26,6 @@ from puna.shards.shards import TokenShards
 from puna.train.device import Device
 from puna.train.feed import Batch, Passes, TokenFeed
 from puna.train.loop import run
-from puna.train.metrics import read_metrics
 from puna.train.session import Listener, Outcome, Session
 from puna.train.synthetic import on_random_tokens, synthetic_session
 

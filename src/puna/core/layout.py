@@ -124,6 +124,11 @@ class RunDir:
         return self.root / "model"
 
     @property
+    def has_model(self) -> bool:
+        """Whether the plain model is there, which a finished run leaves."""
+        return (self.model / "model.toml").is_file()
+
+    @property
     def data_card(self) -> Path:
         """A copy of the card of the data that the run was trained on."""
         return self.root / "data_card.json"

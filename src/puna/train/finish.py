@@ -5,6 +5,7 @@ import time
 
 from puna.core.files import sha256_json
 from puna.core.layout import RunDir
+from puna.core.metrics import read_metrics
 from puna.core.records import Record
 from puna.core.schema.run import Final, TrainResults, Utilisation
 from puna.core.units import format_bytes, format_count, format_duration
@@ -13,7 +14,6 @@ from puna.model.parts import whole
 from puna.plan.count import flops_per_token, parameters
 from puna.tokenizer.tokenizer import Tokenizer
 from puna.train.energy import estimate_energy
-from puna.train.metrics import read_metrics
 from puna.train.session import Session
 from puna.train.validate import Validation
 

@@ -18,6 +18,7 @@ from typing import Any, Self
 from puna.core.errors import UserError
 from puna.core.files import atomic_file, storage_errors
 from puna.core.layout import RunDir
+from puna.core.metrics import read_metrics
 from puna.core.schema.lines import LINES, CheckpointLine, Line, RollbackLine, SampleLine
 from puna.train.events import EventFile
 from puna.train.session import Listener, Session
@@ -109,20 +110,6 @@ class Metrics(Listener):
             _drop_after(self._path, step)
             self._file = self._path.open("a", encoding="utf-8")
         self._events.rewind(step + 1)
-
-
-def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a metrics file; a line that is not JSON, as a killed process may leave, is passed over."""
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for line in file:
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(value, dict) and isinstance(value.get("step"), int):
-                yield value
 
 
 def _lines_before(path: Path, step: int) -> int | None:

@@ -24,10 +24,10 @@ from puna.core.console import say
 from puna.core.errors import CheckpointError, TrainError
 from puna.core.files import storage_errors, sweep
 from puna.core.layout import RunDir
+from puna.core.metrics import read_metrics
 from puna.core.schema.train_state import list_checkpoints
 from puna.ops.bits import same_bits
 from puna.train.checkpoint import read_state
-from puna.train.metrics import read_metrics
 
 _LONGEST_WAIT_S = 3600.0
 _LAST_WORDS = 800

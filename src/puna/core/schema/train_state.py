@@ -18,6 +18,8 @@ from puna.core.schema.lineage import Parent
 
 FORMAT, VERSION = "puna-checkpoint", 2
 _NAME = re.compile(r"step-(\d{8})")
+_BEGINNING = 200
+"""Bytes of state.json in which its format stands, which is written first."""
 
 
 @dataclass
@@ -69,6 +71,17 @@ def list_checkpoints(run: RunDir) -> list[tuple[int, Path]]:
     """Steps and directories of the run's complete checkpoints, oldest first."""
     found = [(int(match[1]), path) for path in run.checkpoints.glob("step-*") if (match := _NAME.fullmatch(path.name))]
     return sorted(found)
+
+
+def is_checkpoint(directory: Path) -> bool:
+    """Whether a directory is that of a checkpoint, complete or damaged; a copy may have any name."""
+    if _NAME.fullmatch(directory.name):
+        return directory.is_dir()
+    try:
+        with (directory / "state.json").open("rb") as file:
+            return f'"{FORMAT}"'.encode() in file.read(_BEGINNING)
+    except OSError:
+        return False
 
 
 def write_state(directory: Path, state: TrainState, hashes: dict[str, str]) -> None:
