@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "bench"))  # also where this file is imported
 
 import decode_tables  # noqa: E402
+import hardware_tables  # noqa: E402
 
 
 def newest(benchmark: str) -> dict[str, Any]:
@@ -367,7 +368,7 @@ def published_speeds() -> list[dict[str, Any]]:
             gpu = Gpu(flops, flops, 0.0, about["memory_bytes"], memory, link, link, product_share=share)
             target = replace(
                 find_target("a100", recipe, row["devices"]), name=about["name"], peak_flops=flops,
-                memory_bytes=about["memory_bytes"], rates=rates_of(gpu, recipe.train.precision),
+                memory_bytes=about["memory_bytes"], rates=rates_of(gpu, flops),
                 links=Links(link, link, row["node_devices"]),
             )  # fmt: skip
         row["plan"] = plan(recipe, target, row["devices"])
@@ -405,6 +406,7 @@ def planned_memory() -> str:
 TABLES = {
     **decode_tables.tables(lambda: newest_of_each("decode"), origin),
     "gpu": gpu,
+    "gpus": hardware_tables.gpus,
     "demo": demo,
     "train_cpu": train_cpu,
     "samples": samples,

@@ -60,7 +60,7 @@ def test_network_and_size_of_machines_can_be_given(llama: Recipe):
 
 @pytest.mark.parametrize("name", ["cpu", "4e14", "b100"])
 def test_network_of_a_device_of_which_little_is_known_is_refused(llama: Recipe, name: str):
-    with pytest.raises(ConfigError, match=f"--network-gbps needs a known GPU, of a100, .*; --device is {name}"):
+    with pytest.raises(ConfigError, match=f"--network-gbps needs a known GPU, and --device is {name}\n.*H100 NVL"):
         find_target(name, llama, 8, network_gbps=100)
     with pytest.raises(ConfigError, match="--devices-per-node needs a known GPU"):
         find_target(name, llama, 8, node_devices=4)
@@ -72,10 +72,31 @@ def test_rate_of_arithmetic_is_a_gpu_of_unknown_memory_and_power(llama: Recipe):
     assert (target.rates, target.links) == (None, None)
 
 
-@pytest.mark.parametrize("name", ["b100", "", "nan", "inf", "-1e12", "0", "a100 "])
+@pytest.mark.parametrize("name", ["b100", "", "nan", "inf", "-1e12", "0", "rtx"])
 def test_other_names_are_refused_with_those_that_are_known(llama: Recipe, name: str):
-    with pytest.raises(ConfigError, match=r"--device .*: expected one of a100, h100, h200, cpu, .*'H100 NVL'"):
+    with pytest.raises(
+        ConfigError, match=r"--device .*: expected a known GPU, .*cpu, or FLOP/s such as 4e14\n.*H100 NVL"
+    ):
         find_target(name, llama, 1)
+
+
+def test_a_number_that_is_the_name_of_a_card_is_not_a_rate(llama: Recipe):
+    assert find_target("4090", llama, 1).name == "GeForce RTX 4090"
+
+
+def test_gpu_that_cannot_multiply_in_bfloat16_is_planned_in_float32_alone(llama: Recipe):
+    with pytest.raises(ConfigError, match=r"train\.precision = bf16: Tesla T4 cannot multiply in bfloat16\n.*fp32"):
+        find_target("t4", llama, 1)
+    target = find_target("t4", load_recipe("llama-7b", ["train.precision=fp32"]).recipe, 1)
+    assert (target.peak_flops, target.watts, target.memory_bytes) == (8.1e12, 70.0, 16 * 2**30)
+
+
+@pytest.mark.parametrize("name", ["v100", "mi300x", "rtx-3090", "l4", "b200"])
+def test_every_known_gpu_has_a_whole_plan(name: str):
+    recipe = load_recipe("open_lm_160m", ["train.precision=fp32"]).recipe
+    speed = plan(recipe, find_target(name, recipe, 8), 8).speed
+    assert speed.step is not None
+    assert 0.05 < speed.mfu < 0.9
 
 
 def test_watts_of_the_recipe_win():

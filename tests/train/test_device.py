@@ -4,10 +4,17 @@ import pytest
 import torch
 
 from puna.config.recipe import EnergyConfig
+from puna.core.errors import TrainError
 from puna.train import device
 from puna.train.device import MEASURED, Device, find_device, matmul_rate
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+
+
+def there_is(monkeypatch: pytest.MonkeyPatch, name: str, capability: tuple[int, int] = (8, 0)) -> None:
+    """A GPU of this name, as PyTorch would describe it."""
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: name)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: capability)
 
 
 def test_matmul_rate_is_what_a_product_takes(monkeypatch: pytest.MonkeyPatch):
@@ -67,12 +74,14 @@ def test_watts_of_the_recipe_win(monkeypatch: pytest.MonkeyPatch):
         ("A100-PCIE-40GB", "bf16", 312e12, 250.0),
         ("NVIDIA H100 PCIe", "bf16", 756e12, 350.0),
         ("NVIDIA H100 NVL", "bf16", 835e12, 400.0),
+        ("NVIDIA GeForce RTX 4090", "bf16", 165.2e12, 450.0),
+        ("AMD Instinct MI300X", "bf16", 1307.4e12, 750.0),
     ],
 )
 def test_known_gpu_is_its_datasheet(
     monkeypatch: pytest.MonkeyPatch, name: str, precision: str, flops: float, watts: float
 ):
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: name)
+    there_is(monkeypatch, name)
     found = find_device(precision, EnergyConfig(), GPU)
     assert (found.peak_flops, found.peak_source, found.watts) == (flops, "datasheet", watts)
 
@@ -82,7 +91,7 @@ def test_known_gpu_is_its_datasheet(
 def test_unknown_gpu_and_a_part_of_a_known_one_are_measured_and_their_power_called_a_guess(
     monkeypatch: pytest.MonkeyPatch, name: str, precision: str
 ):
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: name)
+    there_is(monkeypatch, name)
     rates = {(GPU, torch.float32): 1e13, (GPU, torch.bfloat16): 5e13}
     monkeypatch.setattr(device, "matmul_rate", lambda *key: rates[key])
     found = find_device(precision, EnergyConfig(), GPU)
@@ -91,3 +100,17 @@ def test_unknown_gpu_and_a_part_of_a_known_one_are_measured_and_their_power_call
     assert found.measured_again().peak_flops == found.at_rate(1.1 * found.peak_flops).peak_flops == 2 * found.peak_flops
     assert (found.with_peak(9e13).peak_flops, found.at_rate(3e14).peak_flops) == (9e13, 3e14)
     assert "guess" in found.watts_source
+
+
+@pytest.mark.parametrize("name", ["Tesla T4", "NVIDIA GeForce RTX 2080 Ti"])
+def test_gpu_without_bfloat16_trains_in_float32_alone(monkeypatch: pytest.MonkeyPatch, name: str):
+    there_is(monkeypatch, name, (7, 5))
+    monkeypatch.setattr(device, "matmul_rate", lambda *_: 1e13)
+    for precision in ("bf16", "bf16-stochastic"):
+        with pytest.raises(
+            TrainError, match=f"train.precision = {precision}: {name} cannot multiply in bfloat16\n.*fp32"
+        ):
+            find_device(precision, EnergyConfig(), GPU)
+    known = name == "Tesla T4"
+    found = find_device("fp32", EnergyConfig(), GPU)
+    assert (found.peak_flops, found.watts) == ((8.1e12, 70.0) if known else (1e13, 300.0))

@@ -17,14 +17,16 @@ def plan(
     devices: int | None = typer.Option(
         None, "--devices", min=0, help="How many.  \\[default: the layout's]", show_default=False
     ),
-    device: str = typer.Option("a100", "--device", help="a100, h100, h200, cpu (this machine's), or FLOP/s of one."),
+    device: str = typer.Option(
+        "a100", "--device", help="A GPU such as a100 or rtx-4090, cpu (this machine's), or FLOP/s."
+    ),
     devices_per_node: int | None = typer.Option(
         None, "--devices-per-node", min=1, help="GPUs of one machine.  \\[default: 8]", show_default=False
     ),
     network_gbps: float | None = typer.Option(
         None,
         "--network-gbps",
-        help="Gbit/s of each GPU to other machines.  \\[default: 200 for A100, 400 for H100 and H200]",
+        help="Gbit/s of each GPU to other machines.  \\[default: the maker's machines', such as 200 for A100]",
         show_default=False,
     ),
     mfu: float | None = typer.Option(

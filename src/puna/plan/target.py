@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from puna.config.recipe import Recipe
 from puna.core.errors import ConfigError
 from puna.core.records import machine
-from puna.plan.hardware import GPUS, SHORT_NAMES, WATTS_PER_CORE, Gpu, Link, find_gpu
+from puna.plan.hardware import GPUS, WATTS_PER_CORE, Gpu, Link, full_name
 from puna.plan.kernels import ATTENTION_SHARE, MEMORY_SHARE, Rates
 from puna.plan.layout import CPU, GPU
 from puna.plan.links import Links
@@ -24,6 +24,7 @@ CPU_UTILISATION = {True: 0.83, False: 0.82}
 """Compiled and eager, of the rate of a large product: bench/results/train_cpu_2026-11-21.json."""
 CPU_SOURCE = "measured for 60M parameters (bench/results/train_cpu_2026-11-21.json)"
 
+_KNOWN = ", ".join(GPUS)
 _SIZE, _RUNS = 2048, 5
 
 
@@ -57,7 +58,7 @@ def find_target(
     """The device of that name.
 
     Args:
-        name: `a100`, `h100`, `h200`, a name as the driver has it, `cpu` for this machine's, or FLOP/s of a GPU.
+        name: A GPU such as `a100`, `rtx-4090` or `NVIDIA L40S`, `cpu` for this machine's, or FLOP/s of a GPU.
         recipe: Its precision decides the rate; its energy.device_watts counts more than a datasheet's.
         devices: Processes that share a CPU.
         node_devices: GPUs of a machine; None is `NODE_DEVICES`.
@@ -65,20 +66,23 @@ def find_target(
 
     Raises:
         ConfigError: The name is none of these, or a network is given for a device without known rates, or the device
-            cannot multiply in float8 and the recipe asks for it.
+            cannot multiply in float8 or bfloat16 and the recipe asks for it.
     """
     own_watts, precision = recipe.energy.device_watts, recipe.train.precision
     watts_source = "energy.device_watts" if own_watts else ""
-    full = SHORT_NAMES.get(name.lower(), name)
-    gpu = find_gpu(full)
+    full = full_name(name) or name
+    gpu = GPUS.get(full)
     if recipe.train.float8 and (name.lower() == CPU or (gpu is not None and gpu.float8_share is None)):
         sentence = "train.float8 = true needs a GPU of compute capability 8.9, such as an H100"
         raise ConfigError([f"{sentence}; --device is {name}"])
     if gpu is not None:
+        if (peak := gpu.flops(precision)) is None:
+            sentence = f"train.precision = {precision}: {full} cannot multiply in bfloat16"
+            raise ConfigError([sentence], hint="add train.precision=fp32 to the command")
         return Target(
-            name=full, kind=GPU, peak_flops=gpu.flops(precision), peak_source="datasheet",
+            name=full, kind=GPU, peak_flops=peak, peak_source="datasheet",
             watts=own_watts or gpu.watts, watts_source=watts_source or "datasheet", memory_bytes=gpu.memory_bytes,
-            utilisation=GPU_UTILISATION, utilisation_source=GPU_SOURCE, rates=rates_of(gpu, precision),
+            utilisation=GPU_UTILISATION, utilisation_source=GPU_SOURCE, rates=rates_of(gpu, peak),
             links=_links(gpu, node_devices, network_gbps),
         )  # fmt: skip
     if given := [
@@ -86,7 +90,7 @@ def find_target(
         for option, value in (("--devices-per-node", node_devices), ("--network-gbps", network_gbps))
         if value is not None
     ]:
-        raise ConfigError([f"{given[0]} needs a known GPU, of {', '.join([*SHORT_NAMES, *GPUS])}; --device is {name}"])
+        raise ConfigError([f"{given[0]} needs a known GPU, and --device is {name}"], hint=f"known are {_KNOWN}")
     if name.lower() == CPU:
         return _this_cpu(recipe, devices)
     try:
@@ -94,8 +98,8 @@ def find_target(
     except ValueError:
         flops = math.nan
     if not (math.isfinite(flops) and flops > 0):
-        known = ", ".join([*SHORT_NAMES, CPU, *(repr(form) for form in GPUS)])
-        raise ConfigError([f"--device {name!r:.60}: expected one of {known}, or FLOP/s such as 4e14"])
+        expected = "expected a known GPU, such as a100 or rtx-4090, cpu, or FLOP/s such as 4e14"
+        raise ConfigError([f"--device {name!r:.60}: {expected}"], hint=f"known are {_KNOWN}")
     return Target(
         name=f"{flops:.3g} FLOP/s", kind=GPU, peak_flops=flops, peak_source="given", watts=own_watts,
         watts_source=watts_source or "unknown", memory_bytes=None, utilisation=GPU_UTILISATION,
@@ -103,9 +107,8 @@ def find_target(
     )  # fmt: skip
 
 
-def rates_of(gpu: Gpu, precision: str) -> Rates:
-    """The rates of the GPU's kernels in `train.precision`."""
-    peak = gpu.flops(precision)
+def rates_of(gpu: Gpu, peak: float) -> Rates:
+    """The rates of the GPU's kernels where its peak is `peak` FLOP/s."""
     return Rates(
         products=gpu.product_share * peak,
         attention=ATTENTION_SHARE * peak,

@@ -10,11 +10,16 @@ from dataclasses import dataclass, replace
 import torch
 
 from puna.config.recipe import EnergyConfig
+from puna.core.errors import TrainError
 from puna.core.records import machine
 from puna.plan.hardware import WATTS_PER_CORE, find_gpu
 
 MEASURED, MEASURED_GPU = "measured sgemm", "measured matrix product"
 """How the peak of a CPU is known, and of a GPU of which no datasheet is known."""
+
+BF16_CAPABILITY = (8, 0)
+"""Compute capability from which NVIDIA's GPUs multiply in bfloat16 (CUDA C++ programming guide, arithmetic
+instructions); older ones convert every number, and the compiler refuses them."""
 
 _MEASURED_SIZE = 2048
 _MEASURED_RUNS = 7
@@ -81,7 +86,11 @@ class Device:
 
 
 def find_device(precision: str, energy: EnergyConfig, torch_device: torch.device) -> Device:
-    """The description of a device, with its peak for `precision`."""
+    """The description of a device, with its peak for `precision`.
+
+    Raises:
+        TrainError: The GPU cannot multiply in bfloat16 and the precision asks for it.
+    """
     if torch_device.type == "cuda":
         return _gpu(precision, energy, torch_device)
     cores = torch.get_num_threads()
@@ -99,12 +108,18 @@ def find_device(precision: str, energy: EnergyConfig, torch_device: torch.device
 def _gpu(precision: str, energy: EnergyConfig, torch_device: torch.device) -> Device:
     name = torch.cuda.get_device_name(torch_device)
     known, dtype = find_gpu(name), torch.float32 if precision == "fp32" else torch.bfloat16
+    if dtype is torch.bfloat16 and torch.cuda.get_device_capability(torch_device) < BF16_CAPABILITY:
+        raise TrainError(
+            f"train.precision = {precision}: {name} cannot multiply in bfloat16",
+            hint="add train.precision=fp32 to the command",
+        )
+    datasheet = known.flops(precision) if known else None
     watts, source = (known.watts, "datasheet") if known else (300.0, "a guess of 300 W")
     return Device(
         torch_device,
         name=name,
-        peak_flops=known.flops(precision) if known else matmul_rate(torch_device, dtype),
-        peak_source="datasheet" if known else MEASURED_GPU,
+        peak_flops=datasheet or matmul_rate(torch_device, dtype),
+        peak_source="datasheet" if datasheet else MEASURED_GPU,
         watts=energy.device_watts or watts,
         watts_source="energy.device_watts" if energy.device_watts else source,
         dtype=dtype,
