@@ -14,7 +14,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from puna.core.errors import StorageError, TrainError
 from puna.core.layout import RunDir
 from puna.core.metrics import read_metrics
-from puna.core.schema.lines import CheckpointLine, RollbackLine, SampleLine, SkippedLine, ValidationLine
+from puna.core.schema.lines import (
+    CheckpointLine,
+    RollbackLine,
+    SampleLine,
+    SessionLine,
+    SkippedLine,
+    ValidationLine,
+)
 from puna.train import metrics as module
 from puna.train.metrics import Metrics
 from puna.train.session import Session
@@ -117,6 +124,27 @@ def test_a_return_that_a_later_checkpoint_remembers_stays_when_the_run_goes_on_f
         pass
     kinds = [line["kind"] for line in read_metrics(run.metrics)]
     assert kinds == ["train", "checkpoint", "rollback", "train", "checkpoint"]
+
+
+def _session(step: int, command: str) -> SessionLine:
+    return SessionLine(step=step, tokens=256 * step, command=command, started="", device="", devices=2, puna="")
+
+
+def test_every_session_stays_whatever_has_become_of_its_steps_and_none_is_drawn(tmp_path: Path):
+    """The first is killed after the checkpoint of step 2, the second before it has saved anything."""
+    run = RunDir(tmp_path)
+    with Metrics(run, resumed_step=0) as metrics:
+        for line in (_session(0, "first"), train_line(2, loss=0.5), _checkpoint(2), train_line(3, loss=0.4)):
+            metrics.write(line)
+    with Metrics(run, resumed_step=2) as metrics:
+        metrics.write(_session(2, "second"))
+        metrics.write(train_line(3, loss=0.4))
+    with Metrics(run, resumed_step=2) as metrics:
+        metrics.write(_session(2, "third"))
+        metrics.rewind(1)
+    lines = list(read_metrics(run.metrics))
+    assert [line.get("command", line["kind"]) for line in lines] == ["first", "second", "third"]
+    assert not [tag for tag in _board(run).Tags()["scalars"] if "session" in tag]
 
 
 def test_a_number_that_is_not_finite_never_reaches_the_file(tmp_path: Path):

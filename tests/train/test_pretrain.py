@@ -145,6 +145,12 @@ def test_killed_and_resumed_equals_never_killed(tiny: Recipe, tiny_toml: Path, t
     assert _same(whole, killed)
     assert _losses(whole) == _losses(killed)
     assert json.loads(killed.record.read_text())["results"]["sessions"] == 3
+    sessions = [line for line in read_metrics(killed.metrics) if line["kind"] == "session"]
+    assert [line["step"] for line in sessions] == sorted(line["step"] for line in sessions)
+    assert [line["step"] > 0 for line in sessions] == ["--resume" in line["command"] for line in sessions]
+    assert len(sessions) == 3
+    assert sessions[-1]["started"] == json.loads(killed.record.read_text())["started"]
+    assert sessions[-1]["device"] == json.loads(killed.record.read_text())["results"]["device"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -13,7 +13,7 @@ data/demo/                    one data build (DataDir)
 runs/demo/                    one training run (RunDir): the unit that people move, inspect and delete
   config.toml  record.json    the resolved recipe; how the run came to be
   data_card.json              a copy of the card of its data
-  metrics.jsonl               one JSON object per logged step, validation or sample
+  metrics.jsonl               one JSON object per session, logged step, validation, sample, …
   tensorboard/                the same numbers for TensorBoard
   checkpoints/step-00000100/  the training state that only `train` reads
   model/                      the plain model: model.safetensors, model.toml, the tokenizer's file, record.json

@@ -47,6 +47,11 @@ class Record:
     _started: datetime = field(default_factory=lambda: datetime.now(UTC), init=False)
     _clock: float = field(default_factory=time.monotonic, init=False)
 
+    @property
+    def started(self) -> str:
+        """When the stage began, in UTC, by ISO 8601 to the second."""
+        return self._started.isoformat(timespec="seconds")
+
     def write(self, path: Path) -> None:
         """Write the record, which marks the stage as finished."""
         write_json(path, self.as_dict())
@@ -57,7 +62,7 @@ class Record:
             "schema": SCHEMA,
             "stage": self.stage,
             "command": command_line(),
-            "started": self._started.isoformat(timespec="seconds"),
+            "started": self.started,
             "seconds": round(time.monotonic() - self._clock, 3),
             "puna": VERSION,
             "commit": commit(),

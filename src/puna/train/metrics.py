@@ -4,13 +4,13 @@
 
 A resumed run first drops the lines written after its checkpoint, those of the checkpoint's own step too: the end of a
 run, and a return to a checkpoint, are written after it with its step, and will be again. A run that returns to a
-checkpoint drops the lines of later steps. So nothing ever appears twice.
+checkpoint drops the lines of later steps. So nothing ever appears twice. The lines of sessions are never dropped: a
+session began, whatever has become of its steps.
 """
 
 import contextlib
 import json
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,7 +19,7 @@ from puna.core.errors import UserError
 from puna.core.files import atomic_file, storage_errors
 from puna.core.layout import RunDir
 from puna.core.metrics import read_metrics
-from puna.core.schema.lines import LINES, CheckpointLine, Line, RollbackLine, SampleLine
+from puna.core.schema.lines import LINES, CheckpointLine, Line, RollbackLine, SampleLine, SessionLine
 from puna.train.events import EventFile
 from puna.train.session import Listener, Session
 from puna.train.weights_biases import WeightsBiasesRun
@@ -122,19 +122,27 @@ def _lines_before(path: Path, step: int) -> int | None:
 
 
 def _drop_after(path: Path, step: int, lines: int | None = None) -> list[dict[str, Any]]:
-    """Rewrite the file without the lines of later steps, or with only its first `lines`; returns those of the step."""
+    """Rewrite the file without the lines of later steps, or with only its first `lines` and the sessions after them.
+
+    Returns:
+        The lines of the step.
+    """
     last = []
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for line in islice(read_metrics(path), lines):
-            if line["step"] <= step:
+        for number, line in enumerate(read_metrics(path)):
+            is_session = line.get("kind") == SessionLine.kind
+            stays = line["step"] <= step and (lines is None or number < lines)
+            if stays or is_session:
                 file.write(json.dumps(line) + "\n")
-            if line["step"] == step and line.get("kind") in LINES:
+            if stays and line["step"] == step and line.get("kind") in LINES:
                 last.append(line)
     return last
 
 
 def _shown(line: dict[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
-    """The numbers and texts of a line, by their names, for pictures."""
+    """The numbers and texts of a line, by their names, for pictures; a session has nothing to draw."""
+    if line["kind"] == SessionLine.kind:
+        return {}, {}
     values = {key: value for key, value in line.items() if key not in ("kind", "step", "tokens")}
     texts = {line["prompt"]: line["prompt"] + line["text"]} if line["kind"] == SampleLine.kind else {}
     return dict(_numbers(line["kind"], values)), texts

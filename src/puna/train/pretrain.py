@@ -16,9 +16,11 @@ from puna.core.errors import Interrupted, TrainError
 from puna.core.files import write_json
 from puna.core.layout import DataDir, RunDir
 from puna.core.lock import DirectoryLock
-from puna.core.records import Record
+from puna.core.records import Record, command_line, commit
+from puna.core.schema.lines import SessionLine
 from puna.core.schema.train_state import TrainState
 from puna.core.units import format_count
+from puna.core.version import VERSION
 from puna.ops.attention import attention_backend, gpu_kernels
 from puna.parallel.mesh import Mesh, build_mesh
 from puna.parallel.world import World, joined
@@ -102,6 +104,7 @@ def train(
             metrics = world.on_main(lambda: Metrics(run, session.state.step, recipe.metrics.wandb_project))
             if metrics is not None:
                 session.listeners.append(stack.enter_context(metrics))
+                _note_session(session, record)
             stack.enter_context(session)
             announce(session)
             if world.main:
@@ -145,6 +148,14 @@ def _begin(session: Session, record: Record, found: tuple[Path, TrainState] | No
         resuming.check_circumstances(state.made_by, made_by, found[0])
         say(f"resumed from {found[0]} at step {state.step}")
     state.recipe, state.made_by, state.sessions = record.config, made_by, state.sessions + 1
+
+
+def _note_session(session: Session, record: Record) -> None:
+    """Write down that a session began, and by which command."""
+    session.record(
+        SessionLine, command=command_line(), started=record.started, device=session.device.name,
+        devices=session.world.size, puna=VERSION, commit=commit(),
+    )  # fmt: skip
 
 
 def _circumstances(recipe: Recipe, mesh: Mesh, world: World) -> dict[str, str]:

@@ -24,6 +24,26 @@ class Line(Part):
     """Tokens of the steps done."""
 
 
+class SessionLine(Line):
+    """A session began: the run was started at step 0, or resumed at the step of a checkpoint.
+
+    The lines of all sessions stay, also of those that ended before they had saved anything.
+    """
+
+    kind: ClassVar[str] = "session"
+    command: str
+    """The command as it was typed."""
+    started: str
+    """When, in UTC, by ISO 8601 to the second."""
+    device: str
+    """The name of each device."""
+    devices: Count
+    puna: str
+    """The version of Puna."""
+    commit: str | None = None
+    """The commit of its source tree, with `+` where it had changes; None for an installed package."""
+
+
 class TrainLine(Line):
     """A step that is logged; rates and shares are those since the line before."""
 
@@ -115,6 +135,7 @@ class CheckpointLine(Line):
 
 
 LINES: dict[str, type[Line]] = {
-    line.kind: line for line in (TrainLine, ValidationLine, SampleLine, SkippedLine, RollbackLine, CheckpointLine)
+    line.kind: line
+    for line in (SessionLine, TrainLine, ValidationLine, SampleLine, SkippedLine, RollbackLine, CheckpointLine)
 }
 """The class of each kind of line."""
