@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 import puna
-from puna.api.recipes import data_dir, data_source, run_dir
-from puna.core.errors import ConfigError, DataError
+from puna.api.recipes import data_dir, data_source, load, run_dir
+from puna.core.errors import ConfigError, DataError, TokenizerError
+from puna.core.layout import DataDir
 
 
 def test_overrides_are_those_of_the_command_line_or_pythons() -> None:
@@ -71,3 +72,25 @@ def test_places_are_those_of_the_recipes_name_or_what_is_given(tmp_path: Path) -
 def test_data_are_not_built_at_a_url(url: str | Path) -> None:
     with pytest.raises(DataError, match="s3://bucket/demo: data are built in a directory of this machine"):
         puna.build_data("demo", url)
+
+
+def test_vocabulary_is_that_of_the_tokenizer_that_a_recipe_names_unless_it_is_given(
+    tiny_toml: Path, tiny_data: DataDir, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.toml"
+    named = f'[tokenizer]\nfrom = "{tiny_data}"\n'
+    mine.write_text(tiny_toml.read_text().replace("vocab_size = 512\n", "") + named)
+    loaded = load(mine)
+    assert loaded.recipe.model.vocab_size == 512
+    assert loaded.recipe.tokenizer.taken_from == str(tiny_data)
+    assert loaded.origins["model.vocab_size"] == "derived from tokenizer.from"
+    assert puna.recipe(mine, {"model.vocab_size": 600}).model.vocab_size == 600
+    assert puna.recipe(tiny_toml, {"tokenizer.from": "nowhere"}).model.vocab_size == 512
+
+
+def test_tokenizer_that_is_not_there_is_a_sentence_with_the_way_out(tiny_toml: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text(tiny_toml.read_text().replace("vocab_size = 512", "") + '[tokenizer]\nfrom = "nowhere"')
+    with pytest.raises(TokenizerError, match=r"tokenizer.from: nowhere: .*No such file") as caught:
+        puna.recipe(mine)
+    assert "with model.vocab_size in the recipe" in caught.value.hint

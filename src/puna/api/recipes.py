@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from puna.core.errors import ConfigError, DataError
+from puna.core.errors import ConfigError, DataError, TokenizerError
 from puna.core.layout import DataDir, RunDir
 
 if TYPE_CHECKING:
+    from puna.config.load import Loaded
     from puna.config.recipe import Recipe
     from puna.plan.plan import Plan
 
@@ -27,9 +28,30 @@ def recipe(name_or_path: PathLike, overrides: Sequence[str] | Mapping[str, Any] 
     Raises:
         ConfigError: There is no such recipe, or problems in the values: all of them at once.
     """
+    return load(name_or_path, overrides).recipe
+
+
+def load(name_or_path: PathLike, overrides: Sequence[str] | Mapping[str, Any] | None = None) -> "Loaded":
+    """A recipe and the origin of each value, with what follows from the tokenizer that it names.
+
+    Raises:
+        ConfigError: There is no such recipe, or problems in the values: all of them at once.
+        TokenizerError: The recipe takes an existing tokenizer without giving `model.vocab_size`, and it cannot be read.
+    """
     from puna.config.load import load_recipe
 
-    return load_recipe(os.fspath(name_or_path), overrides).recipe
+    return load_recipe(os.fspath(name_or_path), overrides, tokens_of=_tokens_of)
+
+
+def _tokens_of(place: str) -> int:
+    """How many tokens the tokenizer at a place has; `model.vocab_size` in the recipe makes it needless to read it."""
+    from puna.tokenizer.existing import named_tokenizer
+
+    try:
+        return named_tokenizer(place).vocab_size
+    except TokenizerError as error:
+        hint = error.hint or "correct tokenizer.from; with model.vocab_size in the recipe, only the data build reads it"
+        raise TokenizerError(error.message, hint=hint) from None
 
 
 def plan(
@@ -81,10 +103,9 @@ def as_recipe(recipe: "Recipe | PathLike") -> "Recipe":
     Raises:
         ConfigError: There is no such recipe, or problems in its values.
     """
-    from puna.config.load import load_recipe
     from puna.config.recipe import Recipe
 
-    return recipe if isinstance(recipe, Recipe) else load_recipe(os.fspath(recipe)).recipe
+    return recipe if isinstance(recipe, Recipe) else load(recipe).recipe
 
 
 def data_dir(place: PathLike | None, recipe: "Recipe") -> DataDir:

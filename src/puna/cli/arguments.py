@@ -121,9 +121,9 @@ Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Replace what is
 
 def resolve(name: str, overrides: list[str] | None, show: bool) -> "Recipe":
     """The recipe; with `show`, print it with its origins and leave."""
-    from puna.config.load import load_recipe
+    from puna.api.recipes import load
 
-    loaded = load_recipe(name, overrides)
+    loaded = load(name, overrides)
     if show:
         from puna.config.explain import show as explain
 

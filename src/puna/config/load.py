@@ -11,7 +11,7 @@ the nearest name. Whether values fit together is checked once each is valid on i
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -47,13 +47,20 @@ def shipped_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def load_recipe(name: str, overrides: Sequence[str] | Mapping[str, Any] | None = None) -> Loaded:
+def load_recipe(
+    name: str,
+    overrides: Sequence[str] | Mapping[str, Any] | None = None,
+    *,
+    tokens_of: Callable[[str], int] | None = None,
+) -> Loaded:
     """The shipped recipe called `name`, or the recipe at that path, with the overrides applied.
 
     Args:
         name: The name of a shipped recipe (`demo`) or a path that ends in `.toml`.
         overrides: `key=value` strings, or keys and values of Python; keys are dotted as in TOML, and a string's value
             is TOML or a bare word.
+        tokens_of: Gives the number of tokens of the tokenizer at a place. It is called for `tokenizer.from` where
+            nothing gives `model.vocab_size`; None leaves that at its default.
 
     Raises:
         ConfigError: There is no such recipe, it is not valid TOML, or values have problems: all are listed.
@@ -72,6 +79,8 @@ def load_recipe(name: str, overrides: Sequence[str] | Mapping[str, Any] | None =
                 _merge(values, _nested(key, value), origins, _PYTHON if in_python else _COMMAND_LINE)
             except ConfigError as error:
                 problems += error.problems
+        if tokens_of is not None:
+            _take_vocabulary(values, origins, tokens_of)
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         raise ConfigError(problems + describe(error, origins, source=path.name)) from None
@@ -158,6 +167,15 @@ def _lineage(path: Path) -> list[tuple[str, dict[str, Any]]]:
     if "extends" in base_table:
         raise ConfigError([f"{path.name}: extends {base!r}, which itself extends another; one step is all there is"])
     return [(base_path.name, base_table), (path.name, table)]
+
+
+def _take_vocabulary(values: dict[str, Any], origins: dict[str, str], tokens_of: Callable[[str], int]) -> None:
+    """Set `model.vocab_size` to the number of tokens of an existing tokenizer, unless a value is given."""
+    tokenizer, model = values.get("tokenizer"), values.get("model", {})
+    place = tokenizer.get("from") if isinstance(tokenizer, dict) else None
+    if isinstance(place, str) and place and isinstance(model, dict) and "vocab_size" not in model:
+        values["model"] = model | {"vocab_size": tokens_of(place)}
+        origins["model.vocab_size"] = "derived from tokenizer.from"
 
 
 def _is_utf8(text: str) -> bool:

@@ -111,12 +111,13 @@ def _keys_at(location: list[str]) -> list[str]:
         inside = get_args(kind)
         if get_origin(kind) in (dict, list):  # a table by name, a list of tables
             kind = inside[-1]
-        elif field := _required(kind).model_fields.get(part):
+        elif field := _required(kind).model_fields.get(part):  # no key with an alias is a table
             kind = field.annotation
         else:  # the table of a plug-in
             kind = settings_of(part)
     section = _required(kind)
-    return [*section.model_fields, *(rule_keys() if section is Rules else ())]
+    fields = [field.alias or name for name, field in section.model_fields.items()]
+    return [*fields, *(rule_keys() if section is Rules else ())]
 
 
 def _required(kind: Any) -> Any:

@@ -21,8 +21,12 @@ class Stage(Section):
 
 
 class TokenizerConfig(Section):
-    """The kind of tokenizer, and how it is trained."""
+    """The kind of tokenizer, and how it is trained; or an existing one."""
 
+    taken_from: str | None = Field(default=None, alias="from", min_length=1)
+    """An existing tokenizer, which the data build takes instead of training one: its file in any form that Puna reads
+    (tokenizer.model, tokenizer.json, a GGUF file), or a model, run or data build that has one. The other keys then mean
+    nothing, and `model.vocab_size` is its number of tokens unless the recipe gives a larger one."""
     kind: Literal["sentencepiece", "byte-bpe"] = "sentencepiece"
     """SentencePiece BPE like LLaMA's (section 2.1: digits split, byte fallback), or byte-level BPE like GPT-NeoX's,
     with which OpenLM trained its models (without NFC, so that decoding gives every text back)."""

@@ -11,7 +11,12 @@ class Section(BaseModel):
     """One table of a recipe: unknown keys are errors, values keep their TOML type, numbers are finite."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        serialize_by_alias=True,
     )
 
 

@@ -185,7 +185,9 @@ def open_data(
         DataError: Shards are missing, damaged, of another tokenizer, or too few for the epochs that are allowed.
         TrainError: The tokenizer is of another size than the model.
     """
-    if tokenizer.vocab_size != recipe.model.vocab_size:
+    # A model that goes on with its own tokenizer may have more rows than that has tokens.
+    padded = recipe.tokenizer.taken_from is not None and tokenizer.vocab_size < recipe.model.vocab_size
+    if tokenizer.vocab_size != recipe.model.vocab_size and not padded:
         raise TrainError(
             f"{data.tokenizer}: has {tokenizer.vocab_size} tokens, but model.vocab_size = {recipe.model.vocab_size}"
         )

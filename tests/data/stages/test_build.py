@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from puna.config.recipe import Recipe
-from puna.core.errors import DataError, StorageError
+from puna.config.recipe import Recipe, TokenizerConfig
+from puna.core.errors import DataError, StorageError, TokenizerError
 from puna.core.files import remove, sha256_file
 from puna.core.layout import DataDir
 from puna.core.lock import DirectoryLock
@@ -13,6 +13,7 @@ from puna.core.records import read_record
 from puna.data.stages import build as data
 from puna.data.stages import plan, read
 from puna.data.stages.build import build_data, train_tokenizer
+from puna.tokenizer.tokenizer import Tokenizer
 
 
 @pytest.fixture
@@ -201,3 +202,62 @@ def test_an_interrupted_build_has_no_record(small: Recipe, out: DataDir, monkeyp
     monkeypatch.undo()
     build_data(small, out, force=False)
     assert out.record.exists()
+
+
+@pytest.fixture
+def named(small: Recipe, tmp_path: Path, tokenizer: Tokenizer) -> Recipe:
+    """The shelf with an existing tokenizer of 330 tokens, in a model of 336 rows."""
+    place = tmp_path / "kept" / "tokenizer.model"
+    place.parent.mkdir()
+    place.write_bytes(tokenizer.content)
+    return small.model_copy(
+        update={
+            "tokenizer": TokenizerConfig.model_validate({"from": str(place)}),
+            "model": small.model.model_copy(update={"vocab_size": 336}),
+        }
+    )
+
+
+def test_a_named_tokenizer_is_taken_as_it_is_and_the_record_and_the_card_say_so(
+    named: Recipe, out: DataDir, tokenizer: Tokenizer, capsys
+):
+    build_data(named, out, force=False)
+    assert "SentencePiece BPE of 330 tokens, taken from" in capsys.readouterr().err
+    assert (out.tokenizer / "tokenizer.model").read_bytes() == tokenizer.content
+    record = read_record(out.tokenizer / "record.json")
+    assert record is not None
+    assert record["results"]["taken_from"] == "tokenizer.model"
+    assert "It was taken as it was" in out.card.with_suffix(".md").read_text()
+    assert '"text": {}' in out.card.read_text()
+    before = _inodes(out)
+    build_data(named, out, force=False)
+    assert "tokenizer taken already" in capsys.readouterr().err
+    assert _inodes(out) == before
+
+
+def test_a_build_whose_named_tokenizer_has_gone_is_taken_as_it_is(named: Recipe, out: DataDir, capsys):
+    build_data(named, out, force=False)
+    before = _inodes(out)
+    Path(named.tokenizer.taken_from or "").unlink()
+    build_data(named, out, force=False)
+    assert "which is not there; taken as it is" in capsys.readouterr().err
+    assert _inodes(out) == before
+
+
+def test_another_tokenizer_is_refused_by_its_hash_and_replaced_by_force(
+    named: Recipe, small: Recipe, out: DataDir, byte_tokenizer: Tokenizer
+):
+    build_data(small, out, force=False)
+    with pytest.raises(DataError, match=r"tokenizer: was built with other values: .*from.sha256: null -> "):
+        build_data(named, out, force=False)
+    build_data(named, out, force=True)
+    Path(named.tokenizer.taken_from or "").write_bytes(byte_tokenizer.content)
+    with pytest.raises(DataError, match=r'from.kind: "sentencepiece" -> "byte-bpe"'):
+        build_data(named, out, force=False)
+
+
+def test_a_named_tokenizer_with_more_tokens_than_rows_is_refused_before_anything_is_read(named: Recipe, out: DataDir):
+    less = named.model_copy(update={"model": named.model.model_copy(update={"vocab_size": 329})})
+    with pytest.raises(TokenizerError, match=r"has 330 tokens, but model.vocab_size = 329"):
+        build_data(less, out, force=False)
+    assert not out.documents.exists()

@@ -27,7 +27,8 @@ def learned_warnings(card: dict[str, Any]) -> list[str]:
 
 def learned_blocks(card: dict[str, Any]) -> list[Block]:
     """The table of the card's pages, and what it means."""
-    text = card["tokenizer"]["text"]
+    if not (text := card["tokenizer"]["text"]):
+        return ["It was taken as it was: it has learned nothing from these documents."]
     whole = max(sum(portion["taken"] for portion in text.values()), 1)
     wanted = max(sum(portion["wanted"] for portion in text.values()), 1)
     rows = [

@@ -28,8 +28,9 @@ def check_packages(recipe: Recipe, executor: Executor) -> None:
     Raises:
         DataError: One is missing.
     """
-    needed = ["sentencepiece" if recipe.tokenizer.kind == "sentencepiece" else "tokenizers", "numba", "jinja2"]
-    for name in [*needed, *(["ray"] if executor == "ray" else [])]:
+    library = "sentencepiece" if recipe.tokenizer.kind == "sentencepiece" else "tokenizers"
+    trained = [] if recipe.tokenizer.taken_from else [library]
+    for name in [*trained, "numba", "jinja2", *(["ray"] if executor == "ray" else [])]:
         if find_spec(name) is None:
             error = ModuleNotFoundError(f"No module named {name!r}", name=name)
             raise missing_package(error) or DataError(f"the package {name} is missing", hint=f"`pip install {name}`")

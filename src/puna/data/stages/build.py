@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from puna.config.explain import differences
 from puna.config.recipe import Recipe
 from puna.core.console import say, warn
-from puna.core.errors import DataError
+from puna.core.errors import DataError, TokenizerError
 from puna.core.files import sha256_json
 from puna.core.layout import DataDir
 from puna.core.lock import DirectoryLock
@@ -36,6 +36,7 @@ from puna.data.tasks.task import Progress, Task
 from puna.data.training_text import TokenizerText, refuse_vocabulary
 from puna.shards.split import SPLITS
 from puna.tokenizer import train as training
+from puna.tokenizer.existing import named_tokenizer, tokenizer_identity, write_existing
 from puna.tokenizer.load import load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
@@ -98,10 +99,8 @@ def submit_data(recipe: Recipe, out: DataDir, *, force: bool, execution: Executi
     Raises:
         DataError: Something was built with other values and `force` is false, a source is missing, or Slurm refuses.
     """
-    _refuse_other_values(recipe, out, force)
-    check_packages(recipe, execution.executor)
-    refuse_vocabulary(recipe.model.vocab_size, recipe.tokenizer.train_bytes)
-    _refuse_other_values(recipe, out, force)
+    named = _named_tokenizer(recipe, out)
+    _refuse_other_values(recipe, out, force, named)
     check_packages(recipe, execution.executor)
     plan = plan_documents(recipe, out)
     check_input(recipe, out, plan.files)
@@ -177,7 +176,7 @@ class JoinData(_Join):
 
 
 def _train_tokenizer(recipe: Recipe, out: DataDir, force: bool, execution: Execution) -> None:
-    refuse_vocabulary(recipe.model.vocab_size, recipe.tokenizer.train_bytes)
+    named = _named_tokenizer(recipe, out)
     config = documents_config(recipe)
     there = _finished(out.documents / "record.json", config, out.documents, force)
     if there and _all_documents(recipe, out) and _same_files(recipe, out):
@@ -185,10 +184,14 @@ def _train_tokenizer(recipe: Recipe, out: DataDir, force: bool, execution: Execu
     else:
         build_documents(recipe, out, executor=execution.executor, workers=execution.workers)
     # A new mixture needs no new tokenizer: the shares that it was trained with are in its record.
-    config = _tokenizer_config(recipe)
-    made_from = {"documents": _documents_hash(out)}
+    config = _tokenizer_config(recipe, named)
+    made_from = {} if named else {"documents": _documents_hash(out)}
     if _finished(out.tokenizer / "record.json", config, out.tokenizer, force, made_from):
-        say(f"{out.tokenizer}: tokenizer trained already")
+        say(f"{out.tokenizer}: tokenizer {'taken' if named else 'trained'} already")
+        return
+    if named:
+        write_existing(named, recipe.tokenizer.taken_from or "", out.tokenizer)
+        say(f"{out.tokenizer}: {named.title} of {named.vocab_size:,} tokens, taken from {recipe.tokenizer.taken_from}")
         return
     text = TokenizerText(recipe, out)
     text.warn()
@@ -204,12 +207,40 @@ def _train_tokenizer(recipe: Recipe, out: DataDir, force: bool, execution: Execu
     )
 
 
-def _tokenizer_config(recipe: Recipe) -> dict[str, Any]:
-    """The values of a recipe that decide the tokenizer, besides its text."""
+def _named_tokenizer(recipe: Recipe, out: DataDir) -> Tokenizer | None:
+    """The existing tokenizer that the recipe names, or None for one that is trained.
+
+    All that can be wrong with it is said before any source is read.
+
+    Raises:
+        TokenizerError: It cannot be used, has more tokens than the model has rows, or one of this size cannot be
+            trained.
+    """
+    if (place := recipe.tokenizer.taken_from) is None:
+        refuse_vocabulary(recipe.model.vocab_size, recipe.tokenizer.train_bytes)
+        return None
+    record = read_record(out.tokenizer / "record.json")
+    if not Path(place).exists() and record is not None and "taken_from" in record["results"]:
+        warn(f"{out.tokenizer}: cannot be compared with {place}, which is not there; taken as it is")
+        tokenizer = load_tokenizer(out.tokenizer)
+    else:
+        tokenizer = named_tokenizer(place)
+    if tokenizer.vocab_size > recipe.model.vocab_size:
+        raise TokenizerError(
+            f"{place}: has {tokenizer.vocab_size} tokens, but model.vocab_size = {recipe.model.vocab_size}",
+            hint="leave model.vocab_size out of the recipe, and it is the tokenizer's number",
+        )
+    return tokenizer
+
+
+def _tokenizer_config(recipe: Recipe, named: Tokenizer | None) -> dict[str, Any]:
+    """The values of a recipe that decide the tokenizer, besides its text; of an existing one, what it is."""
+    if named:
+        return tokenizer_identity(named)
     return recipe.tokenizer.model_dump() | {"vocab_size": recipe.model.vocab_size}
 
 
-def _refuse_other_values(recipe: Recipe, out: DataDir, force: bool) -> None:
+def _refuse_other_values(recipe: Recipe, out: DataDir, force: bool, named: Tokenizer | None) -> None:
     """Refuse a recipe that would meet another one's tokenizer or shards after hours of reading.
 
     Raises:
@@ -217,7 +248,7 @@ def _refuse_other_values(recipe: Recipe, out: DataDir, force: bool) -> None:
     """
     if not force:
         _finished(out.documents / "record.json", documents_config(recipe), out.documents, force)
-        _finished(out.tokenizer / "record.json", _tokenizer_config(recipe), out.tokenizer, force)
+        _finished(out.tokenizer / "record.json", _tokenizer_config(recipe, named), out.tokenizer, force)
         _finished(out.record, recipe.data.model_dump(), out.root, force)
 
 
