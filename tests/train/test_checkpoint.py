@@ -16,11 +16,12 @@ from puna.core.errors import CheckpointError, OtherProcessError, StorageError
 from puna.core.files import sha256_file
 from puna.core.layout import RunDir
 from puna.core.schema.train_state import TrainState, list_checkpoints, read_header
+from puna.model.checkpoint_weights import CheckpointWeights
 from puna.model.init import init_weights
 from puna.model.llama import Llama
 from puna.parallel.world import World
 from puna.train import checkpoint, saver
-from puna.train.checkpoint import load_tensors, load_weights_only, read_state, tensors
+from puna.train.checkpoint import load_tensors, read_state, tensors
 from puna.train.optimizer import build_optimizer
 from puna.train.saver import Saver
 
@@ -305,17 +306,16 @@ def test_what_the_library_wraps_is_unwrapped_and_said_in_one_line(tmp_path: Path
     assert "\n" not in caught.value.message
 
 
-def test_weights_alone_are_read_into_a_model_that_has_no_optimizer(tmp_path: Path):
-    path = in_many_files(tmp_path)
-    (trained, _), fresh = _trained(), Llama(SMALL)
-    init_weights(fresh, seed=2)
-    load_weights_only(path, fresh, ALONE)
-    for (name, actual), expected in zip(fresh.named_parameters(), trained.parameters(), strict=True):
-        assert torch.equal(actual, expected), name
-    with pytest.raises(CheckpointError, match="does not hold this model's"):
-        load_weights_only(path, Llama(SMALL.model_copy(update={"n_layers": 3})), two(0))
-    with pytest.raises(OtherProcessError):
-        load_weights_only(path, Llama(SMALL.model_copy(update={"n_layers": 3})), two(1))
+def test_weights_read_in_place_are_those_that_were_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(checkpoint, "_FILE_BYTES", 600)
+    model, optimizer = _trained()
+    state = TrainState(step=1, recipe={"model": SMALL.model_dump(exclude_none=True)})
+    path = save_checkpoint(RunDir(tmp_path), state, model, optimizer, keep=1)
+    assert len(list(path.glob("*.safetensors"))) > 3
+    with CheckpointWeights(path) as stored:
+        stored.check({name: parameter.shape for name, parameter in model.named_parameters()})
+        for name, parameter in model.named_parameters():
+            assert torch.equal(stored.tensor(name), parameter), name
 
 
 def test_saving_and_loading_say_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd):

@@ -55,6 +55,16 @@ def test_an_unfinished_run_gives_its_newest_checkpoint(tiny: Recipe, tiny_run: R
     assert digest == load_initial(newest, built(tiny), WORLD)[0]
 
 
+def test_a_moment_is_named_by_its_step(tiny: Recipe, tiny_run: RunDir, capsys: pytest.CaptureFixture[str]):
+    step, path = list_checkpoints(tiny_run)[0]
+    expected, _ = load_initial(path, built(tiny), WORLD)
+    assert load_initial(Path(f"{tiny_run}@step-{step}"), built(tiny), WORLD) == (expected, [])
+    assert capsys.readouterr().err == ""
+    last, _ = load_initial(Path(f"{tiny_run}@last"), built(tiny), WORLD)
+    assert last != expected
+    assert f"@last': step-{tiny.total_steps}, the newest checkpoint" in capsys.readouterr().err
+
+
 def test_a_run_that_begins_with_a_model_starts_at_its_loss_and_names_it(
     tiny: Recipe, tiny_data: DataDir, tiny_run: RunDir, tmp_path: Path
 ):

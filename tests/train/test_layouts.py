@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed.checkpoint as dcp
 from safetensors.torch import load_file
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 
 import puna
 from puna.config.recipe import Recipe, SamplesConfig
 from puna.core.layout import DataDir, RunDir
 from puna.core.metrics import read_metrics
 from puna.core.schema.train_state import list_checkpoints
+from puna.model.checkpoint_weights import CheckpointWeights
 
 GROUPED = ["model.n_kv_heads=2", "samples.prompts=[]"]
 
@@ -41,6 +44,17 @@ def _losses(run: RunDir) -> dict[int, float]:
     return {line["step"]: line["loss"] for line in read_metrics(run.metrics) if line["kind"] == "train"}
 
 
+def _check_weights_in_place(checkpoint: Path) -> None:
+    """The weights of a checkpoint of several processes are those that torch.distributed.checkpoint reads."""
+    assert len(list(checkpoint.glob("*.safetensors"))) == 4
+    with CheckpointWeights(checkpoint) as stored:
+        whole = {f"model.{name}": torch.empty(stored.shape(name)) for name in stored.names}
+        with pytest.warns(UserWarning, match="torch.distributed is disabled"):
+            dcp.load(whole, storage_reader=HuggingFaceStorageReader(str(checkpoint)), no_dist=True)
+        for name in stored.names:
+            assert torch.equal(stored.tensor(name), whole[f"model.{name}"]), name
+
+
 def test_run_goes_on_in_other_layouts(tiny: Recipe, tiny_toml: Path, tiny_data: DataDir, tmp_path: Path):
     """Tensor parallel on two, tensor and sharded on four, alone, context parallel on two: one run."""
     alone, moved = RunDir(tmp_path / "alone"), RunDir(tmp_path / "moved")
@@ -49,6 +63,7 @@ def test_run_goes_on_in_other_layouts(tiny: Recipe, tiny_toml: Path, tiny_data: 
     changed = ["parallel.tensor=2", "train.micro_batch_tokens=64", "train.recompute=llama"]
     said = _train(tiny_toml, tiny_data, moved, 4, *GROUPED, *changed, "--resume", "--stop-at", "13")
     assert "weights will be equal to rounding, not bit for bit" in said
+    _check_weights_in_place(list_checkpoints(moved)[-1][1])
     _train_here(tiny, tiny_data, moved, resume=True, stop_at=17)
     _train(tiny_toml, tiny_data, moved, 2, *GROUPED, "parallel.context=2", "--resume")
     assert _losses(moved) == pytest.approx(_losses(alone), abs=1e-4)

@@ -5,6 +5,7 @@ Nothing here imports torch, so that hashes can be computed while it is being imp
 
 import hashlib
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,6 @@ def read_index(index: Path) -> dict[str, Path]:
 def check_files(directory: Path) -> dict[str, Any]:
     """Check every file of a model directory against the hash in its record; returns the record.
 
-    Several files are hashed at once, on as many threads as there are processors.
-
     Raises:
         CheckpointError: A file is missing or is not the one that was written.
     """
@@ -74,11 +73,24 @@ def check_files(directory: Path) -> dict[str, Any]:
             raise CheckpointError(f"{directory / RECORD}: has no hash of {name}, so it is not a model's record")
         if not (directory / name).is_file():
             raise CheckpointError(f"{directory / name}: is missing")
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for name, found in zip(names, pool.map(lambda name: _sha256(directory / name), names), strict=True):
-            if found != outputs[name]:
-                raise CheckpointError(f"{directory / name}: is damaged, its SHA-256 is not the one written with it")
+    check_hashes({directory / name: outputs[name] for name in names})
     return record
+
+
+def check_hashes(files: Mapping[Path, str], *, hint: str = "") -> None:
+    """Check files against their hashes, several at once, on as many threads as there are processors.
+
+    Args:
+        files: The SHA-256 of each.
+        hint: What a user can do about a damaged one.
+
+    Raises:
+        CheckpointError: A file is not the one that was written.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for (path, expected), found in zip(files.items(), pool.map(_sha256, files), strict=True):
+            if found != expected:
+                raise CheckpointError(f"{path}: is damaged, its SHA-256 is not the one written with it", hint=hint)
 
 
 def _sha256(path: Path) -> str:

@@ -12,10 +12,10 @@ The weights may also be in several files, with `model.safetensors.index.json` as
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import tomli_w
 import torch
@@ -164,7 +164,6 @@ def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedMod
     )  # fmt: skip
 
 
-@torch.no_grad()
 def load_weights(model: Llama, directory: Path) -> list[str]:
     """Fill an existing model, in any layout, with the weights of a model directory.
 
@@ -184,13 +183,31 @@ def load_weights(model: Llama, directory: Path) -> list[str]:
             a tensor's name or shape, differs.
     """
     notes = check_decoder(directory / CONFIG, read_config(directory), model.config)
-    parts = list(own_parts(model))
     with open_weights(directory) as stored:
-        stored.check({part.name: part.shape for part in parts})
-        for part in parts:
-            if part.tensor.numel():
-                part.tensor.copy_(stored.rectangle(part.name, part.offset, part.tensor.shape))
+        stored.check({part.name: part.shape for part in own_parts(model)})
+        fill(model, stored)
     return notes
+
+
+class Rectangles(Protocol):
+    """Weights of which a part can be read."""
+
+    def rectangle(self, name: str, offset: Sequence[int], shape: Sequence[int]) -> Tensor:
+        """The part of a weight from `offset` on, of `shape` along each axis."""
+        ...
+
+
+@torch.no_grad()
+def fill(model: Llama, stored: Rectangles) -> None:
+    """Fill an existing model, in any layout: each process reads its own part of each weight, one after the other.
+
+    Args:
+        model: On its device; parameters may be sharded (DTensor), wrapped for recomputation, or compiled.
+        stored: Weights of the model's names and shapes.
+    """
+    for part in own_parts(model):
+        if part.tensor.numel():
+            part.tensor.copy_(stored.rectangle(part.name, part.offset, part.tensor.shape))
 
 
 def check_decoder(file: Path, found: ModelConfig, wanted: ModelConfig) -> list[str]:

@@ -98,23 +98,9 @@ def load_tensors(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer,
         CheckpointError: The tensors are not those of this model.
     """
     ensure_state(model, optimizer)
-    _load(path, tensors(model, optimizer), world)
-
-
-def load_weights_only(path: Path, model: nn.Module, world: World) -> None:
-    """Read a checked checkpoint's weights into the model, in place, and leave the state of its optimizer.
-
-    Raises:
-        CheckpointError: The tensors are not those of this model.
-    """
-    weights = {f"model.{name}": parameter.detach() for name, parameter in model.named_parameters()}
-    _load(path, weights, world)
-
-
-def _load(path: Path, named: dict[str, Tensor], world: World) -> None:
     problem = ""
     try:
-        _dcp(dcp.load, named, storage_reader=HuggingFaceStorageReader(str(path)))
+        _dcp(dcp.load, tensors(model, optimizer), storage_reader=HuggingFaceStorageReader(str(path)))
     except (KeyError, RuntimeError, ValueError) as error:
         problem = f"{path}: does not hold this model's state: {str(error).splitlines()[0]}"
     _agree(problem, world)

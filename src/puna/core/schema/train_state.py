@@ -42,6 +42,8 @@ class TrainState:
     """Rollbacks, as pairs: a step, and how many more batches of the data's order are passed over from there on."""
     initial_weights: str = ""
     """SHA-256 of the weights that it began with, if they were not drawn from the seed."""
+    tokenizer: str = ""
+    """SHA-256 of the tokenizer, whose file lies in the run's directory; empty in states of older versions."""
     lineage: list[Parent] = field(default_factory=list)
     """What it was extended, branched or continued from, oldest first."""
     skipped: int = 0
@@ -108,6 +110,8 @@ def read_header(directory: Path) -> tuple[TrainState, dict[str, str]]:
         header = json.loads(file.read_text(encoding="utf-8"))
         form, version = header["format"], header["version"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        if not directory.exists():
+            raise removed(directory) from None
         raise CheckpointError(f"{file}: is missing or damaged", hint=older_checkpoint(directory)) from None
     if (form, version) != (FORMAT, VERSION):
         raise CheckpointError(
@@ -126,6 +130,14 @@ def read_header(directory: Path) -> tuple[TrainState, dict[str, str]]:
             hint=f"rename it to {directory_of(RunDir(directory.parent.parent), state.step).name}, or delete it",
         )
     return state, hashes
+
+
+def removed(directory: Path) -> CheckpointError:
+    """The error about a checkpoint that was there a moment ago: training goes on, and keeps the newest ones only."""
+    return CheckpointError(
+        f"{directory}: was removed meanwhile, by a run that goes on and keeps its newest checkpoints only",
+        hint="name another one, such as RUN@last; checkpoint.keep and checkpoint.keep_every say how many are kept",
+    )
 
 
 def older_checkpoint(directory: Path) -> str:
