@@ -11,6 +11,7 @@ import puna
 from puna.core.errors import GenerateError
 from puna.core.layout import RunDir
 from puna.infer.plain import generate_text
+from puna.infer.runner import Rows
 from puna.tokenizer.bos import prompt_ids
 
 
@@ -169,3 +170,28 @@ def test_a_stream_that_is_closed_early_leaves_nothing_behind(model: puna.Languag
     stream.close()
     assert [event.completion.finish for event in model.engine.step() if event.completion] == ["cancelled"]
     assert not model.engine.busy
+
+
+def test_damaged_weights_are_an_error_behind_the_texts_that_could_be_written(
+    tiny_run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = puna.load(tiny_run)
+    logits = model.runner.logits
+
+    def damaged(rows: Rows) -> torch.Tensor:
+        found_WV = logits(rows)
+        return found_WV.masked_fill((rows.sequences_M[rows.wanted_W.long()] == 1)[:, None], math.nan)
+
+    monkeypatch.setattr(model.runner, "logits", damaged)
+    with pytest.raises(GenerateError, match="not finite numbers"):
+        model.generate(["The people", "law"], max_tokens=4)
+    finishes = {}
+
+    def listen() -> None:
+        for event in model.events(["The people", "law", "import"], max_tokens=4):
+            if event.completion is not None:
+                finishes[event.request] = event.completion.finish
+
+    with pytest.raises(GenerateError, match="not finite numbers"):
+        listen()
+    assert finishes == {0: "length", 1: "error", 2: "length"}

@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from puna.core.errors import GenerateError
 from puna.infer import sampling
-from puna.infer.requests import Sampling
-from puna.infer.sampling import Asked, Draw, answers, checked, choose, gumbel, log_probabilities
+from puna.infer.requests import Sampling, Token
+from puna.infer.sampling import NONE, Asked, Draw, answers, checked, choose, gumbel, log_probabilities
 
 PROBABILITIES = torch.tensor([0.05, 0.4, 0.1, 0.3, 0.15])
 DRAWS = 2000
@@ -142,23 +141,21 @@ def test_temperature_zero_takes_the_largest_and_the_first_of_equals() -> None:
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
 @pytest.mark.parametrize("size", [2, 300])
 @pytest.mark.parametrize("bad", [[0.0, math.nan], [math.inf, 0.0], [-math.inf, -math.inf], [math.inf, math.inf]])
-def test_scores_that_are_not_finite_are_an_error_and_never_a_token(
+def test_scores_that_are_not_finite_give_no_token_and_touch_no_other_row(
     bad: list[float], size: int, temperature: float
 ) -> None:
     logits_WV = torch.full((2, size), -math.inf)
     logits_WV[0, 0], logits_WV[1, -2:] = 1.0, torch.tensor(bad)
     asked = [Asked(draw_of(temperature=temperature, top_p=0.9), 0, None)] * 2
-    with pytest.raises(GenerateError, match="not finite numbers"):
-        answers(logits_WV, asked)
-    assert answers(logits_WV[:1], asked[:1])[0].id == 0
+    assert [token.id for token in answers(logits_WV, asked)] == [0, NONE]
 
 
 @pytest.mark.parametrize("best", [0, 2])
 @pytest.mark.parametrize("bad", [[0.0, math.nan], [math.inf, 0.0], [-math.inf, -math.inf]])
-def test_log_probabilities_of_scores_that_are_not_finite_are_an_error(bad: list[float], best: int) -> None:
+def test_there_are_no_log_probabilities_of_scores_that_are_not_finite(bad: list[float], best: int) -> None:
     logits_WV = torch.tensor([[1.0, 2.0], bad])
-    with pytest.raises(GenerateError, match="not finite numbers"):
-        answers(logits_WV, [Asked(None, 0, best)] * 2)
+    sound, damaged = answers(logits_WV, [Asked(None, 0, best)] * 2)
+    assert (damaged, sound) == (Token(id=NONE), answers(logits_WV[:1], [Asked(None, 0, best)])[0])
     assert answers(logits_WV, [Asked(None, 0, best), Asked(None, 0, None)])[1].id == 0
 
 

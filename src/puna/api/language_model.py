@@ -168,7 +168,8 @@ class LanguageModel:
             options: `max_tokens`, `temperature`, `top_p`, `seed`, `stop` and the others of `GenerateOptions`.
 
         Raises:
-            GenerateError: A prompt is too long for the model's context, or an argument is out of its range.
+            GenerateError: A prompt is too long for the model's context, an argument is out of its range, or the model's
+                scores are not finite numbers, so that a text has no next token.
             CheckpointError: The model has no tokenizer.
         """
         _refuse_figures(options)
@@ -216,7 +217,8 @@ class LanguageModel:
     ) -> "Iterator[Event]":
         """What each step of the engine adds to the texts, as it comes; arguments and errors as `complete`'s.
 
-        Closing the iterator before its end ends the texts.
+        An error of the model in one text (its completion has `finish` "error") is raised behind all events, so that
+        other texts are told to their ends. Closing the iterator before its end ends the texts.
 
         Returns:
             Events with the prompt's place in the list, the text's number from 0 to n - 1, a token, and text that is
@@ -337,15 +339,24 @@ class LanguageModel:
         return tuple(prompt_ids(self.tokenizer, prompt, special=special))
 
     def _told(self, events: "Iterator[Event]", max_tokens: int) -> "Iterator[Event]":
-        """The events; one line says that texts ended because the context is full."""
-        full = 0
+        """The events; one line says that texts ended because the context is full.
+
+        Raises:
+            GenerateError: After the last event: a text has ended in an error.
+        """
+        from puna.infer.sampling import not_finite
+
+        full, damaged = 0, False
         for event in events:
             completion = event.completion
+            damaged |= completion is not None and completion.finish == "error"
             full += completion is not None and completion.finish == "length" and len(completion.tokens) < max_tokens
             yield event
         if full:
             which = "" if full == 1 else f" for {full} texts"
             say(f"stopped: the model's context of {self.engine.longest} tokens is full{which}")
+        if damaged:
+            raise not_finite()
 
     def _pair(self, context: str, continuation: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
         from puna.tokenizer.bos import prompt_ids

@@ -22,7 +22,7 @@ from puna.core.errors import GenerateError
 from puna.infer.pages import Pages
 from puna.infer.requests import Completion, Event, FinishReason, Request, Score, Token, check
 from puna.infer.runner import Piece, Runner, rows_of
-from puna.infer.sampling import Asked, answers
+from puna.infer.sampling import NONE, Asked, answers, not_finite
 from puna.infer.scheduler import Chunk, Scheduler, Sequence
 from puna.infer.speculate import Drafter
 from puna.infer.stops import Text
@@ -108,11 +108,7 @@ class Engine:
             self._finish(sequence, "cancelled", None, token=None, text="")
 
     def step(self) -> list[Event]:
-        """Compute the next rows; returns what is new.
-
-        Raises:
-            GenerateError: The model's logits are not finite. After this or any other error all requests are cancelled.
-        """
+        """Compute the next rows; returns what is new. After an error in a step all requests are cancelled."""
         self._in_step = True
         try:
             if chunks := self._scheduler.schedule():
@@ -191,7 +187,8 @@ class Engine:
             salt: As `Request.salt`.
 
         Raises:
-            GenerateError: A context is empty, or a pair is longer than the model's context and one token more.
+            GenerateError: A context is empty, a pair is longer than the model's context and one token more, or the
+                model's scores are not finite numbers.
         """
         pairs = list(pairs)
         if any(not context for context, _ in pairs):
@@ -204,6 +201,8 @@ class Engine:
         )
         scores = [Score(logprobs=(), greedy=True)] * len(pairs)
         for place, completion in zip(order, self.generate(requests), strict=True):
+            if completion.finish == "error":
+                raise not_finite()
             logprobs = tuple(token.logprob for token in completion.prompt if token.logprob is not None)
             scores[place] = Score(logprobs=logprobs, greedy=all(t.id == t.best[0][0] for t in completion.prompt))
         return scores
@@ -255,6 +254,9 @@ class Engine:
         sequence, request = chunk.sequence, chunk.sequence.request
         drawn = len(chunk.drafts) + 1 if sequence.computed + chunk.count == len(sequence.tokens) and chunk.count else 0
         sequence.computed += chunk.count
+        if any(token.id == NONE for token in tokens[: len(tokens) - drawn]):
+            self._finish(sequence, "error", None, token=None, text="")
+            return
         sequence.scored += tokens[: len(tokens) - drawn]
         if request.max_tokens == 0 and sequence.computed == sequence.target:
             self._finish(sequence, "length", None, token=None, text="")
@@ -272,6 +274,9 @@ class Engine:
 
     def _append(self, sequence: Sequence, token: Token) -> bool:
         """Write a token; whether the text ends with it."""
+        if token.id == NONE:
+            self._finish(sequence, "error", None, token=None, text="")
+            return True
         if token.id in sequence.request.stop_ids:
             self._finish(sequence, "stop", token.id, token=None, text="")
             return True

@@ -12,13 +12,14 @@ from typing import Literal
 from puna.config.recipe import ModelConfig
 from puna.core.errors import GenerateError
 
-FinishReason = Literal["stop", "length", "cancelled"]
-"""A stop token or stop string; `max_tokens` or the model's context; or `Engine.cancel`."""
+FinishReason = Literal["stop", "length", "cancelled", "error"]
+"""A stop token or stop string; `max_tokens` or the model's context; `Engine.cancel`; or scores of the model that are
+not finite numbers, behind which this text has no next token. Other texts go on."""
 
 LARGEST_SEED = 2**63 - 1
 LARGEST = 1e9
 """Of a bias, a penalty or a temperature: more than any logit, and so little that float32 holds what all of them make of
-one together. A logit that is not finite is an error of the whole step, so one request must not be able to make it."""
+one together. A text ends in an error where a logit is not finite, so settings must not be able to make one."""
 
 
 @dataclass(frozen=True, kw_only=True)

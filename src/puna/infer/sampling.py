@@ -28,8 +28,8 @@ _GROUP = 16
 """Tokens of a group, of which only the largest is looked at first."""
 _ROWS = 32
 """Rows whose log-probabilities are computed at once, so that a long prompt's need little memory."""
-_NONE = -1
-"""In place of a token id: the logits are not finite."""
+NONE = -1
+"""In place of a token id: the largest logit is not finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +62,12 @@ class Asked:
 def answers(logits_WV: Tensor, asked: Sequence[Asked]) -> list[Token]:
     """The tokens that the rows are asked for; the host waits for the device once.
 
+    A token has the id `NONE` where the largest score of its row is not a finite number, and it is drawn or its
+    log-probability wanted.
+
     Args:
         logits_WV: Scores of all tokens, float32.
         asked: One for each row.
-
-    Raises:
-        GenerateError: The largest score of a row is not a finite number, and its token is drawn or its log-probability
-            wanted.
     """
     draws = [(row, wish.draw) for row, wish in enumerate(asked) if wish.draw is not None]
     if len(draws) == len(asked):
@@ -83,25 +82,26 @@ def answers(logits_WV: Tensor, asked: Sequence[Asked]) -> list[Token]:
         if wish.best is not None:
             groups.setdefault(wish.best, []).append(row)
     if not groups:
-        return [Token(id=token) for token in checked(ids_W.tolist())]
+        return [Token(id=token) for token in ids_W.tolist()]
     parts = [(n, rows[at : at + _ROWS]) for n, rows in groups.items() for at in range(0, len(rows), _ROWS)]
     found = [log_probabilities(logits_WV[rows], ids_W[rows], n).flatten() for n, rows in parts]
     numbers = torch.cat([ids_W.double(), *found]).tolist()
-    tokens = [Token(id=token) for token in checked([int(number) for number in numbers[: len(asked)]])]
+    tokens = [Token(id=int(number)) for number in numbers[: len(asked)]]
     place = len(asked)
     for n, rows in parts:
         for row in rows:
             logprob, *best = numbers[place : place + 1 + 2 * n]
-            if math.isnan(logprob):
-                raise _damaged()
             place += 1 + 2 * n
+            if math.isnan(logprob) or tokens[row].id == NONE:
+                tokens[row] = Token(id=NONE)
+                continue
             pairs = zip(map(int, best[:n]), best[n:], strict=True)
             tokens[row] = Token(id=tokens[row].id, logprob=logprob, best=tuple(pairs))
     return tokens
 
 
 def choose(logits_WV: Tensor, draws: Sequence[Draw]) -> Tensor:
-    """One token id per row, (W,), on the logits' device; `checked` reads them.
+    """One token id per row, (W,), on the logits' device, `NONE` where the largest score is not finite.
 
     Args:
         logits_WV: Scores of all tokens; they are left as they are.
@@ -115,7 +115,7 @@ def choose(logits_WV: Tensor, draws: Sequence[Draw]) -> Tensor:
         ids_W = _draw(logits_WV, top_W, draws)
     elif drawn:
         ids_W[drawn] = _draw(logits_WV[drawn], top_W[drawn], [draws[row] for row in drawn])
-    return torch.where(top_W - top_W == 0, ids_W, _NONE)  # false for what is not finite
+    return torch.where(top_W - top_W == 0, ids_W, NONE)  # false for what is not finite
 
 
 def checked(ids: list[int]) -> list[int]:
@@ -124,12 +124,13 @@ def checked(ids: list[int]) -> list[int]:
     Raises:
         GenerateError: The largest score of a row is not a finite number.
     """
-    if _NONE in ids:
-        raise _damaged()
+    if NONE in ids:
+        raise not_finite()
     return ids
 
 
-def _damaged() -> GenerateError:
+def not_finite() -> GenerateError:
+    """The error of a text whose next token no finite scores choose."""
     return GenerateError(
         "the model's scores for the next token are not finite numbers, so its weights are damaged or too large",
         hint="use an older checkpoint, or train again with a lower optim.lr",
