@@ -15,7 +15,7 @@ import puna
 PAGE = Path(__file__).with_name("api.md")
 FUNCTIONS = (
     "recipe", "plan", "build_data", "train_tokenizer", "train", "load", "bench_infer", "export", "import_model",
-    "inspect", "report", "run",
+    "inspect", "report", "compare", "run",
 )  # fmt: skip
 """In the order in which they are used."""
 CLASSES = (
@@ -24,6 +24,7 @@ CLASSES = (
     "Sweep",
     "ModelInfo",
     "Export",
+    "Comparison",
     "Plan",
     "RunDir",
     "DataDir",

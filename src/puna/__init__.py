@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from inspect import Signature
 
     from puna.api.bench import bench_infer
+    from puna.api.compare import compare
     from puna.api.language_model import GenerateOptions, LanguageModel
     from puna.api.loading import load
     from puna.api.models import (
@@ -32,10 +33,12 @@ if TYPE_CHECKING:
     from puna.core.layout import DataDir, RunDir
     from puna.infer.measure import Sweep
     from puna.plan.plan import Plan
+    from puna.report.comparison import Comparison
 
 __version__ = VERSION
 
 __all__ = [
+    "Comparison",
     "DataDir",
     "Export",
     "GenerateOptions",
@@ -49,6 +52,7 @@ __all__ = [
     "__version__",
     "bench_infer",
     "build_data",
+    "compare",
     "export",
     "import_model",
     "inspect",
@@ -62,6 +66,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Comparison": "report.comparison",
     "DataDir": "core.layout",
     "Export": "api.models",
     "GenerateOptions": "api.language_model",
@@ -74,6 +79,7 @@ _HOMES = {
     "UserError": "core.errors",
     "bench_infer": "api.bench",
     "build_data": "api.stages",
+    "compare": "api.compare",
     "export": "api.models",
     "import_model": "api.models",
     "inspect": "api.models",

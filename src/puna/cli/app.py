@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 from puna.cli import (
     bench,
     chat,
+    compare,
     data,
     export,
     generate,
@@ -38,6 +39,7 @@ _ROAD = [
     "chat",
     "bench",
     "report",
+    "compare",
     "run",
 ]
 
@@ -96,4 +98,5 @@ app.command("generate")(generate.generate)
 app.command("chat")(chat.chat)
 app.add_typer(bench.app, name="bench")
 app.command("report")(report.report)
+app.command("compare")(compare.compare)
 app.command("run")(run.run)

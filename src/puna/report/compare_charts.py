@@ -1,0 +1,247 @@
+"""The curves of several runs on common axes, as plotly figures: plain data, drawn by the page.
+
+Every curve has its places on three axes, between which the page switches: tokens, time in optimizer steps, and the
+energy of these. A run has the same colour and dashes in every chart.
+"""
+
+import html
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+from puna.core.schema.lines import Line, TrainLine, ValidationLine
+from puna.report.charts import smooth
+from puna.report.comparison import ComparedRun, Comparison, Difference
+
+Point = TypeVar("Point")
+_Curve: TypeAlias = tuple[int, Sequence[Line], Sequence[float | None], dict[str, Any]]
+"""The number of a run, the lines of its metrics with the tokens of the points, the values, and how it is drawn."""
+
+COLOURS = ["#3a87ad", "#c96a2b", "#5a9640", "#a86abf", "#d0505f", "#92812f", "#6a7fd0", "#2f8f86"]
+"""Middle tones with a contrast of at least 3 : 1 on light and dark paper (WCAG 2.2, success criterion 1.4.11)."""
+DASHES = ["solid", "dash", "dot", "dashdot"]
+"""Of the lines of the first eight runs, of the next eight, and so on."""
+TOKENS, TIME, ENERGY = "tokens", "time", "energy"
+
+_SMOOTHED_SHARE = 50
+"""A smoothed point is the mean over its neighbours within this part of the run on each side."""
+_MOST_POINTS = 1000
+"""Points of a curve at most."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What the horizontal axis counts."""
+
+    name: str
+    """`tokens`, `time` or `energy`."""
+    label: str
+    """What the switch of axes calls it."""
+    title: str
+    """What stands below the axis, with its unit."""
+    place: Callable[[ComparedRun, int], float | None]
+    """Where a run is when it has learned from this number of tokens."""
+
+
+@dataclass(frozen=True)
+class ComparedChart:
+    """A figure with its description, and the places of its curves on every axis."""
+
+    title: str
+    sentence: str
+    summary: str
+    """The last value of each curve, for readers who cannot see it."""
+    figure: dict[str, Any]
+    """plotly's data and layout, on the first axis."""
+    places: dict[str, list[list[float | None]]]
+    """By the name of an axis, the places of the points of each curve; empty where the chart has an axis of its own."""
+    runs: list[int]
+    """The number of the run of each curve."""
+
+    @property
+    def drawn(self) -> dict[str, Any]:
+        """What the page's script needs."""
+        return {"figure": self.figure, "places": self.places, "runs": self.runs}
+
+
+def colour(number: int) -> str:
+    """The colour of the run with this number."""
+    return COLOURS[number % len(COLOURS)]
+
+
+def dash(number: int) -> str:
+    """The dashes of the lines of the run with this number."""
+    return DASHES[number // len(COLOURS) % len(DASHES)]
+
+
+def axes(comparison: Comparison) -> list[Axis]:
+    """The axes that at least one run has places on."""
+    found = [Axis(TOKENS, "tokens", "tokens trained on", lambda run, tokens: float(tokens))]
+    seconds = [run.seconds for run in comparison.runs if run.seconds is not None]
+    if seconds:
+        unit, scale = _unit(max(seconds), [("s", 1.0), ("min", 60.0), ("h", 3600.0), ("d", 86400.0)])
+        found.append(
+            Axis(TIME, "time", f"time in optimizer steps, {unit}", lambda run, at: _over(run.seconds_at(at), scale))
+        )
+    energies = [run.kwh for run in comparison.runs if run.kwh is not None]
+    if energies:
+        unit_e, scale_e = _unit(max(energies), [("Wh", 1e-3), ("kWh", 1.0), ("MWh", 1e3)])
+        title = f"energy of optimizer steps, estimated, {unit_e}"
+        found.append(Axis(ENERGY, "energy", title, lambda run, at: _over(_kwh_at(run, at), scale_e)))
+    return found
+
+
+def charts(comparison: Comparison) -> list[ComparedChart]:
+    """The charts that the runs have data for."""
+    runs, found = comparison.runs, []
+    sources = comparison.sources
+    if any(comparison.mean(line) is not None for run in runs for line in run.validations):
+        title = "Held-out bits per byte" + (f", {sources[0]}" if len(sources) == 1 else ", mean of the sources")
+        found.append(_heldout(comparison, title, comparison.mean))
+    dial = _dial(comparison)
+    if dial is not None:
+        found.append(_against(comparison, dial))
+    if comparison.same_tokenizer and any(run.train for run in runs):
+        found.append(_trained(comparison, "Training loss", "nats per token", lambda line: line.loss, smoothed=True))
+    if len(sources) > 1:
+        for source in sources:
+            title = f"Held-out bits per byte, {source}"
+            found.append(_heldout(comparison, title, lambda line, name=source: line.bits_per_byte.get(name)))
+    if any(run.train for run in runs):
+        rate = _trained(comparison, "Learning rate", "learning rate", lambda line: line.lr)
+        rate.figure["layout"]["yaxis"] |= {"exponentformat": "e", "rangemode": "tozero"}
+        speed = _trained(comparison, "Throughput", "tokens per second", lambda line: line.tokens_per_second)
+        speed.figure["layout"]["yaxis"] |= {"rangemode": "tozero", "hoverformat": ".4~s"}
+        found += [rate, speed]
+    return found
+
+
+def _heldout(comparison: Comparison, title: str, value: Callable[[ValidationLine], float | None]) -> ComparedChart:
+    """Validations while training as a line, the one on all held-out text as a diamond."""
+    curves: list[_Curve] = []
+    for number, run in enumerate(comparison.runs):
+        final = [line for line in run.validations if line.final]
+        curves.append((number, run.during, [value(line) for line in run.during], {"mode": "lines+markers"}))
+        diamond = {"mode": "markers", "marker": {"symbol": "diamond", "size": 11, "color": colour(number)}}
+        curves.append((number, final, [value(line) for line in final], diamond))
+    sentence = "Lower is better. Lines: a part of the text, while training"
+    sentence += "; diamonds: all of it, at the end." if any(run.finished for run in comparison.runs) else "."
+    return _chart(comparison, title, sentence, "bits per byte", curves)
+
+
+def _trained(
+    comparison: Comparison, title: str, unit: str, value: Callable[[TrainLine], float], smoothed: bool = False
+) -> ComparedChart:
+    """A figure of the logged steps."""
+    curves: list[_Curve] = []
+    longest = max(len(run.train) for run in comparison.runs)
+    for number, run in enumerate(comparison.runs):
+        values = [value(line) for line in run.train]
+        if smoothed:
+            values = smooth(values, len(values) // _SMOOTHED_SHARE)
+        points = thinned(list(zip(run.train, values, strict=True)))
+        curves.append((number, [line for line, _ in points], [value for _, value in points], {"mode": "lines"}))
+    is_mean = smoothed and longest >= _SMOOTHED_SHARE
+    return _chart(
+        comparison, title, "Means of neighbouring logged steps." if is_mean else "Each logged step.", unit, curves
+    )
+
+
+def _dial(comparison: Comparison) -> Difference | None:
+    """The one key in which the recipes differ, where its values are three numbers or more."""
+    if len(comparison.differences) != 1:
+        return None
+    (difference,) = comparison.differences
+    numbers = {value for value in difference.values if isinstance(value, int | float) and not isinstance(value, bool)}
+    measured = all(comparison.heldout(run) is not None for run in comparison.runs)
+    return difference if len(numbers) >= 3 and len(numbers) == len(comparison.runs) and measured else None
+
+
+def _against(comparison: Comparison, difference: Difference) -> ComparedChart:
+    """The newest held-out figure against the one value that differs."""
+    values = [float(value) for value in difference.values]
+    order = sorted(range(len(values)), key=lambda index: values[index])
+    figures = [comparison.heldout(comparison.runs[index]) for index in order]
+    line = {
+        "name": "all runs", "x": [values[index] for index in order], "y": figures, "mode": "lines", "hoverinfo": "skip",
+        "line": {"color": "#8a8f94", "width": 1.5},
+    }  # fmt: skip
+    points = [
+        {
+            "name": html.escape(comparison.runs[index].name), "x": [values[index]], "y": [figure], "mode": "markers",
+            "marker": {"symbol": "diamond", "size": 11, "color": colour(index)},
+        }
+        for index, figure in zip(order, figures, strict=True)
+    ]  # fmt: skip
+    layout = _layout(difference.key, "bits per byte") | {"hovermode": "closest"}
+    if min(values) > 0 and max(values) >= 4 * min(values):
+        layout["xaxis"] |= {
+            "type": "log",
+            "tickvals": sorted(values),
+            "ticktext": [f"{one:g}" for one in sorted(values)],
+        }
+    layout["xaxis"].pop("rangemode")
+    summary = "; ".join(f"{one:g}: {figure:.4g}" for one, figure in zip(sorted(values), figures, strict=True))
+    title = f"Held-out bits per byte by {difference.key}"
+    figure = {"data": [line, *points], "layout": layout}
+    return ComparedChart(title, "The newest figure of each run. Lower is better.", summary, figure, {}, [-1, *order])
+
+
+def _chart(
+    comparison: Comparison,
+    title: str,
+    sentence: str,
+    unit: str,
+    curves: Sequence[_Curve],
+) -> ComparedChart:
+    known = axes(comparison)
+    traces, runs, summary = [], [], []
+    places: dict[str, list[list[float | None]]] = {axis.name: [] for axis in known}
+    for number, lines, values, drawn in curves:
+        run = comparison.runs[number]
+        if not any(value is not None for value in values):
+            continue
+        for axis in known:
+            places[axis.name].append([axis.place(run, line.tokens) for line in lines])
+        style = {"color": colour(number), "width": 2, "dash": dash(number)}
+        traces.append({"name": html.escape(run.name), "x": places[TOKENS][-1], "y": values, "line": style} | drawn)
+        runs.append(number)
+        last = [value for value in values if value is not None][-1]
+        summary.append(f"{run.name} ends at {last:.4g}")
+    figure = {"data": traces, "layout": _layout(known[0].title, unit)}
+    return ComparedChart(title, sentence, "; ".join(summary), figure, places, runs)
+
+
+def _layout(across: str, unit: str) -> dict[str, Any]:
+    axis = {"automargin": True, "zeroline": False}
+    return {
+        "height": 330,
+        "margin": {"l": 10, "r": 10, "t": 10, "b": 10},
+        "xaxis": {"title": {"text": html.escape(across), "standoff": 8}, "rangemode": "tozero"} | axis,
+        "yaxis": {"title": {"text": html.escape(unit), "standoff": 8}, "hoverformat": ".4~g"} | axis,
+        "showlegend": False,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "hovermode": "x unified",
+        "font": {"family": "system-ui, sans-serif", "size": 12},
+    }
+
+
+def thinned(points: list[Point]) -> list[Point]:
+    """Evenly chosen points if there are too many, and always the last."""
+    step = -(-len(points) // _MOST_POINTS)
+    return points if step <= 1 else points[-1::-step][::-1]
+
+
+def _unit(largest: float, units: list[tuple[str, float]]) -> tuple[str, float]:
+    """The largest unit of which there are two or more, else the smallest."""
+    return next((unit for unit in reversed(units) if largest >= 2 * unit[1]), units[0])
+
+
+def _over(value: float | None, scale: float) -> float | None:
+    return None if value is None else value / scale
+
+
+def _kwh_at(run: ComparedRun, tokens: int) -> float | None:
+    seconds = run.seconds_at(tokens)
+    return None if run.power is None or seconds is None else run.power.kwh(seconds)
