@@ -43,6 +43,14 @@ def test_every_line_is_one_value_with_its_origin() -> None:
     assert origins["optim.beta1"] == "default"
 
 
+def test_value_that_follows_from_others_says_from_which() -> None:
+    shown = {line.split(" = ")[0]: line for line in show(load_recipe("demo-smoke", ["model.ffn_dim=0"])).splitlines()}
+    assert shown["model.ffn_dim"].startswith("model.ffn_dim = 512 ")
+    assert shown["model.ffn_dim"].endswith("# derived from dim: 2/3 of 4 x dim, up to a multiple of 256")
+    assert shown["model.head_dim"].endswith("# derived from dim / n_heads")
+    assert shown["model.n_kv_heads"].endswith("# demo-smoke.toml")
+
+
 def test_origins_stand_in_one_column_and_lists_on_one_line() -> None:
     lines = show(load_recipe("demo")).splitlines()
     assert len({line.index("  # ") for line in lines if len(line.partition("  # ")[0].rstrip()) <= 60}) == 1

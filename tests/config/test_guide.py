@@ -39,7 +39,7 @@ def test_example_of_show_is_what_is_shown() -> None:
     command, *output = next(session for session in SESSIONS if "--show" in session[0])
     lines = show(load_recipe("demo", overrides(command))).splitlines()
     assert [line for line in output if line != "…"] == [line for line in lines if line in output]
-    assert len(output) == 5
+    assert len(output) == 7
 
 
 def test_example_of_errors_is_what_is_said() -> None:

@@ -58,6 +58,8 @@ SENTENCES = {
     "seed=99999999999999999999": "command line: 'seed' expects less than 9223372036854775808, got 99999999999999999999",
     "model.n_layers=3_000_000_000": "command line: 'model.n_layers' expects less than 2147483648, got 3000000000",
     "data.sources.prose.include=[]": "command line: 'data.sources.prose.include' expects at least one entry, got []",
+    "mixture.prose=0": "command line: 'mixture.prose' expects more than 0.0, got 0; data.sources.prose = false leaves "
+    "a source out",
     # bad choices, names, counts, patterns
     "train.precision=fp8": "command line: 'train.precision' expects 'fp32', 'bf16' or 'bf16-stochastic', got \"fp8\"",
     "name=../mine": "command line: 'name' expects a name that matches ^[a-z0-9][a-z0-9._-]*$, got \"../mine\"",
@@ -70,15 +72,17 @@ SENTENCES = {
     # missing
     "data.sources.new.kind=package": "command line: 'data.sources.new.include' is missing",
     # values that do not fit together
-    "model.n_heads=3": "command line: model: dim = 4096 is not a multiple of n_heads = 3",
-    "model.n_kv_heads=5": "command line: model: n_heads = 32 is not a multiple of n_kv_heads = 5",
-    "model.dim=96": "command line: model: dim / n_heads = 3 is odd; rotary embeddings turn pairs",
+    "model.n_heads=3": "command line: model: dim = 4096 is not a multiple of n_heads = 3; dim is the default",
+    "model.n_kv_heads=5": "command line: model: n_heads = 32 is not a multiple of n_kv_heads = 5; n_heads is the "
+    "default",
+    "model.dim=96": "command line: model: dim / n_heads = 3 is odd; rotary embeddings turn pairs; n_heads is "
+    "the default",
     "train.micro_batch_tokens=1000": "command line: train.micro_batch_tokens = 1000 is not a multiple of "
-    "model.context = 2048",
+    "model.context = 2048; model.context is the default",
     "train.batch_tokens=10k": "command line: train.batch_tokens = 10000 is not a multiple of "
-    "train.micro_batch_tokens = 16384",
+    "train.micro_batch_tokens = 16384; train.micro_batch_tokens is the default",
     "train.tokens=1B": "command line: train.tokens = 1000000000 makes 238 steps of train.batch_tokens = 4194304, "
-    "not more than optim.warmup_steps = 2000",
+    "not more than optim.warmup_steps = 2000; train.batch_tokens and optim.warmup_steps are defaults",
     "mixture.code=0.5": "mine.toml, command line: mixture names prose, code but data.sources are prose; each source "
     "needs its share",
     "data.sources.prose.kind=files": "command line, mine.toml: data.sources.prose: kind = 'files' takes no 'package'",
@@ -88,6 +92,10 @@ SENTENCES = {
     "data.sources.prose.heldout_pattern=a": "command line, mine.toml: data.sources.prose: give either heldout_pattern "
     "or heldout_fraction, so that something validates the model; both are set, and heldout_fraction = 0.1 may be that "
     "of a recipe which this one extends: heldout_fraction = 0 takes it back",
+    "data.sources.code=false": "command line: 'data.sources.code' = false leaves out a source that is not there; "
+    "there are prose",
+    "parallel.tensor=3": "command line: model.n_kv_heads = 32 is not a multiple of parallel.tensor = 3; "
+    "model.n_kv_heads is derived from n_heads",
     # no overrides
     "optim.lr": "command line: 'optim.lr' is not an override; write key=value, such as optim.lr=2e-4",
     "optim..lr=1": "command line: 'optim..lr=1' is not an override; write key=value, such as optim.lr=2e-4",
@@ -128,7 +136,7 @@ def test_empty_tables_that_nobody_knows_have_an_origin(problems: Problems) -> No
 def test_all_problems_are_reported_at_once(problems: Problems) -> None:
     found = problems(SOURCE, "optim.lr=0", "model.n_heads=3", "nonsense", "seed=-1", "train.precision=fp8")
     assert [problem.split(" ", 3)[2] for problem in found] == [
-        "'nonsense'", "'seed'", "model:", "model:", "'train.precision'", "'optim.lr'",
+        "'nonsense'", "'seed'", "model:", "'train.precision'", "'optim.lr'",
     ]  # fmt: skip
 
 

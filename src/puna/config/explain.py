@@ -1,12 +1,11 @@
 """Show a recipe: every value with its origin, and the JSON Schema for editors."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 from puna.config.load import DEFAULT, Loaded
 from puna.config.recipe import Recipe
-from puna.config.toml import inline
+from puna.config.toml import flatten, inline
 
 _LONGEST_ALIGNED = 60
 """Width in characters of the column of values; after a longer value, the origin is further right."""
@@ -34,21 +33,16 @@ def json_schema() -> dict[str, Any]:
             field["description"] = " ".join(field["description"].split())
             if "patternProperties" in field:
                 field["additionalProperties"] = False
+    sources = schema["$defs"]["DataConfig"]["properties"]["sources"]["patternProperties"]
+    left_out = {"const": False, "description": "Leaves out a source of the recipe that this one extends."}
+    for pattern, source in sources.items():
+        sources[pattern] = {"anyOf": [source, left_out]}
     extends = {
         "type": "string",
         "description": "The shipped recipe, or the TOML file beside this one, that this recipe changes.",
     }
     schema["properties"] = {"extends": extends} | schema["properties"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema | {"title": "Puna recipe"}
-
-
-def flatten(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of a nested table, in order; an empty table is a value."""
-    for key, value in table.items():
-        if isinstance(value, dict) and value:
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

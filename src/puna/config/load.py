@@ -2,7 +2,8 @@
 
 The order of precedence, later over earlier: the field's default, the recipe named by `extends`, the recipe itself, the
 overrides of the command line or of Python. Tables merge key by key, any other value replaces the older one; so a
-recipe can add and change sources of the recipe that it extends, but cannot remove one.
+recipe can add and change sources of the recipe that it extends. `data.sources.prose = false` leaves one out, with its
+share.
 
 The problems of all values are reported at once, each with its source, its key, what was expected, what was found and
 the nearest name. Whether values fit together is checked once each is valid on its own.
@@ -21,8 +22,8 @@ import tomli_w
 from pydantic import ValidationError
 
 from puna.config.problems import DEFAULT, describe, nearest
-from puna.config.recipe import Recipe
-from puna.config.toml import read_toml
+from puna.config.recipe import DERIVED, Recipe
+from puna.config.toml import flatten, read_toml
 from puna.core.errors import ConfigError
 from puna.core.files import write_text
 
@@ -38,7 +39,8 @@ class Loaded:
 
     recipe: Recipe
     origins: dict[str, str]
-    """Dotted key to `command line`, `overrides` (Python's) or the name of a recipe's file; other keys are defaults."""
+    """Dotted key to `command line`, `overrides` (Python's), the name of a recipe's file, or what the value is derived
+    from; other keys are defaults."""
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -71,17 +73,21 @@ def load_recipe(
     problems: list[str] = []
     try:
         for origin, table in _lineage(path):
+            problems += _leave_out(values, table, origins, origin)
             _merge(values, table, origins, origin)
         in_python = isinstance(overrides, Mapping)
         for override in overrides.items() if isinstance(overrides, Mapping) else overrides or []:
             try:
                 key, value = parse_override(override) if isinstance(override, str) else _python_override(*override)
-                _merge(values, _nested(key, value), origins, _PYTHON if in_python else _COMMAND_LINE)
+                table, origin = _nested(key, value), _PYTHON if in_python else _COMMAND_LINE
+                problems += _leave_out(values, table, origins, origin)
+                _merge(values, table, origins, origin)
             except ConfigError as error:
                 problems += error.problems
         if tokens_of is not None:
             _take_vocabulary(values, origins, tokens_of)
         recipe = Recipe.model_validate(values)
+        origins |= _derived(values)
     except ValidationError as error:
         raise ConfigError(problems + describe(error, origins, source=path.name)) from None
     except RecursionError:
@@ -167,6 +173,41 @@ def _lineage(path: Path) -> list[tuple[str, dict[str, Any]]]:
     if "extends" in base_table:
         raise ConfigError([f"{path.name}: extends {base!r}, which itself extends another; one step is all there is"])
     return [(base_path.name, base_table), (path.name, table)]
+
+
+def _leave_out(values: dict[str, Any], table: dict[str, Any], origins: dict[str, str], origin: str) -> list[str]:
+    """Take out of `values` the sources that are `false` in the table that comes next, with their shares.
+
+    Returns:
+        A sentence for each that is not there.
+    """
+    sources, there = _table(table, "data", "sources"), _table(values, "data", "sources")
+    problems = []
+    for name in [name for name, value in sources.items() if value is False]:
+        del sources[name]
+        if name not in there:
+            known = f"; there are {', '.join(there)}" if there else "; there are none"
+            problems.append(f"{origin}: 'data.sources.{name}' = false leaves out a source that is not there{known}")
+        for place in ("data.sources", "mixture", "max_epochs"):
+            _table(values, *place.split(".")).pop(name, None)
+            for key in [key for key in origins if f"{key}.".startswith(f"{place}.{name}.")]:
+                del origins[key]
+    return problems
+
+
+def _table(values: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """The table at a place; an empty one where there is none."""
+    for key in keys:
+        values = values.get(key, {})
+        if not isinstance(values, dict):
+            return {}
+    return values
+
+
+def _derived(values: dict[str, Any]) -> dict[str, str]:
+    """The origins of values that follow from others, because no recipe gives them or gives 0."""
+    given = dict(flatten(values))
+    return {key: f"derived from {how}" for key, how in DERIVED.items() if not given.get(key)}
 
 
 def _take_vocabulary(values: dict[str, Any], origins: dict[str, str], tokens_of: Callable[[str], int]) -> None:

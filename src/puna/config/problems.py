@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from puna.config.plugins import rule_keys, settings_of
-from puna.config.recipe import Recipe
+from puna.config.recipe import DERIVED, Recipe
 from puna.config.rules import Rules
 from puna.config.section import ConflictError
 from puna.config.toml import inline
@@ -61,11 +61,29 @@ class _Describer:
             return [f"{where}: {key!r} is missing"]
         if self.kind == "value_error":
             return [f"{where}: {key!r} {error or self.message}"]
-        return [f"{where}: {key!r} expects {self._expected()}, got {_quoted(self.found)}"]
+        way = f"; data.sources.{location[-1]} = false leaves a source out" if self._is_no_share() else ""
+        return [f"{where}: {key!r} expects {self._expected()}, got {_quoted(self.found)}{way}"]
+
+    def _is_no_share(self) -> bool:
+        return self.kind == "greater_than" and self.location[0] == "mixture" and self.found == 0
 
     def _conflict(self, sentence: str, keys: list[str]) -> str:
         label = f"{'.'.join(self.location)}: " if self.location else ""
-        return f"{self._origin([[*self.location, *key.split('.')] for key in keys])}: {label}{sentence}"
+        where = self._origin([[*self.location, *key.split(".")] for key in keys])
+        return f"{where}: {label}{sentence}{self._not_given(sentence, keys)}"
+
+    def _not_given(self, sentence: str, keys: list[str]) -> str:
+        """The end of a sentence about values of which no recipe gives some: which of those that it quotes they are."""
+        own = [key for key in keys if f"{key} = " in sentence and not self._given([*self.location, *key.split(".")])]
+        derived = [key for key in own if ".".join([*self.location, key]) in DERIVED]
+        defaults = [key for key in own if key not in derived]
+        parts = [f"{key} is derived from {DERIVED['.'.join([*self.location, key])]}" for key in derived]
+        if defaults:
+            parts.append(f"{' and '.join(defaults)} {'is the default' if len(defaults) == 1 else 'are defaults'}")
+        return "".join(f"; {part}" for part in parts)
+
+    def _given(self, key: list[str]) -> bool:
+        return ".".join(key) in self.origins
 
     def _origin(self, keys: list[list[str]]) -> str:
         """Where the values of these keys came from, or else those of the enclosing table."""

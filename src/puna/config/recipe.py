@@ -61,6 +61,19 @@ class RopeScaling(Section):
         return self
 
 
+def paper_ffn_dim(dim: int) -> int:
+    """LLaMA's hidden width of the feed-forward network (section 2.2; a multiple of 256 in its released model.py)."""
+    return -(-(8 * dim // 3) // 256) * 256
+
+
+DERIVED = {
+    "model.n_kv_heads": "n_heads",
+    "model.head_dim": "dim / n_heads",
+    "model.ffn_dim": "dim: 2/3 of 4 x dim, up to a multiple of 256",
+}
+"""Keys for which 0 stands for a value that follows from others, and how."""
+
+
 class ModelConfig(Section):
     """The shape of the decoder. Defaults are LLaMA 7B's (Touvron et al. 2023, table 2; its released params.json)."""
 
@@ -70,12 +83,14 @@ class ModelConfig(Section):
     """Number of blocks (L)."""
     n_heads: Positive = 32
     """Number of query heads (N)."""
-    n_kv_heads: Positive = 32
-    """Key and value heads (K); fewer than n_heads is grouped-query attention (Ainslie et al. 2023)."""
+    n_kv_heads: int = Field(default=0, ge=0, lt=2**31, validate_default=True)
+    """Key and value heads (K); fewer than n_heads is grouped-query attention (Ainslie et al. 2023). 0 is n_heads, as in
+    LLaMA."""
     head_dim: int = Field(default=0, ge=0, lt=2**31, validate_default=True)
     """Width of one head (H); 0 is dim / n_heads, as in LLaMA."""
-    ffn_dim: Positive = 11008
-    """Hidden width of the feed-forward network (F): 2/3 of 4 D, rounded up to a multiple of 256."""
+    ffn_dim: int = Field(default=0, ge=0, lt=2**31, validate_default=True)
+    """Hidden width of the feed-forward network (F). 0 is LLaMA's: 2/3 of 4 D (section 2.2), rounded up to a multiple of
+    256 as in its released code."""
     vocab_size: int = Field(default=32000, gt=259, lt=2**31)
     """Tokens in the vocabulary (V), the same as the tokenizer's: 3 control tokens, 256 bytes and the pieces."""
     context: int = Field(default=2048, gt=1, lt=2**31)
@@ -101,6 +116,12 @@ class ModelConfig(Section):
     """init = "scaled-normal": standard deviation of the initial weights; those that write to the residual stream get
     it divided by sqrt(2 n_layers) (Radford et al. 2019, section 2.3). The LLaMA paper gives no initialisation."""
 
+    @field_validator("n_kv_heads")
+    @classmethod
+    def _as_many_as_queries(cls, n_kv_heads: int, info: ValidationInfo) -> int:
+        """The number that 0 stands for."""
+        return n_kv_heads or info.data.get("n_heads", 0)
+
     @field_validator("head_dim")
     @classmethod
     def _of_equal_heads(cls, head_dim: int, info: ValidationInfo) -> int:
@@ -109,6 +130,12 @@ class ModelConfig(Section):
         if head_dim or not dim or not n_heads or dim % n_heads:
             return head_dim
         return dim // n_heads
+
+    @field_validator("ffn_dim")
+    @classmethod
+    def _of_the_paper(cls, ffn_dim: int, info: ValidationInfo) -> int:
+        """The width that 0 stands for."""
+        return ffn_dim or paper_ffn_dim(info.data.get("dim", 0))
 
     @model_validator(mode="after")
     def _divisible(self) -> "ModelConfig":

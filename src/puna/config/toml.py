@@ -1,6 +1,7 @@
-"""Reads and writes TOML: a recipe's file as a table, a value as TOML on one line."""
+"""Reads and writes TOML: a recipe's file as a table, a table by dotted keys, a value as TOML on one line."""
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,15 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError([f"{str(path)!r}: cannot be read ({str(error).partition(';')[0]})"]) from None
     except RecursionError:
         raise ConfigError([f"{path}: is nested too deeply for a recipe"]) from None
+
+
+def flatten(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of a nested table, in order; an empty table is a value."""
+    for key, value in table.items():
+        if isinstance(value, dict) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def inline(value: Any) -> str:

@@ -7,6 +7,7 @@ from puna.core.errors import TokenizerError
 from puna.core.files import atomic_directory, sha256_file
 from puna.core.layout import RunDir
 from puna.core.records import Record
+from puna.core.reference import find_moment
 from puna.tokenizer.huggingface import tokenizer_json
 from puna.tokenizer.load import find_tokenizer, load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
@@ -16,20 +17,27 @@ def named_tokenizer(place: str) -> Tokenizer:
     """The tokenizer at a place.
 
     Args:
-        place: A tokenizer's file in any form, a directory that holds one, or a run or data build: of a run that of its
-            model, or the one that it trains with.
+        place: A tokenizer's file in any form, a directory that holds one, a data build, or a run at any moment.
 
     Raises:
         TokenizerError: There is none, or it is not one that Puna can use.
+        CheckpointError: The run has no such moment.
         FormatError: It is a damaged GGUF file.
     """
-    root = Path(place)
-    inside = (root, RunDir(root).model, root / "tokenizer")
-    path = next((directory for directory in inside if directory.is_dir() and find_tokenizer(directory)), root)
+    path = _inside(Path(place))
+    if path is None and (moment := find_moment(place)) is not None:
+        path = _inside(moment.run.root)
+    path = path or Path(place)
     try:
         return load_tokenizer(path)
     except TokenizerError as error:
         raise TokenizerError(f"tokenizer.from: {error.message}", hint=error.hint) from None
+
+
+def _inside(root: Path) -> Path | None:
+    """The directory of a model, run or data build that holds its tokenizer."""
+    inside = (root, RunDir(root).model, root / "tokenizer")
+    return next((directory for directory in inside if directory.is_dir() and find_tokenizer(directory)), None)
 
 
 def tokenizer_identity(tokenizer: Tokenizer) -> dict[str, Any]:
