@@ -82,7 +82,7 @@ def test_false_leaves_out_a_source_of_the_extended_recipe_with_its_share(tmp_pat
     assert not [key for key in loaded.origins if "prose" in key or "code" in key]
 
 
-def test_source_that_was_left_out_can_be_made_anew(tmp_path: Path) -> None:
+def test_source_that_was_left_out_can_be_described_again(tmp_path: Path) -> None:
     new = ["data.sources.prose=false", 'data.sources.prose={path = "p", include = ["*"], heldout_fraction = 0.1}']
     source = load_recipe("demo", [*new, "mixture.prose=1.0"]).recipe.data.sources["prose"]
     assert (source.package, source.path, source.heldout_pattern) == ("", "p", "")

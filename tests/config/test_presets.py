@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import pytest
 
 from puna.config.load import load_recipe, shipped_recipes
-from puna.config.recipe import Recipe, RopeScaling
+from puna.config.model import RopeScaling
+from puna.config.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 import puna
 from puna.config.data import Source
-from puna.config.recipe import ModelConfig, OptimConfig, Recipe, Stage, TrainConfig, paper_ffn_dim
+from puna.config.recipe import OptimConfig, Recipe, Stage, TrainConfig
 
 FILES = {"kind": "files", "path": "here", "include": ["*.txt"]}
 
@@ -28,7 +28,7 @@ def attributes_read() -> set[tuple[str, str]]:
     """Each `holder.attribute` that the package reads outside the definition of the recipe."""
     found = set()
     for path in Path(puna.__path__[0]).rglob("*.py"):
-        if path.parent.name == "config" and path.name in {"recipe.py", "section.py"}:
+        if path.parent.name == "config" and path.name in {"model.py", "recipe.py", "section.py"}:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
@@ -78,20 +78,6 @@ def test_steps_are_whole_batches() -> None:
         optim=OptimConfig(warmup_steps=1),
     )  # fmt: skip
     assert recipe.total_steps == 2
-
-
-def test_shapes_follow_width_and_heads_by_the_papers_rule_unless_they_are_given() -> None:
-    small = ModelConfig(dim=192, n_heads=3)
-    assert (small.n_kv_heads, small.head_dim, small.ffn_dim) == (3, 64, 512)
-    given = ModelConfig(dim=256, n_heads=4, n_kv_heads=2, head_dim=32, ffn_dim=100)
-    assert (given.n_kv_heads, given.head_dim, given.ffn_dim) == (2, 32, 100)
-
-
-@pytest.mark.parametrize(("dim", "ffn_dim"), [(4096, 11008), (5120, 13824), (6656, 17920), (8192, 22016)])
-def test_papers_rule_gives_the_widths_of_its_four_models(dim: int, ffn_dim: int) -> None:
-    """The released params.json of LLaMA 7B, 13B, 33B and 65B, read by its model.py."""
-    hidden = int(2 * (4 * dim) / 3)
-    assert paper_ffn_dim(dim) == 256 * ((hidden + 256 - 1) // 256) == ffn_dim
 
 
 def test_a_run_needs_a_step_after_its_warm_up() -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from puna.config.recipe import ModelConfig, RopeScaling
+from puna.config.model import ModelConfig, RopeScaling
 from puna.core.errors import FormatError
 from puna.formats.frequencies import check_frequencies, is_frequencies
 from puna.model.llama import rope_frequencies

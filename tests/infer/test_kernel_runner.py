@@ -10,7 +10,7 @@ from instruction_sets import has
 from model_source import ModelSource, random_model
 from torch import Tensor
 
-from puna.config.recipe import ModelConfig, RopeScaling
+from puna.config.model import ModelConfig, RopeScaling
 from puna.core.errors import GenerateError
 from puna.infer.kernel_runner import KernelRunner, obstacle
 from puna.infer.runner import Rows, Runner

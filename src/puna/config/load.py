@@ -21,8 +21,9 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
+from puna.config.model import DERIVED
 from puna.config.problems import DEFAULT, describe, nearest
-from puna.config.recipe import DERIVED, Recipe
+from puna.config.recipe import Recipe
 from puna.config.toml import flatten, read_toml
 from puna.core.errors import ConfigError
 from puna.core.files import write_text

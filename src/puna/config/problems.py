@@ -7,8 +7,9 @@ from typing import Any, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from puna.config.model import DERIVED
 from puna.config.plugins import rule_keys, settings_of
-from puna.config.recipe import DERIVED, Recipe
+from puna.config.recipe import Recipe
 from puna.config.rules import Rules
 from puna.config.section import ConflictError
 from puna.config.toml import inline

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from puna.config.recipe import ModelConfig, RopeScaling
+from puna.config.model import ModelConfig, RopeScaling
 from puna.ops.attention import Mask, causal_attention
 
 

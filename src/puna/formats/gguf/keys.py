@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from puna.config.recipe import ModelConfig, RopeScaling
+from puna.config.model import ModelConfig, RopeScaling
 from puna.core.errors import FormatError
 from puna.core.units import format_count
 from puna.formats.checkpoint import Hints, model_config

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from puna.config.recipe import ModelConfig, RopeScaling
+from puna.config.model import ModelConfig, RopeScaling
 from puna.core.errors import ExportError, FormatError
 from puna.formats.checkpoint import Hints, model_config
 from puna.formats.express import Feature, check_expressible

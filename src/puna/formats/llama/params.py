@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from puna.config.recipe import ModelConfig, RopeScaling
+from puna.config.model import ModelConfig, RopeScaling
 from puna.core.errors import FormatError
 from puna.formats.containers.json_object import read_json_object
 
