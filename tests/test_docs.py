@@ -10,6 +10,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from command_lines import commands_in, problem
+
+from puna.core.schema.lines import LINES, Line
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "puna"
@@ -131,6 +134,84 @@ def defined(file: Path) -> set[str]:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names |= {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
     return names
+
+
+ELSEWHERE = {
+    'python scripts/generate.py --model open_lm.json --checkpoint epoch_0.pt --input-text "The people"': "OpenLM's",
+    "puna export RUN --to arrays --packed yes": "of the format that the page adds",
+    "puna train demo optim.weigth_decay=0 model.n_heads=5 train.precision=fp8": "shows the errors",
+}
+"""Commands that are not Puna's own, or not meant to work."""
+
+
+@pytest.mark.parametrize("page", TODAY, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_of_a_page_is_one_that_the_command_line_takes(page: Path):
+    found = {
+        line: said
+        for line, mentioned in commands_in(page.read_text(encoding="utf-8"))
+        if line not in ELSEWHERE and (said := problem(line, mentioned=mentioned))
+    }
+    assert found == {}
+
+
+def test_commands_that_are_excused_stand_in_a_page():
+    shown = {line for page in TODAY for line, _ in commands_in(page.read_text(encoding="utf-8"))}
+    assert shown >= ELSEWHERE.keys()
+    assert len(shown) > 150
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("puna trane demo", "No such command 'trane'"),
+        ("puna train demo --resum", "No such option: --resum"),
+        ("puna train demo optim.learning_rate=1", "unknown key 'optim.learning_rate'"),
+        ("puna train mine.toml optim.learning_rate=1  # mine", "unknown key 'optim.learning_rate'"),
+        ("puna train demmo", "no recipe demmo ships"),
+        ("torchrun --nproc-per-node 8 -m puna train llama-7b --resume", "recipe llama-7b has no data"),
+        ("torchrun --nproc-per-nod 8 -m puna train demo --nodes", "No such option: --nodes"),
+        ("torchrun --nnodes all --nproc-per-node x --node-rank y -m puna train demo", "invalid int value"),
+        ("HOME=x sbatch --nodes 4 launch/train.slurm llama-7b", "recipe llama-7b has no data"),
+        ("puna generate", "Missing argument 'MODEL'"),
+        ("puna plan llama-7b --devices many", "Invalid value for '--devices'"),
+        ("puna export runs/demo --to hf --typ Q8_0 | tail", "No such option: --typ"),
+        ("python bench/nothing.py --rounds 3", "bench/nothing.py is not there"),
+        ("make cake", "no target cake"),
+    ],
+)
+def test_a_command_that_would_fail_is_found(line: str, says: str):
+    """The check can fail, in each of its parts."""
+    assert says in (problem(line) or "")
+
+
+@pytest.mark.parametrize(
+    ("line", "mentioned"),
+    [
+        ("puna generate", True),
+        ("puna export runs/demo --to", True),
+        ("puna data trace RUN --step N", False),
+        ("puna plan llama-7b --devices 64", False),
+        ("puna train llama-7b --show", False),
+        ('puna generate runs/demo "…" --json > out.jsonl', False),
+        ("torchrun --nproc-per-node 8 -m puna train …", False),
+        ("docker run --rm puna puna --version", False),
+        ("git clone <this repository> puna", False),
+    ],
+)
+def test_a_command_that_works_or_is_not_ours_passes(line: str, mentioned: bool):
+    assert problem(line, mentioned=mentioned) is None
+
+
+def test_page_of_the_metrics_has_every_field_of_every_line_and_no_other():
+    page = (DOCS / "guide" / "metrics.md").read_text(encoding="utf-8")
+    _, every, *sections = re.split(r"^## ", page, flags=re.MULTILINE)
+    fields = {
+        section.partition("\n")[0].strip("`"): re.findall(r"^\| `(\w+)` \| \S", section, flags=re.MULTILINE)
+        for section in sections
+    }
+    common = list(Line.model_fields)
+    assert re.findall(r"^\| `(\w+)` \| \S", every, flags=re.MULTILINE) == ["kind", *common]
+    assert fields == {kind: [name for name in line.model_fields if name not in common] for kind, line in LINES.items()}
 
 
 FIXED = 12
