@@ -1,6 +1,6 @@
 """Ask a model: one text, many at once, what else was likely, which of two continuations is likelier.
 
-python examples/generate.py [MODEL]      (a run, a model in any format, or OWNER/NAME on Hugging Face's hub)
+python examples/generate.py [MODEL]      # a run, a model in any format, or OWNER/NAME on Hugging Face's hub
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Read the batch of a training step, and see which documents each sequence of it was made of.
 
-python examples/read_a_batch.py      (reads texts/**/*.txt below the current directory)
+python examples/read_a_batch.py      # reads texts/**/*.txt below the current directory
 """
 
 from pathlib import Path

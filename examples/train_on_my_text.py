@@ -1,6 +1,6 @@
 """Train a tiny model on a folder of your own .txt files, and let it write.
 
-python examples/train_on_my_text.py      (reads texts/**/*.txt below the current directory; seconds on a CPU)
+python examples/train_on_my_text.py      # reads texts/**/*.txt below the current directory; seconds on a CPU
 """
 
 from pathlib import Path

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from command_lines import commands_in, problem
+from command_lines import PROGRAMS, commands_in, problem, program
 
 from puna.core.schema.lines import LINES, Line
 
@@ -152,6 +152,38 @@ def test_every_command_of_a_page_is_one_that_the_command_line_takes(page: Path):
         if line not in ELSEWHERE and (said := problem(line, mentioned=mentioned))
     }
     assert found == {}
+
+
+SCRIPTS = sorted(path for folder in ("launch", "examples") for path in (ROOT / folder).iterdir() if path.is_file())
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_every_command_in_a_script_s_comments_is_one_that_the_command_line_takes(script: Path):
+    text = script.read_text(encoding="utf-8")
+    shown = re.findall(r"^#? {4,}(.+)$|`([^`\n]+)`|^(python \S+\.py.*)$", text, flags=re.MULTILINE)
+    lines = [line for found in shown for line in found if program(line) in PROGRAMS]
+    assert {line: said for line in lines if (said := problem(line, mentioned=True))} == {}
+
+
+def test_every_command_in_a_hint_is_one_that_the_command_line_takes():
+    commands = {command for hint in hints() for command in re.findall(r"`(puna [^`]+)`|^(puna [^`]+)$", hint)}
+    found = {said for pair in commands for said in pair if said}
+    assert len(found) > 10
+    assert {command: said for command in found if (said := problem(command, mentioned=True))} == {}
+
+
+def hints() -> list[str]:
+    """What errors tell a user to do, with X for values."""
+    found = []
+    for file in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.keyword) and node.arg == "hint":
+                for part in ast.walk(node.value):
+                    if isinstance(part, ast.JoinedStr):
+                        found.append("".join(str(p.value) if isinstance(p, ast.Constant) else "X" for p in part.values))
+                    elif isinstance(part, ast.Constant) and isinstance(part.value, str):
+                        found.append(part.value)
+    return found
 
 
 def test_commands_that_are_excused_stand_in_a_page():
