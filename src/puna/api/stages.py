@@ -199,6 +199,7 @@ def run(recipe: "Recipe | PathLike", data: PathLike | None = None, run: PathLike
 def _check_build(recipe: "Recipe", data: DataDir) -> None:
     """Refuse a data build that is not there as the recipe wants it."""
     from puna.config.explain import differences
+    from puna.config.paths import with_known_places
 
     if not recipe.mixture:
         raise DataError(
@@ -208,7 +209,8 @@ def _check_build(recipe: "Recipe", data: DataDir) -> None:
     record = read_record(data.record)
     if record is None:
         raise DataError(f"{data}: no finished data build is here", hint=f"`puna data build {recipe.name}` makes it")
-    if changed := differences(record["config"], recipe.data.model_dump()):
+    wanted = recipe.data.model_dump()
+    if changed := differences(with_known_places(record["config"], wanted, data.root, "data"), wanted):
         raise DataError(
             f"{data}: was built with other values: {'; '.join(changed)}",
             hint="give these values back, or build the data again: `puna data build … --force`",

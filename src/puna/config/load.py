@@ -22,6 +22,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from puna.config.model import DERIVED
+from puna.config.paths import beside, here
 from puna.config.problems import DEFAULT, describe, nearest
 from puna.config.recipe import Recipe
 from puna.config.toml import flatten, read_toml
@@ -142,8 +143,8 @@ def _toml_value(key: str, value: Any) -> Any:
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:
-    """Write the resolved recipe; loading that file gives an equal one."""
-    write_text(path, tomli_w.dumps(recipe.model_dump(exclude_none=True)))
+    """Write the resolved recipe, its paths relative to the file; loading it gives an equal one."""
+    write_text(path, tomli_w.dumps(beside(recipe.model_dump(exclude_none=True), path.parent)))
 
 
 def _find(name: str) -> Path:
@@ -162,8 +163,10 @@ def _lineage(path: Path) -> list[tuple[str, dict[str, Any]]]:
     """The recipe's name and table, after those of the recipe that it extends, which must not extend another."""
     table = read_toml(path)
     base = table.pop("extends", None)
+    own = path not in shipped_recipes().values()
+    tables = [(path.name, here(table, path.parent) if own else table)]
     if base is None:
-        return [(path.name, table)]
+        return tables
     if not isinstance(base, str):
         raise ConfigError([f"{path.name}: 'extends' expects the name of a recipe, got {base!r:.60}"])
     try:
@@ -173,7 +176,8 @@ def _lineage(path: Path) -> list[tuple[str, dict[str, Any]]]:
         raise ConfigError([f"{path.name}: extends {base!r}: {error.message}"], hint=error.hint) from None
     if "extends" in base_table:
         raise ConfigError([f"{path.name}: extends {base!r}, which itself extends another; one step is all there is"])
-    return [(base_path.name, base_table), (path.name, table)]
+    folder = base_path.parent if base.endswith(".toml") else path.parent
+    return [(base_path.name, here(base_table, folder) if own else base_table), *tables]
 
 
 def _leave_out(values: dict[str, Any], table: dict[str, Any], origins: dict[str, str], origin: str) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from puna.config.load import save_recipe
+from puna.config.paths import beside
 from puna.config.recipe import Recipe
 from puna.core.console import say, warn
 from puna.core.errors import Interrupted, TrainError
@@ -95,7 +96,7 @@ def train(
         found = None if path is None else (path, read_state(path, world))
         world.first(lambda: _make_ready(recipe, data, run, fingerprint, found))
         loader, heldout = open_data(recipe, data, tokenizer, verify=False)
-        record = Record("train", config=recipe.model_dump(exclude_none=True))
+        record = Record("train", config=beside(recipe.model_dump(exclude_none=True), run.root))
         record.inputs = {"data": fingerprint, "tokenizer": tokenizer.sha256}
         with explain_out_of_memory(recipe):
             session = Session.open(recipe, world, TokenFeed(loader, recipe), run=run, checkpoint=found, mesh=mesh)

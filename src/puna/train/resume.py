@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from puna.config.explain import differences
+from puna.config.paths import with_known_places
 from puna.config.recipe import Recipe
 from puna.config.section import Section
 from puna.config.toml import read_toml
@@ -112,7 +113,8 @@ def check_recipe(saved: dict[str, Any], recipe: Recipe, run: RunDir, what: str) 
         CheckpointError: Naming every key that differs.
     """
     now = recipe.model_dump(exclude_none=True)
-    changed = [line for line in differences(_with_newer_keys(saved), now) if not line.startswith(MAY_CHANGE)]
+    saved = with_known_places(_with_newer_keys(saved), now, run.root)
+    changed = [line for line in differences(saved, now) if not line.startswith(MAY_CHANGE)]
     refused = [line for line in changed if not line.startswith(MAY_CHANGE_BITS)]
     if refused:
         raise CheckpointError(

@@ -1,9 +1,11 @@
 """`build_data` as a user meets it: what is skipped, refused, replaced."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from puna.config.load import load_recipe, save_recipe
 from puna.config.recipe import Recipe, TokenizerConfig
 from puna.core.errors import DataError, StorageError, TokenizerError
 from puna.core.files import remove, sha256_file
@@ -261,3 +263,24 @@ def test_a_named_tokenizer_with_more_tokens_than_rows_is_refused_before_anything
     with pytest.raises(TokenizerError, match=r"has 330 tokens, but model.vocab_size = 329"):
         build_data(less, out, force=False)
     assert not out.documents.exists()
+
+
+def test_a_build_is_the_same_from_every_folder_and_its_own_config_builds_it_too(
+    small: Recipe, shelf: Path, tmp_path: Path, monkeypatch, capsys
+):
+    recipe, out = tmp_path / "recipes" / "mine.toml", DataDir(tmp_path / "data" / "mine")
+    recipe.parent.mkdir()
+    save_recipe(small, recipe)
+    recipe.write_text(recipe.read_text().replace(f'"{shelf}', '"../shelf'))
+    for folder, name, build in (
+        (tmp_path, "recipes/mine.toml", "data/mine"),
+        (recipe.parent, "mine.toml", "../data/mine"),
+        (shelf, str(recipe), str(out)),
+        (tmp_path, "data/mine/config.toml", "data/mine"),
+    ):
+        monkeypatch.chdir(folder)
+        build_data(load_recipe(name).recipe, DataDir(Path(build)), force=False)
+    assert capsys.readouterr().err.count("token shards built already") == 3
+    for path in (out.config, out.record, out.card, out.documents / "record.json"):
+        told = json.loads(path.read_text()) if path.suffix == ".json" else {"": path.read_text()}
+        assert str(tmp_path) not in json.dumps({key: value for key, value in told.items() if key != "command"}), path

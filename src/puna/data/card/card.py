@@ -1,6 +1,7 @@
 """The data card of a build: `card.json` for programs, `card.md` and `card.html` for people."""
 
 from puna.config.load import save_recipe
+from puna.config.paths import beside
 from puna.config.recipe import Recipe
 from puna.core.files import sha256_file, sha256_json, write_json, write_text
 from puna.core.layout import DataDir
@@ -35,7 +36,7 @@ def finish_build(recipe: Recipe, out: DataDir) -> list[str]:
     write_text(out.card.with_suffix(".md"), markdown(card))
     write_text(out.card.with_suffix(".html"), html(card))
     save_recipe(recipe, out.config)
-    record = Record("data", config=recipe.data.model_dump())
+    record = Record("data", config=beside(recipe.data.model_dump(), out.root, "data"))
     record.inputs = documents["inputs"] | {
         "documents": sha256_json(documents["outputs"]),
         "tokenizer": tokenizer.sha256,

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from puna.config.paths import beside
 from puna.config.recipe import Recipe
 from puna.config.rules import DedupConfig
 from puna.config.section import Section
@@ -72,7 +73,7 @@ def make_card(recipe: Recipe, out: DataDir, documents: dict[str, Any], tokenizer
             "commit": commit(),
             "python": platform.python_version(),
             "packages": documents["packages"],
-            "recipe_sha256": sha256_json(recipe.model_dump(mode="json")),
+            "recipe_sha256": sha256_json(beside(recipe.model_dump(mode="json"), out.root)),
             "files_sha256": documents["inputs"].get("files", ""),
             "documents_sha256": sha256_json(documents["outputs"]),
             "max_document_bytes": recipe.data.max_document_bytes,

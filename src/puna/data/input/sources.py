@@ -101,7 +101,8 @@ def locate(name: str, source: Source) -> tuple[str, str]:
     if source.kind == "files":
         if "://" not in source.path and not os.path.isdir(source.path):
             raise DataError(
-                f"source {name!r}: there is no directory {source.path}", hint=f"correct data.sources.{name}.path"
+                f"source {name!r}: there is no directory {source.path}",
+                hint=f"correct data.sources.{name}.path; a path in a recipe is relative to the recipe's file",
             )
         return source.path, re.sub("(?<=://)[^/@]*@", "", source.path) if is_remote(source) else LOCAL
     return _package_root(name, source.package)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from puna.config.explain import differences
+from puna.config.paths import with_known_places
 from puna.config.recipe import Recipe
 from puna.core.console import say, warn
 from puna.core.errors import DataError, TokenizerError
@@ -70,9 +71,7 @@ def build_data(recipe: Recipe, out: DataDir, *, force: bool, execution: Executio
         _train_tokenizer(recipe, out, force, execution)
         tokenizer = load_tokenizer(out.tokenizer)
         made_from = {"documents": _documents_hash(out), "tokenizer": tokenizer.sha256}
-        if _finished(out.record, recipe.data.model_dump(), out.root, force, made_from) and _is_whole(
-            recipe, out, tokenizer
-        ):
+        if _finished(out, out.root, recipe.data.model_dump(), force, made_from) and _is_whole(recipe, out, tokenizer):
             say(f"{out.root}: token shards built already")
             return
         tokenize_documents(recipe, out, tokenizer, executor=execution.executor, workers=execution.workers)
@@ -178,7 +177,7 @@ class JoinData(_Join):
 def _train_tokenizer(recipe: Recipe, out: DataDir, force: bool, execution: Execution) -> None:
     named = _named_tokenizer(recipe, out)
     config = documents_config(recipe)
-    there = _finished(out.documents / "record.json", config, out.documents, force)
+    there = _finished(out, out.documents, config, force)
     if there and _all_documents(recipe, out) and _same_files(recipe, out):
         say(f"{out.documents}: documents built already")
     else:
@@ -186,7 +185,7 @@ def _train_tokenizer(recipe: Recipe, out: DataDir, force: bool, execution: Execu
     # A new mixture needs no new tokenizer: the shares that it was trained with are in its record.
     config = _tokenizer_config(recipe, named)
     made_from = {} if named else {"documents": _documents_hash(out)}
-    if _finished(out.tokenizer / "record.json", config, out.tokenizer, force, made_from):
+    if _finished(out, out.tokenizer, config, force, made_from):
         say(f"{out.tokenizer}: tokenizer {'taken' if named else 'trained'} already")
         return
     if named:
@@ -247,9 +246,9 @@ def _refuse_other_values(recipe: Recipe, out: DataDir, force: bool, named: Token
         DataError: Something was built with other values and `force` is false.
     """
     if not force:
-        _finished(out.documents / "record.json", documents_config(recipe), out.documents, force)
-        _finished(out.tokenizer / "record.json", _tokenizer_config(recipe, named), out.tokenizer, force)
-        _finished(out.record, recipe.data.model_dump(), out.root, force)
+        _finished(out, out.documents, documents_config(recipe), force)
+        _finished(out, out.tokenizer, _tokenizer_config(recipe, named), force)
+        _finished(out, out.root, recipe.data.model_dump(), force)
 
 
 def _is_whole(recipe: Recipe, out: DataDir, tokenizer: Tokenizer) -> bool:
@@ -292,7 +291,7 @@ def _documents_hash(out: DataDir) -> str:
 
 
 def _finished(
-    record_path: Path, config: dict[str, Any], what: Path, force: bool, made_from: dict[str, str] | None = None
+    out: DataDir, what: Path, config: dict[str, Any], force: bool, made_from: dict[str, str] | None = None
 ) -> bool:
     """Whether a step is finished with the recipe's values.
 
@@ -302,10 +301,10 @@ def _finished(
     Raises:
         DataError: It was made with other values and `force` is false.
     """
-    record = read_record(record_path)
+    record = read_record(what / "record.json")
     if record is None:
         return False
-    changed = differences(record["config"], config)
+    changed = differences(with_known_places(record["config"], config, out.root, "data"), config)
     if not changed:
         return all(record["inputs"].get(name) == digest for name, digest in (made_from or {}).items())
     if not force:

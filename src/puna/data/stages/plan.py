@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from puna.config.paths import beside
 from puna.config.recipe import Recipe
 from puna.core.errors import DataError
 from puna.core.files import atomic_directory, remove, sha256_file, sha256_json, storage_errors, write_json
@@ -122,7 +123,7 @@ def build_documents(recipe: Recipe, out: DataDir, *, executor: Executor = "local
     Raises:
         DataError: There are no sources, one is missing, or a split of one would be empty.
     """
-    record = Record("documents", config=documents_config(recipe))
+    record = Record("documents", config=beside(documents_config(recipe), out.root, "data"))
     plan = plan_documents(recipe, out)
     check_input(recipe, out, plan.files)
     for stage in plan.stages:
