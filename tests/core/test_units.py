@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from puna.core.units import (
     COUNT_PATTERN,
+    counted,
     format_bytes,
     format_carbon,
     format_count,
@@ -107,6 +108,21 @@ def test_shown_bytes_are_right_to_five_percent_and_below_the_next_unit(size: int
 )  # fmt: skip
 def test_durations_are_as_people_say_them(seconds: float, shown: str) -> None:
     assert format_duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("days", "shown"),
+    [(730, "730 d 0 h"), (731, "2.0 years"), (1461, "4.0 years"), (36_500, "99.9 years"), (4_104_741, "11,238 years")],
+)
+def test_years_are_said_instead_of_very_many_days(days: int, shown: str) -> None:
+    assert format_duration(days * 86400) == shown
+
+
+@pytest.mark.parametrize(("number", "shown"), [(0, "0 cores"), (1, "1 core"), (2, "2 cores"), (2048, "2,048 cores")])
+def test_one_thing_is_not_called_by_its_plural(number: int, shown: str) -> None:
+    assert counted(number, "core") == shown
+    assert counted(1, "pass", "passes") == "1 pass"
+    assert counted(2, "pass", "passes") == "2 passes"
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_mixture_shows_tokens_and_epochs_of_each_source(run: RunRecords):
 def test_use_of_the_device_is_in_percent(run: RunRecords):
     device = traces(named(run, "Use of the device"))
     assert device["MFU, causal attention"]["y"][0] == pytest.approx(40)
-    assert device["MFU, all of it"]["y"][0] == pytest.approx(50)
+    assert device["MFU, full attention"]["y"][0] == pytest.approx(50)
     assert device["waiting for data"]["y"][0] == pytest.approx(1)
 
 

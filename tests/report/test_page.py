@@ -92,7 +92,7 @@ def test_what_was_left_out_is_listed_with_its_reason(report_run: RunDir):
         line = {"kind": "rollback", "step": 1005, "tokens": 5, "from_step": 1009, "to_step": 1005, "batches": 4}
         file.write(json.dumps(line | {"reason": "nan"}) + "\n")
     words = _words(_page(report_run))
-    assert "What was left out: 23 batches, and those before 1 returns to a checkpoint; the latest" in words
+    assert "What was left out: 23 batches, and those before 1 return to a checkpoint; the latest" in words
     assert "4 its batch was left out <i>spike 4</i> 5 its" in words
     assert "spike 3<" not in words
     assert "1,009 the run went back to step 1,005 and left out the batches between nan" in words
@@ -193,7 +193,7 @@ def test_page_needs_no_network(page: _Page, report_run: RunDir):
 def test_tables_and_charts_can_be_read_without_seeing_them(page: _Page):
     tables = [attributes for tag, attributes in page.tags if tag == "table"]
     regions = [attributes for _, attributes in page.tags if "scroll" in (attributes.get("class") or "").split()]
-    assert len(tables) == len(regions) == 5
+    assert len(tables) == len(regions) == 6
     assert all(attributes["aria-label"] and attributes["tabindex"] == "0" for attributes in regions)
     headers = [attributes for tag, attributes in page.tags if tag == "th"]
     assert {attributes.get("scope") for attributes in headers} == {"col", "row"}
@@ -220,7 +220,7 @@ def test_run_without_card_samples_and_exports_still_has_a_report(report_run: Run
     page = _page(report_run)
     assert "has no data card" in page.text
     assert "The run wrote none." in page.text
-    assert "None yet: puna export runs/tiny --to hf" in page.text
+    assert f"None yet: puna export {report_run} --to hf" in page.text
     assert "not known" in page.text
     assert "every value resolved" not in page.text
 

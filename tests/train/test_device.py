@@ -31,7 +31,9 @@ def test_cpu_is_measured_and_its_power_is_an_estimate(monkeypatch: pytest.Monkey
     assert found.torch_device.type == "cpu"
     assert (found.peak_flops, found.peak_source) == (1e11, "measured sgemm")
     assert found.watts == 3.5 * cores
-    assert f"each of {cores}" in found.watts_source
+    assert f" {cores} core" in found.watts_source
+    assert f"{cores} core" in found.name
+    assert ("cores" in found.name) == ("cores" in found.watts_source) == (cores > 1)
     assert found.peak_memory_bytes() > 50 * 2**20
 
 

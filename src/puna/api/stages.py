@@ -146,21 +146,29 @@ def train(
 
 
 def report(run: PathLike) -> Path:
-    """Write one page about a finished run that works offline: data, curves, samples, speed, energy, exports, lineage.
+    """Write one page about a run that works offline: data, curves, samples, speed, energy, exports, lineage.
+
+    The run may be unfinished, even at work: the page then says how far it is, and shows what is known by now.
 
     Args:
-        run: The run's directory.
+        run: The run's directory, or a moment of the run such as `runs/demo@step-400`.
 
     Returns:
-        The page, `report.html` in the run.
+        The page, `report.html` in the run; for a moment `report-step-400.html`.
 
     Raises:
-        DataError: There is no finished run, or a file of it is damaged.
+        DataError: There is no run, or a file of it is damaged.
+        CheckpointError: The run has no such moment, or the state of its checkpoint is damaged.
         StorageError: The disk is full or not writable.
     """
+    from puna.core.reference import find_moment
+    from puna.core.schema.train_state import is_checkpoint
     from puna.report.page import write_report
 
-    page = write_report(RunDir(Path(run)))
+    directory = Path(run)
+    # A run without an @ is meant as it is now, not as its newest checkpoint is.
+    moment = None if directory.is_dir() and not is_checkpoint(directory) else find_moment(run)
+    page = write_report(moment.run if moment else RunDir(directory), moment)
     say(f"report: {page}")
     return page
 

@@ -1,6 +1,5 @@
 """`puna report`: one page from a run's records."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,7 +8,9 @@ import puna
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory such as runs/demo.")],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run, also an unfinished one, or a moment of it: runs/demo@step-400.")
+    ],
 ) -> None:
     """Write RUN/report.html: data, curves, samples, speed, energy, exports, lineage; one file that works offline."""
     puna.report(run)

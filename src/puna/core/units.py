@@ -1,4 +1,4 @@
-"""Quantities as people write and read them: `1.2T` tokens, 3.4 GiB, 2 h 05 min, 0.4 kWh."""
+"""Quantities as people write and read them: `1.2T` tokens, 1 core, 3.4 GiB, 2 h 05 min, 0.4 kWh."""
 
 import re
 
@@ -7,6 +7,9 @@ COUNT_PATTERN = r"^[0-9]+(_[0-9]+)*(\.[0-9]+)?\s*[kMGBT]?$"
 
 _COUNT = re.compile(COUNT_PATTERN)
 _COUNT_SCALE = {"k": 10**3, "M": 10**6, "G": 10**9, "B": 10**9, "T": 10**12}
+_YEAR_S = 365.25 * 86400
+_MOST_DAYS = 731
+"""From two years on, a duration is said in years."""
 _LONGEST_COUNT = 40
 """Characters at most; Python's own error for numbers of thousands of digits would not help a user."""
 
@@ -37,6 +40,11 @@ def format_count(number: float) -> str:
     return f"{number:.3g}" if number != int(number) else f"{int(number)}"
 
 
+def counted(number: int, noun: str, nouns: str = "") -> str:
+    """The number with its noun, or the plural, by default with an s: `1 core`, `0 cores`, `2,048 cores`."""
+    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
+
+
 def format_bytes(size: float) -> str:
     """`size` bytes with a binary unit: 3650722201 is `3.4 GiB`."""
     if abs(size) < 1023.5:
@@ -49,7 +57,7 @@ def format_bytes(size: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """`seconds` as people say it: `4.2 s`, `3 min 20 s`, `2 h 05 min`, `21 d 3 h`."""
+    """`seconds` as people say it: `4.2 s`, `3 min 20 s`, `2 h 05 min`, `21 d 3 h`, `3.2 years`, `11,238 years`."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     total = round(seconds)
@@ -59,7 +67,10 @@ def format_duration(seconds: float) -> str:
         return f"{total // 60} min {total % 60:02d} s"
     if total < 86400:
         return f"{total // 3600} h {total % 3600 // 60:02d} min"
-    return f"{total // 86400} d {total % 86400 // 3600} h"
+    if total < _MOST_DAYS * 86400:
+        return f"{total // 86400} d {total % 86400 // 3600} h"
+    years = total / _YEAR_S
+    return f"{years:.1f} years" if years < 99.95 else f"{years:,.0f} years"
 
 
 def format_energy(kilowatt_hours: float) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from puna.config.recipe import Recipe
 from puna.core.errors import ConfigError
 from puna.core.records import machine
+from puna.core.units import counted
 from puna.plan.hardware import GPUS, WATTS_PER_CORE, Gpu, Link, full_name
 from puna.plan.kernels import ATTENTION_SHARE, MEMORY_SHARE, Rates
 from puna.plan.layout import CPU, GPU
@@ -129,7 +130,8 @@ def _this_cpu(recipe: Recipe, processes: int) -> Target:
     about, own_watts = machine(), recipe.energy.device_watts
     cores, memory = about["cores"], about["memory_bytes"]
     return Target(
-        name=f"{about['processor']}, {cores} cores" + (f", shared by {processes} processes" if processes > 1 else ""),
+        name=f"{about['processor']}, {counted(cores, 'core')}"
+        + (f", shared by {processes} processes" if processes > 1 else ""),
         kind=CPU,
         peak_flops=sgemm_rate() / processes,
         peak_source="measured sgemm",

@@ -13,15 +13,27 @@ from itertools import accumulate
 from typing import Any, TypeVar
 
 from puna.core.schema.lines import Line, RollbackLine, SkippedLine
+from puna.report.axes import tokens_axis, values_axis
+from puna.report.names import shortened
 from puna.report.read import RunRecords
 
 Point = TypeVar("Point")
 
 COLOURS = ["#3a87ad", "#c96a2b", "#5a9640", "#a86abf", "#d0505f", "#92812f", "#6a7fd0"]
 """Colours, one per source in the order of the recipe; lines also differ by their labels."""
+NEUTRAL = "#7b848d"
+"""The colour of a mark in a legend that stands for all sources."""
+_DASHES = ["solid", "dash", "dashdot"]
+"""The lines of the first sources, of as many as there are colours, are solid, the next ones dashed."""
+
+_LEGEND_PX = 340
+"""Width of a legend's row on a phone; more rows make the chart higher, so that its curves keep their room."""
 
 _SMOOTHED_SHARE = 50
 """A smoothed point is the mean over its neighbours within this part of the run on each side."""
+
+_APART = {"ticks": "outside", "ticklen": 6, "tickcolor": "rgba(0,0,0,0)"}
+"""Keeps the first label of an axis off the other axis's."""
 
 _MOST_POINTS = 2000
 """Points of a curve without spikes, at most; with this many, a browser draws seven sources of a long run fast."""
@@ -40,6 +52,14 @@ class Chart:
     """plotly's data and layout."""
 
 
+@dataclass(frozen=True)
+class _Style:
+    """How the curves of a source look."""
+
+    colour: str
+    dash: str = "solid"
+
+
 def charts(run: RunRecords) -> list[Chart]:
     """The charts that the run has data for."""
     found = []
@@ -54,6 +74,9 @@ def charts(run: RunRecords) -> list[Chart]:
             found.append(_device(run))
         if any(line.source_tokens for line in run.train):
             found.append(_mixture(run))
+    end = max((line.tokens for line in [*run.train, *run.validations]), default=0)
+    for chart in found:
+        chart.figure["layout"]["xaxis"] |= tokens_axis(end)
     return found
 
 
@@ -70,25 +93,42 @@ def _bits_per_byte(run: RunRecords) -> Chart:
     final = [line for line in run.validations if line.final]
     end = run.validations[-1]
     unigrams = {source.name: source.unigram_bits_per_byte for source in run.card.sources} if run.card else {}
-    traces, colours = [], _colours(run)
+    traces, styles = [], _styles(run)
     for source in end.bits_per_byte:
-        colour = colours[source]
-        part = _line(source, during, [line.bits_per_byte.get(source) for line in during], colour)
-        traces.append(part | {"mode": "lines+markers"})
-        whole = _line(f"{source}, all of it", final, [line.bits_per_byte.get(source) for line in final], colour)
-        marker = {"symbol": "diamond", "size": 11, "color": colour}
-        traces.append(whole | {"mode": "markers", "marker": marker, "showlegend": False})
+        group = {"legendgroup": html.escape(source)}
+        colour = styles[source].colour
+        part = _line(
+            shortened(source),
+            during,
+            [line.bits_per_byte.get(source) for line in during],
+            styles[source],
+        )
+        traces.append(part | group | {"mode": "lines+markers"})
+        whole = _line(
+            f"{shortened(source)}, all of it", final, [line.bits_per_byte.get(source) for line in final], colour
+        )
+        traces.append(whole | group | _diamond(colour) | {"showlegend": False})
         if unigrams.get(source) is not None:
-            dotted = _line(f"{source}, token frequencies", [], [], colour)
+            dotted = _line(f"{shortened(source)}, token frequencies", [], [], _Style(colour, "dot"))
             dotted |= {"x": [0, end.tokens], "y": [unigrams[source]] * 2, "showlegend": False}
-            traces.append(dotted | {"line": {"color": colour, "width": 1.5, "dash": "dot"}})
-    return _chart(
-        "Held-out bits per byte",
-        "Lower is better. Lines: a part of the text, while training; diamonds: all of it; dotted: what token "
-        "frequencies alone reach.",
-        traces,
-        "bits per byte",
-    )
+            traces.append(dotted | group)
+    sentence = "Lower is better. Lines: a part of the text, while training"
+    if final:
+        traces.append(_only_in_legend("all held-out text, at the end") | _diamond(NEUTRAL))
+        sentence += "; diamonds: all of it, at the end"
+    if any(trace.get("line", {}).get("dash") == "dot" for trace in traces):
+        traces.append(_only_in_legend("token frequencies alone"))
+        sentence += "; dotted: what token frequencies alone reach"
+    return _chart("Held-out bits per byte", f"{sentence}.", traces, "bits per byte")
+
+
+def _diamond(colour: str) -> dict[str, Any]:
+    return {"mode": "markers", "marker": {"symbol": "diamond", "size": 11, "color": colour}}
+
+
+def _only_in_legend(name: str) -> dict[str, Any]:
+    """An entry of the legend that names a kind of mark, dotted unless told otherwise; a click on it does nothing."""
+    return _line(name, [], [], _Style(NEUTRAL, "dot")) | {"x": [None], "y": [None], "hoverinfo": "skip"}
 
 
 def _loss(run: RunRecords) -> Chart:
@@ -126,12 +166,19 @@ def _marks(run: RunRecords) -> list[dict[str, Any]]:
 
 def _loss_by_source(run: RunRecords) -> Chart:
     traces, radius = [], len(run.train) // _SMOOTHED_SHARE
-    for source, colour in _colours(run).items():
+    for source, style in _styles(run).items():
         lines = [line for line in run.train if source in line.source_loss]
         losses = smooth([line.source_loss[source] for line in lines], radius)
         if lines:
             points = _thinned(list(zip(lines, losses, strict=True)))
-            traces.append(_line(source, [line for line, _ in points], [loss for _, loss in points], colour))
+            traces.append(
+                _line(
+                    shortened(source),
+                    [line for line, _ in points],
+                    [loss for _, loss in points],
+                    style,
+                )
+            )
     smoothed = f", over {2 * radius + 1} of them" if radius else ""
     sentence = f"Mean between two logged steps{smoothed}. A click on a name hides its curve."
     return _chart("Training loss by source", sentence, traces, "nats per token")
@@ -141,7 +188,8 @@ def _learning_rate(run: RunRecords) -> Chart:
     rate = _line("learning rate", run.train, [line.lr for line in run.train], COLOURS[0])
     norm = _line("gradient norm", run.train, [line.grad_norm for line in run.train], COLOURS[1])
     traces = [rate, norm | {"yaxis": "y2"}]
-    chart = _chart("Learning rate and gradient norm", "The norm is taken before clipping.", traces, "learning rate")
+    sentence = "Above the rate, below the norm of the gradient before clipping."
+    chart = _chart("Learning rate and gradient norm", sentence, traces, "learning rate", from_zero=True)
     _split(chart, "gradient norm")
     chart.figure["layout"]["yaxis"] |= {"exponentformat": "e"}
     chart.figure["layout"]["showlegend"] = False
@@ -150,43 +198,52 @@ def _learning_rate(run: RunRecords) -> Chart:
 
 def _throughput(run: RunRecords) -> Chart:
     lines = _thinned(run.train)
-    traces = [_line("optimizer steps alone", lines, [line.tokens_per_second for line in lines], COLOURS[2])]
+    traces = [_line("optimizer steps alone", lines, [line.tokens_per_second for line in lines], COLOURS[0])]
     overall = [line.tokens_per_second_overall for line in lines]
     if any(overall):
-        traces.append(_line("with all that lies between", lines, overall, COLOURS[0]))
-    sentence = "Between two logged steps; with validation, samples and checkpoints since the session began."
-    chart = _chart("Throughput", sentence, traces, "tokens per second")
-    chart.figure["layout"]["yaxis"] |= {"rangemode": "tozero", "hoverformat": ".4~s"}
+        traces.append(_line("with all between them", lines, overall, _Style(COLOURS[1], "dash")))
+    sentence = (
+        "Alone: mean between two logged steps. With validation, samples and checkpoints: since the session began."
+    )
+    chart = _chart("Throughput", sentence, traces, "tokens per second", from_zero=True)
+    chart.figure["layout"]["yaxis"] |= {"hoverformat": ".4~s"}
     return chart
 
 
 def _device(run: RunRecords) -> Chart:
     lines = _thinned(run.train)
 
-    def percent(name: str, values: list[float | None], colour: str) -> dict[str, Any]:
-        return _line(name, lines, [None if value is None else 100 * value for value in values], colour)
+    def percent(name: str, values: list[float | None], style: _Style | str) -> dict[str, Any]:
+        return _line(name, lines, [None if value is None else 100 * value for value in values], style)
 
     traces = [
-        percent("MFU, causal attention", [line.mfu.get("causal") for line in lines], COLOURS[2]),
-        percent("MFU, all of it", [line.mfu.get("full") for line in lines], COLOURS[5]),
-        percent("waiting for data", [line.data_wait for line in lines], COLOURS[4]),
+        percent("MFU, causal attention", [line.mfu.get("causal") for line in lines], COLOURS[0]),
+        percent("MFU, full attention", [line.mfu.get("full") for line in lines], _Style(COLOURS[1], "dash")),
+        percent("waiting for data", [line.data_wait for line in lines], COLOURS[3]),
     ]
-    sentence = "Share of the device's rate that the steps reach, and of their time that goes into waiting for data."
-    chart = _chart("Use of the device", sentence, traces, "%")
-    chart.figure["layout"]["yaxis"] |= {"rangemode": "tozero"}
-    return chart
+    sentence = (
+        "Share of the device's rate that the steps reach (MFU), counting the attention scores that a causal model "
+        "needs or all of them, and share of their time that goes into waiting for data."
+    )
+    return _chart("Use of the device", sentence, traces, "%", from_zero=True)
 
 
 def _mixture(run: RunRecords) -> Chart:
     lines, traces = _thinned(run.train), []
-    for source, colour in _colours(run).items():
-        tokens = _line(source, lines, [line.source_tokens.get(source) for line in lines], colour)
-        epochs = _line(f"{source}, epochs", lines, [line.epochs.get(source) for line in lines], colour)
+    for source, style in _styles(run).items():
+        tokens = _line(shortened(source), lines, [line.source_tokens.get(source) for line in lines], style)
+        epochs = _line(
+            f"{shortened(source)}, epochs",
+            lines,
+            [line.epochs.get(source) for line in lines],
+            style,
+        )
         # A click on the single name hides both.
-        traces.append(tokens | {"legendgroup": tokens["name"]})
-        traces.append(epochs | {"legendgroup": tokens["name"], "showlegend": False, "yaxis": "y2"})
-    sentence = "What the run has read of each source: above in tokens, below in epochs of the source's text."
-    chart = _chart("The mixture as trained", sentence, traces, "tokens")
+        group = {"legendgroup": html.escape(source)}
+        traces.append(tokens | group)
+        traces.append(epochs | group | {"showlegend": False, "yaxis": "y2"})
+    sentence = "What the run has read of each source: above in tokens, below in epochs of its text."
+    chart = _chart("The mixture as trained", sentence, traces, "tokens", from_zero=True)
     chart.figure["layout"]["yaxis"] |= {"hoverformat": ".4~s"}
     _split(chart, "epochs")
     return chart
@@ -197,19 +254,23 @@ def _split(chart: Chart, unit: str) -> None:
     layout = chart.figure["layout"]
     layout["yaxis2"] = layout["yaxis"] | {"title": _title(unit), "domain": [0, 0.44], "hoverformat": ".4~g"}
     layout["yaxis"] |= {"domain": [0.56, 1]}
-    for axis in ("yaxis", "yaxis2"):
-        layout[axis] |= {"rangemode": "tozero", "nticks": 4}
+    for axis, name in (("yaxis", None), ("yaxis2", "y2")):
+        shown = [trace for trace in chart.figure["data"] if trace.get("yaxis") == name]
+        layout[axis] |= values_axis([value for trace in shown for value in trace["y"]], from_zero=True, parts=3)
     layout["xaxis"]["anchor"] = "y2"
 
 
-def _colours(run: RunRecords) -> dict[str, str]:
-    """The colour of each source, the same in all charts."""
+def _styles(run: RunRecords) -> dict[str, _Style]:
+    """The colour and the dashes of each source, the same in all charts."""
     validated = run.validations[-1].bits_per_byte if run.validations else {}
     trained = [
         source for line in (run.train[:1] + run.train[-1:]) for source in (line.source_tokens or line.source_loss)
     ]
     names = dict.fromkeys([*validated, *trained])
-    return {source: COLOURS[index % len(COLOURS)] for index, source in enumerate(names)}
+    return {
+        source: _Style(COLOURS[index % len(COLOURS)], _DASHES[index // len(COLOURS) % len(_DASHES)])
+        for index, source in enumerate(names)
+    }
 
 
 def _thinned(points: list[Point]) -> list[Point]:
@@ -219,21 +280,31 @@ def _thinned(points: list[Point]) -> list[Point]:
 
 
 def _line(
-    name: str, lines: Sequence[Line], values: Sequence[float | None], colour: str, width: float = 1.5
+    name: str,
+    lines: Sequence[Line],
+    values: Sequence[float | None],
+    style: _Style | str,
+    *,
+    width: float = 1.5,
 ) -> dict[str, Any]:
-    """A curve over the tokens trained on; plotly reads tags in names, so the name is escaped."""
+    """A curve over the tokens trained on; a style that is a text is a colour.
+
+    Plotly reads tags in names, so the name is escaped.
+    """
     tokens = [line.tokens for line in lines]
-    line = {"color": colour, "width": width}
+    style = _Style(style) if isinstance(style, str) else style
+    line = {"color": style.colour, "width": width} | ({"dash": style.dash} if style.dash != "solid" else {})
     return {"name": html.escape(name), "x": tokens, "y": values, "mode": "lines", "line": line}
 
 
-def _chart(title: str, sentence: str, traces: list[dict[str, Any]], unit: str) -> Chart:
+def _chart(title: str, sentence: str, traces: list[dict[str, Any]], unit: str, *, from_zero: bool = False) -> Chart:
     axis = {"automargin": True, "zeroline": False}
+    values = [value for trace in traces for value in trace["y"]]
     layout = {
-        "height": 330,
+        "height": _height(traces),
         "margin": {"l": 10, "r": 10, "t": 10, "b": 10},
-        "xaxis": {"title": _title("tokens trained on"), "rangemode": "tozero"} | axis,
-        "yaxis": {"title": _title(unit), "hoverformat": ".4~g"} | axis,
+        "xaxis": {"title": _title("tokens trained on"), "rangemode": "tozero"} | _APART | axis,
+        "yaxis": {"title": _title(unit), "hoverformat": ".4~g"} | values_axis(values, from_zero=from_zero) | axis,
         "showlegend": True,
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         "paper_bgcolor": "rgba(0,0,0,0)",
@@ -243,6 +314,13 @@ def _chart(title: str, sentence: str, traces: list[dict[str, Any]], unit: str) -
     }
     summary = "; ".join(filter(None, map(_ends, traces)))
     return Chart(title, sentence, summary, {"data": traces, "layout": layout})
+
+
+def _height(traces: list[dict[str, Any]]) -> int:
+    """In pixels; a legend of several rows has its own room."""
+    named = [trace["name"] for trace in traces if trace.get("showlegend", True)]
+    rows = -(-sum(45 + 7 * len(html.unescape(name)) for name in named) // _LEGEND_PX)
+    return 330 + 19 * max(0, rows - 1)
 
 
 def _title(text: str) -> dict[str, Any]:

@@ -1,30 +1,46 @@
 """`report.html`: one page from a run's records that works offline, on a phone, in the dark and on paper.
 
+A run that is not finished has a page too, which says so and shows what its metrics hold by then.
+
 A policy in its head forbids the browser to load anything, even if text of the run refers to it.
 """
 
 import json
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from puna.core.files import write_text
 from puna.core.layout import RunDir
+from puna.core.reference import Moment
 from puna.core.schema.lines import SampleLine
-from puna.core.units import format_bytes, format_carbon, format_count, format_duration, format_energy
+from puna.core.units import counted, format_bytes, format_count
+from puna.core.version import VERSION
 from puna.report.charts import charts
+from puna.report.figures import heldout, speed, summary, tiles
+from puna.report.past import goes_on, sessions
 from puna.report.read import RunRecords, read_run
 
 
-def write_report(run: RunDir) -> Path:
-    """Write the report of a finished run from its directory alone; returns the path of the page.
+def write_report(run: RunDir, moment: Moment | None = None) -> Path:
+    """Write the report of a run, finished or not, from its directory alone.
+
+    Args:
+        run: The run.
+        moment: Show the run as it was when this checkpoint was saved, on a page of that name beside the report.
+
+    Returns:
+        The path of the page.
 
     Raises:
-        DataError: There is no finished run, or a file of it is damaged or of another stage.
+        DataError: There is no run, or a file of it is damaged or of another stage.
+        CheckpointError: The state of its checkpoint is damaged.
         StorageError: The disk is full or not writable.
     """
-    write_text(run.report, render(read_run(run)))
-    return run.report
+    page = run.report if moment is None else run.report.with_stem(f"{run.report.stem}-{moment.name}")
+    write_text(page, render(read_run(run, moment)))
+    return page
 
 
 def render(run: RunRecords) -> str:
@@ -39,17 +55,24 @@ def render(run: RunRecords) -> str:
     environment.filters |= {
         "count": format_count,
         "bytes": format_bytes,
-        "duration": format_duration,
-        "energy": format_energy,
-        "carbon": format_carbon,
+        "moment": _moment,
         "script_json": lambda value: Markup(script_json(value)),  # noqa: S704
     }
     folder = resources.files("puna.report")
     template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
     page = template.render(
         run=run,
+        config=run.config,
         record=run.record,
-        results=run.record.results,
+        progress=run.progress,
+        puna=VERSION,
+        summary=summary(run),
+        tiles=tiles(run),
+        heldout=heldout(run),
+        speed=speed(run),
+        sessions=sessions(run),
+        goes_on=goes_on(run),
+        left_out=_left_out(run),
         unigrams={source.name: source.unigram_bits_per_byte for source in run.card.sources} if run.card else {},
         charts=charts(run),
         samples=_samples_by_prompt(run),
@@ -64,6 +87,25 @@ def render(run: RunRecords) -> str:
 def script_json(value: Any) -> str:
     """JSON that cannot end the script element around it."""
     return json.dumps(value).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _moment(iso: str) -> str:
+    """A time of a record as people write it, in UTC: `2026-01-31 12:00 UTC`; any other text stays as it is."""
+    try:
+        return datetime.fromisoformat(iso).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError):
+        return iso
+
+
+def _left_out(run: RunRecords) -> str:
+    """How many batches were left out, and how often the run went back."""
+    parts = []
+    if run.skipped:
+        parts.append(counted(len(run.skipped), "batch", "batches"))
+    if run.rollbacks:
+        returns = counted(len(run.rollbacks), "return to a checkpoint", "returns to a checkpoint")
+        parts.append(f"those before {returns}")
+    return f"{', and '.join(parts)}; the latest"
 
 
 def _samples_by_prompt(run: RunRecords) -> list[tuple[str, list[SampleLine]]]:

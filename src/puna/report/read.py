@@ -1,4 +1,4 @@
-"""Reads a run's files for its report; only JSON, JSON lines and TOML, never a tensor."""
+"""Reads a run's files for its report, whether it is finished or not; only JSON, JSON lines and TOML, never a tensor."""
 
 import json
 from collections.abc import Callable
@@ -6,33 +6,65 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from puna.core.errors import DataError
+from pydantic import ValidationError
+
+from puna.config.recipe import ModelConfig
+from puna.config.toml import read_toml
+from puna.core.errors import CheckpointError, ConfigError, DataError
 from puna.core.files import read_text
 from puna.core.layout import RunDir
 from puna.core.records import read_record
+from puna.core.reference import Moment
 from puna.core.schema.card import DataCard
 from puna.core.schema.export import ExportRecord, ExportResults
+from puna.core.schema.lineage import Parent
 from puna.core.schema.lines import (
     LINES,
     CheckpointLine,
     Line,
     RollbackLine,
     SampleLine,
+    SessionLine,
     SkippedLine,
     TrainLine,
     ValidationLine,
 )
 from puna.core.schema.part import parse
-from puna.core.schema.run import TrainRecord
+from puna.core.schema.run import TrainedRecipe, TrainRecord
+from puna.core.schema.train_state import TrainState, list_checkpoints, read_header
+from puna.plan.count import parameters
 
 Known = TypeVar("Known", bound=Line)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a run is that has no record yet, by its metrics and its newest checkpoint."""
+
+    step: int
+    """Optimizer steps done."""
+    parameters: int
+    state: TrainState | None
+    """That of the newest checkpoint; None before there is one."""
+    is_moment: bool
+    """Whether an earlier moment of the run is shown, which may be at work or finished by now."""
+    finished_before: int | None
+    """The step at which the run had been finished before it was extended."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunRecords:
     """Everything that the report shows; lists are in the order of the steps."""
 
-    record: TrainRecord
+    run: RunDir
+    config: TrainedRecipe
+    record: TrainRecord | None
+    """None while the run is not finished; then `progress` says how far it is."""
+    progress: Progress | None
+    sessions: list[SessionLine]
+    """In the order in which they began; empty for a run of a version that did not write them down."""
+    lineage: list[Parent]
+    """What the run was extended, branched or continued from, oldest first."""
     train: list[TrainLine]
     validations: list[ValidationLine]
     samples: list[SampleLine]
@@ -46,31 +78,49 @@ class RunRecords:
     recipe: str
     """The resolved recipe as TOML; empty if the run's directory has none."""
 
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return self.config.train.tokens // self.config.train.batch_tokens
 
-def read_run(run: RunDir) -> RunRecords:
-    """The records of a finished run.
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+        return self.record.results.steps if self.record else self.progress.step if self.progress else 0
+
+
+def read_run(run: RunDir, moment: Moment | None = None) -> RunRecords:
+    """The records of a run, finished or not, or of one of its moments.
 
     Raises:
-        DataError: There is no finished run, or a file of it is damaged or of another stage.
+        DataError: There is no run, or a file of it is damaged or of another stage.
+        CheckpointError: The state of its checkpoint is damaged.
     """
-    record = read_record(run.record)
-    if record is None:
-        what = "is not finished" if run.metrics.exists() else "holds no run"
-        raise DataError(
-            f"{run.root}: {what}, so there is nothing to report",
-            hint="`puna train RECIPE --resume` finishes a run; `puna run demo` makes one",
-        )
-    if record["stage"] != "train":
-        raise DataError(
-            f"{run.root}: its record is of the stage {record['stage']!r}, not of a training run",
-            hint="give a run's directory such as runs/demo",
-        )
-    lines = _read_metrics(run.metrics)
-    exports = {}
-    for path in sorted(run.exports.glob("*/equivalence.json")):
-        exports[path.parent.name] = _read_export(path)
+    record, lines = _read_record(run), _read_metrics(run.metrics)
+    if record is None and not lines and not list_checkpoints(run):
+        raise DataError(f"{run.root}: holds no run, so there is nothing to report", hint="`puna run demo` makes one")
+    recipe = _read_recipe(run)
+    config = parse(TrainedRecipe, recipe, str(run.config)) if recipe else record.config if record else None
+    if config is None:
+        raise DataError(f"{run.config}: is missing, so nothing says what the run is", hint="copy the whole directory")
+    if moment is not None and record is not None and moment.step == record.results.steps:
+        moment = None
+    progress = None
+    total = config.train.tokens // config.train.batch_tokens
+    if record is None or moment is not None or record.results.steps < total:
+        # A run that is being extended has the record of its shorter self until it ends.
+        progress = _progress(run, recipe, lines, moment, record)
+        record = None
+        lines = [line for line in lines if moment is None or _is_before(line, moment.step)]
+    state = progress.state if progress else None
+    exports = {path.parent.name: _read_export(path) for path in sorted(run.exports.glob("*/equivalence.json"))}
     return RunRecords(
-        record=parse(TrainRecord, record, str(run.record)),
+        run=run,
+        config=record.config if record else config,
+        record=record,
+        progress=progress,
+        sessions=[line for line in lines if isinstance(line, SessionLine)],
+        lineage=record.results.lineage if record else state.lineage if state else [],
         train=_latest(lines, TrainLine, lambda line: line.step),
         validations=_latest(lines, ValidationLine, lambda line: (line.step, line.final)),
         samples=_latest(lines, SampleLine, lambda line: (line.step, line.prompt)),
@@ -81,6 +131,66 @@ def read_run(run: RunDir) -> RunRecords:
         exports=exports,
         recipe=read_text(run.config, DataError) if run.config.exists() else "",
     )
+
+
+def _read_record(run: RunDir) -> TrainRecord | None:
+    record = read_record(run.record)
+    if record is None:
+        return None
+    if record["stage"] != "train":
+        raise DataError(
+            f"{run.root}: its record is of the stage {record['stage']!r}, not of a training run",
+            hint="give a run's directory such as runs/demo",
+        )
+    return parse(TrainRecord, record, str(run.record))
+
+
+def _read_recipe(run: RunDir) -> dict[str, Any]:
+    """The resolved recipe; empty if the run's directory has none."""
+    if not run.config.exists():
+        return {}
+    try:
+        return read_toml(run.config)
+    except ConfigError as error:
+        raise DataError(error.message, hint=error.hint) from None
+
+
+def _progress(
+    run: RunDir, recipe: dict[str, Any], lines: list[Line], moment: Moment | None, record: TrainRecord | None
+) -> Progress:
+    """How far the run is, or was at a moment."""
+    state = read_header(moment.directory)[0] if moment else _newest_state(run)
+    step = moment.step if moment else max((line.step for line in lines), default=state.step if state else 0)
+    try:
+        shape = ModelConfig.model_validate(recipe.get("model"))
+    except ValidationError:
+        raise DataError(f"{run.config}: [model] is missing or damaged") from None
+    return Progress(
+        step=step,
+        parameters=parameters(shape).total,
+        state=state,
+        is_moment=moment is not None,
+        finished_before=record.results.steps if record and moment is None else None,
+    )
+
+
+def _newest_state(run: RunDir) -> TrainState | None:
+    """What the newest checkpoint says, without its tensors."""
+    for _, directory in reversed(list_checkpoints(run)):
+        try:
+            return read_header(directory)[0]
+        except CheckpointError:
+            # A run at work deletes old checkpoints; one that is there and damaged is the user's to know.
+            if directory.exists():
+                raise
+    return None
+
+
+def _is_before(line: Line, step: int) -> bool:
+    """Whether a line was written when a run came to a step; a session that began there came after."""
+    if isinstance(line, SessionLine):
+        return line.step < step or line.step == 0
+    return line.step <= step and not (isinstance(line, ValidationLine) and line.final)
 
 
 def _read_export(path: Path) -> ExportResults:
@@ -98,11 +208,15 @@ def _latest(lines: list[Line], kind: type[Known], key: Callable[[Known], Any]) -
 
 
 def _read_metrics(path: Path) -> list[Line]:
-    """The lines of the kinds that the report shows; other kinds are skipped."""
+    """The lines of the kinds that the report shows; other kinds are skipped.
+
+    The last line is passed over where it does not end: a run at work is about to, or was killed.
+    """
     if not path.exists():
         return []
+    texts = read_text(path, DataError).split("\n")
     lines = []
-    for number, text in enumerate(read_text(path, DataError).split("\n"), 1):
+    for number, text in enumerate(texts, 1):
         if not text.strip():
             continue
         where = f"{path}: line {number}"
@@ -110,6 +224,8 @@ def _read_metrics(path: Path) -> list[Line]:
             line = json.loads(text)
             kind = line["kind"]
         except (ValueError, KeyError, TypeError, RecursionError):
+            if number == len(texts):
+                continue
             raise DataError(f"{where} is not a line of metrics") from None
         if isinstance(kind, str) and kind in LINES:
             lines.append(parse(LINES[kind], line, where))

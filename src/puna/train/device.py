@@ -12,6 +12,7 @@ import torch
 from puna.config.recipe import EnergyConfig
 from puna.core.errors import TrainError
 from puna.core.records import machine
+from puna.core.units import counted
 from puna.plan.hardware import WATTS_PER_CORE, find_gpu
 
 MEASURED, MEASURED_GPU = "measured sgemm", "measured matrix product"
@@ -94,10 +95,11 @@ def find_device(precision: str, energy: EnergyConfig, torch_device: torch.device
     if torch_device.type == "cuda":
         return _gpu(precision, energy, torch_device)
     cores = torch.get_num_threads()
-    watts, source = WATTS_PER_CORE * cores, f"{WATTS_PER_CORE} W for each of {cores} cores, Cloud Carbon Footprint"
+    those = f"each of {cores} cores" if cores > 1 else "1 core"
+    watts, source = WATTS_PER_CORE * cores, f"{WATTS_PER_CORE} W for {those}, Cloud Carbon Footprint"
     return Device(
         torch.device("cpu"),
-        name=f"{machine()['processor']}, {cores} cores",
+        name=f"{machine()['processor']}, {counted(cores, 'core')}",
         peak_flops=matmul_rate(),
         peak_source=MEASURED,
         watts=energy.device_watts or watts,

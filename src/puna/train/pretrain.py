@@ -20,7 +20,7 @@ from puna.core.lock import DirectoryLock
 from puna.core.records import Record, command_line, commit
 from puna.core.schema.lines import SessionLine
 from puna.core.schema.train_state import TrainState
-from puna.core.units import format_count
+from puna.core.units import counted, format_count
 from puna.core.version import VERSION
 from puna.ops.attention import attention_backend, gpu_kernels
 from puna.parallel.mesh import Mesh, build_mesh
@@ -217,8 +217,8 @@ def announce(session: Session) -> None:
         session.say(f"train.tokens = {train.tokens}: the last {left} do not fill a batch and are left out")
     session.say(f"{device.name}: {device.peak_flops / 1e9:.0f} GFLOP/s at best ({device.peak_source})")
     session.say(
-        f"{session.mesh.describe()}; {session.passes} passes of {train.micro_batch_tokens} tokens per device and step; "
-        f"recompute {train.recompute}, {'compiled' if train.compile else 'eager'}"
+        f"{session.mesh.describe()}; {counted(session.passes, 'pass', 'passes')} of {train.micro_batch_tokens} tokens "
+        f"per device and step; recompute {train.recompute}, {'compiled' if train.compile else 'eager'}"
     )
     dtype = torch.float32 if train.precision == "fp32" else torch.bfloat16
     kind = session.world.device.type

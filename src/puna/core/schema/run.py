@@ -1,6 +1,6 @@
 """The fields of a training run's record that are read."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -22,12 +22,20 @@ class Sampling(Part):
     top_p: float
 
 
+class Amounts(Part):
+    """The fields of `[train]` that the report needs to say how far a run is."""
+
+    tokens: Count
+    batch_tokens: Annotated[Count, Field(gt=0)]
+
+
 class TrainedRecipe(Part):
     """The fields of the recipe that the report uses beyond quoting it."""
 
     name: str
     description: str = ""
     model: Shape
+    train: Amounts
     samples: Sampling
 
 
