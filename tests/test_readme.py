@@ -48,6 +48,11 @@ PROOFS = {
         "test_compiled_policy_gives_the_same_to_rounding",
         "test_run_goes_on_in_other_layouts",
     ],
+    "A run at a step": [
+        "test_a_moment_has_the_weights_of_its_state",
+        "test_the_last_checkpoint_of_a_finished_run_is_its_model_bit_for_bit",
+        "test_tensors_and_rectangles_are_those_that_were_cut",
+    ],
     "A data build killed anywhere": ["test_data_build_killed_anywhere_and_run_again_gives_the_same_bytes"],
     "One process = several workers": [
         "test_local_workers_give_the_bytes_of_one_process",

@@ -29,10 +29,9 @@ TESTED_ELSEWHERE = {
     "formats/native/write.py": "tests/formats/native/test_read.py reads what it writes",
     **{
         f"formats/{name}/format.py": "a record; tests/formats/test_registry.py and test_export_model.py use all of it"
-        for name in ("easylm", "gguf", "hf", "llama", "llama2c", "native", "openlm")
+        for name in ("easylm", "gguf", "hf", "llama", "llama2c", "moment", "native", "openlm")
     },
     "infer/source.py": "a protocol; tests/formats/gguf/test_read.py and tests/formats/test_checkpoint.py read sources",
-    "api/place.py": "tests/api/test_loading.py loads runs, files, directories and names on the hub",
     "formats/checked_tokenizer.py": "tests/formats/test_import_model.py imports with and without one",
     "model/description.py": "tests/model/test_files.py writes, reads and damages model.toml",
     "cli/inspect_model.py": "declares its arguments and prints; tests/cli/test_import_.py runs it",

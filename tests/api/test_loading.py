@@ -187,7 +187,7 @@ def test_where_there_is_no_model_a_sentence_says_so(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="nowhere: is not there"):
         puna.load(tmp_path / "nowhere")
     (tmp_path / "checkpoints").mkdir()
-    with pytest.raises(CheckpointError, match="has no finished model yet"):
+    with pytest.raises(CheckpointError, match="has no finished model and no checkpoint yet"):
         puna.load(tmp_path)
 
 

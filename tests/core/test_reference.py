@@ -78,7 +78,7 @@ def test_a_copy_of_a_checkpoint_under_another_name_has_the_step_of_its_state(run
     copy = shutil.copytree(directory_of(run, 10), tmp_path / "copy")
     moment = find_moment(copy)
     assert moment is not None
-    assert (moment.step, moment.directory) == (10, copy)
+    assert moment == Moment(run=RunDir(copy), step=10, directory=copy)
 
 
 def test_an_unfinished_run_and_last_mean_the_newest_checkpoint(run: RunDir):

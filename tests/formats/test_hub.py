@@ -66,6 +66,16 @@ def test_what_exists_here_and_what_is_in_a_directory_that_exists_is_a_path(
     assert named("runs/dmeo@main").repository == "runs/dmeo"
 
 
+@pytest.mark.parametrize("moment", ["step-400", "400", "last", "best"])
+def test_a_moment_of_a_run_is_not_a_revision_where_there_are_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert named(f"runs/dmeo@{moment}") == HubName("runs/dmeo", moment, None)
+    (tmp_path / "runs").mkdir()
+    assert hub_name(f"runs/dmeo@{moment}") is None
+
+
 def test_only_what_a_reader_needs_is_fetched_and_once(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
     hub.models["owner/name"] = SAFETENSORS | OTHERS
     place = fetch(named("owner/name"))

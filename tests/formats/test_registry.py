@@ -121,7 +121,7 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path: Path, monkeypatch: pytest
 
 def test_formats_are_found_by_name() -> None:
     assert [format_named(form.name) for form in BUILT_IN] == list(BUILT_IN)
-    with pytest.raises(FormatError, match="'onnx' is not a format; expected one of puna, openlm, hf"):
+    with pytest.raises(FormatError, match="'onnx' is not a format; expected one of puna, puna-checkpoint, openlm, hf"):
         format_named("onnx")
 
 

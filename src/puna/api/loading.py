@@ -57,12 +57,14 @@ def load(
 ) -> "LanguageModel":
     """A model, ready to answer, after all that can be known to be damaged has been checked.
 
-    A Puna model is checked against the hashes in its record. Other formats have none: their files are read as they are,
-    once, tensor by tensor, and nothing is written.
+    A Puna model is checked against the hashes in its record, a checkpoint of a run against those in its state. Other
+    formats have none: their files are read as they are, once, tensor by tensor, and nothing is written.
 
     Args:
-        path: A run's directory, a model directory, a file or directory in any format that Puna reads (docs/formats), or
-            a model on Hugging Face's hub: `owner/name`, `owner/name@revision`, `owner/name@revision/file.gguf`.
+        path: A run's directory (its finished model, else its newest checkpoint), a run at any moment (`RUN@step-400`,
+            `RUN@last`, `RUN@best`) or the directory of a checkpoint; a model directory, a file or directory in any
+            format that Puna reads (docs/formats), or a model on Hugging Face's hub: `owner/name`,
+            `owner/name@revision`, `owner/name@revision/file.gguf`.
         weights: How matrices are kept: `float32`, `bfloat16`, `int8` or `int4`. None keeps them as they are stored,
             also GGUF's Q8_0 and Q4_0; float16 and other quantized types become float32. The output layer of `int4` is
             int8.
@@ -88,18 +90,13 @@ def load(
     Raises:
         FormatError: Nothing is there, the format is unknown, the files are damaged or incomplete, or they are not a
             LLaMA decoder's.
-        CheckpointError: A run has no finished model, or a file of a Puna model is damaged.
+        CheckpointError: A run has no such checkpoint or none yet, or a file of a Puna model or checkpoint is damaged.
         TokenizerError: Its tokenizer cannot be used.
         GenerateError: There is no such device, kind of weights or of cache; a matrix cannot be quantized; the model
             cannot be split over the processes; or the draft model has another vocabulary.
     """
-    from puna.model.directory import CONFIG
-
-    place = find_model(path)
-    native = (place / CONFIG).is_file() and format in (None, "puna")
     follows = split and os.environ.get("RANK", "0") != "0"
-    checked = _checked_meanwhile(place) if native else contextlib.nullcontext()
-    with _uncollected(), muted(follows), checked:
+    with _uncollected(), muted(follows), _checked_meanwhile(place := find_model(path), format):
         # From here on torch is needed, and takes longer to import than a small model's hashes to compute.
         import torch
 
@@ -136,16 +133,26 @@ def _uncollected() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _checked_meanwhile(directory: Path) -> Iterator[None]:
-    """Compare a Puna model's files with their hashes while something else is done, and end when both are done.
+def _checked_meanwhile(place: Path, format: str | None) -> Iterator[None]:
+    """Compare files with the hashes that Puna has of them while something else is done, and end when both are done.
 
     Raises:
         CheckpointError: A file is damaged; this comes first where the damage made the other work fail, too.
     """
-    from puna.model.directory import check_files
+    from puna.core.schema.train_state import is_checkpoint
+    from puna.model.checkpoint_files import check_weights
+    from puna.model.directory import CONFIG, check_files
 
+    check: Callable[[Path], object]
+    if (place / CONFIG).is_file() and format in (None, "puna"):
+        check = check_files
+    elif is_checkpoint(place) and format in (None, "puna-checkpoint"):
+        check = check_weights
+    else:
+        yield
+        return
     with ThreadPoolExecutor(1) as pool:
-        checked = pool.submit(check_files, directory)
+        checked = pool.submit(check, place)
         try:
             yield
         except UserError:

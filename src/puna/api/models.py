@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from puna.api.place import find_model, hints_of, own_name
+from puna.api.place import find_model, hints_of, named_moment, own_name
 from puna.core.console import say
 from puna.core.errors import FormatError, TokenizerError
 from puna.core.layout import RunDir
@@ -92,7 +92,7 @@ def inspect(
     """What a model in any format is: architecture, sizes, tokenizer, missing or extra tensors. No weight is read.
 
     Args:
-        path: A file, a directory, a run, or a name on Hugging Face's hub, as `load` has it.
+        path: A file, a directory, a run at any moment, or a name on Hugging Face's hub, as `load` has it.
         format: Its format's name (docs/formats); None recognises it.
         tokenizer: The tokenizer's file or directory; None takes the one that lies with the model.
         heads: Query heads, where no file says it (EasyLM).
@@ -140,8 +140,8 @@ def import_model(
     """A model in any format as a Puna model, written and read back to prove it the same.
 
     Args:
-        source: A file, a directory, or a name on Hugging Face's hub, as `load` has it.
-        out: Where to write; None is `models/` and the source's name.
+        source: A file, a directory, a run at any moment, or a name on Hugging Face's hub, as `load` has it.
+        out: Where to write; None is `models/` and the source's name, of a moment of a run with its step.
         format: Its format's name (docs/formats); None recognises it.
         dtype: Round the weights to float32, bfloat16 or float16; None keeps theirs, float32 where they are quantized.
         tokenizer: The tokenizer's file or directory; None takes the one that lies with the model.
@@ -207,10 +207,12 @@ def export(
     """Write a model in another format and prove that it is the same model; complete and proved, or not there at all.
 
     Args:
-        run: A run's directory or a model directory.
+        run: A run's directory (its finished model, else its newest checkpoint), a run at any moment (`RUN@step-400`,
+            `RUN@last`, `RUN@best`) or the directory of a checkpoint, or a model directory.
         to: The format: `hf` (Hugging Face), `llama` (Meta's original), `easylm`, `gguf` (llama.cpp), `llama2c`,
             `openlm`, or one that an installed package adds.
-        out: Where to write; None is `exports/` and the format's name, in the run or the model directory.
+        out: Where to write; None is `exports/` and the format's name, in the run or the model directory, and for a
+            moment of a run its step: `exports/hf-step-400`.
         dtype: Round the weights to float32, bfloat16 or float16 (of gguf, the matrices); None keeps them.
         text: Held-out text to compare on; None takes that of the run's data, in `data/` and the recipe's name.
         quick: Compare weights and tokenizers only, run no model.
@@ -219,7 +221,7 @@ def export(
             llama, `form="train_state"` of easylm.
 
     Raises:
-        CheckpointError: There is no finished model, or a file of it is damaged.
+        CheckpointError: There is no such model or checkpoint, or a file of it is damaged.
         DataError: `text` cannot be read.
         FormatError: `dtype` is not one of those that there are.
         ExportError: There is no such format or option, it cannot express the model, or what was written is not the
@@ -233,11 +235,14 @@ def export(
     from puna.model.directory import resolve_model
 
     _check_dtype(dtype)
-    source = resolve_model(Path(run))
-    # A run's exports go into the run, whichever of its two directories was named; other models have their own.
-    home = source.parent if source.name == RunDir(source).model.name else source
-    target = Path(out) if out is not None else home / "exports" / to
-    known = proof_text(Path(run), None if text is None else Path(text))
+    if (moment := named_moment(run)) is not None:
+        source, home, name = moment.directory, moment.run.root, f"{to}-{moment.name}"
+    else:
+        source, name = resolve_model(Path(run)), to
+        # A run's exports go into the run, whichever of its two directories was named; other models have their own.
+        home = source.parent if source.name == RunDir(source).model.name else source
+    target = Path(out) if out is not None else home / "exports" / name
+    known = proof_text(Path(run) if moment is None else home, None if text is None else Path(text))
     chosen = Options(dtype=dtype, of_format=options, run=not quick)
     with orderly_end():
         proof = export_model(source, to, target, known, chosen, force=force)

@@ -11,7 +11,7 @@ from puna.api.recipes import PathLike, as_recipe, data_dir, data_source, run_dir
 from puna.core.console import say
 from puna.core.errors import DataError
 from puna.core.layout import DataDir, RunDir
-from puna.core.records import read_record
+from puna.core.records import read_record, result_of
 
 if TYPE_CHECKING:
     from puna.config.recipe import Recipe
@@ -217,6 +217,8 @@ def _check_build(recipe: "Recipe", data: DataDir) -> None:
     record = read_record(data.record)
     if record is None:
         raise DataError(f"{data}: no finished data build is here", hint=f"`puna data build {recipe.name}` makes it")
+    if record["stage"] != "data":
+        raise DataError(f"{data}: holds {result_of(record)}, not a data build", hint="give another --data-dir")
     wanted = recipe.data.model_dump()
     if changed := differences(with_known_places(record["config"], wanted, data.root, "data"), wanted):
         raise DataError(

@@ -30,13 +30,17 @@ RunPath: TypeAlias = Annotated[
     Path | None, typer.Option("--run-dir", help="The run.  \\[default: runs/NAME]", show_default=False)
 ]
 RunOrModel: TypeAlias = Annotated[
-    Path, typer.Argument(metavar="RUN", help="A run directory such as runs/demo, or a model directory.")
+    Path,
+    typer.Argument(
+        metavar="RUN", help="A run such as runs/demo, at any moment (runs/demo@step-400, @last, @best), or a model."
+    ),
 ]
 AnyModel: TypeAlias = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A run, a model in any format (a directory or file), or a name on Hugging Face's hub: OWNER/NAME.",
+        help="A run, at any moment (RUN@step-400, RUN@last, RUN@best), a model in any format (a directory or file), or "
+        "a name on Hugging Face's hub: OWNER/NAME.",
     ),
 ]
 

@@ -10,7 +10,9 @@ from puna.cli.arguments import Context, Dtype, Force, From, Heads, KeyHeads, Nor
 
 
 def import_(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="A file or directory in any format.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="A file or directory in any format, or a run at any moment.")
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", help="Where to write.  \\[default: models/NAME]", show_default=False)
     ] = None,

@@ -11,7 +11,7 @@ from puna.cli.json_output import json_line
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A file, directory or run.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A file, a directory, or a run at any moment.")],
     tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     tokenizer: TokenizerPath = None,

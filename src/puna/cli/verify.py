@@ -1,14 +1,15 @@
 """`puna verify-resume`: proof on the user's own machine that a run resumes exactly."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from puna.cli.arguments import DataSource, RunOrModel
+from puna.cli.arguments import DataSource
 
 
 def verify_resume(
-    run: RunOrModel,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory, such as runs/demo.")],
     data: DataSource = None,
     steps: Annotated[int, typer.Option("--steps", min=2, help="Steps to compare.")] = 6,
     processes: Annotated[int, typer.Option("--processes", min=1, help="Processes that train, by torchrun.")] = 1,

@@ -15,7 +15,8 @@ runs/demo/                    one training run (RunDir): the unit that people mo
   data_card.json              a copy of the card of its data
   metrics.jsonl               one JSON object per session, logged step, validation, sample, …
   tensorboard/                the same numbers for TensorBoard
-  checkpoints/step-00000100/  the training state that only `train` reads
+  tokenizer/                  the tokenizer's file, so that every checkpoint is a model that takes text
+  checkpoints/step-00000100/  the training state of a step, from which `train` goes on
   model/                      the plain model: model.safetensors, model.toml, the tokenizer's file, record.json
   exports/hf/                 one directory per format, each with equivalence.json
   report.html
@@ -117,6 +118,11 @@ class RunDir:
     def checkpoints(self) -> Path:
         """Training states by step."""
         return self.root / "checkpoints"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The directory of the tokenizer's file."""
+        return self.root / "tokenizer"
 
     @property
     def model(self) -> Path:

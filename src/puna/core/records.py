@@ -101,6 +101,17 @@ def read_record(path: Path) -> dict[str, Any] | None:
     return record
 
 
+_RESULTS = {
+    "data": "a data build", "import": "an imported model", "model": "the model of a run", "tokenizer": "a tokenizer",
+    "train": "a training run",
+}  # fmt: skip
+
+
+def result_of(record: dict[str, Any]) -> str:
+    """What lies in the directory of a record, in words for people."""
+    return _RESULTS.get(record["stage"], f"the result of the stage {record['stage']!r}")
+
+
 def command_line() -> str:
     """The command as the user typed it."""
     name = Path(sys.argv[0]).name

@@ -43,6 +43,7 @@ class Moment:
     """A complete checkpoint of a run."""
 
     run: RunDir
+    """Its run; the checkpoint's own directory where that was copied away from its run."""
     step: int
     """Optimizer steps done."""
     directory: Path
@@ -92,6 +93,11 @@ def find_moment(place: PathLike) -> Moment | None:
     raise CheckpointError(f"{run}: has no checkpoint of step {step}", hint=_there(run))
 
 
+def is_word(word: str) -> bool:
+    """Whether a word after an `@` is that of a moment: `step-400`, `400`, `last` or `best`."""
+    return _MOMENT.fullmatch(word) is not None
+
+
 def is_run(run: RunDir) -> bool:
     """Whether a directory is that of a training run, finished or not."""
     return run.checkpoints.is_dir() or run.has_model or (run.config.is_file() and run.metrics.is_file())
@@ -101,13 +107,19 @@ def _at(path: Path) -> Moment | None:
     """The moment that an existing path is."""
     if is_checkpoint(path):
         state, _ = read_header(path)
-        plain = len(path.parts) > 2 and ".." not in path.parts
-        whole = path if plain else Path(os.path.abspath(path))
-        return Moment(run=RunDir(whole.parent.parent), step=state.step, directory=path)
+        return Moment(run=_run_of(path), step=state.step, directory=path)
     run = RunDir(path)
     if run.has_model or not is_run(run):
         return None
     return _newest(run, "the newest checkpoint of an unfinished run")
+
+
+def _run_of(checkpoint: Path) -> RunDir:
+    """The run of a checkpoint; one that was copied to another place is on its own."""
+    plain = len(checkpoint.parts) > 2 and ".." not in checkpoint.parts
+    path = checkpoint if plain else Path(os.path.abspath(checkpoint))
+    run = RunDir(path.parent.parent)
+    return run if run.checkpoints == path.parent else RunDir(checkpoint)
 
 
 def _newest(run: RunDir, why: str) -> Moment:
@@ -171,8 +183,10 @@ def _there(run: RunDir) -> str:
     """The hint of an error: which moments there are."""
     steps = [step for step, _ in list_checkpoints(run)]
     if not steps:
+        if run.has_model:
+            return f"{run} alone is its finished model"
         goes_on = shlex.join(["puna", "train", str(run.config), "--run-dir", str(run), "--resume"])
-        return f"{run} alone is its finished model" if run.has_model else f"`{goes_on}` goes on with it"
+        return f"`{goes_on}` goes on with it" if run.config.is_file() else ""
     shown = [str(step) for step in steps]
     if len(steps) > _LISTED:
         shown = [*shown[: _LISTED // 2], "…", *shown[-_LISTED // 2 :]]

@@ -109,6 +109,8 @@ class Checkpoint(ABC):
         self.stored = stored
         self.extra = list(extra)
         self.notes = list(notes)
+        self.step: int | None = None
+        """The optimizer steps that its run had done, where it is a checkpoint of a run."""
         self.chat_template: str | None = None
         """The model's Jinja template, which writes a conversation as text."""
         self.stop_ids: tuple[int, ...] = ()

@@ -20,6 +20,7 @@ def describe(checkpoint: Checkpoint, title: str, tokenizer: Tokenizer | None) ->
     special = ", ".join(said for said in features(config).values()) or "as LLaMA 7B"
     lines = [
         ("format", f"{title}, {checkpoint.path}"),
+        *([] if checkpoint.step is None else [("step", f"{checkpoint.step:,}")]),
         ("parameters", f"{parameters(config).total:,} ({format_count(parameters(config).total)})"),
         (
             "decoder",
@@ -44,6 +45,7 @@ def as_dict(checkpoint: Checkpoint, form: str, tokenizer: Tokenizer | None) -> d
     return {
         "format": form,
         "path": str(checkpoint.path),
+        "step": checkpoint.step,
         "model": checkpoint.config.model_dump(exclude_none=True),
         "parameters": parameters(checkpoint.config).total,
         "tensors": {

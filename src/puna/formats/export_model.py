@@ -3,15 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from puna.core.console import progress
 from puna.core.files import atomic_directory, sha256_file, write_json, write_text
-from puna.core.records import Record, read_record
+from puna.core.records import Record
+from puna.core.reference import find_moment
 from puna.core.schema.export import ExportResults
+from puna.core.schema.train_state import is_checkpoint, read_header
 from puna.formats.cast import CastCheckpoint
 from puna.formats.checkpoint import Checkpoint, Hints
 from puna.formats.destination import check_destination
 from puna.formats.format import Format, Job, Value
+from puna.formats.moment.read import open_moment
 from puna.formats.native.read import open_native
 from puna.formats.proof.equivalence import Text, prove
 from puna.formats.registry import check_options, target_named
@@ -36,12 +40,12 @@ _PROOF = "equivalence.json"
 
 
 def export_model(
-    model_dir: Path, form: str, out: Path, text: Text, options: Options, *, force: bool = False
+    model: Path, form: str, out: Path, text: Text, options: Options, *, force: bool = False
 ) -> ExportResults:
-    """Write a model directory in another format, prove it the same, and report the proof in equivalence.json.
+    """Write a model in another format, prove it the same, and report the proof in equivalence.json.
 
     Args:
-        model_dir: A Puna model directory.
+        model: A Puna model directory, or a checkpoint of a run.
         form: The format's name.
         out: The directory to make.
         text: The text to run the models on if their weights differ in bits.
@@ -59,24 +63,22 @@ def export_model(
     """
     target = target_named(form)
     choices = check_options(target, options.of_format, options.dtype)
-    check_destination(out, model_dir, _PROOF, force=force)
-    before = file_states(model_dir)
-    check_files(model_dir)
-    native = open_native(model_dir, Hints())
-    native.check_complete()
+    check_destination(out, model, _PROOF, force=force)
+    before = {} if is_checkpoint(model) else file_states(model)
+    native, inputs = _open_checked(model)
     tokenizer = native.tokenizer()
     source = native if options.dtype is None or target.rounds_itself else CastCheckpoint(native, options.dtype)
-    record = Record(f"export-{form}", config=native.config.model_dump(exclude_none=True))
-    record.inputs = dict((read_record(model_dir / "record.json") or {})["outputs"])
+    record = Record(f"export-{form}", config=native.config.model_dump(exclude_none=True), inputs=inputs)
     total = sum(source.like(name).nbytes for name in source.weights)
     with atomic_directory(out, replace=force) as directory:
-        job = Job(directory=directory, tokenizer=tokenizer, name=_name(model_dir), dtype=options.dtype, options=choices)
+        job = Job(directory=directory, tokenizer=tokenizer, name=_name(model), dtype=options.dtype, options=choices)
         with progress(f"write {form}", total, "bytes") as advance:
             notes = _write(target, WatchedCheckpoint(source, advance), job)
         written = target.open(directory, Hints.of(native.config))
         proof = prove(native, written, directory, tokenizer, text=text if options.run else None, oracle=target.oracle)
         check_unchanged(before)
-        results = proof.model_copy(update={"choices": _chosen(target, options.dtype, choices), "notes": notes})
+        found: dict[str, Any] = {"choices": _chosen(target, options.dtype, choices), "notes": notes}
+        results = proof.model_copy(update=found if native.step is None else found | {"step": native.step})
         record.outputs = {path.name: sha256_file(path) for path in sorted(directory.iterdir())}
         record.results = results.model_dump(exclude_unset=True)
         write_json(directory / _PROOF, record.as_dict())
@@ -94,9 +96,27 @@ def _chosen(target: Format, dtype: str | None, choices: Mapping[str, Value]) -> 
     return words
 
 
-def _name(model_dir: Path) -> str:
-    """A name for the model: that of its run, or of its own directory."""
-    path = model_dir.resolve()
+def _open_checked(model: Path) -> tuple[Checkpoint, dict[str, str]]:
+    """The model after its files have been compared with their hashes, and these hashes.
+
+    A checkpoint's files stay readable once they are open, also where the run removes them.
+    """
+    if is_checkpoint(model):
+        native: Checkpoint = open_moment(model, Hints())
+        native.verify()
+        inputs = read_header(model)[1]
+    else:
+        inputs = dict(check_files(model)["outputs"])
+        native = open_native(model, Hints())
+    native.check_complete()
+    return native, inputs
+
+
+def _name(model: Path) -> str:
+    """A name for the model: that of its run, with the step of a checkpoint, or of its own directory."""
+    path = model.resolve()
+    if (moment := find_moment(path)) is not None:
+        return f"{moment.run.root.name}-{moment.name}"
     return path.parent.name if path.name == "model" else path.name
 
 

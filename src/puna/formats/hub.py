@@ -19,6 +19,7 @@ from puna.core.bounded import parse_json, read_bounded
 from puna.core.console import say
 from puna.core.errors import FormatError
 from puna.core.files import storage_errors
+from puna.core.reference import is_word
 from puna.core.units import format_bytes
 
 if TYPE_CHECKING:
@@ -59,12 +60,12 @@ def hub_name(path: str | os.PathLike[str]) -> HubName | None:
     """The model on the hub that a path names; None where a path of this machine is meant.
 
     What exists here is a path, and what begins with `./`. So is what begins with a directory that exists here, such as
-    `runs/demo` where there is `runs`, unless it has a revision, which no path of Puna's has.
+    `runs/demo` where there is `runs`, unless it has a revision other than a moment of a run (`runs/demo@step-400`).
     """
     match = _NAME.fullmatch(os.fspath(path))
     if match is None or os.path.lexists(path):
         return None
-    if match["revision"] is None and os.path.lexists(Path(path).parts[0]):
+    if (match["revision"] is None or is_word(match["revision"])) and os.path.lexists(Path(path).parts[0]):
         return None
     # A branch may have slashes, which are written as huggingface_hub does.
     revision = (match["revision"] or _MAIN).replace("%2F", "/")

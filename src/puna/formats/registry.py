@@ -13,13 +13,14 @@ from puna.formats.gguf.format import GGUF
 from puna.formats.hf.format import HF
 from puna.formats.llama.format import LLAMA
 from puna.formats.llama2c.format import LLAMA2C
+from puna.formats.moment.format import MOMENT
 from puna.formats.native.format import PUNA
 from puna.formats.openlm.format import OPENLM
 
 GROUP = "puna.formats"
 """The group of entry points by which packages add formats."""
 
-BUILT_IN = (PUNA, OPENLM, HF, LLAMA, GGUF, EASYLM, LLAMA2C)
+BUILT_IN = (PUNA, MOMENT, OPENLM, HF, LLAMA, GGUF, EASYLM, LLAMA2C)
 """In the order in which they are asked; the last has no magic number and is recognised by its length."""
 
 

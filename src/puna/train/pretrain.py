@@ -14,7 +14,7 @@ from puna.config.paths import beside
 from puna.config.recipe import Recipe
 from puna.core.console import say, warn
 from puna.core.errors import Interrupted, TrainError
-from puna.core.files import write_json
+from puna.core.files import write_bytes, write_json
 from puna.core.layout import DataDir, RunDir
 from puna.core.lock import DirectoryLock
 from puna.core.records import Record, command_line, commit
@@ -41,6 +41,7 @@ from puna.train.loop import run as run_steps
 from puna.train.memory import explain_out_of_memory
 from puna.train.metrics import Metrics
 from puna.train.optimizer import describe_groups
+from puna.train.place import check_place
 from puna.train.samples import Sampler, Samples, can_sample, check_prompts
 from puna.train.session import Session
 from puna.train.validate import Validator
@@ -82,6 +83,7 @@ def train(
     began = time.perf_counter()
     with joined() as world, gpu_kernels(shapes_repeat=True), contextlib.ExitStack() as stack:
         world.first(lambda: check_batch(recipe, world.size))
+        world.first(lambda: check_place(run))
         mesh = build_mesh(recipe.parallel, world)
         world.on_main(lambda: stack.enter_context(DirectoryLock(run.root)))
         tokenizer = load_tokenizer(data.tokenizer)
@@ -94,7 +96,7 @@ def train(
             return
         path = world.first(lambda: _make_room(recipe, run, resume=resume, force=force))
         found = None if path is None else (path, read_state(path, world))
-        world.first(lambda: _make_ready(recipe, data, run, fingerprint, found))
+        world.first(lambda: _make_ready(recipe, data, run, fingerprint, found, tokenizer=tokenizer))
         loader, heldout = open_data(recipe, data, tokenizer, verify=False)
         record = Record("train", config=beside(recipe.model_dump(exclude_none=True), run.root))
         record.inputs = {"data": fingerprint, "tokenizer": tokenizer.sha256}
@@ -130,8 +132,9 @@ def _make_room(recipe: Recipe, run: RunDir, *, resume: bool, force: bool) -> Pat
 
 
 def _make_ready(
-    recipe: Recipe, data: DataDir, run: RunDir, fingerprint: str, found: tuple[Path, TrainState] | None
-) -> None:
+    recipe: Recipe, data: DataDir, run: RunDir, fingerprint: str, found: tuple[Path, TrainState] | None, *,
+    tokenizer: Tokenizer,
+) -> None:  # fmt: skip
     """Refuse a checkpoint of another run; then write this run's description."""
     if found is not None:
         path, state = found
@@ -140,6 +143,7 @@ def _make_ready(
     card = with_mixture(read_card(data), recipe)
     save_recipe(recipe, run.config)
     write_json(run.data_card, card_json(card))
+    write_bytes(run.tokenizer / tokenizer.file, tokenizer.content)
 
 
 def _begin(session: Session, record: Record, found: tuple[Path, TrainState] | None) -> None:
@@ -149,6 +153,7 @@ def _begin(session: Session, record: Record, found: tuple[Path, TrainState] | No
         resuming.check_circumstances(state.made_by, made_by, found[0])
         say(f"resumed from {found[0]} at step {state.step}")
     state.recipe, state.made_by, state.sessions = record.config, made_by, state.sessions + 1
+    state.tokenizer = record.inputs["tokenizer"]
 
 
 def _note_session(session: Session, record: Record) -> None:

@@ -78,6 +78,8 @@ class OracleResults(Part):
 class ExportResults(OracleResults, Comparison):
     """The figures of an export's proof."""
 
+    step: Count | None = None
+    """The optimizer steps that the run had done, where a checkpoint was exported; None of a finished model."""
     choices: list[str] = Field(default=[])
     """Options of `puna export` that these files were made with."""
     notes: list[str] = Field(default=[])

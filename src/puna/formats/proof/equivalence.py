@@ -101,7 +101,8 @@ def summary(results: ExportResults) -> list[str]:
         f"{group.tensors} quantized to {kind}, {group.relative_rms_error:.2%} off (root mean square)"
         for kind, group in weights.quantized.items()
     ]
-    lines = ["weights: " + ", ".join(facts)]
+    lines = [] if results.step is None else [f"model: the checkpoint of step {results.step:,}"]
+    lines.append("weights: " + ", ".join(facts))
     if tokenizer is not None:
         lines.append(f"tokens: the same ids for {tokenizer.strings} strings in {', '.join(tokenizer.forms)}")
     if outputs is not None:

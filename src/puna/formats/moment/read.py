@@ -1,0 +1,95 @@
+"""The model that a run was at one step, read in place from its checkpoint, one tensor at a time."""
+
+import math
+from pathlib import Path
+
+from torch import Tensor
+
+from puna.core.errors import CheckpointError
+from puna.core.reference import find_moment
+from puna.formats.checkpoint import Checkpoint, Hints, Stored, check_shape
+from puna.formats.table import weights
+from puna.model.checkpoint_files import check_weights
+from puna.model.checkpoint_weights import CheckpointWeights
+from puna.tokenizer.load import find_tokenizer, load_tokenizer
+from puna.tokenizer.tokenizer import Tokenizer
+
+
+class MomentCheckpoint(Checkpoint):
+    """A checkpoint of a run, opened; its hashes are not checked (`verify` does).
+
+    Args:
+        path: The directory of the checkpoint.
+
+    Raises:
+        CheckpointError: A file is missing or damaged, or the run has removed the checkpoint.
+        FormatError: A weight has another shape than the recipe makes it.
+    """
+
+    format = "puna-checkpoint"
+
+    def __init__(self, path: Path) -> None:
+        self._weights = CheckpointWeights(path)
+        config = self._weights.config
+        shapes = {weight.name: weight.shape for weight in weights(config)}
+        stored = {}
+        for name in self._weights.names:
+            shape, dtype = self._weights.shape(name), self._weights.dtype(name)
+            if name in shapes:
+                check_shape(path, name, shape, shapes[name])
+            stored[name] = Stored(str(dtype).removeprefix("torch."), math.prod(shape) * dtype.itemsize)
+        extra = [name for name in stored if name not in shapes]
+        super().__init__(path, config, {name: stored[name] for name in shapes if name in stored}, extra=extra)
+        self.step = self._weights.state.step
+
+    def tensor(self, name: str) -> Tensor:
+        """One parameter; of a run of one process a view of the mapped file."""
+        return self._weights.tensor(name)
+
+    def tokenizer(self) -> Tokenizer | None:
+        """The tokenizer beside the checkpoint, or in the directory of its run.
+
+        Raises:
+            CheckpointError: It is not the one that the run was trained with.
+        """
+        moment = find_moment(self.path)
+        homes = [self.path] if moment is None else [self.path, moment.run.tokenizer, moment.run.model]
+        file = next((found for home in homes if (found := find_tokenizer(home)) is not None), None)
+        if file is None:
+            self.notes.append(
+                "the run has no tokenizer beside it, as an older version of Puna began it: name that of its data with "
+                "--tokenizer, such as data/NAME/tokenizer"
+            )
+            return None
+        tokenizer = load_tokenizer(file)
+        if (expected := self._weights.state.tokenizer) and tokenizer.sha256 != expected:
+            raise CheckpointError(
+                f"{file}: is not the tokenizer of this run, its SHA-256 is not the one in {self.path / 'state.json'}",
+                hint="name that of the run's data with --tokenizer, such as data/NAME/tokenizer",
+            )
+        return tokenizer
+
+    def verify(self) -> None:
+        """Compare the files that hold weights with their hashes.
+
+        Raises:
+            CheckpointError: One is damaged, or the run has removed the checkpoint.
+        """
+        check_weights(self.path)
+
+    @property
+    def files(self) -> list[Path]:
+        """The description, and the files that hold weights."""
+        return [self.path / "state.json", *self._weights.files]
+
+
+def open_moment(path: Path, hints: Hints) -> MomentCheckpoint:
+    """A checkpoint of a run, which needs no hints.
+
+    Raises:
+        CheckpointError: A file is missing or damaged, or the run has removed the checkpoint.
+        FormatError: A hint differs from the run's recipe, or a weight from its shape.
+    """
+    opened = MomentCheckpoint(path)
+    hints.refuse_other_values(path, opened.config)
+    return opened
