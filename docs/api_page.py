@@ -15,7 +15,7 @@ import puna
 PAGE = Path(__file__).with_name("api.md")
 FUNCTIONS = (
     "recipe", "plan", "build_data", "train_tokenizer", "train", "load", "bench_infer", "export", "import_model",
-    "inspect", "report", "compare", "run",
+    "inspect", "report", "compare", "sweep", "run",
 )  # fmt: skip
 """In the order in which they are used."""
 CLASSES = (
@@ -25,6 +25,7 @@ CLASSES = (
     "ModelInfo",
     "Export",
     "Comparison",
+    "TrainingSweep",
     "Plan",
     "RunDir",
     "DataDir",

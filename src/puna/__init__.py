@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from puna.api.recipes import plan, recipe
     from puna.api.stages import build_data, report, run, train, train_tokenizer
+    from puna.api.sweep import TrainingSweep, sweep
     from puna.config.recipe import Recipe
     from puna.core.errors import UserError
     from puna.core.layout import DataDir, RunDir
@@ -48,6 +49,7 @@ __all__ = [
     "Recipe",
     "RunDir",
     "Sweep",
+    "TrainingSweep",
     "UserError",
     "__version__",
     "bench_infer",
@@ -61,6 +63,7 @@ __all__ = [
     "recipe",
     "report",
     "run",
+    "sweep",
     "train",
     "train_tokenizer",
 ]
@@ -76,6 +79,7 @@ _HOMES = {
     "Recipe": "config.recipe",
     "RunDir": "core.layout",
     "Sweep": "infer.measure",
+    "TrainingSweep": "api.sweep",
     "UserError": "core.errors",
     "bench_infer": "api.bench",
     "build_data": "api.stages",
@@ -88,6 +92,7 @@ _HOMES = {
     "recipe": "api.recipes",
     "report": "api.stages",
     "run": "api.stages",
+    "sweep": "api.sweep",
     "train": "api.stages",
     "train_tokenizer": "api.stages",
 }

@@ -58,6 +58,16 @@ def test_a_swept_number_has_a_chart_of_its_own(tiny_toml: Path, tmp_path: Path):
     assert chart.figure["layout"]["xaxis"]["type"] == "log"
 
 
+def test_a_run_that_failed_is_not_in_the_chart_of_the_swept_number(tiny_toml: Path, tmp_path: Path):
+    runs = [
+        compared_run(tmp_path / f"r{rate}", load_recipe(str(tiny_toml), {"optim.lr": rate}).recipe, steps=steps)
+        for rate, steps in ((0.1, 24), (9.0, 3), (0.2, 24), (0.3, 24))
+    ]
+    chart = charts(read_comparison(runs))[1]
+    assert (chart.title, chart.runs) == ("Held-out bits per byte by optim.lr", [-1, 0, 2, 3])
+    assert chart.sentence == "The newest figure of each finished run. Lower is better."
+
+
 def test_a_switch_or_two_numbers_have_no_chart_of_their_own(tiny_toml: Path, tmp_path: Path):
     for key, values in (("optim.lr", [0.1, 0.2]), ("optim.schedule", ["cosine", "linear", "constant"])):
         recipes = [load_recipe(str(tiny_toml), {key: value}).recipe for value in values]

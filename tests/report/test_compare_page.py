@@ -43,10 +43,17 @@ def test_figures_notes_differences_and_samples_are_on_it(found: Comparison):
     for expected in (
         f"3 runs compared Lowest of the finished runs on held-out text: {LONG} with 2.950 bits per byte.",
         "young is not finished: step 14 of 24.", "3.0500 2.8000 3.8000 51.4k 6.14k 128 50.0 % 48 s 4 Wh",
-        "optim.lr 0.01 0.003 0.01", "step 14 of 24", "prose 75 %, code 25 %.", "we the people", "not known",
+        "run data.sources.prose.include optim.lr one", "] 0.003 young [", "step 14 of 24", "prose 75 %, code 25 %.",
+        "we the people", "not known",
     ):  # fmt: skip
         assert expected in text, expected
     assert "puna compare" in text
+
+
+def test_keys_are_rows_where_there_are_as_many_as_runs(found: Comparison, tmp_path: Path):
+    text = words(render(read_comparison([tmp_path / "one", tmp_path / LONG])))
+    assert f"key one {LONG} data.sources.prose.include [" in text
+    assert "optim.lr 0.01 0.003" in text
 
 
 def test_the_lowest_of_finished_runs_is_named(found: Comparison, tiny: Recipe, tmp_path: Path):

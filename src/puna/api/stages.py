@@ -128,7 +128,7 @@ def train(
     """
     resolved = as_recipe(recipe)
     build, directory = data_source(data, resolved), run_dir(run, resolved)
-    _check_build(resolved, build)
+    check_build(resolved, build)
     # Only now, so that what is amiss with the data is told where torch is not installed, and without waiting for it.
     from puna.infer.plain import generate_text
     from puna.train.pretrain import train as pretrain
@@ -204,8 +204,12 @@ def run(recipe: "Recipe | PathLike", data: PathLike | None = None, run: PathLike
     return directory
 
 
-def _check_build(recipe: "Recipe", data: DataDir) -> None:
-    """Refuse a data build that is not there as the recipe wants it."""
+def check_build(recipe: "Recipe", data: DataDir) -> None:
+    """Refuse a data build that is not there as the recipe wants it.
+
+    Raises:
+        DataError: It is missing or damaged, or was made with other values; or the recipe has no data.
+    """
     from puna.config.explain import differences
     from puna.config.paths import with_known_places
 

@@ -8,6 +8,7 @@ import typer
 
 import puna
 from puna.cli.arguments import DataSource, Force, Overrides, RecipeName, RunPath, Show, resolve
+from puna.cli.sweep import sweep
 
 
 def train(
@@ -29,7 +30,14 @@ def train(
     """Pre-train the recipe's model on its data build; under torchrun on as many devices as it starts.
 
     Ctrl-C, SIGTERM and SIGHUP save the state first; --resume then ends with the same weights, bit for bit.
+    Several values, such as optim.lr=1e-3,2e-3, are a sweep: a run of each, over one data build, and a comparison.
     """
+    from puna.config.grid import split
+
     begins = [f"train.init_from={json.dumps(str(init_from))}"] if init_from else []
-    resolved = resolve(recipe, [*(overrides or []), *begins], show)
+    changes, several = split([*(overrides or []), *begins])
+    if several:
+        sweep(recipe, changes, several, data, run, resume=resume, force=force, stop_at=stop_at, explained=show)
+        return
+    resolved = resolve(recipe, changes, show)
     puna.train(resolved, data, run, resume=resume, force=force, stop_at=stop_at)

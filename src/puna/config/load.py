@@ -111,11 +111,22 @@ def parse_override(text: str) -> tuple[str, Any]:
     key = key.strip()
     if not equals or not _BARE_KEY.fullmatch(key):
         raise ConfigError([f"{_COMMAND_LINE}: {text!r} is not an override; write key=value, such as optim.lr=2e-4"])
+    table = _toml(raw)
+    return key, raw.strip() if table is None else table["value"]
+
+
+def is_toml(text: str) -> bool:
+    """Whether the text of an override's value is TOML; it is a word otherwise."""
+    return _toml(text) is not None
+
+
+def _toml(text: str) -> dict[str, Any] | None:
+    """A table with a `value`, or None for what is not one TOML value."""
     try:
-        table = tomllib.loads(f"value = {raw}")
+        table = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):  # ValueError: not TOML, or an integer of thousands of digits
-        return key, raw.strip()
-    return key, table["value"] if len(table) == 1 else raw.strip()
+        return None
+    return table if len(table) == 1 else None
 
 
 def _python_override(key: str, value: Any) -> tuple[str, Any]:

@@ -122,7 +122,7 @@ def _heldout(comparison: Comparison, title: str, value: Callable[[ValidationLine
     for number, run in enumerate(comparison.runs):
         final = [line for line in run.validations if line.final]
         curves.append((number, run.during, [value(line) for line in run.during], {"mode": "lines+markers"}))
-        diamond = {"mode": "markers", "marker": {"symbol": "diamond", "size": 11, "color": colour(number)}}
+        diamond = {"mode": "markers", "marker": _diamond(number)}
         curves.append((number, final, [value(line) for line in final], diamond))
     sentence = "Lower is better. Lines: a part of the text, while training"
     sentence += "; diamonds: all of it, at the end." if any(run.finished for run in comparison.runs) else "."
@@ -148,43 +148,45 @@ def _trained(
 
 
 def _dial(comparison: Comparison) -> Difference | None:
-    """The one key in which the recipes differ, where its values are three numbers or more."""
+    """The one key in which the recipes differ, where three runs or more can be ranked and each has another number."""
     if len(comparison.differences) != 1:
         return None
     (difference,) = comparison.differences
-    numbers = {value for value in difference.values if isinstance(value, int | float) and not isinstance(value, bool)}
-    measured = all(comparison.heldout(run) is not None for run in comparison.runs)
-    return difference if len(numbers) >= 3 and len(numbers) == len(comparison.runs) and measured else None
+    values = [difference.values[number] for number in comparison.ranked()]
+    numbers = {value for value in values if isinstance(value, int | float) and not isinstance(value, bool)}
+    return difference if len(numbers) >= 3 and len(numbers) == len(values) else None
 
 
 def _against(comparison: Comparison, difference: Difference) -> ComparedChart:
-    """The newest held-out figure against the one value that differs."""
-    values = [float(value) for value in difference.values]
-    order = sorted(range(len(values)), key=lambda index: values[index])
-    figures = [comparison.heldout(comparison.runs[index]) for index in order]
+    """The held-out figure of the runs that can be ranked against the one value that differs."""
+    ranked = comparison.ranked()
+    values = [float(difference.values[number] or 0) for number in range(len(comparison.runs))]
+    order = sorted(ranked, key=lambda index: values[index])
+    figures, places = [ranked[index] for index in order], [values[index] for index in order]
     line = {
-        "name": "all runs", "x": [values[index] for index in order], "y": figures, "mode": "lines", "hoverinfo": "skip",
+        "name": "all runs", "x": places, "y": figures, "mode": "lines", "hoverinfo": "skip",
         "line": {"color": "#8a8f94", "width": 1.5},
     }  # fmt: skip
     points = [
         {
-            "name": html.escape(comparison.runs[index].name), "x": [values[index]], "y": [figure], "mode": "markers",
-            "marker": {"symbol": "diamond", "size": 11, "color": colour(index)},
+            "name": html.escape(comparison.runs[index].name), "x": [place], "y": [figure], "mode": "markers",
+            "marker": _diamond(index),
         }
-        for index, figure in zip(order, figures, strict=True)
+        for index, place, figure in zip(order, places, figures, strict=True)
     ]  # fmt: skip
     layout = _layout(difference.key, "bits per byte") | {"hovermode": "closest"}
-    if min(values) > 0 and max(values) >= 4 * min(values):
-        layout["xaxis"] |= {
-            "type": "log",
-            "tickvals": sorted(values),
-            "ticktext": [f"{one:g}" for one in sorted(values)],
-        }
     layout["xaxis"].pop("rangemode")
-    summary = "; ".join(f"{one:g}: {figure:.4g}" for one, figure in zip(sorted(values), figures, strict=True))
-    title = f"Held-out bits per byte by {difference.key}"
-    figure = {"data": [line, *points], "layout": layout}
-    return ComparedChart(title, "The newest figure of each run. Lower is better.", summary, figure, {}, [-1, *order])
+    if places[0] > 0 and places[-1] >= 4 * places[0]:
+        layout["xaxis"] |= {"type": "log", "tickvals": places, "ticktext": [f"{place:g}" for place in places]}
+    ranked_are = "of each finished run" if comparison.runs[order[0]].finished else "of each run so far"
+    return ComparedChart(
+        title=f"Held-out bits per byte by {difference.key}",
+        sentence=f"The newest figure {ranked_are}. Lower is better.",
+        summary="; ".join(f"{place:g}: {figure:.4g}" for place, figure in zip(places, figures, strict=True)),
+        figure={"data": [line, *points], "layout": layout},
+        places={},
+        runs=[-1, *order],
+    )
 
 
 def _chart(
@@ -210,6 +212,12 @@ def _chart(
         summary.append(f"{run.name} ends at {last:.4g}")
     figure = {"data": traces, "layout": _layout(known[0].title, unit)}
     return ComparedChart(title, sentence, "; ".join(summary), figure, places, runs)
+
+
+def _diamond(number: int) -> dict[str, Any]:
+    """The mark of a run's figure on all held-out text; open where its lines are dashed."""
+    symbol = "diamond" if dash(number) == DASHES[0] else "diamond-open"
+    return {"symbol": symbol, "size": 11, "color": colour(number)}
 
 
 def _layout(across: str, unit: str) -> dict[str, Any]:

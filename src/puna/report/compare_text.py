@@ -97,14 +97,14 @@ def _plot(comparison: Comparison, console: Console) -> list[Text]:
 
 
 def _differences(comparison: Comparison) -> RenderableType:
-    """Keys as rows, or as columns where they are few and the runs are many."""
+    """The values of the keys that differ."""
     if not comparison.differences:
         return Text("the recipes are the same")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     names = [Text(escaped(run.name), style=_style(number)) for number, run in enumerate(comparison.runs)]
     keys = [Text(escaped(difference.key)) for difference in comparison.differences]
     values = [[_cut(text) for text in difference.texts] for difference in comparison.differences]
-    if len(keys) <= 4 and len(keys) < len(names):
+    if comparison.keys_are_columns:
         head, rows, cells = ["run", *keys], names, [list(row) for row in zip(*values, strict=True)]
     else:
         head, rows, cells = ["key", *names], keys, values

@@ -21,6 +21,8 @@ from puna.core.schema.run import TrainResults
 _UNTOLD = ("name", "description")
 """Keys of a recipe that say nothing about how a run goes."""
 
+_MOST_KEYS_ACROSS = 4
+
 
 @dataclass(frozen=True)
 class Power:
@@ -162,6 +164,11 @@ class Comparison:
         return len({run.tokenizer for run in self.runs}) == 1
 
     @property
+    def keys_are_columns(self) -> bool:
+        """Whether a table of the differences has a row for each run: where keys are few, and runs are more."""
+        return len(self.differences) <= _MOST_KEYS_ACROSS and len(self.differences) < len(self.runs)
+
+    @property
     def sources(self) -> list[str]:
         """Every source that a run was validated on, in the order of the runs."""
         return list(dict.fromkeys(source for run in self.runs if run.last for source in run.last.bits_per_byte))
@@ -176,17 +183,20 @@ class Comparison:
         """The mean bits per byte of a run's newest validation."""
         return self.mean(run.last) if run.last else None
 
-    def best(self) -> int | None:
-        """The number of the run with the lowest mean on held-out text, of the finished runs where there are any.
+    def ranked(self) -> dict[int, float]:
+        """The mean on held-out text by the number of the run, of runs between which it decides.
 
-        None where that says nothing: fewer than two of them have a mean, or their held-out texts are not the same.
+        Those are the finished runs where there are any; none where the held-out texts are not the same.
         """
         finished = [number for number, run in enumerate(self.runs) if run.finished]
-        figures = {number: self.heldout(self.runs[number]) for number in finished or range(len(self.runs))}
-        known = {number: figure for number, figure in figures.items() if figure is not None}
-        if len(known) < 2 or len({self.runs[number].documents for number in known}) > 1:
-            return None
-        return min(known, key=known.__getitem__)
+        means = {number: self.heldout(self.runs[number]) for number in finished or range(len(self.runs))}
+        known = {number: mean for number, mean in means.items() if mean is not None}
+        return known if len({self.runs[number].documents for number in known}) == 1 else {}
+
+    def best(self) -> int | None:
+        """The number of the run with the lowest mean on held-out text; None where fewer than two can be ranked."""
+        ranked = self.ranked()
+        return min(ranked, key=ranked.__getitem__) if len(ranked) > 1 else None
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as JSON has it; energy is in kWh, time in seconds, loss in nats per token."""
