@@ -68,7 +68,7 @@ def plan(
     Args:
         recipe: A recipe, its name or its path.
         devices: How many; None takes as many as the recipe's layout asks for.
-        device: `a100` (the GPU of the paper's runs), `h100`, `h200`, `cpu` (this machine's), or FLOP/s such as `4e14`.
+        device: A GPU such as `a100`, as in the paper, or `rtx-4090`; `cpu`, this machine's; or FLOP/s such as `4e14`.
         devices_per_node: GPUs of one machine; None is 8, as in NVIDIA's own machines.
         network_gbps: Gbit/s of each GPU to other machines; None is that of NVIDIA's own: 200 for A100, 400 for H100
             and H200.
