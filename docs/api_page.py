@@ -14,13 +14,15 @@ import puna
 
 PAGE = Path(__file__).with_name("api.md")
 FUNCTIONS = (
-    "recipe", "plan", "build_data", "train_tokenizer", "train", "load", "bench_infer", "export", "import_model",
-    "inspect", "report", "compare", "sweep", "run",
+    "recipe", "plan", "build_data", "train_tokenizer", "train", "load", "perplexity", "bench_infer", "export",
+    "import_model", "inspect", "report", "compare", "sweep", "run",
 )  # fmt: skip
 """In the order in which they are used."""
 CLASSES = (
     "LanguageModel",
     "GenerateOptions",
+    "Perplexity",
+    "TextLoss",
     "Sweep",
     "ModelInfo",
     "Export",

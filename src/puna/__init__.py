@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         import_model,
         inspect,
     )
+    from puna.api.perplexity import Perplexity, TextLoss, perplexity
     from puna.api.recipes import plan, recipe
     from puna.api.stages import build_data, report, run, train, train_tokenizer
     from puna.api.sweep import TrainingSweep, sweep
@@ -45,10 +46,12 @@ __all__ = [
     "GenerateOptions",
     "LanguageModel",
     "ModelInfo",
+    "Perplexity",
     "Plan",
     "Recipe",
     "RunDir",
     "Sweep",
+    "TextLoss",
     "TrainingSweep",
     "UserError",
     "__version__",
@@ -59,6 +62,7 @@ __all__ = [
     "import_model",
     "inspect",
     "load",
+    "perplexity",
     "plan",
     "recipe",
     "report",
@@ -75,10 +79,12 @@ _HOMES = {
     "GenerateOptions": "api.language_model",
     "LanguageModel": "api.language_model",
     "ModelInfo": "api.models",
+    "Perplexity": "api.perplexity",
     "Plan": "plan.plan",
     "Recipe": "config.recipe",
     "RunDir": "core.layout",
     "Sweep": "infer.measure",
+    "TextLoss": "api.perplexity",
     "TrainingSweep": "api.sweep",
     "UserError": "core.errors",
     "bench_infer": "api.bench",
@@ -88,6 +94,7 @@ _HOMES = {
     "import_model": "api.models",
     "inspect": "api.models",
     "load": "api.loading",
+    "perplexity": "api.perplexity",
     "plan": "api.recipes",
     "recipe": "api.recipes",
     "report": "api.stages",

@@ -42,13 +42,51 @@ def test_held_out_documents_of_the_runs_own_data_come_next(
         assert next(documents_of(tiny_data, source, "heldout")).text[:5000] in found.text
 
 
-def test_data_of_another_build_are_not_used(
+def test_a_run_of_other_length_than_its_data_build_still_takes_their_held_out_text(
     tiny_run: RunDir, tiny_data: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "data").mkdir()
+    os.symlink(tiny_data.root, tmp_path / "data" / "tiny")
+    run = RunDir(shutil.copytree(tiny_run.root, tmp_path / "runs" / "longer"))
+    run.config.write_text(run.config.read_text().replace("tokens = 6144", "tokens = 8192"))
+    run.data_card.write_text("{}")  # the card says how often a run reads the data, so it is another one
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(tiny_data.root, tmp_path / "data" / "tiny")
-    (tmp_path / "data" / "tiny" / "card.json").write_text("{}")
-    assert proof_text(tiny_run.root, None).origin == "the topics of Python's help(), not held out"
+    assert proof_text(run.root, None).origin == "held-out documents of data/tiny"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert proof_text(run.root, None).origin == f"held-out documents of {tmp_path / 'data' / 'tiny'}"
+
+
+def test_an_unfinished_run_knows_its_data_by_its_checkpoint(
+    tiny_run: RunDir, tiny_data: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    os.symlink(tiny_data.root, tmp_path / "data" / "tiny")
+    run = RunDir(shutil.copytree(tiny_run.root, tmp_path / "stopped"))
+    run.record.unlink()
+    monkeypatch.chdir(tmp_path)
+    assert proof_text(run.root, None).origin == "held-out documents of data/tiny"
+
+
+@pytest.mark.parametrize("damage", ["other data", "no data", "damaged"])
+def test_other_text_than_the_runs_own_is_told(
+    tiny_run: RunDir, tiny_data: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], damage: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    run = RunDir(shutil.copytree(tiny_run.root, tmp_path / "a" / "b" / "run"))
+    if damage != "no data":
+        shutil.copytree(tiny_data.root, tmp_path / "data" / "tiny")
+    if damage == "other data":
+        run.config.write_text(run.config.read_text().replace("seed = 3", "seed = 4", 1))
+    if damage == "damaged":
+        (tmp_path / "data" / "tiny" / "shards" / "prose" / "train" / "manifest.json").write_text("{}")
+    assert proof_text(run.root, None).origin == "the topics of Python's help(), not held out"
+    said = capsys.readouterr().err
+    assert "there is no data/tiny" in said if damage == "no data" else "holds other data" in said
+    assert "--text names a text of yours" in said
 
 
 def test_else_it_is_pythons_help(tmp_path: Path) -> None:

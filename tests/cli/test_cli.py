@@ -39,7 +39,7 @@ def test_help_lists_the_road_in_order():
     named = re.findall(r"^[│|]?\s*([a-z][a-z-]*)  ", puna("--help").stdout, flags=re.MULTILINE)
     assert named == [
         "recipes", "plan", "data", "tokenizer", "tune", "train", "verify-resume", "export", "import",
-        "inspect", "generate", "chat", "bench", "report", "compare", "run",
+        "inspect", "generate", "chat", "perplexity", "bench", "report", "compare", "run",
     ]  # fmt: skip
 
 
@@ -72,6 +72,25 @@ def test_every_command_explains_itself_and_each_of_its_arguments(words: tuple[st
         assert getattr(parameter, "help", ""), f"{' '.join(words)}: {parameter.name} has no help"
         if parameter.param_type_name == "option":
             assert parameter.opts[0] in result.output
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("puna verify", ["verify-resume"]),
+        ("puna data tr", ["train-lm", "train-classifier", "trace"]),
+        ("puna train llama2", ["llama2-13b", "llama2-70b", "llama2-7b"]),
+        ("puna train demo --run", ["--run-dir"]),
+        ("puna export runs/demo --to ll", ["llama", "llama2c"]),
+        ("puna report ''", []),  # where nothing is offered, the shell offers files
+    ],
+)
+def test_the_shell_can_complete_commands_options_and_recipes(typed: str, offered: list[str]):
+    asked = {"_PUNA_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    result = subprocess.run(
+        [sys.executable, "-m", "puna"], capture_output=True, text=True, env=os.environ | asked, timeout=120, check=False
+    )
+    assert (result.stdout.split(), result.stderr) == (offered, "")
 
 
 def test_help_is_light_because_it_imports_none_of_the_large_packages():
@@ -143,6 +162,9 @@ def test_mistyped_recipe_override_and_value_are_named_all_at_once():
 
 def test_training_without_data_says_which_command_makes_them(tmp_path: Path):
     assert_sentence(puna("train", "demo", cwd=tmp_path), "no finished data build", "puna data build demo")
+    (tmp_path / "mine.toml").write_text('extends = "demo"\nname = "mine"\n')
+    result = puna("train", "mine.toml", "seed=4", "--data-dir", "my data", cwd=tmp_path)
+    assert_sentence(result, "`puna data build mine.toml seed=4 --data-dir 'my data'` makes it")
     assert_sentence(puna("data", "build", "llama-7b", cwd=tmp_path), "has no sources")
     assert_sentence(puna("train", "llama-7b", cwd=tmp_path), "names no data to train on")
     assert list(tmp_path.rglob("*.bin")) == []
@@ -158,6 +180,24 @@ def test_vocabulary_larger_than_the_text_allows(tiny_toml: Path, tmp_path: Path)
     result = puna("data", "build", tiny_toml, "model.vocab_size=60000", "--data-dir", tmp_path / "d")
     assert_sentence(result, "model.vocab_size = 60000", "bytes of text allow")
     assert not (tmp_path / "d" / "tokenizer").exists()
+
+
+def test_a_build_that_fails_at_once_leaves_nothing_behind(tmp_path: Path):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('extends = "demo-smoke"\nname = "mine"\n[data.sources.prose]\npath = "nowhere"\nkind = "files"\n')
+    assert puna("data", "build", recipe, cwd=tmp_path).returncode == 2
+    assert list(tmp_path.iterdir()) == [recipe]
+
+
+def test_force_says_what_it_deletes_in_every_command():
+    found = {
+        words: [option.help for option in command.params if option.name == "force"]
+        for words, command in COMMANDS.items()
+    }
+    helps = {words: sentence for words, sentences in found.items() for sentence in sentences}
+    assert ("train",) in helps
+    for words, sentence in helps.items():
+        assert re.match(r"(Replace|Delete) (the (run|export|model|file|recipe)|what was)\b", sentence), words
 
 
 def test_data_build_with_other_values_is_refused_and_force_replaces_it(tiny_toml: Path, tmp_path: Path):

@@ -180,6 +180,12 @@ def test_a_classifier_is_trained_and_says_how_well_it_parts(tmp_path: Path):
     assert ("0.5", "1.0000", "1.0000") in [tuple(row) for row in rows]
     assert (tmp_path / "model" / "model.bin").is_file()
     assert_sentence(puna(*command, "--out", tmp_path / "model"), "model: exists already")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "work.txt").write_text("")
+    assert_sentence(
+        puna(*command, "--out", tmp_path / "mine", "--force"), r"holds no record\.json, so it is not what --force"
+    )
+    assert (tmp_path / "mine" / "work.txt").exists()
 
 
 def test_a_missing_trainer_of_language_models_is_named(tmp_path: Path):

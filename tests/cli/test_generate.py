@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import puna
 from puna.cli import generate as command
 from puna.cli.app import app
+from puna.cli.prompts import ANSWER
 from puna.config.recipe import ModelConfig
 from puna.core.errors import UserError
 from puna.core.layout import RunDir
@@ -134,18 +135,19 @@ def test_a_text_steers_no_terminal_and_is_whole_in_a_pipe(
         assert capsys.readouterr().out == long + shown
 
 
-def test_prompts_of_a_file_are_its_lines_as_editors_count_them() -> None:
-    assert command._lines("\ufeffone\r\n\r\ntwo\x0cstill two\u2028and still\nlast") == [
-        "one", "", "two\x0cstill two\u2028and still", "last",
-    ]  # fmt: skip
-    assert command._lines("") == []
-    assert command._lines("a\n") == ["a"]
-
-
-def test_standard_input_that_is_closed_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", None)
-    with pytest.raises(UserError, match="`-` reads standard input, which is closed"):
-        command._prompts(["-"], None)
+def test_json_lines_come_back_with_their_own_fields(tiny_run: RunDir, texts: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    asked = [{"id": 7, "prompt": "law", "gold": {"a": [1.5, None]}}, {"prompt": "import json", "id": "é\u2028"}]
+    file.write_text("\n\n".join(map(json.dumps, asked)) + "\n")
+    lines = run(tiny_run.root, "The people", "--prompts", file, "--n", "2", "--logprobs", "0", *GREEDY).stdout.split(
+        "\n"
+    )[:-1]
+    found = sorted(map(json.loads, lines), key=lambda record: (record["index"], record["sample"]))
+    assert [(record["prompt"], record["text"]) for record in found] == [pair for pair in texts.items() for _ in "12"]
+    for record in found:
+        own = {} if record["index"] == 0 else asked[record["index"] - 1]
+        assert {name: record[name] for name in own} == own
+        assert record.keys() - own.keys() - {"prompt"} == set(ANSWER)
 
 
 def test_ids_behind_the_vocabulary_have_no_text_in_json(tiny_run: RunDir, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """One process at a time, and none for ever."""
 
+import fcntl
 import signal
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from puna.core import lock
 from puna.core.errors import StorageError
 from puna.core.lock import DirectoryLock
 
@@ -37,6 +39,47 @@ def test_lock_is_given_back(tmp_path: Path):
     for _ in range(2):
         with DirectoryLock(tmp_path / "new"):
             pass
+
+
+def test_what_fails_at_once_leaves_nothing_behind(tmp_path: Path):
+    def fail(directory: Path) -> None:
+        with pytest.raises(ZeroDivisionError), DirectoryLock(directory):
+            raise ZeroDivisionError
+
+    fail(tmp_path / "new" / "inner")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "old").mkdir()
+    fail(tmp_path / "old")
+    assert list((tmp_path / "old").iterdir()) == []
+
+
+def test_what_was_made_meanwhile_stays(tmp_path: Path):
+    with DirectoryLock(tmp_path / "new" / "inner"):
+        (tmp_path / "new" / "result").write_text("")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["result"]
+
+
+def test_a_lock_whose_file_was_deleted_by_its_holder_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Between opening the file and locking it, the holder may delete it; then others lock the next one."""
+    taken, flock = [], fcntl.flock
+
+    def late(descriptor: int, operation: int) -> None:
+        if not taken:
+            (tmp_path / ".lock").unlink()
+        taken.append(descriptor)
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(lock.fcntl, "flock", late)
+    with DirectoryLock(tmp_path):
+        assert len(taken) == 2
+        with pytest.raises(StorageError, match="another process is at work here"):
+            DirectoryLock(tmp_path).__enter__()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no such file system")
+def test_directory_that_cannot_be_made_is_a_sentence():
+    with pytest.raises(StorageError, match="/proc/none: cannot be made"):
+        DirectoryLock(Path("/proc/none")).__enter__()
 
 
 def test_file_in_the_place_of_the_directory_is_named(tmp_path: Path):

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from puna.core.errors import DataError
-from puna.shards.format import MANIFEST, read_manifest, token_dtype
+from puna.core.layout import DataDir
+from puna.shards.format import MANIFEST, read_manifest, rebuild, token_dtype
 from puna.shards.shards import TokenShards
 
 
@@ -85,3 +86,11 @@ def _refusal(directory: Path) -> str | None:
     except DataError as error:
         return error.message
     return None
+
+
+def test_the_hint_for_damaged_data_is_the_command_that_builds_them_again(tiny_data: DataDir, tmp_path: Path) -> None:
+    root = tiny_data.root
+    expected = f"build the data again: `puna data build {root}/config.toml --data-dir {root} --force`"
+    assert rebuild(tiny_data.shards / "prose" / "train" / "manifest.json") == expected
+    assert rebuild(tiny_data.card) == rebuild(f"{tiny_data.documents}") == expected
+    assert rebuild("s3://bucket/data/demo/shards") == rebuild(tmp_path / "shards") == "build the data again"

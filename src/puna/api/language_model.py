@@ -276,7 +276,7 @@ class LanguageModel:
 
         Returns:
             The log-probability of each token that is scored, and whether all are the likeliest ones. The perplexity of
-            a text is `math.exp(-score.total / len(score.logprobs))`.
+            a text is `math.exp(-score.total / len(score.logprobs))`; `puna.perplexity` has windows that overlap.
 
         Raises:
             GenerateError: Context and continuation of a pair are longer than the model's context, or a pair stands
@@ -284,6 +284,7 @@ class LanguageModel:
             CheckpointError: The model has no tokenizer.
         """
         from puna.infer.requests import Score
+        from puna.infer.windows import windows
 
         if isinstance(texts, tuple) and all(isinstance(text, str) for text in texts):
             raise GenerateError(
@@ -292,9 +293,10 @@ class LanguageModel:
             )
         pairs, counts = [], []
         for text in [texts] if isinstance(texts, str) else texts:
-            windows = self._windows(text) if isinstance(text, str) else [self._pair(*text)]
-            pairs += windows
-            counts.append(len(windows))
+            most = self.engine.longest
+            parts = list(windows(self.scored_ids(text), most, most)) if isinstance(text, str) else [self._pair(*text)]
+            pairs += parts
+            counts.append(len(parts))
         found = iter(self.engine.score(pairs))
         scores = []
         for count in counts:
@@ -302,6 +304,14 @@ class LanguageModel:
             logprobs = tuple(logprob for part in parts for logprob in part.logprobs)
             scores.append(Score(logprobs=logprobs, greedy=all(part.greedy for part in parts)))
         return scores[0] if isinstance(texts, str) else scores
+
+    def scored_ids(self, text: str) -> tuple[int, ...]:
+        """The tokens of a text that is scored, after the beginning-of-sequence token.
+
+        Raises:
+            CheckpointError: The model has no tokenizer.
+        """
+        return (self.tokenizer.bos_id, *self._pair("", text)[1])
 
     def _requests(
         self, prompts: "Sequence[Prompt]", options: GenerateOptions, *, n: int = 1, logprobs: int | None = None,
@@ -367,11 +377,6 @@ class LanguageModel:
         # An empty context is its BOS, which a text with content lacks where the tokenizer does not put it.
         whole = whole if stripped or whole[:1] == first else [*first, *whole]
         return tuple(whole[: len(first)]), tuple(whole[len(first) :])
-
-    def _windows(self, text: str) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-        _, ids = self._pair("", text)
-        ids, most = (self.tokenizer.bos_id, *ids), self.engine.longest
-        return [(ids[at : at + 1], ids[at + 1 : at + 1 + most]) for at in range(0, len(ids) - 1, most)]
 
 
 def _listed(prompt: "Prompt | Sequence[Prompt]") -> "list[Prompt]":

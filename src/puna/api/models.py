@@ -8,6 +8,7 @@ from puna.api.place import find_model, hints_of, named_moment, own_name
 from puna.core.console import say
 from puna.core.errors import FormatError, TokenizerError
 from puna.core.layout import RunDir
+from puna.core.user_path import user_path
 
 if TYPE_CHECKING:
     from puna.api.recipes import PathLike
@@ -167,7 +168,7 @@ def import_model(
 
     _check_dtype(dtype)
     name, place = own_name(source), find_model(source)
-    target = Path(out) if out is not None else Path("models") / (name if place.is_dir() else Path(name).stem)
+    target = user_path(out) if out is not None else Path("models") / (name if place.is_dir() else Path(name).stem)
     hints = hints_of(tokenizer, heads, kv_heads, context, norm_eps, rope_theta)
     if no_tokenizer:
         if tokenizer is not None:
@@ -238,11 +239,11 @@ def export(
     if (moment := named_moment(run)) is not None:
         source, home, name = moment.directory, moment.run.root, f"{to}-{moment.name}"
     else:
-        source, name = resolve_model(Path(run)), to
+        source, name = resolve_model(user_path(run)), to
         # A run's exports go into the run, whichever of its two directories was named; other models have their own.
         home = source.parent if source.name == RunDir(source).model.name else source
-    target = Path(out) if out is not None else home / "exports" / name
-    known = proof_text(Path(run) if moment is None else home, None if text is None else Path(text))
+    target = user_path(out) if out is not None else home / "exports" / name
+    known = proof_text(Path(run) if moment is None else home, None if text is None else user_path(text))
     chosen = Options(dtype=dtype, of_format=options, run=not quick)
     with orderly_end():
         proof = export_model(source, to, target, known, chosen, force=force)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from puna.core.console import say
 from puna.core.layout import RunDir
 from puna.core.reference import Moment, find_moment
+from puna.core.user_path import user_path
 
 if TYPE_CHECKING:
     from puna.api.recipes import PathLike
@@ -55,6 +56,7 @@ def named_moment(path: "PathLike") -> Moment | None:
 
 
 def _moment(path: "PathLike") -> Moment | None:
+    user_path(path)
     with suppress(OSError):  # opening it gives the error in a sentence
         return find_moment(path)
     return None
@@ -71,7 +73,7 @@ def hints_of(
     """A user's values for what a format does not state."""
     from puna.formats.checkpoint import Hints
 
-    path = None if tokenizer is None else Path(tokenizer)
+    path = None if tokenizer is None else user_path(tokenizer)
     return Hints(
         n_heads=heads, n_kv_heads=kv_heads, context=context, norm_eps=norm_eps, rope_theta=rope_theta, tokenizer=path
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from puna.core.errors import ConfigError, DataError, TokenizerError
 from puna.core.layout import DataDir, RunDir
+from puna.core.user_path import user_path
 
 if TYPE_CHECKING:
     from puna.config.load import Loaded
@@ -121,7 +122,7 @@ def data_dir(place: PathLike | None, recipe: "Recipe") -> DataDir:
             f"--data-dir {re.sub(':/+', '://', place, count=1)}: data are built in a directory of this machine",
             hint="build them here and copy the directory; `puna train` and `puna data trace` read it from there",
         )
-    return DataDir(Path("data") / recipe.name if place is None else Path(place))
+    return DataDir(Path("data") / recipe.name if place is None else user_path(place))
 
 
 def data_source(place: PathLike | None, recipe: "Recipe") -> DataDir:
@@ -139,4 +140,4 @@ def data_source(place: PathLike | None, recipe: "Recipe") -> DataDir:
 
 def run_dir(path: PathLike | None, recipe: "Recipe") -> RunDir:
     """The run's directory: the one given, or `runs/` and the recipe's name."""
-    return RunDir(Path("runs") / recipe.name if path is None else Path(path))
+    return RunDir(Path("runs") / recipe.name if path is None else user_path(path))

@@ -12,6 +12,7 @@ from puna.core.console import say
 from puna.core.errors import DataError
 from puna.core.layout import DataDir, RunDir
 from puna.core.records import read_record, result_of
+from puna.core.user_path import user_path
 
 if TYPE_CHECKING:
     from puna.config.recipe import Recipe
@@ -38,7 +39,7 @@ def build_data(
     Args:
         recipe: A recipe, its name or its path.
         out: Where to write; None is `data/` and the recipe's name.
-        force: Replace what was built with other values.
+        force: Replace what was built with other values; delete a finished build with the recipe's own, and build again.
         executor: Where tasks run: `local`, `ray` (RAY_ADDRESS or a new one here) or `slurm`, which only submits them.
         workers: Tasks at one time; None takes all cores.
         partition: Slurm: the cluster's partition.
@@ -73,7 +74,7 @@ def train_tokenizer(recipe: "Recipe | PathLike", out: PathLike | None = None, *,
     Args:
         recipe: A recipe, its name or its path.
         out: The data build that it belongs to; None is `data/` and the recipe's name.
-        force: Replace what was built with other values.
+        force: Replace what was made with other values, and train the tokenizer again.
 
     Returns:
         The tokenizer; its files lie in the build's `tokenizer/`.
@@ -111,7 +112,7 @@ def train(
         data: The data build, also `s3://BUCKET/PATH`; None is `data/` and the recipe's name.
         run: Where checkpoints, metrics and the model go; None is `runs/` and the recipe's name.
         resume: Go on from the newest checkpoint, if there is one; a finished run stays as it is.
-        force: Delete the run that is there and start again.
+        force: Delete the run that is there, with its checkpoints, model and exports, and start again.
         stop_at: Save and return after this many steps of the run; None trains to its end.
 
     Returns:
@@ -129,6 +130,13 @@ def train(
     resolved = as_recipe(recipe)
     build, directory = data_source(data, resolved), run_dir(run, resolved)
     check_build(resolved, build)
+    # Hints about the run are commands that name its places, too.
+    typed = {
+        "--data-dir": None if build == data_dir(None, resolved) else data,
+        "--run-dir": None if directory == run_dir(None, resolved) else run,
+    }
+    for option, place in typed.items():
+        resolved = resolved.typed_with(option, place)
     # Only now, so that what is amiss with the data is told where torch is not installed, and without waiting for it.
     from puna.infer.plain import generate_text
     from puna.train.pretrain import train as pretrain
@@ -165,7 +173,7 @@ def report(run: PathLike) -> Path:
     from puna.core.schema.train_state import is_checkpoint
     from puna.report.page import write_report
 
-    directory = Path(run)
+    directory = user_path(run)
     # A run without an @ is meant as it is now, not as its newest checkpoint is.
     moment = None if directory.is_dir() and not is_checkpoint(directory) else find_moment(run)
     page = write_report(moment.run if moment else RunDir(directory), moment)
@@ -210,6 +218,7 @@ def check_build(recipe: "Recipe", data: DataDir) -> None:
     Raises:
         DataError: It is missing or damaged, or was made with other values; or the recipe has no data.
     """
+    from puna.config.commands import data_build_command
     from puna.config.explain import differences
     from puna.config.paths import with_known_places
 
@@ -220,14 +229,16 @@ def check_build(recipe: "Recipe", data: DataDir) -> None:
         )
     record = read_record(data.record)
     if record is None:
-        raise DataError(f"{data}: no finished data build is here", hint=f"`puna data build {recipe.name}` makes it")
+        raise DataError(
+            f"{data}: no finished data build is here", hint=f"`{data_build_command(recipe, data)}` makes it"
+        )
     if record["stage"] != "data":
         raise DataError(f"{data}: holds {result_of(record)}, not a data build", hint="give another --data-dir")
     wanted = recipe.data.model_dump()
     if changed := differences(with_known_places(record["config"], wanted, data.root, "data"), wanted):
         raise DataError(
             f"{data}: was built with other values: {'; '.join(changed)}",
-            hint="give these values back, or build the data again: `puna data build … --force`",
+            hint=f"give these values back, or build the data again: `{data_build_command(recipe, data, '--force')}`",
         )
 
 

@@ -66,7 +66,7 @@ def _run() -> None:
     from puna.core.packages import missing_package
 
     try:
-        app()
+        app(prog_name="puna")
     except ModuleNotFoundError as error:
         sentence = missing_package(error)
         if sentence is None:

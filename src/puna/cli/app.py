@@ -14,6 +14,7 @@ from puna.cli import (
     generate,
     import_,
     inspect_model,
+    perplexity,
     plan,
     recipes,
     report,
@@ -23,6 +24,7 @@ from puna.cli import (
     tune,
     verify,
 )
+from puna.cli.empty_paths import refuse_empty_paths
 
 _ROAD = [
     "recipes",
@@ -37,6 +39,7 @@ _ROAD = [
     "inspect",
     "generate",
     "chat",
+    "perplexity",
     "bench",
     "report",
     "compare",
@@ -54,7 +57,10 @@ class Road(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         """The command that was asked for, by name; the export with the options of all formats."""
         name, found, rest = super().resolve_command(ctx, args)
-        return name, export.command() if name == "export" else found, rest
+        command = export.command() if name == "export" else found
+        if not ctx.resilient_parsing:  # as it is where a shell asks what may come next
+            refuse_empty_paths(command, rest)
+        return name, command, rest
 
 
 app = typer.Typer(
@@ -63,7 +69,6 @@ app = typer.Typer(
     help="LLaMA as one system: raw text to a trained, exported, talking model.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -96,6 +101,7 @@ app.command("import")(import_.import_)
 app.command("inspect")(inspect_model.inspect)
 app.command("generate")(generate.generate)
 app.command("chat")(chat.chat)
+app.command("perplexity")(perplexity.perplexity)
 app.add_typer(bench.app, name="bench")
 app.command("report")(report.report)
 app.command("compare")(compare.compare)

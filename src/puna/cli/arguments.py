@@ -10,7 +10,20 @@ import typer
 if TYPE_CHECKING:
     from puna.config.recipe import Recipe
 
-RecipeName: TypeAlias = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe, or a path to a .toml.")]
+
+def _recipes(incomplete: str) -> list[str]:
+    """The shipped recipes whose names begin so, for the shell; where there are none it offers files."""
+    from importlib import resources
+
+    files = (resources.files("puna") / "config" / "recipes").iterdir()
+    names = (file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+RecipeName: TypeAlias = Annotated[
+    str,
+    typer.Argument(metavar="RECIPE", help="A shipped recipe, or a path to a .toml.", autocompletion=_recipes),
+]
 Overrides: TypeAlias = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values to change, such as optim.lr=2e-4.")
 ]
@@ -120,7 +133,6 @@ KeyHeads: TypeAlias = Annotated[int | None, typer.Option("--kv-heads", min=1, he
 Context: TypeAlias = Annotated[int | None, typer.Option("--context", min=2, help="Positions, likewise.")]
 NormEps: TypeAlias = Annotated[float | None, typer.Option("--norm-eps", help="RMSNorm's epsilon, likewise.")]
 RopeTheta: TypeAlias = Annotated[float | None, typer.Option("--rope-theta", help="Rotary base, where no file says it.")]
-Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 
 
 def resolve(name: str, overrides: list[str] | None, show: bool) -> "Recipe":

@@ -10,7 +10,6 @@ from puna.api.recipes import data_source
 from puna.cli.arguments import (
     DataPath,
     DataSource,
-    Force,
     Overrides,
     RecipeName,
     Show,
@@ -44,7 +43,14 @@ def build(
     overrides: Overrides = None,
     out: DataPath = None,
     show: Show = False,
-    force: Force = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Replace what was built with other values; delete a finished build with the recipe's own, and build "
+            "again.",
+        ),
+    ] = False,
     executor: Annotated[
         str, typer.Option("--executor", help="Where tasks run: local, ray (RAY_ADDRESS or a new one here) or slurm.")
     ] = "local",

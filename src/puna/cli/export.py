@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import puna
-from puna.cli.arguments import Dtype, Force, RunOrModel
+from puna.cli.arguments import Dtype, RunOrModel
 
 if TYPE_CHECKING:
     from puna.formats.format import Format
@@ -37,7 +37,7 @@ def _export(
         typer.Option("--text", help="Held-out text to compare on.  \\[default: of the run's data, in data/NAME]"),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Compare weights and tokenizers only, run no model.")] = False,
-    force: Force = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the export that is there.")] = False,
     **of_format: str | None,
 ) -> None:
     chosen = {name: value for name, value in of_format.items() if value is not None}

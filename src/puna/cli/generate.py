@@ -2,7 +2,6 @@
 
 import contextlib
 import gc
-import re
 import sys
 import time
 from pathlib import Path
@@ -34,9 +33,10 @@ from puna.cli.arguments import (
     processes,
 )
 from puna.cli.json_output import json_line
+from puna.cli.prompts import Prompt, read_prompts
 from puna.core.console import print_text, say
 from puna.core.errors import GenerateError
-from puna.core.files import decode_text
+from puna.core.json_lines import is_json_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,9 @@ def generate(
     file: Annotated[
         Path | None,
         typer.Option(
-            "--prompts", help="A file with a prompt on each line; an empty line is an empty prompt.", show_default=False
+            "--prompts",
+            help="A file with a prompt on each line; of a .jsonl, an object with `prompt`, whose answer is JSON, too.",
+            show_default=False,
         ),
     ] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Tokens to write at most.")] = MAX_TOKENS,
@@ -73,7 +75,7 @@ def generate(
     special: Annotated[
         bool, typer.Option("--special", help="Read control tokens in the prompt as tokens, as a chat template's text.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each text.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each text when it ends.")] = False,
     logprobs: Annotated[
         int | None,
         typer.Option(min=0, help="With --json: log-probabilities of the tokens, and this many of the likeliest."),
@@ -96,10 +98,12 @@ def generate(
 
     Under torchrun the processes share the model.
     """
+    as_json = as_json or (file is not None and is_json_lines(file))
     if logprobs is not None and not as_json:
         raise GenerateError("--logprobs: is shown with --json only")
     rank, size = processes()
-    texts = _prompts(prompts or [], file) if rank == 0 else []  # the others never leave the next line
+    asked = read_prompts(prompts or [], file) if rank == 0 else []  # the others never leave the next line
+    texts = [prompt.text for prompt in asked]
     with _lasting():
         model = puna.load(
             path, weights=weights, cache=cache, device=device, threads=threads,
@@ -113,7 +117,7 @@ def generate(
     timed = _Timed(events)
     try:
         if as_json:
-            _write_json(timed, texts, model)
+            _write_json(timed, asked, model)
         elif len(texts) * n == 1:
             _write_as_it_comes(timed, texts[0])
         else:
@@ -132,33 +136,6 @@ def _lasting() -> "Iterator[None]":
     finally:
         gc.freeze()
         gc.enable()
-
-
-def _prompts(prompts: list[str], file: Path | None) -> list[str]:
-    if prompts.count("-") > 1:
-        raise GenerateError("`-` reads all of standard input, so it can be given once")
-    texts = [_read_stdin() if prompt == "-" else prompt for prompt in prompts]
-    if file is not None:
-        try:
-            content = file.read_bytes()
-        except OSError as error:
-            raise GenerateError(f"{file}: cannot be read: {error.strerror}") from None
-        texts += _lines(decode_text(content, str(file), GenerateError))
-    if not texts:
-        raise GenerateError("there is no prompt", hint="name one, `-` for standard input, or a file with --prompts")
-    return texts
-
-
-def _lines(text: str) -> list[str]:
-    """The lines of a file, as editors count them; other characters that end a line (`str.splitlines`) are text."""
-    lines = re.split("\r\n|\r|\n", text.removeprefix("\ufeff"))  # with which some editors mark UTF-8
-    return lines if lines[-1] else lines[:-1]
-
-
-def _read_stdin() -> str:
-    if sys.stdin is None:
-        raise GenerateError("`-` reads standard input, which is closed")
-    return decode_text(sys.stdin.buffer.read(), "standard input", GenerateError)
 
 
 class _Timed:
@@ -206,10 +183,10 @@ def _write_in_order(events: _Timed, prompts: list[str], n: int) -> None:
         first = False
 
 
-def _write_json(events: _Timed, prompts: list[str], model: "LanguageModel") -> None:
+def _write_json(events: _Timed, prompts: list[Prompt], model: "LanguageModel") -> None:
     for event in events:
         if event.completion is not None:
-            print(json_line(_record(event.completion, prompts, model)), flush=True)
+            print(json_line(_record(event.completion, prompts[event.completion.request], model)), flush=True)
 
 
 def _in_order(events: _Timed, n: int) -> "Iterator[Completion]":
@@ -223,12 +200,13 @@ def _in_order(events: _Timed, n: int) -> "Iterator[Completion]":
             place = (place[0], place[1] + 1) if place[1] + 1 < n else (place[0] + 1, 0)
 
 
-def _record(completion: "Completion", prompts: list[str], model: "LanguageModel") -> dict[str, Any]:
+def _record(completion: "Completion", prompt: Prompt, model: "LanguageModel") -> dict[str, Any]:
     """All of a text as JSON has it; texts end in their own time, so each says which it is."""
     found: dict[str, Any] = {
+        **prompt.own,
         "index": completion.request,
         "sample": completion.sample,
-        "prompt": prompts[completion.request],
+        "prompt": prompt.text,
         "text": completion.text,
         "finish": completion.finish,
         "stop": completion.stop,

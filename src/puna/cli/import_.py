@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import puna
-from puna.cli.arguments import Context, Dtype, Force, From, Heads, KeyHeads, NormEps, RopeTheta, TokenizerPath
+from puna.cli.arguments import Context, Dtype, From, Heads, KeyHeads, NormEps, RopeTheta, TokenizerPath
 
 
 def import_(
@@ -30,7 +30,7 @@ def import_(
     context: Context = None,
     norm_eps: NormEps = None,
     rope_theta: RopeTheta = None,
-    force: Force = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the model that is there.")] = False,
 ) -> None:
     """Recognise a model's format, say what it is, and write it as a Puna model; read back and compared."""
     puna.import_model(

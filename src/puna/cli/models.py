@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from puna.cli.arguments import Force
 from puna.core.console import progress, say
 from puna.core.errors import DataError
 from puna.core.files import write_text
+from puna.formats.destination import check_destination
 
 Texts = Annotated[
     list[Path], typer.Argument(help="JSON lines with a field `text`, compressed or not, such as documents/*/train/*.")
@@ -30,7 +30,7 @@ def train_lm(
         str, typer.Option("--score", help="What the cut-offs are of: lines, or page as in CCNet's released code.")
     ] = "lines",
     lmplz: Annotated[str, typer.Option("--lmplz", help="KenLM's trainer; launch/build-kenlm.sh builds it.")] = "lmplz",
-    force: Force = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the model that is there.")] = False,
 ) -> None:
     """Train the language model of the rule `perplexity`: SentencePiece and a 5-gram; prints its cut-offs."""
     from puna.data.models.lm import HEAD_PERCENTILE, LINES, MIDDLE_PERCENTILE, PAGE, train_language_model
@@ -38,7 +38,7 @@ def train_lm(
 
     if score not in (LINES, PAGE):
         raise DataError(f"--score {score}: is not valid, expected {LINES} or {PAGE}")
-    _refuse_existing(out, force)
+    check_destination(out, texts[0], "record.json", force=force)
     build_binary = str(Path(lmplz).with_name("build_binary")) if "/" in lmplz else "build_binary"
     with progress("train the language model", None, "documents") as advance:
         figures = train_language_model(
@@ -63,13 +63,13 @@ def train_classifier(
     min_count: Annotated[
         int, typer.Option("--min-count", min=1, help="Fewest times that a word occurs; 5 for millions of pages.")
     ] = 1,
-    force: Force = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the model that is there.")] = False,
 ) -> None:
     """Train the classifier of the rule `wikipedia-like`; prints its precision and recall on held-out pages."""
     from puna.data.models.classifier import train_classifier as train
     from puna.data.models.texts import read_texts
 
-    _refuse_existing(out, force)
+    check_destination(out, positive[0], "record.json", force=force)
     with progress("train the classifier", None, "documents") as advance:
         figures = train(
             _counted(read_texts(positive), advance), _counted(read_texts(negative), advance), out, seed=seed,
@@ -100,8 +100,3 @@ def _counted(texts: Iterable[str], advance: Callable[[float], None]) -> Iterator
     for text in texts:
         yield text
         advance(1)
-
-
-def _refuse_existing(out: Path, force: bool) -> None:
-    if out.exists() and not force:
-        raise DataError(f"{out}: exists already", hint="choose another directory, or pass --force")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import puna
-from puna.cli.arguments import DataSource, Force, Overrides, RecipeName, RunPath, Show, resolve
+from puna.cli.arguments import DataSource, Overrides, RecipeName, RunPath, Show, resolve
 from puna.cli.sweep import sweep
 
 
@@ -25,7 +25,12 @@ def train(
         int | None, typer.Option("--stop-at", min=1, help="Save and leave after this step of the run.")
     ] = None,
     show: Show = False,
-    force: Force = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Delete the run that is there, with its checkpoints, model and exports, and start again."
+        ),
+    ] = False,
 ) -> None:
     """Pre-train the recipe's model on its data build; under torchrun on as many devices as it starts.
 

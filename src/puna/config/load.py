@@ -26,6 +26,7 @@ from puna.config.paths import beside, here
 from puna.config.problems import DEFAULT, describe, nearest
 from puna.config.recipe import Recipe
 from puna.config.toml import flatten, read_toml
+from puna.config.typed import Typed
 from puna.core.errors import ConfigError
 from puna.core.files import write_text
 
@@ -96,7 +97,7 @@ def load_recipe(
         raise ConfigError([f"{name}: tables or lists are nested too deeply for a recipe"]) from None
     if problems:
         raise ConfigError(problems)
-    return Loaded(recipe, origins)
+    return Loaded(recipe.named(Typed.of(name, overrides)), origins)
 
 
 def parse_override(text: str) -> tuple[str, Any]:

@@ -3,13 +3,15 @@
 A recipe is one TOML file for the whole process. Sections are frozen: a changed recipe is a new one.
 """
 
+from os import PathLike, fspath
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from puna.config.data import DataConfig, Share
 from puna.config.model import ModelConfig
 from puna.config.section import ConflictError, Count, Positive, Section, SourceName
+from puna.config.typed import Typed
 
 
 class Stage(Section):
@@ -242,6 +244,23 @@ class Recipe(Section):
     """Other places for metrics."""
     energy: EnergyConfig = EnergyConfig()
     """The carbon estimate."""
+    _typed: Typed = PrivateAttr(default=Typed())
+
+    @property
+    def typed(self) -> str:
+        """The recipe and its overrides as words of a command line: as the user named them, else its name."""
+        return str(self._typed) or self.name
+
+    def named(self, typed: Typed) -> "Recipe":
+        """This recipe, named so."""
+        self._typed = typed
+        return self
+
+    def typed_with(self, option: str, value: "str | PathLike[str] | None") -> "Recipe":
+        """A copy that is typed with an option, where it has a value."""
+        words = self._typed.words or (self.name,)
+        more = () if value is None else (option, fspath(value))
+        return self.model_copy().named(Typed((*words, *more)))
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":

@@ -47,11 +47,24 @@ def storage_errors(target: Path) -> Iterator[None]:
                 f"{target}: no space left to write it; what was there before is unchanged",
                 hint=f"free space on the disk that holds {target.parent}, or choose another directory, and run again",
             ) from error
-        if error.errno in _NOT_WRITABLE:
+        if error.errno is not None and (error.errno in _NOT_WRITABLE or _cannot_be_made(target, error)):
             other = final_path(Path(os.fsdecode(error.filename))) if error.filename else target
             culprit = "" if other == target else f": {other}"
+            if error.errno == errno.ENOENT:
+                raise StorageError(f"{target}: cannot be made; nothing new can be in {other.parent}") from error
             raise StorageError(f"{target}: cannot be written ({os.strerror(error.errno)}{culprit})") from error
         raise
+
+
+def _cannot_be_made(target: Path, error: OSError) -> bool:
+    """Whether the error is of `target` or of a directory that leads to it, as ENOENT is below /proc.
+
+    Of any other file it is a defect: something that was to be read is not there.
+    """
+    if not error.filename:
+        return False
+    culprit = final_path(Path(os.fsdecode(error.filename)))
+    return culprit == target or culprit in target.parents
 
 
 def final_path(path: Path) -> Path:

@@ -1,5 +1,6 @@
 """One process at a time in a directory: a lock that the system releases when its holder dies."""
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -14,39 +15,71 @@ from puna.core.files import storage_errors
 class DirectoryLock:
     """While entered, no other process of this system can enter the same directory's lock.
 
+    The lock is the file `.lock` in the directory, which goes when the lock is given back. So do the directories that
+    were made for it and are still empty: what fails at once leaves nothing behind.
+
     Args:
-        directory: Made if it is missing; the lock is its file `.lock`, which stays.
+        directory: Made if it is missing.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._path = directory / ".lock"
         self._descriptor: int | None = None
+        self._made: list[Path] = []
 
     def __enter__(self) -> Self:
-        path = self._directory / ".lock"
-        with storage_errors(path):
+        self._made = [path for path in (self._directory, *self._directory.parents) if not path.exists()]
+        with storage_errors(self._directory):
             self._directory.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 100).decode(errors="replace").strip()
-            os.close(descriptor)
-            raise StorageError(
-                f"{self._directory}: another process is at work here{f' (process {holder})' if holder else ''}",
-                hint="wait until it is done, or choose another directory",
-            ) from None
-        except OSError as error:
-            # Some network file systems have no locks; everything else works without one.
-            warn(f"{path}: this file system has no locks ({error.strerror}); see to it that one process works here")
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-        self._descriptor = descriptor
+            self._descriptor = self._locked()
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
         return self
+
+    def _locked(self) -> int:
+        """The descriptor of the locked file.
+
+        Raises:
+            StorageError: Another process holds it.
+        """
+        while True:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.read(descriptor, 100).decode(errors="replace").strip()
+                os.close(descriptor)
+                raise StorageError(
+                    f"{self._directory}: another process is at work here{f' (process {holder})' if holder else ''}",
+                    hint="wait until it is done, or choose another directory",
+                ) from None
+            except OSError as error:
+                # Some network file systems have no locks; everything else works without one.
+                warn(
+                    f"{self._path}: this file system has no locks ({error.strerror}); see to it that one process works "
+                    "here"
+                )
+            if self._is_there(descriptor):
+                return descriptor
+            os.close(descriptor)  # the holder before has deleted this file meanwhile, and others lock the next one
+
+    def _is_there(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), os.stat(self._path))
+        except FileNotFoundError:
+            return False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        if self._descriptor is None:
+            return
+        with contextlib.suppress(OSError):  # the directory may have become read-only, or be gone
+            if self._is_there(self._descriptor):
+                self._path.unlink()
+        os.close(self._descriptor)
+        self._descriptor = None
+        with contextlib.suppress(OSError):  # one of them holds something
+            for path in self._made:
+                path.rmdir()

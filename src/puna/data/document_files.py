@@ -18,10 +18,10 @@ import zstandard
 from puna.core.errors import DataError
 from puna.core.files import atomic_file
 from puna.data.document import Document, Dropped
+from puna.shards.format import rebuild
 
 _LEVEL = 3
 _OPTIONAL = ("url", "licence", "date", "language", "scores", "licence_from")
-_DAMAGED = "build the data again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +119,9 @@ def read_lines(path: Path, advance: Callable[[int], None] | None = None) -> Iter
                 yield fields
                 read += 1
     except (ValueError, zstandard.ZstdError):
-        raise DataError(f"{path}: line {read + 1} is damaged", hint=_DAMAGED) from None
+        raise DataError(f"{path}: line {read + 1} is damaged", hint=rebuild(path)) from None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})", hint=_DAMAGED) from None
+        raise DataError(f"{path}: cannot be read ({error.strerror})", hint=rebuild(path)) from None
 
 
 def read_documents(path: Path, source: str, advance: Callable[[int], None] | None = None) -> Iterator[Document]:
@@ -148,7 +148,7 @@ def read_numbered(path: Path, source: str) -> Iterator[Numbered]:
     for line, fields in enumerate(read_lines(path), start=1):
         number = fields.pop("n", None)
         if type(number) is not int:
-            raise DataError(f"{path}: line {line} is damaged", hint=_DAMAGED)
+            raise DataError(f"{path}: line {line} is damaged", hint=rebuild(path))
         yield Numbered(number, _document(path, line, source, fields))
 
 
@@ -158,5 +158,5 @@ def _document(path: Path, number: int, source: str, fields: dict[str, Any]) -> D
         if not all(type(value) is str for value in (document.id, document.text, document.origin)):
             raise TypeError
     except TypeError:
-        raise DataError(f"{path}: line {number} is damaged", hint=_DAMAGED) from None
+        raise DataError(f"{path}: line {number} is damaged", hint=rebuild(path)) from None
     return document

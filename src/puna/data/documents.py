@@ -25,7 +25,7 @@ from puna.core.layout import DataDir
 from puna.core.records import read_record
 from puna.data.document import Document
 from puna.data.document_files import read_documents
-from puna.shards.format import REBUILD
+from puna.shards.format import rebuild
 
 LISTING = "files.json"
 
@@ -51,7 +51,7 @@ def documents_record(out: DataDir) -> dict[str, Any]:
     """
     record = read_record(out.documents / "record.json")
     if record is None:
-        raise DataError(f"{out.documents}: no documents are here", hint=REBUILD)
+        raise DataError(f"{out.documents}: no documents are here", hint=rebuild(out.documents))
     return record
 
 

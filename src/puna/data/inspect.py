@@ -14,7 +14,7 @@ from puna.data.document import Document, Dropped
 from puna.data.document_files import read_lines
 from puna.data.documents import documents_files, documents_of, documents_record
 from puna.data.reasons import explain
-from puna.shards.format import REBUILD
+from puna.shards.format import rebuild
 from puna.shards.split import HELDOUT, TRAIN
 
 _REMEMBERED = 8
@@ -114,7 +114,7 @@ def _dropped(path: Path, source: str) -> Iterator[Dropped]:
         try:
             yield Dropped(source, **fields)
         except TypeError:
-            raise DataError(f"{path}: line {number} is damaged", hint=REBUILD) from None
+            raise DataError(f"{path}: line {number} is damaged", hint=rebuild(path)) from None
 
 
 def sample(rows: Iterable[Row], count: int, seed: int) -> list[Row]:

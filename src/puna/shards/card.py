@@ -11,7 +11,7 @@ from puna.core.errors import DataError
 from puna.core.layout import DataDir
 from puna.core.schema.card import SCHEMA, Built, CardFacts, DataCard, RunCard, SourceCard, SourceFacts
 from puna.core.schema.part import parse
-from puna.shards.format import REBUILD
+from puna.shards.format import rebuild
 from puna.shards.mixture import Mixture
 from puna.shards.split import TRAIN
 
@@ -26,10 +26,10 @@ def read_card(out: DataDir) -> DataCard:
         card = json.loads(out.card.read_text(encoding="utf-8"))
         if card["schema"] != SCHEMA:
             raise DataError(
-                f"{out.card}: card format {card['schema']}, this version of Puna reads {SCHEMA}", hint=REBUILD
+                f"{out.card}: card format {card['schema']}, this version of Puna reads {SCHEMA}", hint=rebuild(out.card)
             )
     except (OSError, ValueError, KeyError, TypeError):
-        raise DataError(f"{out.card}: is missing or damaged", hint=REBUILD) from None
+        raise DataError(f"{out.card}: is missing or damaged", hint=rebuild(out.card)) from None
     return parse(DataCard, card, str(out.card))
 
 

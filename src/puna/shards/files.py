@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias
 
 from puna.core.errors import DataError
-from puna.shards.format import REBUILD
+from puna.shards.format import rebuild
 
 _OPEN_FILES = 64
 """How many files of a split are open at one time; each takes a file descriptor, and a process has 1024 by default."""
@@ -85,9 +85,9 @@ class LocalFiles:
             try:
                 count = os.preadv(self._file(path).descriptor, [into], first)
             except OSError as error:
-                raise DataError(f"{path}: cannot be read ({error.strerror})", hint=REBUILD) from None
+                raise DataError(f"{path}: cannot be read ({error.strerror})", hint=rebuild(path)) from None
             if count != into.nbytes:
-                raise DataError(f"{path}: ends within the {into.nbytes} bytes from {first} on", hint=REBUILD)
+                raise DataError(f"{path}: ends within the {into.nbytes} bytes from {first} on", hint=rebuild(path))
 
     def path(self, name: str) -> str:
         """The file's path on this machine."""

@@ -26,19 +26,34 @@ each with its `tokens` and `documents`.
 """
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from puna.core.errors import DataError
+from puna.core.layout import DataDir
 
 FORMAT, VERSION = "puna-token-shards", 2
 MANIFEST = "manifest.json"
 ROW = np.dtype([("start", "<u8"), ("tokens", "<u8"), ("bytes", "<u8"), ("origin", "<u8")])
 TOKENS, DOCUMENTS, ORIGINS = KINDS = ("tokens-{:05d}.bin", "documents-{:05d}.bin", "origins-{:05d}.jsonl")
 REBUILD = "build the data again"
-"""The hint of every error about damaged data: shards can always be made again."""
+"""The hint of every error about damaged data, where its build is not known: shards can always be made again."""
+
+
+def rebuild(path: Path | str) -> str:
+    """The hint of an error about a file of a build: the command that makes all of the build again.
+
+    Args:
+        path: The file or directory that is damaged, or an address in an object store.
+    """
+    for data in map(DataDir, Path(path).parents):
+        if data.config.is_file() and data.record.is_file() and data.tokenizer.is_dir():
+            command = shlex.join(["puna", "data", "build", str(data.config), "--data-dir", str(data), "--force"])
+            return f"{REBUILD}: `{command}`"
+    return REBUILD
 
 
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
@@ -59,17 +74,18 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     except OSError:
         raise DataError(f"{directory}: holds no token shards (there is no {MANIFEST})", hint="build the data") from None
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise DataError(f"{path}: is damaged", hint=REBUILD) from None
+        raise DataError(f"{path}: is damaged", hint=rebuild(path)) from None
     if (form, version) != (FORMAT, VERSION):
         raise DataError(
-            f"{path}: is {form!r} version {version!r}, this version of Puna reads {FORMAT!r} {VERSION}", hint=REBUILD
+            f"{path}: is {form!r} version {version!r}, this version of Puna reads {FORMAT!r} {VERSION}",
+            hint=rebuild(path),
         )
     try:
         consistent = _is_consistent(manifest)
     except (KeyError, TypeError, AttributeError):
         consistent = False
     if not consistent:
-        raise DataError(f"{path}: is damaged, its numbers do not agree with each other", hint=REBUILD)
+        raise DataError(f"{path}: is damaged, its numbers do not agree with each other", hint=rebuild(path))
     return manifest
 
 

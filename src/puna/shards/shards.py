@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from puna.core.errors import DataError
 from puna.core.files import sha256_json
 from puna.shards.files import Piece, ShardFiles
-from puna.shards.format import DOCUMENTS, ORIGINS, REBUILD, ROW, TOKENS, read_manifest, token_dtype
+from puna.shards.format import DOCUMENTS, ORIGINS, ROW, TOKENS, read_manifest, rebuild, token_dtype
 from puna.shards.remote import open_files
 from puna.shards.verified import check_files, verify_files
 
@@ -65,7 +65,7 @@ class TokenShards:
         if tokenizer_sha256 is not None and written != tokenizer_sha256:
             raise DataError(
                 f"{directory}: was written with the tokenizer {written[:12]}, not with {tokenizer_sha256[:12]}",
-                hint=f"{REBUILD}, or use the tokenizer that lies beside the shards",
+                hint=f"use the tokenizer that lies beside the shards, or {rebuild(directory)}",
             )
         files = open_files(directory)
         check_files(files, manifest["files"])
@@ -121,7 +121,7 @@ class TokenShards:
             return json.loads(line), base + int(row["start"]), int(row["tokens"])
         except ValueError:
             path = f"{self.files.location}/{name}"
-            raise DataError(f"{path}: the line from byte {first} on is damaged", hint=REBUILD) from None
+            raise DataError(f"{path}: the line from byte {first} on is damaged", hint=rebuild(path)) from None
 
     def _map_rows(self, number: int) -> NDArray[Any]:
         name = DOCUMENTS.format(number)
@@ -130,4 +130,4 @@ class TokenShards:
             with path.open("rb") as file:
                 return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=ROW)
         except (OSError, ValueError) as error:
-            raise DataError(f"{path}: cannot be mapped into memory ({error})", hint=REBUILD) from None
+            raise DataError(f"{path}: cannot be mapped into memory ({error})", hint=rebuild(path)) from None

@@ -19,7 +19,7 @@ from puna.core.console import progress
 from puna.core.errors import DataError, StorageError
 from puna.core.files import write_json
 from puna.shards.files import ShardFiles
-from puna.shards.format import REBUILD
+from puna.shards.format import rebuild
 
 MEMORY = "verified.json"
 SCHEMA = 1
@@ -40,14 +40,14 @@ def check_files(files: ShardFiles, expected: list[dict[str, Any]]) -> None:
     for file in expected:
         path, size = f"{files.location}/{file['name']}", sizes.get(file["name"])
         if size is None:
-            raise DataError(f"{path}: is missing", hint=REBUILD)
+            raise DataError(f"{path}: is missing", hint=rebuild(path))
         if size != file["bytes"]:
-            raise DataError(f"{path}: has {size} bytes instead of {file['bytes']}", hint=REBUILD)
+            raise DataError(f"{path}: has {size} bytes instead of {file['bytes']}", hint=rebuild(path))
     extra = {name for name in sizes if _SHARD_FILE.fullmatch(name)} - {file["name"] for file in expected}
     if extra:
         raise DataError(
             f"{files.location}/{min(extra)}: is not in the manifest, so it does not belong to these shards",
-            hint=f"delete it, or {REBUILD}",
+            hint=f"delete it, or {rebuild(files.location)}",
         )
 
 
@@ -91,7 +91,7 @@ def _compared(files: ShardFiles, unknown: list[dict[str, Any]], label: str) -> I
                 if future.result() != file["sha256"]:
                     raise DataError(
                         f"{files.location}/{file['name']}: is damaged, its SHA-256 is not the one written with it",
-                        hint=REBUILD,
+                        hint=rebuild(f"{files.location}/{file['name']}"),
                     )
                 advance(file["bytes"])
                 yield file["name"]
@@ -106,7 +106,9 @@ def _sha256(files: ShardFiles, name: str) -> str:
         for block in files.blocks(name):
             digest.update(block)
     except OSError as error:
-        raise DataError(f"{files.location}/{name}: cannot be read ({error.strerror})", hint=REBUILD) from None
+        raise DataError(
+            f"{files.location}/{name}: cannot be read ({error.strerror})", hint=rebuild(f"{files.location}/{name}")
+        ) from None
     return digest.hexdigest()
 
 

@@ -126,7 +126,7 @@ def _roll_back(session: Session, outcome: Outcome, to_step: int, path: Path) -> 
     from_step, reason = state.step, outcome.verdict.sentence
     bad_batch = state.batch_number(from_step - 1)
     session.returns += 1
-    session.agreed(lambda: session.monitor.check_returns(session.returns, to_step))
+    session.or_gives_up(lambda: session.monitor.check_returns(session.returns, to_step))
     saved = world.first(lambda: read_state(path))
     load_tensors(path, session.model, session.optimizer, world)
     passed_over = state.batch_number(from_step - 1) + 1 - saved.batch_number(to_step)

@@ -6,6 +6,7 @@ process of its own, so that the memory or the crash of one setting does not affe
 
 import contextlib
 import json
+import math
 import statistics
 import sys
 import time
@@ -17,6 +18,7 @@ import torch
 
 from puna.config.load import load_recipe
 from puna.config.recipe import Recipe
+from puna.core.other_load import OtherLoad
 from puna.ops.attention import gpu_kernels
 from puna.ops.transfer import sent
 from puna.parallel.apply import set_last_pass
@@ -28,13 +30,16 @@ from puna.train.synthetic import on_random_tokens, synthetic_session
 
 WARM_UP = 2
 """Steps that are not counted: compilation, and the optimizer's first state."""
+_SECONDS, _MOST_STEPS = 1.0, 30
+"""Counted steps go on for this long, but are not more than this many."""
 
 
 def measure(recipe: Recipe, steps: int) -> dict[str, Any] | None:
     """Tokens/s of all processes in the recipe's batches, and the peak memory of the process that takes most.
 
     Passes, and the update after the last pass of a batch, are timed apart: a batch has many passes and one update. Two
-    steps to warm up, then `steps` steps of two passes. None on all processes but the main one.
+    steps to warm up, then `steps` steps of two passes, or more where these are short. None on all processes but the
+    main one.
     """
     with joined() as world, gpu_kernels(shapes_repeat=True):
         session = synthetic_session(recipe, world)
@@ -43,7 +48,14 @@ def measure(recipe: Recipe, steps: int) -> dict[str, Any] | None:
         inputs_BT, targets_BT = sent(batch.inputs_BT, world.device), sent(batch.targets_BT, world.device)
         of_passes: list[float] = []
         of_updates: list[float] = []
-        for _ in range(WARM_UP + steps):
+        others, step, last = OtherLoad(), 0, WARM_UP + steps
+        while step < last:
+            if step == WARM_UP:
+                seconds = 2 * of_passes[-1] + of_updates[-1]
+                # Short steps are many, so that what disturbs one of them does not count; all processes take as many.
+                last = WARM_UP + world.largest(max(steps, min(_MOST_STEPS, math.ceil(_SECONDS / seconds))))
+                others = OtherLoad()
+            step += 1
             with _timed(device, of_updates):
                 with objective.passes():
                     for number in range(2):
@@ -55,20 +67,27 @@ def measure(recipe: Recipe, steps: int) -> dict[str, Any] | None:
                 session.optimizer.step(clip_divisor(norm, recipe.optim.clip_norm))
                 session.optimizer.zero_grad(set_to_none=True)
             of_updates[-1] -= sum(of_passes[-2:])
-        one_pass = statistics.median(of_passes[2 * WARM_UP :])
+        other_cores = others.cores()
+        counted = of_passes[2 * WARM_UP :]
+        one_pass = statistics.median(counted)
         update = statistics.median(of_updates[WARM_UP:])
         tokens = recipe.train.micro_batch_tokens * mesh.batches
         passes = max(1, recipe.train.batch_tokens // tokens)
         rate = passes * tokens / (passes * one_pass + update)
         flops = flops_per_token(recipe.model, recipe.model.context)["causal"]
         memory = world.largest(device.peak_memory_bytes())
+        device = device.at_rate(flops * rate / world.size)
         if not world.main:
             return None
         return {
             "tokens_per_second": rate,
             "peak_memory_bytes": memory,
-            "mfu": flops * rate / (device.at_rate(flops * rate / world.size).peak_flops * world.size),
+            "mfu": flops * rate / (device.peak_flops * world.size),
+            "flops_per_second": flops * rate / world.size,
+            "peak_flops": device.peak_flops,
             "pass_seconds": one_pass,
+            "pass_spread": one_pass / min(counted) - 1,
+            "other_cores": other_cores,
             "update_seconds": update,
             "first_pass_seconds": of_passes[0],
             "device": device.name,

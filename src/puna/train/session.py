@@ -44,7 +44,7 @@ from puna.train.interrupt import Interrupt
 from puna.train.optimizer import Optimizer, build_optimizer, set_learning_rate
 from puna.train.saver import Saver
 from puna.train.schedule import learning_rate
-from puna.train.stability import FINE, Monitor, Verdict
+from puna.train.stability import FINE, Monitor, Verdict, ways_on
 
 Agreed = TypeVar("Agreed")
 
@@ -237,7 +237,7 @@ class Session:
         verdict = FINE
         if self.recipe.stability.action != "stop":
             both = torch.stack((loss, norm.double()))
-            verdict = self.agreed(lambda: self.monitor.judge(*both.tolist()))
+            verdict = self.or_gives_up(lambda: self.monitor.judge(*both.tolist()))
         if not verdict.fine:
             self.source_sums = before
         else:
@@ -327,16 +327,21 @@ class Session:
 
     def _give_up(self, sentence: str) -> NoReturn:
         """Raise the error of a run whose weights are lost, with the ways on that are open."""
-        hint = "start again with a lower optim.lr, or with stability.action=skip, which leaves such batches out"
-        checkpoints = list_checkpoints(self.saver.run) if self.saver is not None else []
-        if checkpoints:
-            hint = (
-                "`--resume stability.action=skip` goes on from the newest checkpoint and leaves such batches out; "
-                f"`--init-from {checkpoints[-1][1]} --run-dir NEW optim.lr=LOWER` begins a new run from its weights"
-            )
         if self.world.main:
-            raise TrainError(sentence, hint=hint)
+            raise TrainError(sentence, hint=self._ways_on())
         raise OtherProcessError
+
+    def _ways_on(self) -> str:
+        run = None if self.saver is None else self.saver.run
+        checkpoints = [] if run is None else list_checkpoints(run)
+        return ways_on(self.recipe, run, checkpoints[-1][1] if checkpoints else None)
+
+    def or_gives_up(self, action: Callable[[], Agreed]) -> Agreed:
+        """As `agreed`, of an action that ends the run where it must not go on; its error then has the ways on."""
+        try:
+            return self.agreed(action)
+        except TrainError as error:
+            raise TrainError(error.message, hint=self._ways_on()) from None
 
     def record(self, kind: type[Line], **values: Any) -> None:
         """Send a line of metrics for the current step to all listeners; `values` are its other fields."""

@@ -8,12 +8,15 @@ count is reset by a single fine step, or by the return itself: only steps that a
 """
 
 import math
+import shlex
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from puna.config.recipe import StabilityConfig
+from puna.config.recipe import Recipe, StabilityConfig
 from puna.core.errors import TrainError
+from puna.core.layout import RunDir
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,29 @@ class Verdict:
 
 FINE = Verdict("fine")
 
-WAY_ON = (
-    "`puna train RECIPE --init-from CHECKPOINT --run-dir NEW optim.lr=LOWER` begins a new run from a checkpoint's "
-    "weights; `--resume` with another [stability] tries again from the newest one"
-)
-"""The hint of a run that gives up."""
+
+def ways_on(recipe: Recipe, run: RunDir | None, checkpoint: Path | None) -> str:
+    """The hint of a run that gives up: commands that a user can type, with half the learning rate.
+
+    Args:
+        recipe: What it trains.
+        run: Its directory; None of a session that has none.
+        checkpoint: Its newest checkpoint; None where it has none yet.
+    """
+    lower = f"optim.lr={recipe.optim.lr / 2:g}"
+    skips = recipe.stability.action != "stop"
+    if run is None:
+        return f"lower the learning rate: {lower}"
+    train = f"puna train {recipe.typed}"
+    if checkpoint is None:
+        again = f"`{train} --force {lower}` starts again with half the learning rate"
+        return again if skips else f"{again}; stability.action=skip in its place leaves such batches out"
+    new = (
+        f"`{train} --init-from {shlex.quote(str(checkpoint))} --run-dir {shlex.quote(f'{run}-2')} {lower}` begins a "
+        "new run with the newest checkpoint's weights and half the learning rate"
+    )
+    skip = f"`{train} --resume stability.action=skip` goes on from the newest checkpoint and leaves such batches out; "
+    return new if skips else skip + new
 
 
 class Monitor:
@@ -86,7 +107,6 @@ class Monitor:
             raise TrainError(
                 f"{unfit} of the last {len(self._recent)} batches were not fit to learn from, more than stability.most "
                 f"= {self._config.most}; of the last one, {verdict.sentence}",
-                hint=WAY_ON,
             )
         return verdict
 
@@ -103,8 +123,7 @@ class Monitor:
         if returns > self._config.most:
             raise TrainError(
                 f"step {step}: the run went back to this checkpoint {returns - 1} times and did not reach the next "
-                f"one; stability.most = {self._config.most}",
-                hint=WAY_ON,
+                f"one; stability.most = {self._config.most}"
             )
 
     def _verdict(self, loss: float, norm: float) -> Verdict:

@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from puna.config.load import load_recipe, save_recipe
 from puna.config.recipe import Recipe, TokenizerConfig
 from puna.core.errors import DataError, StorageError, TokenizerError
-from puna.core.files import remove, sha256_file
+from puna.core.files import remove, sha256_bytes, sha256_file
 from puna.core.layout import DataDir
 from puna.core.lock import DirectoryLock
 from puna.core.records import read_record
@@ -51,6 +52,43 @@ def test_a_build_has_everything_and_is_skipped_when_it_is_there(small: Recipe, b
     build_data(small, built, force=False)
     assert "token shards built already" in capsys.readouterr().err
     assert _inodes(built) == before
+
+
+def test_force_deletes_a_build_with_the_same_values_and_makes_the_same_again(
+    small: Recipe, built: DataDir, hashes, capsys: pytest.CaptureFixture[str]
+):
+    def content() -> dict[str, str]:
+        return {name: digest for name, digest in hashes(built.root).items() if not name.startswith("card.")}
+
+    before = content()
+    (built.root / "mine.txt").write_text("stays")
+    for directory in (built.documents, built.tokenizer, built.shards, built.work):
+        (directory / "older").write_text("goes")
+    build_data(small, built, force=True)
+    assert "deleting it and building it again" in capsys.readouterr().err
+    assert content() == before | {"mine.txt": sha256_bytes(b"stays")}
+
+
+def test_a_forced_build_that_was_interrupted_goes_on(small: Recipe, built: DataDir, monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(data, "tokenize_documents", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            build_data(small, built, force=True)
+    assert not built.record.exists()
+    before = built.documents.stat().st_ino
+    build_data(small, built, force=True)
+    assert built.record.exists()
+    assert built.documents.stat().st_ino == before
+
+
+def test_force_trains_a_tokenizer_again(small: Recipe, built: DataDir):
+    before = _inodes(built), sha256_file(built.tokenizer / "tokenizer.json")
+    train_tokenizer(small, built, force=True)
+    after = _inodes(built)
+    assert after.pop("tokenizer") != before[0].pop("tokenizer")
+    assert (after, sha256_file(built.tokenizer / "tokenizer.json")) == before
+    build_data(small, built, force=False)
+    assert _inodes(built).items() >= after.items()
 
 
 def test_other_values_are_refused_by_name_and_replaced_only_by_force(small: Recipe, built: DataDir, changed):

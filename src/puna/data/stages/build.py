@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from puna.config.commands import data_build_command
 from puna.config.explain import differences
 from puna.config.paths import with_known_places
 from puna.config.recipe import Recipe
 from puna.core.console import say, warn
 from puna.core.errors import DataError, TokenizerError
-from puna.core.files import sha256_json
+from puna.core.files import discard, remove, sha256_json
 from puna.core.layout import DataDir
 from puna.core.lock import DirectoryLock
 from puna.core.records import read_record
@@ -60,6 +61,9 @@ class Execution:
 def build_data(recipe: Recipe, out: DataDir, *, force: bool, execution: Execution | None = None) -> None:
     """Make documents, tokenizer, token shards and card, each if it is missing.
 
+    With `force`, what was built with other values is replaced; a finished build with the recipe's own values is deleted
+    and built again. One that is not finished goes on.
+
     Raises:
         DataError: Something was built with other values and `force` is false, or a source is missing or damaged.
     """
@@ -68,27 +72,59 @@ def build_data(recipe: Recipe, out: DataDir, *, force: bool, execution: Executio
         submit_data(recipe, out, force=force, execution=execution)
         return
     with DirectoryLock(out.root):
-        _train_tokenizer(recipe, out, force, execution)
-        tokenizer = load_tokenizer(out.tokenizer)
-        made_from = {"documents": _documents_hash(out), "tokenizer": tokenizer.sha256}
-        if _finished(out, out.root, recipe.data.model_dump(), force, made_from) and _is_whole(recipe, out, tokenizer):
-            say(f"{out.root}: token shards built already")
-            return
-        tokenize_documents(recipe, out, tokenizer, executor=execution.executor, workers=execution.workers)
-        lost = finish_build(recipe, out)
-        for sentence in lost:
-            warn(sentence)
-        say(f"{out.root}: built; {out.card.with_suffix('.html')} describes it")
+        if force and _is_built(recipe, out):
+            say(f"{out.root}: has the recipe's values already; deleting it and building it again")
+            _delete_build(out)
+        _build_data(recipe, out, force=force, execution=execution)
+
+
+def _build_data(recipe: Recipe, out: DataDir, *, force: bool, execution: Execution) -> None:
+    """As `build_data`, in a directory whose lock is held; a finished build with the recipe's values stays."""
+    _train_tokenizer(recipe, out, force, execution)
+    tokenizer = load_tokenizer(out.tokenizer)
+    made_from = {"documents": _documents_hash(out), "tokenizer": tokenizer.sha256}
+    finished = _finished(recipe, out, out.root, recipe.data.model_dump(), force, made_from)
+    if finished and _is_whole(recipe, out, tokenizer):
+        say(f"{out.root}: token shards built already")
+        return
+    tokenize_documents(recipe, out, tokenizer, executor=execution.executor, workers=execution.workers)
+    lost = finish_build(recipe, out)
+    for sentence in lost:
+        warn(sentence)
+    say(f"{out.root}: built; {out.card.with_suffix('.html')} describes it")
+
+
+def _is_built(recipe: Recipe, out: DataDir) -> bool:
+    """Whether a finished build with the recipe's values is there, so that nothing would be replaced."""
+    wanted = {
+        out.documents: documents_config(recipe),
+        out.tokenizer: _tokenizer_config(recipe, _named_tokenizer(recipe, out)),
+        out.root: recipe.data.model_dump(),
+    }
+    records = {what: read_record(what / "record.json") for what in wanted}
+    return all(record and not _changes(out, record, wanted[what]) for what, record in records.items())
+
+
+def _delete_build(out: DataDir) -> None:
+    """Delete all that a build has written; its record goes first, so what is left is not taken for a build."""
+    for path in (out.record, out.config, *(out.card.with_suffix(suffix) for suffix in (".json", ".md", ".html"))):
+        remove(path)
+    for path in (out.shards, out.tokenizer, out.documents, out.work):
+        discard(path)
 
 
 def train_tokenizer(recipe: Recipe, out: DataDir, *, force: bool) -> None:
     """Make the tokenizer, and before it the documents, if they are missing.
+
+    With `force`, what was made with other values is replaced, and a tokenizer with the recipe's own is trained again.
 
     Raises:
         DataError: They were made with other values and `force` is false, or a source is missing or damaged.
         TokenizerError: The text does not allow such a tokenizer.
     """
     with DirectoryLock(out.root):
+        if force:
+            remove(out.tokenizer / "record.json")
         _train_tokenizer(recipe, out, force, Execution())
 
 
@@ -101,6 +137,8 @@ def submit_data(recipe: Recipe, out: DataDir, *, force: bool, execution: Executi
     named = _named_tokenizer(recipe, out)
     _refuse_other_values(recipe, out, force, named)
     check_packages(recipe, execution.executor)
+    if force and _is_built(recipe, out):
+        _delete_build(out)
     plan = plan_documents(recipe, out)
     check_input(recipe, out, plan.files)
     tokens: list[Task] = [_tokenize_task(recipe, out, task, split) for task in plan.finish for split in SPLITS]
@@ -158,7 +196,8 @@ class JoinTokenizer(_Join):
 
     def work_on(self, progress: Progress) -> Counts:
         """Do the step in this process."""
-        train_tokenizer(self.recipe, self.out, force=self.force)
+        with DirectoryLock(self.out.root):
+            _train_tokenizer(self.recipe, self.out, self.force, Execution())
         return {}
 
 
@@ -170,14 +209,14 @@ class JoinData(_Join):
 
     def work_on(self, progress: Progress) -> Counts:
         """Do the step in this process."""
-        build_data(self.recipe, self.out, force=self.force)
+        with DirectoryLock(self.out.root):
+            _build_data(self.recipe, self.out, force=self.force, execution=Execution())
         return {}
 
 
 def _train_tokenizer(recipe: Recipe, out: DataDir, force: bool, execution: Execution) -> None:
     named = _named_tokenizer(recipe, out)
-    config = documents_config(recipe)
-    there = _finished(out, out.documents, config, force)
+    there = _finished(recipe, out, out.documents, documents_config(recipe), force)
     if there and _all_documents(recipe, out) and _same_files(recipe, out):
         say(f"{out.documents}: documents built already")
     else:
@@ -185,7 +224,7 @@ def _train_tokenizer(recipe: Recipe, out: DataDir, force: bool, execution: Execu
     # A new mixture needs no new tokenizer: the shares that it was trained with are in its record.
     config = _tokenizer_config(recipe, named)
     made_from = {} if named else {"documents": _documents_hash(out)}
-    if _finished(out, out.tokenizer, config, force, made_from):
+    if _finished(recipe, out, out.tokenizer, config, force, made_from):
         say(f"{out.tokenizer}: tokenizer {'taken' if named else 'trained'} already")
         return
     if named:
@@ -246,9 +285,9 @@ def _refuse_other_values(recipe: Recipe, out: DataDir, force: bool, named: Token
         DataError: Something was built with other values and `force` is false.
     """
     if not force:
-        _finished(out, out.documents, documents_config(recipe), force)
-        _finished(out, out.tokenizer, _tokenizer_config(recipe, named), force)
-        _finished(out, out.root, recipe.data.model_dump(), force)
+        _finished(recipe, out, out.documents, documents_config(recipe), force)
+        _finished(recipe, out, out.tokenizer, _tokenizer_config(recipe, named), force)
+        _finished(recipe, out, out.root, recipe.data.model_dump(), force)
 
 
 def _is_whole(recipe: Recipe, out: DataDir, tokenizer: Tokenizer) -> bool:
@@ -290,8 +329,18 @@ def _documents_hash(out: DataDir) -> str:
     return sha256_json(documents_record(out)["outputs"])
 
 
+def _changes(out: DataDir, record: dict[str, Any], config: dict[str, Any]) -> list[str]:
+    """How the values of a step's record differ from the recipe's."""
+    return differences(with_known_places(record["config"], config, out.root, "data"), config)
+
+
 def _finished(
-    out: DataDir, what: Path, config: dict[str, Any], force: bool, made_from: dict[str, str] | None = None
+    recipe: Recipe,
+    out: DataDir,
+    what: Path,
+    config: dict[str, Any],
+    force: bool,
+    made_from: dict[str, str] | None = None,
 ) -> bool:
     """Whether a step is finished with the recipe's values.
 
@@ -304,13 +353,14 @@ def _finished(
     record = read_record(what / "record.json")
     if record is None:
         return False
-    changed = differences(with_known_places(record["config"], config, out.root, "data"), config)
+    changed = _changes(out, record, config)
     if not changed:
         return all(record["inputs"].get(name) == digest for name, digest in (made_from or {}).items())
     if not force:
+        again = data_build_command(recipe, out, "--force")
         raise DataError(
             f"{what}: was built with other values: {'; '.join(changed)}",
-            hint="give these values back, choose another --data-dir, or replace it: `puna data build … --force`",
+            hint=f"give these values back, choose another --data-dir, or replace it: `{again}`",
         )
     warn(f"{what}: built with other values ({'; '.join(changed)}); building it again")
     return False

@@ -1,0 +1,17 @@
+"""Commands in hints."""
+
+from pathlib import Path
+
+import pytest
+
+from puna.config.commands import data_build_command
+from puna.config.recipe import Recipe
+from puna.core.layout import DataDir
+
+
+@pytest.mark.parametrize(("out", "place"), [("data/tiny", ""), ("data/other", " --data-dir data/other")])
+def test_a_build_is_named_where_it_is_not_in_its_usual_place(
+    tiny: Recipe, tiny_toml: Path, out: str, place: str
+) -> None:
+    command = data_build_command(tiny, DataDir(Path(out)), "--force")
+    assert command == f"puna data build {tiny_toml}{place} --force"
