@@ -157,4 +157,7 @@ def test_a_run_and_a_data_build_are_not_taken_for_each_other(tiny: Any, tiny_run
         puna.train(tiny, tiny_run, tiny_run.root / "new")
     with pytest.raises(CheckpointError, match="holds a data build, not a training run"):
         puna.train(tiny, tiny_data, tiny_data.root, force=True)
+    with pytest.raises(CheckpointError, match="holds the model of a run, not a training run"):
+        puna.run(tiny, tiny_run.root / "not-built", tiny_run.model)
     assert tiny_data.record.is_file()
+    assert not (tiny_run.root / "not-built").exists()

@@ -54,7 +54,7 @@ def run(tmp_path: Path) -> RunDir:
 def test_a_step_is_named_with_and_without_its_word(run: RunDir, word: str):
     expected = Moment(run=run, step=10, directory=directory_of(run, 10))
     assert find_moment(f"{run}@{word}") == expected
-    assert find_moment(Path(f"{run}@{word}")) == expected
+    assert find_moment(Path(f"{run}@{word}")) == find_moment(f"{run}@{word}/") == expected
     assert expected.name == "step-10"
 
 

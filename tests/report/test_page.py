@@ -142,6 +142,14 @@ def test_exports_are_reproduced_with_their_choices_and_places(report_run: RunDir
     assert "puna export runs/tiny --to gguf --type Q8_0 --out runs/tiny/exports/hf puna report runs/tiny" in words
 
 
+def test_an_export_of_a_moment_says_its_step_and_is_reproduced_from_it(report_run: RunDir):
+    (report_run.exports / "hf").rename(report_run.exports / "hf-step-15")
+    _change(report_run.exports / "hf-step-15" / "equivalence.json", "results", format="hf", step=15)
+    words = _words(_page(report_run))
+    assert "puna export runs/tiny@step-15 --to hf puna report runs/tiny" in words
+    assert "model the checkpoint of step 15 weights" in words
+
+
 def test_lineage_names_hashes_machine_and_packages(page: _Page, report_run: RunDir):
     record = json.loads(report_run.record.read_text())
     for expected in (

@@ -198,9 +198,12 @@ def run(recipe: "Recipe | PathLike", data: PathLike | None = None, run: PathLike
         UserError: What each of the stages raises.
     """
     from puna.api.models import export
+    from puna.train.place import check_place
 
     resolved = as_recipe(recipe)
-    build, directory = build_data(resolved, data), run_dir(run, resolved)
+    directory = run_dir(run, resolved)
+    check_place(directory)  # before the data are built, which takes longest
+    build = build_data(resolved, data)
     train(resolved, build, directory, resume=True)
     exported = directory.exports / "hf"
     if _exported_from(directory, exported):

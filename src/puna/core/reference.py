@@ -71,7 +71,7 @@ def find_moment(place: PathLike) -> Moment | None:
     path = Path(place)
     if os.path.lexists(path):
         return _at(path)
-    before, at, word = os.fspath(place).rpartition("@")
+    before, at, word = str(path).rpartition("@")
     run = RunDir(Path(before))
     if not at or not run.root.is_dir():
         return None
