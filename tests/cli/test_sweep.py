@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from puna.api import sweep as module
 from puna.cli.app import app
 from puna.config.load import load_recipe
+from puna.core.errors import ConfigError
 from puna.core.layout import DataDir
 
 
@@ -42,3 +43,18 @@ def test_show_prints_the_recipe_of_every_run_and_trains_none(tiny_toml: Path, mo
     assert [line for line in lines if line.startswith(("# ", "optim.lr "))] == [
         "# lr=1e-3", "optim.lr = 0.001 # command line", "# lr=2e-3", "optim.lr = 0.002 # command line",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", [["plan"], ["run"], ["data", "build"], ["tune"]])
+def test_other_commands_say_which_one_takes_several_values(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, [*command, "demo", "optim.lr=1e-3,2e-3", "seed=1,2"])
+    assert isinstance(result.exception, ConfigError)
+    assert result.exception.problems == [
+        "command line: 'optim.lr' has 2 values, this command takes one",
+        "command line: 'seed' has 2 values, this command takes one",
+    ]
+    assert "`puna train` makes a run of each" in result.exception.hint
+    assert list(tmp_path.iterdir()) == []

@@ -53,6 +53,26 @@ def test_a_key_that_only_one_recipe_has_is_a_dash_in_the_other(tiny_toml: Path, 
     assert texts["model.rope_scaling.factor"] == ["-", "2.0"]
 
 
+def test_runs_that_got_differently_far_are_compared_where_all_of_them_were(
+    tiny_toml: Path, tiny: Recipe, tmp_path: Path, found: Comparison
+):
+    assert found.common_tokens is None
+    twice = load_recipe(str(tiny_toml), {"train.batch_tokens": 384, "train.tokens": 9216}).recipe
+    runs = [
+        compared_run(tmp_path / "short", tiny, steps=14),
+        compared_run(tmp_path / "long", tiny, level=3.0),
+        compared_run(tmp_path / "late", twice),
+    ]
+    other = read_comparison(runs)
+    assert other.common_tokens == 10 * 256
+    assert [other.at_common_tokens(run) for run in other.runs] == [
+        pytest.approx(0.75 * 3.5 + 0.25 * 4.5), pytest.approx(0.75 * 2.5 + 0.25 * 3.5), None,
+    ]  # fmt: skip
+    between = read_comparison([compared_run(tmp_path / "cut", twice, steps=14), runs[1]])
+    assert between.common_tokens == 10 * 384
+    assert between.at_common_tokens(between.runs[1]) == pytest.approx(0.75 * 2.25 + 0.25 * 3.25)
+
+
 def test_time_between_two_logged_steps_lies_on_a_straight_line(found: Comparison):
     run = found.runs[0]
     assert [run.seconds_at(tokens) for tokens in (0, 256, 384, 6144)] == [0, 2, 3, 48]

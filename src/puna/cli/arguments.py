@@ -136,9 +136,23 @@ RopeTheta: TypeAlias = Annotated[float | None, typer.Option("--rope-theta", help
 
 
 def resolve(name: str, overrides: list[str] | None, show: bool) -> "Recipe":
-    """The recipe; with `show`, print it with its origins and leave."""
-    from puna.api.recipes import load
+    """The recipe; with `show`, print it with its origins and leave.
 
+    Raises:
+        ConfigError: There is no such recipe, problems in its values, or several values for a key.
+    """
+    from puna.api.recipes import load
+    from puna.config.grid import split
+    from puna.core.errors import ConfigError
+
+    if several := split(overrides or [])[1]:
+        raise ConfigError(
+            [
+                f"command line: {key!r} has {len(values)} values, this command takes one"
+                for key, values in several.items()
+            ],
+            hint="`puna train` makes a run of each; a text with a comma is quoted: key='\"a,b\"'",
+        )
     loaded = load(name, overrides)
     if show:
         from puna.config.explain import show as explain

@@ -44,6 +44,8 @@ def _figures(comparison: Comparison, console: Console) -> RenderableType:
     """A table; where it is wider than the console, a paragraph for each run, so that no figure is broken."""
     with_mean = len(comparison.weights) > 1
     measured = ["mean", *comparison.sources] if with_mean else comparison.sources
+    if comparison.common_tokens is not None:
+        measured = [*measured, f"at {format_count(comparison.common_tokens)}"]
     head = [*map(escaped, measured), "tokens", "tokens/s", "MFU", "time", "energy"]
     names = [Text(escaped(run.name), style=_style(number)) for number, run in enumerate(comparison.runs)]
     rows = [_row(comparison, run, with_mean) for run in comparison.runs]
@@ -67,6 +69,8 @@ def _row(comparison: Comparison, run: ComparedRun, with_mean: bool) -> list[str]
     bits = run.last.bits_per_byte if run.last else {}
     figures = [comparison.heldout(run)] if with_mean else []
     figures += [bits.get(source) for source in comparison.sources]
+    if comparison.common_tokens is not None:
+        figures.append(comparison.at_common_tokens(run))
     return ["-" if figure is None else f"{figure:.4f}" for figure in figures] + _costs(run)
 
 

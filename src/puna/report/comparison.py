@@ -183,6 +183,33 @@ class Comparison:
         """The mean bits per byte of a run's newest validation."""
         return self.mean(run.last) if run.last else None
 
+    @property
+    def common_tokens(self) -> int | None:
+        """Tokens of the last validation while training of the run that got least far.
+
+        None where all runs got equally far, and so can be compared by their newest validations.
+        """
+        ends = [run.during[-1].tokens for run in self.runs if run.during]
+        return min(ends) if len(ends) == len(self.runs) and len(set(ends)) > 1 else None
+
+    def at_common_tokens(self, run: ComparedRun) -> float | None:
+        """The mean of a run's validations while training at `common_tokens`.
+
+        Between two validations it is on the straight line between them; None where the first one was later.
+        """
+        tokens = self.common_tokens
+        points = [(line.tokens, mean) for line in run.during if (mean := self.mean(line)) is not None]
+        after = bisect_left(points, (tokens or 0, float("-inf")))
+        if tokens is None or after == len(points):
+            return None
+        until, figure = points[after]
+        if until == tokens:
+            return figure
+        if not after:
+            return None
+        since, before = points[after - 1]
+        return before + (figure - before) * (tokens - since) / (until - since)
+
     def ranked(self) -> dict[int, float]:
         """The mean on held-out text by the number of the run, of runs between which it decides.
 
@@ -204,6 +231,7 @@ class Comparison:
             "runs": [self._run(run) for run in self.runs],
             "differences": {difference.key: difference.values for difference in self.differences},
             "weights": self.weights,
+            "common_tokens": self.common_tokens,
             "notes": self.notes,
         }
 
@@ -219,7 +247,8 @@ class Comparison:
         return {
             "name": run.name, "place": run.place, "finished": run.finished, "step": run.step,
             "total_steps": run.total_steps, "tokens": run.tokens, "parameters": run.parameters,
-            "mean_bits_per_byte": self.heldout(run), "tokens_per_second": run.rate, "mfu": run.mfu,
+            "mean_bits_per_byte": self.heldout(run), "mean_at_common_tokens": self.at_common_tokens(run),
+            "tokens_per_second": run.rate, "mfu": run.mfu,
             "train_seconds": run.seconds, "train_kwh": run.kwh, "device": run.device, "tokenizer_sha256": run.tokenizer,
             "documents_sha256": run.documents, "ancestry": run.ancestry, "validations": curve, "samples": run.samples,
         }  # fmt: skip
