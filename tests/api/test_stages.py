@@ -12,6 +12,7 @@ import pytest
 import puna
 from puna.config.load import load_recipe
 from puna.config.recipe import Recipe
+from puna.core.errors import DataError
 from puna.core.files import sha256_file
 from puna.core.layout import DataDir, RunDir
 from puna.core.metrics import read_metrics
@@ -118,3 +119,12 @@ def test_all_stages_interrupted_and_called_again(tiny: Recipe, tiny_toml: Path, 
     for skipped in ("token shards built already", "trained already", "exported already"):
         assert skipped in third.stderr
     assert _hashes(tmp_path, ".safetensors", ".bin", ".jsonl") == before
+
+
+def test_a_build_of_the_same_data_under_another_name_is_pointed_to(tiny_toml: Path, tiny_data: DataDir):
+    for changes, pointed in (({}, True), ({"data.partitions": 3}, False), ({"model.vocab_size": 600}, False)):
+        recipe = puna.recipe(tiny_toml, {"name": "other", **changes})
+        with pytest.raises(DataError, match="no finished data build is here") as raised:
+            puna.train(recipe, tiny_data.root.parent / "other")
+        assert (f"{tiny_data} was built with the same values: `--data-dir {tiny_data}`" in raised.value.hint) == pointed
+        assert "puna data build" in raised.value.hint

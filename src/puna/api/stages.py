@@ -4,6 +4,7 @@ A stage is finished when its record exists and was made with the recipe's presen
 one that was made with other values is refused, unless it may be replaced.
 """
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -232,9 +233,11 @@ def check_build(recipe: "Recipe", data: DataDir) -> None:
         )
     record = read_record(data.record)
     if record is None:
-        raise DataError(
-            f"{data}: no finished data build is here", hint=f"`{data_build_command(recipe, data)}` makes it"
-        )
+        alike = _built_alike(recipe, data)
+        hint = f"`{data_build_command(recipe, data)}` makes it"
+        if alike is not None:
+            hint = f"{alike} was built with the same values: `--data-dir {alike}` trains on it; {hint}"
+        raise DataError(f"{data}: no finished data build is here", hint=hint)
     if record["stage"] != "data":
         raise DataError(f"{data}: holds {result_of(record)}, not a data build", hint="give another --data-dir")
     wanted = recipe.data.model_dump()
@@ -243,6 +246,26 @@ def check_build(recipe: "Recipe", data: DataDir) -> None:
             f"{data}: was built with other values: {'; '.join(changed)}",
             hint=f"give these values back, or build the data again: `{data_build_command(recipe, data, '--force')}`",
         )
+
+
+def _built_alike(recipe: "Recipe", data: DataDir) -> DataDir | None:
+    """A finished build beside this one that has the recipe's data: `name=other` names the build, too."""
+    from puna.config.explain import differences
+    from puna.config.paths import with_known_places
+
+    wanted = recipe.data.model_dump()
+    for path in sorted(data.root.parent.glob("*/record.json")):
+        build = DataDir(path.parent)
+        with contextlib.suppress(DataError, OSError):
+            record, tokenizer = read_record(build.record), read_record(build.tokenizer / "record.json")
+            if record is None or record["stage"] != "data" or tokenizer is None:
+                continue
+            sizes = tokenizer["config"].get("vocab_size"), recipe.model.vocab_size
+            if sizes[0] == sizes[1] and not differences(
+                with_known_places(record["config"], wanted, build.root, "data"), wanted
+            ):
+                return build
+    return None
 
 
 def _exported_from(run: RunDir, exported: Path) -> bool:
