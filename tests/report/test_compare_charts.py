@@ -1,5 +1,6 @@
 """The curves of several runs: their places on the three axes, and which charts there are."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,14 @@ def test_charts_are_those_that_there_is_something_for(tiny: Recipe, tmp_path: Pa
     empty = [compared_run(tmp_path / name, tiny, steps=0) for name in ("three", "four")]
     assert charts(read_comparison(empty)) == []
     assert [axis.name for axis in axes(read_comparison(empty))] == ["tokens"]
+
+
+def test_losses_per_token_are_not_drawn_together_where_tokenizers_differ(tiny: Recipe, tmp_path: Path):
+    found = read_comparison([compared_run(tmp_path / name, tiny) for name in ("one", "two")])
+    assert "Training loss" in [chart.title for chart in charts(found)]
+    other = replace(found, runs=[found.runs[0], replace(found.runs[1], tokenizer="another")])
+    assert "Training loss" not in [chart.title for chart in charts(other)]
+    assert charts(other)[0].title == "Held-out bits per byte, mean of the sources"
 
 
 def test_a_swept_number_has_a_chart_of_its_own(tiny_toml: Path, tmp_path: Path):

@@ -80,6 +80,8 @@ def sweep(
         Interrupted: A signal came, and the state is saved; not a `UserError`, like `KeyboardInterrupt`.
         StorageError: The disk is full or not writable.
     """
+    from puna.report.read_compared import can_be_compared
+
     if resume and force:
         raise TrainError("--resume goes on with runs and --force deletes them; give one of them")
     planned, page = _plan(name_or_path, several, overrides, data, run, stop_at)
@@ -102,7 +104,7 @@ def sweep(
             failed.append(one)
             ended = f"signal {-code}" if code < 0 else f"exit code {code}"
             warn(f"{one}: ended with {ended}; {_others(len(planned) - number)}")
-    readable = [one for one in planned if one.config.is_file()]
+    readable = [one for one in planned if can_be_compared(one)]
     if len(readable) < 2:
         return TrainingSweep(list(planned), failed, None, None)
     comparison = compare(readable)

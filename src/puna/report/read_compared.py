@@ -17,7 +17,7 @@ from puna.core.files import read_text
 from puna.core.layout import RunDir
 from puna.core.metrics import read_metrics
 from puna.core.records import read_record
-from puna.core.reference import PathLike, find_moment
+from puna.core.reference import PathLike, find_moment, is_run
 from puna.core.schema.card import DataCard
 from puna.core.schema.lineage import Parent
 from puna.core.schema.lines import LINES, Line, SampleLine, SessionLine, TrainLine, ValidationLine
@@ -58,6 +58,11 @@ def read_comparison(places: Sequence[PathLike]) -> Comparison:
     return compared(_named([run for _, run in runs]))
 
 
+def can_be_compared(run: RunDir) -> bool:
+    """Whether a directory is that of a training run that has come as far as to write something down."""
+    return run.config.is_file() and is_run(run)
+
+
 def _named(runs: list[ComparedRun]) -> list[ComparedRun]:
     """The runs under the last part of their paths, or under whole paths where two have the same."""
     names = [Path(run.place).name or str(Path(run.place).resolve().name) for run in runs]
@@ -68,7 +73,7 @@ def _named(runs: list[ComparedRun]) -> list[ComparedRun]:
 def _read(place: str) -> tuple[Path, ComparedRun]:
     """The run's directory, resolved, and what is compared of it."""
     run, moment = RunDir(Path(place)), None
-    if not place or not run.config.is_file():
+    if not place or not can_be_compared(run):
         moment = find_moment(place)
         if moment is None:
             raise DataError(f"{place!r}: is not a training run", hint="give directories of runs, such as runs/demo")
