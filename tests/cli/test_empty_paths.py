@@ -1,4 +1,4 @@
-"""Empty paths, which a shell makes of variables that are not set."""
+"""Paths that a command cannot take: empty ones, which a shell makes of variables that are not set, and others."""
 
 import inspect
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from puna.cli.app import app
 from puna.cli.empty_paths import refuse_empty_paths
 from puna.core.errors import UserError
+from puna.core.layout import DataDir, RunDir
 
 ROOT: Any = typer.main.get_group(app)
 
@@ -70,4 +71,45 @@ def test_nothing_is_written_where_the_run_has_an_empty_name(tmp_path: Path, monk
         str(result.exception)
         == '--run-dir "": the path is empty\n  hint: is it a variable of the shell that is not set?'
     )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no such file system")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "TOML", "--data-dir", "DATA", "--run-dir", "BAD"],
+        ["train", "TOML", "--data-dir", "BAD", "--run-dir", "new"],
+        ["data", "build", "TOML", "--data-dir", "BAD"],
+        ["tokenizer", "train", "TOML", "--data-dir", "BAD"],
+        ["run", "TOML", "--data-dir", "BAD"],
+        ["export", "RUN", "--to", "hf", "--quick", "--out", "BAD"],
+        ["export", "RUN", "--to", "hf", "--text", "BAD", "--out", "new"],
+        ["export", "BAD", "--to", "hf"],
+        ["import", "RUN/model", "--out", "BAD"],
+        ["import", "BAD", "--out", "new"],
+        ["inspect", "BAD"],
+        ["generate", "BAD", "x"],
+        ["generate", "RUN", "--prompts", "BAD"],
+        ["generate", "RUN", "x", "--tokenizer", "BAD"],
+        ["generate", "RUN", "x", "--draft", "BAD"],
+        ["perplexity", "RUN", "--text", "BAD"],
+        ["report", "BAD"],
+        ["compare", "RUN", "RUN", "--out", "BAD"],
+        ["data", "inspect", "BAD"],
+        ["data", "trace", "BAD", "--step", "1"],
+        ["data", "trace", "RUN", "--step", "1", "--data-dir", "BAD"],
+        ["verify-resume", "BAD"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("bad", ["/proc/none/inner", "/dev/null/inner", "x" * 300])
+def test_a_path_that_cannot_be_is_a_sentence_and_leaves_nothing(
+    words: list[str], bad: str, tiny_toml: Path, tiny_data: DataDir, tiny_run: RunDir, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    places = {"TOML": tiny_toml, "DATA": tiny_data, "RUN": tiny_run, "RUN/model": tiny_run.model, "BAD": bad}
+    result = CliRunner().invoke(app, [str(places.get(word, word)) for word in words])
+    assert isinstance(result.exception, UserError), result.exception
     assert list(tmp_path.iterdir()) == []

@@ -32,3 +32,13 @@ def test_an_empty_path_is_not_the_current_directory() -> None:
     assert user_path(".") == Path(".")
     with pytest.raises(StorageError, match="the path is empty"):
         user_path("")
+
+
+def test_a_path_that_cannot_be_looked_up_is_refused(tmp_path: Path) -> None:
+    assert user_path(tmp_path / "missing") == tmp_path / "missing"
+    (tmp_path / "file").write_text("")
+    assert user_path(tmp_path / "file" / "inner") == tmp_path / "file" / "inner"
+    with pytest.raises(StorageError, match=r"xxx: cannot be looked up \(File name too long\)"):
+        user_path("x" * 300)
+    with pytest.raises(StorageError, match=r"'a\\x00b': is not a path"):
+        user_path("a\0b")

@@ -125,3 +125,14 @@ def test_defect_is_not_taken_for_a_lack_of_memory(tiny: Recipe, monkeypatch: pyt
     monkeypatch.setattr(tuning.subprocess, "run", lambda *_, **__: done)
     with pytest.raises(TrainError, match="ValueError: what"):
         tune(tiny, ["none"], steps=1)
+
+
+@pytest.mark.parametrize("policy", ["nonsense", "", "every-0", "budget=2"])
+def test_unknown_policy_is_refused_before_anything_is_measured(
+    tiny: Recipe, measured: Callable[..., list], policy: str
+):
+    asked = measured()
+    with pytest.raises(TrainError, match=f"--policies '{policy}': is not a policy") as caught:
+        tune(tiny, ["none", policy], steps=1)
+    assert "every-2" in caught.value.hint
+    assert asked == []

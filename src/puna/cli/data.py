@@ -22,6 +22,7 @@ from puna.core.console import warn
 from puna.core.errors import CheckpointError, DataError
 from puna.core.layout import DataDir, RunDir
 from puna.core.records import read_record
+from puna.core.user_path import user_path
 
 if TYPE_CHECKING:
     from puna.config.recipe import Recipe
@@ -89,7 +90,7 @@ def trace(
     The columns are: number of the sequence in the run, source, id of the document, its first token there, how many
     tokens, origin.
     """
-    directory = RunDir(run)
+    directory = RunDir(user_path(run))
     recipe = _recipe(directory)
     if step > recipe.total_steps:
         raise DataError(f"--step {step}: the run in {run} has {recipe.total_steps} steps")

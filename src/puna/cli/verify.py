@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from puna.cli.arguments import DataSource
+from puna.core.user_path import user_path
 
 
 def verify_resume(
@@ -20,4 +21,4 @@ def verify_resume(
     """
     from puna.train.verify import verify
 
-    verify(run, data, steps, processes)
+    verify(user_path(run), data, steps, processes)

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from puna.config.load import save_recipe
 from puna.config.recipe import Recipe
 from puna.core.console import say, warn
@@ -56,8 +58,10 @@ def tune(recipe: Recipe, policies: list[str], steps: int) -> list[Setting]:
     """Measure each policy with micro-batches that double until one does not fit or brings less than 2 % more.
 
     Raises:
-        TrainError: Nothing fits at all.
+        TrainError: Nothing fits at all, or there is no such policy.
     """
+    for policy in policies:
+        _check_policy(recipe, policy)
     sizes = list(micro_batches(recipe))
     search = _Search(recipe, steps, len(policies) * len(sizes))
     for policy in policies:
@@ -72,6 +76,16 @@ def tune(recipe: Recipe, policies: list[str], steps: int) -> list[Setting]:
         raise TrainError(f"nothing fits: {search.found[-1].problem}", hint="use a smaller model, or more devices")
     search.warn_of_others()
     return search.found
+
+
+def _check_policy(recipe: Recipe, policy: str) -> None:
+    try:
+        type(recipe.train).model_validate(recipe.train.model_dump() | {"recompute": policy})
+    except ValidationError:
+        raise TrainError(
+            f"--policies {policy!r}: is not a policy of recomputation",
+            hint="there are none, llama, full, every-N such as every-2, and budget=SHARE such as budget=0.5",
+        ) from None
 
 
 class _Search:
