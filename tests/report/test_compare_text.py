@@ -37,6 +37,14 @@ def test_figures_are_one_line_for_each_run(found: Comparison):
     assert ["one", "3.0500", "2.8000", "3.8000", "6.14k", "128", "50.0%", "48", "s", "4", "Wh"] in lines
 
 
+def test_what_is_too_wide_for_one_table_is_two(found: Comparison):
+    lines = [line.split() for line in shown(found, 60).splitlines()]
+    assert ["run", "mean", "prose", "code"] in lines
+    assert ["run", "tokens", "tokens/s", "MFU", "time", "energy"] in lines
+    assert ["two", "2.9500", "2.7000", "3.7000"] in lines
+    assert ["two", "6.14k", "128", "50.0%", "48", "s", "4", "Wh"] in lines
+
+
 def test_differences_and_samples_stand_side_by_side(found: Comparison):
     lines = [" ".join(line.split()) for line in shown(found).splitlines()]
     assert {"run optim.lr", "one 0.01", "two 0.003"} <= set(lines)

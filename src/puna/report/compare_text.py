@@ -30,10 +30,8 @@ def describe(comparison: Comparison, console: Console) -> Iterator[RenderableTyp
         yield Text("")
     yield _figures(comparison, console)
     if lines := _plot(comparison, console):
-        yield Text("")
         yield Text("held-out bits per byte" + (", mean of the sources" if len(comparison.sources) > 1 else ""))
-        yield Group(*lines)
-    yield Text("")
+        yield Group(*lines, Text(""))
     yield _differences(comparison)
     for prompt in dict.fromkeys(prompt for run in comparison.runs for prompt in run.samples):
         yield Text("")
@@ -41,28 +39,39 @@ def describe(comparison: Comparison, console: Console) -> Iterator[RenderableTyp
 
 
 def _figures(comparison: Comparison, console: Console) -> RenderableType:
-    """A table; where it is wider than the console, a paragraph for each run, so that no figure is broken."""
+    """A table; two where that is wider than the console; else a paragraph for each run, so that no figure is broken."""
     with_mean = len(comparison.weights) > 1
-    measured = ["mean", *comparison.sources] if with_mean else comparison.sources
+    measured = [*(["mean"] if with_mean else []), *map(escaped, comparison.sources)]
     if comparison.common_tokens is not None:
-        measured = [*measured, f"at {format_count(comparison.common_tokens)}"]
-    head = [*map(escaped, measured), "tokens", "tokens/s", "MFU", "time", "energy"]
-    names = [Text(escaped(run.name), style=_style(number)) for number, run in enumerate(comparison.runs)]
+        measured.append(f"at {format_count(comparison.common_tokens)} tokens")
+    head = [*measured, "tokens", "tokens/s", "MFU", "time", "energy"]
     rows = [_row(comparison, run, with_mean) for run in comparison.runs]
+    whole, split = [(0, len(head))], [(0, len(measured)), (len(measured), len(head))]
+    for parts in (whole, split):
+        tables = [_table(comparison, head[begin:end], [row[begin:end] for row in rows]) for begin, end in parts]
+        if all(_width(table, console) <= console.width for table in tables):
+            return Group(*(part for table in tables for part in (table, Text(""))))
+    lines: list[RenderableType] = []
+    for number, (run, row) in enumerate(zip(comparison.runs, rows, strict=True)):
+        figures = ", ".join(f"{title} {figure}" for title, figure in zip(head, row, strict=True))
+        lines += [Text(escaped(run.name), style=_style(number)), Padding(Text(figures), (0, 0, 0, 2))]
+    return Group(*lines, Text(""))
+
+
+def _table(comparison: Comparison, head: list[str], rows: list[list[str]]) -> Table:
     best = comparison.best()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("run", no_wrap=True)
     for title in head:
         table.add_column(Text(title), justify="right", no_wrap=True)
-    for number, (name, row) in enumerate(zip(names, rows, strict=True)):
+    for number, (run, row) in enumerate(zip(comparison.runs, rows, strict=True)):
+        name = Text(escaped(run.name), style=_style(number))
         table.add_row(name, *row, style="bold" if number == best else None)
-    if Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width:
-        return table
-    parts: list[RenderableType] = []
-    for name, row in zip(names, rows, strict=True):
-        figures = ", ".join(f"{title} {figure}" for title, figure in zip(head, row, strict=True))
-        parts += [name, Padding(Text(figures), (0, 0, 0, 2))]
-    return Group(*parts)
+    return table
+
+
+def _width(table: Table, console: Console) -> int:
+    return Measurement.get(console, console.options.update(max_width=10_000), table).maximum
 
 
 def _row(comparison: Comparison, run: ComparedRun, with_mean: bool) -> list[str]:
