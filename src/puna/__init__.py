@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from puna.api.bench import bench_infer
     from puna.api.compare import compare
+    from puna.api.init import StarterRecipe, init
     from puna.api.language_model import GenerateOptions, LanguageModel
     from puna.api.loading import load
     from puna.api.models import (
@@ -50,6 +51,7 @@ __all__ = [
     "Plan",
     "Recipe",
     "RunDir",
+    "StarterRecipe",
     "Sweep",
     "TextLoss",
     "TrainingSweep",
@@ -60,6 +62,7 @@ __all__ = [
     "compare",
     "export",
     "import_model",
+    "init",
     "inspect",
     "load",
     "perplexity",
@@ -83,6 +86,7 @@ _HOMES = {
     "Plan": "plan.plan",
     "Recipe": "config.recipe",
     "RunDir": "core.layout",
+    "StarterRecipe": "api.init",
     "Sweep": "infer.measure",
     "TextLoss": "api.perplexity",
     "TrainingSweep": "api.sweep",
@@ -92,6 +96,7 @@ _HOMES = {
     "compare": "api.compare",
     "export": "api.models",
     "import_model": "api.models",
+    "init": "api.init",
     "inspect": "api.models",
     "load": "api.loading",
     "perplexity": "api.perplexity",

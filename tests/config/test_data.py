@@ -41,3 +41,20 @@ def test_a_source_that_contradicts_itself_is_refused(values: dict, sentence: str
 def test_data_that_lack_what_they_name_are_refused(values: dict, sentence: str):
     with pytest.raises(ValidationError, match=sentence):
         _data(**values)
+
+
+@pytest.mark.parametrize(
+    ("include", "form"),
+    [
+        (["*.txt"], "text"), (["**/*.jsonl"], "jsonl"), (["a/*.jsonl.zst", "b.ndjson"], "jsonl"),
+        (["x.PARQUET"], "parquet"),
+        (["*.arrow"], "arrow"), (["*.warc.gz"], "warc"), (["*.warc.wet.gz"], "wet"), (["*.jsonl", "*.txt"], "text"),
+        (["*.jsonl", "*.parquet"], "text"), (["**/*"], "text"), (["*.json"], "text"),
+    ],
+)  # fmt: skip
+def test_format_that_is_not_given_follows_from_the_endings_in_include(include: list[str], form: str) -> None:
+    source = Source(path="x", include=include, heldout_fraction=0.1)
+    assert source.format == form
+    assert Source(path="x", include=include, heldout_fraction=0.1, format="text").format == "text"
+    if form == "jsonl":
+        assert Source(path="x", include=include, heldout_fraction=0.1, text_field="body").text_field == "body"

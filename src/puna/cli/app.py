@@ -13,6 +13,7 @@ from puna.cli import (
     export,
     generate,
     import_,
+    init,
     inspect_model,
     perplexity,
     plan,
@@ -28,6 +29,7 @@ from puna.cli.empty_paths import refuse_empty_paths
 
 _ROAD = [
     "recipes",
+    "init",
     "plan",
     "data",
     "tokenizer",
@@ -90,6 +92,7 @@ def puna(
 
 
 app.command("recipes")(recipes.recipes)
+app.command("init")(init.init)
 app.command("plan")(plan.plan)
 app.add_typer(data.app, name="data")
 app.add_typer(tokenizer.app, name="tokenizer")

@@ -9,6 +9,7 @@ from pydantic import (
     ModelWrapValidatorHandler,
     SerializerFunctionWrapHandler,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_serializer,
@@ -31,6 +32,20 @@ Format = Annotated[str, WithJsonSchema({"anyOf": [{"enum": [*FORMATS]}, {"type":
 """One of `FORMATS`, or that of a plug-in."""
 
 
+FORMAT_OF_ENDING = {
+    ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".arrow": "arrow", ".wet": "wet", ".warc": "warc",
+}  # fmt: skip
+"""The format of files whose names end so, compressed or not."""
+
+_PACKED = re.compile(r"(\.(gz|bz2|xz|zst|zstd|lz4))+$", re.IGNORECASE)
+
+
+def format_of(name: str) -> str:
+    """The format that the end of a file's name or of a pattern tells; empty where it tells none."""
+    plain = _PACKED.sub("", name).lower()
+    return next((form for ending, form in FORMAT_OF_ENDING.items() if plain.endswith(ending)), "")
+
+
 class Source(Section):
     """One source of documents: files found by a pattern, read as a format and passed through rules."""
 
@@ -44,11 +59,11 @@ class Source(Section):
     """Glob patterns, relative to the root of the source, of the files to read."""
     exclude: list[str] = Field(default=[])
     """Glob patterns of files to leave out."""
-    format: Format = "text"
-    """Format of the files: `text` (each is one document), `jsonl` (such as C4), `parquet`, `arrow` (a saved Hugging
-    Face dataset), `warc` and `wet` (CommonCrawl), `code` (files, archives of them, or rows of JSON lines or Parquet
-    with `content`), `wikipedia` (XML dumps), `gutenberg`, `arxiv` (LaTeX source archives), `stackexchange`
-    (Posts.xml)."""
+    format: Format = Field(default="", validate_default=True)
+    """Format of the files. Empty: what the endings in `include` tell (.jsonl, .parquet, .arrow, .warc, .wet), else
+    `text`. `text` (each is one document), `jsonl` (such as C4), `parquet`, `arrow` (a saved Hugging Face dataset),
+    `warc` and `wet` (CommonCrawl), `code` (files, archives of them, or rows of JSON lines or Parquet with `content`),
+    `wikipedia` (XML dumps), `gutenberg`, `arxiv` (LaTeX source archives), `stackexchange` (Posts.xml)."""
     text_field: str = "text"
     """format = "jsonl", "parquet" or "arrow": the column of the text."""
     sites: int = Field(default=0, ge=0, lt=2**31)
@@ -84,6 +99,13 @@ class Source(Section):
         if conflicts:
             raise ConflictError(conflicts)
         return self
+
+    @field_validator("format")
+    @classmethod
+    def _by_endings(cls, form: str, info: ValidationInfo) -> str:
+        """The format that nothing stands for: that of all patterns, or text."""
+        told = {format_of(pattern) for pattern in info.data.get("include", [])}
+        return form or (told.pop() if len(told) == 1 else "") or "text"
 
     @field_validator("heldout_pattern")
     @classmethod

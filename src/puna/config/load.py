@@ -224,7 +224,8 @@ def _table(values: dict[str, Any], *keys: str) -> dict[str, Any]:
 def _derived(values: dict[str, Any]) -> dict[str, str]:
     """The origins of values that follow from others, because no recipe gives them or gives 0."""
     given = dict(flatten(values))
-    return {key: f"derived from {how}" for key, how in DERIVED.items() if not given.get(key)}
+    formats = {f"data.sources.{name}.format": "include" for name in _table(values, "data", "sources")}
+    return {key: f"derived from {how}" for key, how in (DERIVED | formats).items() if not given.get(key)}
 
 
 def _take_vocabulary(values: dict[str, Any], origins: dict[str, str], tokens_of: Callable[[str], int]) -> None:

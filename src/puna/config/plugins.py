@@ -182,7 +182,7 @@ def _uses(values: dict[str, Any]) -> Iterator[tuple[Kind, str, tuple[str | int, 
     sources = _value(values, "sources")
     for source, table in sources.items() if isinstance(sources, dict) else ():
         form, clean = _value(table, "format"), _value(table, "clean")
-        if isinstance(form, str):
+        if isinstance(form, str) and form:
             yield "readers", form, ("sources", source, "format")
         for number, rule in enumerate(clean if isinstance(clean, list) else ()):
             if isinstance(rule, str):

@@ -104,3 +104,45 @@ def test_the_disk_is_that_of_the_build_even_before_its_directory_is_there(recipe
     found = {"poems": files("kept/1.txt", "read/1.txt"), "code": files(*MANY, root="/code")}
     check_input(recipe, DataDir(tmp_path / "not" / "yet"), found)
     assert asked == [tmp_path]
+
+
+def source_with(path: Path, **values: object) -> tuple[Recipe, dict[str, list[InputFile]]]:
+    """A recipe of one source, whose files are those of a folder."""
+    table = {"path": str(path), "include": ["**/*"], "heldout_fraction": 0.5} | values
+    recipe = Recipe.model_validate({"name": "x", "data": {"sources": {"mine": table}}, "mixture": {"mine": 1.0}})
+    found = sorted(path.iterdir())
+    return recipe, {"mine": [InputFile(str(file), file.name, file.stat().st_size, "") for file in found]}
+
+
+def test_format_is_told_where_endings_decided_it_and_asked_for_where_they_might_have(tmp_path: Path, capsys) -> None:
+    folder, out = tmp_path / "in", DataDir(tmp_path / "out")
+    folder.mkdir()
+    for number in range(8):
+        (folder / f"{number}.jsonl").write_text('{"text": "Some words."}\n')
+    recipe, found = source_with(folder, include=["*.jsonl"])
+    check_input(recipe, out, found)
+    assert "source 'mine': read as jsonl, by the endings in its include" in capsys.readouterr().err
+    recipe, found = source_with(folder)
+    with pytest.raises(
+        DataError, match=r"8 of 8 files, such as 0\.jsonl, would each be read as one document"
+    ) as caught:
+        check_input(recipe, out, found)
+    assert caught.value.hint == 'set data.sources.mine.format to "jsonl", or to "text" if that is meant'
+    recipe, found = source_with(folder, format="text")
+    check_input(recipe, out, found)
+    assert 'data.sources.mine.format = "jsonl" reads what is in them' in capsys.readouterr().err
+
+
+def test_column_that_no_row_has_is_refused_with_the_columns_that_are_there(tmp_path: Path) -> None:
+    folder, out = tmp_path / "in", DataDir(tmp_path / "out")
+    folder.mkdir()
+    (folder / "rows.jsonl").write_text('{"id": 1, "body": "Some words of a text."}\n' * 3)
+    recipe, found = source_with(folder, format="jsonl")
+    with pytest.raises(
+        DataError, match=r"text_field = 'text', but the first 3 rows of rows\.jsonl have no text"
+    ) as caught:
+        check_input(recipe, out, found)
+    assert "there are id, body" in str(caught.value)
+    assert caught.value.hint == 'set data.sources.mine.text_field to the column of the text, such as "body"'
+    recipe, found = source_with(folder, format="jsonl", text_field="body")
+    check_input(recipe, out, found)

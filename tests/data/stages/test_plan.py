@@ -13,7 +13,7 @@ from puna.core.records import read_record
 from puna.data import input_file as files
 from puna.data.documents import documents_of
 from puna.data.stages import read, tokens
-from puna.data.stages.plan import build_documents, tokenize_documents
+from puna.data.stages.plan import _way_out, build_documents, tokenize_documents
 from puna.shards.shards import TokenShards
 from puna.tokenizer.tokenizer import Tokenizer
 from puna.tokenizer.words import Ids
@@ -394,3 +394,16 @@ def test_documents_that_are_not_those_of_the_record_are_refused(recipe: Recipe, 
 def test_missing_documents_are_named(recipe: Recipe, out: DataDir, tokenizer: Tokenizer):
     with pytest.raises(DataError, match="documents: no documents are here"):
         tokenize_documents(recipe, out, tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("dropped", "words"),
+    [
+        ({"invalid_utf8": 9, "empty": 1}, "iconv -f ISO-8859-1 -t UTF-8"),
+        ({"rows.no_text": 9}, "data.sources.mine.text_field, the column of the text"),
+        ({"empty": 2, "invalid_utf8": 1}, "correct data.sources.mine: its include"),
+        ({}, "correct data.sources.mine: its include"),
+    ],
+)
+def test_way_out_of_an_empty_split_follows_from_what_most_was_dropped_for(dropped: dict[str, int], words: str):
+    assert words in _way_out("mine", dropped)

@@ -53,6 +53,31 @@ def arrow_rows(file: InputFile, text: str, names: Sequence[str]) -> Iterator[Row
         raise BrokenStreamError(f"arrow: {error}") from error
 
 
+def whole_rows(file: InputFile, form: str) -> Iterator[dict[str, Any]]:
+    """The rows with all their columns, for people who do not know which there are.
+
+    Args:
+        file: The file.
+        form: `parquet` or `arrow`.
+
+    Raises:
+        OSError: It cannot be opened or is damaged.
+    """
+    try:
+        if form == "arrow":
+            for batch in _batches(file):
+                batch.validate(full=True)
+                for start in range(0, batch.num_rows, _ROWS):
+                    yield from batch.slice(start, _ROWS).to_pylist()
+            return
+        with file.open() as stream:
+            table = pq.ParquetFile(stream, buffer_size=_BUFFER, pre_buffer=False)
+            for batch in table.iter_batches(_ROWS, use_threads=False):
+                yield from batch.to_pylist()
+    except (*_DAMAGE, UnicodeDecodeError) as error:
+        raise BrokenStreamError(f"{form}: {error}") from error
+
+
 def _batches(file: InputFile) -> Iterator[pa.RecordBatch]:
     with open_stream(file) as stream:
         if not cast(Any, stream).peek(len(_MAGIC)).startswith(_MAGIC):

@@ -5,14 +5,15 @@ import shutil
 from collections import defaultdict
 from importlib.util import find_spec
 
-from puna.config.data import Source
+from puna.config.data import Source, format_of
 from puna.config.recipe import Recipe
-from puna.core.console import warn
+from puna.core.console import say, warn
 from puna.core.errors import DataError
 from puna.core.layout import DataDir
 from puna.core.packages import missing_package
 from puna.core.units import format_bytes
 from puna.data.input_file import InputFile
+from puna.data.readers.fields import ROWS, columns_of, first_rows, text_columns
 from puna.data.tasks.executors import Executor
 from puna.data.tasks.file_tally import is_packed
 from puna.shards.mixture import Mixture
@@ -43,6 +44,8 @@ def check_input(recipe: Recipe, out: DataDir, files: Files) -> None:
         DataError: A split of a source can have no document.
     """
     for name, source in recipe.data.sources.items():
+        _tell_format(name, source, files[name])
+        _refuse_column(name, source, files[name])
         _refuse_splits(name, source, files[name])
         _warn_of_names(name, source, files[name])
     _warn_of_shared(files)
@@ -52,6 +55,49 @@ def check_input(recipe: Recipe, out: DataDir, files: Files) -> None:
         Mixture(recipe.mixture, recipe.seed, [(stage.from_tokens // context, stage.mixture) for stage in recipe.stages])
     except DataError as error:
         warn(f"no run with this mixture can start: {error.message}")
+
+
+def _tell_format(name: str, source: Source, files: list[InputFile]) -> None:
+    """Say which format was taken where the recipe gives none, and what is strange about one that it gives.
+
+    Raises:
+        DataError: The recipe gives no format, and files that would be read as text have names of another one.
+    """
+    given = "format" in source.model_fields_set
+    if not given and source.format != "text":
+        say(f"source {name!r}: read as {source.format}, by the endings in its include")
+    other = [file.name for file in files if format_of(file.name)] if source.format == "text" else []
+    if not other:
+        return
+    many = f"{len(other):,} of {len(files):,} files" if len(files) > 1 else "its file"
+    sentence = f"source {name!r}: {many}, such as {other[0]}, would each be read as one document of plain text"
+    told = format_of(other[0])
+    if given:
+        warn(f'{sentence}; data.sources.{name}.format = "{told}" reads what is in them')
+        return
+    raise DataError(
+        f"{sentence}, because the recipe gives no format",
+        hint=f'set data.sources.{name}.format to "{told}", or to "text" if that is meant',
+    )
+
+
+def _refuse_column(name: str, source: Source, files: list[InputFile]) -> None:
+    """Refuse a column of text that none of the first rows has: hours of reading would end in nothing.
+
+    Raises:
+        DataError: With the columns that may be meant.
+    """
+    if source.format not in ROWS or not (rows := first_rows(files[0], source.format)):
+        return
+    if any(isinstance(row.get(source.text_field), str) for row in rows):
+        return
+    may_be, there = text_columns(rows), columns_of(rows)
+    hint = f'set data.sources.{name}.text_field to the column of the text, such as "{may_be[0]}"' if may_be else ""
+    raise DataError(
+        f"source {name!r}: text_field = {source.text_field!r}, but the first {len(rows):,} rows of {files[0].name} "
+        f"have no text in that column; there are {', '.join(there)}",
+        hint=hint or f"correct data.sources.{name}.text_field",
+    )
 
 
 def _refuse_splits(name: str, source: Source, files: list[InputFile]) -> None:

@@ -11,9 +11,11 @@ from puna.core.errors import DataError
 from puna.core.files import atomic_directory, remove, sha256_file, sha256_json, storage_errors, write_json
 from puna.core.layout import DataDir
 from puna.core.records import Record, cores
+from puna.data.document import INVALID_UTF8
 from puna.data.documents import LISTING, documents_files, documents_record, documents_sha256
 from puna.data.input.sources import list_files, locate
 from puna.data.input_file import InputFile
+from puna.data.readers.rows import NO_TEXT
 from puna.data.stages.before import check_input
 from puna.data.stages.dedup import duplicate_stages
 from puna.data.stages.finish import DROPPED_FILE, FILES, REPORT_FILE, Finish
@@ -188,8 +190,21 @@ def _refuse_empty(name: str, counts: Counts) -> None:
                 f"source {name!r}: no document is left for the {split} split "
                 f"(train {counts[TRAIN]['documents']}, heldout {counts[HELDOUT]['documents']}, dropped {dropped}"
                 f"{_without_documents(counts)})",
-                hint=f"correct data.sources.{name}: its include, its clean or its heldout_…",
+                hint=_way_out(name, dropped),
             )
+
+
+def _way_out(name: str, dropped: Counts) -> str:
+    """What to do about a split without documents, by the reason for which most documents were dropped."""
+    most = max(dropped, key=lambda reason: dropped[reason], default="")
+    if most == INVALID_UTF8:
+        return (
+            "the files are not UTF-8; `iconv -f ISO-8859-1 -t UTF-8 FILE > NEW` converts one of the commonest other "
+            "encoding"
+        )
+    if most == NO_TEXT:
+        return f"correct data.sources.{name}.text_field, the column of the text"
+    return f"correct data.sources.{name}: its include, its clean or its heldout_…"
 
 
 def _without_documents(counts: Counts) -> str:

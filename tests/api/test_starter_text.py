@@ -1,0 +1,44 @@
+"""The text of a starter recipe is TOML whatever files are called and hold."""
+
+import tomllib
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from puna.api.starter_text import languages, recipe_text
+from puna.config.recipe import Recipe
+from puna.data.survey.amount import Amount
+from puna.data.survey.folder import Found, Survey
+from puna.plan.starter import starter
+
+WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+
+
+def found(include: list[str], beginnings: list[str], column: str = "") -> Found:
+    amount = Amount(
+        documents=10, text_bytes=10**6, is_whole=False, identities=[], dropped={}, beginnings=beginnings,
+        languages={"en": 0.9, "de": 0.0951, "fr": 0.0049},
+    )  # fmt: skip
+    return Found(
+        name="jsonl" if column else "text", format="jsonl" if column else "text", files=[], include=include,
+        exclude=include[1:], amount=amount, text_field=column, other_fields=["b"], heldout_fraction=0.1,
+    )  # fmt: skip
+
+
+@settings(max_examples=50)
+@given(st.lists(WORDS, min_size=1, max_size=20), st.lists(WORDS, max_size=3), WORDS, WORDS)
+def test_any_names_and_words_give_a_recipe_that_loads(
+    names: list[str], beginnings: list[str], column: str, path: str
+) -> None:
+    sources = [found(names, beginnings), found(names, beginnings, column)]
+    survey = Survey(sources=sources, left_out={f"reason {names[0]}": names})
+    text = recipe_text("mine", "mine.toml", path, survey, starter(10**6, 1e11, micro_batch_tokens=4096), "fp32")
+    recipe = Recipe.model_validate(tomllib.loads(text))
+    assert recipe.data.sources["text"].include == names
+    assert recipe.data.sources["jsonl"].text_field == column
+    assert recipe.data.sources["jsonl"].path == path
+    assert recipe.mixture == {"text": 0.5, "jsonl": 0.5}
+
+
+def test_rare_languages_are_not_named() -> None:
+    assert languages(found(["*"], [])) == "en 90 %, de 10 %"
