@@ -14,7 +14,7 @@ import puna
 
 PAGE = Path(__file__).with_name("api.md")
 FUNCTIONS = (
-    "recipe", "plan", "build_data", "train_tokenizer", "train", "load", "perplexity", "bench_infer", "export",
+    "init", "recipe", "plan", "build_data", "train_tokenizer", "train", "load", "perplexity", "bench_infer", "export",
     "import_model", "inspect", "report", "compare", "sweep", "run",
 )  # fmt: skip
 """In the order in which they are used."""
@@ -28,6 +28,7 @@ CLASSES = (
     "Export",
     "Comparison",
     "TrainingSweep",
+    "StarterRecipe",
     "Plan",
     "RunDir",
     "DataDir",

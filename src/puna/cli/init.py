@@ -58,5 +58,5 @@ def describe(made: "StarterRecipe") -> list[str]:
         f"model: {format_count(start.parameters)} parameters, {REASONS[start.bound]} ({made.machine})",
         f"training: {format_count(start.tokens)} tokens, {start.epochs:.1f} epochs of about "
         f"{format_count(start.available_tokens)}; {start.tokens / start.parameters:.0f} tokens for each parameter",
-        f"{made.path}: written; `puna run {recipe}` goes the whole road, `puna data build {recipe}` its first part",
+        f"{made.path}: written; next is `puna run {recipe}`, or its first stage, `puna data build {recipe}`",
     ]

@@ -163,8 +163,7 @@ def _sources(
         form, column = key
         include, exclude = _patterns(key, groups, endings)
         taken[form] += 1
-        rows = {"text_field": column} if column else {}
-        source = Source(path=".", include=include, format=form, heldout_fraction=0.5, **rows)
+        source = Source(path=".", include=include, format=form, text_field=column or "text", heldout_fraction=0.5)
         amount = measure(form, source, groups[key])
         sources.append(
             Found(
