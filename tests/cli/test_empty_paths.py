@@ -96,6 +96,8 @@ def test_nothing_is_written_where_the_run_has_an_empty_name(tmp_path: Path, monk
         ["perplexity", "RUN", "--text", "BAD"],
         ["report", "BAD"],
         ["compare", "RUN", "RUN", "--out", "BAD"],
+        ["compare", "RUN", "BAD"],
+        ["train", "TOML", "seed=1,2", "--data-dir", "BAD", "--run-dir", "new"],
         ["data", "inspect", "BAD"],
         ["data", "trace", "BAD", "--step", "1"],
         ["data", "trace", "RUN", "--step", "1", "--data-dir", "BAD"],

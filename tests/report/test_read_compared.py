@@ -95,7 +95,7 @@ def test_what_is_not_a_run_or_is_given_twice_is_named(tiny: Recipe, tmp_path: Pa
     build = tmp_path / "build"
     build.mkdir()
     (build / "config.toml").write_text(run.config.read_text())
-    for other in (tmp_path / "nowhere", tmp_path, build, ""):
+    for other in (tmp_path / "nowhere", tmp_path, build):
         with pytest.raises(DataError, match="is not a training run"):
             read_comparison([run, other])
     with pytest.raises(CheckpointError, match="no checkpoint of step 400"):

@@ -1,11 +1,10 @@
 """Several runs side by side: as figures, and as one page."""
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from puna.core.console import say
+from puna.core.user_path import user_path
 
 if TYPE_CHECKING:
     from puna.api.recipes import PathLike
@@ -28,7 +27,7 @@ def compare(runs: "Sequence[PathLike]", out: "PathLike | None" = None) -> "Compa
         DataError: There are fewer than two runs, one is not a run or is damaged, or `out` is another kind of file.
         CheckpointError: A run has no such moment.
         ConfigError: A run's recipe is damaged.
-        StorageError: The disk is full or not writable.
+        StorageError: A path is empty or cannot be looked up, or the disk is full or not writable.
     """
     from puna.report.read_compared import read_comparison
 
@@ -36,7 +35,7 @@ def compare(runs: "Sequence[PathLike]", out: "PathLike | None" = None) -> "Compa
         return read_comparison(runs)
     from puna.report.compare_page import check_page, write_comparison
 
-    page = Path(os.fspath(out))
+    page = user_path(out)
     check_page(page)
     comparison = read_comparison(runs)
     write_comparison(comparison, page)

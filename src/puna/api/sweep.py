@@ -22,6 +22,7 @@ from puna.core.console import say, warn
 from puna.core.errors import CheckpointError, ConfigError, Interrupted, TrainError
 from puna.core.layout import RunDir
 from puna.core.packages import missing_package
+from puna.core.user_path import user_path
 
 if TYPE_CHECKING:
     from puna.config.grid import Point
@@ -136,7 +137,7 @@ def _plan(
     check_page(page)
     planned = {}
     for point in combinations:
-        directory = RunDir(stem.with_name(f"{stem.name}-{point.name}"))
+        directory = RunDir(user_path(stem.with_name(f"{stem.name}-{point.name}")))
         planned[directory] = _command(name, [*overrides, *point.overrides], directory, data, stop_at)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         first = shlex.join(next(iter(planned.values())))

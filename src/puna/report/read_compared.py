@@ -24,6 +24,7 @@ from puna.core.schema.lines import LINES, Line, SampleLine, SessionLine, TrainLi
 from puna.core.schema.part import parse
 from puna.core.schema.run import TrainRecord
 from puna.core.schema.train_state import TrainState, list_checkpoints, read_header
+from puna.core.user_path import user_path
 from puna.plan.count import parameters
 from puna.plan.hardware import WATTS_PER_CORE, find_gpu
 from puna.report.comparison import ComparedRun, Comparison, Power, compared
@@ -44,11 +45,12 @@ def read_comparison(places: Sequence[PathLike]) -> Comparison:
         DataError: There are fewer than two, one is given twice or is not a run, or a file of a run is damaged.
         CheckpointError: A run has no such moment.
         ConfigError: A run's recipe is damaged.
+        StorageError: A path is empty or cannot be looked up.
     """
     if len(places) < 2:
         hint = f"`puna report {places[0]}` shows one run" if places else "such as `puna compare runs/one runs/two`"
         raise DataError("a comparison needs two runs or more", hint=hint)
-    runs = [_read(str(place)) for place in places]
+    runs = [_read(str(user_path(place))) for place in places]
     seen: dict[tuple[Path, int, bool], str] = {}
     for place, (root, run) in zip(places, runs, strict=True):
         key = (root, run.step, run.finished)
@@ -73,7 +75,7 @@ def _named(runs: list[ComparedRun]) -> list[ComparedRun]:
 def _read(place: str) -> tuple[Path, ComparedRun]:
     """The run's directory, resolved, and what is compared of it."""
     run, moment = RunDir(Path(place)), None
-    if not place or not can_be_compared(run):
+    if not can_be_compared(run):
         moment = find_moment(place)
         if moment is None:
             raise DataError(f"{place!r}: is not a training run", hint="give directories of runs, such as runs/demo")
