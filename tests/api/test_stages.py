@@ -1,5 +1,6 @@
 """All stages by their files: skipped if finished, continued if killed, the same bytes in the end."""
 
+import shlex
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import puna
+from puna.api.stages import next_command
 from puna.config.load import load_recipe
 from puna.config.recipe import Recipe
 from puna.core.errors import DataError
@@ -128,3 +130,10 @@ def test_a_build_of_the_same_data_under_another_name_is_pointed_to(tiny_toml: Pa
             puna.train(recipe, tiny_data.root.parent / "other")
         assert (f"{tiny_data} was built with the same values: `--data-dir {tiny_data}`" in raised.value.hint) == pointed
         assert "puna data build" in raised.value.hint
+
+
+@pytest.mark.parametrize("prompt", ["The people", 'The "assert" statement', "It's $HOME; `ls`", "two\nlines"])
+def test_command_that_ends_a_run_works_as_it_is_typed(prompt: str):
+    recipe = load_recipe("demo", {"samples.prompts": [prompt]}).recipe
+    command = next_command(RunDir(Path("runs/my texts")), recipe)
+    assert shlex.split(command) == ["puna", "generate", "runs/my texts", prompt]

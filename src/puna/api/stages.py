@@ -5,6 +5,7 @@ one that was made with other values is refused, unless it may be replaced.
 """
 
 import contextlib
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -212,7 +213,7 @@ def run(recipe: "Recipe | PathLike", data: PathLike | None = None, run: PathLike
     else:
         export(directory, "hf", force=True)
     report(directory)
-    say(f'try: puna generate {directory} "{(resolved.samples.prompts or ["Once"])[0]}"')
+    say(f"try: {next_command(directory, resolved)}")
     return directory
 
 
@@ -273,3 +274,9 @@ def _exported_from(run: RunDir, exported: Path) -> bool:
     proof = read_record(exported / "equivalence.json")
     model = read_record(run.model / "record.json")
     return proof is not None and model is not None and proof["inputs"] == model["outputs"]
+
+
+def next_command(run: RunDir, recipe: "Recipe") -> str:
+    """What makes the model of a run write, as a shell takes it, whatever is in the prompt and in the path."""
+    prompt = (recipe.samples.prompts or ["Once"])[0]
+    return shlex.join(["puna", "generate", str(run), prompt])
