@@ -45,6 +45,31 @@ def test_a_moment_has_the_recipe_that_it_was_trained_with(tiny_toml: Path, tiny:
     assert (difference.key, difference.values) == ("optim.lr", [0.5, 0.01])
 
 
+def test_the_same_file_is_not_a_difference_wherever_the_runs_lie(
+    tiny_toml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows").mkdir()
+    recipes = [
+        load_recipe(str(tiny_toml), {"data.rules.c4.bad_words": place}).recipe for place in ("rows/words", "rows/other")
+    ]
+    places = [Path("near"), Path("far/away/from"), Path("third")]
+    runs = [compared_run(place, recipes[number == 2]) for number, place in enumerate(places)]
+    assert read_comparison(runs[:2]).differences == []
+    (difference,) = read_comparison(runs).differences
+    assert difference.values == ["rows/words", "rows/words", "rows/other"]
+
+
+def test_a_key_that_is_newer_than_a_run_has_its_default(tiny: Recipe, tmp_path: Path):
+    runs = [compared_run(tmp_path / name, tiny) for name in ("old", "new")]
+    lines = runs[0].config.read_text().splitlines(keepends=True)
+    runs[0].config.write_text("".join(line for line in lines if not line.startswith(("z_loss", "cooldown_ratio"))))
+    assert runs[0].config.read_text() != runs[1].config.read_text()
+    assert read_comparison(runs).differences == []
+    runs[0].config.write_text(f"of_the_future = 3\n{runs[0].config.read_text()}")
+    assert "of_the_future" in [difference.key for difference in read_comparison(runs).differences]
+
+
 def test_a_finished_run_that_goes_on_longer_is_not_finished(tiny_toml: Path, tiny: Recipe, tmp_path: Path):
     longer = load_recipe(str(tiny_toml), {"train.tokens": 12288}).recipe
     found = read_comparison([compared_run(tmp_path / "a", tiny), compared_run(tmp_path / "b", longer)])

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from puna.config.recipe import EnergyConfig, ModelConfig
+from puna.config.paths import here
+from puna.config.recipe import EnergyConfig, ModelConfig, Recipe
 from puna.config.toml import read_toml
 from puna.core.errors import CheckpointError, DataError
 from puna.core.files import read_text
@@ -80,7 +81,8 @@ def _read(place: str) -> tuple[Path, ComparedRun]:
         if moment is None:
             raise DataError(f"{place!r}: is not a training run", hint="give directories of runs, such as runs/demo")
         run = moment.run
-    recipe = read_toml(run.config) if moment is None else read_header(moment.directory)[0].recipe
+    saved = read_toml(run.config) if moment is None else read_header(moment.directory)[0].recipe
+    recipe = _resolved(here(saved, run.root))  # paths from here, so that a file has the same one in every run
     lines = list(_lines(run.metrics, None if moment is None else moment.step))
     record = _record(run)
     session = next((line for line in reversed(lines) if isinstance(line, SessionLine)), None)
@@ -126,6 +128,14 @@ def _origin(parent: Parent) -> str:
     at = "" if parent.step is None else f" at step {parent.step:,}"
     changes = f": {'; '.join(parent.changes)}" if parent.changes else ""
     return f"{parent.how} from {parent.place}{at}, optimizer {parent.optimizer}{changes}"
+
+
+def _resolved(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recipe with the defaults of keys that did not exist when it was saved; one of a newer version as it is."""
+    try:
+        return Recipe.model_validate(recipe).model_dump(exclude_none=True)
+    except ValidationError:
+        return recipe
 
 
 def _record(run: RunDir) -> TrainRecord | None:
