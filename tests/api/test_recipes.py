@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 import puna
-from puna.api.recipes import data_dir, data_source, load, run_dir
+from puna.api.recipes import data_dir, data_source, load, repeated_sources, run_dir
 from puna.core.errors import ConfigError, DataError, TokenizerError
 from puna.core.layout import DataDir
+from puna.shards.card import read_card
 
 
 def test_overrides_are_those_of_the_command_line_or_pythons() -> None:
@@ -91,6 +92,41 @@ def test_vocabulary_is_that_of_the_tokenizer_that_a_recipe_names_unless_it_is_gi
 def test_tokenizer_that_is_not_there_is_a_sentence_with_the_way_out(tiny_toml: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine.toml"
     mine.write_text(tiny_toml.read_text().replace("vocab_size = 512", "") + '[tokenizer]\nfrom = "nowhere"')
-    with pytest.raises(TokenizerError, match=r"tokenizer.from: nowhere: .*No such file") as caught:
+    with pytest.raises(TokenizerError, match=r"tokenizer.from: .*nowhere: .*No such file") as caught:
         puna.recipe(mine)
     assert "with model.vocab_size in the recipe" in caught.value.hint
+
+
+def test_data_are_built_whatever_the_schedule_and_a_run_is_refused(tiny_toml: Path, tmp_path: Path, capsys) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text(tiny_toml.read_text().replace("warmup_steps = 4", "warmup_steps = 2000").replace("6144", "100"))
+    build = puna.build_data(mine, tmp_path / "data")
+    told = capsys.readouterr().err
+    assert "no run with these values can start: train.tokens = 100 makes 0 steps" in told
+    assert "makes 0 steps" in read_card(build).run.refused
+    with pytest.raises(ConfigError, match=r"not more than optim\.warmup_steps = 2000"):
+        puna.train(mine, build, tmp_path / "run")
+    with pytest.raises(ConfigError, match="each source needs its share"):
+        load(mine, {"mixture.other": 1.0}, for_data=True)
+
+
+def test_sources_that_are_read_too_often_are_named_with_the_figure(
+    tiny_toml: Path, tiny_data: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    often = {"train.tokens": 256 * 40_000}
+    assert repeated_sources(puna.recipe(tiny_toml, often)) == []
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "tiny").symlink_to(tiny_data.root)
+    assert repeated_sources(puna.recipe(tiny_toml)) == []
+    card = read_card(tiny_data)
+    tokens = {source.name: source.splits["train"].tokens for source in card.sources}
+    wanted = {"prose": 0.75 * 256 * 40_000 / tokens["prose"], "code": 0.25 * 256 * 40_000 / tokens["code"]}
+    told = repeated_sources(puna.recipe(tiny_toml, often))
+    assert told
+    for name, epochs in wanted.items():
+        assert any(sentence.startswith(f"{name}: the run reads it {epochs:.1f} times") for sentence in told) == (
+            epochs > 4
+        )
+    asked = repeated_sources(puna.recipe(tiny_toml, often | {"max_epochs": {"prose": 1e6, "code": 1e6}}))
+    assert asked == []

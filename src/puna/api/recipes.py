@@ -32,8 +32,15 @@ def recipe(name_or_path: PathLike, overrides: Sequence[str] | Mapping[str, Any] 
     return load(name_or_path, overrides).recipe
 
 
-def load(name_or_path: PathLike, overrides: Sequence[str] | Mapping[str, Any] | None = None) -> "Loaded":
+def load(
+    name_or_path: PathLike, overrides: Sequence[str] | Mapping[str, Any] | None = None, *, for_data: bool = False
+) -> "Loaded":
     """A recipe and the origin of each value, with what follows from the tokenizer that it names.
+
+    Args:
+        name_or_path: As `recipe` takes it.
+        overrides: Likewise.
+        for_data: Whether only data are built with it, so that schedule, batches and layout may be wrong.
 
     Raises:
         ConfigError: There is no such recipe, or problems in the values: all of them at once.
@@ -41,7 +48,7 @@ def load(name_or_path: PathLike, overrides: Sequence[str] | Mapping[str, Any] | 
     """
     from puna.config.load import load_recipe
 
-    return load_recipe(os.fspath(name_or_path), overrides, tokens_of=_tokens_of)
+    return load_recipe(os.fspath(name_or_path), overrides, tokens_of=_tokens_of, for_data=for_data)
 
 
 def _tokens_of(place: str) -> int:
@@ -98,7 +105,18 @@ def plan(
     return make_plan(resolved, target, count, mfu)
 
 
-def as_recipe(recipe: "Recipe | PathLike") -> "Recipe":
+def repeated_sources(recipe: "Recipe") -> list[str]:
+    """A sentence for each source that the run reads more often than is worth it; none where no data are built yet."""
+    from puna.shards.card import read_card, repeated, with_mixture
+
+    build = data_dir(None, recipe)
+    if not build.card.is_file():
+        return []
+    card = read_card(build)
+    return repeated(with_mixture(card, recipe)) if {source.name for source in card.sources} == {*recipe.mixture} else []
+
+
+def as_recipe(recipe: "Recipe | PathLike", *, for_data: bool = False) -> "Recipe":
     """The recipe itself, or the one of this name or path.
 
     Raises:
@@ -106,7 +124,7 @@ def as_recipe(recipe: "Recipe | PathLike") -> "Recipe":
     """
     from puna.config.recipe import Recipe
 
-    return recipe if isinstance(recipe, Recipe) else load(recipe).recipe
+    return recipe if isinstance(recipe, Recipe) else load(recipe, for_data=for_data).recipe
 
 
 def data_dir(place: PathLike | None, recipe: "Recipe") -> DataDir:

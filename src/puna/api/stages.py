@@ -63,7 +63,7 @@ def build_data(
 
     if executor not in EXECUTORS:
         raise DataError(f"--executor {executor}: is none of {', '.join(EXECUTORS)}")
-    resolved = as_recipe(recipe)
+    resolved = as_recipe(recipe, for_data=True)
     directory = data_dir(out, resolved)
     execution = Execution(executor=executor, workers=workers, partition=partition, time=time, setup=setup)
     build(resolved, directory, force=force, execution=execution)
@@ -90,7 +90,7 @@ def train_tokenizer(recipe: "Recipe | PathLike", out: PathLike | None = None, *,
     from puna.data.stages.build import train_tokenizer as build
     from puna.tokenizer.load import load_tokenizer
 
-    resolved = as_recipe(recipe)
+    resolved = as_recipe(recipe, for_data=True)
     directory = data_dir(out, resolved)
     build(resolved, directory, force=force)
     return load_tokenizer(directory.tokenizer)

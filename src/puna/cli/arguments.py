@@ -135,8 +135,10 @@ NormEps: TypeAlias = Annotated[float | None, typer.Option("--norm-eps", help="RM
 RopeTheta: TypeAlias = Annotated[float | None, typer.Option("--rope-theta", help="Rotary base, where no file says it.")]
 
 
-def resolve(name: str, overrides: list[str] | None, show: bool) -> "Recipe":
+def resolve(name: str, overrides: list[str] | None, show: bool, *, for_data: bool = False) -> "Recipe":
     """The recipe; with `show`, print it with its origins and leave.
+
+    `for_data` is that of a command that only builds data, which schedule, batches and layout do not concern.
 
     Raises:
         ConfigError: There is no such recipe, problems in its values, or several values for a key.
@@ -153,7 +155,7 @@ def resolve(name: str, overrides: list[str] | None, show: bool) -> "Recipe":
             ],
             hint="`puna train` makes a run of each; a text with a comma is quoted: key='\"a,b\"'",
         )
-    loaded = load(name, overrides)
+    loaded = load(name, overrides, for_data=for_data)
     if show:
         from puna.config.explain import show as explain
 

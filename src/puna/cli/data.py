@@ -67,8 +67,8 @@ def build(
 ) -> None:
     """Read the sources, clean and deduplicate, train the tokenizer, write token shards and a data card."""
     puna.build_data(
-        resolve(recipe, overrides, show), out, force=force, executor=cast("Executor", executor), workers=workers,
-        partition=partition, time=time, setup=setup,
+        resolve(recipe, overrides, show, for_data=True), out, force=force, executor=cast("Executor", executor),
+        workers=workers, partition=partition, time=time, setup=setup,
     )  # fmt: skip
 
 

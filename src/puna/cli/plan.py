@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 import typer
 
 import puna
+from puna.api.recipes import repeated_sources
 from puna.cli.arguments import Overrides, RecipeName, Show, resolve
+from puna.core.console import warn
 
 if TYPE_CHECKING:
     from puna.plan.plan import Plan
@@ -36,8 +38,9 @@ def plan(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Print what a run will need: parameters, memory per device, FLOPs, days, disk, energy and carbon."""
+    resolved = resolve(recipe, overrides, show)
     planned = puna.plan(
-        resolve(recipe, overrides, show), devices=devices, device=device, devices_per_node=devices_per_node,
+        resolved, devices=devices, device=device, devices_per_node=devices_per_node,
         network_gbps=network_gbps, mfu=mfu,
     )  # fmt: skip
     if as_json:
@@ -46,6 +49,8 @@ def plan(
         print(json.dumps(planned.as_dict(), indent=2, allow_nan=False))
     else:
         print("\n".join(describe(planned)))
+    for sentence in repeated_sources(resolved):
+        warn(sentence)
 
 
 def describe(plan: "Plan") -> list[str]:

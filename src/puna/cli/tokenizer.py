@@ -26,4 +26,4 @@ def train(
     ] = False,
 ) -> None:
     """Train the tokenizer on the training documents, which are built first if they are missing."""
-    puna.train_tokenizer(resolve(recipe, overrides, show), out, force=force)
+    puna.train_tokenizer(resolve(recipe, overrides, show, for_data=True), out, force=force)

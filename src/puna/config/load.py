@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from puna.config.model import DERIVED
 from puna.config.paths import beside, here
 from puna.config.problems import DEFAULT, describe, nearest
-from puna.config.recipe import Recipe
+from puna.config.recipe import FOR_DATA, Recipe
 from puna.config.toml import flatten, read_toml
 from puna.config.typed import Typed
 from puna.core.errors import ConfigError
@@ -57,6 +57,7 @@ def load_recipe(
     overrides: Sequence[str] | Mapping[str, Any] | None = None,
     *,
     tokens_of: Callable[[str], int] | None = None,
+    for_data: bool = False,
 ) -> Loaded:
     """The shipped recipe called `name`, or the recipe at that path, with the overrides applied.
 
@@ -66,6 +67,7 @@ def load_recipe(
             is TOML or a bare word.
         tokens_of: Gives the number of tokens of the tokenizer at a place. It is called for `tokenizer.from` where
             nothing gives `model.vocab_size`; None leaves that at its default.
+        for_data: Whether only data are built with it, so that schedule, batches and layout may be wrong.
 
     Raises:
         ConfigError: There is no such recipe, it is not valid TOML, or values have problems: all are listed.
@@ -89,7 +91,7 @@ def load_recipe(
                 problems += error.problems
         if tokens_of is not None:
             _take_vocabulary(values, origins, tokens_of)
-        recipe = Recipe.model_validate(values)
+        recipe = Recipe.model_validate(values, context={FOR_DATA: for_data})
         origins |= _derived(values)
     except ValidationError as error:
         raise ConfigError(problems + describe(error, origins, source=path.name)) from None

@@ -6,12 +6,15 @@ A recipe is one TOML file for the whole process. Sections are frozen: a changed 
 from os import PathLike, fspath
 from typing import Any, Literal
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
 from puna.config.data import DataConfig, Share
 from puna.config.model import ModelConfig
 from puna.config.section import ConflictError, Count, Positive, Section, SourceName
 from puna.config.typed import Typed
+
+FOR_DATA = "for data"
+"""Validation's context with this key leaves out what only a run needs: schedule, batches, layout, stages."""
 
 
 class Stage(Section):
@@ -263,7 +266,7 @@ class Recipe(Section):
         return self.model_copy().named(Typed((*words, *more)))
 
     @model_validator(mode="after")
-    def _consistent(self) -> "Recipe":
+    def _consistent(self, info: ValidationInfo) -> "Recipe":
         conflicts = []
         if set(self.mixture) != set(self.data.sources):
             sentence = (
@@ -271,6 +274,18 @@ class Recipe(Section):
                 "each source needs its share"
             )
             conflicts.append((sentence, ["mixture", "data.sources"]))
+        if not (info.context or {}).get(FOR_DATA):
+            conflicts += self.run_conflicts()
+        if conflicts:
+            raise ConflictError(conflicts)
+        return self
+
+    def run_conflicts(self) -> list[tuple[str, list[str]]]:
+        """Why no run of this recipe can start: a sentence and its keys for each reason. A data build needs none of it.
+
+        A recipe that was loaded for a run has none.
+        """
+        conflicts = []
         train, context = self.train, self.model.context
         micro, batch, warmup = train.micro_batch_tokens, train.batch_tokens, self.optim.warmup_steps
         if micro % context:
@@ -285,10 +300,7 @@ class Recipe(Section):
                 f"not more than optim.warmup_steps = {warmup}"
             )
             conflicts.append((sentence, ["train.tokens", "train.batch_tokens", "optim.warmup_steps"]))
-        conflicts += self._layout_conflicts() + self._stage_conflicts()
-        if conflicts:
-            raise ConflictError(conflicts)
-        return self
+        return conflicts + self._layout_conflicts() + self._stage_conflicts()
 
     def _layout_conflicts(self) -> list[tuple[str, list[str]]]:
         """Sizes that cannot be divided as the layout over devices asks."""

@@ -11,6 +11,8 @@ from puna.core.errors import DataError
 from puna.core.layout import DataDir
 from puna.core.schema.card import SCHEMA, Built, CardFacts, DataCard, RunCard, SourceCard, SourceFacts
 from puna.core.schema.part import parse
+from puna.core.units import format_count
+from puna.plan.starter import EPOCHS
 from puna.shards.format import rebuild
 from puna.shards.mixture import Mixture
 from puna.shards.split import TRAIN
@@ -60,7 +62,7 @@ def with_mixture(facts: CardFacts, recipe: Recipe) -> DataCard:
         sources.append(
             SourceCard(
                 **{field: getattr(source, field) for field in SourceFacts.model_fields},
-                share=planned[name] / recipe.total_tokens,
+                share=planned[name] / sum(planned.values()),
                 run_tokens=planned[name],
                 epochs=planned[name] / tokens,
                 max_epochs=recipe.max_epochs.get(name),
@@ -76,7 +78,8 @@ def with_mixture(facts: CardFacts, recipe: Recipe) -> DataCard:
 def planned_tokens(recipe: Recipe) -> dict[str, float]:
     """Tokens of each source in the whole run, by the shares of its stages; their sum is the run's tokens."""
     stages = [(0, recipe.mixture), *((stage.from_tokens, stage.mixture) for stage in recipe.stages)]
-    ends = [first for first, _ in stages[1:]] + [recipe.total_tokens]
+    # Data are built with fewer tokens than a batch, too: what is planned then is no run, but has shares.
+    ends = [first for first, _ in stages[1:]] + [recipe.total_tokens or recipe.train.tokens]
     planned = dict.fromkeys(recipe.mixture, 0.0)
     for (first, mixture), end in zip(stages, ends, strict=True):
         for name, share in mixture.items():
@@ -84,8 +87,22 @@ def planned_tokens(recipe: Recipe) -> dict[str, float]:
     return planned
 
 
+def repeated(card: DataCard) -> list[str]:
+    """A sentence for each source that a run reads more often than is worth it, if the recipe does not ask for that."""
+    return [
+        f"{source.name}: the run reads it {source.epochs:.1f} times, {format_count(source.run_tokens)} tokens of "
+        f"{format_count(source.splits[TRAIN].tokens)} that are there; beyond about {EPOCHS:g} times a text teaches "
+        "less and less (Muennighoff et al. 2023): fewer train.tokens, a smaller share or more text; "
+        f"max_epochs.{source.name} says that it is meant"
+        for source in card.sources
+        if source.max_epochs is None and source.epochs > EPOCHS
+    ]
+
+
 def _sequences(recipe: Recipe) -> tuple[dict[str, int], str]:
     """Sequences of each source in the run's order; or none, and the reason why the order is refused."""
+    if conflicts := recipe.run_conflicts():
+        return dict.fromkeys(recipe.mixture, 0), conflicts[0][0]
     context = recipe.model.context
     later = [(stage.from_tokens // context, stage.mixture) for stage in recipe.stages]
     try:

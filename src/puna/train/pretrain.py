@@ -27,7 +27,7 @@ from puna.parallel.mesh import Mesh, build_mesh
 from puna.parallel.world import World, joined
 from puna.plan.batch import check_batch
 from puna.plan.count import parameters
-from puna.shards.card import card_json, read_card, with_mixture
+from puna.shards.card import card_json, read_card, repeated, with_mixture
 from puna.shards.loader import Loader
 from puna.shards.shards import TokenShards
 from puna.tokenizer.load import load_tokenizer
@@ -141,6 +141,8 @@ def _make_ready(
         resuming.check_recipe(state.recipe, recipe, run, f"{path}: was saved")
         resuming.check_data(state.data_fingerprint, fingerprint, path)
     card = with_mixture(read_card(data), recipe)
+    for sentence in repeated(card):
+        warn(sentence)
     save_recipe(recipe, run.config)
     write_json(run.data_card, card_json(card))
     write_bytes(run.tokenizer / tokenizer.file, tokenizer.content)

@@ -6,7 +6,7 @@ from puna.config.recipe import Recipe
 from puna.core.files import sha256_file, sha256_json, write_json, write_text
 from puna.core.layout import DataDir
 from puna.core.records import Record
-from puna.shards.card import card_json, with_mixture
+from puna.shards.card import card_json, repeated, with_mixture
 from puna.shards.format import MANIFEST
 from puna.shards.split import HELDOUT, TRAIN
 from puna.tokenizer.load import load_tokenizer
@@ -16,7 +16,8 @@ def finish_build(recipe: Recipe, out: DataDir) -> list[str]:
     """Write the card in its three forms, config.toml and, last of all, the build's record.
 
     Returns:
-        A sentence for each file or share of a source that was lost without anybody choosing it.
+        A sentence for each file or share of a source that was lost without anybody choosing it, and for each source
+        that the recipe's run would read too often.
 
     Raises:
         DataError: Documents or shards are missing or damaged, or shards are of another tokenizer.
@@ -31,7 +32,8 @@ def finish_build(recipe: Recipe, out: DataDir) -> list[str]:
 
     documents = documents_record(out)
     tokenizer = load_tokenizer(out.tokenizer)
-    card = card_json(with_mixture(make_card(recipe, out, documents, tokenizer), recipe))
+    made = with_mixture(make_card(recipe, out, documents, tokenizer), recipe)
+    card = card_json(made)
     write_json(out.card, card)
     write_text(out.card.with_suffix(".md"), markdown(card))
     write_text(out.card.with_suffix(".html"), html(card))
@@ -47,4 +49,4 @@ def finish_build(recipe: Recipe, out: DataDir) -> list[str]:
         for split in (TRAIN, HELDOUT)
     }
     record.write(out.record)
-    return lost_warnings(card)
+    return lost_warnings(card) + repeated(made)

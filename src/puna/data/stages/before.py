@@ -50,6 +50,10 @@ def check_input(recipe: Recipe, out: DataDir, files: Files) -> None:
         _warn_of_names(name, source, files[name])
     _warn_of_shared(files)
     _warn_of_room(out, files)
+    for sentence, _ in recipe.run_conflicts():
+        warn(f"no run with these values can start: {sentence}")
+    if recipe.run_conflicts():
+        return
     try:
         context = recipe.model.context
         Mixture(recipe.mixture, recipe.seed, [(stage.from_tokens // context, stage.mixture) for stage in recipe.stages])
