@@ -78,7 +78,7 @@ def with_mixture(facts: CardFacts, recipe: Recipe) -> DataCard:
 def planned_tokens(recipe: Recipe) -> dict[str, float]:
     """Tokens of each source in the whole run, by the shares of its stages; their sum is the run's tokens."""
     stages = [(0, recipe.mixture), *((stage.from_tokens, stage.mixture) for stage in recipe.stages)]
-    # Data are built with fewer tokens than a batch, too: what is planned then is no run, but has shares.
+    # Data are built with fewer tokens than a batch, too: no run has what is planned then, only its shares.
     ends = [first for first, _ in stages[1:]] + [recipe.total_tokens or recipe.train.tokens]
     planned = dict.fromkeys(recipe.mixture, 0.0)
     for (first, mixture), end in zip(stages, ends, strict=True):
