@@ -12,7 +12,7 @@ from puna.shards.split import TRAIN
 from puna.tokenizer.load import load_tokenizer
 
 if __name__ == "__main__":  # the data build starts processes, which import this file too
-    recipe = puna.recipe(Path(__file__).with_name("my_text.toml"))
+    recipe = puna.recipe(Path(__file__).with_name("my_text.toml"), {"data.sources.mine.path": "texts"})
     data = puna.build_data(recipe)
     tokenizer = load_tokenizer(data.tokenizer)
     loader = Loader({name: TokenShards.open(data.shards / name / TRAIN) for name in recipe.mixture}, recipe)

@@ -8,8 +8,9 @@ from pathlib import Path
 import puna
 
 if __name__ == "__main__":  # the data build starts processes, which import this file too
-    # Every key of the recipe can be changed here: puna.recipe(path, {"train.tokens": "2M", "model.dim": 128}).
-    recipe = puna.recipe(Path(__file__).with_name("my_text.toml"))
+    # Every key of the recipe can be changed here, such as "train.tokens": "2M". A path within the recipe would be
+    # relative to its file, a path here is relative to the current directory.
+    recipe = puna.recipe(Path(__file__).with_name("my_text.toml"), {"data.sources.mine.path": "texts"})
 
     # Before anything runs: does it fit, and how long will it take?
     plan = puna.plan(recipe, device="cpu")
