@@ -94,6 +94,9 @@ def test_a_finished_run_means_its_model_and_its_checkpoints_stay_moments(run: Ru
 
 
 def test_a_step_that_is_not_there_is_refused_with_those_that_are(run: RunDir):
+    with pytest.raises(CheckpointError, match="x: has no checkpoint step-00000007") as caught:
+        find_moment(directory_of(run, 7))
+    assert caught.value.hint.startswith("there are steps 5, 10, 15; checkpoint.keep")
     with pytest.raises(CheckpointError, match="x: has no checkpoint of step 7") as caught:
         find_moment(f"{run}@step-7")
     assert caught.value.hint.startswith("there are steps 5, 10, 15; checkpoint.keep")

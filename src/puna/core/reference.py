@@ -28,7 +28,7 @@ from puna.core.errors import CheckpointError
 from puna.core.layout import RunDir
 from puna.core.metrics import read_metrics
 from puna.core.schema.lines import ValidationLine
-from puna.core.schema.train_state import is_checkpoint, list_checkpoints, read_header
+from puna.core.schema.train_state import is_checkpoint, list_checkpoints, names_checkpoint, read_header
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -71,6 +71,8 @@ def find_moment(place: PathLike) -> Moment | None:
     path = Path(place)
     if os.path.lexists(path):
         return _at(path)
+    if names_checkpoint(path) and (run := run_of(path)).checkpoints.is_dir():
+        raise CheckpointError(f"{run}: has no checkpoint {path.name}", hint=_there(run))
     before, at, word = str(path).rpartition("@")
     run = RunDir(Path(before))
     if not at or not run.root.is_dir():
@@ -107,14 +109,14 @@ def _at(path: Path) -> Moment | None:
     """The moment that an existing path is."""
     if is_checkpoint(path):
         state, _ = read_header(path)
-        return Moment(run=_run_of(path), step=state.step, directory=path)
+        return Moment(run=run_of(path), step=state.step, directory=path)
     run = RunDir(path)
     if run.has_model or not is_run(run):
         return None
     return _newest(run, "the newest checkpoint of an unfinished run")
 
 
-def _run_of(checkpoint: Path) -> RunDir:
+def run_of(checkpoint: Path) -> RunDir:
     """The run of a checkpoint; one that was copied to another place is on its own."""
     plain = len(checkpoint.parts) > 2 and ".." not in checkpoint.parts
     path = checkpoint if plain else Path(os.path.abspath(checkpoint))

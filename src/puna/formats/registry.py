@@ -7,6 +7,7 @@ from pathlib import Path
 from puna.core.bounded import open_regular
 from puna.core.errors import ExportError, FormatError
 from puna.core.plugins import load_plugins
+from puna.core.schema.train_state import names_checkpoint, removed
 from puna.formats.easylm.format import EASYLM
 from puna.formats.format import Format, Value
 from puna.formats.gguf.format import GGUF
@@ -50,11 +51,14 @@ def recognise(path: Path) -> Format:
 
     Raises:
         FormatError: It is in none of them, or cannot be read.
+        CheckpointError: It is a checkpoint that its run has removed a moment ago.
     """
     try:
         there, needed = path.exists(), os.R_OK | (os.X_OK if path.is_dir() else 0)
     except OSError as error:
         raise FormatError(f"{path}: cannot be read: {error.strerror}") from None
+    if not there and names_checkpoint(path):
+        raise removed(path)
     if not there:
         raise FormatError(f"{path}: is not there")
     if not os.access(path, needed):
@@ -62,6 +66,8 @@ def recognise(path: Path) -> Format:
     for candidate in formats():
         if candidate.recognises(path):
             return candidate
+    if names_checkpoint(path) and not path.exists():
+        raise removed(path)
     if path.is_file():
         open_regular(path, FormatError).close()  # says what it is where it is not the file itself
     known = ", ".join(f"{form.title} ({form.name})" for form in formats())

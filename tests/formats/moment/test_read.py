@@ -108,4 +108,6 @@ def test_damage_and_removal_are_found(source: Callable[..., Any], run: RunDir) -
     with pytest.raises(CheckpointError, match="was removed meanwhile"):
         opened.verify()
     with pytest.raises(CheckpointError, match="was removed meanwhile"):
+        recognise(checkpoint)
+    with pytest.raises(CheckpointError, match="was removed meanwhile"):
         format_named("puna-checkpoint").open(checkpoint, Hints())

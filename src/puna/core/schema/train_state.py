@@ -75,6 +75,11 @@ def list_checkpoints(run: RunDir) -> list[tuple[int, Path]]:
     return sorted(found)
 
 
+def names_checkpoint(path: Path) -> bool:
+    """Whether a path is that of a checkpoint in its run, there or not."""
+    return _NAME.fullmatch(path.name) is not None and path.parent.name == "checkpoints"
+
+
 def is_checkpoint(directory: Path) -> bool:
     """Whether a directory is that of a checkpoint, complete or damaged; a copy may have any name."""
     if _NAME.fullmatch(directory.name):

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from puna.core.errors import CheckpointError
-from puna.core.reference import find_moment
+from puna.core.reference import run_of
 from puna.formats.checkpoint import Checkpoint, Hints, Stored, check_shape
 from puna.formats.table import weights
 from puna.model.checkpoint_files import check_weights
@@ -52,8 +52,8 @@ class MomentCheckpoint(Checkpoint):
         Raises:
             CheckpointError: It is not the one that the run was trained with.
         """
-        moment = find_moment(self.path)
-        homes = [self.path] if moment is None else [self.path, moment.run.tokenizer, moment.run.model]
+        run = run_of(self.path)
+        homes = (self.path, run.tokenizer, run.model)
         file = next((found for home in homes if (found := find_tokenizer(home)) is not None), None)
         if file is None:
             self.notes.append(
