@@ -75,6 +75,7 @@ PROOFS = {
         "test_cached_decoding_equals_the_full_forward_pass",
         "test_greedy_decoding_with_a_cache_equals_a_full_pass_per_token",
     ],
+    "The perplexity of a text": ["test_figures_are_those_of_a_plain_loop"],
     "Text and log-probabilities of a request": [
         "test_every_request_is_answered_as_if_it_were_alone",
         "test_bits_of_an_exact_runner_are_the_same_in_a_small_cache_and_in_company",
