@@ -182,6 +182,20 @@ def test_vocabulary_larger_than_the_text_allows(tiny_toml: Path, tmp_path: Path)
     assert not (tmp_path / "d" / "tokenizer").exists()
 
 
+@pytest.mark.parametrize(("path", "is_sentence"), [("runs/inner", True), ("elsewhere", False)])
+def test_what_the_system_says_of_a_path_that_was_typed_is_a_sentence(tmp_path: Path, path: str, is_sentence: bool):
+    code = (
+        "import sys, puna.cli, puna.cli.app\n"
+        f"puna.cli.app.app = lambda prog_name: open({path!r})\n"
+        "sys.argv = ['puna', 'train', '--run-dir=runs']\n"
+        "puna.cli.main()"
+    )
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False)
+    assert (result.returncode == 2) == is_sentence
+    assert ("error: runs/inner: cannot be used (No such file or directory)" in result.stderr) == is_sentence
+
+
 def test_a_build_that_fails_at_once_leaves_nothing_behind(tmp_path: Path):
     recipe = tmp_path / "mine.toml"
     recipe.write_text('extends = "demo-smoke"\nname = "mine"\n[data.sources.prose]\npath = "nowhere"\nkind = "files"\n')

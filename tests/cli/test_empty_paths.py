@@ -96,6 +96,9 @@ def test_nothing_is_written_where_the_run_has_an_empty_name(tmp_path: Path, monk
         ["perplexity", "RUN", "--text", "BAD"],
         ["report", "BAD"],
         ["compare", "RUN", "RUN", "--out", "BAD"],
+        ["init", "BAD"],
+        ["init", "DATA", "--name", "a", "--out", "BAD.toml"],
+        ["plan", "BAD.toml"],
         ["compare", "RUN", "BAD"],
         ["train", "TOML", "seed=1,2", "--data-dir", "BAD", "--run-dir", "new"],
         ["data", "inspect", "BAD"],
@@ -111,7 +114,14 @@ def test_a_path_that_cannot_be_is_a_sentence_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    places = {"TOML": tiny_toml, "DATA": tiny_data, "RUN": tiny_run, "RUN/model": tiny_run.model, "BAD": bad}
+    places = {
+        "TOML": tiny_toml,
+        "DATA": tiny_data,
+        "RUN": tiny_run,
+        "RUN/model": tiny_run.model,
+        "BAD": bad,
+        "BAD.toml": f"{bad}.toml",
+    }
     result = CliRunner().invoke(app, [str(places.get(word, word)) for word in words])
     assert isinstance(result.exception, UserError), result.exception
     assert list(tmp_path.iterdir()) == []

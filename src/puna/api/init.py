@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from puna.core.errors import ConfigError, DataError
 from puna.core.files import write_text
+from puna.core.user_path import user_path
 
 if TYPE_CHECKING:
     from puna.api.recipes import PathLike
@@ -62,13 +63,13 @@ def init(
     from puna.data.survey.folder import look_at
     from puna.plan.starter import starter
 
-    place = Path(path)
+    place = user_path(path)
     if not place.exists():
         raise DataError(f"{place}: is not there", hint="name a folder that holds text, such as `puna init my-texts`")
     called = _name_of(place, out) if name is None else name
     if not _NAME.fullmatch(called):
         raise ConfigError([f"--name {called!r}: expected small letters, digits, '.', '_' and '-', such as my-texts"])
-    target = Path(f"{called}.toml" if out is None else out)
+    target = Path(f"{called}.toml") if out is None else user_path(out)
     if target.suffix != ".toml":
         raise ConfigError([f"--out {target}: a recipe's file ends in .toml"])
     if target.exists() and not force:

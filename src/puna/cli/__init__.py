@@ -60,6 +60,12 @@ def _show_any_text() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def _is_typed(path: str) -> bool:
+    """Whether a path is one that the user typed, or lies below one: what the system says of it is for the user."""
+    words = [part for word in sys.argv[1:] for part in (word, word.partition("=")[2]) if part]
+    return any(path == word or path.startswith(f"{word.rstrip('/')}/") for word in words)
+
+
 def _run() -> None:
     from puna.cli.app import app
     from puna.core.errors import StorageError
@@ -73,6 +79,8 @@ def _run() -> None:
             raise
         raise sentence from None
     except OSError as error:
+        if error.filename is not None and _is_typed(os.fsdecode(error.filename)):
+            raise StorageError(f"{os.fsdecode(error.filename)}: cannot be used ({error.strerror})") from None
         # Files are written under `storage_errors`, so what is full is where standard output goes.
         if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
