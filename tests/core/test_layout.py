@@ -12,7 +12,8 @@ ROOT = Path("somewhere")
 
 def paths(directory: DataDir | RunDir) -> dict[str, Path]:
     names = [name for name, value in vars(type(directory)).items() if isinstance(value, property)]
-    return {name: getattr(directory, name) for name in names}
+    values = {name: getattr(directory, name) for name in names}
+    return {name: value for name, value in values.items() if isinstance(value, Path)}
 
 
 @pytest.mark.parametrize("kind", [DataDir, RunDir])
