@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import puna
-from puna.api.place import find_model, named_moment, own_name
+from puna.api.place import find_model, own_name
 from puna.cli.app import app
-from puna.core.errors import CheckpointError, DataError, FormatError
+from puna.core.errors import CheckpointError, DataError, FormatError, StorageError
 from puna.core.layout import DataDir, RunDir
 from puna.core.records import read_record
 from puna.core.schema.train_state import directory_of, list_checkpoints, read_header
@@ -58,7 +58,8 @@ def test_an_unfinished_run_is_its_newest_checkpoint_which_is_said(
 def test_a_finished_run_is_its_model_and_what_is_not_a_run_is_itself(tiny_run: RunDir, tmp_path: Path) -> None:
     assert find_model(tiny_run) == find_model(tiny_run.model) == tiny_run.model
     assert find_model(tmp_path / "absent") == tmp_path / "absent"
-    assert named_moment("n" * 5000 + "@5") is None
+    with pytest.raises(StorageError, match="cannot be looked up"):
+        find_model("n" * 5000 + "@5")
 
 
 def test_a_misspelt_run_is_said_to_be_missing_and_is_not_looked_for_on_the_hub(

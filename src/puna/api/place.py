@@ -48,6 +48,7 @@ def named_moment(path: "PathLike") -> Moment | None:
 
     Raises:
         CheckpointError: The run has no such checkpoint.
+        StorageError: The path is empty or cannot be looked up.
     """
     moment = _moment(path)
     if moment is not None and moment.why:
