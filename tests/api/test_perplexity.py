@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import puna
+from puna.api.perplexity import _groups
 from puna.core.errors import CheckpointError, GenerateError
 from puna.core.layout import RunDir
 
@@ -55,6 +56,14 @@ def test_figures_are_those_of_a_plain_loop(model: puna.LanguageModel, window: in
 def test_one_pass_over_the_text_is_what_score_gives(model: puna.LanguageModel) -> None:
     found = puna.perplexity(model, TEXT, stride=model.config.context, tokens=True)
     assert found.texts[0].logprobs == model.score(TEXT).logprobs
+
+
+def test_windows_are_grouped_in_order_and_none_is_lost() -> None:
+    pieces = [(place, (1,) * 1000, (2,) * 100) for place in range(10)]
+    groups = list(_groups(iter(pieces)))
+    assert [piece for group in groups for piece in group] == pieces
+    assert [len(group) for group in groups] == [4, 4, 2]  # 4,096 tokens and more, but the last one
+    assert list(_groups(iter([]))) == []
 
 
 def test_more_windows_than_run_at_once_are_all_counted(model: puna.LanguageModel) -> None:

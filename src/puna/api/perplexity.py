@@ -1,10 +1,9 @@
 """How well a model predicts texts: perplexity, nats per token, bits per byte."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from puna.core.console import progress
 from puna.core.errors import GenerateError
@@ -80,6 +79,10 @@ class Perplexity(TextLoss):
         return {"model": self.model, "window": self.window, "stride": self.stride} | super().as_dict()
 
 
+_Piece: TypeAlias = tuple[int, tuple[int, ...], tuple[int, ...]]
+"""The place of a text, and a window over it: context and scored tokens."""
+_TOGETHER = 4096
+"""Tokens of windows that are computed together: 16 steps of the engine (`puna.infer.engine.MAX_ROWS`)."""
 _LARGEST = math.log(1e308)
 """Nats whose exponential a number still holds."""
 
@@ -135,7 +138,6 @@ def perplexity(
 
 def _losses(model: "LanguageModel", texts: list[str], size: int, stride: int, keep: bool) -> list[TextLoss]:
     """The figures of each text; windows of several are computed together."""
-    from puna.infer.engine import MAX_REQUESTS
     from puna.infer.windows import windows
 
     ids = [model.scored_ids(text) for text in texts]
@@ -143,14 +145,13 @@ def _losses(model: "LanguageModel", texts: list[str], size: int, stride: int, ke
     nats: list[list[float]] = [[] for _ in texts]
     logprobs: list[list[float]] = [[] for _ in texts]
     with progress("score", sum(map(len, ids)) - len(ids), "tokens") as advance:
-        # Some more than run at once, so that those which end first do not leave the others alone.
-        while group := list(islice(pieces, 4 * MAX_REQUESTS)):
+        for group in _groups(pieces):
             scores = model.engine.score((context, scored) for _, context, scored in group)
-            for (place, _, scored), score in zip(group, scores, strict=True):
+            for (place, _, _), score in zip(group, scores, strict=True):
                 nats[place].append(-score.total)
                 if keep:
                     logprobs[place] += score.logprobs
-                advance(len(scored))
+            advance(sum(len(scored) for _, _, scored in group))
     return [
         TextLoss(
             tokens=len(of_text) - 1, bytes=len(text.encode()), nats=math.fsum(sums),
@@ -158,6 +159,20 @@ def _losses(model: "LanguageModel", texts: list[str], size: int, stride: int, ke
         )
         for text, of_text, sums, kept in zip(texts, ids, nats, logprobs, strict=True)
     ]  # fmt: skip
+
+
+def _groups(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
+    """Windows that are computed together: enough to fill steps of the engine, few enough to show how it goes."""
+    group: list[_Piece] = []
+    tokens = 0
+    for piece in pieces:
+        group.append(piece)
+        tokens += len(piece[1]) + len(piece[2])
+        if tokens >= _TOGETHER:
+            yield group
+            group, tokens = [], 0
+    if group:
+        yield group
 
 
 def _in_range(name: str, value: int, most: int, what: str) -> int:
