@@ -2,10 +2,12 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
 
 import pytest
+from rich.cells import cell_len
 
 from puna.core import console
 from puna.core.console import progress, say, warn
@@ -110,6 +112,24 @@ def test_a_terminal_gets_a_bar_and_stdout_stays_empty(total: str, amount: str) -
     assert "━" in shown
     assert "documents/s" in shown
     assert "done" in shown
+
+
+@pytest.mark.parametrize("columns", [24, 40, 59, 60, 80, 200])
+def test_progress_takes_one_line_of_the_terminal_whatever_its_width_and_label(columns: int) -> None:
+    """Where it took two, the cursor went back by one, and pieces of what is drawn above it stayed on the terminal."""
+    terminal, stderr = pty.openpty()
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": str(columns), "NO_COLOR": "1"}
+    label = "validate a-source-with-a-name-that-nobody-wanted\\nto-type-twice"
+    script = WORK.replace("tokenize [prose]", label).format(total=1000)
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=stderr, env=environment)
+    os.close(stderr)
+    shown = read_terminal(terminal)
+    assert process.wait(timeout=300) == 0
+    assert "\x1b[1A\x1b[2K\x1b[1A" not in shown
+    drawn = [re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", line) for line in re.split(r"[\r\n]+", shown)]
+    assert max(map(cell_len, drawn)) <= columns
+    assert any(line.startswith("valid") for line in drawn)
+    assert any("50%" in line for line in drawn) or columns < 59
 
 
 def read_terminal(terminal: int) -> str:

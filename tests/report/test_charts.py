@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from importlib import resources
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from puna.core.layout import RunDir
+from puna.core.page_style import page_style
 from puna.core.schema.lines import RollbackLine, SkippedLine, TrainLine
 from puna.report.charts import COLOURS, Chart, charts, smooth
 from puna.report.read import RunRecords, read_run
@@ -188,7 +188,7 @@ def test_run_that_logged_nothing_has_no_charts(run: RunRecords):
 
 @pytest.mark.parametrize("colour", COLOURS)
 def test_curves_stand_out_from_both_backgrounds(colour: str):
-    style = (resources.files("puna.report") / "page.css").read_text(encoding="utf-8")
+    style = page_style("puna.report")
     backgrounds = re.findall(r"--card: (#\w{6})", style)
     assert len(backgrounds) == 2
     for background in backgrounds:

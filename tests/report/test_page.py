@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from looks import faults
+from sessions import add_session
 
 from puna.core.errors import DataError
 from puna.core.layout import RunDir
@@ -287,6 +289,41 @@ def test_browser_draws_every_chart_without_errors_or_overflow(
     assert (charts, drawn) == (7, 7)
     assert overflow <= 0
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+LONG = "a_source_with_a_very_long_name_that_does_not_break_anywhere_at_all"
+
+
+@pytest.mark.browser
+@needs_chromium
+@pytest.mark.parametrize("state", ["finished", "unfinished"])
+def test_long_names_and_wide_tables_fit_a_phone_a_tablet_a_desk_and_paper(report_run: RunDir, browser: Any, state: str):
+    for path in (report_run.metrics, report_run.record, report_run.data_card):
+        path.write_text(path.read_text().replace('"prose"', f'"{LONG}"'))
+    for step, command in ((0, "puna train tiny --data-dir " + "x" * 90), (10, "puna train tiny --resume")):
+        add_session(report_run, step, command, commit="ab" * 20 + "+")
+    skipped = {"kind": "skipped", "step": 5, "tokens": 1280, "reason": "the loss is 9.1, " + "y" * 60}
+    report_run.metrics.write_text(report_run.metrics.read_text() + json.dumps(skipped) + "\n")
+    parent = {"how": "branched", "run": LONG, "place": f"runs/{LONG}@400", "step": 400, "weights": "ab" * 32}
+    _change(report_run.record, "results", lineage=[parent | {"changes": ["optim.lr: 0.001 -> 0.002", "z" * 80]}])
+    if state == "unfinished":
+        report_run.record.unlink()
+    assert faults(browser, write_report(report_run)) == []
+
+
+@pytest.mark.browser
+@needs_chromium
+def test_last_tick_is_drawn_and_every_mark_is_in_the_legend(report_run: RunDir, browser: Any):
+    browser.get(write_report(report_run).as_uri())
+    ticks = browser.execute_script(
+        "return [...document.querySelectorAll('.plot')]"
+        ".map(plot => [...plot.querySelectorAll('.xtick text')].at(-1).textContent)"
+    )
+    legend = browser.execute_script(
+        "return [...document.querySelector('.plot').querySelectorAll('.legendtext')].map(text => text.textContent)"
+    )
+    assert ticks == ["6.14k"] * 7
+    assert legend == ["prose", "code", "all held-out text, at the end", "token frequencies alone"]
 
 
 @pytest.mark.browser

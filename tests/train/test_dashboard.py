@@ -57,11 +57,12 @@ def full(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> Dashboard:
 def test_everything_is_in_the_picture(full: Dashboard):
     text = "\n".join(" ".join(line.split()) for line in drawn(full, 100))
     for expected in (
-        "tiny", "━ 50.0%", "12 of 24 steps", "3.07k of 6.14k tokens", "3 min 20 s left", "loss 3.214 █▄▁",
+        "tiny", "━ 50.0%", "12 of 24 steps", "3.07k of 6.14k tokens", "3 min 20 s left", "batch loss 3.214 █▄▁",
         "3.00e-04 learning rate", "0.87 gradient norm", "12.3k tokens/s", "11.9k overall", "41.2% MFU",
-        "0.3% data wait", "3.2 GiB memory", "source share tokens epochs loss bits/byte",
+        "0.3% data wait", "3.2 GiB memory", "mean held-out", "source share tokens epochs loss bits/byte",
         "prose 75.0% 2.3k 0.25 3.100 2.500", "code 25.0% 768 1.50 2.600 -", "The people of the United States",
-        "12:30 step 10: validated", "12:30 step 10: checkpoint, training stood still for 0.12 s",
+        "12:30 step 10: held-out bits per byte: prose 2.500",
+        "12:30 step 10: checkpoint, training stood still for 0.12 s",
     ):  # fmt: skip
         assert expected in text, expected
 

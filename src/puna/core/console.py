@@ -13,6 +13,10 @@ from puna.core.units import format_count, format_duration
 if TYPE_CHECKING:
     from rich.console import Console
 
+_NARROW = 70
+"""In fewer columns, progress is shown without a bar."""
+_BESIDE_LABEL, _SHORTEST_LABEL = 56, 16
+"""Columns that the rest of a progress line takes, and the fewest that are left for its label."""
 _QUIET_INTERVAL_S = 10.0
 """Seconds between progress lines where stderr is a file and a bar would not be seen."""
 
@@ -68,7 +72,12 @@ def progress(label: str, total: float | None, unit: str) -> Iterator[Callable[[f
         yield _quiet_progress(label, total, unit)
         return
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.table import Column
     from rich.text import Text
+
+    # On one line whatever its width: where a line breaks, rich moves the cursor back too little, and pieces stay.
+    def one_line() -> Column:
+        return Column(no_wrap=True, overflow="ellipsis")
 
     class Amount(ProgressColumn):
         def render(self, task: Task) -> Text:
@@ -79,13 +88,21 @@ def progress(label: str, total: float | None, unit: str) -> Iterator[Callable[[f
             speed = task.finished_speed or task.speed
             return Text(f"{format_count(speed)} {unit}/s" if speed else "")
 
+    width = console().width
+    drawn = [BarColumn(bar_width=min(40, width // 4), table_column=one_line())] if width >= _NARROW else []
     bar = Progress(
-        TextColumn("{task.description}", markup=False), BarColumn(), Amount(), Rate(), TimeRemainingColumn(),
-        console=console(), transient=True,
+        TextColumn("{task.description}", markup=False, table_column=one_line()), *drawn, Amount(one_line()),
+        Rate(one_line()), TimeRemainingColumn(table_column=one_line()), console=console(), transient=True,
     )  # fmt: skip
     with bar:
-        task = bar.add_task(label, total=total)
+        task = bar.add_task(_cut(label, max(_SHORTEST_LABEL, width - _BESIDE_LABEL)), total=total)
         yield lambda amount: bar.update(task, advance=amount)
+
+
+def _cut(label: str, most: int) -> str:
+    """The label on one line, with an ellipsis for its middle where it is longer than `most` characters."""
+    label = " ".join(shown(label).split())
+    return label if len(label) <= most else f"{label[: most // 2]}…{label[len(label) - (most - most // 2 - 1) :]}"
 
 
 def _quiet_progress(label: str, total: float | None, unit: str) -> Callable[[float], None]:

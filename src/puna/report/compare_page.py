@@ -6,6 +6,7 @@ from pathlib import Path
 
 from puna.core.errors import DataError
 from puna.core.files import write_text
+from puna.core.page_style import page_style
 from puna.core.units import format_count, format_duration, format_energy
 from puna.core.version import VERSION
 from puna.report.compare_charts import axes, charts, colour, dash
@@ -79,7 +80,7 @@ def render(comparison: Comparison) -> str:
         dash=dash,
         generator=GENERATOR,
         version=VERSION,
-        style=Markup(own("page.css") + own("compare.css")),  # noqa: S704
+        style=Markup(page_style("puna.report", "page.css", "compare.css")),  # noqa: S704
         script=Markup(own("compare.js")),  # noqa: S704
         plotly=Markup(get_plotlyjs()),  # noqa: S704
     )

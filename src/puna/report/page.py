@@ -13,6 +13,7 @@ from typing import Any
 
 from puna.core.files import write_text
 from puna.core.layout import RunDir
+from puna.core.page_style import page_style
 from puna.core.reference import Moment
 from puna.core.schema.lines import SampleLine
 from puna.core.units import counted, format_bytes, format_count
@@ -76,7 +77,7 @@ def render(run: RunRecords) -> str:
         unigrams={source.name: source.unigram_bits_per_byte for source in run.card.sources} if run.card else {},
         charts=charts(run),
         samples=_samples_by_prompt(run),
-        style=Markup((folder / "page.css").read_text(encoding="utf-8")),  # noqa: S704
+        style=Markup(page_style("puna.report", "page.css")),  # noqa: S704
         script=Markup((folder / "page.js").read_text(encoding="utf-8")),  # noqa: S704
         plotly=Markup(get_plotlyjs()),  # noqa: S704
     )

@@ -53,7 +53,8 @@ class Dashboard:
     def validated(self, line: ValidationLine) -> None:
         """Take in a `validation` line of the metrics."""
         self._bits = line.bits_per_byte
-        self.event(f"step {line.step}: validated")
+        figures = ", ".join(f"{source} {bits:.3f}" for source, bits in line.bits_per_byte.items())
+        self.event(f"step {line.step}: held-out bits per byte: {figures}")
 
     def sampled(self, line: SampleLine) -> None:
         """Take in a `sample` line of the metrics."""
@@ -98,7 +99,7 @@ class Dashboard:
         line = self._line
         if not line:
             return []
-        loss = Text.assemble(("loss ", "dim"), (f"{line.loss:.3f}", "bold"), "  ")
+        loss = Text.assemble(("batch loss ", "dim"), (f"{line.loss:.3f}", "bold"), "  ")
         if not ascii_only:
             loss.append(sparkline(self._losses[-max(0, width - loss.cell_len) :]), style="cyan")
         loss.no_wrap, loss.overflow = True, "crop"
@@ -123,9 +124,10 @@ class Dashboard:
         tokens, epochs, losses = self._line.source_tokens, self._line.epochs, self._line.source_loss
         narrow = width < _NARROW
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-        table.add_column("source", overflow="ellipsis")  # the only one that may shrink
-        for name in ("share", *(() if narrow else ("tokens", "epochs")), "loss", "bits/byte"):
-            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("source", overflow="ellipsis", vertical="bottom")  # the only one that may shrink
+        # The loss above is of the last batch alone; these are means over all batches since the line before.
+        for name in ("share", *(() if narrow else ("tokens", "epochs")), "mean\nloss", "held-out\nbits/byte"):
+            table.add_column(name, justify="right", no_wrap=True, vertical="bottom")
         whole = sum(tokens.values())
         for source, count in tokens.items():
             amounts = () if narrow else (format_count(count), _number(epochs.get(source), 2))
@@ -188,4 +190,9 @@ def _packed(facts: list[Text], width: int) -> list[Text]:
 
 def _height(section: list[RenderableType]) -> int:
     """Lines of a section and of the empty one before it."""
-    return 1 + sum(part.row_count + part.show_header if isinstance(part, Table) else 1 for part in section)
+    return 1 + sum(
+        part.row_count + part.show_header * (1 + max(str(column.header).count("\n") for column in part.columns))
+        if isinstance(part, Table)
+        else 1
+        for part in section
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from looks import faults
 
 from puna.data.card.html import html
 
@@ -91,7 +92,7 @@ def test_bars_have_the_widths_of_their_shares(page: _Page):
 
 
 def test_tables_can_be_read_without_seeing_them(page: _Page):
-    regions = [attributes for _, attributes in page.tags if attributes.get("class") == "scroll"]
+    regions = [attributes for _, attributes in page.tags if "scroll" in (attributes.get("class") or "").split()]
     assert len(regions) == len([tag for tag, _ in page.tags if tag == "table"]) > 15
     assert all(attributes["aria-label"] and attributes["tabindex"] == "0" for attributes in regions)
     assert {attributes.get("scope") for tag, attributes in page.tags if tag == "th"} == {"col", "row"}
@@ -100,6 +101,17 @@ def test_tables_can_be_read_without_seeing_them(page: _Page):
 def test_half_a_surrogate_pair_is_shown_as_a_question_mark(card: dict[str, Any]):
     card["description"] = "half \ud800 pair"
     assert "half ? pair" in html(card)
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(shutil.which("chromedriver") is None, reason="needs Debian's chromium and chromium-driver")
+def test_long_names_and_wide_tables_fit_a_phone_a_tablet_a_desk_and_paper(
+    card: dict[str, Any], browser: Any, tmp_path: Path
+):
+    name = "a_source_with_a_very_long_name_that_does_not_break_anywhere_at_all"
+    path = tmp_path / "card.html"
+    path.write_text(html(json.loads(json.dumps(card).replace(card["sources"][0]["name"], name))), encoding="utf-8")
+    assert faults(browser, path) == []
 
 
 @pytest.mark.browser

@@ -9,6 +9,9 @@ from typing import Any, TypeAlias
 
 from puna.core.units import format_bytes
 
+_LONG_CELL = 60
+"""Characters of a cell that fill several lines of a phone."""
+
 
 class Code(str):
     """A cell that is a name in a file or a recipe."""
@@ -31,6 +34,11 @@ class Table:
     labels: int
     """How many columns are text."""
     rows: list[list[str]]
+
+    @property
+    def has_sentences(self) -> bool:
+        """Whether a cell is a sentence or a long value, so that a phone shows rows one below the other."""
+        return any(isinstance(cell, Sentence) or len(cell) > _LONG_CELL for row in self.rows for cell in row[1:])
 
 
 @dataclass(frozen=True)

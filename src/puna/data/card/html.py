@@ -8,6 +8,7 @@ import re
 from importlib import resources
 from typing import Any
 
+from puna.core.page_style import page_style
 from puna.data.card.blocks import Code, Flow, Points, Sentence, Table
 from puna.data.card.page import figures, sections
 
@@ -33,13 +34,12 @@ def html(card: dict[str, Any]) -> str:
         kind.__name__.lower(): (lambda value, kind=kind: isinstance(value, kind))
         for kind in (Table, Flow, Points, Code, Sentence)
     }
-    folder = resources.files("puna.data.card") / "templates"
-    template = environment.from_string((folder / "card.html").read_text(encoding="utf-8"))
+    template = environment.from_string((resources.files("puna.data.card") / "card.html").read_text(encoding="utf-8"))
     page = template.render(
         card=card,
         figures=figures(card),
         sections=sections(card),
-        style=Markup((folder / "card.css").read_text(encoding="utf-8")),  # noqa: S704
+        style=Markup(page_style("puna.data.card", "card.css")),  # noqa: S704
     )
     # JSON can hold half of a surrogate pair, UTF-8 cannot.
     return page.encode("utf-8", "replace").decode()

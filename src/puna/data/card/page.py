@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from puna.core.units import format_bytes, format_count
+from puna.core.units import counted, format_bytes, format_count
 from puna.data.card.blocks import (
     Block,
     Code,
@@ -43,10 +43,10 @@ def figures(card: dict[str, Any]) -> list[tuple[str, str]]:
     dropped = sum(sum(source["dropped"].values()) for source in card["sources"])
     sources = len(card["sources"])
     return [
-        (f"{documents:,}", f"documents from {sources} source{'s' * (sources != 1)}"),
+        (f"{documents:,}", f"document{'s' * (documents != 1)} from {counted(sources, 'source')}"),
         (format_bytes(text), "of text"),
         (format_count(tokens), "tokens"),
-        (percent(dropped / max(found, 1)), f"dropped: {dropped:,} of {found:,} records"),
+        (percent(dropped / max(found, 1)), f"dropped: {dropped:,} of {counted(found, 'record')}"),
     ]
 
 
@@ -73,8 +73,7 @@ def sections(card: dict[str, Any]) -> list[Section]:
 
 def _sources(card: dict[str, Any]) -> list[Block]:
     places = [
-        [source["name"], source["version"], Code(source["format"]), source["licence"] or "as each document states"]
-        for source in card["sources"]
+        [source["name"], source["version"], Code(source["format"]), _licence(source)] for source in card["sources"]
     ]
     sizes = [
         [
@@ -90,6 +89,11 @@ def _sources(card: dict[str, Any]) -> list[Block]:
         "Held-out documents are not trained on: they measure the model. Tokens count the marks where a document begins "
         "and ends.",
     ]
+
+
+def _licence(source: dict[str, Any]) -> str:
+    """The source's licence, or where else licences are stated, if at all."""
+    return source["licence"] or ("as each document states" if source["licences"]["named"] else "not stated")
 
 
 def _mixture(card: dict[str, Any]) -> list[Block]:
@@ -146,7 +150,7 @@ def _flow(source: dict[str, Any]) -> Block:
         )  # fmt: skip
     train, heldout = (source["splits"][split]["documents"] for split in ("train", "heldout"))
     caption = (
-        f"{source['name']}: {found:,} records, {train + heldout:,} documents "
+        f"{source['name']}: {counted(found, 'record')}, {counted(train + heldout, 'document')} "
         f"({train:,} to train on, {heldout:,} held out)"
     )
     return Flow(caption, ["in", "dropped", "left", "text dropped", "text changed", "text left"], rows)
@@ -265,7 +269,7 @@ def _frequent(source: dict[str, Any], field: str, unknown: str) -> list[list[str
     shown, rest = named[:_ROWS], [counts for _, counts in named[_ROWS:]]
     names = len(rest) + table["others"]["names"]
     others = {key: sum(counts[key] for counts in [*rest, table["others"]]) for key in ("documents", "bytes")}
-    rows = [*shown, (f"{names} others", others), (unknown, table["unknown"])]
+    rows = [*shown, (counted(names, "other"), others), (unknown, table["unknown"])]
     whole = max(sum(counts["bytes"] for counts in source["splits"].values()), 1)
     return [
         [
@@ -328,7 +332,7 @@ def _provenance(card: dict[str, Any]) -> list[Block]:
         ["recipe, SHA-256", Code(build["recipe_sha256"])],
         ["input files (names, sizes, times), SHA-256", Code(build["files_sha256"])],
         ["documents, SHA-256", Code(build["documents_sha256"])],
-        ["largest document", format_bytes(build["max_document_bytes"])],
+        ["limit on a document", f"{format_bytes(build['max_document_bytes'])}; larger ones are dropped"],
     ]  # fmt: skip
     return [
         "`puna data build config.toml`, with the recipe beside this card and the same input files, makes the same "
