@@ -9,6 +9,7 @@ import pytest
 import puna
 from puna.api import init as made_by
 from puna.core.errors import ConfigError, DataError
+from puna.data.input.sources import list_files
 
 PAGES = [text for _, text in sorted(topics.topics.items())][:40]
 
@@ -58,6 +59,18 @@ def test_recipe_elsewhere_names_the_folder_from_there(folder: Path, tmp_path: Pa
     assert puna.recipe(made).data.sources["text"].path == "My Texts"
     absolute = puna.init(folder, name="second")
     assert puna.recipe(absolute).data.sources["text"].path == str(folder)
+
+
+def test_recipe_of_the_working_directory_never_reads_what_puna_writes_there(folder: Path, monkeypatch) -> None:
+    monkeypatch.chdir(folder)
+    for name in ("data/mine/card.md", "runs/mine/notes.md", "data/other/page.md"):
+        path = Path(name)
+        path.parent.mkdir(parents=True)
+        path.write_text("Some words.")
+    source = puna.recipe(puna.init(".", name="mine")).data.sources["text"]
+    found = {file.name for file in list_files("text", source)}
+    assert found == {f"{number:02}.md" for number in range(40)} | {"data/other/page.md"}
+    assert {"mine.toml", "data/mine/**", "runs/mine/**"} <= {*source.exclude}
 
 
 def test_file_that_is_there_is_replaced_only_by_force(folder: Path) -> None:

@@ -7,8 +7,9 @@ import pytest
 import puna
 from puna.api.recipes import data_dir, data_source, load, repeated_sources, run_dir
 from puna.core.errors import ConfigError, DataError, TokenizerError
-from puna.core.layout import DataDir
+from puna.core.layout import DataDir, RunDir
 from puna.shards.card import read_card
+from puna.tokenizer.existing import named_tokenizer
 
 
 def test_overrides_are_those_of_the_command_line_or_pythons() -> None:
@@ -130,3 +131,10 @@ def test_sources_that_are_read_too_often_are_named_with_the_figure(
         )
     asked = repeated_sources(puna.recipe(tiny_toml, often | {"max_epochs": {"prose": 1e6, "code": 1e6}}))
     assert asked == []
+
+
+def test_tokenizer_of_a_run_is_named_at_any_moment(tiny_run: RunDir) -> None:
+    for place in (f"{tiny_run}", f"{tiny_run}@last"):
+        recipe = puna.recipe("demo", {"tokenizer.from": place, "data.sources.code": False})
+        assert recipe.tokenizer.taken_from == place
+        assert named_tokenizer(place).vocab_size == 512

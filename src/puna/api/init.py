@@ -74,7 +74,8 @@ def init(
         raise ConfigError([f"--out {target}: a recipe's file ends in .toml"])
     if target.exists() and not force:
         raise DataError(f"{target}: is there already", hint="--force replaces it, --out or --name gives another file")
-    survey = look_at(place if place.is_dir() else place.parent, "" if place.is_dir() else place.name)
+    folder = place if place.is_dir() else place.parent
+    survey = look_at(folder, "" if place.is_dir() else place.name, _own(folder, called, target))
     machine, flops, precision, micro = _machine()
     start = starter(sum(found.amount.text_bytes for found in survey.sources), flops, micro_batch_tokens=micro)
     text = recipe_text(called, str(target), _path_in(place, target), survey, start, precision)
@@ -88,6 +89,13 @@ def _name_of(place: Path, out: "PathLike | None") -> str:
     stem = Path(out).stem if out is not None else Path(os.path.abspath(place)).name.partition(".")[0]
     plain = re.sub(r"[^a-z0-9._-]+", "-", stem.lower()).strip("-._")
     return plain or "first"
+
+
+def _own(folder: Path, name: str, target: Path) -> list[str]:
+    """What Puna will write below the folder, where that is the working directory or holds it."""
+    root, written = Path(os.path.abspath(folder)), (Path("data") / name, Path("runs") / name, target)
+    places = [Path(os.path.abspath(path)) for path in written]
+    return [path.relative_to(root).as_posix() for path in places if path.is_relative_to(root)]
 
 
 def _path_in(place: Path, target: Path) -> str:

@@ -56,17 +56,19 @@ class Survey:
     """Names of files that no source reads, by the reason."""
 
 
-def look_at(root: Path, only: str = "") -> Survey:
+def look_at(root: Path, only: str = "", own: Sequence[str] = ()) -> Survey:
     """What lies in a folder, in its subfolders too; no file is changed.
 
     Args:
         root: The folder.
         only: The name of the one file to look at; empty for all.
+        own: Paths below it of what Puna writes there, such as `data/mine`: no source reads them, now or later.
 
     Raises:
         DataError: It cannot be read, or has no text that a model can be trained on.
     """
-    files, skipped = _files(root, only)
+    files, skipped = _files(root, only, own)
+    skipped += [pattern for path in own for pattern in (escape(path), f"{escape(path)}/**")]
     kinds = _kinds(files)
     groups: dict[tuple[str, str], list[InputFile]] = defaultdict(list)
     left_out: dict[str, list[str]] = defaultdict(list)
@@ -92,7 +94,7 @@ def look_at(root: Path, only: str = "") -> Survey:
     return Survey(sources=[with_heldout(source) for source in sources], left_out=dict(left_out))
 
 
-def _files(root: Path, only: str) -> tuple[list[InputFile], list[str]]:
+def _files(root: Path, only: str, own: Sequence[str]) -> tuple[list[InputFile], list[str]]:
     """All regular files below a folder by their names, and patterns of the hidden ones and of those of tools."""
     skipped: set[str] = set()
 
@@ -104,10 +106,13 @@ def _files(root: Path, only: str) -> tuple[list[InputFile], list[str]]:
         if not only:
             skipped |= {f"**/{'.*' if name[0] == '.' else name}/**" for name in subdirectories if _is_skipped(name)}
             skipped |= {"**/.*" for name in names if name[0] == "."}
-        subdirectories[:] = [] if only else [name for name in subdirectories if not _is_skipped(name)]
+        below = Path(directory).relative_to(root)
+        subdirectories[:] = [
+            name for name in subdirectories if not (only or _is_skipped(name) or (below / name).as_posix() in own)
+        ]
         for name in [only] if only else names:
             path = Path(directory) / name
-            if _is_skipped(name) or path.is_symlink() or not path.is_file():
+            if _is_skipped(name) or (below / name).as_posix() in own or path.is_symlink() or not path.is_file():
                 continue
             shown = path.relative_to(root).as_posix().encode("utf-8", "backslashreplace").decode()
             status = path.stat()
