@@ -53,6 +53,10 @@ PROOFS = {
         "test_the_last_checkpoint_of_a_finished_run_is_its_model_bit_for_bit",
         "test_tensors_and_rectangles_are_those_that_were_cut",
     ],
+    "A run that was extended": [
+        "test_an_extended_run_has_the_bits_of_its_recipe_from_the_beginning",
+        "test_a_branch_that_changes_nothing_ends_with_the_bits_of_its_parent",
+    ],
     "A data build killed anywhere": ["test_data_build_killed_anywhere_and_run_again_gives_the_same_bytes"],
     "One process = several workers": [
         "test_local_workers_give_the_bytes_of_one_process",

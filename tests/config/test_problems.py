@@ -21,7 +21,8 @@ heldout_fraction = 0.1
 SENTENCES = {
     # unknown keys
     "optim.learning_rat=1": "command line: unknown key 'optim.learning_rat'; known here: name, lr, schedule, "
-    "cooldown_ratio, final_lr_ratio, warmup_steps, momentum, beta1, beta2, eps, weight_decay, clip_norm",
+    "cooldown_ratio, final_lr_ratio, warmup_steps, until_tokens, phases, momentum, beta1, beta2, eps, weight_decay, "
+    "clip_norm",
     "stages=[{from_token = 1}]": "command line: unknown key 'stages.0.from_token'; did you mean "
     "'stages.0.from_tokens'?",
     "model.rope_scaling={factr = 2}": "command line: unknown key 'model.rope_scaling.factr'; did you mean "

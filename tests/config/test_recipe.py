@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 import puna
 from puna.config.data import Source
-from puna.config.recipe import OptimConfig, Recipe, Stage, TrainConfig
+from puna.config.recipe import OptimConfig, Phase, Recipe, Stage, TrainConfig
 
 FILES = {"kind": "files", "path": "here", "include": ["*.txt"]}
 
@@ -21,7 +21,9 @@ def sections(model: type[BaseModel] = Recipe, name: str = "recipe") -> Iterator[
     for field_name, field in model.model_fields.items():
         for kind in (field.annotation, *get_args(field.annotation)):
             if isinstance(kind, type) and issubclass(kind, BaseModel):
-                yield from sections(kind, field_name.removesuffix("s") if kind in (Source, Stage) else field_name)
+                yield from sections(
+                    kind, field_name.removesuffix("s") if kind in (Phase, Source, Stage) else field_name
+                )
 
 
 def attributes_read() -> set[tuple[str, str]]:
@@ -48,7 +50,7 @@ def test_all_sections_are_found() -> None:
         "recipe", "data", "source", "rules", "lines", "mojibake", "language", "perplexity", "wikipedia_like",
         "gopher_quality", "gopher_repetition", "c4", "code", "pii", "decontaminate", "dedup", "near", "contained",
         "plugins", "stage", "tokenizer", "model", "rope_scaling", "train", "parallel", "stability",
-        "optim", "validation", "samples", "checkpoint", "metrics", "energy",
+        "optim", "phase", "validation", "samples", "checkpoint", "metrics", "energy",
     ]  # fmt: skip
 
 

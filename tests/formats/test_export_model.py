@@ -10,8 +10,11 @@ import pytest
 import torch
 
 from puna.core.errors import CheckpointError, ExportError, FormatError, StorageError
-from puna.core.records import read_record
-from puna.core.schema.export import ExportWeights
+from puna.core.layout import RunDir
+from puna.core.records import Record, read_record
+from puna.core.schema.export import ExportRecord, ExportWeights
+from puna.core.schema.lineage import Parent
+from puna.core.schema.part import parse
 from puna.formats import export_model as module
 from puna.formats.checkpoint import Hints
 from puna.formats.export_model import Options, export_model
@@ -97,6 +100,20 @@ def test_easylms_three_kinds_of_files_can_be_chosen(model: Path, tmp_path: Path,
     results = export_model(model, "easylm", tmp_path / "out", TEXT, Options(of_format={"form": form}, run=False))
     assert results.weights.identical == 21
     assert any(form in path.name for path in (tmp_path / "out").iterdir())
+
+
+def test_an_export_of_a_run_says_what_the_run_comes_from(model: Path, tmp_path: Path) -> None:
+    parent = Parent(how="branched", run="base", place="runs/base@400", step=400, tokens=400, optimizer="kept")
+    run = RunDir(tmp_path)
+    assert run.model == model
+    export_model(model, "hf", tmp_path / "alone", TEXT, Options(run=False))
+    Record("train", results={"lineage": [parent.model_dump()]}).write(run.record)
+    export_model(model, "hf", tmp_path / "out", TEXT, Options(run=False))
+    alone, of_run = (read_record(tmp_path / name / "equivalence.json") for name in ("alone", "out"))
+    assert alone is not None
+    assert of_run is not None
+    assert "lineage" not in alone["results"]
+    assert parse(ExportRecord, of_run, "here").results.lineage == [parent]
 
 
 def test_quick_runs_no_model(model: Path, tmp_path: Path) -> None:

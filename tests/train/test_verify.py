@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import puna
 from puna.core.errors import CheckpointError, TrainError
 from puna.core.layout import DataDir, RunDir
 from puna.train import verify as verifying
@@ -21,6 +22,18 @@ def test_finished_run_resumes_exactly(
     verify(tiny_run.root, str(tiny_data.root), steps=4, processes=processes)
     assert "4 losses are the same bits: resume is exact here" in capsys.readouterr().err
     assert sorted((path, path.stat().st_mtime_ns) for path in tiny_run.root.rglob("*")) == before
+
+
+def test_a_branch_that_was_made_longer_resumes_exactly(
+    tiny_run: RunDir, tiny_data: DataDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run = RunDir(tmp_path / "branch")
+    puna.train(data=tiny_data, run=run, branch_from=f"{tiny_run}@20", stop_at=21)
+    puna.train(run, tiny_data, extend="1.5x", stop_at=22)
+    verify(run.root, str(tiny_data.root), steps=4, processes=1)
+    said = capsys.readouterr().err
+    assert "steps 23 to 26, straight through and killed after step 24" in said
+    assert "4 losses are the same bits: resume is exact here" in said
 
 
 @pytest.mark.parametrize("change", ["weight", "loss"])

@@ -156,6 +156,24 @@ def data_source(place: PathLike | None, recipe: "Recipe") -> DataDir:
     return mirror(os.fspath(place))
 
 
+def run_of(recipe: PathLike, *, goes_on: bool) -> RunDir | None:
+    """The run whose own recipe a user has named: by its directory, or by the config.toml in it if it is to go on.
+
+    A config.toml begins a new run of the same recipe otherwise, and one in a data build belongs to none.
+    """
+    from puna.config.load import shipped_recipes
+
+    path = Path(recipe)
+    if os.fspath(recipe) not in shipped_recipes() and path.is_dir():
+        run = RunDir(path)
+    elif path.name == "config.toml" and goes_on:
+        run = RunDir(path.parent)
+    else:
+        return None
+    build = DataDir(run.root)
+    return run if run.config.is_file() and not (build.documents.exists() or build.shards.exists()) else None
+
+
 def run_dir(path: PathLike | None, recipe: "Recipe") -> RunDir:
     """The run's directory: the one given, or `runs/` and the recipe's name."""
     return RunDir(Path("runs") / recipe.name if path is None else user_path(path))

@@ -5,19 +5,20 @@ one that was made with other values is refused, unless it may be replaced.
 """
 
 import contextlib
+import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from puna.api.recipes import PathLike, as_recipe, data_dir, data_source, run_dir
-from puna.core.console import say
+from puna.core.console import muted, say
 from puna.core.errors import DataError
 from puna.core.layout import DataDir, RunDir
 from puna.core.records import read_record, result_of
 from puna.core.user_path import user_path
 
 if TYPE_CHECKING:
-    from puna.config.recipe import Recipe
+    from puna.config.recipe import Recipe, Schedule
     from puna.data.tasks.executors import Executor
     from puna.model.llama import Llama
     from puna.tokenizer.tokenizer import Tokenizer
@@ -97,25 +98,43 @@ def train_tokenizer(recipe: "Recipe | PathLike", out: PathLike | None = None, *,
 
 
 def train(
-    recipe: "Recipe | PathLike",
+    recipe: "Recipe | PathLike | None" = None,
     data: PathLike | None = None,
     run: PathLike | None = None,
     *,
     resume: bool = False,
     force: bool = False,
     stop_at: int | None = None,
+    extend: str | int | None = None,
+    schedule: "Schedule | None" = None,
+    branch_from: PathLike | None = None,
+    init_from: PathLike | None = None,
+    optimizer: Literal["fresh", "keep"] | None = None,
 ) -> RunDir:
     """Pre-train the recipe's model on its data build, on as many devices as torchrun started processes.
 
     Ctrl-C, SIGTERM and SIGHUP save the state first; `resume=True` then ends with the same weights, bit for bit.
 
     Args:
-        recipe: A recipe, its name or its path.
+        recipe: A recipe, its name or its path; or the directory of a run, whose recipe is meant, and which is the run.
+            None takes the recipe of the run that `branch_from` names.
         data: The data build, also `s3://BUCKET/PATH`; None is `data/` and the recipe's name.
-        run: Where checkpoints, metrics and the model go; None is `runs/` and the recipe's name.
+        run: Where checkpoints, metrics and the model go; None is `runs/` and the recipe's name, and of a branch that
+            would be its parent's directory the parent's with `-from-STEP`.
         resume: Go on from the newest checkpoint, if there is one; a finished run stays as it is.
         force: Delete the run that is there, with its checkpoints, model and exports, and start again.
         stop_at: Save and return after this many steps of the run; None trains to its end.
+        extend: Make the run longer, and go on with it, finished or not: `"1.5x"` and `"300M"` tokens are the new length
+            in all, `"+100M"` comes on top.
+        schedule: Of the learning rate from there on: `cosine`, `linear` (to zero), `wsd` or `constant`; None goes on
+            with the run's own. For `extend` and `branch_from`.
+        branch_from: Begin a new run at a moment of another one, `RUN@step-400`, with its weights, the state of its
+            optimizer and its place in the data; what the recipe changes holds from there on.
+        init_from: Begin with the weights of a run, of a moment of one, or of a model in any format or on the hub, and
+            with its shape, whatever [model] the recipe has; `train.init_from` in a recipe leaves a [model] that is
+            there as it is. Schedule and order of the data begin again.
+        optimizer: Of `init_from`: `keep` takes the state that the optimizer has in the checkpoint; None is the recipe's
+            `train.init_optimizer`, which is `fresh`.
 
     Returns:
         The run's directory; `puna.load` reads its model.
@@ -125,17 +144,29 @@ def train(
         DataError: The data build is missing, damaged, or was made with other values.
         CheckpointError: The directory holds another run, or its checkpoint is damaged.
         TrainError: The settings cannot work, memory ran out, or the loss stopped being finite.
+        FormatError: What it is to begin with is not a model that Puna reads.
         OtherProcessError: Another process of the run has raised one of these.
         Interrupted: A signal came, and the state is saved; not a `UserError`, like `KeyboardInterrupt`.
         StorageError: The disk is full or not writable.
     """
-    resolved = as_recipe(recipe)
-    build, directory = data_source(data, resolved), run_dir(run, resolved)
+    from puna.api.start import find_start
+
+    amount = None if extend is None else str(extend)
+    # Every process looks; the main one tells.
+    with muted(os.environ.get("RANK", "0") != "0"):
+        start = find_start(
+            recipe, run, resume=resume, force=force, extend=amount, schedule=schedule, branch_from=branch_from,
+            init_from=init_from, optimizer=optimizer,
+        )  # fmt: skip
+    resolved, directory, initial = start.recipe, start.run, start.initial
+    build = data_source(data, resolved)
     check_build(resolved, build)
+    if initial is not None:
+        initial.check_tokenizer(build)
     # Hints about the run are commands that name its places, too.
     typed = {
         "--data-dir": None if build == data_dir(None, resolved) else data,
-        "--run-dir": None if directory == run_dir(None, resolved) else run,
+        "--run-dir": None if directory == run_dir(None, resolved) else directory if branch_from is not None else run,
     }
     for option, place in typed.items():
         resolved = resolved.typed_with(option, place)
@@ -151,7 +182,10 @@ def train(
             top_p=samples.top_p, seed=seed,
         )  # fmt: skip
 
-    pretrain(resolved, build, directory, resume=resume, force=force, sample=sample, stop_at=stop_at)
+    pretrain(
+        resolved, build, directory, resume=resume, force=force, sample=sample, stop_at=stop_at, start=start.state,
+        weights=None if initial is None else initial.other,
+    )  # fmt: skip
     return directory
 
 

@@ -24,6 +24,15 @@ RecipeName: TypeAlias = Annotated[
     str,
     typer.Argument(metavar="RECIPE", help="A shipped recipe, or a path to a .toml.", autocompletion=_recipes),
 ]
+RecipeOrRun: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RECIPE",
+        help="A shipped recipe, a path to a .toml, or a run, whose recipe is meant.",
+        show_default=False,
+        autocompletion=_recipes,
+    ),
+]
 Overrides: TypeAlias = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values to change, such as optim.lr=2e-4.")
 ]
@@ -65,6 +74,25 @@ class WeightsKind(StrEnum):
     BFLOAT16 = "bfloat16"
     INT8 = "int8"
     INT4 = "int4"
+
+
+class ScheduleKind(StrEnum):
+    """How the learning rate of a longer run may go on."""
+
+    COSINE = "cosine"
+    LINEAR = "linear"
+    WSD = "wsd"
+    CONSTANT = "constant"
+
+
+ScheduleName: TypeAlias = Annotated[
+    ScheduleKind | None,
+    typer.Option(
+        "--schedule",
+        help="Of the learning rate from there on; linear ends at zero.  \\[default: goes on with the run's own]",
+        show_default=False,
+    ),
+]
 
 
 class CacheKind(StrEnum):

@@ -1,25 +1,70 @@
 """`puna train`: pre-training."""
 
 import json
-from pathlib import Path
-from typing import Annotated
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
 import puna
-from puna.cli.arguments import DataSource, Overrides, RecipeName, RunPath, Show, resolve
+from puna.api.recipes import run_of
+from puna.cli.arguments import DataSource, Overrides, RecipeOrRun, RunPath, ScheduleName, Show, resolve
 from puna.cli.sweep import sweep
+from puna.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from puna.config.recipe import Schedule
+
+
+class InitialOptimizer(StrEnum):
+    """What the optimizer of a run begins with."""
+
+    FRESH = "fresh"
+    KEEP = "keep"
 
 
 def train(
-    recipe: RecipeName,
+    recipe: RecipeOrRun = None,
     overrides: Overrides = None,
     data: DataSource = None,
     run: RunPath = None,
     resume: bool = typer.Option(False, "--resume", help="Go on from the newest checkpoint, if there is one, exactly."),
+    extend: Annotated[
+        str | None,
+        typer.Option(
+            "--extend",
+            metavar="LENGTH",
+            help="Make the run longer and go on: 1.5x or 300M tokens in all, or +100M on top.",
+            show_default=False,
+        ),
+    ] = None,
+    branch_from: Annotated[
+        str | None,
+        typer.Option(
+            "--branch-from",
+            metavar="RUN@STEP",
+            help="Begin a new run at a moment of another one, with all of its state; RECIPE is then that run's if left "
+            "out.",
+            show_default=False,
+        ),
+    ] = None,
+    schedule: ScheduleName = None,
     init_from: Annotated[
-        Path | None,
-        typer.Option("--init-from", help="Begin with the weights of a run, a checkpoint or a model directory."),
+        str | None,
+        typer.Option(
+            "--init-from",
+            metavar="MODEL",
+            help="Begin with the weights and the shape of a run, RUN@STEP, or a model in any format.",
+            show_default=False,
+        ),
+    ] = None,
+    optimizer: Annotated[
+        InitialOptimizer | None,
+        typer.Option(
+            "--optimizer",
+            help="Of --init-from RUN@STEP: whether its state is kept.  \\[default: fresh]",
+            show_default=False,
+        ),
     ] = None,
     stop_at: Annotated[
         int | None, typer.Option("--stop-at", min=1, help="Save and leave after this step of the run.")
@@ -39,10 +84,29 @@ def train(
     """
     from puna.config.grid import split
 
-    begins = [f"train.init_from={json.dumps(str(init_from))}"] if init_from else []
-    changes, several = split([*(overrides or []), *begins])
+    changes = list(overrides or [])
+    if recipe is not None and branch_from is not None and "=" in recipe:
+        recipe, changes = None, [recipe, *changes]
+    changes, several = split(changes)
+    if branch_from is not None:
+        from puna.api.start import parents_recipe
+
+        recipe = recipe or parents_recipe(branch_from)
+    elif recipe is not None and run is None and (own := run_of(recipe, goes_on=resume or extend is not None)):
+        run = own.root
+    if recipe is None:
+        raise ConfigError(["which recipe is to be trained was not said"], hint="`puna recipes` lists those that ship")
     if several:
+        if branch_from is not None or extend is not None:
+            raise ConfigError(["several values of a key are new runs, which --extend and --branch-from do not begin"])
+        if init_from is not None:
+            changes.append(f"train.init_from={json.dumps(init_from)}")
+        if optimizer is not None:
+            changes.append(f"train.init_optimizer={optimizer.value}")
         sweep(recipe, changes, several, data, run, resume=resume, force=force, stop_at=stop_at, explained=show)
         return
-    resolved = resolve(recipe, changes, show)
-    puna.train(resolved, data, run, resume=resume, force=force, stop_at=stop_at)
+    puna.train(
+        resolve(recipe, changes, show), data, run, resume=resume, force=force, stop_at=stop_at, extend=extend,
+        schedule=None if schedule is None else cast("Schedule", schedule.value), branch_from=branch_from,
+        init_from=init_from, optimizer=None if optimizer is None else cast("Literal['fresh', 'keep']", optimizer.value),
+    )  # fmt: skip

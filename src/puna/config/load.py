@@ -62,7 +62,8 @@ def load_recipe(
     """The shipped recipe called `name`, or the recipe at that path, with the overrides applied.
 
     Args:
-        name: The name of a shipped recipe (`demo`) or a path that ends in `.toml`.
+        name: The name of a shipped recipe (`demo`), a path that ends in `.toml`, or the directory of a run or a data
+            build, whose recipe is meant.
         overrides: `key=value` strings, or keys and values of Python; keys are dotted as in TOML, and a string's value
             is TOML or a bare word.
         tokens_of: Gives the number of tokens of the tokenizer at a place. It is called for `tokenizer.from` where
@@ -165,12 +166,14 @@ def _find(name: str) -> Path:
     if name.endswith(".toml"):
         return Path(name)
     shipped = shipped_recipes()
-    if name not in shipped:
-        raise ConfigError(
-            [f"no recipe is called {name!r}{nearest(name, shipped)}"],
-            hint="`puna recipes` lists those that ship; a path must end in .toml",
-        )
-    return shipped[name]
+    if name in shipped:
+        return shipped[name]
+    if (config := Path(name) / "config.toml").is_file():
+        return config
+    raise ConfigError(
+        [f"no recipe is called {name!r}{nearest(name, shipped)}"],
+        hint="`puna recipes` lists those that ship; a path must end in .toml",
+    )
 
 
 def _lineage(path: Path) -> list[tuple[str, dict[str, Any]]]:

@@ -4,7 +4,7 @@ A recipe is one TOML file for the whole process. Sections are frozen: a changed 
 """
 
 from os import PathLike, fspath
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
@@ -69,8 +69,11 @@ class TrainConfig(Section):
     each block is kept: Chen et al. 2016); `every-2` (`full` on every second block); `budget=0.5` (the compiler
     chooses what to keep in that share of the memory of `none`)."""
     init_from: str | None = None
-    """A run, a checkpoint or a model directory with the initial weights; without it they are drawn from the seed. The
-    optimizer, the schedule and the order of the data begin again."""
+    """A run, a moment of one (RUN@step-400) or a model in any format with the initial weights; without it they are
+    drawn from the seed. The schedule and the order of the data begin again. What [model] does not give is the model's;
+    with more tokens than it has rows for, the new rows are the mean of its own."""
+    init_optimizer: Literal["fresh", "keep"] = "fresh"
+    """Whether the optimizer begins again too, or with its state at the checkpoint that init_from names."""
     document_mask: bool = False
     """Whether attention stops at the beginning of a document; in LLaMA, OpenLLaMA and OpenLM it does not."""
     z_loss: float = Field(default=0.0, ge=0)
@@ -103,6 +106,29 @@ class ParallelConfig(Section):
     2022; LLaMA's "model and sequence parallelism", section 2.4)."""
 
 
+Schedule: TypeAlias = Literal["cosine", "linear", "wsd", "constant"]
+"""How the learning rate goes after its warm-up; `puna.train.schedule` computes it."""
+
+
+class Phase(Section):
+    """Another schedule of the learning rate from some point of the run on; `puna train --extend` writes them."""
+
+    from_tokens: Count
+    """Tokens of the run after which the phase begins; a multiple of train.batch_tokens."""
+    until_tokens: Count | None = None
+    """Tokens of the run at which its schedule reaches its end. Unset: where the next phase begins, or the run ends."""
+    schedule: Schedule = "cosine"
+    """The learning rate after the phase's warm-up, as `optim.schedule`."""
+    lr: float = Field(gt=0)
+    """Peak learning rate of the phase."""
+    warmup_steps: int = Field(default=0, ge=0, lt=2**31)
+    """Steps over which the rate goes in a line from that of the step before the phase to its peak."""
+    cooldown_ratio: float = Field(default=0.2, gt=0, le=1)
+    """schedule = "wsd": share of the phase's steps in which the rate falls, as `optim.cooldown_ratio`."""
+    final_lr_ratio: float = Field(default=0.1, gt=0, le=1)
+    """The rate at the phase's last step as a share of its peak, as `optim.final_lr_ratio`."""
+
+
 class OptimConfig(Section):
     """AdamW with warm-up and cosine (LLaMA, section 2.3)."""
 
@@ -111,7 +137,7 @@ class OptimConfig(Section):
     2024), scaled so that AdamW's learning rate and decay fit (Liu et al. 2025, "Muon is scalable")."""
     lr: float = Field(default=3e-4, gt=0)
     """Peak learning rate: 3.0e-4 for 7B and 13B, 1.5e-4 for 33B and 65B (table 2)."""
-    schedule: Literal["cosine", "linear", "wsd", "constant"] = "cosine"
+    schedule: Schedule = "cosine"
     """The learning rate after the warm-up: half a cosine (LLaMA, section 2.3); a straight line; constant
     and then a straight line over the last cooldown_ratio of the run (Hu et al. 2024); constant."""
     cooldown_ratio: float = Field(default=0.2, gt=0, le=1)
@@ -121,6 +147,11 @@ class OptimConfig(Section):
     nothing."""
     warmup_steps: int = Field(default=2000, ge=0, lt=2**31)
     """Steps over which the learning rate rises linearly from zero."""
+    until_tokens: Count | None = None
+    """Tokens of the run at which the schedule reaches its end, and the rate stays. Unset: where the first of `phases`
+    begins, or the run ends."""
+    phases: list[Phase] = Field(default=[])
+    """Other schedules later in the run, in order; without them the one above is that of the whole run."""
     momentum: float = Field(default=0.95, ge=0, lt=1)
     """name = "muon": Nesterov momentum of the matrices (Jordan et al. 2024)."""
     beta1: float = Field(default=0.9, ge=0, lt=1)
@@ -300,7 +331,7 @@ class Recipe(Section):
                 f"not more than optim.warmup_steps = {warmup}"
             )
             conflicts.append((sentence, ["train.tokens", "train.batch_tokens", "optim.warmup_steps"]))
-        return conflicts + self._layout_conflicts() + self._stage_conflicts()
+        return conflicts + self._layout_conflicts() + self._stage_conflicts() + self._phase_conflicts()
 
     def _layout_conflicts(self) -> list[tuple[str, list[str]]]:
         """Sizes that cannot be divided as the layout over devices asks."""
@@ -349,6 +380,28 @@ class Recipe(Section):
         if unknown := self.max_epochs.keys() - self.mixture.keys():
             sentence = f"max_epochs names {_names(dict.fromkeys(sorted(unknown)))} but mixture has"
             conflicts.append((f"{sentence} {_names(self.mixture)}", ["max_epochs", "mixture"]))
+        return conflicts
+
+    def _phase_conflicts(self) -> list[tuple[str, list[str]]]:
+        """Phases of the schedule that are out of order, not at a whole batch, or too short for their warm-up."""
+        conflicts, before, batch = [], 0, self.train.batch_tokens
+        keys = ["optim.phases", "train.batch_tokens", "train.tokens"]
+        ends = [phase.from_tokens for phase in self.optim.phases[1:]] + [self.total_tokens]
+        for number, (phase, end) in enumerate(zip(self.optim.phases, ends, strict=False)):
+            start = phase.from_tokens
+            if start % batch or not before < start < self.total_tokens:
+                sentence = (
+                    f"optim.phases[{number}].from_tokens = {start} must be a multiple of train.batch_tokens = {batch}, "
+                    f"more than {before} and less than the {self.total_tokens} tokens of the run's whole batches"
+                )
+                conflicts.append((sentence, keys))
+            elif ((phase.until_tokens or end) - start) // batch <= phase.warmup_steps:
+                steps = ((phase.until_tokens or end) - start) // batch
+                sentence = (
+                    f"optim.phases[{number}] has {steps} steps, not more than its {phase.warmup_steps} of warm-up"
+                )
+                conflicts.append((sentence, keys))
+            before = start
         return conflicts
 
     @property

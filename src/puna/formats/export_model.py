@@ -7,9 +7,12 @@ from typing import Any
 
 from puna.core.console import progress
 from puna.core.files import atomic_directory, sha256_file, write_json, write_text
-from puna.core.records import Record
+from puna.core.layout import RunDir
+from puna.core.records import Record, read_record
 from puna.core.reference import find_moment
 from puna.core.schema.export import ExportResults
+from puna.core.schema.lineage import Parent
+from puna.core.schema.part import parse
 from puna.core.schema.train_state import is_checkpoint, read_header
 from puna.formats.cast import CastCheckpoint
 from puna.formats.checkpoint import Checkpoint, Hints
@@ -78,7 +81,11 @@ def export_model(
         proof = prove(native, written, directory, tokenizer, text=text if options.run else None, oracle=target.oracle)
         check_unchanged(before)
         found: dict[str, Any] = {"choices": _chosen(target, options.dtype, choices), "notes": notes}
-        results = proof.model_copy(update=found if native.step is None else found | {"step": native.step})
+        if native.step is not None:
+            found["step"] = native.step
+        if lineage := _lineage(model):
+            found["lineage"] = lineage
+        results = proof.model_copy(update=found)
         record.outputs = {path.name: sha256_file(path) for path in sorted(directory.iterdir())}
         record.results = results.model_dump(exclude_unset=True)
         write_json(directory / _PROOF, record.as_dict())
@@ -110,6 +117,16 @@ def _open_checked(model: Path) -> tuple[Checkpoint, dict[str, str]]:
         native = open_native(model, Hints())
     native.check_complete()
     return native, inputs
+
+
+def _lineage(model: Path) -> list[Parent]:
+    """What the run of a model or a checkpoint comes from; nothing of a model that is not a run's."""
+    if is_checkpoint(model):
+        return read_header(model)[0].lineage
+    run = RunDir(model.parent)
+    record = read_record(run.record) if run.model == model else None
+    found = record["results"].get("lineage", []) if record is not None else []
+    return [parse(Parent, parent, f"{run.record}: lineage") for parent in found]
 
 
 def _name(model: Path) -> str:

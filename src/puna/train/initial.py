@@ -1,62 +1,244 @@
-"""Initial weights that are not drawn: those of a finished model, or of a checkpoint of another run.
+"""Initial weights that are not drawn: those of a finished model in any format, or of a checkpoint of another run.
 
-Nothing else is taken from that run: the optimizer, the schedule and the order of the data begin again.
+The schedule and the order of the data begin again, and so does the optimizer, unless the state that a checkpoint has of
+it is to be kept (`train.init_optimizer`).
+
+A model with more tokens than the weights have rows for gets the mean of the rows in the new ones, in the embedding and
+in the output layer: it then gives each new token the probability of an average old one, and what it says of the others
+hardly changes (Hewitt 2021, "Initializing new word embeddings for pretrained language models").
 """
 
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
-from puna.core.console import say
+import torch
+from torch import Tensor
+
+from puna.config.recipe import ModelConfig
+from puna.core.console import say, warn
 from puna.core.errors import CheckpointError
-from puna.core.files import sha256_json
+from puna.core.files import sha256_file, sha256_json
+from puna.core.layout import RunDir
+from puna.core.records import read_record
 from puna.core.reference import find_moment
+from puna.core.schema.lineage import Parent
+from puna.core.schema.part import parse
 from puna.core.schema.train_state import is_checkpoint
 from puna.model.checkpoint_weights import CheckpointWeights
-from puna.model.directory import check_files, resolve_model
-from puna.model.files import check_decoder, fill, load_weights
+from puna.model.description import read_config
+from puna.model.directory import CONFIG, check_files, resolve_model
+from puna.model.files import Rectangles, check_decoder, fill
 from puna.model.llama import Llama
 from puna.model.parts import own_parts
+from puna.model.weights import open_weights
 from puna.parallel.world import World
-from puna.train.checkpoint import check_shards
+from puna.train.checkpoint import check_shards, load_tensors
+
+_BY_TOKEN = ("tok_embeddings.weight", "output.weight")
+"""The weights with a row for each token."""
+_ROWS_AT_ONCE = 4096
 
 
-def load_initial(source: Path, model: Llama, world: World) -> tuple[str, list[str]]:
+class OtherFormat(Protocol):
+    """A model in another system's format, opened; `puna.formats.checkpoint.Checkpoint` is one."""
+
+    config: ModelConfig
+    path: Path
+    """The file or directory that was opened."""
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The files that it is read from."""
+        ...
+
+    def tensor(self, name: str) -> Tensor:
+        """One parameter by its name in the model."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Initial:
+    """What a run has begun with."""
+
+    parent: Parent
+    """The model or the moment, as the run's lineage names it."""
+    lineage: list[Parent] = field(default_factory=list)
+    """What the parent comes from, oldest first."""
+    checkpoint: Path | None = None
+    """The checkpoint, which has the state of an optimizer, too."""
+    differs: list[str] = field(default_factory=list)
+    """The rotary settings that differ from those of the weights."""
+    new_rows: int = 0
+    """Tokens for which the weights have no row."""
+
+
+def load_initial(
+    place: str | os.PathLike[str], model: Llama, world: World, other: OtherFormat | None = None
+) -> Initial:
     """Fill the model, in any layout; each process reads its own part, tensor by tensor.
 
     Args:
-        source: A run (its finished model, else its newest checkpoint), a moment of one (`puna.core.reference`), or a
-            model directory.
+        place: A run (its finished model, else its newest checkpoint), a moment of one (`puna.core.reference`), or a
+            model directory; or what names `other`.
         model: Built for the recipe, on its device.
         world: The processes; all of them call this.
-
-    Returns:
-        SHA-256 that names the weights, and the rotary settings that differ from those of the weights.
+        other: The model, where it is in another format than Puna's own.
 
     Raises:
         CheckpointError: There are no weights, they are damaged, or they are another decoder's.
     """
-    place = world.first(lambda: _find(source))
-    if not is_checkpoint(place):
-        record = world.first(lambda: check_files(place))
-        return sha256_json(record["outputs"]), load_weights(model, place)
-    with CheckpointWeights(place) as stored:
-        check_shards(place, stored.hashes, world)
-        differs = check_decoder(place / "state.json", stored.config, model.config)
-        stored.check({part.name: part.shape for part in own_parts(model)})
-        fill(model, stored)
-        return sha256_json(stored.hashes), differs
+    return _said(_loaded(os.fspath(place), model, world, other), world)
 
 
-def _find(source: Path) -> Path:
+def _loaded(place: str, model: Llama, world: World, other: OtherFormat | None) -> Initial:
+    if other is not None:
+        hashes = world.first(lambda: {file.name: sha256_file(file) for file in other.files})
+        parent = Parent(how="continued", run=other.path.name, place=place, weights=sha256_json(hashes))
+        return _filled(model, Initial(parent=parent), other.path, other.config, _Whole(other))
+    directory = world.first(lambda: _find(place))
+    if not is_checkpoint(directory):
+        initial = world.first(lambda: _of_model(directory, place))
+        config = read_config(directory)
+        with open_weights(directory) as stored:
+            return _filled(model, initial, directory / CONFIG, config, stored, stored.check)
+    with CheckpointWeights(directory) as stored:
+        check_shards(directory, stored.hashes, world)
+        initial = _of_checkpoint(stored, place)
+        return _filled(model, initial, directory / "state.json", stored.config, stored, stored.check)
+
+
+def keep_optimizer(initial: Initial, model: Llama, optimizer: torch.optim.Optimizer, world: World) -> Initial:
+    """Give the optimizer the state that it had at the checkpoint which the weights are of.
+
+    Raises:
+        CheckpointError: The weights are not of a checkpoint; or its state is of another kind, or lacks new tokens.
+    """
+    place, path = initial.parent.place, initial.checkpoint
+    if path is None:
+        raise CheckpointError(
+            f"train.init_from = {place!r}: is a model, which has no state of an optimizer to keep",
+            hint="name a checkpoint, such as RUN@last, or begin with a fresh one: train.init_optimizer=fresh",
+        )
+    if initial.new_rows:
+        raise CheckpointError(
+            f"{path}: its optimizer has no state for {initial.new_rows} new tokens",
+            hint="begin with a fresh one: train.init_optimizer=fresh",
+        )
+    load_tensors(path, model, optimizer, world)
+    return replace(initial, parent=initial.parent.model_copy(update={"optimizer": "kept"}))
+
+
+def _said(initial: Initial, world: World) -> Initial:
+    """Say what a user may not expect."""
+    if world.main and initial.differs:
+        warn(f"{initial.parent.place}: its rotary positions count otherwise: {', '.join(initial.differs)}")
+    if world.main and initial.new_rows:
+        say(
+            f"{initial.parent.place}: the rows of {initial.new_rows} new tokens are the mean of its "
+            "others (Hewitt 2021)"
+        )
+    return initial
+
+
+def _filled(
+    model: Llama, initial: Initial, file: Path, config: ModelConfig, stored: Rectangles,
+    check: Callable[[Mapping[str, Sequence[int]]], None] = lambda shapes: None,
+) -> Initial:  # fmt: skip
+    """Fill the model with the weights of a decoder, which is the same but for tokens that are new."""
+    rows, wanted = config.vocab_size, model.config.vocab_size
+    grown = config.model_copy(update={"vocab_size": max(rows, wanted)})
+    differs = check_decoder(file, grown, model.config)
+    check(_stored_shapes({part.name: part.shape for part in own_parts(model)}, config))
+    fill(model, _Grown(stored, rows) if wanted > rows else stored)
+    return replace(initial, differs=differs, new_rows=max(0, wanted - rows))
+
+
+def _stored_shapes(shapes: Mapping[str, Sequence[int]], config: ModelConfig) -> dict[str, Sequence[int]]:
+    """The shapes of a model's weights before it has more tokens."""
+    grown = {name: (min(shapes[name][0], config.vocab_size), *shapes[name][1:]) for name in _BY_TOKEN if name in shapes}
+    return {**shapes, **grown}
+
+
+def _of_model(directory: Path, place: str) -> Initial:
+    """What a model directory says of itself, after every file of it was checked; the run's record tells more."""
+    weights = sha256_json(check_files(directory)["outputs"])
+    run = RunDir(directory.parent)
+    record = read_record(run.record) if run.model == directory else None
+    if record is None or record["stage"] != "train":
+        return Initial(parent=Parent(how="continued", run=directory.absolute().name, place=place, weights=weights))
+    results = record["results"]
+    parent = Parent(
+        how="continued", run=record["config"]["name"], place=place, step=results["steps"], tokens=results["tokens"],
+        weights=weights,
+    )  # fmt: skip
+    before = [parse(Parent, value, f"{run.record}: lineage") for value in results.get("lineage", [])]
+    return Initial(parent=parent, lineage=before)
+
+
+def _of_checkpoint(stored: CheckpointWeights, place: str) -> Initial:
+    """What a checkpoint says of itself."""
+    state = stored.state
+    parent = Parent(
+        how="continued", run=state.recipe["name"], place=place, step=state.step,
+        tokens=state.step * state.recipe["train"]["batch_tokens"], weights=sha256_json(stored.hashes),
+    )  # fmt: skip
+    return Initial(parent=parent, lineage=state.lineage, checkpoint=stored.directory)
+
+
+class _Whole:
+    """The weights of another format, which are read as whole tensors."""
+
+    def __init__(self, other: OtherFormat) -> None:
+        self._other = other
+
+    def rectangle(self, name: str, offset: Sequence[int], shape: Sequence[int]) -> Tensor:
+        """A part of a tensor."""
+        region = tuple(slice(start, start + size) for start, size in zip(offset, shape, strict=True))
+        return self._other.tensor(name)[region]
+
+
+class _Grown:
+    """Weights with more rows for tokens than are stored: the new ones are the mean of the others."""
+
+    def __init__(self, stored: Rectangles, rows: int) -> None:
+        self._stored, self._rows = stored, rows
+
+    def rectangle(self, name: str, offset: Sequence[int], shape: Sequence[int]) -> Tensor:
+        """A part of a tensor."""
+        if name not in _BY_TOKEN:
+            return self._stored.rectangle(name, offset, shape)
+        (top, left), (height, width) = offset, shape
+        old = min(height, max(0, self._rows - top))
+        part_RC = torch.empty(height, width)
+        if old:
+            part_RC[:old] = self._stored.rectangle(name, (top, left), (old, width))
+        if old < height:
+            part_RC[old:] = self._mean(name, left, width)
+        return part_RC
+
+    def _mean(self, name: str, left: int, width: int) -> Tensor:
+        """The mean of all rows, in columns from `left` on; in float64, so that no layout changes a bit of it."""
+        sum_C = torch.zeros(width, dtype=torch.float64)
+        for top in range(0, self._rows, _ROWS_AT_ONCE):
+            rows = min(_ROWS_AT_ONCE, self._rows - top)
+            for row_C in self._stored.rectangle(name, (top, left), (rows, width)):
+                sum_C += row_C
+        return (sum_C / self._rows).float()
+
+
+def _find(place: str) -> Path:
     """The directory of the weights."""
-    if (moment := find_moment(source)) is not None:
+    if (moment := find_moment(place)) is not None:
         if moment.why:
-            say(f"train.init_from = {str(source)!r}: {moment.name}, {moment.why}")
+            say(f"train.init_from = {place!r}: {moment.name}, {moment.why}")
         return moment.directory
     try:
-        return resolve_model(source)
+        return resolve_model(Path(place))
     except CheckpointError:
         raise CheckpointError(
-            f"train.init_from = {str(source)!r}: holds no weights to begin with",
-            hint="give a run, a checkpoint of a run (RUN@step-400, RUN@best), or a model directory; `puna import PATH` "
-            "makes one of other formats",
+            f"train.init_from = {place!r}: holds no weights to begin with",
+            hint="give a run, a checkpoint of a run (RUN@step-400, RUN@best), or a model in any format",
         ) from None

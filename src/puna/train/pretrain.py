@@ -19,7 +19,7 @@ from puna.core.layout import DataDir, RunDir
 from puna.core.lock import DirectoryLock
 from puna.core.records import Record, command_line, commit
 from puna.core.schema.lines import SessionLine
-from puna.core.schema.train_state import TrainState
+from puna.core.schema.train_state import TrainState, list_checkpoints
 from puna.core.units import counted, format_count
 from puna.core.version import VERSION
 from puna.ops.attention import attention_backend, gpu_kernels
@@ -33,10 +33,13 @@ from puna.shards.shards import TokenShards
 from puna.tokenizer.load import load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 from puna.train import resume as resuming
+from puna.train.branch import Branch
 from puna.train.checkpoint import read_state
 from puna.train.display import Display
+from puna.train.extend import Extension
 from puna.train.feed import TokenFeed
 from puna.train.finish import finish
+from puna.train.initial import OtherFormat
 from puna.train.loop import run as run_steps
 from puna.train.memory import explain_out_of_memory
 from puna.train.metrics import Metrics
@@ -59,6 +62,8 @@ def train(
     force: bool,
     sample: Sampler,
     stop_at: int | None = None,
+    start: Extension | Branch | None = None,
+    weights: OtherFormat | None = None,
 ) -> None:
     """Train the recipe's model on the data's shards and leave the plain model in the run's directory.
 
@@ -70,6 +75,8 @@ def train(
         force: Delete the content of the run's directory and start again.
         sample: Writes the model's continuation of a prompt.
         stop_at: Save and leave after this step of the run; None trains to the end.
+        start: Makes the run longer, or begins it at a moment of another one; `recipe` is what comes of it.
+        weights: What `train.init_from` names, opened, where it is in another format than Puna's own.
 
     Raises:
         DataError: Shards are missing or damaged, or of another tokenizer.
@@ -90,18 +97,21 @@ def train(
         world.first(lambda: check_prompts(recipe, tokenizer))
         # The main process has looked at every file before the others open them.
         fingerprint = world.first(lambda: open_data(recipe, data, tokenizer, verify=True)[0].fingerprint)
-        if resume and world.first(lambda: resuming.is_finished(recipe, run, fingerprint)):
+        longer = isinstance(start, Extension)
+        if resume and not longer and world.first(lambda: resuming.is_finished(recipe, run, fingerprint)):
             if world.main:
                 say(f"{run.root}: trained already")
             return
-        path = world.first(lambda: _make_room(recipe, run, resume=resume, force=force))
+        path = world.first(lambda: _make_room(recipe, run, fingerprint, resume=resume, force=force, start=start))
         found = None if path is None else (path, read_state(path, world))
         world.first(lambda: _make_ready(recipe, data, run, fingerprint, found, tokenizer=tokenizer))
         loader, heldout = open_data(recipe, data, tokenizer, verify=False)
         record = Record("train", config=beside(recipe.model_dump(exclude_none=True), run.root))
         record.inputs = {"data": fingerprint, "tokenizer": tokenizer.sha256}
         with explain_out_of_memory(recipe):
-            session = Session.open(recipe, world, TokenFeed(loader, recipe), run=run, checkpoint=found, mesh=mesh)
+            session = Session.open(
+                recipe, world, TokenFeed(loader, recipe), run=run, checkpoint=found, mesh=mesh, weights=weights
+            )
             session.clock.began = session.clock.saved = began
             _begin(session, record, found)
             metrics = world.on_main(lambda: Metrics(run, session.state.step, recipe.metrics.wandb_project))
@@ -124,11 +134,22 @@ def train(
                 raise Interrupted(session.interrupt.signal)
 
 
-def _make_room(recipe: Recipe, run: RunDir, *, resume: bool, force: bool) -> Path | None:
+def _make_room(
+    recipe: Recipe, run: RunDir, fingerprint: str, *, resume: bool, force: bool, start: Extension | Branch | None
+) -> Path | None:
     """Begin a new run, or find the checkpoint to go on from."""
-    if not resume:
+    if isinstance(start, Extension):
+        start.apply(run, fingerprint)
+    elif isinstance(start, Branch) and not (resume and list_checkpoints(run)):
+        start.check()
         resuming.begin(run, force=force)
-    return resuming.newest(recipe, run)
+        start.apply(run, fingerprint)
+    elif not resume:
+        resuming.begin(run, force=force)
+    path = resuming.newest(recipe, run)
+    if resume and path is None:
+        say(f"{run}: there is no checkpoint to resume from, so the run begins")
+    return path
 
 
 def _make_ready(

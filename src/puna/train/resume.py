@@ -4,8 +4,10 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from puna.config.explain import differences
-from puna.config.paths import with_known_places
+from puna.config.paths import here, with_known_places
 from puna.config.recipe import Recipe
 from puna.config.section import Section
 from puna.config.toml import read_toml
@@ -14,7 +16,7 @@ from puna.core.errors import CheckpointError
 from puna.core.files import discard, remove, storage_errors
 from puna.core.layout import RunDir
 from puna.core.records import read_record
-from puna.core.schema.train_state import list_checkpoints
+from puna.core.schema.train_state import TrainState, list_checkpoints, read_header
 from puna.model.directory import resolve_model
 
 MAY_CHANGE = (
@@ -39,12 +41,36 @@ def is_finished(recipe: Recipe, run: RunDir, data_fingerprint: str) -> bool:
     record = read_record(run.record)
     if record is None:
         return False
+    with contextlib.suppress(CheckpointError):  # a finished run does not need its checkpoints
+        if (checkpoints := list_checkpoints(run)) and extended_since(record, read_header(checkpoints[-1][1])[0]):
+            return False
     check_recipe(record["config"], recipe, run, f"{run.root}: is finished")
     check_data(record["inputs"].get("data", ""), data_fingerprint, run.root)
     try:
         return resolve_model(run.root) == run.model
     except CheckpointError:
         return False
+
+
+def extended_since(record: dict[str, Any], state: TrainState) -> bool:
+    """Whether a run was extended after its record was written, so that the record is of the shorter run."""
+    return len(state.lineage) > len(record["results"].get("lineage", []))
+
+
+def saved_recipe(state: TrainState, checkpoint: Path) -> Recipe:
+    """The recipe that a checkpoint was made with.
+
+    Raises:
+        CheckpointError: This version of Puna does not understand it.
+    """
+    try:
+        return Recipe.model_validate(here(_with_newer_keys(state.recipe), checkpoint.parent.parent))
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        key = ".".join(map(str, problem["loc"]))
+        raise CheckpointError(
+            f"{checkpoint}: its recipe is of another version of Puna: {key}: {problem['msg']}"
+        ) from None
 
 
 def begin(run: RunDir, *, force: bool) -> None:
@@ -112,9 +138,7 @@ def check_recipe(saved: dict[str, Any], recipe: Recipe, run: RunDir, what: str) 
     Raises:
         CheckpointError: Naming every key that differs.
     """
-    now = recipe.model_dump(exclude_none=True)
-    saved = with_known_places(_with_newer_keys(saved), now, run.root)
-    changed = [line for line in differences(saved, now) if not line.startswith(MAY_CHANGE)]
+    changed = [line for line in changes(saved, recipe, run) if not line.startswith(MAY_CHANGE)]
     refused = [line for line in changed if not line.startswith(MAY_CHANGE_BITS)]
     if refused:
         raise CheckpointError(
@@ -124,6 +148,12 @@ def check_recipe(saved: dict[str, Any], recipe: Recipe, run: RunDir, what: str) 
         )
     if changed:
         warn(f"{what}; now {'; '.join(changed)}: weights will be equal to rounding, not bit for bit")
+
+
+def changes(saved: dict[str, Any], recipe: Recipe, run: RunDir) -> list[str]:
+    """What differs in a recipe from one that a run's state or record has: `optim.lr: 0.001 -> 0.0005`."""
+    now = recipe.model_dump(exclude_none=True)
+    return differences(with_known_places(_with_newer_keys(saved), now, run.root), now)
 
 
 def _begin_another(run: RunDir, changed: list[str]) -> str:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from puna.config.recipe import Recipe
-from puna.core.console import say, warn
+from puna.core.console import say
 from puna.core.errors import OtherProcessError, TrainError, UserError
 from puna.core.layout import RunDir
 from puna.core.schema.lines import Line
@@ -39,11 +39,11 @@ from puna.train.checkpoint import load_tensors
 from puna.train.device import Device, find_device
 from puna.train.feed import Batch, Feed, Passes, scored_by_source
 from puna.train.gradient import all_finite, clip_divisor, gradient_norm
-from puna.train.initial import load_initial
+from puna.train.initial import OtherFormat, keep_optimizer, load_initial
 from puna.train.interrupt import Interrupt
 from puna.train.optimizer import Optimizer, build_optimizer, set_learning_rate
 from puna.train.saver import Saver
-from puna.train.schedule import learning_rate
+from puna.train.schedule import schedule_of
 from puna.train.stability import FINE, Monitor, Verdict, ways_on
 
 Agreed = TypeVar("Agreed")
@@ -140,6 +140,7 @@ class Session:
         optimizer: Optimizer | None = None,
         schedule: Callable[[int], float] | None = None,
         listeners: list[Listener] | None = None,
+        weights: OtherFormat | None = None,
     ) -> Self:
         """A session of the recipe; parts that are not given are made from the recipe.
 
@@ -157,6 +158,7 @@ class Session:
             optimizer: Over the model's parameters.
             schedule: The learning rate of the next step, from the number of steps done.
             listeners: In the order in which they are called.
+            weights: What `train.init_from` names, opened, where it is in another format than Puna's own.
 
         Raises:
             TrainError: The settings cannot work together.
@@ -164,18 +166,20 @@ class Session:
         """
         mesh = mesh or build_mesh(recipe.parallel, world)
         device = device or find_device(recipe.train.precision, recipe.energy, world.device)
-        state = TrainState(data_fingerprint=feed.fingerprint)
+        state, initial = TrainState(data_fingerprint=feed.fingerprint), None
         if model is None:
             begins = recipe.train.init_from if checkpoint is None else None
             model = build_model(recipe, mesh, world.device, drawn=checkpoint is None and begins is None)
             if begins is not None:
-                state.initial_weights, differs = load_initial(Path(begins), model, world)
-                if differs and world.main:
-                    warn(f"{begins}: its rotary positions count otherwise: {', '.join(differs)}")
+                initial = load_initial(begins, model, world, weights)
         if optimizer is None:
             compiled = recipe.train.compile and device.on_gpu
             optimizer = build_optimizer(model, recipe.optim, recipe.train.precision, recipe.seed, compiled=compiled)
         objective = objective or Objective.of(recipe, model, mesh, feed.bos_id)
+        if initial is not None:
+            if recipe.train.init_optimizer == "keep":
+                initial = keep_optimizer(initial, model, optimizer, world)
+            state.initial_weights, state.lineage = initial.parent.weights, [*initial.lineage, initial.parent]
         if checkpoint is not None:
             path, state = checkpoint
             load_tensors(path, model, optimizer, world)
@@ -183,7 +187,7 @@ class Session:
         return cls(
             recipe=recipe, world=world, mesh=mesh, device=device, feed=feed, model=model, objective=objective,
             optimizer=optimizer, state=state, clock=Clock(first_step=state.step), listeners=listeners or [],
-            schedule=schedule or (lambda step: learning_rate(step, recipe.optim, recipe.total_steps)),
+            schedule=schedule or schedule_of(recipe),
             monitor=Monitor(recipe.stability, state.history, state.recent),
             saver=None if run is None else Saver(run, recipe.checkpoint, world),
         )  # fmt: skip

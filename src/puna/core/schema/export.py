@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from puna.core.schema.lineage import Parent
 from puna.core.schema.part import Count, Part
 
 
@@ -80,6 +81,8 @@ class ExportResults(OracleResults, Comparison):
 
     step: Count | None = None
     """The optimizer steps that the run had done, where a checkpoint was exported; None of a finished model."""
+    lineage: list[Parent] = Field(default=[])
+    """What the run was extended, branched or continued from, oldest first."""
     choices: list[str] = Field(default=[])
     """Options of `puna export` that these files were made with."""
     notes: list[str] = Field(default=[])

@@ -1,0 +1,146 @@
+"""A new run that goes on from a moment of another one, with its whole training state and at its place in the data.
+
+The parent's checkpoint, under the branch's recipe and lineage, is the branch's first own checkpoint. So a branch needs
+its parent no more, resumes like any run, and one that changes nothing ends with the bits of its parent.
+
+Clocks and counts of the state go on, too: time, energy and tokens of a branch are those from the first step of its
+oldest ancestor on.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from puna.config.paths import beside
+from puna.config.recipe import Recipe, Schedule
+from puna.core.console import say, warn
+from puna.core.errors import CheckpointError, TrainError
+from puna.core.files import sha256_json
+from puna.core.layout import RunDir
+from puna.core.reference import Moment
+from puna.core.schema.lineage import Parent
+from puna.core.schema.train_state import TrainState, directory_of, read_header
+from puna.model.files import check_decoder
+from puna.train.checkpoint import check_shards
+from puna.train.extend import longer_from
+from puna.train.lengthen import parse_length, with_phase
+from puna.train.restate import restate
+from puna.train.resume import changes, saved_recipe
+
+_STOCHASTIC = "bf16-stochastic"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branch:
+    """A moment of a run, and the recipe that goes on from there."""
+
+    moment: Moment
+    place: str
+    """The moment as the user named it."""
+    recipe: Recipe
+    step: int
+    """Steps of the branch that are done when it begins; others than the parent's where its batches are of another
+    size."""
+
+    def check(self) -> None:
+        """Compare every shard of the parent's checkpoint with its hash.
+
+        Raises:
+            CheckpointError: One is damaged.
+        """
+        check_shards(self.moment.directory, read_header(self.moment.directory)[1])
+
+    def apply(self, run: RunDir, fingerprint: str) -> None:
+        """Make the branch's first checkpoint, in a run's directory that holds nothing yet.
+
+        Args:
+            run: The branch.
+            fingerprint: Of its data.
+
+        Raises:
+            CheckpointError: The parent's checkpoint has gone.
+            StorageError: The disk is full.
+        """
+        source = self.moment.directory
+        state, hashes = read_header(source)
+        if state.data_fingerprint != fingerprint:
+            warn(
+                f"{self.place}: was trained on other token shards or another mixture; the branch reads these from its "
+                "place on, and may read what its parent has read"
+            )
+        parent = self._parent(state, hashes)
+        state.step, state.data_fingerprint = self.step, fingerprint
+        state.recipe = beside(self.recipe.model_dump(exclude_none=True), run.root)
+        state.lineage = [*state.lineage, parent]
+        restate(source, directory_of(run, self.step), state, hashes)
+        say(f"{run}: branches from {self.moment.run} at step {self.moment.step}")
+        for line in parent.changes:
+            say(f"  {line}")
+
+    def _parent(self, state: TrainState, hashes: dict[str, str]) -> Parent:
+        recipe = saved_recipe(state, self.moment.directory)
+        return Parent(
+            how="branched", run=recipe.name, place=self.place, step=state.step,
+            tokens=state.step * recipe.train.batch_tokens, weights=sha256_json(hashes),
+            changes=changes(state.recipe, self.recipe, self.moment.run), optimizer="kept",
+        )  # fmt: skip
+
+
+def plan_branch(moment: Moment, place: str, recipe: Recipe, amount: str | None, schedule: Schedule | None) -> Branch:
+    """The branch of a run; nothing is written.
+
+    Args:
+        moment: The parent's checkpoint.
+        place: The same as the user named it.
+        recipe: Of the branch.
+        amount: Its new length, as `parse_length` reads it; None leaves the recipe's.
+        schedule: Of the learning rate from here on; None goes on with the recipe's.
+
+    Raises:
+        CheckpointError: The recipe is of another decoder, or of another kind of optimizer.
+        TrainError: The amount is not one; the recipe has no steps left, or its steps do not fit to the parent's.
+    """
+    state, _ = read_header(moment.directory)
+    parent = saved_recipe(state, moment.directory)
+    _check_state(moment.directory, parent, recipe)
+    batch = recipe.train.batch_tokens
+    step = _first_step(moment.directory, state, parent.train.batch_tokens, batch)
+    tokens = recipe.train.tokens if amount is None else parse_length(amount, recipe.train.tokens, batch)
+    if tokens // batch <= step:
+        raise TrainError(
+            f"{moment.directory}: has {step} steps done, and the branch is to have {tokens // batch} in all",
+            hint="raise train.tokens, or give --extend with the new length",
+        )
+    if amount is not None:
+        _, recipe = longer_from({step: moment.directory}, recipe, tokens, schedule)
+    elif schedule is not None:
+        recipe = with_phase(recipe, step, tokens, schedule)
+    return Branch(moment=moment, place=place, recipe=recipe, step=step)
+
+
+def _check_state(checkpoint: Path, parent: Recipe, recipe: Recipe) -> None:
+    """Refuse a recipe that the state of the parent does not fit."""
+    for line in check_decoder(checkpoint / "state.json", parent.model, recipe.model):
+        warn(f"{checkpoint}: its rotary positions count otherwise: {line}")
+    kinds = {
+        "optim.name": (parent.optim.name, recipe.optim.name),
+        "train.precision": (parent.train.precision, recipe.train.precision),
+    }
+    for key, (theirs, ours) in kinds.items():
+        if theirs != ours and (key == "optim.name" or _STOCHASTIC in (theirs, ours)):
+            raise CheckpointError(
+                f"{checkpoint}: its optimizer's state is of another kind: {key} = {theirs!r}, not {ours!r}",
+                hint="a branch keeps that state; `--init-from` in the place of `--branch-from` begins with the weights "
+                "alone",
+            )
+
+
+def _first_step(checkpoint: Path, state: TrainState, theirs: int, ours: int) -> int:
+    """The steps that a branch has done when it begins, with batches of `ours` tokens: as many tokens as its parent."""
+    step, rest = divmod(state.step * theirs, ours)
+    if theirs != ours and (rest or state.shifts):
+        why = f"its {state.step * theirs} tokens" if rest else "the batches that a rollback has passed over"
+        raise TrainError(
+            f"{checkpoint}: {why} are not whole batches of train.batch_tokens = {ours}",
+            hint=f"keep train.batch_tokens = {theirs}, or choose another step",
+        )
+    return step
