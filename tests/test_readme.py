@@ -191,6 +191,13 @@ def test_make_targets_of_the_first_screen_exist():
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE)
 
 
+def test_the_first_screen_installs_what_was_tested():
+    """Without the constraints pip takes the newest of everything."""
+    screen = README.partition("\n## ")[0]
+    installs = re.findall(r"^pip install (.+?)(?:  +#.*)?$", screen, flags=re.MULTILINE)
+    assert installs == ["-c constraints.txt '.[demo]'"]
+
+
 def test_python_session_uses_what_there_is_and_its_plan_is_what_python_says():
     """What a trained model writes differs between machines, a plan doesn't."""
     session = doctest.DocTestParser().get_examples(re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)[0])

@@ -37,6 +37,7 @@ def test_any_names_and_words_give_a_recipe_that_loads(
     assert recipe.data.sources["text"].include == names
     assert recipe.data.sources["jsonl"].text_field == column
     assert recipe.data.sources["jsonl"].path == path
+    assert len(set(recipe.samples.prompts)) == len(recipe.samples.prompts)
     assert recipe.mixture == {"text": 0.5, "jsonl": 0.5}
 
 

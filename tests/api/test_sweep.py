@@ -73,7 +73,10 @@ def test_a_sweep_goes_on_with_what_is_there_and_begins_what_is_not(
     trained: list[list[str]], tiny_toml: Path, tiny_data: DataDir, tmp_path: Path
 ):
     several, run = {"optim.lr": ["0.1", "0.5"]}, tmp_path / "s"
-    assert len(puna.sweep(tiny_toml, several, data=tiny_data, run=run).failed) == 1
+    made = puna.sweep(tiny_toml, several, data=tiny_data, run=run)
+    assert made.failed == [made.runs[1]]
+    assert made.comparison is not None
+    assert made.comparison.notes[0] == "s-lr=0.5 ended with an error (exit code 2), which it has printed."
     with pytest.raises(CheckpointError, match=r"s-lr=0.1: holds a run already") as raised:
         puna.sweep(tiny_toml, several, data=tiny_data, run=run)
     assert "--resume" in raised.value.hint

@@ -114,6 +114,7 @@ def test_a_path_that_cannot_be_is_a_sentence_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("puna.plan.target.sgemm_rate", lambda: 1e11)  # which takes seconds, and decides nothing here
     places = {
         "TOML": tiny_toml,
         "DATA": tiny_data,

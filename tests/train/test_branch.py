@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 import puna
 from puna.config.load import load_recipe
 from puna.config.recipe import Recipe
-from puna.core.errors import CheckpointError, TrainError
+from puna.core.errors import CheckpointError, ConfigError, TrainError
 from puna.core.layout import DataDir, RunDir
 from puna.core.metrics import read_metrics
 from puna.core.schema.train_state import directory_of, list_checkpoints, read_header
@@ -71,6 +71,24 @@ def test_what_a_branch_changes_holds_from_its_moment_on(tiny_run: RunDir, tiny_d
     assert [change.partition(":")[0] for change in parent.changes] == [
         "optim.lr", "optim.phases", "optim.until_tokens", "optim.weight_decay",
     ]  # fmt: skip
+
+
+def test_what_a_branch_changes_of_the_schedule_holds_in_a_run_that_was_extended_too(
+    tiny_run: RunDir, tiny_data: DataDir, tmp_path: Path
+):
+    """The recipe's own schedule is over there."""
+    longer, branch = RunDir(tmp_path / "longer"), RunDir(tmp_path / "branch")
+    puna.train(data=tiny_data, run=longer, branch_from=f"{tiny_run}@20", extend="2x", stop_at=22)
+    recipe = puna.recipe(longer.config, {"optim.lr": 5e-4})
+    before = recipe.optim.phases
+    puna.train(recipe, tiny_data, branch, branch_from=f"{longer}@22", stop_at=23)
+    (phase,) = load_recipe(str(branch.config)).recipe.optim.phases
+    assert phase == before[0].model_copy(update={"lr": 5e-4})
+    (line,) = lines(branch, "train")
+    assert 0 < line["lr"] <= 5e-4
+    long_rise = puna.recipe(longer.config, {"optim.warmup_steps": 30})
+    with pytest.raises(ConfigError, match=r"^optim\.phases\[0\] has 28 steps, not more than its 30 of warm-up$"):
+        puna.train(long_rise, tiny_data, tmp_path / "no", branch_from=f"{longer}@22")
 
 
 def test_a_branch_of_a_branch_that_is_made_longer_knows_all_of_its_past(

@@ -143,7 +143,7 @@ def _train(start: "Starter", precision: str) -> str:
 
 def _during(start: "Starter", survey: "Survey") -> str:
     every = max(1, start.steps // 8)
-    prompts = [text for found in survey.sources for text in found.amount.beginnings[:2]][:4]
+    prompts = list(dict.fromkeys(text for found in survey.sources for text in found.amount.beginnings[:2]))[:4]
     return "\n".join(
         [
             "[validation]",

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,20 +96,25 @@ def sweep(
         f"{key} ({len(values)} value{'s' if len(values) != 1 else ''})" for key, values in several.items()
     )
     say(f"{len(planned)} runs, one after the other: {counts}")
-    failed = []
+    failed: dict[RunDir, str] = {}
     for number, (one, command) in enumerate(planned.items(), 1):
         say(f"run {number} of {len(planned)}: {one}")
         how = ["--force"] if force else ["--resume"] if one in began else []
         code = _train([sys.executable, "-m", "puna", *command, *how])
         if code:
-            failed.append(one)
-            ended = f"signal {-code}" if code < 0 else f"exit code {code}"
-            warn(f"{one}: ended with {ended}; {_others(len(planned) - number)}")
+            failed[one] = f"signal {-code}" if code < 0 else f"exit code {code}"
+            warn(f"{one}: ended with {failed[one]}; {_others(len(planned) - number)}")
     readable = [one for one in planned if can_be_compared(one)]
     if len(readable) < 2:
-        return TrainingSweep(list(planned), failed, None, None)
+        return TrainingSweep(list(planned), list(failed), None, None)
     comparison = compare(readable)
-    return TrainingSweep(list(planned), failed, comparison, page if _written(comparison, page) else None)
+    why = [
+        f"{run.name} ended with an error ({failed[one]}), which it has printed."
+        for one, run in zip(readable, comparison.runs, strict=True)
+        if one in failed
+    ]
+    comparison = replace(comparison, notes=[*why, *comparison.notes])
+    return TrainingSweep(list(planned), list(failed), comparison, page if _written(comparison, page) else None)
 
 
 def _plan(

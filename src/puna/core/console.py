@@ -1,6 +1,7 @@
 """Output for people while a command works: messages and progress on stderr; stdout stays free for data."""
 
 import contextlib
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -55,6 +56,17 @@ def muted(on: bool) -> Iterator[None]:
     finally:
         if on:
             console().quiet = False
+
+
+@contextlib.contextmanager
+def libraries_muted() -> Iterator[None]:
+    """Keep warnings that libraries log, such as of parts of theirs that do not load here, out of the terminal."""
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 @contextlib.contextmanager

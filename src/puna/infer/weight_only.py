@@ -6,6 +6,7 @@ CPU Puna's own kernels do this, faster and exactly (puna.infer.kernel_runner).
 
 from torch import nn
 
+from puna.core.console import libraries_muted
 from puna.model.llama import Llama
 
 
@@ -15,7 +16,8 @@ def quantize_weights(model: Llama) -> None:
     Raises:
         ModuleNotFoundError: torchao is not installed; the command line says how to get it.
     """
-    from torchao.quantization import Int8WeightOnlyConfig, quantize_
+    with libraries_muted():
+        from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
     tied = model.config.tie_embeddings
 

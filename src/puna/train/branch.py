@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from puna.config.paths import beside
-from puna.config.recipe import Recipe, Schedule
+from puna.config.recipe import Phase, Recipe, Schedule
 from puna.core.console import say, warn
-from puna.core.errors import CheckpointError, TrainError
+from puna.core.errors import CheckpointError, ConfigError, TrainError
 from puna.core.files import sha256_json
 from puna.core.layout import RunDir
 from puna.core.reference import Moment
@@ -97,6 +97,7 @@ def plan_branch(moment: Moment, place: str, recipe: Recipe, amount: str | None, 
 
     Raises:
         CheckpointError: The recipe is of another decoder, or of another kind of optimizer.
+        ConfigError: What it changes of the schedule does not fit into the part of it that the branch begins in.
         TrainError: The amount is not one; the recipe has no steps left, or its steps do not fit to the parent's.
     """
     state, _ = read_header(moment.directory)
@@ -104,6 +105,7 @@ def plan_branch(moment: Moment, place: str, recipe: Recipe, amount: str | None, 
     _check_state(moment.directory, parent, recipe)
     batch = recipe.train.batch_tokens
     step = _first_step(moment.directory, state, parent.train.batch_tokens, batch)
+    recipe = _changed_where_it_is(recipe, parent, step)
     tokens = recipe.train.tokens if amount is None else parse_length(amount, recipe.train.tokens, batch)
     if tokens // batch <= step:
         raise TrainError(
@@ -115,6 +117,26 @@ def plan_branch(moment: Moment, place: str, recipe: Recipe, amount: str | None, 
     elif schedule is not None:
         recipe = with_phase(recipe, step, tokens, schedule)
     return Branch(moment=moment, place=place, recipe=recipe, step=step)
+
+
+def _changed_where_it_is(recipe: Recipe, parent: Recipe, step: int) -> Recipe:
+    """The recipe with what it changes of the schedule changed in the phase, too, in which the branch begins.
+
+    Where the parent was extended, `optim.lr` is the rate of its first part, which is over, and alone changes nothing.
+    """
+    phases, batch = recipe.optim.phases, recipe.train.batch_tokens
+    begun = sum(phase.from_tokens <= step * batch for phase in phases)
+    if not begun or phases != parent.optim.phases:
+        return recipe
+    ours, theirs = recipe.optim.model_dump(), parent.optim.model_dump()
+    keys = Phase.model_fields.keys() & ours.keys() - {"until_tokens"}
+    changed = {key: ours[key] for key in keys if ours[key] != theirs[key]}
+    phase = phases[begun - 1].model_copy(update=changed)
+    optim = recipe.optim.model_copy(update={"phases": [*phases[: begun - 1], phase, *phases[begun:]]})
+    changed_too = recipe.model_copy(update={"optim": optim})
+    if conflicts := changed_too.run_conflicts():
+        raise ConfigError([sentence for sentence, _ in conflicts])
+    return changed_too
 
 
 def _check_state(checkpoint: Path, parent: Recipe, recipe: Recipe) -> None:

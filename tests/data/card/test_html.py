@@ -98,6 +98,14 @@ def test_tables_can_be_read_without_seeing_them(page: _Page):
     assert {attributes.get("scope") for tag, attributes in page.tags if tag == "th"} == {"col", "row"}
 
 
+def test_rows_of_a_name_and_its_value_need_no_labels_on_a_phone(card: dict[str, Any]):
+    text = html(card)
+    made_with = text.partition("<span>What the build was made with</span>")[2].partition("</table>")[0]
+    assert "<code" in made_with
+    assert "data-label" not in made_with
+    assert 'data-label="value"' in text  # of thresholds, which have a meaning besides
+
+
 def test_half_a_surrogate_pair_is_shown_as_a_question_mark(card: dict[str, Any]):
     card["description"] = "half \ud800 pair"
     assert "half ? pair" in html(card)

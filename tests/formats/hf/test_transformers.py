@@ -1,6 +1,7 @@
 """What transformers says of an export."""
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,23 @@ def test_its_logits_are_ours(hf: tuple[Path, Checkpoint], tokenizer: Tokenizer) 
     assert found.oracle == f"transformers {transformers.__version__}"
     assert 0 <= found.logits_max_abs_difference <= 1e-5
     assert found.logits_tokens == 256
+
+
+def test_warnings_that_its_libraries_log_are_not_shown(
+    hf: tuple[Path, Checkpoint], tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """torchao, which it imports to load a model, says which of its parts were built for other GPUs."""
+    load = transformers.AutoModelForCausalLM.from_pretrained
+
+    def warns(*args: Any, **options: Any) -> Any:
+        logging.getLogger("torchao").warning("Failed to load a kernel")
+        return load(*args, **options)
+
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", warns)
+    ask_transformers(hf[1], hf[0], tokenizer)
+    assert caplog.messages == []
+    logging.getLogger("torchao").warning("of the user's own")
+    assert caplog.messages == ["of the user's own"]
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ class Amount:
     languages: dict[str, float]
     """Share of each language in the text of the sample, the largest first; empty where no detector is installed."""
     beginnings: list[str]
-    """The first words of some documents."""
+    """The first words of some documents, each once."""
 
 
 def measure(name: str, source: Source, files: Sequence[InputFile]) -> Amount:
@@ -83,7 +83,7 @@ def measure(name: str, source: Source, files: Sequence[InputFile]) -> Amount:
         identities=identities,
         dropped=dict(dropped.most_common()),
         languages=languages_of(texts),
-        beginnings=[beginning for text in texts[:: max(1, len(texts) // 3)] if (beginning := _beginning(text))][:3],
+        beginnings=list(dict.fromkeys(filter(None, map(_beginning, texts[:: max(1, len(texts) // 20)]))))[:3],
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from puna.core.console import libraries_muted
 from puna.core.errors import ExportError
 from puna.core.records import available_memory
 from puna.core.schema.export import OracleResults
@@ -36,8 +37,9 @@ def ask_transformers(source: Checkpoint, out: Path, tokenizer: Tokenizer | None)
             f"transformers would need {format_bytes(needed)} of memory and {format_bytes(memory)} are free, so no "
             "other implementation has run this model"
         )
-    import transformers
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    with libraries_muted():
+        import transformers
+        from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
         with _quiet_transformers():
@@ -78,14 +80,15 @@ def ask_transformers(source: Checkpoint, out: Path, tokenizer: Tokenizer | None)
 
 @contextlib.contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    """Keep its progress bars, and its remarks on texts longer than the context, out of the user's terminal."""
+    """Keep its progress bars, and its and its libraries' remarks, out of the terminal."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        with libraries_muted():
+            yield
     finally:
         logging.set_verbosity(verbosity)
         if bars:
