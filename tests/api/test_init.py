@@ -1,5 +1,7 @@
 """`puna.init`: a folder becomes a recipe that loads, builds and trains as it is."""
 
+import json
+import os
 from pathlib import Path
 from pydoc_data import topics
 from types import SimpleNamespace
@@ -92,6 +94,31 @@ def test_wrong_arguments_are_sentences_and_write_nothing(folder: Path, tmp_path:
     with pytest.raises(ConfigError, match=r"ends in \.toml"):
         puna.init("My Texts", "mine.txt")
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("folder_name", "name"),
+    [("Größe v1.2", "groe-v1.2"), ("日本語", "first"), ("-_x", "x"), ("Ünï Texts", "uni-texts")],
+)
+def test_names_come_from_the_folder_whatever_it_is_called(folder: Path, folder_name: str, name: str) -> None:
+    folder.rename(folder.parent / folder_name)
+    assert puna.init(folder_name).path == Path(f"{name}.toml")
+    assert puna.recipe(f"{name}.toml").name == name
+
+
+def test_link_to_a_file_is_read_where_the_file_lies(folder: Path, tmp_path: Path) -> None:
+    rows = "".join(json.dumps({"text": page}) + "\n" for page in PAGES)
+    (folder / "rows.jsonl").write_text(rows)
+    Path("link.jsonl").symlink_to(folder / "rows.jsonl")
+    source = puna.recipe(puna.init("link.jsonl")).data.sources["jsonl"]
+    assert [file.name for file in list_files("jsonl", source)] == ["rows.jsonl"]
+
+
+def test_folder_whose_name_no_recipe_can_hold_is_a_sentence(folder: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    folder.rename(folder.parent / name)
+    with pytest.raises(DataError, match="is not UTF-8, as paths in a recipe are"):
+        puna.init(name)
 
 
 def test_known_gpu_decides_rate_and_precision_and_else_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,12 +16,13 @@ WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=2
 
 def found(include: list[str], beginnings: list[str], column: str = "") -> Found:
     amount = Amount(
-        documents=10, text_bytes=10**6, is_whole=False, identities=[], dropped={}, beginnings=beginnings,
+        documents=10, text_bytes=10**6, is_whole=False, sizes={}, copies={}, dropped={}, beginnings=beginnings,
         languages={"en": 0.9, "de": 0.0951, "fr": 0.0049},
     )  # fmt: skip
     return Found(
         name="jsonl" if column else "text", format="jsonl" if column else "text", files=[], include=include,
         exclude=include[1:], amount=amount, text_field=column, other_fields=["b"], heldout_fraction=0.1,
+        training_bytes=10**6,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from puna.config.load import load_recipe
 def test_summary_says_what_was_found_and_the_next_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(made_by, "_machine", lambda: ("2 CPU cores", 2e11, "fp32", 4096))
     for number in range(4):
-        (tmp_path / f"{number}.txt").write_text("Some words for a page of text. " * 99)
+        (tmp_path / f"{number}.txt").write_text(f"Some words for page {number} of a text. " * 99)
     (tmp_path / "table.csv").write_text("a,b\n")
     out = tmp_path / "mine.toml"
     result = CliRunner().invoke(app, ["init", str(tmp_path), "--out", str(out)])

@@ -34,6 +34,13 @@ def test_more_text_and_faster_machines_never_give_smaller_models() -> None:
         assert sizes == sorted(sizes)
 
 
+def test_tiny_text_still_gives_a_run_of_many_steps_and_room_for_the_estimate() -> None:
+    start = starter(20_000, 1e11, micro_batch_tokens=4096)
+    assert start.steps > 100
+    assert start.batch_tokens % start.model.context == 0
+    assert start.epochs <= 0.9 * EPOCHS
+
+
 def test_size_says_what_it_follows_from() -> None:
     assert starter(10**7, 1e15, micro_batch_tokens=4096).bound == "text"
     assert starter(10**5, 1e15, micro_batch_tokens=4096).bound == "least"

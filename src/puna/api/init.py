@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,10 +75,14 @@ def init(
         raise ConfigError([f"--out {target}: a recipe's file ends in .toml"])
     if target.exists() and not force:
         raise DataError(f"{target}: is there already", hint="--force replaces it, --out or --name gives another file")
+    if place.is_symlink() and not place.is_dir():
+        place = place.resolve()  # a source reads no links
+    if os.fspath(place) != os.fspath(place).encode(errors="ignore").decode():
+        raise DataError(f"{os.fspath(place)!r}: is not UTF-8, as paths in a recipe are", hint="rename it")
     folder = place if place.is_dir() else place.parent
     survey = look_at(folder, "" if place.is_dir() else place.name, _own(folder, called, target))
     machine, flops, precision, micro = _machine()
-    start = starter(sum(found.amount.text_bytes for found in survey.sources), flops, micro_batch_tokens=micro)
+    start = starter(sum(found.training_bytes for found in survey.sources), flops, micro_batch_tokens=micro)
     text = recipe_text(called, str(target), _path_in(place, target), survey, start, precision)
     Recipe.model_validate(tomllib.loads(text))
     write_text(target, text)
@@ -86,8 +91,13 @@ def init(
 
 def _name_of(place: Path, out: "PathLike | None") -> str:
     """A name from the recipe's file, or else from the folder."""
-    stem = Path(out).stem if out is not None else Path(os.path.abspath(place)).name.partition(".")[0]
-    plain = re.sub(r"[^a-z0-9._-]+", "-", stem.lower()).strip("-._")
+    if out is not None:
+        stem = Path(out).stem
+    else:
+        stem = Path(os.path.abspath(place)).name
+        stem = stem if place.is_dir() else stem.partition(".")[0]
+    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    plain = re.sub(r"[^a-z0-9._-]+", "-", plain.lower()).strip("-._")
     return plain or "first"
 
 

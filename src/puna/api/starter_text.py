@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 _MANY = 12
 """Files that a comment or a list on one line names."""
+_VALIDATIONS_COST = 50
+"""Each of the eight validations reads at most this part of the tokens of the run: they take about a twentieth of it,
+since a token that is only read costs a third of one that is learnt from."""
 _RARE = 0.005
 """Shares of languages below it are not named."""
 
@@ -80,20 +83,20 @@ def _listed(patterns: list[str]) -> str:
 
 def _left_out(survey: "Survey") -> list[str]:
     rows = [
-        f"# - {len(names):,} x {_plain(reason)}: {_plain(', '.join(names[:3]))}{', …' if len(names) > 3 else ''}"
+        f"# - {len(names):,} x {one_line(reason)}: {one_line(', '.join(names[:3]))}{', …' if len(names) > 3 else ''}"
         for reason, names in survey.left_out.items()
     ]
     return ["\n".join(["# No source reads:", *rows])] if rows else []
 
 
-def _plain(text: str) -> str:
-    """A text for a comment of TOML, which has one line and no control characters."""
+def one_line(text: str) -> str:
+    """A text on one line without control characters, as comments of TOML and terminals need it."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _mixture(survey: "Survey") -> str:
-    total = max(1, sum(found.amount.text_bytes for found in survey.sources))
-    rows = [f"{found.name} = {max(round(found.amount.text_bytes / total, 4), 0.0001)}" for found in survey.sources]
+    total = max(1, sum(found.training_bytes for found in survey.sources))
+    rows = [f"{found.name} = {max(round(found.training_bytes / total, 4), 0.0001)}" for found in survey.sources]
     return "\n".join(["[mixture]  # shares of the training tokens, in any unit: here those of the text", *rows])
 
 
@@ -148,6 +151,8 @@ def _during(start: "Starter", survey: "Survey") -> str:
         [
             "[validation]",
             f"every_steps = {every}",
+            f"tokens = {max(min(start.tokens // _VALIDATIONS_COST, 1_000_000), start.model.context)}  "
+            "# held-out tokens of each source that it reads, at most",
             "",
             "[samples]",
             f"every_steps = {every}",

@@ -33,7 +33,7 @@ def init(
 
 def describe(made: "StarterRecipe") -> list[str]:
     """What was found, what was chosen, and the next command."""
-    from puna.api.starter_text import REASONS, languages
+    from puna.api.starter_text import REASONS, languages, one_line
     from puna.core.units import format_bytes, format_count
 
     rows = []
@@ -50,13 +50,14 @@ def describe(made: "StarterRecipe") -> list[str]:
             told = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
             rows.append(f"    of those that were read, these gave no text: {told}")
     rows += [
-        f"  not read: {len(names):,} x {reason}, such as {names[0]}" for reason, names in made.survey.left_out.items()
+        f"  not read: {len(names):,} x {one_line(reason)}, such as {one_line(names[0])}"
+        for reason, names in made.survey.left_out.items()
     ]
     start, recipe = made.start, shlex.quote(str(made.path))
     return [
         *rows,
         f"model: {format_count(start.parameters)} parameters, {REASONS[start.bound]} ({made.machine})",
         f"training: {format_count(start.tokens)} tokens, {start.epochs:.1f} epochs of about "
-        f"{format_count(start.available_tokens)}; {start.tokens / start.parameters:.0f} tokens for each parameter",
+        f"{format_count(start.available_tokens)}; {start.tokens / start.parameters:.1f} tokens for each parameter",
         f"{made.path}: written; next is `puna run {recipe}`, or its first stage, `puna data build {recipe}`",
     ]

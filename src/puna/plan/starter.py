@@ -15,6 +15,8 @@ from puna.plan.count import parameters
 TOKENS_PER_PARAMETER = 20
 EPOCHS = 4.0
 """Times that a text may be read before it teaches much less (Muennighoff et al. 2023, section 5)."""
+_PLANNED = 3.5
+"""Times that a first run reads the text: fewer, because the number of its tokens is estimated."""
 FIRST_RUN_S = 3600.0
 """Seconds of a first run, at most about: our choice."""
 UTILISATION = 0.4
@@ -22,8 +24,9 @@ UTILISATION = 0.4
 _ROUND, _FEWER_TOKENS = 1.25, 2.0
 """A shape may have these many times the parameters that the machine and the text are enough for. Twice the parameters
 are 10 tokens for each, which costs little: the loss is flat about its best (Hoffmann et al. 2022, figure 3)."""
-_STEPS = 4000
-"""Optimizer steps of a first run, at least about: our choice; the demo has 1,220."""
+_STEPS, _FEW_STEPS = 4000, 1000
+"""Optimizer steps of a first run, at least about, and those below which its batches become smaller than four contexts:
+our choice; the demo has 1,220."""
 
 SHAPES = (
     (64, 2, 2, 512, 256),
@@ -74,7 +77,7 @@ def starter(text_bytes: int, flops: float, *, micro_batch_tokens: int) -> Starte
     """A first run on this much text.
 
     Args:
-        text_bytes: Bytes of the training text.
+        text_bytes: Bytes of the training text, without what is held out.
         flops: The machine's peak rate, in FLOP/s.
         micro_batch_tokens: Tokens of a pass, at most.
     """
@@ -83,16 +86,17 @@ def starter(text_bytes: int, flops: float, *, micro_batch_tokens: int) -> Starte
     bound = "text"
     for shape in SHAPES:
         model = _shape(shape)
-        from_text = _FEWER_TOKENS * _tokens(text_bytes, model) * EPOCHS / TOKENS_PER_PARAMETER
+        from_text = _FEWER_TOKENS * _tokens(text_bytes, model) * _PLANNED / TOKENS_PER_PARAMETER
         bound = "machine" if _ROUND * from_machine < from_text else "text"
         if parameters(model).total > min(_ROUND * from_machine, from_text):
             break
         chosen = model
     count, available = parameters(chosen).total, _tokens(text_bytes, chosen)
-    wanted = min(TOKENS_PER_PARAMETER * count, round(EPOCHS * available))
+    wanted = min(TOKENS_PER_PARAMETER * count, round(_PLANNED * available))
     if _FEWER_TOKENS * wanted < TOKENS_PER_PARAMETER * count:
         bound = "least"
-    batch = _power_of_two(wanted // _STEPS, 4 * chosen.context, 1 << 20)
+    least = min(4 * chosen.context, max(chosen.context, _power_of_two(wanted // _FEW_STEPS, 1, 1 << 20)))
+    batch = _power_of_two(wanted // _STEPS, least, 1 << 20)
     steps = max(2, wanted // batch)
     return Starter(
         model=chosen,

@@ -1,12 +1,13 @@
 """How much text some files hold, and in which languages: from all of them, or from a sample of large ones."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from puna.config.data import Source
 from puna.core.errors import DataError
-from puna.data.document import Document, Dropped, Lost
+from puna.data.dedup.exact import text_key
+from puna.data.document import DUPLICATE, Document, Dropped, Lost
 from puna.data.input_file import InputFile
 from puna.data.models.fasttext_model import FastTextModel
 from puna.data.rules.language import identify, installed_model
@@ -14,8 +15,12 @@ from puna.data.table import find_reader, make
 
 SAMPLE_BYTES = 8_000_000
 """Bytes of text that are read at most; of files that hold more, the rest is estimated."""
-_FILES = 64
-"""Files of a sample, at most."""
+_FEWEST, _MOST = 16, 1024
+"""Files of a sample, at least and at most."""
+_ALL_FILES = 4096
+"""Files that are all read if they are small."""
+_BOUND = 16
+"""How many times its part of the sample a file is read at most, in search of the end of a block."""
 _DOCUMENT_BYTES = 64_000_000
 _LANGUAGE_DOCUMENTS = 200
 """Documents whose language is looked for."""
@@ -31,8 +36,10 @@ class Amount:
     text_bytes: int
     is_whole: bool
     """Whether all was read; else both are estimated."""
-    identities: list[str]
-    """Ids of the documents that were read."""
+    sizes: dict[str, int]
+    """Bytes of text of each document that was read, by its id."""
+    copies: dict[str, list[str]]
+    """Ids of documents with the same text: a build keeps one of them, and holds it out if it would hold out any."""
     dropped: dict[str, int]
     """How many records that were read gave no document, by reason."""
     languages: dict[str, float]
@@ -41,50 +48,67 @@ class Amount:
     """The first words of some documents, each once."""
 
 
-def measure(name: str, source: Source, files: Sequence[InputFile]) -> Amount:
+def measure(name: str, source: Source, files: Sequence[InputFile], seen: dict[tuple[int, int], str]) -> Amount:
     """Read documents of a source's files, all of them or a sample.
 
     Args:
         name: The source's name.
         source: Its format and column of text.
         files: Its files.
+        seen: Ids of documents whose texts have come already and do not count again, by the texts' keys; those of this
+            source are added.
     """
     reader = make(find_reader(source.format), name, source, _DOCUMENT_BYTES)
     total = sum(file.size for file in files)
-    step = max(1, len(files) // _FILES) if total > SAMPLE_BYTES else 1
-    sample = files[::step]
+    is_large = total > SAMPLE_BYTES or len(files) > _ALL_FILES
+    wanted = min(max(_FEWEST, SAMPLE_BYTES * len(files) // max(1, total)), _MOST)
+    sample = evenly(files, wanted) if is_large else files
     texts: list[str] = []
-    identities: list[str] = []
+    sizes: dict[str, int] = {}
+    copies: dict[str, list[str]] = defaultdict(list)
     dropped: Counter[str] = Counter()
     read = text_bytes = 0
-    is_whole = step == 1
-    share = SAMPLE_BYTES // len(sample) if total > SAMPLE_BYTES else SAMPLE_BYTES
+    is_whole = len(sample) == len(files)
+    share = SAMPLE_BYTES // len(sample) if is_large else SAMPLE_BYTES
     for file in sample:
-        seen: list[int] = []
-        in_file = 0
-        for record in reader.records(file.watched(seen.append, lambda error: None)):
+        blocks: list[int] = []
+        in_file = before = 0
+        for record in reader.records(file.watched(blocks.append, lambda error: None)):
             document = record if isinstance(record, Dropped | Lost) else reader.document(record)
+            if isinstance(document, Document) and (key := text_key(document.text)) in seen:
+                copies[seen[key]].append(document.id)
+                document = Dropped(name, document.id, DUPLICATE)
             if isinstance(document, Dropped):
                 dropped[document.reason] += 1
             if isinstance(document, Document):
-                in_file += len(document.text.encode(errors="replace"))
-                identities.append(document.id)
+                seen[key] = document.id
+                sizes[document.id] = len(document.text.encode(errors="replace"))
+                in_file += sizes[document.id]
                 texts.append(document.text)
-            if in_file > share:
+            # A block is read ahead of its records: when the next one comes, those of the blocks before it have been.
+            if in_file > share and (len(blocks) > max(1, before) or in_file > _BOUND * share):
                 is_whole = False
+                blocks = blocks[:-1] if len(blocks) > before else blocks
                 break
-        read += min(sum(seen), file.size)
+            before = len(blocks)
+        read += min(sum(blocks), file.size)
         text_bytes += in_file
     scale = 1.0 if is_whole else total / max(1, read)
     return Amount(
-        documents=round(len(identities) * scale),
+        documents=round(len(sizes) * scale),
         text_bytes=round(text_bytes * scale),
         is_whole=is_whole,
-        identities=identities,
+        sizes=sizes,
+        copies=copies,
         dropped=dict(dropped.most_common()),
         languages=languages_of(texts),
         beginnings=list(dict.fromkeys(filter(None, map(_beginning, texts[:: max(1, len(texts) // 20)]))))[:3],
     )
+
+
+def evenly(files: Sequence[InputFile], count: int) -> list[InputFile]:
+    """At most `count` files, evenly spread."""
+    return [files[number * len(files) // count] for number in range(count)] if len(files) > count else [*files]
 
 
 def languages_of(texts: Sequence[str]) -> dict[str, float]:

@@ -20,7 +20,7 @@ EMPTY = "empty"
 BINARY = "not text"
 BROKEN = "cannot be read"
 NOT_UTF8 = "text in another encoding than UTF-8: `iconv -f ISO-8859-1 -t UTF-8` converts the commonest"
-JSON = "JSON documents; JSON lines are read, one object on each line"
+JSON = "JSON documents; JSON lines are read: `jq -c '.[]' FILE > FILE.jsonl` makes them of an array"
 TABLE = "tables of comma or tab separated values; save them as JSON lines or Parquet"
 HTML = "HTML files; web pages are read from WARC files"
 OTHER_WARC = "WARC files with neither pages nor their text"
@@ -34,7 +34,6 @@ _GUTENBERG = re.compile(
 )
 _WARC_TYPES = re.compile(rb"(?im)^WARC-Type:\s*(\w+)")
 _PROSE = ("markdown", "restructuredtext")
-_TEXT = (".txt", ".md", ".rst", ".text", ".markdown", ".toml", ".yaml", ".yml")
 
 
 def kind_of(file: InputFile) -> str:
@@ -95,8 +94,10 @@ def _of_text(head: bytes, name: str, stream: Any) -> str:
         return "code"
     if low.startswith((b"<!doctype html", b"<html")) or name.endswith((".html", ".htm")):
         return HTML
-    if start[:1] in (b"{", b"[") and (".json" in name.lower() or (start[:1] == b"{" and not name.endswith(_TEXT))):
-        return "jsonl" if is_rows(stream) else JSON
+    if start[:1] == b"{" and is_rows(stream):
+        return "jsonl"
+    if start[:1] in (b"{", b"[") and ".json" in name.lower():
+        return JSON
     if re.search(r"\.(csv|tsv)(\.\w+)?$", name.lower()):
         return TABLE
     return "gutenberg" if _GUTENBERG.search(head) else "text"
@@ -119,5 +120,5 @@ def _is_utf8(head: bytes) -> bool:
     try:
         head.decode()
     except UnicodeDecodeError as error:
-        return len(head) - error.start < 4 and len(head) > 1024  # a character that the block has cut
+        return len(head) >= BUFFER and len(head) - error.start < 4  # a character that the block has cut
     return True
