@@ -51,6 +51,18 @@ def test_a_run_goes_on_from_a_model_in_another_format_with_its_shape(
     assert (parent.run, parent.step, parent.tokens, parent.optimizer) == ("tiny", 24, 6144, "fresh")
 
 
+def test_a_run_that_cannot_begin_leaves_nothing(tiny: Recipe, tiny_run: RunDir, tiny_data: DataDir, tmp_path: Path):
+    damaged = tmp_path / "model"
+    shutil.copytree(tiny_run.model, damaged)
+    with (damaged / "model.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x7f")
+    for model, words, optimizer in ((damaged, "is damaged", None), (tiny_run, "has no state of an optimizer", "keep")):
+        with pytest.raises(CheckpointError, match=words):
+            puna.train(without_shape(tiny), tiny_data, tmp_path / "run", init_from=model, optimizer=optimizer)
+        assert not (tmp_path / "run").exists()
+
+
 def test_a_run_that_has_begun_needs_its_initial_model_no_more(
     tiny: Recipe, tiny_data: DataDir, exported: Path, tmp_path: Path
 ):

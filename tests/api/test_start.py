@@ -57,6 +57,14 @@ def test_a_branch_by_another_name_goes_where_runs_of_that_name_go(here: Path, ti
     assert find_start(other, **NOTHING | {"branch_from": "runs/two@20"}).run == RunDir(Path("runs/other"))
 
 
+def test_a_branch_never_goes_where_its_parent_is(here: Path, tiny: Recipe):
+    """With `force` it would delete what it is to begin with."""
+    for recipe, run in ((None, "runs/two"), (tiny.model_copy(update={"name": "two"}), None)):
+        with pytest.raises(TrainError, match="--run-dir runs/two: is the run that is branched from") as caught:
+            find_start(recipe, **NOTHING | {"branch_from": "runs/two@20", "run": run, "force": True})
+        assert caught.value.hint == "`--run-dir runs/two-from-20` is another"
+
+
 def test_a_finished_run_alone_branches_from_its_end(here: Path):
     longer = NOTHING | {"branch_from": "runs/two", "extend": "2x"}
     assert find_start(None, **longer).run == RunDir(Path("runs/two-from-24"))

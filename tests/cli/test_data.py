@@ -15,6 +15,7 @@ from puna.config.load import save_recipe
 from puna.config.recipe import Recipe
 from puna.core.layout import DataDir, RunDir
 from puna.core.records import Record
+from puna.core.schema.lineage import Parent
 from puna.core.schema.train_state import TrainState, directory_of, write_state
 from puna.data.documents import documents_of
 from puna.shards.loader import Loader
@@ -120,6 +121,22 @@ def test_other_data_than_the_runs_are_refused(run: RunDir, tiny_data: DataDir, l
     record.inputs = {"data": "1" * 64}
     record.write(run.record)
     assert_sentence(puna(*command), "the run has 1{12}")
+
+
+def test_steps_that_the_run_has_not_made_itself_are_refused(run: RunDir, tiny_data: DataDir, loader: Loader):
+    parent = Parent(how="branched", run="tiny", place="runs/tiny@3", step=3, tokens=3 * 256)
+    _checkpoint(run, 5, data_fingerprint=loader.fingerprint, lineage=[parent])
+    command = ("data", "trace", run.root, "--data-dir", tiny_data.root, "--step")
+    assert_sentence(puna(*command, 3), "--step 3: this run branches from runs/tiny@3 and has made the steps after 3")
+    assert puna(*command, 4).returncode == 0
+
+
+def test_a_moment_of_a_run_is_answered_with_the_command_for_the_run(run: RunDir, loader: Loader):
+    _checkpoint(run, 5, data_fingerprint=loader.fingerprint)
+    for place in (f"{run}@5", f"{run}@last", directory_of(run, 5)):
+        found = puna("data", "trace", place, "--step", 1)
+        assert_sentence(found, "is a moment of a run, here the run is meant")
+        assert f"`puna data trace {run} --step 1`" in found.stderr
 
 
 def test_what_cannot_be_traced_is_said_in_a_sentence(run: RunDir, tiny: Recipe, tiny_data: DataDir, tmp_path: Path):

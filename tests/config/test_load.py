@@ -137,6 +137,24 @@ def test_unknown_recipe_is_refused_with_the_nearest_name() -> None:
     assert refusal("missing.toml") == "missing.toml: no such recipe file"
 
 
+def test_a_path_where_no_recipe_is_is_told_as_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "demo" / "checkpoints" / "step-00000005").mkdir(parents=True)
+    save_recipe(load_recipe("demo").recipe, tmp_path / "runs" / "demo" / "config.toml")
+    (tmp_path / "mine.toml").write_text('extends = "demo"')
+    assert refusal("runs/demos") == (
+        "runs/demos: no run is there, and a path to a recipe ends in .toml; did you mean 'runs/demo'?"
+    )
+    assert refusal("nowhere/x") == "nowhere/x: no run is there, and a path to a recipe ends in .toml"
+    assert refusal("mine") == "no recipe is called 'mine'\n  hint: a file is named with its ending: mine.toml"
+    assert refusal("runs").startswith("runs: is a directory without a config.toml, so neither a run nor a data build")
+    (tmp_path / "runs" / "demo" / "checkpoints" / "step-00000005" / "state.json").write_text("")
+    assert refusal("runs/demo@5") == (
+        "runs/demo@5: is a moment of a run, and its recipe is that of the run\n"
+        "  hint: `runs/demo` is the run; `puna train --branch-from runs/demo@5` begins a new one at that moment"
+    )
+
+
 def test_nesting_beyond_all_bounds_is_refused() -> None:
     key = ".".join(["a"] * 5000)
     assert refusal("demo", [f"{key}=1"]) == "demo: tables or lists are nested too deeply for a recipe"

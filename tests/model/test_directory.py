@@ -80,8 +80,12 @@ def test_run_and_model_directory_name_the_same_model(saved: Path) -> None:
 def test_path_without_a_model_gets_a_hint(tmp_path: Path, saved: Path) -> None:
     with pytest.raises(CheckpointError, match="holds no Puna model") as caught:
         resolve_model(tmp_path / "nowhere")
-    assert "puna" in caught.value.hint
+    assert caught.value.hint == "`puna run demo` makes one"
     shutil.rmtree(saved)
-    (tmp_path / "checkpoints").mkdir()
-    with pytest.raises(CheckpointError, match="no finished model yet"):
+    with pytest.raises(CheckpointError, match="holds no Puna model") as caught:
         resolve_model(tmp_path)
+    assert f"`puna import {tmp_path}` makes one of a model in another format" in caught.value.hint
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(CheckpointError, match="no finished model yet") as caught:
+        resolve_model(tmp_path)
+    assert caught.value.hint == f"`puna train {tmp_path} --resume` finishes it"

@@ -15,6 +15,7 @@ from puna.core.errors import CheckpointError, ConfigError, TrainError
 from puna.core.layout import DataDir, RunDir
 from puna.core.metrics import read_metrics
 from puna.core.schema.train_state import directory_of, list_checkpoints, read_header
+from puna.train.restate import restate
 from puna.train.schedule import schedule_of
 
 
@@ -180,3 +181,14 @@ def test_a_branch_that_has_begun_is_resumed_by_its_own_command(tiny_run: RunDir,
     assert [line["step"] for line in lines(branch, "train")] == [21, 22]
     with pytest.raises(CheckpointError, match="holds a run already"):
         puna.train(data=tiny_data, run=branch, branch_from=f"{tiny_run}@20")
+
+
+def test_data_of_another_tokenizer_are_refused(tiny_run: RunDir, tiny_data: DataDir, tmp_path: Path):
+    parent, branch = RunDir(tmp_path / "parent"), RunDir(tmp_path / "branch")
+    shutil.copytree(tiny_run.root, parent.root)
+    state, hashes = read_header(directory_of(parent, 20))
+    state.tokenizer = "0" * 64
+    restate(directory_of(parent, 20), directory_of(parent, 20), state, hashes)
+    with pytest.raises(CheckpointError, match="was trained with another tokenizer than that of the data"):
+        puna.train(data=tiny_data, run=branch, branch_from=f"{parent}@20")
+    assert not branch.root.exists()

@@ -9,12 +9,13 @@ import torch
 from safetensors.torch import load_file
 
 import puna
-from puna.config.load import load_recipe
+from puna.config.load import load_recipe, save_recipe
+from puna.config.paths import beside
 from puna.config.recipe import Phase, Recipe
 from puna.core.errors import CheckpointError, DataError, StorageError, TrainError
 from puna.core.layout import DataDir, RunDir
 from puna.core.metrics import read_metrics
-from puna.core.schema.train_state import list_checkpoints, read_header
+from puna.core.schema.train_state import directory_of, list_checkpoints, read_header
 from puna.train import extend as extending
 from puna.train.extend import plan_extension
 
@@ -107,8 +108,53 @@ def test_another_amount_is_counted_from_the_length_before_the_extension_under_wa
     assert [(phase.from_tokens, phase.schedule) for phase in plan.recipe.optim.phases] == [
         (6144, "cosine"), (31 * 256, "linear"),
     ]  # fmt: skip
-    with pytest.raises(TrainError, match=r"--extend 1\.2x: makes 7424 tokens, and .* has 9216 already"):
+    with pytest.raises(TrainError, match=r"--extend 1\.2x: makes 7424 tokens, and .* has 9216 as its length"):
         plan_extension(extended, recipe_of(extended), "1.2x", None)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_second_extension_that_is_given_again_makes_the_run_no_longer(
+    extended: RunDir, tmp_path: Path, finished: bool
+):
+    """However often, as a launcher that starts its command again would: lengths count from what has ended."""
+    run = copied(extended, tmp_path / "run")
+    if not finished:
+        run.record.unlink()
+    fingerprint = read_header(list_checkpoints(run)[-1][1])[0].data_fingerprint
+    for amount, tokens in (("2x", 12288), ("2x", 12288), ("2.5x", 15360), ("2.5x", 15360), ("+9216", 15360)):
+        plan_extension(run, recipe_of(run), amount, None).apply(run, fingerprint)
+        assert recipe_of(run).train.tokens == tokens
+    changes = [parent.changes[-1] for parent in read_header(list_checkpoints(run)[-1][1])[0].lineage]
+    assert changes == ["train.tokens: 6144 -> 9216", "train.tokens: 9216 -> 12288", "train.tokens: 12288 -> 15360"]
+
+
+def test_a_crash_after_going_back_before_a_cooldown_leaves_a_run_that_can_be_extended(
+    extended: RunDir, tiny_run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The earlier checkpoint has the longer recipe already, the newest one has the shorter."""
+    run = copied(tiny_run, tmp_path / "run")
+    waits = changed(recipe_of(run), "optim", schedule="wsd", cooldown_ratio=0.2)
+    save_recipe(waits, run.config)
+    for _, path in list_checkpoints(run):
+        state, hashes = read_header(path)
+        state.recipe = beside(waits.model_dump(exclude_none=True), run.root)
+        extending.restate(path, path, state, hashes)
+    plan = plan_extension(run, waits, "2x", None)
+    with monkeypatch.context() as crash:
+        crash.setattr(extending, "discard", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            plan.apply(run, state.data_fingerprint)
+    assert recipe_of(run) == waits
+    for _ in range(2):
+        plan_extension(run, recipe_of(run), "2x", None).apply(run, state.data_fingerprint)
+    assert recipe_of(run) == changed(waits, "train", tokens=12288)
+    assert [step for step, _ in list_checkpoints(run)] == [15]
+    (parent,) = read_header(directory_of(run, 15))[0].lineage
+    assert (parent.step, parent.changes) == (15, ["train.tokens: 6144 -> 12288"])
+
+
+def interrupted(path: Path) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_crash_between_two_checkpoints_leaves_a_run_that_can_be_extended(
@@ -197,3 +243,8 @@ def test_what_cannot_be_made_longer_is_refused_and_stays_as_it_was(
     )
     with pytest.raises(CheckpointError, match="has no checkpoint that it could go on from"):
         puna.train(tiny, tiny_data, tmp_path / "none", extend="2x")
+
+
+def test_a_length_that_an_unfinished_run_is_to_have_anyway_is_told_from_what_is_done(extended: RunDir):
+    with pytest.raises(TrainError, match=r"makes 9000 tokens, and .* has 9216 as its length, of which 7936 are done"):
+        plan_extension(extended, recipe_of(extended), "9k", None)

@@ -1,5 +1,7 @@
 """What a session learns from: the loader's sequences, whoever reads them and in however many passes."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -50,10 +52,13 @@ def test_batches_that_read_a_source_too_often_are_refused(tiny: Recipe, loader: 
     feed = TokenFeed(loader, tiny)
     batches = 4 * feed.in_epoch["code"] // ROWS
     epochs = feed.sequences(batches)["code"] / feed.in_epoch["code"]
-    check_epochs(feed, batches, {"code": epochs})
-    check_epochs(feed, 100 * batches, {})
-    with pytest.raises(DataError, match=r"source 'code': .* passes over, the run would read it"):
-        check_epochs(feed, batches + 4, {"code": epochs})
+    limited = tiny.model_copy(update={"max_epochs": {"code": epochs}})
+    check_epochs(feed, batches, limited)
+    check_epochs(feed, 100 * batches, tiny)
+    with pytest.raises(DataError, match=r"source 'code': .* passes over, the run would read it") as caught:
+        check_epochs(feed, batches + 4, limited)
+    allowed = float(re.search(r"`puna train \S+ --resume max_epochs\.code=(\S+)` allows this", caught.value.hint)[1])
+    check_epochs(feed, batches + 4, tiny.model_copy(update={"max_epochs": {"code": allowed}}))
 
 
 def test_targets_are_counted_by_source_and_ignored_ones_are_not():

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from puna.config.recipe import OptimConfig, Phase, Recipe
+from puna.config.recipe import OptimConfig, Phase, Recipe, Schedule
 from puna.core.errors import TrainError
 from puna.train.lengthen import (
     active_part,
     describe_rates,
     parse_length,
     planned_longer,
-    same_rates,
+    shared_rates,
     with_phase,
 )
 from puna.train.schedule import schedule_of
@@ -69,6 +69,15 @@ def test_a_phase_warms_up_for_one_percent_of_its_steps_from_the_rate_that_was():
     assert "rises to 1 within 5 steps and stays" in describe_rates(longer, 10)
 
 
+@pytest.mark.parametrize("schedule", [None, "linear", "constant"])
+def test_a_warm_up_that_is_under_way_rises_no_faster(schedule: Schedule | None):
+    planned = recipe(200, warmup_steps=50)
+    longer = with_phase(planned, 10, 400 * BATCH, schedule)
+    assert rates(longer)[:51] == pytest.approx(rates(planned)[:51])
+    again = with_phase(longer, 20, 500 * BATCH, None)
+    assert rates(again)[:51] == pytest.approx(rates(planned)[:51])
+
+
 def test_a_line_to_zero_is_there_one_step_after_the_last():
     longer = with_phase(recipe(10, schedule="constant"), 10, 30 * BATCH, "linear")
     found = rates(longer)
@@ -102,7 +111,7 @@ def test_a_run_whose_rate_waits_for_the_cooldown_can_be_planned_longer_until_the
     short, long = (recipe(steps, schedule="wsd", cooldown_ratio=0.2) for steps in (20, 40))
     assert planned_longer(short, 40 * BATCH) == long
     # The last step at the peak is the 16th, with index 15.
-    assert [same_rates(short, long, steps) for steps in (0, 16, 17, 20)] == [True, True, False, False]
+    assert [shared_rates(short, long, steps) for steps in (0, 16, 17, 20)] == [0, 16, 16, 16]
     assert describe_rates(long, 16) == "the learning rate stays until the new cooldown"
 
 
@@ -129,7 +138,7 @@ def test_no_extension_changes_a_rate_of_before_and_all_rates_are_positive(optim,
         # What is saved and read again is the same, and holds together.
         longer = Recipe.model_validate(longer.model_dump(exclude_none=True))
         assert longer.total_steps == run.total_steps + more
-        assert same_rates(run, longer, at)
+        assert shared_rates(run, longer, at) == at
         assert all(0 < rate <= run.optim.lr * (1 + 1e-9) for rate in rates(longer))
         run = longer
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from puna.config.load import save_recipe
+from puna.config.paths import beside
 from puna.config.recipe import Recipe
 from puna.core.errors import CheckpointError
 from puna.core.layout import DataDir, RunDir
@@ -227,7 +229,19 @@ def test_a_new_run_from_the_weights_is_offered_where_they_fit(
     directory_of(run, 5).mkdir(parents=True)
     with pytest.raises(CheckpointError) as caught:
         check_recipe(tiny.model_dump(exclude_none=True), _with(tiny, change), run, "the checkpoint")
-    assert (f"--init-from {tmp_path} --run-dir NEW" in caught.value.hint) == offered
+    again = f"`puna train tiny --init-from {tmp_path} --run-dir {tmp_path}-2`"
+    assert (f"begin a new run from these weights with {again}" in caught.value.hint) == offered
+
+
+def test_where_the_run_has_the_recipe_its_own_command_is_named(tiny: Recipe, tmp_path: Path):
+    longer = _with(tiny, {"train": {"tokens": 9216}})
+    run = RunDir(tmp_path / "run")
+    for own in (tiny, longer):
+        save_recipe(own, run.config)
+        with pytest.raises(CheckpointError) as caught:
+            check_recipe(beside(longer.model_dump(exclude_none=True), run.root), tiny, run, "the checkpoint")
+        named = f"give these values back (`puna train {run} --resume` takes those of the run)" in caught.value.hint
+        assert named == (own is longer)
 
 
 def test_a_section_that_a_saved_recipe_lacks_stays_lacking(tiny: Recipe, tmp_path: Path):

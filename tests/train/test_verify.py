@@ -57,7 +57,7 @@ def test_one_changed_bit_is_found(tiny_run: RunDir, tmp_path: Path, change: str)
 
 
 def test_what_cannot_be_compared_is_refused(tiny_run: RunDir, tiny_data: DataDir, tmp_path: Path):
-    with pytest.raises(CheckpointError, match="holds no run"):
+    with pytest.raises(CheckpointError, match="is not a run of Puna"):
         verify(tmp_path, str(tiny_data.root), steps=4, processes=1)
     with pytest.raises(TrainError, match="too few to compare 24"):
         verify(tiny_run.root, str(tiny_data.root), steps=24, processes=1)

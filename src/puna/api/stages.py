@@ -238,7 +238,7 @@ def run(recipe: "Recipe | PathLike", data: PathLike | None = None, run: PathLike
 
     resolved = as_recipe(recipe)
     directory = run_dir(run, resolved)
-    check_place(directory)  # before the data are built, which takes longest
+    check_place(resolved, directory)  # before the data are built, which takes longest
     build = build_data(resolved, data)
     train(resolved, build, directory, resume=True)
     exported = directory.exports / "hf"

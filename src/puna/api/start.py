@@ -1,6 +1,7 @@
 """Where a training run begins: at its first step, at its newest checkpoint made longer, or at another run's moment."""
 
 import os
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -56,7 +57,7 @@ def find_start(
     if schedule is not None and extend is None and branch_from is None:
         raise TrainError(
             "--schedule is for what --extend and --branch-from add to a run",
-            hint="a new run has the schedule of its recipe: optim.schedule=…",
+            hint=f"a new run has the schedule of its recipe: optim.schedule={schedule}",
         )
     if init_from is not None and (extend is not None or branch_from is not None):
         raise TrainError(
@@ -135,15 +136,14 @@ def _branch_dir(run: PathLike | None, recipe: "Recipe", moment: Moment) -> RunDi
         TrainError: It is the parent's.
     """
     beside = RunDir(Path(f"{moment.run}-from-{moment.step}"))
-    if run is None:
-        named = read_header(moment.directory)[0].recipe.get("name")
-        return beside if recipe.name == named else run_dir(None, recipe)
-    if os.path.realpath(run) == os.path.realpath(moment.run):
+    named = read_header(moment.directory)[0].recipe.get("name")
+    directory = beside if run is None and recipe.name == named else run_dir(run, recipe)
+    if os.path.realpath(directory) == os.path.realpath(moment.run):
         raise TrainError(
-            f"--run-dir {os.fspath(run)}: is the run that is branched from, which stays as it is",
-            hint=f"without --run-dir the branch is {beside}",
+            f"--run-dir {directory}: is the run that is branched from, which stays as it is",
+            hint=f"`--run-dir {shlex.quote(str(beside))}` is another",
         )
-    return run_dir(run, recipe)
+    return directory
 
 
 def parents_recipe(place: PathLike) -> str:
@@ -156,7 +156,7 @@ def parents_recipe(place: PathLike) -> str:
     if not run.config.is_file():
         raise CheckpointError(
             f"{run}: has no config.toml, so the recipe of a branch is not known",
-            hint="name the recipe: `puna train RECIPE --branch-from …`",
+            hint="name the recipe, too, before --branch-from: a shipped one, or a path that ends in .toml",
         )
     return str(run.config)
 

@@ -19,9 +19,10 @@ from puna.cli.inspect import inspect
 from puna.cli.json_output import json_line
 from puna.cli.models import references, train_classifier, train_lm
 from puna.core.console import warn
-from puna.core.errors import CheckpointError, DataError
+from puna.core.errors import DataError
 from puna.core.layout import DataDir, RunDir
 from puna.core.records import read_record
+from puna.core.reference import whole_run
 from puna.core.user_path import user_path
 
 if TYPE_CHECKING:
@@ -90,11 +91,14 @@ def trace(
     The columns are: number of the sequence in the run, source, id of the document, its first token there, how many
     tokens, origin.
     """
-    directory = RunDir(user_path(run))
-    recipe = _recipe(directory)
+    from puna.config.load import load_recipe
+
+    directory = whole_run(user_path(run), f"puna data trace {{}} --step {step}")
+    recipe = load_recipe(str(directory.config)).recipe
     if step > recipe.total_steps:
         raise DataError(f"--step {step}: the run in {run} has {recipe.total_steps} steps")
     state = _newest_state(directory)
+    _refuse_parents(state, recipe, step)
     loader = _loader(recipe, directory, data_source(data, recipe), state)
     rows = recipe.train.batch_tokens // recipe.model.context
     first = state.batch_number(step - 1) * rows
@@ -108,22 +112,32 @@ def trace(
             print(json_line(fields) if as_json else "\t".join(columns))
 
 
-def _recipe(run: RunDir) -> "Recipe":
-    from puna.config.load import load_recipe
-
-    if not run.config.is_file():
-        raise CheckpointError(f"{run.root}: is not a run of Puna (there is no config.toml)")
-    return load_recipe(str(run.config)).recipe
-
-
 def _newest_state(run: RunDir) -> "TrainState":
     """The state of the newest checkpoint, or else the one in the record; an empty state if there is neither."""
+    from puna.core.schema.lineage import Parent
+    from puna.core.schema.part import parse
     from puna.core.schema.train_state import TrainState, list_checkpoints, read_header
 
     if checkpoints := list_checkpoints(run):
         return read_header(checkpoints[-1][1])[0]
     record = read_record(run.record)
-    return TrainState(shifts=record["results"].get("shifts", []) if record else [])
+    results = record["results"] if record else {}
+    before = [parse(Parent, value, f"{run.record}: lineage") for value in results.get("lineage", [])]
+    return TrainState(shifts=results.get("shifts", []), lineage=before)
+
+
+def _refuse_parents(state: "TrainState", recipe: "Recipe", step: int) -> None:
+    """Refuse a step that another run has made, whose data may have been others.
+
+    Raises:
+        DataError: The run branches from a later step.
+    """
+    for parent in state.lineage:
+        if parent.how == "branched" and step <= (first := parent.tokens // recipe.train.batch_tokens):
+            raise DataError(
+                f"--step {step}: this run branches from {parent.place} and has made the steps after {first}",
+                hint="name the run that it branches from to see what that has read",
+            )
 
 
 def _loader(recipe: "Recipe", run: RunDir, data: DataDir, state: "TrainState") -> "Loader":

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from puna.cli.arguments import DataSource
+from puna.core.reference import whole_run
 from puna.core.user_path import user_path
 
 
@@ -19,6 +20,12 @@ def verify_resume(
 
     The run itself is only read. The exit code is 2 if a bit differs.
     """
+    from puna.api.recipes import data_source
+    from puna.api.stages import check_build
+    from puna.config.load import load_recipe
+
+    recipe = load_recipe(str(whole_run(user_path(run), "puna verify-resume {}").config)).recipe
+    check_build(recipe, data_source(data, recipe))  # before copies of the run look for it
     from puna.train.verify import verify
 
     verify(user_path(run), data, steps, processes)

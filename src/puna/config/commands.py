@@ -1,10 +1,11 @@
 """Commands about a recipe, for hints: they work as they are typed."""
 
+import itertools
 import shlex
 from pathlib import Path
 
 from puna.config.recipe import Recipe
-from puna.core.layout import DataDir
+from puna.core.layout import DataDir, RunDir
 
 
 def data_build_command(recipe: Recipe, out: DataDir, *options: str) -> str:
@@ -16,4 +17,24 @@ def data_build_command(recipe: Recipe, out: DataDir, *options: str) -> str:
         options: Others of the command.
     """
     place = [] if out.root == Path("data") / recipe.name else ["--data-dir", str(out.root)]
-    return f"puna data build {recipe.typed}{''.join(f' {shlex.quote(word)}' for word in (*place, *options))}"
+    return f"puna data build {recipe.typed}{_quoted((*place, *options))}"
+
+
+def train_command(recipe: Recipe, *options: str) -> str:
+    """The command that trains a recipe as the user has named it, with options and overrides behind that."""
+    return f"puna train {recipe.typed}{_quoted(options)}"
+
+
+def own_run_command(recipe: Recipe, run: RunDir, *options: str) -> str:
+    """The command that trains a run by its own recipe, on the data that the user has named."""
+    return f"puna train{_quoted((str(run), *recipe.typed_option('--data-dir'), *options))}"
+
+
+def new_run_from(run: RunDir, place: Path) -> tuple[str, ...]:
+    """The options of a command for a new run beside a run, that begins with the weights of a place."""
+    free = next(path for number in itertools.count(2) if not (path := Path(f"{run}-{number}")).exists())
+    return "--init-from", str(place), "--run-dir", str(free)
+
+
+def _quoted(words: tuple[str, ...]) -> str:
+    return "".join(f" {shlex.quote(word)}" for word in words)

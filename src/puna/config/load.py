@@ -11,6 +11,7 @@ the nearest name. Whether values fit together is checked once each is valid on i
 
 import os
 import re
+import shlex
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,10 +30,13 @@ from puna.config.toml import flatten, read_toml
 from puna.config.typed import Typed
 from puna.core.errors import ConfigError
 from puna.core.files import write_text
+from puna.core.reference import find_moment
 
 __all__ = ["DEFAULT", "Loaded", "load_recipe", "parse_override", "save_recipe", "shipped_recipes"]
 
 _COMMAND_LINE, _PYTHON = "command line", "overrides"
+_LISTED = 12
+"""Runs that an error names at most."""
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
@@ -170,10 +174,41 @@ def _find(name: str) -> Path:
         return shipped[name]
     if (config := Path(name) / "config.toml").is_file():
         return config
+    _refuse_path(name)
     raise ConfigError(
         [f"no recipe is called {name!r}{nearest(name, shipped)}"],
         hint="`puna recipes` lists those that ship; a path must end in .toml",
     )
+
+
+def _refuse_path(name: str) -> None:
+    """Say what is amiss with a name that is meant as a path of this machine, if it is.
+
+    Raises:
+        ConfigError: It is a directory without a recipe, a file without its ending, a moment of a run, or a path at
+            which nothing is.
+    """
+    if name and Path(name).is_dir():
+        raise ConfigError(
+            [f"{name}: is a directory without a config.toml, so neither a run nor a data build"],
+            hint="name a recipe: a shipped one (`puna recipes` lists them), or a path that ends in .toml",
+        )
+    if name and Path(f"{name}.toml").is_file():
+        raise ConfigError(
+            [f"no recipe is called {name!r}"],
+            hint=f"a file is named with its ending: {shlex.quote(f'{name}.toml')}",
+        )
+    if name and (moment := find_moment(name)) is not None:
+        raise ConfigError(
+            [f"{name}: is a moment of a run, and its recipe is that of the run"],
+            hint=f"`{shlex.quote(str(moment.run))}` is the run; `puna train --branch-from {shlex.quote(name)}` begins "
+            "a new one at that moment",
+        )
+    if os.sep in name:
+        runs = sorted(str(path.parent) for path in Path(name).parent.glob("*/config.toml"))
+        raise ConfigError(
+            [f"{name}: no run is there, and a path to a recipe ends in .toml{nearest(name, runs[:_LISTED])}"]
+        )
 
 
 def _lineage(path: Path) -> list[tuple[str, dict[str, Any]]]:

@@ -296,6 +296,11 @@ class Recipe(Section):
         more = () if value is None else (option, fspath(value))
         return self.model_copy().named(Typed((*words, *more)))
 
+    def typed_option(self, option: str) -> tuple[str, ...]:
+        """The option and its value, where the recipe is typed with it."""
+        words = self._typed.words
+        return words[words.index(option) :][:2] if option in words else ()
+
     @model_validator(mode="after")
     def _consistent(self, info: ValidationInfo) -> "Recipe":
         conflicts = []

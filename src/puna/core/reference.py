@@ -95,6 +95,25 @@ def find_moment(place: PathLike) -> Moment | None:
     raise CheckpointError(f"{run}: has no checkpoint of step {step}", hint=_there(run))
 
 
+def whole_run(place: PathLike, command: str) -> RunDir:
+    """The run that a command takes as a whole, which a moment of it does not stand for.
+
+    Args:
+        place: What the user named.
+        command: The command, with `{}` for the run, for the hint.
+
+    Raises:
+        CheckpointError: It is a moment of a run, or no run.
+    """
+    run = RunDir(Path(place))
+    if run.config.is_file():
+        return run
+    if (moment := find_moment(place)) is not None and moment.run.config.is_file():
+        typed = command.format(shlex.quote(str(moment.run)))
+        raise CheckpointError(f"{place}: is a moment of a run, here the run is meant", hint=f"`{typed}`")
+    raise CheckpointError(f"{place}: is not a run of Puna (there is no config.toml)")
+
+
 def is_word(word: str) -> bool:
     """Whether a word after an `@` is that of a moment: `step-400`, `400`, `last` or `best`."""
     return _MOMENT.fullmatch(word) is not None

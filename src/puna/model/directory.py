@@ -5,6 +5,7 @@ Nothing here imports torch, so that hashes can be computed while it is being imp
 
 import hashlib
 import os
+import shlex
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -111,9 +112,10 @@ def resolve_model(path: Path) -> Path:
     for candidate in (RunDir(path).model, path):
         if (candidate / CONFIG).is_file():
             return candidate
-    what = "has no finished model yet" if RunDir(path).checkpoints.exists() else "holds no Puna model"
-    raise CheckpointError(
-        f"{path}: {what}",
-        hint="`puna train RECIPE --resume` finishes a run; `puna run demo` makes one; `puna import PATH` makes a Puna "
-        "model of other formats",
-    )
+    if RunDir(path).checkpoints.exists():
+        raise CheckpointError(
+            f"{path}: has no finished model yet",
+            hint=f"`puna train {shlex.quote(str(path))} --resume` finishes it",
+        )
+    other = f"; `puna import {shlex.quote(str(path))}` makes one of a model in another format" if path.exists() else ""
+    raise CheckpointError(f"{path}: holds no Puna model", hint=f"`puna run demo` makes one{other}")

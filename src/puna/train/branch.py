@@ -10,6 +10,7 @@ oldest ancestor on.
 from dataclasses import dataclass
 from pathlib import Path
 
+from puna.config.load import save_recipe
 from puna.config.paths import beside
 from puna.config.recipe import Phase, Recipe, Schedule
 from puna.core.console import say, warn
@@ -49,6 +50,20 @@ class Branch:
         """
         check_shards(self.moment.directory, read_header(self.moment.directory)[1])
 
+    def check_tokenizer(self, sha256: str) -> None:
+        """Refuse data of another tokenizer, whose tokens mean something else to the weights.
+
+        Raises:
+            CheckpointError: It is another one than the parent was trained with.
+        """
+        before = read_header(self.moment.directory)[0].tokenizer
+        if before not in ("", sha256):  # states of older versions have none
+            raise CheckpointError(
+                f"{self.place}: was trained with another tokenizer than that of the data (SHA-256 {before[:12]}, not "
+                f"{sha256[:12]})",
+                hint=f'build the data with [tokenizer] from = "{self.moment.run}"',
+            )
+
     def apply(self, run: RunDir, fingerprint: str) -> None:
         """Make the branch's first checkpoint, in a run's directory that holds nothing yet.
 
@@ -72,6 +87,7 @@ class Branch:
         state.recipe = beside(self.recipe.model_dump(exclude_none=True), run.root)
         state.lineage = [*state.lineage, parent]
         restate(source, directory_of(run, self.step), state, hashes)
+        save_recipe(self.recipe, run.config)
         say(f"{run}: branches from {self.moment.run} at step {self.moment.step}")
         for line in parent.changes:
             say(f"  {line}")

@@ -8,11 +8,14 @@ from before the cooldown, if there is one. Every checkpoint up to there gets the
 finished model stays where it is until the longer run has ended.
 """
 
+import itertools
 import json
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from puna.config.commands import new_run_from, train_command
+from puna.config.load import save_recipe
 from puna.config.paths import beside
 from puna.config.recipe import Recipe, Schedule
 from puna.core.console import say
@@ -22,9 +25,9 @@ from puna.core.layout import RunDir
 from puna.core.records import read_record
 from puna.core.schema.lineage import Parent
 from puna.core.schema.train_state import TrainState, list_checkpoints, read_header
-from puna.train.lengthen import active_part, describe_rates, parse_length, planned_longer, same_rates, with_phase
+from puna.train.lengthen import active_part, describe_rates, parse_length, planned_longer, shared_rates, with_phase
 from puna.train.restate import restate
-from puna.train.resume import changes, check_data, check_recipe, extended_since, saved_recipe
+from puna.train.resume import changes, check_data, check_recipe, saved_recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,8 @@ class Extension:
             raise CheckpointError(f"{run}: the checkpoint of step {self.step} is not there any more")
         source = dict(checkpoints)[self.step]
         check_data(read_header(source)[0].data_fingerprint, fingerprint, source)
+        # The newest one has the run's past; a crash in here may have left longer recipes in those before it.
+        lineage = [*read_header(checkpoints[-1][1])[0].lineage, self.parent]
         say(
             f"{run}: goes on from step {self.step} to step {self.recipe.total_steps}; "
             f"{describe_rates(self.recipe, self.step)}"
@@ -65,17 +70,14 @@ class Extension:
         for step, path in checkpoints:
             with suppress(*([CheckpointError] if step < self.step else [])):
                 if step <= self.step:
-                    self._restate(path)
+                    state, hashes = read_header(path)
+                    state.recipe, state.lineage = beside(self.recipe.model_dump(exclude_none=True), run.root), lineage
+                    restate(path, path, state, hashes)
         for step, path in reversed(checkpoints):
             if step > self.step:
                 discard(path)
-
-    def _restate(self, path: Path) -> None:
-        state, hashes = read_header(path)
-        state.recipe = beside(self.recipe.model_dump(exclude_none=True), path.parent.parent)
-        if self.parent is not None and self.parent not in state.lineage:
-            state.lineage = [*state.lineage, self.parent]
-        restate(path, path, state, hashes)
+        # From here on `--resume` goes on with the longer run.
+        save_recipe(self.recipe, run.config)
 
 
 def plan_extension(run: RunDir, recipe: Recipe, amount: str, schedule: Schedule | None) -> Extension:
@@ -96,10 +98,10 @@ def plan_extension(run: RunDir, recipe: Recipe, amount: str, schedule: Schedule 
     if not checkpoints:
         raise CheckpointError(
             f"{run}: has no checkpoint that it could go on from",
-            hint="begin a run with the length that it is to have: train.tokens=…",
+            hint=_begin_as_long(run, recipe, amount),
         )
     step = max(checkpoints)
-    state, hashes = read_header(checkpoints[step])
+    state, _ = read_header(checkpoints[step])
     trained = saved_recipe(state, checkpoints[step])
     if recipe.optim.phases and recipe.optim.phases != trained.optim.phases:
         raise TrainError(
@@ -114,17 +116,26 @@ def plan_extension(run: RunDir, recipe: Recipe, amount: str, schedule: Schedule 
     if tokens == length and shorter and schedule in (None, active_part(trained, trained.total_steps).schedule):
         return Extension(recipe=same, step=step, parent=None)
     if tokens // batch <= trained.total_steps:
+        has = "already" if step >= trained.total_steps else f"as its length, of which {step * batch} are done"
         raise TrainError(
-            f"--extend {amount}: makes {tokens} tokens, and {run} has {length} already",
+            f"--extend {amount}: makes {tokens} tokens, and {run} has {length} {has}",
             hint="1.5x and 300M are the new length in all, +100M is what comes on top",
         )
     step, longer = longer_from(checkpoints, same, tokens, schedule)
-    state, hashes = read_header(checkpoints[step])
     parent = Parent(
-        how="extended", run=trained.name, place=str(run), step=step, tokens=step * batch, weights=sha256_json(hashes),
-        changes=changes(state.recipe, longer, run), optimizer="kept",
+        how="extended", run=trained.name, place=str(run), step=step, tokens=step * batch,
+        weights=sha256_json(read_header(checkpoints[step])[1]), changes=changes(state.recipe, longer, run),
+        optimizer="kept",
     )  # fmt: skip
     return Extension(recipe=longer, step=step, parent=parent)
+
+
+def _begin_as_long(run: RunDir, recipe: Recipe, amount: str) -> str:
+    """The hint for a run that has no checkpoint: a new run of that length, or with the model's weights."""
+    if run.has_model:
+        return f"`{train_command(recipe, *new_run_from(run, run.root))}` begins a new run with its model's weights"
+    tokens = parse_length(amount, recipe.train.tokens, recipe.train.batch_tokens)
+    return f"`{train_command(recipe, f'train.tokens={tokens}')}` begins a run of this length"
 
 
 def longer_from(
@@ -143,9 +154,9 @@ def longer_from(
     last = part is (recipe.optim.phases or [recipe.optim])[-1] and part.until_tokens is None
     if last and part.schedule in ("constant", "wsd") and schedule in (None, part.schedule):
         longer = planned_longer(recipe, tokens)
-        for step in sorted(checkpoints, reverse=True):
-            if same_rates(recipe, longer, step):
-                return step, longer
+        shared = shared_rates(recipe, longer, newest)
+        if before := [step for step in checkpoints if step <= shared]:
+            return max(before), longer
     return newest, with_phase(recipe, newest, tokens, schedule)
 
 
@@ -161,11 +172,15 @@ def _with_length_of(recipe: Recipe, trained: Recipe) -> Recipe:
 
 
 def _length_before(run: RunDir, state: TrainState) -> int | None:
-    """The tokens that a run had before it was extended, while it is being trained on; None of all other runs."""
-    parent = state.lineage[-1] if state.lineage else None
+    """The tokens that a run had before extensions that have not come to their end; None where there are none such.
+
+    Relative lengths count from there, so that a command that is given again means the same length.
+    """
     record = read_record(run.record)
-    if parent is None or parent.how != "extended" or not (record is None or extended_since(record, state)):
+    ended = len(record["results"].get("lineage", [])) if record is not None else 0
+    under_way = list(itertools.takewhile(lambda parent: parent.how == "extended", reversed(state.lineage[ended:])))
+    if not under_way:
         return None
     key = "train.tokens: "
-    change = next(line for line in parent.changes if line.startswith(key))
+    change = next(line for line in under_way[-1].changes if line.startswith(key))
     return int(json.loads(change.removeprefix(key).partition(" -> ")[0]))

@@ -11,6 +11,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from puna.config.commands import train_command
 from puna.config.recipe import Recipe
 from puna.core.errors import DataError
 from puna.shards.heldout import IGNORE
@@ -121,19 +122,21 @@ class TokenFeed:
         return Batch.of_tokens(self._loader.batch(first, count), self._loader.labels(first, count))
 
 
-def check_epochs(feed: Feed, batches: int, max_epochs: dict[str, float]) -> None:
+def check_epochs(feed: Feed, batches: int, recipe: Recipe) -> None:
     """Refuse a number of batches, those that a rollback passes over included, that reads a source too often.
 
     Raises:
         DataError: It names the first such source.
     """
+    max_epochs = recipe.max_epochs
     epochs = {name: count / feed.in_epoch[name] for name, count in feed.sequences(batches).items()}
     if found := read_too_often(epochs, max_epochs):
         name, times = found
         raise DataError(
             f"source {name!r}: with the batches that a return to a checkpoint passes over, the run would read it "
             f"{times} times, but max_epochs.{name} = {max_epochs[name]:g}",
-            hint=f"`--resume max_epochs.{name}=…` allows more, `--resume stability.action=skip` passes over less",
+            hint=f"`{train_command(recipe, '--resume', f'max_epochs.{name}={times}')}` allows this, "
+            f"`{train_command(recipe, '--resume', 'stability.action=skip')}` passes over less",
         )
 
 

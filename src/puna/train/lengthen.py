@@ -4,9 +4,10 @@
 - `wsd` (constant, then a cooldown) is planned for the new length: the cooldown comes later (Hägele et al. 2024,
   "Scaling laws and compute-optimal training beyond fixed training durations"). That holds up to the old cooldown.
 - All else, and `wsd` from its cooldown on, gets a phase from there on: the rate rises to its former peak within 1 % of
-  the phase's steps and falls again over the whole of it (Ibrahim et al. 2024, "Simple and scalable strategies to
-  continually pre-train large language models", who took 1 %; its length hardly matters: Gupta et al. 2023). `linear`
-  falls in a line that would be at zero one step after the last (Bergsma et al. 2025, "Straight to zero").
+  the phase's steps (of a warm-up that is under way: within what is left of it) and falls again over the whole of it
+  (Ibrahim et al. 2024, "Simple and scalable strategies to continually pre-train large language models", who took 1 %;
+  its length hardly matters: Gupta et al. 2023). `linear` falls in a line that would be at zero one step after the last
+  (Bergsma et al. 2025, "Straight to zero").
 """
 
 import math
@@ -56,10 +57,10 @@ def planned_longer(recipe: Recipe, tokens: int) -> Recipe:
     return recipe.model_copy(update={"train": recipe.train.model_copy(update={"tokens": tokens})})
 
 
-def same_rates(recipe: Recipe, other: Recipe, steps: int) -> bool:
-    """Whether the first steps have the same learning rates, to the last bit."""
+def shared_rates(recipe: Recipe, other: Recipe, steps: int) -> int:
+    """How many steps, `steps` at most, have the same learning rates from the first one on, to the last bit."""
     ours, theirs = schedule_of(recipe), schedule_of(other)
-    return all(ours(step) == theirs(step) for step in range(steps))
+    return next((step for step in range(steps) if ours(step) != theirs(step)), steps)
 
 
 def with_phase(recipe: Recipe, step: int, tokens: int, schedule: Schedule | None) -> Recipe:
@@ -74,7 +75,9 @@ def with_phase(recipe: Recipe, step: int, tokens: int, schedule: Schedule | None
     batch, part = recipe.train.batch_tokens, active_part(recipe, step)
     start, steps = step * batch, tokens // batch - step
     rises = schedule_of(recipe)(step - 1) != part.lr and steps > 1
-    warmup = max(1, round(WARMUP_SHARE * steps)) if rises else 0
+    # A warm-up that is under way rises no faster than it was planned to.
+    left = part.warmup_steps - (step - (part.from_tokens // batch if isinstance(part, Phase) else 0))
+    warmup = min(max(1, round(WARMUP_SHARE * steps), left), steps - 1) if rises else 0
     kind = schedule or part.schedule
     final = 1 / (steps - warmup) if kind == "linear" else part.final_lr_ratio
     phase = Phase(

@@ -132,7 +132,7 @@ def _roll_back(session: Session, outcome: Outcome, to_step: int, path: Path) -> 
     passed_over = state.batch_number(from_step - 1) + 1 - saved.batch_number(to_step)
     state.step, state.shifts = to_step, [*saved.shifts, (to_step, passed_over)]
     last = state.batch_number(session.recipe.total_steps - 1) + 1
-    session.agreed(lambda: check_epochs(session.feed, last, session.recipe.max_epochs))
+    session.agreed(lambda: check_epochs(session.feed, last, session.recipe))
     session.monitor = Monitor(session.recipe.stability, saved.history, session.monitor.recent)
     session.source_sums = None
     session.record(

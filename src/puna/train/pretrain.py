@@ -90,7 +90,7 @@ def train(
     began = time.perf_counter()
     with joined() as world, gpu_kernels(shapes_repeat=True), contextlib.ExitStack() as stack:
         world.first(lambda: check_batch(recipe, world.size))
-        world.first(lambda: check_place(run))
+        world.first(lambda: check_place(recipe, run))
         mesh = build_mesh(recipe.parallel, world)
         world.on_main(lambda: stack.enter_context(DirectoryLock(run.root)))
         tokenizer = load_tokenizer(data.tokenizer)
@@ -102,9 +102,11 @@ def train(
             if world.main:
                 say(f"{run.root}: trained already")
             return
+        if isinstance(start, Branch):
+            world.first(lambda: start.check_tokenizer(tokenizer.sha256))
         path = world.first(lambda: _make_room(recipe, run, fingerprint, resume=resume, force=force, start=start))
         found = None if path is None else (path, read_state(path, world))
-        world.first(lambda: _make_ready(recipe, data, run, fingerprint, found, tokenizer=tokenizer))
+        world.first(lambda: _check_found(recipe, run, fingerprint, found))
         loader, heldout = open_data(recipe, data, tokenizer, verify=False)
         record = Record("train", config=beside(recipe.model_dump(exclude_none=True), run.root))
         record.inputs = {"data": fingerprint, "tokenizer": tokenizer.sha256}
@@ -113,6 +115,8 @@ def train(
                 recipe, world, TokenFeed(loader, recipe), run=run, checkpoint=found, mesh=mesh, weights=weights
             )
             session.clock.began = session.clock.saved = began
+            # Only now: what does not begin leaves no run.
+            world.first(lambda: _describe(recipe, data, run, tokenizer))
             _begin(session, record, found)
             metrics = world.on_main(lambda: Metrics(run, session.state.step, recipe.metrics.wandb_project))
             if metrics is not None:
@@ -152,15 +156,16 @@ def _make_room(
     return path
 
 
-def _make_ready(
-    recipe: Recipe, data: DataDir, run: RunDir, fingerprint: str, found: tuple[Path, TrainState] | None, *,
-    tokenizer: Tokenizer,
-) -> None:  # fmt: skip
-    """Refuse a checkpoint of another run; then write this run's description."""
+def _check_found(recipe: Recipe, run: RunDir, fingerprint: str, found: tuple[Path, TrainState] | None) -> None:
+    """Refuse a checkpoint of another run."""
     if found is not None:
         path, state = found
         resuming.check_recipe(state.recipe, recipe, run, f"{path}: was saved")
         resuming.check_data(state.data_fingerprint, fingerprint, path)
+
+
+def _describe(recipe: Recipe, data: DataDir, run: RunDir, tokenizer: Tokenizer) -> None:
+    """Write what the run is besides its states."""
     card = with_mixture(read_card(data), recipe)
     for sentence in repeated(card):
         warn(sentence)

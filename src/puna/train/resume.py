@@ -6,13 +6,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from puna.config.commands import new_run_from, own_run_command, train_command
 from puna.config.explain import differences
+from puna.config.load import load_recipe
 from puna.config.paths import here, with_known_places
 from puna.config.recipe import Recipe
 from puna.config.section import Section
 from puna.config.toml import read_toml
 from puna.core.console import warn
-from puna.core.errors import CheckpointError
+from puna.core.errors import CheckpointError, ConfigError
 from puna.core.files import discard, remove, storage_errors
 from puna.core.layout import RunDir
 from puna.core.records import read_record
@@ -139,12 +141,12 @@ def check_recipe(saved: dict[str, Any], recipe: Recipe, run: RunDir, what: str) 
         CheckpointError: Naming every key that differs.
     """
     changed = [line for line in changes(saved, recipe, run) if not line.startswith(MAY_CHANGE)]
-    refused = [line for line in changed if not line.startswith(MAY_CHANGE_BITS)]
+    refused = [line for line in changed if _refuses(line)]
     if refused:
         raise CheckpointError(
             f"{what}, but with another recipe: {'; '.join(refused)}",
-            hint=f"give these values back{_begin_another(run, refused)}, choose another --run-dir, or start {run.root} "
-            "again with --force",
+            hint=f"give these values back{_own_recipe(saved, recipe, run)}{_begin_another(recipe, run, refused)}, "
+            f"choose another --run-dir, or start {run.root} again with --force",
         )
     if changed:
         warn(f"{what}; now {'; '.join(changed)}: weights will be equal to rounding, not bit for bit")
@@ -156,11 +158,24 @@ def changes(saved: dict[str, Any], recipe: Recipe, run: RunDir) -> list[str]:
     return differences(with_known_places(_with_newer_keys(saved), now, run.root), now)
 
 
-def _begin_another(run: RunDir, changed: list[str]) -> str:
+def _own_recipe(saved: dict[str, Any], recipe: Recipe, run: RunDir) -> str:
+    """The words of a hint for going on with the recipe in the run's directory, which an extension has changed, say."""
+    with contextlib.suppress(ConfigError):
+        if not [line for line in changes(saved, load_recipe(str(run.config)).recipe, run) if _refuses(line)]:
+            return f" (`{own_run_command(recipe, run, '--resume')}` takes those of the run)"
+    return ""
+
+
+def _begin_another(recipe: Recipe, run: RunDir, changed: list[str]) -> str:
     """The words of a hint for a new run with the changes that begins with this one's weights, where they fit it."""
     if not list_checkpoints(run) or any(line.startswith(("model.", "data.", "tokenizer.")) for line in changed):
         return ""
-    return f", begin a new run from these weights with `--init-from {run.root} --run-dir NEW`"
+    return f", begin a new run from these weights with `{train_command(recipe, *new_run_from(run, run.root))}`"
+
+
+def _refuses(line: str) -> bool:
+    """Whether a run cannot go on with a change."""
+    return not line.startswith((*MAY_CHANGE, *MAY_CHANGE_BITS))
 
 
 def _with_newer_keys(saved: dict[str, Any]) -> dict[str, Any]:

@@ -8,12 +8,12 @@ count is reset by a single fine step, or by the return itself: only steps that a
 """
 
 import math
-import shlex
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from puna.config.commands import new_run_from, train_command
 from puna.config.recipe import Recipe, StabilityConfig
 from puna.core.errors import TrainError
 from puna.core.layout import RunDir
@@ -48,15 +48,15 @@ def ways_on(recipe: Recipe, run: RunDir | None, checkpoint: Path | None) -> str:
     skips = recipe.stability.action != "stop"
     if run is None:
         return f"lower the learning rate: {lower}"
-    train = f"puna train {recipe.typed}"
     if checkpoint is None:
-        again = f"`{train} --force {lower}` starts again with half the learning rate"
+        again = f"`{train_command(recipe, '--force', lower)}` starts again with half the learning rate"
         return again if skips else f"{again}; stability.action=skip in its place leaves such batches out"
     new = (
-        f"`{train} --init-from {shlex.quote(str(checkpoint))} --run-dir {shlex.quote(f'{run}-2')} {lower}` begins a "
-        "new run with the newest checkpoint's weights and half the learning rate"
+        f"`{train_command(recipe, *new_run_from(run, checkpoint), lower)}` begins a new run with the newest "
+        "checkpoint's weights and half the learning rate"
     )
-    skip = f"`{train} --resume stability.action=skip` goes on from the newest checkpoint and leaves such batches out; "
+    skips_on = train_command(recipe, "--resume", "stability.action=skip")
+    skip = f"`{skips_on}` goes on from the newest checkpoint and leaves such batches out; "
     return new if skips else skip + new
 
 

@@ -25,6 +25,7 @@ from puna.core.errors import CheckpointError, TrainError
 from puna.core.files import storage_errors, sweep
 from puna.core.layout import RunDir
 from puna.core.metrics import read_metrics
+from puna.core.reference import whole_run
 from puna.core.schema.train_state import list_checkpoints
 from puna.ops.bits import same_bits
 from puna.train.checkpoint import read_state
@@ -44,12 +45,10 @@ def verify(run_path: Path, data: str | None, steps: int, processes: int) -> None
         processes: How many processes train each copy.
 
     Raises:
-        CheckpointError: A bit differs, or there is no run.
+        CheckpointError: A bit differs, or it is not a run.
         TrainError: A copy of the run could not be trained; its output is shown.
     """
-    run = RunDir(run_path)
-    if not run.config.is_file():
-        raise CheckpointError(f"{run_path}: holds no run (there is no config.toml)")
+    run = whole_run(run_path, "puna verify-resume {}")
     recipe = load_recipe(str(run.config)).recipe
     data = data or str(Path("data") / recipe.name)
     start, path = _starting_point(run, recipe, steps)
