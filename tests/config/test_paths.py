@@ -53,6 +53,23 @@ def test_absolute_paths_urls_and_those_of_the_home_stay(mine: Path, path: str) -
     assert load_recipe("saved.toml").recipe == recipe
 
 
+@pytest.mark.parametrize("name", ["owner/name", "owner/name@v1"])
+def test_a_model_on_the_hub_keeps_its_name(mine: Path, name: str) -> None:
+    recipe = load_recipe(str(mine), [f"train.init_from={name}"]).recipe
+    save_recipe(recipe, Path("runs/mine/config.toml"))
+    assert f'init_from = "{name}"' in Path("runs/mine/config.toml").read_text()
+    assert load_recipe("runs/mine/config.toml").recipe == recipe
+
+
+def test_what_may_be_a_path_is_not_a_name_on_the_hub(mine: Path) -> None:
+    Path("runs").mkdir()  # in the working directory, not in the recipe's
+    mine.write_text(f'{RECIPE}\n[train]\ninit_from = "runs/base"')
+    assert load_recipe(str(mine)).recipe.train.init_from == "recipes/runs/base"
+    Path("recipes/models").mkdir()
+    mine.write_text(f'{RECIPE}\n[train]\ninit_from = "models/base"')
+    assert load_recipe(str(mine)).recipe.train.init_from == "recipes/models/base"
+
+
 def test_paths_of_overrides_are_relative_to_the_working_directory(mine: Path) -> None:
     loaded = load_recipe(str(mine), ["data.sources.notes.path=other", "train.init_from=../x"])
     assert (loaded.recipe.data.sources["notes"].path, loaded.recipe.train.init_from) == ("other", "../x")

@@ -11,7 +11,8 @@ import pytest
 from hub import COMMIT, FakeHub, fake_hub
 
 from puna.core.errors import FormatError
-from puna.formats.hub import HubName, fetch, hub_name, needed
+from puna.core.hub_name import HubName, hub_name
+from puna.formats.hub import fetch, needed
 
 pytest.importorskip("huggingface_hub")
 
@@ -43,37 +44,6 @@ def named(text: str) -> HubName:
     name = hub_name(text)
     assert name is not None
     return name
-
-
-def test_names_have_an_owner_a_revision_and_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert named("owner/name") == HubName("owner/name", "main", None)
-    assert named("owner/name@refs%2Fpr%2F1") == HubName("owner/name", "refs/pr/1", None)
-    assert named("owner/name@v1/folder/m.gguf") == HubName("owner/name", "v1", "folder/m.gguf")
-    assert str(named("owner/name@v1/folder/m.gguf")) == "owner/name@v1/folder/m.gguf"
-    assert str(named("owner/name")) == "owner/name"
-    for path in ("name", "/owner/name", "./owner/name", "../name", "~/name", "owner/", "a b/c", "owner/name@"):
-        assert hub_name(path) is None, path
-
-
-def test_what_exists_here_and_what_is_in_a_directory_that_exists_is_a_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs" / "demo").mkdir(parents=True)
-    assert hub_name(Path("runs/demo")) is None
-    assert hub_name(Path("runs/dmeo")) is None
-    assert named("runs/dmeo@main").repository == "runs/dmeo"
-
-
-@pytest.mark.parametrize("moment", ["step-400", "400", "last", "best"])
-def test_a_moment_of_a_run_is_not_a_revision_where_there_are_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert named(f"runs/dmeo@{moment}") == HubName("runs/dmeo", moment, None)
-    (tmp_path / "runs").mkdir()
-    assert hub_name(f"runs/dmeo@{moment}") is None
 
 
 def test_only_what_a_reader_needs_is_fetched_and_once(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
@@ -184,7 +154,8 @@ def test_without_the_hub_the_cache_answers_or_a_sentence(
 def test_the_environment_says_where_the_hub_is_and_who_asks(hub: FakeHub, tmp_path: Path) -> None:
     hub.models["owner/name"] = SAFETENSORS
     hub.gated.add("owner/name")
-    code = "import sys; from puna.formats.hub import *; print(fetch(hub_name(sys.argv[1])))"
+    code = "import sys; from puna.core.hub_name import hub_name as name; from puna.formats.hub import fetch; "
+    code += "print(fetch(name(sys.argv[1])))"
     environment = os.environ | {"HF_TOKEN": "secret", "HF_HOME": str(tmp_path / "home")}
     command = [sys.executable, "-W", "error", "-c", code, "owner/name"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)

@@ -11,9 +11,10 @@ from puna.config.recipe import ModelConfig
 from puna.core.errors import CheckpointError, StorageError, UserError
 from puna.core.files import sha256_bytes, sha256_file
 from puna.core.records import read_record
-from puna.model.files import load_model, load_weights, save_model
+from puna.model.files import check_decoder, fill, load_model, save_model
 from puna.model.init import init_weights
 from puna.model.llama import Llama
+from puna.model.weights import open_weights
 from puna.tokenizer.load import load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
@@ -152,7 +153,8 @@ def test_model_is_filled_with_the_weights_of_a_directory(tmp_path: Path, tied: b
         split_in_two(tmp_path / "m")
     model = Llama(expected.config)
     init_weights(model, 1)
-    assert load_weights(model, tmp_path / "m") == []
+    with open_weights(tmp_path / "m") as stored:
+        fill(model, stored)
     for name, parameter in model.named_parameters():
         assert torch.equal(parameter, expected.get_parameter(name)), name
 
@@ -160,7 +162,8 @@ def test_model_is_filled_with_the_weights_of_a_directory(tmp_path: Path, tied: b
 def test_filled_weights_are_rounded_to_the_models_dtype(saved: Path) -> None:
     model = build().bfloat16()
     init_weights(model, 1)
-    load_weights(model, saved)
+    with open_weights(saved) as stored:
+        fill(model, stored)
     for name, parameter in load_model(saved).model.named_parameters():
         assert torch.equal(model.get_parameter(name), parameter.bfloat16())
 
@@ -176,14 +179,15 @@ def test_filled_weights_are_rounded_to_the_models_dtype(saved: Path) -> None:
 def test_weights_of_another_decoder_are_refused_though_shapes_may_agree(
     saved: Path, changes: dict[str, object], expected: str
 ) -> None:
-    with pytest.raises(CheckpointError, match="is of another decoder") as caught:
-        load_weights(build(**changes), saved)
+    with pytest.raises(CheckpointError, match=r"model\.toml: is of another decoder") as caught:
+        check_decoder(saved / "model.toml", build().config, build(**changes).config)
     assert expected in caught.value.message
 
 
 def test_positions_may_differ_and_are_told(saved: Path) -> None:
-    assert load_weights(build(context=64, init_std=0.1), saved) == []
-    assert load_weights(build(rope_theta=5e5), saved) == ["rope_theta = 10000.0, not 500000.0"]
+    other = build(context=64, init_std=0.1, rope_theta=5e5).config
+    assert check_decoder(saved, build().config, build(context=64, init_std=0.1).config) == []
+    assert check_decoder(saved, build().config, other) == ["rope_theta = 10000.0, not 500000.0"]
 
 
 @pytest.mark.parametrize(
@@ -194,16 +198,14 @@ def test_positions_may_differ_and_are_told(saved: Path) -> None:
         (lambda w: w.update({"norm.weight": torch.ones(32).double()}), "norm.weight is F64, expected one of F32"),
     ],
 )
-def test_weights_that_do_not_fit_are_refused_before_any_is_changed(
+def test_weights_that_do_not_fit_are_refused(
     saved: Path, change: Callable[[dict[str, torch.Tensor]], object], expected: str
 ) -> None:
     change_weights(change)(saved)
-    model = build()
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    with pytest.raises(CheckpointError) as caught:
-        load_weights(model, saved)
+    shapes = {name: parameter.shape for name, parameter in build().named_parameters()}
+    with open_weights(saved) as stored, pytest.raises(CheckpointError) as caught:
+        stored.check(shapes)
     assert expected in caught.value.message
-    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
 def test_bfloat16_model_stays_bfloat16(tmp_path: Path, tokenizer: Tokenizer) -> None:

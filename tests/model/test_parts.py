@@ -10,10 +10,11 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 
 from puna.config.recipe import ModelConfig
-from puna.model.files import load_weights, save_model
+from puna.model.files import fill, save_model
 from puna.model.init import init_weights
 from puna.model.llama import Llama
 from puna.model.parts import own_parts
+from puna.model.weights import open_weights
 
 SHAPE = {"dim": 32, "n_layers": 1, "n_heads": 4, "n_kv_heads": 2, "ffn_dim": 48, "vocab_size": 502, "context": 16}
 
@@ -56,6 +57,7 @@ def test_each_device_holds_and_reads_its_part_of_the_whole(tmp_path: Path, sizes
                 assert torch.equal(whole.get_parameter(part.name)[region], own), (part.name, rank)
                 part.tensor.detach().fill_(math.nan)
             assert sum(own.numel() for own in expected) < 0.6 * sum(x.numel() for x in whole.parameters())
-            load_weights(model, tmp_path / "model")
+            with open_weights(tmp_path / "model") as stored:
+                fill(model, stored)
             for part, own in zip(own_parts(model), expected, strict=True):
                 assert torch.equal(part.tensor, own), (part.name, rank)

@@ -16,12 +16,12 @@ from safetensors.torch import save_file
 from torch.distributed.tensor import DTensor
 
 from puna.config.recipe import ModelConfig, OptimConfig, ParallelConfig, Recipe, TrainConfig
-from puna.model.files import load_weights
 from puna.parallel.apply import build_model
 from puna.parallel.mesh import build_mesh
 from puna.parallel.objective import Objective
 from puna.parallel.world import World, end_process, joined
 from puna.train.gradient import clip_divisor, gradient_norm
+from puna.train.initial import load_initial
 from puna.train.optimizer import build_optimizer, set_learning_rate
 
 BOS = 1
@@ -87,7 +87,7 @@ def step(recipe: Recipe, world: World) -> dict[str, torch.Tensor]:
 def filled(recipe: Recipe, world: World, directory: Path) -> dict[str, torch.Tensor]:
     """Every weight of the recipe's model in its layout, after it was filled from a model directory."""
     model = build_model(recipe, build_mesh(recipe.parallel, world), world.device)
-    load_weights(model, directory)
+    load_initial(str(directory), model, world)
     return {f"weight.{name}": whole(parameter) for name, parameter in model.named_parameters()}
 
 

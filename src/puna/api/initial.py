@@ -1,14 +1,17 @@
 """The model that a run begins with (`train.init_from`), in any format: its shape, and its tokenizer."""
 
+import json
+import shlex
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from puna.api.place import find_model
+from puna.api.place import find_model, own_name
 from puna.core.console import say, warn
 from puna.core.errors import CheckpointError, ConfigError, TokenizerError, TrainError
+from puna.core.hub_name import hub_name
 from puna.core.layout import DataDir
 
 if TYPE_CHECKING:
@@ -47,10 +50,15 @@ class InitialModel:
         known, read = theirs.token_bytes(), ours.token_bytes()
         others = sum(one != other for one, other in zip(known, read, strict=False)) + max(0, len(known) - len(read))
         if others:
+            kept = self.place
+            first = ""
+            if hub_name(self.place) is not None:  # which a recipe cannot take a tokenizer from
+                kept = f"models/{own_name(self.place)}"
+                first = f"`{shlex.join(['puna', 'import', self.place, '--out', kept])}`, then "
             raise TrainError(
                 f"{data}: was tokenized with another tokenizer than that of {self.place}: {others} of its {len(known)} "
                 "tokens are others, so the model's embeddings would mean something else",
-                hint=f"write [tokenizer] from = {self.place!r} into the recipe and build the data again",
+                hint=f"{first}write [tokenizer] from = {json.dumps(kept)} into the recipe and build the data again",
             )
 
 

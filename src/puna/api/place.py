@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from puna.core.console import say
+from puna.core.hub_name import hub_name
 from puna.core.layout import RunDir
 from puna.core.reference import Moment, find_moment
 from puna.core.user_path import user_path
@@ -30,7 +31,7 @@ def find_model(path: "PathLike") -> Path:
         CheckpointError: It is a run without such a checkpoint, or with neither a model nor a checkpoint.
     """
     from puna.formats.cache import snapshot_of
-    from puna.formats.hub import fetch, hub_name
+    from puna.formats.hub import fetch
 
     if (moment := named_moment(path)) is not None:
         return moment.directory
@@ -86,8 +87,6 @@ def own_name(path: "PathLike") -> str:
     Raises:
         CheckpointError: It is a moment of a run which that has not.
     """
-    from puna.formats.hub import hub_name
-
     if (moment := _moment(path)) is not None:
         return f"{Path(os.path.abspath(moment.run)).name}-{moment.name}"
     if (name := hub_name(path)) is not None:

@@ -2,7 +2,7 @@
 
 A recipe in memory has its paths relative to the working directory. A shipped recipe has no place of its own: its paths
 are relative to the recipe that extends it, else to the working directory, as those of overrides are. What is absolute,
-a URL or begins with `~` stays as it is.
+a URL or begins with `~` stays as it is, and so does the name on the hub of a model to begin with.
 
 A file that a stage writes (`config.toml`, a record, the state of a checkpoint) has them relative to the directory of
 the build or run. So it says the same from everywhere, and names no directory of the builder's that the recipe does not
@@ -14,6 +14,8 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
+
+from puna.core.hub_name import hub_name
 
 Table: TypeAlias = dict[str, Any]
 
@@ -28,11 +30,13 @@ PATHS = (
     "train.init_from",
 )
 """The keys whose values are paths; `*` is any name."""
+_MODEL = "train.init_from"
+"""The one of them that may also be the name of a model on the hub."""
 
 
 def here(table: Table, folder: Path) -> Table:
     """A table of a recipe's file in `folder`, with its paths relative to the working directory."""
-    return _changed(table, lambda path: os.path.relpath(folder / path), "")
+    return _changed(table, lambda path: os.path.relpath(folder / path), "", folder)
 
 
 def beside(table: Table, folder: Path, section: str = "") -> Table:
@@ -43,7 +47,7 @@ def beside(table: Table, folder: Path, section: str = "") -> Table:
         folder: The directory of the build or run.
         section: The section's key, such as `data`; empty for a whole recipe.
     """
-    return _changed(table, lambda path: os.path.relpath(path, folder), section)
+    return _changed(table, lambda path: os.path.relpath(path, folder), section, Path())
 
 
 def with_known_places(recorded: Table, now: Table, folder: Path, section: str = "") -> Table:
@@ -76,11 +80,13 @@ def _same_place(old: str, new: str) -> bool:
     return not (os.path.exists(old) and os.path.exists(new)) or os.path.samefile(old, new)
 
 
-def _changed(table: Table, change: Callable[[str], str], section: str) -> Table:
-    """A copy in which relative paths are changed."""
+def _changed(table: Table, change: Callable[[str], str], section: str, folder: Path) -> Table:
+    """A copy in which paths that are relative to `folder` are changed."""
     table = copy.deepcopy(table)
     for key, parent in _paths(table, section):
         path = parent[key[-1]]
+        if ".".join(key) == _MODEL and hub_name(path, folder) and hub_name(path):
+            continue
         if path and "://" not in path and not path.startswith("~") and not os.path.isabs(path):
             parent[key[-1]] = change(path)
     return table

@@ -1,6 +1,6 @@
-"""Models on Hugging Face's hub by name: `owner/name`, `owner/name@revision`, `owner/name@revision/file`.
+"""Models on Hugging Face's hub by name (`puna.core.hub_name`).
 
-The forms are those of huggingface_hub's own file system. Only the files that a reader needs are fetched, into
+Only the files that a reader needs are fetched, into
 huggingface_hub's cache; HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE mean what they mean to it. A model's
 files never change under their commit, so what is there of it is not asked for again.
 """
@@ -11,7 +11,6 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -19,16 +18,11 @@ from puna.core.bounded import parse_json, read_bounded
 from puna.core.console import say
 from puna.core.errors import FormatError
 from puna.core.files import storage_errors
-from puna.core.reference import is_word
+from puna.core.hub_name import HubName
 from puna.core.units import format_bytes
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-
-_NAME = re.compile(
-    r"(?P<repository>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@(?P<revision>[^/@]+))?(?:/(?P<file>[^@]+))?"
-)
-_MAIN = "main"
 
 _SETTINGS = (".json", ".jinja", ".model", ".toml", ".txt", ".chk")
 """Endings of the files beside the weights that describe a model or its tokenizer, in any format."""
@@ -38,38 +32,6 @@ _MOST_INDEX = 1 << 25
 """Bytes of an index of tensors, as of other files of its kind (`puna.formats.containers.json_object`)."""
 _LISTED = 8
 """Names of files in an error, at most."""
-
-
-@dataclass(frozen=True)
-class HubName:
-    """What a name on the hub says."""
-
-    repository: str
-    """The owner's name, a slash, the model's name."""
-    revision: str
-    """A branch, a tag or a commit."""
-    file: str | None
-    """The path of one file in it; None means the model that the repository holds."""
-
-    def __str__(self) -> str:
-        at = "" if self.revision == _MAIN else f"@{self.revision}"
-        return f"{self.repository}{at}{'' if self.file is None else '/' + self.file}"
-
-
-def hub_name(path: str | os.PathLike[str]) -> HubName | None:
-    """The model on the hub that a path names; None where a path of this machine is meant.
-
-    What exists here is a path, and what begins with `./`. So is what begins with a directory that exists here, such as
-    `runs/demo` where there is `runs`, unless it has a revision other than a moment of a run (`runs/demo@step-400`).
-    """
-    match = _NAME.fullmatch(os.fspath(path))
-    if match is None or os.path.lexists(path):
-        return None
-    if (match["revision"] is None or is_word(match["revision"])) and os.path.lexists(Path(path).parts[0]):
-        return None
-    # A branch may have slashes, which are written as huggingface_hub does.
-    revision = (match["revision"] or _MAIN).replace("%2F", "/")
-    return HubName(match["repository"], revision, match["file"])
 
 
 def fetch(name: HubName) -> Path:

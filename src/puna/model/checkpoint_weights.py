@@ -149,11 +149,6 @@ class CheckpointWeights:
             raise CheckpointError(f"{self.directory}: holds {there:,} of the {all_of_it:,} numbers of {name}")
 
 
-def _region(spans: list[tuple[int, int]], offset: Sequence[int]) -> tuple[slice, ...]:
-    """Spans of the whole weight, counted from `offset`."""
-    return tuple(slice(begin - at, end - at) for (begin, end), at in zip(spans, offset, strict=True))
-
-
 def _open(path: Path) -> Any:
     try:
         return safe_open(path, framework="pt")

@@ -164,31 +164,6 @@ def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedMod
     )  # fmt: skip
 
 
-def load_weights(model: Llama, directory: Path) -> list[str]:
-    """Fill an existing model, in any layout, with the weights of a model directory.
-
-    Tensor by tensor, each process reads its own part only, and rounds it to the model's dtype. Hashes are not checked,
-    since that would read every file completely: `check_files` does it, once for all processes.
-
-    Args:
-        model: On its device; parameters may be sharded (DTensor), wrapped for recomputation, or compiled.
-        directory: The model directory; its weights lie in one file, or in several with an index.
-
-    Returns:
-        The rotary settings in which the model differs from the directory, each as `name = there, not here`: intended if
-        a longer context is trained, otherwise a mistake.
-
-    Raises:
-        CheckpointError: A file is missing or damaged, or this is another decoder: a setting that weights depend on, or
-            a tensor's name or shape, differs.
-    """
-    notes = check_decoder(directory / CONFIG, read_config(directory), model.config)
-    with open_weights(directory) as stored:
-        stored.check({part.name: part.shape for part in own_parts(model)})
-        fill(model, stored)
-    return notes
-
-
 class Rectangles(Protocol):
     """Weights of which a part can be read."""
 
