@@ -82,6 +82,19 @@ def test_false_leaves_out_a_source_of_the_extended_recipe_with_its_share(tmp_pat
     assert not [key for key in loaded.origins if "prose" in key or "code" in key]
 
 
+def test_left_out_source_is_in_no_list_and_no_later_mixture(tmp_path: Path) -> None:
+    books = load_recipe("redpajama-v1", ["data.sources.books=false"]).recipe
+    assert books.data.dedup.contained.sources == []
+    mine = tmp_path / "mine.toml"
+    mine.write_text(
+        'extends = "demo"\nname = "mine"\n[[stages]]\nfrom_tokens = 819200\nmixture = {code = 1.0, prose = 2.0}\n'
+        '[data.dedup.near]\nsources = ["code", "prose"]\n'
+    )
+    left = load_recipe(str(mine), ["data.sources.prose=false"]).recipe
+    assert left.stages[0].mixture == {"code": 1.0}
+    assert left.data.dedup.near.sources == ["code"]
+
+
 def test_source_that_was_left_out_can_be_described_again(tmp_path: Path) -> None:
     new = ["data.sources.prose=false", 'data.sources.prose={path = "p", include = ["*"], heldout_fraction = 0.1}']
     source = load_recipe("demo", [*new, "mixture.prose=1.0"]).recipe.data.sources["prose"]

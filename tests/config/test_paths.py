@@ -33,6 +33,14 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path("recipes/mine.toml")
 
 
+def test_recipe_that_is_reached_through_a_link_to_its_folder_names_what_lies_beside_the_folder(mine: Path) -> None:
+    Path("models").mkdir()
+    Path("models/lid.bin").write_text("")
+    Path("elsewhere").mkdir()
+    Path("elsewhere/link").symlink_to(Path("recipes").absolute())
+    assert load_recipe("elsewhere/link/mine.toml").recipe.data.rules.language.model == "models/lid.bin"
+
+
 def test_paths_of_a_file_are_relative_to_it_from_every_folder(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = load_recipe(str(mine)).recipe
     assert recipe.data.sources["notes"].path == "recipes/notes"

@@ -1,6 +1,7 @@
 """One process at a time, and none for ever."""
 
 import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -74,6 +75,22 @@ def test_a_lock_whose_file_was_deleted_by_its_holder_is_not_taken(tmp_path: Path
         assert len(taken) == 2
         with pytest.raises(StorageError, match="another process is at work here"):
             DirectoryLock(tmp_path).__enter__()
+
+
+def test_a_directory_that_its_holder_deletes_meanwhile_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Between making the directory and opening the file, a holder that failed at once may delete both."""
+    opened, open_ = [], os.open
+
+    def late(path: Path, flags: int, mode: int = 0o777) -> int:
+        if not opened:
+            path.parent.rmdir()
+        opened.append(path)
+        return open_(path, flags, mode)
+
+    monkeypatch.setattr(lock.os, "open", late)
+    with DirectoryLock(tmp_path / "new"):
+        assert len(opened) == 2
+        assert (tmp_path / "new" / ".lock").is_file()
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no such file system")

@@ -69,7 +69,9 @@ def _source(path: str, found: "Found") -> str:
         lines.append(f"text_field = {inline(found.text_field)}{others}")
     lines += [
         'licence = ""  # what the data card says where documents do not state their own',
-        f"heldout_fraction = {found.heldout_fraction}  # of the documents, to validate the model with",
+        f"heldout_pattern = {inline(found.heldout_pattern)}  # the smallest document, to validate the model with"
+        if found.heldout_pattern
+        else f"heldout_fraction = {found.heldout_fraction}  # of the documents, to validate the model with",
         "clean = []  # rules such as gopher-quality, language, pii: docs/guide/data.md",
     ]
     return "\n".join(lines)

@@ -245,11 +245,24 @@ def _leave_out(values: dict[str, Any], table: dict[str, Any], origins: dict[str,
         if name not in there:
             known = f"; there are {', '.join(there)}" if there else "; there are none"
             problems.append(f"{origin}: 'data.sources.{name}' = false leaves out a source that is not there{known}")
+        _forget(values, name)
         for place in ("data.sources", "mixture", "max_epochs"):
             _table(values, *place.split(".")).pop(name, None)
             for key in [key for key in origins if f"{key}.".startswith(f"{place}.{name}.")]:
                 del origins[key]
     return problems
+
+
+def _forget(values: dict[str, Any], name: str) -> None:
+    """Take the name of a source out of the lists and later mixtures that name it."""
+    for step in ("near", "contained"):
+        compared = _table(values, "data", "dedup", step)
+        if isinstance(names := compared.get("sources"), list):
+            compared["sources"] = [other for other in names if other != name]
+    stages = values.get("stages")
+    for stage in stages if isinstance(stages, list) else []:
+        if isinstance(stage, dict):
+            _table(stage, "mixture").pop(name, None)
 
 
 def _table(values: dict[str, Any], *keys: str) -> dict[str, Any]:

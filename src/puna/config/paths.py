@@ -36,7 +36,15 @@ _MODEL = "train.init_from"
 
 def here(table: Table, folder: Path) -> Table:
     """A table of a recipe's file in `folder`, with its paths relative to the working directory."""
-    return _changed(table, lambda path: os.path.relpath(folder / path), "", folder)
+    return _changed(table, lambda path: _from_here(os.path.join(folder, path)), "", folder)
+
+
+def _from_here(path: str) -> str:
+    """A path without `..` in its middle; it may go through a link to a directory, where `..` leads elsewhere."""
+    plain = os.path.relpath(path)
+    if os.path.exists(path) and not os.path.exists(plain):
+        return os.path.relpath(os.path.realpath(path))
+    return plain
 
 
 def beside(table: Table, folder: Path, section: str = "") -> Table:

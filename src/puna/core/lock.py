@@ -11,6 +11,9 @@ from puna.core.console import warn
 from puna.core.errors import StorageError
 from puna.core.files import storage_errors
 
+_TRIES = 1000
+"""How often a lock is tried for whose file or directory its holders delete at the same moment."""
+
 
 class DirectoryLock:
     """While entered, no other process of this system can enter the same directory's lock.
@@ -31,10 +34,10 @@ class DirectoryLock:
     def __enter__(self) -> Self:
         self._made = [path for path in (self._directory, *self._directory.parents) if not path.exists()]
         with storage_errors(self._directory):
-            self._directory.mkdir(parents=True, exist_ok=True)
             self._descriptor = self._locked()
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+            with contextlib.suppress(OSError):  # on a full disk there is a lock without its holder's number
+                os.ftruncate(self._descriptor, 0)
+                os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
         return self
 
     def _locked(self) -> int:
@@ -43,8 +46,14 @@ class DirectoryLock:
         Raises:
             StorageError: Another process holds it.
         """
-        while True:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        for again in range(_TRIES, -1, -1):
+            self._directory.mkdir(parents=True, exist_ok=True)
+            try:
+                descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            except FileNotFoundError:  # the holder before has deleted the empty directory meanwhile
+                if not again:
+                    raise
+                continue
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -63,6 +72,7 @@ class DirectoryLock:
             if self._is_there(descriptor):
                 return descriptor
             os.close(descriptor)  # the holder before has deleted this file meanwhile, and others lock the next one
+        raise StorageError(f"{self._directory}: others enter and leave it all the time", hint="try again")
 
     def _is_there(self, descriptor: int) -> bool:
         try:

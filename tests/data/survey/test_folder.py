@@ -55,7 +55,7 @@ def source_of(found: Found, root: Path) -> Source:
     rows = {"text_field": found.text_field} if found.text_field else {}
     return Source(
         path=str(root), include=found.include, exclude=found.exclude, format=found.format,
-        heldout_fraction=found.heldout_fraction, **rows,
+        heldout_fraction=found.heldout_fraction, heldout_pattern=found.heldout_pattern, **rows,
     )  # fmt: skip
 
 
@@ -86,6 +86,18 @@ def test_some_of_few_documents_are_held_out_and_not_all(tmp_path: Path) -> None:
         (found,) = look_at(root).sources
         source = source_of(found, root)
         assert 0 < sum(is_heldout(source, found.name, file.name) for file in found.files) < count
+
+
+def test_of_two_books_the_smaller_one_is_held_out(tmp_path: Path) -> None:
+    for large in (0, 1):
+        root = tmp_path / str(large)
+        for number in range(2):
+            write(root / f"[{number}] book.txt", f"{number} {TEXT}" * (90 if number == large else 40))
+        (found,) = look_at(root).sources
+        source = source_of(found, root)
+        kept = [file.name for file in found.files if not is_heldout(source, found.name, file.name)]
+        assert kept == [f"[{large}] book.txt"]
+        assert found.training_bytes == found.amount.sizes[kept[0]]
 
 
 def test_rows_without_text_are_left_out_with_the_columns_that_are_there(folder: Path) -> None:

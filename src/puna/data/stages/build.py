@@ -137,8 +137,10 @@ def submit_data(recipe: Recipe, out: DataDir, *, force: bool, execution: Executi
     named = _named_tokenizer(recipe, out)
     _refuse_other_values(recipe, out, force, named)
     check_packages(recipe, execution.executor)
-    if force and _is_built(recipe, out):
-        _delete_build(out)
+    if force:
+        with DirectoryLock(out.root):
+            if _is_built(recipe, out):
+                _delete_build(out)
     plan = plan_documents(recipe, out)
     check_input(recipe, out, plan.files)
     tokens: list[Task] = [_tokenize_task(recipe, out, task, split) for task in plan.finish for split in SPLITS]

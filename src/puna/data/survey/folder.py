@@ -64,6 +64,8 @@ class Found:
     other_fields: list[str] = field(default_factory=list)
     """Other columns that may be the text."""
     heldout_fraction: float = 0.0
+    heldout_pattern: str = ""
+    """Of few documents instead of a share: matches the smallest, where a share would take most of the text."""
     training_bytes: int = 0
     """Bytes of text that are not held out."""
 
@@ -307,7 +309,7 @@ def _path(root: Path, file: InputFile) -> str:
 
 
 def with_heldout(found: Found) -> Found:
-    """The source with a share to hold out: few of many documents, and of few at least one and not all."""
+    """The source with what it holds out: few of many documents, and of few at least one and not most of the text."""
     amount = found.amount
     if not amount.is_whole:
         share = min(_HELDOUT_DOCUMENTS / amount.documents, _FEW)
@@ -318,19 +320,18 @@ def with_heldout(found: Found) -> Found:
         for identity in amount.sizes
     }
     least = max(1, min(_HELDOUT_DOCUMENTS, round(_FEW * len(lowest))))
-    finer = [round(part / 10**digits, digits) for digits in (2, 4) for part in range(1, 10**digits)]
-    for shares in (_FRACTIONS, finer):  # few documents may all lie between two round shares
-        counts = {share: sum(value < share for value in lowest.values()) for share in shares}
-        if possible := [share for share in shares if 0 < counts[share] < len(lowest)]:
-            break
-    else:
-        possible = [_FRACTIONS[-1]]
+    counts = {share: sum(value < share for value in lowest.values()) for share in _FRACTIONS}
+    possible = [share for share in _FRACTIONS if least <= counts[share] < len(lowest)]
     training = {
         share: sum(size for identity, size in amount.sizes.items() if lowest[identity] >= share) for share in possible
     }
-    enough = [share for share in possible if counts.get(share, 0) >= least and 2 * training[share] >= amount.text_bytes]
-    share = enough[0] if enough else possible[0]
-    return replace(found, heldout_fraction=share, training_bytes=training[share])
+    enough = [share for share in possible if 2 * training[share] >= amount.text_bytes]
+    if enough:
+        return replace(found, heldout_fraction=enough[0], training_bytes=training[enough[0]])
+    smallest = min(amount.sizes, key=lambda identity: (amount.sizes[identity], identity))
+    names = "|".join(re.escape(name) for name in (smallest, *amount.copies.get(smallest, [])))
+    left = amount.text_bytes - amount.sizes[smallest]
+    return replace(found, heldout_pattern=f"^({names})$", training_bytes=left)
 
 
 def _nothing(place: Path, left_out: dict[str, list[str]]) -> DataError:
