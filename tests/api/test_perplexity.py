@@ -12,7 +12,7 @@ from puna.api.perplexity import _groups
 from puna.core.errors import CheckpointError, GenerateError
 from puna.core.layout import RunDir
 
-TEXT = inspect.getsource(inspect)[:600]
+TEXT = inspect.getsource(inspect)[:240]
 TEXTS = [TEXT, "law", "", "Ünïcode, 文"]
 
 

@@ -31,6 +31,12 @@ def test_the_mean_is_weighted_by_the_mixture(found: Comparison):
     assert found.best() == 1
 
 
+def test_of_runs_that_are_equal_none_is_called_the_lowest(tiny: Recipe, tmp_path: Path):
+    found = read_comparison([compared_run(tmp_path / "one", tiny), compared_run(tmp_path / "two", tiny)])
+    assert len(found.ranked()) == 2
+    assert found.best() is None
+
+
 def test_only_what_differs_is_a_difference(found: Comparison):
     assert [(difference.key, difference.values) for difference in found.differences] == [("optim.lr", [0.01, 0.003])]
     assert found.differences[0].texts == ["0.01", "0.003"]

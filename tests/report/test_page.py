@@ -3,11 +3,13 @@
 import json
 import re
 import shutil
+import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 from looks import faults
 from sessions import add_session
 
@@ -136,6 +138,31 @@ def test_commands_reproduce_this_run(page: _Page):
     assert "puna train recipe.toml puna export runs/tiny --to hf puna report runs/tiny" in words
     assert f"sha256sum runs/tiny/model/model.safetensors The last line prints {'ef' * 32}" in words
     assert 'name = "tiny"' in page.text
+
+
+def test_a_branch_is_reproduced_from_the_moment_that_it_began_at(report_run: RunDir):
+    first = {"how": "extended", "run": "tiny", "place": "runs/tiny", "step": 200, "tokens": 51200}
+    branch = {"how": "branched", "run": "tiny", "place": "runs/tiny@best", "step": 400, "tokens": 102400}
+    _change(report_run.record, "results", lineage=[first, branch])
+    words, own = _words(_page(report_run)), f"runs/{report_run.root.name}"
+    assert "and with the run that it branched from, at runs/tiny@step-400" in words
+    assert f"puna train recipe.toml --branch-from runs/tiny@step-400 --run-dir {own}" in words
+    assert f"puna report {own}" in words
+    _change(report_run.record, "results", lineage=[branch | {"place": "runs/tiny/checkpoints/step-00000400"}])
+    words = _words(_page(report_run))
+    assert "puna train recipe.toml --branch-from runs/tiny/checkpoints/step-00000400 --run-dir" in words
+    _change(report_run.record, "results", lineage=[first])
+    assert "puna train recipe.toml puna export" in _words(_page(report_run))
+
+
+def test_the_recipe_below_has_paths_from_where_its_commands_are_typed(
+    report_run: RunDir, monkeypatch: pytest.MonkeyPatch
+):
+    config = tomllib.loads(report_run.config.read_text())
+    next(iter(config["data"]["sources"].values()))["path"] = "../../texts"
+    report_run.config.write_text(tomli_w.dumps(config))
+    monkeypatch.chdir(report_run.root.parents[1])
+    assert 'path = "texts"' in _page(report_run).text
 
 
 def test_exports_are_reproduced_with_their_choices_and_places(report_run: RunDir):

@@ -221,9 +221,10 @@ class Comparison:
         return known if len({self.runs[number].documents for number in known}) == 1 else {}
 
     def best(self) -> int | None:
-        """The number of the run with the lowest mean on held-out text; None where fewer than two can be ranked."""
+        """The number of the run with the lowest mean on held-out text; None where no one run has it."""
         ranked = self.ranked()
-        return min(ranked, key=ranked.__getitem__) if len(ranked) > 1 else None
+        first = [number for number, mean in ranked.items() if mean == min(ranked.values())]
+        return first[0] if len(ranked) > 1 and len(first) == 1 else None
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as JSON has it; energy is in kWh, time in seconds, loss in nats per token."""

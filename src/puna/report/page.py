@@ -20,7 +20,7 @@ from puna.core.units import counted, format_bytes, format_count
 from puna.core.version import VERSION
 from puna.report.charts import charts
 from puna.report.figures import heldout, speed, summary, tiles
-from puna.report.past import goes_on, sessions
+from puna.report.past import again, goes_on, sessions
 from puna.report.read import RunRecords, read_run
 
 
@@ -73,6 +73,7 @@ def render(run: RunRecords) -> str:
         speed=speed(run),
         sessions=sessions(run),
         goes_on=goes_on(run),
+        again=again(run),
         left_out=_left_out(run),
         unigrams={source.name: source.unigram_bits_per_byte for source in run.card.sources} if run.card else {},
         charts=charts(run),

@@ -1,7 +1,8 @@
-"""How a run came to be: its sessions with the steps that each of them added, and how it is gone on with."""
+"""How a run came to be: its sessions with the steps that each of them added, how it is gone on with and made again."""
 
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 
 from puna.core.schema.lines import SessionLine
 from puna.report.figures import devices
@@ -45,3 +46,32 @@ def sessions(run: RunRecords) -> list[Session]:
 def goes_on(run: RunRecords) -> str:
     """The command that goes on with the run, as it can be typed where this page was asked for."""
     return shlex.join(["puna", "train", str(run.run.config), "--run-dir", str(run.run), "--resume"])
+
+
+@dataclass(frozen=True)
+class Again:
+    """How a run is made once more, from its recipe in a file."""
+
+    train: str
+    """The command."""
+    run: str
+    """Where that puts it."""
+    parent: str
+    """The moment of another run that must be there, too; empty where the recipe is enough."""
+
+
+def again(run: RunRecords) -> Again:
+    """How to make a finished run once more.
+
+    The recipe of an extended run has the rates of all of its steps; a branch needs the moment that it began at besides.
+    """
+    branches = [parent for parent in run.lineage if parent.how == "branched"]
+    if not branches:
+        return Again("puna train recipe.toml", f"runs/{run.config.name}", "")
+    parent, own = branches[-1], f"runs/{run.run.root.resolve().name}"
+    moment = parent.place
+    if Path(moment).parent.name != run.run.checkpoints.name:
+        # Where @last or @best leads to may have changed since.
+        place = moment.rpartition("@")[0] or moment
+        moment = f"{place}@step-{parent.step}"
+    return Again(shlex.join(["puna", "train", "recipe.toml", "--branch-from", moment, "--run-dir", own]), own, moment)

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import tomli_w
 from pydantic import ValidationError
 
+from puna.config.paths import here
 from puna.config.recipe import ModelConfig
 from puna.config.toml import read_toml
 from puna.core.errors import CheckpointError, ConfigError, DataError
@@ -76,7 +78,7 @@ class RunRecords:
     exports: dict[str, ExportResults]
     """The figures of the proof of each export, by format."""
     recipe: str
-    """The resolved recipe as TOML; empty if the run's directory has none."""
+    """The resolved recipe as TOML, with paths from the working directory; empty if the run's directory has none."""
 
     @property
     def total_steps(self) -> int:
@@ -129,7 +131,7 @@ def read_run(run: RunDir, moment: Moment | None = None) -> RunRecords:
         checkpoints=_latest(lines, CheckpointLine, lambda line: line.step),
         card=parse(DataCard, _read_json(run.data_card), str(run.data_card)) if run.data_card.exists() else None,
         exports=exports,
-        recipe=read_text(run.config, DataError) if run.config.exists() else "",
+        recipe=tomli_w.dumps(here(recipe, run.root)),
     )
 
 
