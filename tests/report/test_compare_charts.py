@@ -8,7 +8,7 @@ from compared_runs import compared_run
 
 from puna.config.load import load_recipe
 from puna.config.recipe import Recipe
-from puna.report.compare_charts import COLOURS, axes, charts, dash, thinned
+from puna.report.compare_charts import COLOURS, axes, charts, dash
 from puna.report.read_compared import read_comparison
 
 
@@ -88,9 +88,3 @@ def test_a_switch_or_two_numbers_have_no_chart_of_their_own(tiny_toml: Path, tmp
 
 def test_more_runs_than_colours_differ_by_dashes():
     assert [dash(number) for number in (0, len(COLOURS) - 1, len(COLOURS))] == ["solid", "solid", "dash"]
-
-
-def test_long_curves_are_thinned_and_keep_their_end():
-    points = thinned(list(range(12_345)))
-    assert len(points) <= 1000
-    assert points[-1] == 12_344

@@ -170,7 +170,7 @@ def _loss_by_source(run: RunRecords) -> Chart:
         lines = [line for line in run.train if source in line.source_loss]
         losses = smooth([line.source_loss[source] for line in lines], radius)
         if lines:
-            points = _thinned(list(zip(lines, losses, strict=True)))
+            points = thinned(list(zip(lines, losses, strict=True)))
             traces.append(
                 _line(
                     shortened(source),
@@ -197,7 +197,7 @@ def _learning_rate(run: RunRecords) -> Chart:
 
 
 def _throughput(run: RunRecords) -> Chart:
-    lines = _thinned(run.train)
+    lines = thinned(run.train)
     traces = [_line("optimizer steps alone", lines, [line.tokens_per_second for line in lines], COLOURS[0])]
     overall = [line.tokens_per_second_overall for line in lines]
     if any(overall):
@@ -211,7 +211,7 @@ def _throughput(run: RunRecords) -> Chart:
 
 
 def _device(run: RunRecords) -> Chart:
-    lines = _thinned(run.train)
+    lines = thinned(run.train)
 
     def percent(name: str, values: list[float | None], style: _Style | str) -> dict[str, Any]:
         return _line(name, lines, [None if value is None else 100 * value for value in values], style)
@@ -229,7 +229,7 @@ def _device(run: RunRecords) -> Chart:
 
 
 def _mixture(run: RunRecords) -> Chart:
-    lines, traces = _thinned(run.train), []
+    lines, traces = thinned(run.train), []
     for source, style in _styles(run).items():
         tokens = _line(shortened(source), lines, [line.source_tokens.get(source) for line in lines], style)
         epochs = _line(
@@ -273,9 +273,9 @@ def _styles(run: RunRecords) -> dict[str, _Style]:
     }
 
 
-def _thinned(points: list[Point]) -> list[Point]:
-    """Evenly chosen points if there are too many, and always the last."""
-    step = -(-len(points) // _MOST_POINTS)
+def thinned(points: list[Point], most: int = _MOST_POINTS) -> list[Point]:
+    """Evenly chosen points if there are more than `most`, and always the last."""
+    step = -(-len(points) // most)
     return points if step <= 1 else points[-1::-step][::-1]
 
 

@@ -7,13 +7,12 @@ energy of these. A run has the same colour and dashes in every chart.
 import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from puna.core.schema.lines import Line, TrainLine, ValidationLine
-from puna.report.charts import smooth
+from puna.report.charts import smooth, thinned
 from puna.report.comparison import ComparedRun, Comparison, Difference
 
-Point = TypeVar("Point")
 _Curve: TypeAlias = tuple[int, Sequence[Line], Sequence[float | None], dict[str, Any]]
 """The number of a run, the lines of its metrics with the tokens of the points, the values, and how it is drawn."""
 
@@ -139,7 +138,7 @@ def _trained(
         values = [value(line) for line in run.train]
         if smoothed:
             values = smooth(values, len(values) // _SMOOTHED_SHARE)
-        points = thinned(list(zip(run.train, values, strict=True)))
+        points = thinned(list(zip(run.train, values, strict=True)), _MOST_POINTS)
         curves.append((number, [line for line, _ in points], [value for _, value in points], {"mode": "lines"}))
     is_mean = smoothed and longest >= _SMOOTHED_SHARE
     return _chart(
@@ -233,12 +232,6 @@ def _layout(across: str, unit: str) -> dict[str, Any]:
         "hovermode": "x unified",
         "font": {"family": "system-ui, sans-serif", "size": 12},
     }
-
-
-def thinned(points: list[Point]) -> list[Point]:
-    """Evenly chosen points if there are too many, and always the last."""
-    step = -(-len(points) // _MOST_POINTS)
-    return points if step <= 1 else points[-1::-step][::-1]
 
 
 def _unit(largest: float, units: list[tuple[str, float]]) -> tuple[str, float]:
