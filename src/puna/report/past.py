@@ -53,7 +53,7 @@ class Again:
     """How a run is made once more, from its recipe in a file."""
 
     train: str
-    """The command."""
+    """The command that trains it, in one line of a shell."""
     run: str
     """Where that puts it."""
     parent: str
