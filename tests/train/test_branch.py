@@ -130,7 +130,12 @@ def test_other_data_are_read_on_from_the_same_place_and_said(
     branch = RunDir(tmp_path / "branch")
     puna.train(recipe, tiny_data, branch, branch_from=f"{tiny_run}@20", stop_at=21)
     assert "was trained on other token shards or another mixture" in " ".join(capsys.readouterr().err.split())
-    puna.train(branch, tiny_data, resume=True, stop_at=22)
+    # Both of its checkpoints are of these data, so it can be resumed with them.
+    parent, first, second = (
+        read_header(directory_of(run, step))[0].data_fingerprint
+        for run, step in ((tiny_run, 20), (branch, 20), (branch, 21))
+    )
+    assert first == second != parent
     # A later stage of the same order goes on with it, text that was read does not come again.
     stages = [{"from_tokens": 20 * 256, "mixture": {"code": 1.0}}]
     recipe = puna.recipe(tiny_run.config, {"stages": stages})
