@@ -57,13 +57,13 @@ def test_every_combination_is_a_run_with_the_words_of_a_command_of_its_own(
 ):
     made = puna.sweep(
         tiny_toml, {"optim.lr": [1e-3, 2e-3], "seed": [1, 2]}, overrides=["train.log_every=2"], data=tiny_data,
-        run=tmp_path / "s", stop_at=24,
+        run=tmp_path / "s", init_from="models/base", stop_at=24,
     )  # fmt: skip
     names = ["s-lr=0.001-seed=1", "s-lr=0.001-seed=2", "s-lr=0.002-seed=1", "s-lr=0.002-seed=2"]
     assert [run.root.name for run in made.runs] == names
     assert trained[1] == [
         str(tiny_toml), "train.log_every=2", "optim.lr=0.001", "seed=2", "--run-dir", str(made.runs[1]), "--data-dir",
-        str(tiny_data), "--stop-at", "24",
+        str(tiny_data), "--init-from", "models/base", "--stop-at", "24",
     ]  # fmt: skip
     assert [difference.key for difference in made.comparison.differences] == ["seed", "optim.lr"]  # type: ignore[union-attr]
     assert made.page == tmp_path / "s-lr-seed.html"

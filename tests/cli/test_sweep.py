@@ -45,6 +45,17 @@ def test_show_prints_the_recipe_of_every_run_and_trains_none(tiny_toml: Path, mo
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("options", [["--extend", "2x"], ["--branch-from", "runs/demo@5"], ["--schedule", "linear"]])
+def test_what_goes_on_with_one_run_takes_one_value(
+    options: list[str], tiny_toml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["train", str(tiny_toml), "optim.lr=1e-3,2e-3", *options])
+    assert isinstance(result.exception, ConfigError)
+    assert "several values of a key are new runs" in result.exception.message
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("command", [["plan"], ["run"], ["data", "build"], ["tune"]])
 def test_other_commands_say_which_one_takes_several_values(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -153,7 +153,7 @@ def test_the_state_of_the_optimizer_comes_along_where_it_is_asked_for(tiny: Reci
     saved = load_file(next(path.glob("*.safetensors")))
     model = built(tiny)
     optimizer = build_optimizer(model, tiny.optim)
-    initial = keep_optimizer(load_initial(path, model, WORLD), model, optimizer, WORLD)
+    initial = keep_optimizer(load_initial(path, model, WORLD), model, optimizer, tiny, WORLD)
     assert (initial.parent.optimizer, initial.parent.step) == ("kept", step)
     state = tensors(model, optimizer)
     assert state.keys() == saved.keys()
@@ -163,7 +163,22 @@ def test_the_state_of_the_optimizer_comes_along_where_it_is_asked_for(tiny: Reci
 def test_a_model_has_no_state_of_an_optimizer_to_keep(tiny: Recipe, tiny_run: RunDir):
     model = built(tiny)
     with pytest.raises(CheckpointError, match="is a model, which has no state of an optimizer to keep"):
-        keep_optimizer(load_initial(tiny_run, model, WORLD), model, build_optimizer(model, tiny.optim), WORLD)
+        keep_optimizer(load_initial(tiny_run, model, WORLD), model, build_optimizer(model, tiny.optim), tiny, WORLD)
     model = built(tiny.model_copy(update={"model": tiny.model.model_copy(update={"vocab_size": 520})}))
     with pytest.raises(CheckpointError, match="its optimizer has no state for 8 new tokens"):
-        keep_optimizer(load_initial(f"{tiny_run}@last", model, WORLD), model, build_optimizer(model, tiny.optim), WORLD)
+        keep_optimizer(
+            load_initial(f"{tiny_run}@last", model, WORLD), model, build_optimizer(model, tiny.optim), tiny, WORLD
+        )
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"), [("optim", "name", "muon"), ("train", "precision", "bf16-stochastic")]
+)
+def test_the_state_of_another_kind_of_optimizer_is_refused(
+    tiny: Recipe, tiny_run: RunDir, section: str, key: str, value: str
+):
+    other = tiny.model_copy(update={section: getattr(tiny, section).model_copy(update={key: value})})
+    model = built(tiny)
+    initial = load_initial(f"{tiny_run}@last", model, WORLD)
+    with pytest.raises(CheckpointError, match=rf"state is of another kind: {section}\.{key} = .*, not '{value}'"):
+        keep_optimizer(initial, model, build_optimizer(model, tiny.optim), other, WORLD)

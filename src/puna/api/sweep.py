@@ -5,6 +5,7 @@ alone, its memory is free again when it ends, and nothing that ends it ends the 
 """
 
 import contextlib
+import itertools
 import os
 import shlex
 import signal
@@ -50,6 +51,7 @@ def sweep(
     overrides: Sequence[str] = (),
     data: PathLike | None = None,
     run: PathLike | None = None,
+    init_from: PathLike | None = None,
     resume: bool = False,
     force: bool = False,
     stop_at: int | None = None,
@@ -66,6 +68,7 @@ def sweep(
         overrides: Values to change in all runs, as on the command line.
         data: The data build; None is `data/` and the recipe's name.
         run: What the runs' directories begin with, to which `-lr=1e-3` is added; None is `runs/` and the recipe's name.
+        init_from: The model that all runs begin with, as `puna.train` takes it.
         resume: Go on with the runs that are there.
         force: Delete the runs that are there and start again.
         stop_at: Save and end each run after this many steps.
@@ -85,7 +88,7 @@ def sweep(
 
     if resume and force:
         raise TrainError("--resume goes on with runs and --force deletes them; give one of them")
-    planned, page = _plan(name_or_path, several, overrides, data, run, stop_at)
+    planned, page = _plan(name_or_path, several, overrides, data, run, init_from, stop_at)
     began = [one for one in planned if _has_begun(one)]
     if began and not (resume or force):
         raise CheckpointError(
@@ -123,6 +126,7 @@ def _plan(
     overrides: Sequence[str],
     data: PathLike | None,
     run: PathLike | None,
+    init_from: PathLike | None,
     stop_at: int | None,
 ) -> tuple[dict[RunDir, list[str]], Path]:
     """The words of each run's command, and the path of the page; nothing is written, and what is wrong is said."""
@@ -143,7 +147,10 @@ def _plan(
     planned = {}
     for point in combinations:
         directory = RunDir(user_path(stem.with_name(f"{stem.name}-{point.name}")))
-        planned[directory] = _command(name, [*overrides, *point.overrides], directory, data, stop_at)
+        options = {"--run-dir": directory, "--data-dir": data, "--init-from": init_from, "--stop-at": stop_at}
+        words = [[option, str(value)] for option, value in options.items() if value is not None]
+        named = ["train", os.fspath(name), *overrides, *point.overrides]
+        planned[directory] = [*named, *itertools.chain.from_iterable(words)]
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         first = shlex.join(next(iter(planned.values())))
         raise TrainError(
@@ -178,18 +185,6 @@ def _written(comparison: "Comparison", page: Path) -> bool:
 
 def _has_begun(run: RunDir) -> bool:
     return any(path.exists() for path in (run.config, run.record, run.metrics, run.checkpoints, run.model))
-
-
-def _command(
-    name: PathLike, overrides: Sequence[str], run: RunDir, data: PathLike | None, stop_at: int | None
-) -> list[str]:
-    """The words of one run's command, after `puna`."""
-    command = ["train", os.fspath(name), *overrides, "--run-dir", str(run)]
-    if data is not None:
-        command += ["--data-dir", os.fspath(data)]
-    if stop_at is not None:
-        command += ["--stop-at", str(stop_at)]
-    return command
 
 
 def _others(left: int) -> str:

@@ -15,6 +15,7 @@ def sweep(
     data: str | None,
     run: Path | None,
     *,
+    init_from: str | None,
     resume: bool,
     force: bool,
     stop_at: int | None,
@@ -28,6 +29,7 @@ def sweep(
         several: Values by key, of which every combination is a run.
         data: The data build.
         run: What the runs' directories begin with.
+        init_from: The model that all runs begin with.
         resume: Go on with the runs that are there.
         force: Delete the runs that are there and start again.
         stop_at: Save and leave each run after this step.
@@ -40,7 +42,8 @@ def sweep(
         _explain(recipe, overrides, several)
         return
     made = puna.sweep(
-        recipe, several, overrides=overrides, data=data, run=run, resume=resume, force=force, stop_at=stop_at
+        recipe, several, overrides=overrides, data=data, run=run, init_from=init_from, resume=resume, force=force,
+        stop_at=stop_at,
     )  # fmt: skip
     if made.comparison is not None:
         show(made.comparison)

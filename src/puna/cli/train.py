@@ -1,6 +1,5 @@
 """`puna train`: pre-training."""
 
-import json
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
@@ -97,13 +96,16 @@ def train(
     if recipe is None:
         raise ConfigError(["which recipe is to be trained was not said"], hint="`puna recipes` lists those that ship")
     if several:
-        if branch_from is not None or extend is not None:
-            raise ConfigError(["several values of a key are new runs, which --extend and --branch-from do not begin"])
-        if init_from is not None:
-            changes.append(f"train.init_from={json.dumps(init_from)}")
+        if branch_from is not None or extend is not None or schedule is not None:
+            raise ConfigError(
+                ["several values of a key are new runs, which --extend, --branch-from and --schedule do not begin"]
+            )
         if optimizer is not None:
             changes.append(f"train.init_optimizer={optimizer.value}")
-        sweep(recipe, changes, several, data, run, resume=resume, force=force, stop_at=stop_at, explained=show)
+        sweep(
+            recipe, changes, several, data, run, init_from=init_from, resume=resume, force=force, stop_at=stop_at,
+            explained=show,
+        )  # fmt: skip
         return
     puna.train(
         resolve(recipe, changes, show), data, run, resume=resume, force=force, stop_at=stop_at, extend=extend,

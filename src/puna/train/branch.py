@@ -25,9 +25,7 @@ from puna.train.checkpoint import check_shards
 from puna.train.extend import longer_from
 from puna.train.lengthen import parse_length, with_phase
 from puna.train.restate import restate
-from puna.train.resume import changes, saved_recipe
-
-_STOCHASTIC = "bf16-stochastic"
+from puna.train.resume import changes, check_kind, saved_recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,17 +157,10 @@ def _check_state(checkpoint: Path, parent: Recipe, recipe: Recipe) -> None:
     """Refuse a recipe that the state of the parent does not fit."""
     for line in check_decoder(checkpoint / "state.json", parent.model, recipe.model):
         warn(f"{checkpoint}: its rotary positions count otherwise: {line}")
-    kinds = {
-        "optim.name": (parent.optim.name, recipe.optim.name),
-        "train.precision": (parent.train.precision, recipe.train.precision),
-    }
-    for key, (theirs, ours) in kinds.items():
-        if theirs != ours and (key == "optim.name" or _STOCHASTIC in (theirs, ours)):
-            raise CheckpointError(
-                f"{checkpoint}: its optimizer's state is of another kind: {key} = {theirs!r}, not {ours!r}",
-                hint="a branch keeps that state; `--init-from` in the place of `--branch-from` begins with the weights "
-                "alone",
-            )
+    check_kind(
+        checkpoint, parent, recipe,
+        "a branch keeps that state; `--init-from` in the place of `--branch-from` begins with the weights alone",
+    )  # fmt: skip
 
 
 def _first_step(checkpoint: Path, state: TrainState, theirs: int, ours: int) -> int:

@@ -17,7 +17,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from puna.config.recipe import ModelConfig
+from puna.config.recipe import ModelConfig, Recipe
 from puna.core.console import say, warn
 from puna.core.errors import CheckpointError
 from puna.core.files import sha256_file, sha256_json
@@ -26,7 +26,7 @@ from puna.core.records import read_record
 from puna.core.reference import find_moment
 from puna.core.schema.lineage import Parent
 from puna.core.schema.part import parse
-from puna.core.schema.train_state import is_checkpoint
+from puna.core.schema.train_state import is_checkpoint, read_header
 from puna.model.checkpoint_weights import CheckpointWeights
 from puna.model.description import read_config
 from puna.model.directory import CONFIG, check_files, resolve_model
@@ -36,6 +36,7 @@ from puna.model.parts import own_parts
 from puna.model.weights import open_weights
 from puna.parallel.world import World
 from puna.train.checkpoint import check_shards, load_tensors
+from puna.train.resume import check_kind, saved_recipe
 
 _BY_TOKEN = ("tok_embeddings.weight", "output.weight")
 """The weights with a row for each token."""
@@ -110,8 +111,10 @@ def _loaded(place: str, model: Llama, world: World, other: OtherFormat | None) -
         return _filled(model, initial, directory / "state.json", stored.config, stored, stored.check)
 
 
-def keep_optimizer(initial: Initial, model: Llama, optimizer: torch.optim.Optimizer, world: World) -> Initial:
-    """Give the optimizer the state that it had at the checkpoint which the weights are of.
+def keep_optimizer(
+    initial: Initial, model: Llama, optimizer: torch.optim.Optimizer, recipe: Recipe, world: World
+) -> Initial:
+    """Give the optimizer of a recipe the state that it had at the checkpoint which the weights are of.
 
     Raises:
         CheckpointError: The weights are not of a checkpoint; or its state is of another kind, or lacks new tokens.
@@ -127,6 +130,8 @@ def keep_optimizer(initial: Initial, model: Llama, optimizer: torch.optim.Optimi
             f"{path}: its optimizer has no state for {initial.new_rows} new tokens",
             hint="begin with a fresh one: train.init_optimizer=fresh",
         )
+    theirs = saved_recipe(read_header(path)[0], path)
+    check_kind(path, theirs, recipe, "begin with a fresh one: train.init_optimizer=fresh")
     load_tensors(path, model, optimizer, world)
     return replace(initial, parent=initial.parent.model_copy(update={"optimizer": "kept"}))
 

@@ -33,6 +33,9 @@ MAY_CHANGE_BITS = (
 )  # fmt: skip
 """Keys that change how a step is computed but not its result: the weights stay equal to rounding, not bit for bit."""
 
+_STOCHASTIC = "bf16-stochastic"
+"""The precision whose weights and moments are bfloat16 alone."""
+
 
 def is_finished(recipe: Recipe, run: RunDir, data_fingerprint: str) -> bool:
     """Whether the run has been trained to its end with this recipe on these data, and its model is there.
@@ -186,6 +189,27 @@ def _with_newer_keys(saved: dict[str, Any]) -> dict[str, Any]:
         if isinstance(field.default, Section)
     }
     return saved | {name: table | saved[name] for name, table in defaults.items() if isinstance(saved.get(name), dict)}
+
+
+def check_kind(checkpoint: Path, theirs: Recipe, ours: Recipe, hint: str) -> None:
+    """Refuse the state of another kind of optimizer than a recipe has.
+
+    Args:
+        checkpoint: What has the state.
+        theirs: The recipe that it was made with.
+        ours: The recipe that is to go on with it.
+        hint: What a user can do.
+
+    Raises:
+        CheckpointError: It is of another optimizer, or of weights that are kept otherwise.
+    """
+    names = theirs.optim.name, ours.optim.name
+    precisions = theirs.train.precision, ours.train.precision
+    for key, (before, now) in {"optim.name": names, "train.precision": precisions}.items():
+        if before != now and (key == "optim.name" or _STOCHASTIC in (before, now)):
+            raise CheckpointError(
+                f"{checkpoint}: its optimizer's state is of another kind: {key} = {before!r}, not {now!r}", hint=hint
+            )
 
 
 def check_circumstances(made_by: dict[str, str], present: dict[str, str], path: Path) -> None:

@@ -178,7 +178,7 @@ class Session:
         objective = objective or Objective.of(recipe, model, mesh, feed.bos_id)
         if initial is not None:
             if recipe.train.init_optimizer == "keep":
-                initial = keep_optimizer(initial, model, optimizer, world)
+                initial = keep_optimizer(initial, model, optimizer, recipe, world)
             state.initial_weights, state.lineage = initial.parent.weights, [*initial.lineage, initial.parent]
         if checkpoint is not None:
             path, state = checkpoint
