@@ -1,6 +1,8 @@
 """The text of a starter recipe is TOML whatever files are called and hold."""
 
+import re
 import tomllib
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,3 +46,19 @@ def test_any_names_and_words_give_a_recipe_that_loads(
 
 def test_rare_languages_are_not_named() -> None:
     assert languages(found(["*"], [])) == "en 90 %, de 10 %"
+
+
+def test_part_of_a_large_text_is_not_no_epoch() -> None:
+    survey = Survey(sources=[found(["*"], [])], left_out={})
+    text = recipe_text("mine", "mine.toml", ".", survey, starter(10**10, 1e11, micro_batch_tokens=4096), "fp32")
+    assert " 0.0 epochs" not in text
+    assert re.search(r" 0\.00\d+ epochs", text)
+
+
+def test_smallest_of_few_documents_is_named() -> None:
+    few = replace(found(["*"], []), heldout_fraction=0.0, heldout_pattern=r"^(a\.txt)$")
+    text = recipe_text(
+        "mine", "m.toml", ".", Survey(sources=[few], left_out={}), starter(10**6, 1e11, micro_batch_tokens=4096), "fp32"
+    )
+    source = Recipe.model_validate(tomllib.loads(text)).data.sources["text"]
+    assert (source.heldout_pattern, source.heldout_fraction) == (r"^(a\.txt)$", 0.0)

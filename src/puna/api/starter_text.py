@@ -132,8 +132,8 @@ def _train(start: "Starter", precision: str) -> str:
     return "\n".join(
         [
             "[train]",
-            f"# About {format_count(start.available_tokens)} tokens of text, estimated: {start.epochs:.1f} epochs, "
-            f"{per_parameter:.1f} tokens for each parameter.",
+            f"# About {format_count(start.available_tokens)} tokens of text, estimated: {start.epochs:.2g} epochs, "
+            f"{per_parameter:.2g} tokens for each parameter.",
             f"tokens = {start.tokens}",
             f"batch_tokens = {start.batch_tokens}  # {start.steps:,} optimizer steps",
             f"micro_batch_tokens = {start.micro_batch_tokens}  # `puna tune` measures which is fastest here",

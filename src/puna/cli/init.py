@@ -57,7 +57,7 @@ def describe(made: "StarterRecipe") -> list[str]:
     return [
         *rows,
         f"model: {format_count(start.parameters)} parameters, {REASONS[start.bound]} ({made.machine})",
-        f"training: {format_count(start.tokens)} tokens, {start.epochs:.1f} epochs of about "
-        f"{format_count(start.available_tokens)}; {start.tokens / start.parameters:.1f} tokens for each parameter",
+        f"training: {format_count(start.tokens)} tokens, {start.epochs:.2g} epochs of about "
+        f"{format_count(start.available_tokens)}; {start.tokens / start.parameters:.2g} tokens for each parameter",
         f"{made.path}: written; next is `puna run {recipe}`, or its first stage, `puna data build {recipe}`",
     ]
