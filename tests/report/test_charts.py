@@ -188,6 +188,13 @@ def test_points_are_thinned_evenly_from_the_end_and_few_stay():
     assert thinned([1, 2, 3], 3) == [1, 2, 3]
 
 
+def test_the_only_logged_step_is_a_mark(run: RunRecords):
+    """A line of one point cannot be seen."""
+    found = {chart.title: chart.figure["data"] for chart in charts(replace(run, train=run.train[:1]))}
+    assert found["Training loss"][0]["mode"] == found["Throughput"][0]["mode"] == "lines+markers"
+    assert charts(run)[1].figure["data"][0]["mode"] == "lines"
+
+
 def test_run_that_logged_nothing_has_no_charts(run: RunRecords):
     assert charts(replace(run, train=[], validations=[])) == []
 

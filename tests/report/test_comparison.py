@@ -112,6 +112,7 @@ def test_sources_that_not_all_runs_have_are_left_out_of_the_mean(tiny: Recipe, t
     assert found.weights == {}
     assert found.best() is None
     assert "No source is common to all runs, so there is no mean to compare." in found.notes
+    assert not any("every mean is weighted" in note for note in found.notes)
 
 
 def test_runs_before_their_first_line_are_compared_by_what_is_there(tiny: Recipe, tmp_path: Path):

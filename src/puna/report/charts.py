@@ -294,7 +294,12 @@ def _line(
     tokens = [line.tokens for line in lines]
     style = _Style(style) if isinstance(style, str) else style
     line = {"color": style.colour, "width": width} | ({"dash": style.dash} if style.dash != "solid" else {})
-    return {"name": html.escape(name), "x": tokens, "y": values, "mode": "lines", "line": line}
+    return {"name": html.escape(name), "x": tokens, "y": values, "mode": line_mode(tokens), "line": line}
+
+
+def line_mode(points: Sequence[Any]) -> str:
+    """How plotly draws a curve: a line, and where it has one point, which no line would show, a mark."""
+    return "lines+markers" if len(points) == 1 else "lines"
 
 
 def _chart(title: str, sentence: str, traces: list[dict[str, Any]], unit: str, *, from_zero: bool = False) -> Chart:

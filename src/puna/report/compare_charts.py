@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from puna.core.schema.lines import Line, TrainLine, ValidationLine
-from puna.report.charts import smooth, thinned
+from puna.report.charts import line_mode, smooth, thinned
 from puna.report.comparison import ComparedRun, Comparison, Difference
 
 _Curve: TypeAlias = tuple[int, Sequence[Line], Sequence[float | None], dict[str, Any]]
@@ -139,7 +139,9 @@ def _trained(
         if smoothed:
             values = smooth(values, len(values) // _SMOOTHED_SHARE)
         points = thinned(list(zip(run.train, values, strict=True)), _MOST_POINTS)
-        curves.append((number, [line for line, _ in points], [value for _, value in points], {"mode": "lines"}))
+        curves.append(
+            (number, [line for line, _ in points], [value for _, value in points], {"mode": line_mode(points)})
+        )
     is_mean = smoothed and longest >= _SMOOTHED_SHARE
     return _chart(
         comparison, title, "Means of neighbouring logged steps." if is_mean else "Each logged step.", unit, curves

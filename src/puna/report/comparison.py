@@ -284,7 +284,7 @@ def _notes(runs: Sequence[ComparedRun], weights: dict[str, float]) -> list[str]:
     notes = [
         f"{run.name} is not finished: step {run.step:,} of {run.total_steps:,}." for run in runs if not run.finished
     ]
-    if len({run.finished for run in runs}) == 2:
+    if len({run.finished for run in runs if run.last}) == 2:
         notes.append("The held-out figures of finished runs are of all held-out text, the others' of a part of it.")
     if len({run.tokenizer for run in runs}) > 1:
         notes.append("The tokenizers differ, so a loss per token means something else in each; bits per byte do not.")
@@ -296,7 +296,7 @@ def _notes(runs: Sequence[ComparedRun], weights: dict[str, float]) -> list[str]:
             notes.append(f"The mean leaves out what not all runs have: {', '.join(missing)}.")
         else:
             notes.append("No source is common to all runs, so there is no mean to compare.")
-    if len({str(run.recipe.get("mixture")) for run in runs}) > 1:
+    if len(weights) > 1 and len({str(run.recipe.get("mixture")) for run in runs}) > 1:
         notes.append(f"The mixtures differ; every mean is weighted by the shares of {runs[0].name}.")
     if len({run.device for run in runs if run.device}) > 1:
         notes.append("The devices differ, so time and energy compare machines, too.")
