@@ -8,7 +8,9 @@ from random import Random
 import pytest
 
 from puna.config.data import Source
+from puna.data.document import Raw
 from puna.data.input_file import InputFile
+from puna.data.readers.text import TextReader
 from puna.data.survey import amount
 from puna.data.survey.amount import languages_of, measure
 
@@ -40,6 +42,19 @@ def test_text_that_has_come_already_counts_once_as_in_a_build(tmp_path: Path) ->
     found = measure("text", SOURCE, [one, InputFile(str(tmp_path / "copy.txt"), "copy.txt", 100, "")], {})
     assert (found.documents, found.text_bytes, found.dropped) == (1, 100, {"duplicate": 1})
     assert found.copies == {"000.txt": ["copy.txt"]}
+
+
+def test_what_no_reader_can_handle_is_dropped_as_in_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(reader: TextReader, record: Raw) -> None:
+        raise ZeroDivisionError
+
+    there = files(tmp_path, [100])
+    (tmp_path / "folder").mkdir()
+    there.append(InputFile(str(tmp_path / "folder"), "folder", 9, ""))
+    monkeypatch.setattr(TextReader, "document", fail)
+    assert measure("text", SOURCE, there, {}).dropped == {"reader.failed": 1, "unreadable": 1}
+    monkeypatch.setattr(TextReader, "records", fail)
+    assert measure("text", SOURCE, there, {}).dropped == {"reader.failed": 2}
 
 
 def test_large_files_are_estimated_from_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,16 +1,17 @@
 """How much text some files hold, and in which languages: from all of them, or from a sample of large ones."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from puna.config.data import Source
-from puna.core.errors import DataError
+from puna.core.errors import DataError, UserError
 from puna.data.dedup.exact import text_key
-from puna.data.document import DUPLICATE, Document, Dropped, Lost
+from puna.data.document import DUPLICATE, READER_FAILED, Document, Dropped, Lost, Reader
 from puna.data.input_file import InputFile
 from puna.data.models.fasttext_model import FastTextModel
 from puna.data.rules.language import identify, installed_model
+from puna.data.stages.cleaning import read_one
 from puna.data.table import find_reader, make
 
 SAMPLE_BYTES = 8_000_000
@@ -73,8 +74,7 @@ def measure(name: str, source: Source, files: Sequence[InputFile], seen: dict[tu
     for file in sample:
         blocks: list[int] = []
         in_file = before = 0
-        for record in reader.records(file.watched(blocks.append, lambda error: None)):
-            document = record if isinstance(record, Dropped | Lost) else reader.document(record)
+        for document in _read(reader, file.watched(blocks.append, lambda error: None), name):
             if isinstance(document, Document) and (key := text_key(document.text)) in seen:
                 copies[seen[key]].append(document.id)
                 document = Dropped(name, document.id, DUPLICATE)
@@ -104,6 +104,17 @@ def measure(name: str, source: Source, files: Sequence[InputFile], seen: dict[tu
         languages=languages_of(texts),
         beginnings=list(dict.fromkeys(filter(None, map(_beginning, texts[:: max(1, len(texts) // 20)]))))[:3],
     )
+
+
+def _read(reader: Reader, file: InputFile, name: str) -> Iterator[Document | Dropped | Lost]:
+    """The documents of a file as a build has them; what the reader cannot handle is dropped, as there."""
+    try:
+        for record in reader.records(file):
+            yield record if isinstance(record, Lost) else read_one(reader, record, name, {})
+    except (MemoryError, ImportError, UserError):
+        raise
+    except Exception as error:
+        yield Dropped(name, file.name, READER_FAILED, f"{type(error).__name__}: {error}")
 
 
 def evenly(files: Sequence[InputFile], count: int) -> list[InputFile]:
