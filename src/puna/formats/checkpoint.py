@@ -230,6 +230,9 @@ def model_config(path: Path, values: dict[str, Any]) -> ModelConfig:
     """
     if isinstance(layers := values.get("n_layers"), int) and layers > _MOST_LAYERS:
         raise FormatError(f"{path}: says {layers} layers, more than the {_MOST_LAYERS} that Puna accepts")
+    for name in ("n_kv_heads", "ffn_dim"):
+        if values.get(name, 1) == 0:  # where a recipe leaves it open; a file that says so has no such decoder
+            raise FormatError(f"{path}: {name}: Input should be greater than 0, found 0")
     try:
         return ModelConfig.model_validate(values)
     except ValidationError as error:

@@ -203,7 +203,7 @@ def test_a_single_module_is_not_a_source():
 def test_a_missing_directory_is_named(tmp_path: Path):
     with pytest.raises(DataError, match=r"source 'shelf': there is no directory .*nowhere") as error:
         _list(tmp_path / "nowhere", "*")
-    assert error.value.hint == "correct data.sources.shelf.path"
+    assert error.value.hint == "correct data.sources.shelf.path; a path in a recipe is relative to the recipe's file"
 
 
 def test_patterns_that_match_nothing_are_named(tmp_path: Path):
