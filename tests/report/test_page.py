@@ -179,6 +179,18 @@ def test_an_export_of_a_moment_says_its_step_and_is_reproduced_from_it(report_ru
     assert "model the checkpoint of step 15 weights" in words
 
 
+def test_an_export_of_the_model_before_the_run_was_made_longer_says_so(report_run: RunDir):
+    files = json.loads(report_run.record.read_text())["outputs"]
+    says = "model an earlier one of this run"
+    path = report_run.exports / "hf" / "equivalence.json"
+    _change(path, inputs={**files, "tokenizer.model": "ab"})
+    assert says not in _words(_page(report_run))
+    _change(path, inputs=dict.fromkeys(files, "ab"))
+    assert says in _words(_page(report_run))
+    _change(path, "results", step=15)
+    assert says not in _words(_page(report_run))
+
+
 def test_lineage_names_hashes_machine_and_packages(page: _Page, report_run: RunDir):
     record = json.loads(report_run.record.read_text())
     for expected in (

@@ -77,6 +77,8 @@ class RunRecords:
     """The data card; None if the run's directory has none."""
     exports: dict[str, ExportResults]
     """The figures of the proof of each export, by format."""
+    outdated: list[str]
+    """Names of the exports that were made of the run's model before it was made longer or trained again."""
     recipe: str
     """The resolved recipe as TOML, with paths from the working directory; empty if the run's directory has none."""
 
@@ -115,7 +117,7 @@ def read_run(run: RunDir, moment: Moment | None = None) -> RunRecords:
         record = None
         lines = [line for line in lines if moment is None or _is_before(line, moment.step)]
     state = progress.state if progress else None
-    exports = {path.parent.name: _read_export(path) for path in sorted(run.exports.glob("*/equivalence.json"))}
+    proofs = {path.parent.name: _read_export(path) for path in sorted(run.exports.glob("*/equivalence.json"))}
     return RunRecords(
         run=run,
         config=record.config if record else config,
@@ -130,7 +132,8 @@ def read_run(run: RunDir, moment: Moment | None = None) -> RunRecords:
         rollbacks=_latest(lines, RollbackLine, lambda line: (line.step, line.from_step)),
         checkpoints=_latest(lines, CheckpointLine, lambda line: line.step),
         card=parse(DataCard, _read_json(run.data_card), str(run.data_card)) if run.data_card.exists() else None,
-        exports=exports,
+        exports={name: proof.results for name, proof in proofs.items()},
+        outdated=[name for name, proof in proofs.items() if record and _is_outdated(proof, record.outputs)],
         recipe=tomli_w.dumps(here(recipe, run.root)),
     )
 
@@ -195,13 +198,18 @@ def _is_before(line: Line, step: int) -> bool:
     return line.step <= step and not (isinstance(line, ValidationLine) and line.final)
 
 
-def _read_export(path: Path) -> ExportResults:
-    """The figures of an export's proof."""
+def _read_export(path: Path) -> ExportRecord:
+    """The proof of an export; one that cannot be read is told with what to do."""
     try:
-        return parse(ExportRecord, read_record(path), str(path)).results
+        return parse(ExportRecord, read_record(path), str(path))
     except DataError as error:
         hint = "an older version of Puna may have written it: export again with --force, or delete its directory"
         raise DataError(error.message, hint=hint) from None
+
+
+def _is_outdated(proof: ExportRecord, model: dict[str, str]) -> bool:
+    """Whether an export was made of other files than those with these SHA-256, by name; one of a checkpoint never is."""
+    return proof.results.step is None and any(model.get(name, known) != known for name, known in proof.inputs.items())
 
 
 def _latest(lines: list[Line], kind: type[Known], key: Callable[[Known], Any]) -> list[Known]:

@@ -92,4 +92,6 @@ class ExportResults(OracleResults, Comparison):
 class ExportRecord(Part):
     """`equivalence.json` of an export."""
 
+    inputs: dict[str, str] = Field(default={})
+    """SHA-256 of the model's files, by name."""
     results: ExportResults
