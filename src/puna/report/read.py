@@ -208,7 +208,7 @@ def _read_export(path: Path) -> ExportRecord:
 
 
 def _is_outdated(proof: ExportRecord, model: dict[str, str]) -> bool:
-    """Whether an export was made of other files than those with these SHA-256, by name; one of a checkpoint never is."""
+    """Whether an export was made of other files than those of these SHA-256, by name; of a checkpoint one never is."""
     return proof.results.step is None and any(model.get(name, known) != known for name, known in proof.inputs.items())
 
 
