@@ -22,7 +22,6 @@ from puna.core.console import warn
 from puna.core.errors import DataError
 from puna.core.layout import DataDir, RunDir
 from puna.core.records import read_record
-from puna.core.reference import whole_run
 from puna.core.user_path import user_path
 
 if TYPE_CHECKING:
@@ -92,6 +91,7 @@ def trace(
     tokens, origin.
     """
     from puna.config.load import load_recipe
+    from puna.core.reference import whole_run
 
     directory = whole_run(user_path(run), f"puna data trace {{}} --step {step}")
     recipe = load_recipe(str(directory.config)).recipe

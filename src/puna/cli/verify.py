@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from puna.cli.arguments import DataSource
-from puna.core.reference import whole_run
 from puna.core.user_path import user_path
 
 
@@ -23,6 +22,7 @@ def verify_resume(
     from puna.api.recipes import data_source
     from puna.api.stages import check_build
     from puna.config.load import load_recipe
+    from puna.core.reference import whole_run
 
     recipe = load_recipe(str(whole_run(user_path(run), "puna verify-resume {}").config)).recipe
     check_build(recipe, data_source(data, recipe))  # before copies of the run look for it
