@@ -1,17 +1,15 @@
 """`comparison.html`: several runs on one page that works offline, on a phone, in the dark and on paper."""
 
 import shlex
-from importlib import resources
 from pathlib import Path
 
 from puna.core.errors import DataError
 from puna.core.files import write_text
-from puna.core.page_style import page_style
 from puna.core.units import format_count, format_duration, format_energy
 from puna.core.version import VERSION
 from puna.report.compare_charts import axes, charts, colour, dash
 from puna.report.comparison import Comparison
-from puna.report.page import script_json
+from puna.report.template import render_page
 
 GENERATOR = "Puna, comparison of runs"
 """In the head of every page, which tells it from other files."""
@@ -50,26 +48,14 @@ def check_page(path: Path) -> None:
 
 
 def render(comparison: Comparison) -> str:
-    """The page as HTML. Text of a run is escaped everywhere."""
-    import jinja2
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
-        "count": format_count,
-        "duration": format_duration,
-        "energy": format_energy,
-        "quote": shlex.quote,
-        "script_json": lambda value: Markup(script_json(value)),  # noqa: S704
-    }
-
-    def own(name: str) -> str:
-        return (resources.files("puna.report") / name).read_text(encoding="utf-8")
-
-    page = environment.from_string(own("compare.html")).render(
+    """The whole page as HTML, with style, scripts and figures in it."""
+    return render_page(
+        "compare.html",
+        styles=["page.css", "compare.css"],
+        script="compare.js",
+        filters={
+            "count": format_count, "duration": format_duration, "energy": format_energy, "quote": shlex.quote,
+        },
         comparison=comparison,
         runs=comparison.runs,
         best=comparison.best(),
@@ -80,9 +66,4 @@ def render(comparison: Comparison) -> str:
         dash=dash,
         generator=GENERATOR,
         version=VERSION,
-        style=Markup(page_style("puna.report", "page.css", "compare.css")),  # noqa: S704
-        script=Markup(own("compare.js")),  # noqa: S704
-        plotly=Markup(get_plotlyjs()),  # noqa: S704
-    )
-    # JSON can hold half of a surrogate pair, UTF-8 cannot.
-    return page.encode("utf-8", "replace").decode()
+    )  # fmt: skip

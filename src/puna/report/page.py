@@ -5,15 +5,11 @@ A run that is not finished has a page too, which says so and shows what its metr
 A policy in its head forbids the browser to load anything, even if text of the run refers to it.
 """
 
-import json
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from puna.core.files import write_text
 from puna.core.layout import RunDir
-from puna.core.page_style import page_style
 from puna.core.reference import Moment
 from puna.core.schema.lines import SampleLine
 from puna.core.units import counted, format_bytes, format_count
@@ -22,6 +18,7 @@ from puna.report.charts import charts
 from puna.report.figures import heldout, speed, summary, tiles
 from puna.report.past import again, goes_on, sessions
 from puna.report.read import RunRecords, read_run
+from puna.report.template import render_page
 
 
 def write_report(run: RunDir, moment: Moment | None = None) -> Path:
@@ -45,23 +42,12 @@ def write_report(run: RunDir, moment: Moment | None = None) -> Path:
 
 
 def render(run: RunRecords) -> str:
-    """The page as HTML. Text of a run is escaped everywhere: a sample may well be `<script>`."""
-    import jinja2
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
-        "count": format_count,
-        "bytes": format_bytes,
-        "moment": _moment,
-        "script_json": lambda value: Markup(script_json(value)),  # noqa: S704
-    }
-    folder = resources.files("puna.report")
-    template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
-    page = template.render(
+    """The whole page as HTML, with style, scripts and figures in it."""
+    return render_page(
+        "page.html",
+        styles=["page.css"],
+        script="page.js",
+        filters={"count": format_count, "bytes": format_bytes, "moment": _moment},
         run=run,
         config=run.config,
         record=run.record,
@@ -78,17 +64,7 @@ def render(run: RunRecords) -> str:
         unigrams={source.name: source.unigram_bits_per_byte for source in run.card.sources} if run.card else {},
         charts=charts(run),
         samples=_samples_by_prompt(run),
-        style=Markup(page_style("puna.report", "page.css")),  # noqa: S704
-        script=Markup((folder / "page.js").read_text(encoding="utf-8")),  # noqa: S704
-        plotly=Markup(get_plotlyjs()),  # noqa: S704
     )
-    # JSON can hold half of a surrogate pair, UTF-8 cannot.
-    return page.encode("utf-8", "replace").decode()
-
-
-def script_json(value: Any) -> str:
-    """JSON that cannot end the script element around it."""
-    return json.dumps(value).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _moment(iso: str) -> str:
