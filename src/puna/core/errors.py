@@ -99,6 +99,10 @@ class GenerateError(UserError):
     """The model cannot continue this prompt."""
 
 
+class EvaluateError(UserError):
+    """A task, its data or an answer cannot be used, or an evaluation cannot go on."""
+
+
 class StorageError(UserError):
     """A file could not be written: the disk is full, or the path is not writable."""
 

@@ -1,0 +1,1 @@
+"""Data of evaluations: which files, from where, under which licence, checked by their hashes."""

@@ -1,0 +1,65 @@
+"""Tasks by their names, those that packages add included."""
+
+from collections.abc import Iterator
+from importlib import import_module
+
+from puna.core.errors import EvaluateError
+from puna.core.plugins import load_plugins
+from puna.evaluate.task import Task
+
+GROUP = "puna.tasks"
+"""The group of entry points by which packages add tasks: each names a `Task`."""
+
+FAMILIES = (
+    "common_sense", "closed_book", "race", "math_problems", "grade_school", "code", "mmlu", "toxicity", "bias",
+    "truthful_qa", "superglue", "last_word", "foundry", "core_metric", "gold",
+)  # fmt: skip
+"""The modules of `puna.evaluate.tasks`."""
+
+
+def tasks() -> dict[str, Task]:
+    """All tasks by id without shots, Puna's own first.
+
+    Raises:
+        UserError: A package's task cannot be used.
+        EvaluateError: It has an id that is taken.
+    """
+    found: dict[str, Task] = {}
+    for task in (*_own(), *load_plugins(GROUP, Task).values()):
+        if (key := _key(task)) in found:
+            raise EvaluateError(f"{GROUP}: two tasks are called {key!r}")
+        found[key] = task
+    return found
+
+
+def find_task(name: str) -> Task:
+    """The task that `protocol/name` names with its own number of shots, or `protocol/name@shots` with another.
+
+    Raises:
+        EvaluateError: There is none, or the shots are not a number.
+    """
+    key, at, shots = name.partition("@")
+    known = tasks()
+    if key not in known:
+        raise EvaluateError(f"{name!r} is not a task", hint=_near(key, known))
+    if not at:
+        return known[key]
+    if not shots.isdecimal():
+        raise EvaluateError(f"{name!r}: shots is {shots!r}, but must be a whole number, as in {key}@5")
+    return known[key].with_shots(int(shots))
+
+
+def _own() -> Iterator[Task]:
+    for family in FAMILIES:
+        yield from import_module(f"puna.evaluate.tasks.{family}").TASKS
+
+
+def _key(task: Task) -> str:
+    return task.id.partition("@")[0]
+
+
+def _near(key: str, known: dict[str, Task]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(key, known, n=3) or sorted(name for name in known if name.endswith("/" + key))
+    return f"did you mean {', '.join(close)}?" if close else "`puna evaluate --list` names all"

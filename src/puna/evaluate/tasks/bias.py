@@ -1,0 +1,5 @@
+"""CrowS-Pairs and WinoGender."""
+
+from puna.evaluate.task import Task
+
+TASKS: tuple[Task, ...] = ()

@@ -1,0 +1,5 @@
+"""HumanEval and MBPP: programs that are run."""
+
+from puna.evaluate.task import Task
+
+TASKS: tuple[Task, ...] = ()

@@ -1,0 +1,5 @@
+"""The 22 tasks of the CORE metric."""
+
+from puna.evaluate.task import Task
+
+TASKS: tuple[Task, ...] = ()

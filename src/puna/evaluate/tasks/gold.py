@@ -1,0 +1,5 @@
+"""Bits per byte of gold answers."""
+
+from puna.evaluate.task import Task
+
+TASKS: tuple[Task, ...] = ()

@@ -1,0 +1,5 @@
+"""TruthfulQA: multiple choice, and answers that judges look at."""
+
+from puna.evaluate.task import Task
+
+TASKS: tuple[Task, ...] = ()
