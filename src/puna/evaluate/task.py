@@ -69,6 +69,11 @@ class Task:
     """Changes what the file's rows are, such as one row for each question of an article."""
     chance: float | None = None
     """What guessing scores on the main metric, for centring and for the check of untrained models."""
+    samples: int = 1
+    """Texts that the model writes for each document, as `Write.n` says."""
+    sampled: "Callable[[int], Task] | None" = None
+    """The same task with another number of samples. What counts them says so in its name: `maj1@20`, `pass@20`. None
+    where a task has one greedy answer."""
     needs_code: bool = False
     """Whether answers are programs that are run."""
     license_note: str = ""
@@ -81,3 +86,7 @@ class Task:
     def with_shots(self, shots: int) -> "Task":
         """The same task with another number of solved examples."""
         return replace(self, shots=shots)
+
+    def with_samples(self, samples: int) -> "Task":
+        """The same task with another number of samples; itself where it has one greedy answer."""
+        return self.sampled(samples) if self.sampled else self
