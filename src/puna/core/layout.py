@@ -19,8 +19,18 @@ runs/demo/                    one training run (RunDir): the unit that people mo
   checkpoints/step-00000100/  the training state of a step, from which `train` goes on
   model/                      the plain model: model.safetensors, model.toml, the tokenizer's file, record.json
   exports/hf/                 one directory per format, each with equivalence.json
+  evaluations/step-00000100/  one directory per moment that was evaluated
   report.html
   .lock                       held by the process that trains
+
+evaluations/NAME/             one evaluation (EvaluationDir), of a run's moment in RUN/evaluations/
+  results.json                every figure, with what decides whether others can be compared with it
+  documents/                  PROTOCOL-TASK-SHOTS.jsonl: each document with its answer and what that is worth
+  tables.md  tables.tex       the tables of the papers with our column
+  index.html                  the same as a page, with every document
+  .eval_results/              for Hugging Face's hub, a file per task
+  model-index.yaml            the same in the hub's older form
+  record.json                 how the evaluation came to be; written last
 ```
 """
 
@@ -145,6 +155,68 @@ class RunDir:
         return self.root / "exports"
 
     @property
+    def evaluations(self) -> Path:
+        """One directory per evaluation, `EvaluationDir`; those of moments are called `step-NNNNNNNN`."""
+        return self.root / "evaluations"
+
+    @property
     def report(self) -> Path:
         """The report, an HTML page."""
         return self.root / "report.html"
+
+
+@dataclass(frozen=True)
+class EvaluationDir:
+    """The paths of one evaluation; it is a path itself, of its root."""
+
+    root: Path
+
+    def __fspath__(self) -> str:
+        return str(self.root)
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    @property
+    def results(self) -> Path:
+        """All figures as JSON (`puna.core.schema.evaluation.Results`)."""
+        return self.root / "results.json"
+
+    @property
+    def documents(self) -> Path:
+        """The directory of documents with their answers, a file per task."""
+        return self.root / "documents"
+
+    def documents_of(self, task: str) -> Path:
+        """The documents of a task: `llama/mmlu@5` is `llama-mmlu-5.jsonl`."""
+        return self.documents / f"{task.replace('/', '-').replace('@', '-')}.jsonl"
+
+    @property
+    def tables_markdown(self) -> Path:
+        """The tables in Markdown."""
+        return self.root / "tables.md"
+
+    @property
+    def tables_latex(self) -> Path:
+        """The tables in LaTeX."""
+        return self.root / "tables.tex"
+
+    @property
+    def page(self) -> Path:
+        """One page with tables and all documents, which works offline."""
+        return self.root / "index.html"
+
+    @property
+    def hub_results(self) -> Path:
+        """The directory of results for Hugging Face's hub."""
+        return self.root / ".eval_results"
+
+    @property
+    def model_index(self) -> Path:
+        """The results as the hub's model cards had them before."""
+        return self.root / "model-index.yaml"
+
+    @property
+    def record(self) -> Path:
+        """How the evaluation came to be; its presence means that it is finished."""
+        return self.root / "record.json"

@@ -7,8 +7,8 @@ from puna.evaluate.example import Answer, Choose, Example
 from puna.evaluate.task import Verdict
 
 Norm: TypeAlias = Literal["sum", "character", "byte", "token", "own"]
-"""What a likelihood is divided by before options are compared: nothing; the option's characters or bytes in UTF-8, as it
-stands in `Option.text`; its tokens; or its likelihood after `Choose.own`, in logarithms a difference."""
+"""What a likelihood is divided by before options are compared: nothing; the option's characters or bytes in UTF-8, as
+it stands in `Option.text`; its tokens; or its likelihood after `Choose.own`, in logarithms a difference."""
 
 
 def choose_by(**norms: Norm) -> Callable[[Example, Answer], Verdict]:
@@ -19,12 +19,22 @@ def choose_by(**norms: Norm) -> Callable[[Example, Answer], Verdict]:
     """
 
     def judge(example: Example, answer: Answer) -> Verdict:
-        ask = example.ask
-        assert isinstance(ask, Choose)
+        ask = choice_of(example)
         chosen = {metric: best(scores(ask, answer, norm)) for metric, norm in norms.items()}
         return {metric: float(option in ask.gold) for metric, option in chosen.items()}, {"chosen": chosen}
 
     return judge
+
+
+def choice_of(example: Example) -> Choose:
+    """What is asked of a document whose options are compared.
+
+    Raises:
+        TypeError: Something else is asked of it, so this judge does not fit the task.
+    """
+    if not isinstance(example.ask, Choose):
+        raise TypeError(f"document {example.id}: asks {type(example.ask).__name__}, but this judge compares options")
+    return example.ask
 
 
 def scores(ask: Choose, answer: Answer, norm: Norm) -> list[float]:

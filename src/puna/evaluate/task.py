@@ -59,7 +59,7 @@ class Task:
     shot_split: str = ""
     """Where solved examples come from; they never contain the document itself."""
     pick: Literal["first", "draw", "own"] = "first"
-    """Which ones: the first of `shot_split`; drawn anew for each document by the seed of its id; or those that the
+    """Which ones: the first of `shot_split`; drawn again for each document by the seed of its id; or those that the
     task's own `example` has written into its prompt, so none are passed."""
     seed: int = 0
     """Of drawing."""
