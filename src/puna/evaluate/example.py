@@ -118,7 +118,7 @@ class Answer:
     likelihoods: tuple[Likelihood, ...] = ()
     """Of `Choose` one for each option, of `Continue` one, of `Read` one for each text."""
     own: tuple[Likelihood, ...] = ()
-    """Of `Choose.own`."""
+    """Of `Choose.own`, one for each option."""
     written: tuple[Written, ...] = ()
     """Of `Write`, the samples in order."""
 

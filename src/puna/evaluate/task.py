@@ -62,7 +62,7 @@ class Task:
     """Which ones: the first of `shot_split`; drawn again for each document by the seed of its id; or those that the
     task's own `example` has written into its prompt, so none are passed."""
     seed: int = 0
-    """Of drawing."""
+    """Of drawing shots, with the id of the document."""
     group: Callable[[Row], str] | None = None
     """Shots come from rows of the same group only: of one subject, say."""
     rows: Callable[[Iterable[Row]], Iterator[Row]] | None = None
