@@ -17,6 +17,10 @@ Aggregate: TypeAlias = Callable[[Sequence[Judged], str], Figure]
 Verdict: TypeAlias = tuple[Mapping[str, float | None], Mapping[str, object]]
 """Values by metric, and what is shown of the judging."""
 
+Draws: TypeAlias = Callable[[Sequence[Row], Sequence[Row], int], Iterator[Sequence[Row]]]
+"""From the rows that solved examples come from, all documents in the order of their split, and the number of examples:
+those of each document in turn."""
+
 Join: TypeAlias = Literal["jointly", "separately", "common"]
 """How a context and a continuation become token ids, see `puna.evaluate.joining`."""
 
@@ -63,6 +67,9 @@ class Task:
     task's own `example` has written into its prompt, so none are passed."""
     seed: int = 0
     """Of drawing shots, with the id of the document."""
+    draws: Draws | None = None
+    """How a protocol draws them, where it says so to the seed; `pick` and `seed` have no say then. It is called once
+    for each group and yields the examples of every document, whether or not a limit leaves the document out."""
     group: Callable[[Row], str] | None = None
     """Shots come from rows of the same group only: of one subject, say."""
     rows: Callable[[Iterable[Row]], Iterator[Row]] | None = None
