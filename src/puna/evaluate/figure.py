@@ -58,15 +58,15 @@ def student_t(confidence: float, degrees: int) -> float:
     """
     tail = 1 - confidence
     low, high = 0.0, 1.0
-    while _two_tails(high, degrees) > tail:
+    while two_tails(high, degrees) > tail:
         low, high = high, 2 * high
     for _ in range(100):
         middle = (low + high) / 2
-        low, high = (middle, high) if _two_tails(middle, degrees) > tail else (low, middle)
+        low, high = (middle, high) if two_tails(middle, degrees) > tail else (low, middle)
     return high
 
 
-def _two_tails(t: float, degrees: int) -> float:
+def two_tails(t: float, degrees: int) -> float:
     """The probability of a value at least `t` from 0: the regularised incomplete beta function I_x(degrees/2, 1/2)."""
     x = degrees / (degrees + t * t)
     a, b = degrees / 2, 0.5
