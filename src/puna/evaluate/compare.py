@@ -53,7 +53,7 @@ class Difference:
 
     @property
     def difference(self) -> float:
-        """Second less first."""
+        """The second figure less the first one."""
         return self.second - self.first
 
 
@@ -169,7 +169,7 @@ def _tested(made: Difference, pairs: list[tuple[str, float, float]]) -> Differen
     else:
         test = "Student's t, paired"
         p = two_tails(abs(mean.value) / mean.stderr, mean.n - 1) if mean.stderr else float(mean.value == 0)
-    first, second = (math.fsum(pair[side] for pair in pairs) / len(pairs) for side in (1, 2))
+    first, second = math.fsum(a for _, a, _ in pairs) / len(pairs), math.fsum(b for _, _, b in pairs) / len(pairs)
     return replace(
         made, first=first, second=second, low=mean.value - half, high=mean.value + half, p=p, test=test, more=more,
         less=len(changed) - more, changed=changed,
