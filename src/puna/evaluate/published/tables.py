@@ -31,7 +31,7 @@ class PublishedTable:
     source: str
     """Authors, year, title."""
     unit: str
-    """A key of `DIGITS`."""
+    """What its figures are in, a key of `DIGITS`."""
     note: str
     """How the figures were measured, as far as the source says."""
     models: tuple[str, ...]
