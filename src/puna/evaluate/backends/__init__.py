@@ -1,0 +1,1 @@
+"""What computes the model that is evaluated: the engine, a model in training, an endpoint."""

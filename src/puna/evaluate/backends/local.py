@@ -1,0 +1,49 @@
+"""A model in this process, asked by the engine."""
+
+from collections.abc import Sequence
+
+from puna.evaluate.backend import Pair
+from puna.evaluate.example import Written
+from puna.infer.engine import Engine
+from puna.infer.requests import Request, Score
+from puna.infer.sampling import not_finite
+from puna.tokenizer.tokenizer import Tokenizer
+
+
+class LocalBackend:
+    """Implements `puna.evaluate.backend.Backend`.
+
+    Args:
+        engine: Answers; it has the tokenizer too where texts end at stop strings.
+        tokenizer: The model's.
+    """
+
+    def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
+        self._engine, self.tokenizer = engine, tokenizer
+        self.title = engine.runner.title
+        self.longest = engine.longest
+        self.exact = engine.runner.exact
+
+    def score(self, pairs: Sequence[Pair]) -> list[Score]:
+        """How likely each continuation is.
+
+        Raises:
+            GenerateError: A pair is longer than the model's context and one token more, or the model's scores are not
+                finite numbers.
+        """
+        return self._engine.score(pairs)
+
+    def write(self, requests: Sequence[Request]) -> list[list[Written]]:
+        """The samples of each request.
+
+        Raises:
+            GenerateError: The model cannot serve one of them, or its scores are not finite numbers.
+        """
+        written: list[list[Written]] = [[] for _ in requests]
+        for completion in self._engine.generate(requests):
+            if completion.finish == "error":
+                raise not_finite()
+            written[completion.request].append(
+                Written(text=completion.text, tokens=len(completion.tokens), finish=completion.finish)
+            )
+        return written
