@@ -1,0 +1,70 @@
+"""The directory of an evaluation: what it has from before, and what is written into it."""
+
+from pathlib import Path
+
+from puna.core.errors import EvaluateError
+from puna.core.files import sha256_file, storage_errors, write_json
+from puna.core.layout import EvaluationDir
+from puna.core.records import Record
+from puna.core.schema.evaluation import EngineUsed, EvaluatedModel, Results, TaskResult, read_results
+
+
+def begin(directory: EvaluationDir, model: EvaluatedModel, engine: EngineUsed) -> Results:
+    """The results that a directory has of this model already, none where it is new; it is not finished from here on.
+
+    Raises:
+        EvaluateError: It has results of another model, or of another engine.
+        DataError: Its results are damaged.
+        StorageError: It cannot be written.
+    """
+    before = read_results(directory.results) if directory.results.is_file() else None
+    if before is not None and (other := _other(before, model, engine)):
+        raise EvaluateError(
+            f"{directory}: has results of {other}",
+            hint="name another directory (--out), or delete this one",
+        )
+    with storage_errors(directory.root):
+        directory.root.mkdir(parents=True, exist_ok=True)
+        directory.record.unlink(missing_ok=True)
+    return Results(model=model, engine=engine, tasks=[] if before is None else before.tasks)
+
+
+def _other(before: Results, model: EvaluatedModel, engine: EngineUsed) -> str:
+    """What the results are of, where that is something else."""
+    if (before.model.weights_sha256, before.model.tokenizer_sha256) != (model.weights_sha256, model.tokenizer_sha256):
+        return f"another model, {before.model.path}"
+    if before.engine != engine:
+        return f"the same model on another engine, {before.engine.title}"
+    return ""
+
+
+def keep(results: Results, task: TaskResult) -> Results:
+    """The results with those of a task, in place of earlier ones of the same."""
+    tasks = {other.id: other for other in results.tasks} | {task.id: task}
+    missing = {id: reason for id, reason in results.missing.items() if id != task.id}
+    return results.model_copy(update={"tasks": list(tasks.values()), "missing": missing})
+
+
+def write_results(directory: EvaluationDir, results: Results) -> None:
+    """Write the figures alone, as after each task.
+
+    Raises:
+        StorageError: The disk is full, or the directory is not writable.
+    """
+    write_json(directory.results, results.as_dict())
+
+
+def finish(directory: EvaluationDir, results: Results, record: Record) -> None:
+    """Write everything that is made of the results, and the record, which says that the evaluation is finished.
+
+    Raises:
+        StorageError: The disk is full, or the directory is not writable.
+    """
+    write_results(directory, results)
+    record.outputs = {str(path.relative_to(directory.root)): sha256_file(path) for path in _files(directory)}
+    record.results = {task.id: {task.main[0]: task.main[1].value} for task in results.tasks}
+    record.write(directory.record)
+
+
+def _files(directory: EvaluationDir) -> list[Path]:
+    return sorted(path for path in directory.root.rglob("*") if path.is_file() and not path.name.startswith(".tmp-"))
