@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, Literal
 
 from puna.core.errors import EvaluateError
 
-SOURCES = ("llama", "openllama", "openlm")
+SOURCES = ("llama", "openllama", "openlm", "core")
 """The files beside this one, each with the tables of one source."""
 
-DIGITS = {"percent": 1, "fraction": 2, "toxicity": 3, "row": 0}
+DIGITS = {"percent": 1, "fraction": 2, "toxicity": 3, "centred": 4, "row": 0}
 """Decimals that the sources print, by the unit of a table; `row` where each row names its own."""
 
 
@@ -40,7 +40,8 @@ class PublishedTable:
     """By what was measured, the figures of the models in their order; None where the source has none."""
     marks: Mapping[tuple[str, str], str]
     """What the source says of single figures, by row and model."""
-    lower_is_better: bool
+    better: Literal["higher", "lower", "neither"]
+    """Which of two figures is the better one; neither where that is not a matter of size."""
 
     def figure(self, row: str, model: str) -> float | None:
         """One figure as it was printed, in the table's unit; None where the source has none.
@@ -80,7 +81,7 @@ def _table(name: str, source: str, content: dict[str, Any]) -> PublishedTable:
     return PublishedTable(
         name=name, title=content["title"], source=source, unit=content["unit"], note=content["note"],
         models=tuple(content["models"]), rows=rows, marks=marks,
-        lower_is_better=content.get("lower_is_better", False),
+        better=content.get("better", "higher"),
     )  # fmt: skip
 
 
