@@ -48,7 +48,7 @@ def test_draws_with_a_spare_one_are_the_harness_s_own(shots: int) -> None:
     assert ours == of_the_harness(ROWS, ROWS, shots, spare=True)
 
 
-def test_rows_that_are_there_twice_are_drawn_as_by_the_harness() -> None:
+def test_duplicate_rows_are_drawn_as_by_the_harness() -> None:
     rows = ROWS[:5] * 3
     ours = list(harness_draws(spare=True)(rows, rows, 9))
     assert ours == of_the_harness(rows, rows, 9, spare=True)
@@ -61,7 +61,7 @@ def test_draws_are_those_that_foundry_describes(shots: int) -> None:
 
 @pytest.mark.parametrize("draws", [harness_draws(spare=False), harness_draws(spare=True), foundry_draws])
 @given(numbers=st.lists(st.integers(0, 8), min_size=2, max_size=30), data=st.data())
-def test_a_document_is_never_its_own_example_even_where_it_is_there_twice(
+def test_a_document_is_never_its_own_example_even_where_it_has_a_duplicate(
     draws: Draws, numbers: list[int], data: st.DataObject
 ) -> None:
     rows = [{"question": number} for number in numbers]

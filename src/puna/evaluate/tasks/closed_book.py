@@ -6,7 +6,7 @@ they leave open is settled so:
 
 - A final dot is one before a space or the text's end, so "3.5" is one answer; "St. Louis" is not.
 - Questions begin with a capital and end in a question mark, as in their figure 3; NaturalQuestions has neither.
-- Solved examples are drawn anew for each question from the training split, as by Brown et al. (2020), section 2.4; the
+- Solved examples are drawn again for each question from the training split, as by Brown et al. (2020), section 2.4; the
   first listed answer stands behind them.
 - Normalising removes punctuation, then articles, as SQuAD's evaluation does (Rajpurkar et al., 2016).
 - An answer has at most 64 tokens. An empty one is wrong.
