@@ -61,7 +61,8 @@ def test_the_hubs_library_reads_the_present_form(tmp_path: Path) -> None:
     ]
     assert entries[0].date == "2026-11-30T10:00:00+00:00"
     assert entries[0].notes == (
-        "acc_norm: harness/hellaswag@0, protocol version 1, task version 2; 100 of 10,042 documents; standard error 0.049"
+        "acc_norm: harness/hellaswag@0, protocol version 1, task version 2; 100 of 10,042 documents; "
+        "standard error 0.049"
     )
 
 

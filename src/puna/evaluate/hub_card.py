@@ -1,8 +1,8 @@
 """Results in the two forms that Hugging Face's hub shows on a model's page.
 
-`.eval_results/TASK.yaml` is the present one: a list of values, each with the data set, the date and a note. `model-index`
-is the older one, for the head of the model card; the hub still reads it and other sites do, too. Tasks whose data is not
-on the hub are in neither, because both name the data by its place there.
+`.eval_results/TASK.yaml` is the present one: a list of values, each with the data set, the date and a note.
+`model-index` is the older one, for the head of the model card; the hub still reads it and other sites do, too. Tasks
+whose data is not on the hub are in neither, because both name the data by its place there.
 """
 
 import json

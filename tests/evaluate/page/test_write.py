@@ -10,6 +10,7 @@ from looks import faults
 from puna.core.layout import EvaluationDir
 from puna.core.schema.evaluation import Metric
 from puna.evaluate.page.write import figure, write_page
+from puna.evaluate.tables import ResultTable, TableCell, TableRow
 
 HOSTILE = "</script><script>document.title = 'run'</script><img src=x onerror=\"document.title='run'\">"
 
@@ -86,6 +87,23 @@ def test_the_page_says_what_a_reader_must_know_of_the_figures(evaluation: Evalua
 def test_no_text_of_a_model_or_a_data_set_becomes_html(evaluation: EvaluationDir) -> None:
     write_page(evaluation)
     assert HOSTILE not in evaluation.page.read_text()
+
+
+def test_tables_of_the_papers_have_our_column_first_with_interval_and_footnotes(evaluation: EvaluationDir) -> None:
+    cells = (
+        TableCell(text="33.3", half="8.5", n=120, notes=(1,)), TableCell(text="76.1"), TableCell(text="-", notes=(2,)),
+    )  # fmt: skip
+    table = ResultTable(
+        title=f"Table 3 {HOSTILE}", source="Touvron et al. (2023)", note="zero-shot", unit="percent",
+        ours=("demo",), others=("LLaMA 7B", "Gopher"), rows=(TableRow(name="HellaSwag", cells=cells),),
+        notes=("120 of 500 documents", f"not published {HOSTILE}"),
+    )  # fmt: skip
+    write_page(evaluation, [table])
+    page = evaluation.page.read_text()
+    assert '<td class="n ours">33.3<small> ± 8.5</small><sup>1</sup></td>' in page
+    assert '<th class="n ours">demo</th><th class="n">LLaMA 7B</th><th class="n">Gopher</th>' in page
+    assert "<li>120 of 500 documents</li>" in page
+    assert HOSTILE not in page
 
 
 @pytest.mark.browser

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any
 
@@ -13,20 +12,10 @@ from puna.core.schema.evaluation import Metric, Results, TaskResult, read_result
 from puna.core.units import format_count
 from puna.core.version import VERSION
 from puna.evaluate.page.packs import LARGEST, Packed, pack_documents
+from puna.evaluate.tables import DASH, ResultTable
 
 
-@dataclass(frozen=True, kw_only=True)
-class PageTable:
-    """A table of the papers with our column, as it stands on the page."""
-
-    title: str
-    short: str
-    """For the line of links."""
-    html: str
-    """The table and its footnotes; what is not ours in it is escaped."""
-
-
-def write_page(evaluation: EvaluationDir, tables: Sequence[PageTable] = ()) -> None:
+def write_page(evaluation: EvaluationDir, tables: Sequence[ResultTable] = ()) -> None:
     """Write the page of a finished evaluation; an older one is replaced.
 
     Args:
@@ -41,7 +30,7 @@ def write_page(evaluation: EvaluationDir, tables: Sequence[PageTable] = ()) -> N
     write_text(evaluation.page, render(results, _packs(results, evaluation), tables))
 
 
-def render(results: Results, packs: list[Packed], tables: Sequence[PageTable] = ()) -> str:
+def render(results: Results, packs: list[Packed], tables: Sequence[ResultTable] = ()) -> str:
     """The page as HTML. Everything that a model or a data set says is escaped: a document may well be `<script>`."""
     import jinja2
     from markupsafe import Markup
@@ -50,17 +39,15 @@ def render(results: Results, packs: list[Packed], tables: Sequence[PageTable] = 
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {
-        "figure": figure, "position": position,
-    }  # fmt: skip
+    environment.filters |= {"figure": figure, "position": position, "measured": _is_measured}
     template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
     shown = [{"task": one.task, "packs": len(one.packs), "documents": one.documents} for one in packs]
     page = template.render(
         style=Markup(page_style("puna.evaluate.page", "page.css")),  # noqa: S704
         script=Markup((folder / "viewer.js").read_text(encoding="utf-8")),  # noqa: S704
         tasks_json=Markup(_script_json({"tasks": shown, "details": list(map(_details, results.tasks))})),  # noqa: S704
-        results=results, packs=packs, tables=[replace(table, html=Markup(table.html)) for table in tables],  # noqa: S704
-        version=VERSION, facts=_facts(results), notes=_notes(results, packs),
+        results=results, packs=packs, tables=tables, version=VERSION, facts=_facts(results),
+        notes=_notes(results, packs),
     )  # fmt: skip
     # JSON can hold half of a surrogate pair, UTF-8 cannot.
     return page.encode("utf-8", "replace").decode()
@@ -78,6 +65,11 @@ def figure(metric: Metric) -> str:
 def position(value: float) -> str:
     """Where a share from 0 to 1 lies on a line, in percent of its width."""
     return f"{100 * min(max(value, 0.0), 1.0):.2f}%"
+
+
+def _is_measured(table: ResultTable) -> bool:
+    """Whether a column of ours has a figure."""
+    return any(cell.text != DASH for row in table.rows for cell in row.cells[: len(table.ours)])
 
 
 def _packs(results: Results, evaluation: EvaluationDir) -> list[Packed]:
