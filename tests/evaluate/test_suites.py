@@ -29,7 +29,7 @@ def test_averages_are_of_rows_that_tasks_measure(sheet):
 
 def test_a_suite_names_each_task_once_in_the_order_of_its_tables():
     tasks = find_suite("llama").tasks
-    assert tasks[:3] == ("llama/boolq@0", "llama/piqa@0", "llama/siqa@0")
+    assert tasks[:3] == ("llama/boolq@0", "llama/piqa@0", "llama/social_iqa@0")
     assert len(tasks) == len(set(tasks))
     assert {task.partition("/")[0] for task in tasks} == {"llama"}
     assert tasks.count("llama/mmlu@5") == 1

@@ -92,7 +92,7 @@ def _measured(sheet: Sheet) -> Iterator[Measured]:
 
 def _llama() -> Iterator[Sheet]:
     common_sense = {
-        "BoolQ": "boolq", "PIQA": "piqa", "SIQA": "siqa", "HellaSwag": "hellaswag", "WinoGrande": "winogrande",
+        "BoolQ": "boolq", "PIQA": "piqa", "SIQA": "social_iqa", "HellaSwag": "hellaswag", "WinoGrande": "winogrande",
         "ARC-e": "arc_easy", "ARC-c": "arc_challenge", "OBQA": "openbookqa",
     }  # fmt: skip
     yield Sheet(table="llama/3", rows={row: Measured(task=f"llama/{task}@0") for row, task in common_sense.items()})

@@ -91,8 +91,9 @@ def test_of_equal_sentences_no_stereotype_is_preferred(task: str):
 @pytest.mark.oracle
 def test_pairs_and_their_scores_are_the_harness_s(real: Callable[[str], Path]):
     with real("eval/crows_pairs/crows_pairs_anonymized.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows = [{name: row[name] for name in ("sent_more", "sent_less", "bias_type")} for row in csv.DictReader(file)]
     assert len(rows) == 1508
+    rows = rows[::5]
     theirs = Referee("crows_pairs/crows_pairs_english.yaml", {"test": rows})
     ours = by_us(TASK["harness/crows_pairs_english"], rows)
     assert ours.requests() == theirs.requests()
@@ -178,10 +179,10 @@ def test_majorities_are_those_of_the_benchmark_s_statistics(real: Callable[[str]
 @pytest.mark.oracle
 @pytest.mark.parametrize("name", ["all", "male", "female", "neutral"])
 def test_sentences_and_their_scores_are_the_harness_s(name: str, all_sentences):
-    rows = all_sentences
+    rows = all_sentences if name == "all" else all_sentences[:120]
     theirs = Referee(f"winogender/winogender_{name}.yaml".replace("_all.", "."), {"test": rows})
     ours = by_us(TASK[f"harness/winogender_{name}"], rows)
-    assert len(ours.examples) == (720 if name == "all" else 240)
+    assert len(ours.examples) == (720 if name == "all" else 40)
     assert ours.requests() == theirs.requests()
     assert ours.scores()["acc"] == theirs.scores()["acc,none"]
 
