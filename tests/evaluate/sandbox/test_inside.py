@@ -118,8 +118,8 @@ import json, glob
 assert open(json.__file__).read()
 above = "../" * 20
 for path in ({str(secret)!r}, {__file__!r}, "/etc/passwd", "/proc/self/environ", "/dev/zero",
-    lambda: os.chmod(victim, 0), lambda: os.chown(victim, 1, 1), lambda: os.utime(victim),
-    lambda: os.mkdir(folder + '/a'), lambda: os.symlink('/etc/passwd', folder + '/link'),
+             "/proc/{os.getpid()}/environ", above + {str(secret)!r},
+             os.path.dirname(json.__file__) + "/" + above + "etc/passwd"):
     try:
         open(path, "rb").read(1)
     except OSError:
