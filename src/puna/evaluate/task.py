@@ -81,6 +81,9 @@ class Task:
     sampled: "Callable[[int], Task] | None" = None
     """The same task with another number of samples. What counts them says so in its name: `maj1@20`, `pass@20`. None
     where a task has one greedy answer."""
+    scored: str = ""
+    """What judges its texts after they are written, a kind of `puna.evaluate.scoring`: `toxicity` or `truth`; empty
+    where `judge` itself does."""
     needs_code: bool = False
     """Whether answers are programs that are run."""
     license_note: str = ""
