@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lines import train_line
+from made_results import made_task
 from rich.cells import cell_len
 from rich.console import Console
 
 from puna.config.recipe import Recipe
-from puna.core.schema.lines import SampleLine, TrainLine, ValidationLine
+from puna.core.schema.lines import EvaluationLine, SampleLine, TrainLine, ValidationLine
 from puna.train import dashboard
 from puna.train.dashboard import Dashboard, printable, sparkline
 
@@ -49,6 +50,9 @@ def full(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> Dashboard:
         shown.log(TrainLine(**LINE | {"loss": loss}))
     shown.step, shown.seconds_left = 12, 200.0
     shown.validated(ValidationLine(step=10, tokens=2560, loss={}, bits_per_byte={"prose": 2.5}))
+    shown.evaluated(
+        EvaluationLine(step=10, tokens=2560, tasks=[made_task("harness/hellaswag@0", 42, 100, title="HellaSwag")])
+    )
     shown.sampled(SampleLine(step=10, tokens=2560, prompt="The people", text=" of\nthe United States"))
     shown.event("step 10: checkpoint, training stood still for 0.12 s")
     return shown
@@ -61,7 +65,7 @@ def test_everything_is_in_the_picture(full: Dashboard):
         "3.00e-04 learning rate", "0.87 gradient norm", "12.3k tokens/s", "11.9k overall", "41.2% MFU",
         "0.3% data wait", "3.2 GiB memory", "mean held-out", "source share tokens epochs loss bits/byte",
         "prose 75.0% 2.3k 0.25 3.100 2.500", "code 25.0% 768 1.50 2.600 -", "The people of the United States",
-        "12:30 step 10: held-out bits per byte: prose 2.500",
+        "12:30 step 10: held-out bits per byte: prose 2.500", "12:30 step 10: benchmarks: HellaSwag 0.420",
         "12:30 step 10: checkpoint, training stood still for 0.12 s",
     ):  # fmt: skip
         assert expected in text, expected

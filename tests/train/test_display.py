@@ -13,10 +13,12 @@ from typing import cast
 
 import pytest
 from lines import train_line
+from made_results import made_task
 
 from puna.config.recipe import Recipe
 from puna.core.schema.lines import (
     CheckpointLine,
+    EvaluationLine,
     Line,
     RollbackLine,
     SampleLine,
@@ -72,6 +74,7 @@ def test_file_is_told_of_events_but_not_of_what_is_said_anyway(tiny: Recipe, cap
     with Shown(tiny, first_step=0) as shown:
         shown.tell(SkippedLine(step=3, tokens=768, reason="the loss is nan"))
         shown.tell(ValidationLine(step=3, tokens=768, loss={}, bits_per_byte={"prose": 2.0}))
+        shown.tell(EvaluationLine(step=3, tokens=768, tasks=[made_task("harness/hellaswag@0", 42, 100)]))
         shown.tell(SampleLine(step=3, tokens=768, prompt="The", text=" end"))
         shown.tell(RollbackLine(step=2, tokens=512, from_step=3, reason="a spike"))
         shown.tell(CheckpointLine(step=4, tokens=1024, seconds=0.125))

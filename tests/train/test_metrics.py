@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 from lines import train_line
+from made_results import made_task
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from puna.core.errors import StorageError, TrainError
@@ -16,6 +17,7 @@ from puna.core.layout import RunDir
 from puna.core.metrics import read_metrics
 from puna.core.schema.lines import (
     CheckpointLine,
+    EvaluationLine,
     RollbackLine,
     SampleLine,
     SessionLine,
@@ -57,13 +59,17 @@ def test_tensorboard_shows_every_number_under_its_path(tmp_path: Path):
     with Metrics(run, resumed_step=0) as metrics:
         metrics.write(train_line(1, loss=2.5, mfu={"causal": 0.5}, memory_bytes=1024, epochs={"prose": 0.25}))
         metrics.write(ValidationLine(step=1, tokens=256, final=True, loss={"prose": 2.0}, bits_per_byte={}))
+        tasks = [made_task("harness/hellaswag@0", 42, 100), made_task("llama/piqa@0", 0, 0)]
+        metrics.write(EvaluationLine(step=1, tokens=256, tasks=tasks, seconds=2.5))
         metrics.write(SkippedLine(step=2, tokens=512, reason="the loss is nan", loss="nan", first_sequence=8))
     board = _board(run)
     assert sorted(board.Tags()["scalars"]) == [
+        "evaluation/harness/hellaswag@0/acc", "evaluation/seconds",
         "skipped/first_sequence", "train/epochs/prose", "train/grad_norm", "train/loss", "train/lr",
         "train/memory_bytes", "train/mfu/causal", "train/tokens_per_second", "validation/loss/prose",
     ]  # fmt: skip
     assert [(event.step, event.value) for event in board.Scalars("train/memory_bytes")] == [(1, 1024.0)]
+    assert board.Scalars("evaluation/harness/hellaswag@0/acc")[0].value == pytest.approx(0.42)
 
 
 def test_resumed_run_drops_what_came_after_its_checkpoint_and_a_torn_line(tmp_path: Path):

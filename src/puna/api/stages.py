@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from puna.data.tasks.executors import Executor
     from puna.model.llama import Llama
     from puna.tokenizer.tokenizer import Tokenizer
+    from puna.train.pretrain import Evaluator
 
 
 def build_data(
@@ -148,6 +149,7 @@ def train(
         OtherProcessError: Another process of the run has raised one of these.
         Interrupted: A signal came, and the state is saved; not a `UserError`, like `KeyboardInterrupt`.
         StorageError: The disk is full or not writable.
+        EvaluateError: A benchmark of [evaluation] does not exist, generates texts, or its data is not here or damaged.
     """
     from puna.api.start import find_start
 
@@ -183,10 +185,22 @@ def train(
         )  # fmt: skip
 
     pretrain(
-        resolved, build, directory, resume=resume, force=force, sample=sample, stop_at=stop_at, start=start.state,
-        weights=None if initial is None else initial.other,
+        resolved, build, directory, resume=resume, force=force, sample=sample, evaluator=_evaluator(resolved),
+        stop_at=stop_at, start=start.state, weights=None if initial is None else initial.other,
     )  # fmt: skip
     return directory
+
+
+def _evaluator(recipe: "Recipe") -> "Evaluator | None":
+    """What evaluates the model while it is trained; None where the recipe names no benchmark."""
+    if not recipe.evaluation.tasks:
+        return None
+    from puna.benchmarks.files import open_split
+    from puna.evaluate.training import prepare
+
+    # Every process reads; the main one tells.
+    with muted(os.environ.get("RANK", "0") != "0"):
+        return prepare(recipe.evaluation, open_split)
 
 
 def report(run: PathLike) -> Path:

@@ -190,6 +190,23 @@ class ValidationConfig(Section):
     """Held-out tokens per source at most during training, spread evenly over the documents."""
 
 
+class EvaluationConfig(Section):
+    """Benchmarks on a few documents each while the model is trained, as in LLaMA's figure 2."""
+
+    every_steps: Positive = 1000
+    """Optimizer steps between two evaluations; the last one is at the end."""
+    tasks: list[str] = Field(default=[])
+    """Tasks as `puna evaluate --list` names them, such as "harness/hellaswag" or "llama/mmlu@5"; only those that score
+    texts, none that generates them."""
+    documents: Positive = 100
+    """Documents of each task, the same ones each time; the 95 % interval of an accuracy of 50 % is then 10 points to
+    each side."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Chooses the documents, as that of `puna evaluate --limit`."""
+    missing: Literal["refuse", "skip"] = "refuse"
+    """Where a task's data are not on this machine: whether the run is refused, or goes on without the task."""
+
+
 class SamplesConfig(Section):
     """Text that the model writes during training."""
 
@@ -270,6 +287,8 @@ class Recipe(Section):
     """Optimizer and schedule."""
     validation: ValidationConfig = ValidationConfig()
     """Loss on held-out text."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """Benchmarks during training."""
     samples: SamplesConfig = SamplesConfig()
     """Samples of text during training."""
     checkpoint: CheckpointConfig = CheckpointConfig()

@@ -22,7 +22,7 @@ def obstacles(tasks: Iterable[Task], open_split: OpenSplit, *, allow_code: bool,
         EvaluateError: One that is demanded cannot be done, or none can; all reasons are named. Or data is damaged.
     """
     wanted = list(tasks)
-    found = {task.id: reason for task in wanted if (reason := _obstacle(task, open_split, allow_code))}
+    found = {task.id: reason for task in wanted if (reason := obstacle(task, open_split, allow_code=allow_code))}
     if found and (demanded or len(found) == len(wanted)):
         ids: dict[str, list[str]] = {}
         for id, reason in found.items():
@@ -31,8 +31,17 @@ def obstacles(tasks: Iterable[Task], open_split: OpenSplit, *, allow_code: bool,
     return found
 
 
-def _obstacle(task: Task, open_split: OpenSplit, allow_code: bool) -> str:
-    """Why a task cannot be done, as a sentence; empty where it can."""
+def obstacle(task: Task, open_split: OpenSplit, *, allow_code: bool) -> str:
+    """Why a task cannot be done here, as a sentence; empty where it can.
+
+    Args:
+        task: What is asked for.
+        open_split: Opens the data.
+        allow_code: Whether programs that a model writes may be run.
+
+    Raises:
+        EvaluateError: Data is damaged.
+    """
     if task.needs_code and not allow_code:
         return NOT_ALLOWED
     splits = [task.split]

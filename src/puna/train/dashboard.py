@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from puna.config.recipe import Recipe
-from puna.core.schema.lines import SampleLine, TrainLine, ValidationLine
+from puna.core.schema.lines import EvaluationLine, SampleLine, TrainLine, ValidationLine
 from puna.core.units import format_bytes, format_count, format_duration
 
 _LEVELS = "▁▂▃▄▅▆▇█"
@@ -55,6 +55,12 @@ class Dashboard:
         self._bits = line.bits_per_byte
         figures = ", ".join(f"{source} {bits:.3f}" for source, bits in line.bits_per_byte.items())
         self.event(f"step {line.step}: held-out bits per byte: {figures}")
+
+    def evaluated(self, line: EvaluationLine) -> None:
+        """Take in an `evaluation` line of the metrics."""
+        mains = ((task.title, task.main[1].value) for task in line.tasks)
+        figures = ", ".join(f"{title} {_number(value, 3)}" for title, value in mains)
+        self.event(f"step {line.step}: benchmarks: {figures}")
 
     def sampled(self, line: SampleLine) -> None:
         """Take in a `sample` line of the metrics."""

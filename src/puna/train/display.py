@@ -10,6 +10,7 @@ from puna.config.recipe import Recipe
 from puna.core.console import console, say
 from puna.core.schema.lines import (
     CheckpointLine,
+    EvaluationLine,
     Line,
     RollbackLine,
     SampleLine,
@@ -67,6 +68,8 @@ class Display(Listener):
             self._log(line)
         elif isinstance(line, ValidationLine):
             self._dashboard.validated(line)
+        elif isinstance(line, EvaluationLine):
+            self._dashboard.evaluated(line)
         elif isinstance(line, SampleLine):
             self._dashboard.sampled(line)
         elif isinstance(line, SkippedLine):

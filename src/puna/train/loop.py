@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 from puna.core.errors import Interrupted, OtherProcessError
-from puna.core.schema.lines import CheckpointLine, Number, RollbackLine, SkippedLine, TrainLine
+from puna.core.schema.lines import CheckpointLine, RollbackLine, SkippedLine, TrainLine
+from puna.core.schema.part import Number
 from puna.core.schema.train_state import list_checkpoints
 from puna.parallel.world import News
 from puna.plan.count import flops_per_token

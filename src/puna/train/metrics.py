@@ -19,7 +19,15 @@ from puna.core.errors import UserError
 from puna.core.files import atomic_file, storage_errors
 from puna.core.layout import RunDir
 from puna.core.metrics import read_metrics
-from puna.core.schema.lines import LINES, CheckpointLine, Line, RollbackLine, SampleLine, SessionLine
+from puna.core.schema.lines import (
+    LINES,
+    CheckpointLine,
+    EvaluationLine,
+    Line,
+    RollbackLine,
+    SampleLine,
+    SessionLine,
+)
 from puna.train.events import EventFile
 from puna.train.session import Listener, Session
 from puna.train.weights_biases import WeightsBiasesRun
@@ -144,6 +152,9 @@ def _shown(line: dict[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
     if line["kind"] == SessionLine.kind:
         return {}, {}
     values = {key: value for key, value in line.items() if key not in ("kind", "step", "tokens")}
+    if line["kind"] == EvaluationLine.kind:
+        tasks = values.pop("tasks")
+        values |= {task["id"]: {name: found["value"] for name, found in task["metrics"].items()} for task in tasks}
     texts = {line["prompt"]: line["prompt"] + line["text"]} if line["kind"] == SampleLine.kind else {}
     return dict(_numbers(line["kind"], values)), texts
 

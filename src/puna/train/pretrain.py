@@ -5,7 +5,9 @@ Every process of a run goes through all of this together; only the main one writ
 
 import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 
@@ -46,8 +48,12 @@ from puna.train.metrics import Metrics
 from puna.train.optimizer import describe_groups
 from puna.train.place import check_place
 from puna.train.samples import Sampler, Samples, can_sample, check_prompts
-from puna.train.session import Session
+from puna.train.session import Listener, Session
 from puna.train.validate import Validator
+
+Evaluator: TypeAlias = Callable[[Session, Tokenizer], Listener]
+"""Makes the listener that evaluates a session's model on benchmarks. Injected from above, because evaluation lies above
+training."""
 
 _MOST_BF16_PASSES = 32
 """The sum of this many gradients in bfloat16 is off by less than 0.4 %, its rounding; the sum of 256 by 2 %."""
@@ -61,6 +67,7 @@ def train(
     resume: bool,
     force: bool,
     sample: Sampler,
+    evaluator: Evaluator | None = None,
     stop_at: int | None = None,
     start: Extension | Branch | None = None,
     weights: OtherFormat | None = None,
@@ -74,6 +81,7 @@ def train(
         resume: Go on from the newest checkpoint if there is one; nothing happens where the run is finished.
         force: Delete the content of the run's directory and start again.
         sample: Writes the model's continuation of a prompt.
+        evaluator: Makes what evaluates the model; None where the recipe asks for no task.
         stop_at: Save and leave after this step of the run; None trains to the end.
         start: Makes the run longer, or begins it at a moment of another one; `recipe` is what comes of it.
         weights: What `train.init_from` names, opened, where it is in another format than Puna's own.
@@ -127,7 +135,10 @@ def train(
             if world.main:
                 session.listeners.append(stack.enter_context(Display(recipe, session.state.step)))
             validator = Validator(heldout, tokenizer, recipe)
-            session.listeners += [validator, Samples(recipe.samples, tokenizer, recipe.seed, sample)]
+            session.listeners.append(validator)
+            if evaluator is not None:
+                session.listeners.append(evaluator(session, tokenizer))
+            session.listeners.append(Samples(recipe.samples, tokenizer, recipe.seed, sample))
             if not run_steps(session, stop_at):
                 session.say(f"stopped at step {session.state.step} as asked; `--resume` goes on from here")
                 return

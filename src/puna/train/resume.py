@@ -22,8 +22,8 @@ from puna.core.schema.train_state import TrainState, list_checkpoints, read_head
 from puna.model.directory import resolve_model
 
 MAY_CHANGE = (
-    "description", "max_epochs", "train.log_every", "stability.", "validation.", "samples.", "checkpoint.", "energy.",
-    "metrics.",
+    "description", "max_epochs", "train.log_every", "stability.", "validation.", "evaluation.", "samples.",
+    "checkpoint.", "energy.", "metrics.",
 )  # fmt: skip
 """Keys that change neither the data nor a weight; and two that may let a stopped run continue, `stability` and
 `max_epochs`."""

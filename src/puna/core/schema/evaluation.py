@@ -12,8 +12,7 @@ from pydantic import Field
 from puna.core.bounded import parse_json
 from puna.core.errors import DataError
 from puna.core.files import read_text
-from puna.core.schema.lines import Number
-from puna.core.schema.part import Count, Part, parse
+from puna.core.schema.part import Count, Number, Part, parse
 
 SCHEMA = 1
 """Version of both formats; a reader refuses another one."""

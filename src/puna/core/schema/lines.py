@@ -4,14 +4,12 @@ Every line is one JSON object with its `kind`, the `step` (optimizer steps done)
 that a reader does not need have a default, so that it also reads lines of other versions.
 """
 
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from puna.core.schema.part import Count, Part
-
-Number: TypeAlias = float | Literal["nan", "inf", "-inf"]
-"""A number, or its name if it is not finite, because JSON holds finite numbers only."""
+from puna.core.schema.evaluation import TaskResult
+from puna.core.schema.part import Count, Number, Part
 
 
 class Line(Part):
@@ -88,6 +86,16 @@ class ValidationLine(Line):
     """Seconds that the validation took."""
 
 
+class EvaluationLine(Line):
+    """Benchmarks on a few documents each, always the same ones."""
+
+    kind: ClassVar[str] = "evaluation"
+    tasks: list[TaskResult]
+    """The figures of each task with all that decides whether others can be compared with them."""
+    seconds: float | None = None
+    """Seconds that the evaluation took."""
+
+
 class SampleLine(Line):
     """Text that the model wrote."""
 
@@ -136,6 +144,15 @@ class CheckpointLine(Line):
 
 LINES: dict[str, type[Line]] = {
     line.kind: line
-    for line in (SessionLine, TrainLine, ValidationLine, SampleLine, SkippedLine, RollbackLine, CheckpointLine)
+    for line in (
+        SessionLine,
+        TrainLine,
+        ValidationLine,
+        EvaluationLine,
+        SampleLine,
+        SkippedLine,
+        RollbackLine,
+        CheckpointLine,
+    )
 }
 """The class of each kind of line."""

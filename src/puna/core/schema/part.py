@@ -4,13 +4,16 @@ A missing field or one of another type means that the file is damaged or of anot
 sentence before anything is computed from it.
 """
 
-from typing import Annotated, Any, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from puna.core.errors import DataError
 
 Count: TypeAlias = Annotated[int, Field(ge=0, lt=2**63)]
+
+Number: TypeAlias = float | Literal["nan", "inf", "-inf"]
+"""A number, or its name if it is not finite, because JSON holds finite numbers only."""
 
 _LONGEST_VALUE = 60
 """How many characters of a value a message quotes."""
