@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from puna.core.layout import RunDir
 from puna.core.page_style import page_style
 from puna.core.schema.lines import RollbackLine, SkippedLine, TrainLine
-from puna.report.charts import COLOURS, Chart, charts, smooth, thinned
+from puna.report.charts import charts, smooth
+from puna.report.curves import COLOURS, Chart
 from puna.report.read import RunRecords, read_run
 
 
@@ -180,12 +181,6 @@ def test_long_run_is_thinned_but_not_its_loss_and_keeps_its_end(run: RunRecords)
     for title in ("Throughput", "The mixture as trained"):
         assert 1000 < len(found[title]["x"]) <= 2000
         assert found[title]["x"][-1] == 4999
-
-
-def test_points_are_thinned_evenly_from_the_end_and_few_stay():
-    points = thinned(list(range(12_345)), 1000)
-    assert points == list(range(7, 12_345, 13))
-    assert thinned([1, 2, 3], 3) == [1, 2, 3]
 
 
 def test_the_only_logged_step_is_a_mark(run: RunRecords):

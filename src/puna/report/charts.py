@@ -1,63 +1,22 @@
-"""The curves of a report as plotly figures: plain data, drawn by the page.
-
-Text and grid take their colours from the page's style sheet, so they follow it in dark mode and on paper. The colours
-of the curves are the same everywhere: middle tones with a contrast of at least 3 : 1 on both backgrounds (WCAG 2.2,
-success criterion 1.4.11).
-"""
+"""The curves of a report, chart by chart."""
 
 import html
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, TypeVar
+from typing import Any
 
-from puna.core.schema.lines import Line, RollbackLine, SkippedLine
+from puna.core.schema.lines import RollbackLine, SkippedLine
 from puna.report.axes import tokens_axis, values_axis
+from puna.report.curves import COLOURS, NEUTRAL, Chart, Style, axis_title, chart_of, curve, only_in_legend, thinned
 from puna.report.names import shortened
 from puna.report.read import RunRecords
 
-Point = TypeVar("Point")
-
-COLOURS = ["#3a87ad", "#c96a2b", "#5a9640", "#a86abf", "#d0505f", "#92812f", "#6a7fd0"]
-"""Colours, one per source in the order of the recipe; lines also differ by their labels."""
-NEUTRAL = "#7b848d"
-"""The colour of a mark in a legend that stands for all sources."""
 _DASHES = ["solid", "dash", "dashdot"]
 """The lines of the first sources, of as many as there are colours, are solid, the next ones dashed."""
 
-_LEGEND_PX = 340
-"""Width of a legend's row on a phone; more rows make the chart higher, so that its curves keep their room."""
-
 _SMOOTHED_SHARE = 50
 """A smoothed point is the mean over its neighbours within this part of the run on each side."""
-
-_APART = {"ticks": "outside", "ticklen": 6, "tickcolor": "rgba(0,0,0,0)"}
-"""Keeps the first label of an axis off the other axis's."""
-
-_MOST_POINTS = 2000
-"""Points of a curve without spikes, at most; with this many, a browser draws seven sources of a long run fast."""
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A figure with its description."""
-
-    title: str
-    sentence: str
-    """A sentence on what the curves show."""
-    summary: str
-    """The first and last value of each curve, for readers who cannot see it."""
-    figure: dict[str, Any]
-    """plotly's data and layout."""
-
-
-@dataclass(frozen=True)
-class _Style:
-    """How the curves of a source look."""
-
-    colour: str
-    dash: str = "solid"
 
 
 def charts(run: RunRecords) -> list[Chart]:
@@ -97,54 +56,49 @@ def _bits_per_byte(run: RunRecords) -> Chart:
     for source in end.bits_per_byte:
         group = {"legendgroup": html.escape(source)}
         colour = styles[source].colour
-        part = _line(
+        part = curve(
             shortened(source),
             during,
             [line.bits_per_byte.get(source) for line in during],
             styles[source],
         )
         traces.append(part | group | {"mode": "lines+markers"})
-        whole = _line(
+        whole = curve(
             f"{shortened(source)}, all of it", final, [line.bits_per_byte.get(source) for line in final], colour
         )
         traces.append(whole | group | _diamond(colour) | {"showlegend": False})
         if unigrams.get(source) is not None:
-            dotted = _line(f"{shortened(source)}, token frequencies", [], [], _Style(colour, "dot"))
+            dotted = curve(f"{shortened(source)}, token frequencies", [], [], Style(colour, "dot"))
             dotted |= {"x": [0, end.tokens], "y": [unigrams[source]] * 2, "showlegend": False}
             traces.append(dotted | group)
     sentence = "Lower is better. Lines: a part of the text, while training"
     if final:
-        traces.append(_only_in_legend("all held-out text, at the end") | _diamond(NEUTRAL))
+        traces.append(only_in_legend("all held-out text, at the end") | _diamond(NEUTRAL))
         sentence += "; diamonds: all of it, at the end"
     if any(trace.get("line", {}).get("dash") == "dot" for trace in traces):
-        traces.append(_only_in_legend("token frequencies alone"))
+        traces.append(only_in_legend("token frequencies alone"))
         sentence += "; dotted: what token frequencies alone reach"
-    return _chart("Held-out bits per byte", f"{sentence}.", traces, "bits per byte")
+    return chart_of("Held-out bits per byte", f"{sentence}.", traces, "bits per byte")
 
 
 def _diamond(colour: str) -> dict[str, Any]:
     return {"mode": "markers", "marker": {"symbol": "diamond", "size": 11, "color": colour}}
 
 
-def _only_in_legend(name: str) -> dict[str, Any]:
-    """An entry of the legend that names a kind of mark, dotted unless told otherwise; a click on it does nothing."""
-    return _line(name, [], [], _Style(NEUTRAL, "dot")) | {"x": [None], "y": [None], "hoverinfo": "skip"}
-
-
 def _loss(run: RunRecords) -> Chart:
     losses = [line.loss for line in run.train]
-    raw = _line("each logged step", run.train, losses, COLOURS[0])
+    raw = curve("each logged step", run.train, losses, COLOURS[0])
     radius = len(losses) // _SMOOTHED_SHARE
     traces = [raw]
     if radius:
         raw |= {"opacity": 0.6, "line": {"color": COLOURS[0], "width": 1}}
         label = f"mean of {2 * radius + 1} logged steps"
-        traces.append(_line(label, run.train, smooth(losses, radius), COLOURS[0], width=2.5))
+        traces.append(curve(label, run.train, smooth(losses, radius), COLOURS[0], width=2.5))
     sentence = "Mean over the batch of each logged step."
     if run.skipped or run.rollbacks:
         sentence += " Marks: batches that were left out, and checkpoints that the run went back to."
         traces += _marks(run)
-    return _chart("Training loss", sentence, traces, "nats per token")
+    return chart_of("Training loss", sentence, traces, "nats per token")
 
 
 def _marks(run: RunRecords) -> list[dict[str, Any]]:
@@ -155,7 +109,7 @@ def _marks(run: RunRecords) -> list[dict[str, Any]]:
 
     def mark(name: str, symbol: str, places: Sequence[tuple[SkippedLine | RollbackLine, str]]) -> dict[str, Any]:
         losses = [run.train[max(0, bisect_right(tokens, line.tokens) - 1)].loss for line, _ in places]
-        trace = _line(name, [line for line, _ in places], losses, COLOURS[4])
+        trace = curve(name, [line for line, _ in places], losses, COLOURS[4])
         texts = [html.escape(text) for _, text in places]
         marker = {"symbol": symbol, "size": 11, "color": COLOURS[4]}
         return trace | {"mode": "markers", "marker": marker, "text": texts, "hovertemplate": "%{text}"}
@@ -172,7 +126,7 @@ def _loss_by_source(run: RunRecords) -> Chart:
         if lines:
             points = thinned(list(zip(lines, losses, strict=True)))
             traces.append(
-                _line(
+                curve(
                     shortened(source),
                     [line for line, _ in points],
                     [loss for _, loss in points],
@@ -181,15 +135,15 @@ def _loss_by_source(run: RunRecords) -> Chart:
             )
     smoothed = f", over {2 * radius + 1} of them" if radius else ""
     sentence = f"Mean between two logged steps{smoothed}. A click on a name hides its curve."
-    return _chart("Training loss by source", sentence, traces, "nats per token")
+    return chart_of("Training loss by source", sentence, traces, "nats per token")
 
 
 def _learning_rate(run: RunRecords) -> Chart:
-    rate = _line("learning rate", run.train, [line.lr for line in run.train], COLOURS[0])
-    norm = _line("gradient norm", run.train, [line.grad_norm for line in run.train], COLOURS[1])
+    rate = curve("learning rate", run.train, [line.lr for line in run.train], COLOURS[0])
+    norm = curve("gradient norm", run.train, [line.grad_norm for line in run.train], COLOURS[1])
     traces = [rate, norm | {"yaxis": "y2"}]
     sentence = "Above the rate, below the norm of the gradient before clipping."
-    chart = _chart("Learning rate and gradient norm", sentence, traces, "learning rate", from_zero=True)
+    chart = chart_of("Learning rate and gradient norm", sentence, traces, "learning rate", from_zero=True)
     _split(chart, "gradient norm")
     chart.figure["layout"]["yaxis"] |= {"exponentformat": "e"}
     chart.figure["layout"]["showlegend"] = False
@@ -198,14 +152,14 @@ def _learning_rate(run: RunRecords) -> Chart:
 
 def _throughput(run: RunRecords) -> Chart:
     lines = thinned(run.train)
-    traces = [_line("optimizer steps alone", lines, [line.tokens_per_second for line in lines], COLOURS[0])]
+    traces = [curve("optimizer steps alone", lines, [line.tokens_per_second for line in lines], COLOURS[0])]
     overall = [line.tokens_per_second_overall for line in lines]
     if any(overall):
-        traces.append(_line("with all between them", lines, overall, _Style(COLOURS[1], "dash")))
+        traces.append(curve("with all between them", lines, overall, Style(COLOURS[1], "dash")))
     sentence = (
         "Alone: mean between two logged steps. With validation, samples and checkpoints: since the session began."
     )
-    chart = _chart("Throughput", sentence, traces, "tokens per second", from_zero=True)
+    chart = chart_of("Throughput", sentence, traces, "tokens per second", from_zero=True)
     chart.figure["layout"]["yaxis"] |= {"hoverformat": ".4~s"}
     return chart
 
@@ -213,26 +167,26 @@ def _throughput(run: RunRecords) -> Chart:
 def _device(run: RunRecords) -> Chart:
     lines = thinned(run.train)
 
-    def percent(name: str, values: list[float | None], style: _Style | str) -> dict[str, Any]:
-        return _line(name, lines, [None if value is None else 100 * value for value in values], style)
+    def percent(name: str, values: list[float | None], style: Style | str) -> dict[str, Any]:
+        return curve(name, lines, [None if value is None else 100 * value for value in values], style)
 
     traces = [
         percent("MFU, causal attention", [line.mfu.get("causal") for line in lines], COLOURS[0]),
-        percent("MFU, full attention", [line.mfu.get("full") for line in lines], _Style(COLOURS[1], "dash")),
+        percent("MFU, full attention", [line.mfu.get("full") for line in lines], Style(COLOURS[1], "dash")),
         percent("waiting for data", [line.data_wait for line in lines], COLOURS[3]),
     ]
     sentence = (
         "Share of the device's rate that the steps reach (MFU), counting the attention scores that a causal model "
         "needs or all of them, and share of their time that goes into waiting for data."
     )
-    return _chart("Use of the device", sentence, traces, "%", from_zero=True)
+    return chart_of("Use of the device", sentence, traces, "%", from_zero=True)
 
 
 def _mixture(run: RunRecords) -> Chart:
     lines, traces = thinned(run.train), []
     for source, style in _styles(run).items():
-        tokens = _line(shortened(source), lines, [line.source_tokens.get(source) for line in lines], style)
-        epochs = _line(
+        tokens = curve(shortened(source), lines, [line.source_tokens.get(source) for line in lines], style)
+        epochs = curve(
             f"{shortened(source)}, epochs",
             lines,
             [line.epochs.get(source) for line in lines],
@@ -243,7 +197,7 @@ def _mixture(run: RunRecords) -> Chart:
         traces.append(tokens | group)
         traces.append(epochs | group | {"showlegend": False, "yaxis": "y2"})
     sentence = "What the run has read of each source: above in tokens, below in epochs of its text."
-    chart = _chart("The mixture as trained", sentence, traces, "tokens", from_zero=True)
+    chart = chart_of("The mixture as trained", sentence, traces, "tokens", from_zero=True)
     chart.figure["layout"]["yaxis"] |= {"hoverformat": ".4~s"}
     _split(chart, "epochs")
     return chart
@@ -252,7 +206,7 @@ def _mixture(run: RunRecords) -> Chart:
 def _split(chart: Chart, unit: str) -> None:
     """Two panels, one above the other: the second holds the curves of the axis `y2`."""
     layout = chart.figure["layout"]
-    layout["yaxis2"] = layout["yaxis"] | {"title": _title(unit), "domain": [0, 0.44], "hoverformat": ".4~g"}
+    layout["yaxis2"] = layout["yaxis"] | {"title": axis_title(unit), "domain": [0, 0.44], "hoverformat": ".4~g"}
     layout["yaxis"] |= {"domain": [0.56, 1]}
     for axis, name in (("yaxis", None), ("yaxis2", "y2")):
         shown = [trace for trace in chart.figure["data"] if trace.get("yaxis") == name]
@@ -260,7 +214,7 @@ def _split(chart: Chart, unit: str) -> None:
     layout["xaxis"]["anchor"] = "y2"
 
 
-def _styles(run: RunRecords) -> dict[str, _Style]:
+def _styles(run: RunRecords) -> dict[str, Style]:
     """The colour and the dashes of each source, the same in all charts."""
     validated = run.validations[-1].bits_per_byte if run.validations else {}
     trained = [
@@ -268,75 +222,6 @@ def _styles(run: RunRecords) -> dict[str, _Style]:
     ]
     names = dict.fromkeys([*validated, *trained])
     return {
-        source: _Style(COLOURS[index % len(COLOURS)], _DASHES[index // len(COLOURS) % len(_DASHES)])
+        source: Style(COLOURS[index % len(COLOURS)], _DASHES[index // len(COLOURS) % len(_DASHES)])
         for index, source in enumerate(names)
     }
-
-
-def thinned(points: list[Point], most: int = _MOST_POINTS) -> list[Point]:
-    """Evenly chosen points if there are more than `most`, and always the last."""
-    step = -(-len(points) // most)
-    return points if step <= 1 else points[-1::-step][::-1]
-
-
-def _line(
-    name: str,
-    lines: Sequence[Line],
-    values: Sequence[float | None],
-    style: _Style | str,
-    *,
-    width: float = 1.5,
-) -> dict[str, Any]:
-    """A curve over the tokens trained on; a style that is a text is a colour.
-
-    Plotly reads tags in names, so the name is escaped.
-    """
-    tokens = [line.tokens for line in lines]
-    style = _Style(style) if isinstance(style, str) else style
-    line = {"color": style.colour, "width": width} | ({"dash": style.dash} if style.dash != "solid" else {})
-    return {"name": html.escape(name), "x": tokens, "y": values, "mode": line_mode(tokens), "line": line}
-
-
-def line_mode(points: Sequence[Any]) -> str:
-    """How plotly draws a curve: a line, and where it has one point, which no line would show, a mark."""
-    return "lines+markers" if len(points) == 1 else "lines"
-
-
-def _chart(title: str, sentence: str, traces: list[dict[str, Any]], unit: str, *, from_zero: bool = False) -> Chart:
-    axis = {"automargin": True, "zeroline": False}
-    values = [value for trace in traces for value in trace["y"]]
-    layout = {
-        "height": _height(traces),
-        "margin": {"l": 10, "r": 10, "t": 10, "b": 10},
-        "xaxis": {"title": _title("tokens trained on"), "rangemode": "tozero"} | _APART | axis,
-        "yaxis": {"title": _title(unit), "hoverformat": ".4~g"} | values_axis(values, from_zero=from_zero) | axis,
-        "showlegend": True,
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "hovermode": "x unified",
-        "font": {"family": "system-ui, sans-serif", "size": 12},
-    }
-    summary = "; ".join(filter(None, map(_ends, traces)))
-    return Chart(title, sentence, summary, {"data": traces, "layout": layout})
-
-
-def _height(traces: list[dict[str, Any]]) -> int:
-    """In pixels; a legend of several rows has its own room."""
-    named = [trace["name"] for trace in traces if trace.get("showlegend", True)]
-    rows = -(-sum(45 + 7 * len(html.unescape(name)) for name in named) // _LEGEND_PX)
-    return 330 + 19 * max(0, rows - 1)
-
-
-def _title(text: str) -> dict[str, Any]:
-    return {"text": text, "standoff": 8}
-
-
-def _ends(trace: dict[str, Any]) -> str:
-    values = [value for value in trace["y"] if value is not None]
-    if not values:
-        return ""
-    if "text" in trace:
-        return f"{html.unescape(trace['name'])}: {len(values)}"
-    first, last = f"{values[0]:.4g}", f"{values[-1]:.4g}"
-    return html.unescape(trace["name"]) + (f" {last}" if first == last else f" from {first} to {last}")

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from puna.core.schema.lines import Line, TrainLine, ValidationLine
-from puna.report.charts import line_mode, smooth, thinned
+from puna.report.charts import smooth
 from puna.report.comparison import ComparedRun, Comparison, Difference
+from puna.report.curves import line_mode, thinned
 
 _Curve: TypeAlias = tuple[int, Sequence[Line], Sequence[float | None], dict[str, Any]]
 """The number of a run, the lines of its metrics with the tokens of the points, the values, and how it is drawn."""
