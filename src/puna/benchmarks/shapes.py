@@ -136,6 +136,65 @@ def _as_in(text: str, index: int, words: str) -> str:
     return found if found in text else words
 
 
+def wic(rows: Rows) -> Iterator[Row]:
+    """Of SuperGLUE's WiC: the label a number."""
+    names = ("word", "sentence1", "sentence2", "start1", "start2", "end1", "end2", "idx")
+    for row in rows:
+        yield {name: row[name] for name in names} | {"label": int(row["label"])}
+
+
+def record(rows: Rows) -> Iterator[Row]:
+    """Of ReCoRD on the hub, which lists entities and answers in no order: here it is that of the alphabet."""
+    for row in rows:
+        yield _cloze(row["passage"], row["query"], row["entities"], row["answers"], row["idx"])
+
+
+def record_original(rows: Rows) -> Iterator[Row]:
+    """Of SuperGLUE's ReCoRD, a row for each question of a passage."""
+    for row in rows:
+        passage = row["passage"]
+        entities = [passage["text"][span["start"] : span["end"] + 1] for span in passage["entities"]]
+        for question in row["qas"]:
+            answers = [answer["text"] for answer in question["answers"]]
+            number = {"passage": row["idx"], "query": question["idx"]}
+            yield _cloze(passage["text"], question["query"], entities, answers, number)
+
+
+def _cloze(passage: str, query: str, entities: list[str], answers: list[str], number: dict[str, int]) -> Row:
+    return {
+        "passage": passage, "query": query, "entities": sorted(set(entities)), "answers": sorted(set(answers)),
+        "idx": {"passage": number["passage"], "query": number["query"]},
+    }  # fmt: skip
+
+
+def anli_original(rows: Rows) -> Iterator[Row]:
+    """Of ANLI as its authors hand it out: 0 entailment, 1 neutral, 2 contradiction, as on the hub."""
+    for row in rows:
+        yield {
+            "uid": row["uid"], "premise": row["context"], "hypothesis": row["hypothesis"],
+            "label": "enc".index(row["label"]), "reason": row["reason"],
+        }  # fmt: skip
+
+
+def race(rows: Rows) -> Iterator[Row]:
+    """Of RACE on the hub: articles in the order of their names, the questions of each as they were."""
+    yield from sorted(rows, key=lambda row: row["example_id"])
+
+
+def race_original(rows: Rows) -> Iterator[Row]:
+    """Of RACE as its authors hand it out, a file for each article: a row for each question."""
+    found = []
+    for row in rows:
+        for question, options, answer in zip(row["questions"], row["options"], row["answers"], strict=True):
+            found.append(
+                {
+                    "example_id": row["id"], "article": row["article"], "question": question, "options": options,
+                    "answer": answer,
+                }
+            )  # fmt: skip
+    yield from race(found)
+
+
 def truthful_qa(rows: Rows) -> Iterator[Row]:
     """Of TruthfulQA.csv, with the fields of the hub's configuration `generation`: answers as lists."""
     for row in rows:
@@ -203,7 +262,9 @@ SHAPES: dict[str, Callable[[Rows], Iterator[Row]]] = {
     "jeopardy-requests": jeopardy_requests, "gsm8k-requests": gsm8k_requests, "mbpp-prompt": mbpp(1, 10),
     "mbpp-test": mbpp(11, 510), "mbpp-validation": mbpp(511, 600), "mbpp-train": mbpp(601, 974),
     "cb": labelled("entailment", "contradiction", "neutral"), "rte": labelled("entailment", "not_entailment"),
-    "wsc": wsc, "truthful-qa": truthful_qa, "crows-pairs": crows_pairs,
+    "wsc": wsc, "wic": wic, "record": record, "record-original": record_original, "anli-original": anli_original,
+    "race": race, "race-original": race_original,
+"truthful-qa": truthful_qa, "crows-pairs": crows_pairs,
     "winogender": winogender, "occupations": occupations, "lambada": lambada, "by-subject": by_subject,
 }  # fmt: skip
 """By the name that the manifest uses."""
