@@ -120,7 +120,7 @@ def _from_hub(entry: SplitEntry, place: Place) -> Split:
     except ModuleNotFoundError:
         raise EvaluateError(
             f"{place.what} is on Hugging Face's hub, for which the package 'huggingface_hub' is needed",
-            hint="pip install 'puna[evaluate]'",
+            hint="pip install 'puna[formats]'",
         ) from None
     api = huggingface_hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT"), library_name="puna")
     with tempfile.TemporaryDirectory() as directory, storage_errors(store()):
