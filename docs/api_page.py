@@ -14,8 +14,8 @@ import puna
 
 PAGE = Path(__file__).with_name("api.md")
 FUNCTIONS = (
-    "init", "recipe", "plan", "build_data", "train_tokenizer", "train", "load", "perplexity", "bench_infer", "export",
-    "import_model", "inspect", "report", "compare", "sweep", "run",
+    "init", "recipe", "plan", "build_data", "train_tokenizer", "train", "load", "perplexity", "evaluate", "bench_infer",
+    "export", "import_model", "inspect", "report", "compare", "sweep", "run",
 )  # fmt: skip
 """In the order in which they are used."""
 CLASSES = (
@@ -23,6 +23,7 @@ CLASSES = (
     "GenerateOptions",
     "Perplexity",
     "TextLoss",
+    "Evaluation",
     "Sweep",
     "ModelInfo",
     "Export",
@@ -32,6 +33,7 @@ CLASSES = (
     "Plan",
     "RunDir",
     "DataDir",
+    "EvaluationDir",
     "Recipe",
     "UserError",
 )

@@ -23,7 +23,7 @@ import puna
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "puna"
 FUNCTIONS = [name for name in puna.__all__ if name[0].islower()]
-FOLDERS = ["plan", "report", "train"]
+FOLDERS = ["evaluate", "plan", "report", "train"]
 HEAVY = ("torch", "numpy", "pydantic", "rich", "typer", "tokenizers", "sentencepiece")
 
 

@@ -1,8 +1,9 @@
 """Puna: LLaMA as one system, from raw text to a trained, exported, talking model.
 
 `import puna` costs nothing: each name of `__all__` is imported when it is first used (docs/api.md describes them all).
-Three functions are called as a folder is (`puna.plan`, `puna.report`, `puna.train`). Such a folder is callable, and
-calling it is calling the function; so it does not matter who imported what before (docs/decisions/0015-python-api.md).
+Four functions are called as a folder is (`puna.evaluate`, `puna.plan`, `puna.report`, `puna.train`). Such a folder is
+callable, and calling it is calling the function; so it does not matter who imported what before
+(docs/decisions/0015-python-api.md).
 """
 
 import sys
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from puna.api.bench import bench_infer
     from puna.api.compare import compare
+    from puna.api.evaluate import Evaluation, evaluate
     from puna.api.init import StarterRecipe, init
     from puna.api.language_model import GenerateOptions, LanguageModel
     from puna.api.loading import load
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from puna.api.sweep import TrainingSweep, sweep
     from puna.config.recipe import Recipe
     from puna.core.errors import UserError
-    from puna.core.layout import DataDir, RunDir
+    from puna.core.layout import DataDir, EvaluationDir, RunDir
     from puna.infer.measure import Sweep
     from puna.plan.plan import Plan
     from puna.report.comparison import Comparison
@@ -43,6 +45,8 @@ __version__ = VERSION
 __all__ = [
     "Comparison",
     "DataDir",
+    "Evaluation",
+    "EvaluationDir",
     "Export",
     "GenerateOptions",
     "LanguageModel",
@@ -60,6 +64,7 @@ __all__ = [
     "bench_infer",
     "build_data",
     "compare",
+    "evaluate",
     "export",
     "import_model",
     "init",
@@ -78,6 +83,8 @@ __all__ = [
 _HOMES = {
     "Comparison": "report.comparison",
     "DataDir": "core.layout",
+    "Evaluation": "api.evaluate",
+    "EvaluationDir": "core.layout",
     "Export": "api.models",
     "GenerateOptions": "api.language_model",
     "LanguageModel": "api.language_model",
@@ -94,6 +101,7 @@ _HOMES = {
     "bench_infer": "api.bench",
     "build_data": "api.stages",
     "compare": "api.compare",
+    "evaluate": "api.evaluate",
     "export": "api.models",
     "import_model": "api.models",
     "init": "api.init",
@@ -111,7 +119,7 @@ _HOMES = {
 """Where each name is defined."""
 
 
-_FOLDERS = ("plan", "report", "train")
+_FOLDERS = ("evaluate", "plan", "report", "train")
 """Names that are folders too."""
 
 

@@ -104,6 +104,11 @@ class LanguageModel:
         return self._checkpoint.path
 
     @property
+    def files(self) -> list[Path]:
+        """The files that it was read from."""
+        return self._checkpoint.files
+
+    @property
     def config(self) -> "ModelConfig":
         """The decoder's shape, as `[model]` of a recipe has it."""
         return self._checkpoint.config

@@ -10,6 +10,7 @@ from puna.cli import (
     chat,
     compare,
     data,
+    evaluate,
     export,
     generate,
     import_,
@@ -42,6 +43,7 @@ _ROAD = [
     "generate",
     "chat",
     "perplexity",
+    "evaluate",
     "bench",
     "report",
     "compare",
@@ -105,6 +107,7 @@ app.command("inspect")(inspect_model.inspect)
 app.command("generate")(generate.generate)
 app.command("chat")(chat.chat)
 app.command("perplexity")(perplexity.perplexity)
+app.command("evaluate")(evaluate.evaluate)
 app.add_typer(bench.app, name="bench")
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
