@@ -1,6 +1,8 @@
 """Figures do not depend on order, groups, processes, or on how often the evaluation was killed."""
 
 import math
+import os
+import signal
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,8 +12,9 @@ from typing import Any
 import pytest
 from evaluating import HashBackend, hellaswag_rows, opener
 
-from puna.core.errors import GenerateError
+from puna.core.errors import GenerateError, Interrupted
 from puna.core.schema.evaluation import read_documents
+from puna.core.terminate import orderly_end
 from puna.evaluate import asking, run
 from puna.evaluate.backend import Pair
 from puna.evaluate.documents import open_documents
@@ -62,27 +65,28 @@ def first(tokenizer: Tokenizer) -> Sequence[Judged]:
     return run_documents(DOCUMENTS, HashBackend(tokenizer)).judged
 
 
-class Killed(BaseException):
-    """Stands for a signal."""
-
-
 class Dying(HashBackend):
-    """Is killed while it answers its third group."""
+    """The process gets a signal while this answers its third group."""
+
+    number = signal.SIGTERM
+    calls = 0
 
     def score(self, pairs: Sequence[Pair]) -> list[Score]:
-        self.calls = getattr(self, "calls", 0) + 1
+        self.calls += 1
         if self.calls == 3:
-            raise Killed
+            os.kill(os.getpid(), self.number)
         return super().score(pairs)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_file(
-    tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     monkeypatch.setattr(run, "groups", lambda *args: asking.groups(*args, tokens=300))
+    monkeypatch.setattr(Dying, "number", number)
     whole, killed = (Store(tmp_path / name / "a.jsonl", {"n": 50}) for name in ("whole", "killed"))
     expected = run_documents(DOCUMENTS, HashBackend(tokenizer), whole)
-    with pytest.raises(Killed):
+    with orderly_end(), pytest.raises((Interrupted, KeyboardInterrupt)):
         run_documents(DOCUMENTS, Dying(tokenizer), killed)
     done = len(killed.read().lines)
     assert 0 < done < 50

@@ -183,7 +183,7 @@ def _run(
     for task in tasks:
         documents = open_documents(task, open_split, limit=setting.limit, seed=setting.seed)
         result = _result(documents, subject, directory, setting, processes)
-        record.inputs[f"{task.data}/{task.split}"] = result.data_sha256
+        record.inputs[task.id] = result.data_sha256
         results = keep(results, result)
         processes.first(lambda done=results: write_results(directory, done))
     processes.first(lambda: finish(directory, results, record))

@@ -44,7 +44,7 @@ def find_task(name: str) -> Task:
         raise EvaluateError(f"{name!r} is not a task", hint=_near(key, known))
     if not at:
         return known[key]
-    if not shots.isdecimal():
+    if not (shots.isascii() and shots.isdecimal() and len(shots) < 6):
         raise EvaluateError(f"{name!r}: shots is {shots!r}, but must be a whole number, as in {key}@5")
     return known[key].with_shots(int(shots))
 

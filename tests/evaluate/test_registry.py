@@ -1,0 +1,73 @@
+"""Tasks are found by their names; those that packages add are among them."""
+
+from dataclasses import replace
+from importlib import import_module
+
+import pytest
+
+from puna.core.errors import EvaluateError
+from puna.evaluate import registry
+from puna.evaluate.protocols import PROTOCOLS
+from puna.evaluate.registry import FAMILIES, GROUP, find_task, tasks
+from puna.evaluate.task import Task
+
+
+def test_every_task_of_every_family_is_found_by_its_protocol_and_name() -> None:
+    known = tasks()
+    own = [task for family in FAMILIES for task in import_module(f"puna.evaluate.tasks.{family}").TASKS]
+    assert own
+    assert set(known) == {f"{task.protocol.name}/{task.name}" for task in own}
+    assert len(known) == len(own)
+    for key, task in known.items():
+        assert find_task(key) is task
+        assert task.protocol is PROTOCOLS[task.protocol.name]
+
+
+def test_every_task_names_its_data_and_has_figures() -> None:
+    for task in tasks().values():
+        assert task.title
+        assert task.data
+        assert task.split
+        assert task.metrics
+        assert task.name == task.name.lower()
+        assert task.version >= 1
+        assert not task.shots or task.pick == "own" or task.shot_split, task.id
+
+
+def test_another_number_of_shots_is_the_same_task_otherwise() -> None:
+    task = find_task("harness/hellaswag")
+    more = find_task("harness/hellaswag@10")
+    assert (more.shots, more.id) == (10, "harness/hellaswag@10")
+    assert replace(more, shots=task.shots) == task
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("harness/helaswag", "'harness/helaswag' is not a task\n  hint: did you mean harness/hellaswag"),
+        ("hellaswag", "did you mean .*harness/hellaswag"),
+        ("zzz", "`puna evaluate --list` names all"),
+        ("harness/hellaswag@", "shots is '', but must be a whole number, as in harness/hellaswag@5"),
+        ("harness/hellaswag@-1", "shots is '-1'"),
+        ("harness/hellaswag@\u0663", "shots is '\u0663'"),
+        ("harness/hellaswag@1000000", "shots is '1000000'"),
+    ],
+)
+def test_a_name_that_is_not_a_task_is_refused_with_what_is_near(name: str, says: str) -> None:
+    with pytest.raises(EvaluateError, match=says):
+        find_task(name)
+
+
+def test_tasks_of_packages_are_added_and_cannot_take_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = replace(find_task("harness/hellaswag"), name="mine")
+    added = {"mine": mine}
+
+    def load_plugins(group: str, kind: type) -> dict[str, Task]:
+        assert (group, kind) == (GROUP, Task)
+        return added
+
+    monkeypatch.setattr(registry, "load_plugins", load_plugins)
+    assert find_task("harness/mine") is mine
+    added["other"] = replace(mine, name="hellaswag")
+    with pytest.raises(EvaluateError, match=r"puna.tasks: two tasks are called 'harness/hellaswag'"):
+        tasks()
