@@ -59,6 +59,11 @@ TESTED_ELSEWHERE = {
     "train/synthetic.py": "tests/train/test_waiting.py takes its steps, tests/train/test_tune.py measures them",
     "ops/cpu/attention.py": "tests/ops/test_blocked.py compares it with its twins, tests/ops/test_cpu.py builds it",
     "ops/reference.py": "the oracles; tests/ops compares the fast operations and torch's with them",
+    "evaluate/example.py": "records; tests/evaluate/test_lines.py writes and reads them all",
+    "evaluate/task.py": "records; tests/evaluate/test_registry.py checks those of every task",
+    "evaluate/protocols.py": "records; tests/evaluate/test_registry.py compares those of all tasks with them",
+    "evaluate/backend.py": "a protocol; tests/evaluate/backends and tests/fixtures/evaluating.py implement it",
+    "api/evaluated.py": "tests/api/test_evaluate.py evaluates runs, moments and other models",
     "cli/train.py": "declares its arguments and calls puna.train",
 }
 
