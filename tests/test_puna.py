@@ -99,7 +99,7 @@ def test_folders_that_are_functions_are_those_that_bear_a_name_of_the_api() -> N
     ],
 )
 def test_folder_is_a_function_whoever_imported_what_before(name: str, before: str) -> None:
-    module = {"plan": "target", "report": "read", "train": "schedule"}[name]
+    module = {"evaluate": "figure", "plan": "target", "report": "read", "train": "schedule"}[name]
     code = before.format(name=name, module=module)
     code += f"\nimport inspect, puna.{name}.{module} as s, importlib, sys\n"
     code += f"assert puna.{name} is sys.modules['puna.{name}'] and puna.{name}.{module} is s\n"
