@@ -131,7 +131,7 @@ def test_a_key_or_service_that_is_gone_ends_the_scoring(service: Service, code: 
     assert "SECRET" not in str(caught.value)
 
 
-def test_a_key_that_is_not_valid_is_no_fault_of_the_text(service: Service):
+def test_a_key_that_is_not_valid_ends_the_scoring_too(service: Service):
     service.replies = [failed(400, "API key not valid. Please pass a valid API key.")]
     with pytest.raises(EvaluateError, match="API key not valid"):
         toxicity(service.client(), "a")

@@ -118,7 +118,7 @@ class Perspective:
         return None
 
     def _wait(self) -> None:
-        """Keep to the rate."""
+        """Wait until the rate allows a request."""
         early = self._next - self._now()
         if early > 0:
             self._sleep(early)
