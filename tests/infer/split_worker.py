@@ -43,7 +43,10 @@ def runners(source: Source) -> dict[str, Runner]:
 
 def answers(runner: Runner) -> list[list[tuple[int, float]]]:
     """Tokens and log-probabilities of every request."""
-    done = Engine(runner).generate(REQUESTS)
+    engine = Engine(runner)
+    again = Request(prompt=(*REQUESTS[1].prompt[:19], 9), max_tokens=3, logprobs=0)
+    done = engine.generate(REQUESTS) + engine.generate([again])
+    assert done[-1].cached_tokens == 19  # a page that was full in part was copied on all processes
     return [[(token.id, token.logprob or 0.0) for token in completion.tokens] for completion in done]
 
 

@@ -1,4 +1,5 @@
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -49,7 +50,7 @@ def test_samples_of_one_request_are_runs_with_seeds_of_their_own_and_read_the_pr
     assert runner.computed == 17 + 1 + 1 + 3 * 4
 
 
-def test_a_prompt_that_was_read_before_is_found_in_whole_pages_but_for_its_last_token() -> None:
+def test_a_prompt_that_was_read_before_is_found_but_for_its_last_token() -> None:
     runner = FakeRunner(page_size=4)
     engine = engine_of(runner)
     prompt = tuple(range(1, 13))
@@ -57,7 +58,7 @@ def test_a_prompt_that_was_read_before_is_found_in_whole_pages_but_for_its_last_
         engine.generate([Request(prompt=ids, max_tokens=3, salt=salt)])[0]
         for ids, salt in ((prompt, ""), (prompt, ""), ((*prompt, 20), ""), (prompt, "other"))
     )
-    assert [one.cached_tokens for one in (first, second, longer, salted)] == [0, 8, 12, 0]
+    assert [one.cached_tokens for one in (first, second, longer, salted)] == [0, 11, 12, 0]
     assert first.tokens == second.tokens == salted.tokens
 
 
@@ -209,9 +210,68 @@ def test_scores_are_those_of_whole_passes_and_shared_contexts_are_computed_once(
         ]
         assert score.logprobs == tuple(map(float, expected))
     assert [score.greedy for score in scores] == [False, False, True, True, False]
-    # Of the context 16 tokens lie in whole pages; behind them each continuation computes its rows but for the last.
-    assert runner.computed == 1 + 16 + (1 + 1) + 1 + (1 + 2)
-    assert runner.wanted == sum(len(then) for _, then in pairs)
+    # The context's last row gives all first tokens; behind it each continuation computes its rows but for the last.
+    assert runner.computed == 1 + 17 + 1 + 2
+    assert runner.wanted == 1 + 1 + 1 + 2
+
+
+def test_other_tokens_in_the_last_ones_place_cost_no_row() -> None:
+    runner = FakeRunner()
+    request = Request(
+        prompt=tuple(range(1, 12)), max_tokens=0, prompt_logprobs=2, scored_from=5, instead=(3, 44, 3)
+    )  # fmt: skip
+    (found,) = engine_of(runner).generate([request])
+    each = [
+        engine_of(FakeRunner()).generate([replace(request, prompt=(*request.prompt[:-1], token), instead=())])[0]
+        for token in request.instead
+    ]
+    assert found.instead == tuple(one.prompt[-1] for one in each)
+    assert found.prompt[:-1] == each[0].prompt[:-1]
+    assert (runner.computed, runner.wanted) == (10, 6)
+
+
+def test_requests_are_taken_when_they_can_soon_be_computed() -> None:
+    taken = 0
+
+    def endless() -> Iterator[Request]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield Request(prompt=(1, taken % 40), max_tokens=2)
+
+    engine = engine_of(FakeRunner(), max_requests=4)
+    stream = engine.stream(endless())
+    for number in range(200):
+        assert next(stream).request <= number
+        assert taken <= number + 2 * 4
+    assert len(engine._inboxes) <= 2 * 4
+    stream.close()
+    assert (all_pages(engine), engine._inboxes) == (64, {})
+
+
+def test_what_is_given_while_others_are_computed_may_depend_on_their_answers() -> None:
+    engine = engine_of(FakeRunner())
+    greedy = Sampling(temperature=0)
+    given = [Request(prompt=(1, 2, 3), max_tokens=4, sampling=greedy)]
+    told = []
+    for event in engine.serve(lambda: given.pop() if given else None):
+        assert event is not None
+        if event.completion is not None:
+            told.append(event.completion)
+            if len(told) < 3:
+                prompt = (1, 2, 3, *(token.id for one in told for token in one.tokens))
+                given.append(Request(prompt=prompt, max_tokens=4, sampling=greedy))
+    (whole,) = engine_of(FakeRunner()).generate([Request(prompt=(1, 2, 3), max_tokens=12, sampling=greedy)])
+    assert tuple(token for one in told for token in one.tokens) == whole.tokens
+    assert [one.request for one in told] == [0, 1, 2]
+
+
+def test_a_request_of_an_iterator_that_cannot_be_served_ends_the_others() -> None:
+    engine = engine_of(FakeRunner())
+    asked = iter([Request(prompt=(1,), max_tokens=30), Request(prompt=(77,), max_tokens=3)])
+    with pytest.raises(GenerateError, match="token id 77"):
+        engine.generate(asked)
+    assert all_pages(engine) == 64
 
 
 @pytest.mark.parametrize(
@@ -219,6 +279,10 @@ def test_scores_are_those_of_whole_passes_and_shared_contexts_are_computed_once(
     [
         ({"prompt": (50,)}, "prompt has the token id 50, but the vocabulary has 50 tokens"),
         ({"prompt": (3, -1)}, "prompt has the token id -1"),
+        (
+            {"prompt": (1, 2), "prompt_logprobs": 0, "instead": (50,)},
+            "instead has the token id 50, but the vocabulary has 50 tokens",
+        ),
         ({"stop_ids": frozenset([77])}, "stop_ids has the token id 77"),
         ({"sampling": Sampling(logit_bias={99: 1.0})}, "logit_bias has the token id 99"),
         ({"logprobs": 51}, "logprobs is 51"),

@@ -215,6 +215,28 @@ def test_bits_of_an_exact_runner_are_the_same_in_a_small_cache_and_in_company(
     assert all(same(one, other) for one, other in zip(found, expected, strict=True))
 
 
+@pytest.mark.parametrize(("runner_of", "page_size"), RUNNERS)
+def test_bits_of_scores_are_those_of_each_pair_alone(runner_of: RunnerOf, page_size: int) -> None:
+    config = ModelConfig(
+        dim=64, n_layers=2, n_heads=4, n_kv_heads=2, ffn_dim=96, vocab_size=300, context=6 * page_size, init_std=0.3
+    )
+    solved = tuple(range(1, 2 * page_size + 2))
+    asked = [
+        ((*solved[: len(solved) - 7 * (n % 3)], *range(50, 50 + n)), tuple(range(90, 90 + length)))
+        for n in range(5) for length in (1, 2, page_size, 2 * page_size)
+    ]  # fmt: skip
+    alone = Engine(runner_of(config, 24, page_size), max_rows=100, max_requests=1)
+    # With salts of their own they find nothing of each other's.
+    expected = [alone.score([pair], salt=f"{n}")[0] for n, pair in enumerate(asked)]
+    for pages, rows, requests in ((6, 5, 3), (9, 200, 8), (60, 7, 7)):
+        engine = Engine(runner_of(config, pages, page_size), max_rows=rows, max_requests=requests)
+        stream = engine.stream([Request(prompt=solved[:4], max_tokens=page_size)])
+        next(stream)
+        assert engine.score(asked) == expected
+        assert engine.score(reversed(asked)) == expected[::-1]
+        stream.close()
+
+
 def test_memory_stays_flat_over_ten_thousand_requests() -> None:
     runner = Quick(pages=50, page_size=4)
     engine = Engine(runner, letters(), max_rows=40, max_requests=16)

@@ -13,7 +13,7 @@ from torch import Tensor
 from puna.config.model import ModelConfig, RopeScaling
 from puna.core.errors import GenerateError
 from puna.infer.kernel_runner import KernelRunner, obstacle
-from puna.infer.runner import Rows, Runner
+from puna.infer.runner import Piece, Rows, Runner, rows_of
 from puna.ops.cpu.builder import BuildError, find_compiler
 from puna.ops.cpu.decoder import InstructionSet, open_kernels
 from puna.ops.quantized import WeightKind, dequantize, quantize
@@ -143,6 +143,26 @@ def test_only_wanted_rows_have_logits() -> None:
     assert torch.equal(some, everything[[0, 13, 69]])
     assert step(runner, [(TOKENS, 0, range(5))], wanted=[]).shape == (0, 301)
     assert torch.equal(everything, whole(runner, TOKENS))  # the first result is not the memory of later ones
+
+
+@KINDS
+def test_a_copied_page_has_the_bits_of_the_original_and_may_become_a_copy_in_the_same_step(kind: WeightKind) -> None:
+    runner = KernelRunner(ModelSource(MODEL), kind, pages=4)
+    one, other = TOKENS[:16], TOKENS[16:32]
+    step(runner, [(one, 0, [0]), (other, 0, [1])])
+    pieces = [Piece(0, 9, [7, 8], range(2)), Piece(1, 12, [9], range(1))]
+    copies = [(0, 2), (1, 0)]
+    found = runner.logits(rows_of(pieces, torch.tensor([[2], [0]], dtype=torch.int32), copies))
+    first = whole(runner, torch.cat([one[:9], torch.tensor([7, 8])]))[-2:]
+    second = whole(runner, torch.cat([other[:12], torch.tensor([9])]))[-1:]
+    assert torch.equal(found, torch.cat([first, second]))
+
+
+def test_a_copy_to_a_page_that_does_not_exist_is_refused() -> None:
+    runner = KernelRunner(ModelSource(MODEL), pages=4)
+    for copies in ([(0, 4)], [(-1, 2)]):
+        with pytest.raises(ValueError, match="copy names a page that does not exist"):
+            runner.logits(rows_of([Piece(0, 0, [7], range(1))], torch.zeros(1, 1, dtype=torch.int32), copies))
 
 
 @KINDS

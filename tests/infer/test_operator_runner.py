@@ -142,3 +142,17 @@ def test_bytes_of_a_step_are_those_of_its_matrices_and_of_its_positions(dtype: t
         runner = OperatorRunner(Llama(config).to(dtype), pages=2)
         assert runner.weight_bytes == matmul_parameters(config) * dtype.itemsize
         assert runner.position_bytes == 2 * config.n_layers * config.n_kv_heads * config.head_dim * dtype.itemsize
+
+
+def test_pages_are_copied_before_anything_is_computed_and_all_are_read_before_any_is_written() -> None:
+    runner = OperatorRunner(model_of(), pages=4, page_size=4)
+    one, other = [5, 6, 7, 8], [9, 10, 11, 12]
+    tables = torch.tensor([[0, 3], [1, 3]], dtype=torch.int32)
+    runner.logits(rows_of([Piece(0, 0, one, range(0)), Piece(1, 0, other, range(0))], tables))
+    tables = torch.tensor([[2, 3], [0, 1]], dtype=torch.int32)
+    pieces = [Piece(0, 3, [20], range(1)), Piece(1, 3, [21], range(1))]
+    found = runner.logits(rows_of(pieces, tables, [(0, 2), (1, 0)]))  # page 0 moves on and becomes page 1's copy
+    for row, text in zip(found, ([*one[:3], 20], [*other[:3], 21]), strict=True):
+        with torch.no_grad():
+            expected = model_of()(torch.tensor([text]))[0, -1]
+        torch.testing.assert_close(row, expected, atol=1e-4, rtol=1e-4)

@@ -25,6 +25,35 @@ def test_a_prefix_is_found_page_by_page_and_never_part_of_a_page() -> None:
     assert pages.find("", [3, 4], 2)[0] == []  # the same tokens behind others
 
 
+def test_part_of_a_page_is_found_by_all_of_its_tokens_or_by_the_first_of_the_latest_page() -> None:
+    pages = Pages(10, 4)
+    (full,), prefix = fill(pages, [1, 2, 3, 4]), pages.find("", [1, 2, 3, 4], 4)[1]
+    short, long = pages.take(), pages.take()
+    pages.know(short, prefix, (5, 6))
+    pages.know(long, prefix, (5, 7, 8))
+    assert pages.find_part(prefix, [5, 6, 9]) == (short, 2)
+    assert pages.find_part(prefix, [5, 7, 9])[1] == 0  # not computed before the next step
+    pages.settle()
+    assert pages.find_part(prefix, [5, 7, 9]) == (long, 2)
+    assert pages.find_part(prefix, [5, 6, 9]) == (short, 2)
+    assert pages.find_part(prefix, [5, 9]) == (long, 1)
+    assert pages.find_part(prefix, [9])[1] == 0
+    assert pages.find_part("", [1, 2]) == (full, 2)
+    assert pages.find_part("other", [1, 2])[1] == 0
+
+
+def test_a_page_that_is_handed_out_again_is_no_longer_copied() -> None:
+    pages = Pages(1, 4)
+    page = pages.take()
+    pages.know(page, "", (1, 2))
+    pages.settle()
+    pages.release([page])
+    assert pages.find_part("", [1, 2, 3]) == (page, 2)
+    assert pages.take() == page
+    assert pages.find_part("", [1, 2, 3])[1] == 0
+    assert (pages.known, pages._latest) == (0, {})
+
+
 def test_salts_share_nothing() -> None:
     pages = Pages(10, 2)
     fill(pages, [1, 2], salt="one")

@@ -55,6 +55,19 @@ def test_who_begins_alike_shares_pages_in_the_very_step_that_computes_them() -> 
     assert one.pages[2] != two.pages[2]
 
 
+def test_the_part_of_a_page_that_is_shared_is_copied_in_a_later_step() -> None:
+    scheduler = Scheduler(Pages(100, 4), max_rows=30, max_running=5)
+    one, two, three = (sequence_of(number, 11, first=5) for number in range(3))
+    scheduler.waiting += [one, two]
+    assert compute(scheduler.schedule()) == [(0, 0, 11), (1, 8, 3)]  # in the step that computes them there is no copy
+    scheduler.finish(one)
+    scheduler.waiting.append(three)
+    _, chunk = scheduler.schedule()
+    assert (chunk.sequence, three.computed, chunk.count) == (three, 10, 1)
+    assert chunk.copied is not None
+    assert chunk.copied[1] == three.pages[2] != chunk.copied[0]
+
+
 def test_the_youngest_is_put_aside_keeps_its_tokens_and_comes_back_first() -> None:
     scheduler = Scheduler(Pages(4, 4), max_rows=20, max_running=5)
     old, young, waiting = (sequence_of(number, 7) for number in range(3))

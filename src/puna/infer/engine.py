@@ -11,8 +11,9 @@ An engine belongs to one thread.
 """
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import Literal, overload
 
 import numpy as np
@@ -22,8 +23,9 @@ from puna.core.errors import GenerateError
 from puna.infer.pages import Pages
 from puna.infer.requests import Completion, Event, FinishReason, Request, Score, Token, check
 from puna.infer.runner import Piece, Runner, rows_of
-from puna.infer.sampling import NONE, Asked, answers, not_finite
+from puna.infer.sampling import NONE, Asked, answers
 from puna.infer.scheduler import Chunk, Scheduler, Sequence
+from puna.infer.scoring import Pair, scores
 from puna.infer.speculate import Drafter
 from puna.infer.stops import Text
 from puna.tokenizer.tokenizer import Tokenizer
@@ -33,6 +35,8 @@ MAX_ROWS = 256
 memory, and those who write wait half as long for the next token."""
 MAX_REQUESTS = 64
 """Sequences whose rows of a step still leave most of `MAX_ROWS` to prompts."""
+_AHEAD = 2
+"""As many requests as can run at once are taken when they begin, and as many more wait."""
 
 
 class Engine:
@@ -85,9 +89,7 @@ class Engine:
         Raises:
             GenerateError: The model cannot serve it: the prompt is too long, or a token id is not in the vocabulary.
         """
-        check(request, self.runner.config, longest=self.longest)
-        if request.stop and self.tokenizer is None:
-            raise GenerateError("stop has texts, but the model has no tokenizer to find them with")
+        self._check(request)
         number, scored = self._next, []
         self._next += 1
         longest = min(len(request.prompt) + request.max_tokens, max(self.longest, len(request.prompt)))
@@ -133,8 +135,11 @@ class Engine:
     def generate(self, requests: Iterable[Request]) -> list[Completion]:
         """The completions of all requests in their order, the samples of a request one after another.
 
+        Args:
+            requests: As of `stream`.
+
         Raises:
-            GenerateError: The model cannot serve one of them; then none is served.
+            GenerateError: The model cannot serve one of them; of a list, none is served then.
         """
         done = [event.completion for event in self.stream(requests) if event.completion is not None]
         return sorted(done, key=lambda completion: (completion.request, completion.sample))
@@ -149,63 +154,79 @@ class Engine:
         Several streams may be read in turns. One that is closed before its end cancels its requests.
 
         Args:
-            requests: What is asked.
+            requests: What is asked. They are taken when they can soon be computed, so that an iterator may give
+                millions.
             idle: Whether None comes after each step that told nothing, so that a reader can stop in a long prompt.
 
         Raises:
-            GenerateError: The model cannot serve one of them; then none is served.
+            GenerateError: The model cannot serve one of them; of a list, none is served then.
+        """
+        if isinstance(requests, list | tuple):
+            for request in requests:
+                self._check(request)
+        given = iter(requests)
+        return self.serve(lambda: next(given, None), idle=idle)
+
+    def serve(self, give: Callable[[], Request | None], *, idle: bool = False) -> Generator[Event | None]:
+        """Events of requests that are given while others are computed, as `stream`'s.
+
+        Args:
+            give: Asked for another request before each step for which there is room; None is none for now. When it has
+                none and all that it gave are answered, the stream ends.
+            idle: As of `stream`.
+
+        Raises:
+            GenerateError: The model cannot serve a request; the others of this stream are cancelled.
         """
         places: dict[int, int] = {}
+        samples: dict[int, int] = {}
         inbox: deque[Event] = deque()
+        given = 0
         try:
-            left = 0
-            for place, request in enumerate(requests):
-                number = self.add(request)
-                places[number], self._inboxes[number] = place, inbox
-                left += request.n
-            while left:
-                while not inbox:
-                    self.step()
-                    if idle and not inbox:
-                        yield None
-                event = inbox.popleft()
-                place, completion = places[event.request], event.completion
-                if completion is not None:
-                    left -= 1
-                    completion = replace(completion, request=place)
-                yield replace(event, request=place, completion=completion)
+            while True:
+                if inbox:
+                    event = inbox.popleft()
+                    number, completion = event.request, event.completion
+                    place = places[number]
+                    if completion is not None:
+                        completion = replace(completion, request=place)
+                        samples[number] -= 1
+                        if not samples[number]:
+                            del samples[number], places[number], self._inboxes[number]
+                    yield replace(event, request=place, completion=completion)
+                    continue
+                while len(samples) < _AHEAD * self._max_requests and (request := give()) is not None:
+                    number = self.add(request)
+                    places[number], samples[number], self._inboxes[number] = given, request.n, inbox
+                    given += 1
+                if not samples:
+                    return
+                self.step()
+                if idle and not inbox:
+                    yield None
         finally:
             for number in places:
                 del self._inboxes[number]
                 self.cancel(number)
 
-    def score(self, pairs: Iterable[tuple[tuple[int, ...], tuple[int, ...]]], *, salt: str = "") -> list[Score]:
-        """How likely each continuation is after its context; contexts that begin alike are computed once.
+    def score(self, pairs: Iterable[Pair], *, salt: str = "") -> list[Score]:
+        """How likely each continuation is after its context; what texts begin with alike is computed once.
 
         Args:
-            pairs: Token ids of context and continuation; a context has at least one, the beginning of sequence.
+            pairs: Token ids of context and continuation; a context has at least one, the beginning of sequence. An
+                iterator may give millions.
             salt: As `Request.salt`.
 
         Raises:
             GenerateError: A context is empty, a pair is longer than the model's context and one token more, or the
                 model's scores are not finite numbers.
         """
-        pairs = list(pairs)
-        if any(not context for context, _ in pairs):
-            raise GenerateError("context has no tokens, and a model needs at least one to continue")
-        # In this order those that begin alike follow each other, so the pages of one are still there for the next.
-        order = sorted((place for place, pair in enumerate(pairs) if pair[1]), key=lambda place: pairs[place])
-        requests = (
-            Request(prompt=(*first, *then), max_tokens=0, prompt_logprobs=1, scored_from=len(first), salt=salt)
-            for first, then in (pairs[place] for place in order)
-        )
-        scores = [Score(logprobs=(), greedy=True)] * len(pairs)
-        for place, completion in zip(order, self.generate(requests), strict=True):
-            if completion.finish == "error":
-                raise not_finite()
-            logprobs = tuple(token.logprob for token in completion.prompt if token.logprob is not None)
-            scores[place] = Score(logprobs=logprobs, greedy=all(t.id == t.best[0][0] for t in completion.prompt))
-        return scores
+        return list(scores(self, pairs, salt=salt))
+
+    def _check(self, request: Request) -> None:
+        check(request, self.runner.config, longest=self.longest)
+        if request.stop and self.tokenizer is None:
+            raise GenerateError("stop has texts, but the model has no tokenizer to find them with")
 
     def _clear(self) -> None:
         """Begin with an empty cache and without sequences."""
@@ -226,43 +247,51 @@ class Engine:
                 sequence.tabled = len(sequence.pages)
         if self._drafter:
             self._drafter.guess(chunks, self._tables)
-        asked: list[Asked] = []
-        pieces = [self._piece(chunk, asked) for chunk in chunks]
+        pieces, asked = zip(*map(self._piece, chunks), strict=True)
         tokens: Iterator[Token] = iter(())
         if any(piece.tokens for piece in pieces):
-            logits_WV = self.runner.logits(rows_of(pieces, self._tables))
-            tokens = iter(answers(logits_WV, asked)) if asked else tokens
-        for chunk, piece in zip(chunks, pieces, strict=True):
-            self._write_down(chunk, [next(tokens) for _ in piece.wanted])
+            copies = [chunk.copied for chunk in chunks if chunk.copied is not None]
+            logits_WV = self.runner.logits(rows_of(pieces, self._tables, copies))
+            if wishes := list(chain.from_iterable(asked)):
+                tokens = iter(answers(logits_WV, wishes))
+        for chunk, wishes in zip(chunks, asked, strict=True):
+            self._write_down(chunk, [next(tokens) for _ in wishes])
 
-    def _piece(self, chunk: Chunk, asked: list[Asked]) -> Piece:
-        """The rows of a chunk; what is asked of those that want logits is added to `asked`."""
+    @staticmethod
+    def _piece(chunk: Chunk) -> tuple[Piece, list[Asked]]:
+        """The rows of a chunk, and what is asked of those that want logits."""
         sequence, request = chunk.sequence, chunk.sequence.request
         start, end = sequence.computed, sequence.computed + chunk.count
         # The row of a position gives the logits of the token at the next one.
-        scored = range(max(start, sequence.next_scored - 1), min(end, len(request.prompt) - 1))
-        asked += [Asked(None, sequence.tokens[row + 1], request.prompt_logprobs) for row in scored]
+        last = len(request.prompt) - 1
+        scored = range(max(start, sequence.next_scored - 1), min(end, last))
+        asked = [Asked(None, sequence.tokens[row + 1], request.prompt_logprobs) for row in scored]
+        if scored and scored.stop == last:
+            asked += [Asked(None, token, request.prompt_logprobs, again=True) for token in request.instead]
         wanted = range(scored.start - start, scored.stop - start) if scored else range(0)
         if end == len(sequence.tokens) and chunk.count:
             drawn = range(len(chunk.drafts) + 1)
             asked += [Asked(sequence.draw(chunk.drafts[:row]), 0, request.logprobs) for row in drawn]
             wanted = range(wanted.start if scored else chunk.count - 1, chunk.count + len(chunk.drafts))
-        return Piece(sequence.slot, start, sequence.tokens[start:end] + chunk.drafts, wanted)
+        return Piece(sequence.slot, start, sequence.tokens[start:end] + chunk.drafts, wanted), asked
 
     def _write_down(self, chunk: Chunk, tokens: list[Token]) -> None:
         """What a step found out about a sequence: log-probabilities of its prompt, then tokens of its text."""
         sequence, request = chunk.sequence, chunk.sequence.request
         drawn = len(chunk.drafts) + 1 if sequence.computed + chunk.count == len(sequence.tokens) and chunk.count else 0
         sequence.computed += chunk.count
-        if any(token.id == NONE for token in tokens[: len(tokens) - drawn]):
+        told, tokens = tokens[: len(tokens) - drawn], tokens[len(tokens) - drawn :]
+        if any(token.id == NONE for token in told):
             self._finish(sequence, "error", None, token=None, text="")
             return
-        sequence.scored += tokens[: len(tokens) - drawn]
+        unscored = len(request.prompt) - request.scored_from - len(sequence.scored)
+        sequence.scored += told[:unscored]
+        sequence.instead += told[unscored:]
         if request.max_tokens == 0 and sequence.computed == sequence.target:
             self._finish(sequence, "length", None, token=None, text="")
             return
         sequence.proposed += len(chunk.drafts)
-        for place, token in enumerate(tokens[len(tokens) - drawn :]):
+        for place, token in enumerate(tokens):
             # A guess is right if the model draws the same: what it draws after a wrong one has no meaning.
             right = place < len(chunk.drafts) and token.id == chunk.drafts[place]
             sequence.computed += right
@@ -313,8 +342,9 @@ class Engine:
                 finish, stop = "stop", found
         completion = Completion(
             request=sequence.number, sample=sequence.sample, text=sequence.text.given, tokens=tuple(sequence.written),
-            prompt=tuple(sequence.scored), finish=finish, stop=stop, prompt_tokens=len(sequence.request.prompt),
-            cached_tokens=sequence.cached, proposed_tokens=sequence.proposed, accepted_tokens=sequence.accepted,
+            prompt=tuple(sequence.scored), instead=tuple(sequence.instead), finish=finish, stop=stop,
+            prompt_tokens=len(sequence.request.prompt), cached_tokens=sequence.cached,
+            proposed_tokens=sequence.proposed, accepted_tokens=sequence.accepted,
         )  # fmt: skip
         event = Event(request=sequence.number, sample=sequence.sample, token=token, text=text, completion=completion)
         self._events.append(event)

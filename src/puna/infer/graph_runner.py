@@ -63,6 +63,7 @@ class GraphRunner(OperatorRunner):
             or not self.has_memory
         ):
             return super().logits(rows)
+        self.copy_pages(rows.copies_C2)
         step = self.step(rows.positions_M.long(), rows.sequences_M.long(), rows.tables_SP)
         more_rows = _power_of_two(n_rows) - n_rows
         more_keys = max(_FEWEST_KEYS, _power_of_two(step.single_read_BL.shape[1])) - step.single_read_BL.shape[1]

@@ -97,6 +97,8 @@ class KernelRunner:
         last = int(rows.positions_M.max())
         if last >= len(self._cosines):
             self._extend_angles(2 ** last.bit_length())
+        if len(rows.copies_C2):
+            self._program.copy_pages(rows.copies_C2)
         step = StepRows(
             tokens_M=rows.tokens_M, positions_M=rows.positions_M, sequences_M=rows.sequences_M,
             tables_SP=rows.tables_SP, wanted_W=rows.wanted_W, cosines=self._cosines, sines=self._sines,

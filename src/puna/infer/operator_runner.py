@@ -119,6 +119,7 @@ class OperatorRunner:
 
     def logits(self, rows: Rows) -> Tensor:
         """The logits of the wanted rows, (W, V) in float32; see `Runner`."""
+        self.copy_pages(rows.copies_C2)
         if not self.exact:
             x_MD = self._hidden(rows.tokens_M, rows.positions_M, rows.sequences_M, rows.tables_SP)
             return self.output(x_MD[rows.wanted_W.to(self._device)])
@@ -130,6 +131,19 @@ class OperatorRunner:
             if row in wanted:
                 found.append(self.output(x_1D))
         return torch.cat(found) if found else torch.empty(0, self.config.vocab_size)
+
+    def copy_pages(self, copies_C2: Tensor) -> None:
+        """Copy pages of all layers, as `Rows.copies_C2` says."""
+        if not len(copies_C2):
+            return
+        from_C, to_C = copies_C2.to(self._device).unbind(1)
+        for block in self._model.blocks():
+            core = block.attention.core
+            if not isinstance(core, _PagedCore) or core.k_LKH is None or core.v_LKH is None:
+                continue  # nothing has been computed, so there is nothing to copy
+            for cache_LKH in (core.k_LKH, core.v_LKH):
+                pages_PSKH = cache_LKH[: self.spare_place].unflatten(0, (self.pages, self.page_size))
+                pages_PSKH[to_C] = pages_PSKH[from_C]
 
     def _hidden(self, tokens_M: Tensor, positions_M: Tensor, sequences_M: Tensor, tables_SP: Tensor) -> Tensor:
         step = self.step(positions_M.long(), sequences_M.long(), tables_SP)

@@ -8,6 +8,10 @@ A full page is known by its tokens and by the page before it, which is known the
 is found page by page, in a dictionary whose keys are compared token by token. There is no hash that two prefixes could
 share. The page before is named by a serial number that is never used twice, and not by its page number, which may hold
 something else by then.
+
+A page that is full only in part is known by the tokens that it has. It is never shared, since its user writes on: who
+begins alike gets a copy of it, and so does who has the first tokens of a page in common. For that, one page is looked
+at behind each prefix, the one that became known last: where texts come in order, none has more in common with the next.
 """
 
 from collections import OrderedDict
@@ -34,6 +38,9 @@ class Pages:
         self._keys: dict[int, tuple[Prefix, tuple[int, ...]]] = {}
         self._serials: dict[int, int] = {}
         self._next_serial = 0
+        self._latest: dict[Prefix, int] = {}
+        """Behind each prefix the page that became known last and is computed."""
+        self._new: list[int] = []
 
     @property
     def available(self) -> int:
@@ -51,7 +58,10 @@ class Pages:
             page = self._free.pop()
         else:
             page, _ = self._idle.popitem(last=False)
-            del self._known[self._keys.pop(page)], self._serials[page]
+            key = self._keys.pop(page)
+            del self._known[key], self._serials[page]
+            if self._latest.get(key[0]) == page:
+                del self._latest[key[0]]
         self._users[page] = 1
         return page
 
@@ -61,7 +71,7 @@ class Pages:
         Args:
             salt: Only prefixes of the same salt are found.
             tokens: The text.
-            limit: Tokens that may be found at most; part of a page is never found.
+            limit: Tokens that may be found at most; only full pages are found.
         """
         prefix: Prefix = salt
         pages: list[int] = []
@@ -75,16 +85,48 @@ class Pages:
             prefix = self._serials[page]
         return pages, prefix
 
+    def find_part(self, prefix: Prefix, tokens: Sequence[int]) -> tuple[int, int]:
+        """A page to copy for a text which goes on with `tokens`, and how many of these it begins with; 0 is none.
+
+        What it holds stays there until the next step is computed, even if `take` hands it out before.
+
+        Args:
+            prefix: From `find`, the text before.
+            tokens: At most a page of them.
+        """
+        page, count = self._latest.get(prefix, -1), 0
+        if page >= 0:
+            count = _in_common(self._keys[page][1], tokens)
+        for part in range(min(len(tokens), self.page_size - 1), count, -1):
+            known = self._known.get((prefix, tuple(tokens[:part])))
+            if known is not None:
+                return known, part
+        return page, count
+
+    def settle(self) -> None:
+        """All that was made known so far is computed now, and can be copied."""
+        for page in self._new:
+            if page in self._keys:
+                self._latest[self._keys[page][0]] = page
+        self._new.clear()
+
     def know(self, page: int, prefix: Prefix, tokens: tuple[int, ...]) -> Prefix:
-        """Make a full page known; returns what to call the text up to its end as a prefix.
+        """Make a page known; returns what to call the text up to its end as a prefix.
 
         Where another page is known to hold the same, that one stays known and this one stays its user's alone.
+
+        Args:
+            page: Full, perhaps by what the next step computes; or full in part, computed, and not written any more.
+            prefix: The text before.
+            tokens: All that it holds.
         """
         key = (prefix, tokens)
         if (known := self._known.get(key)) is None:
             known = page
             self._known[key], self._keys[page], self._serials[page] = page, key, self._next_serial
             self._next_serial += 1
+        if known == page:
+            self._new.append(page)
         return self._serials[known]
 
     def release(self, pages: Iterable[int]) -> None:
@@ -97,3 +139,13 @@ class Pages:
                     self._idle[page] = None
                 else:
                     self._free.append(page)
+
+
+def _in_common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens both begin with."""
+    count = 0
+    for first, second in zip(one, other, strict=False):
+        if first != second:
+            break
+        count += 1
+    return count

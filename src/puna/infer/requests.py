@@ -108,6 +108,9 @@ class Request:
     scored_from: int = 1
     """The first position of the prompt whose log-probability is computed; position 0 has none, since nothing precedes
     it. No output layer runs for positions that nobody asked for."""
+    instead: tuple[int, ...] = ()
+    """Tokens that could stand in the place of the prompt's last one, whose log-probabilities are wanted as well: they
+    cost next to nothing, since the model scores all tokens there. Only with `prompt_logprobs`, and that one scored."""
     n: int = 1
     """Samples of one prompt, which is read once."""
     salt: str = ""
@@ -124,6 +127,8 @@ class Request:
             if getattr(self, name) is not None:
                 _whole(name, getattr(self, name), 0, None, "0 is the tokens' own log-probabilities alone")
         _whole("scored_from", self.scored_from, 1, len(self.prompt))
+        if self.instead and (self.prompt_logprobs is None or self.scored_from == len(self.prompt) or self.n > 1):
+            raise _wrong("instead", self.instead, "empty where the prompt's last token is not scored, or n is above 1")
         if isinstance(self.stop, str):
             raise _wrong("stop", self.stop, "a tuple of texts", "one text is (text,)")
         for text in self.stop:
@@ -155,6 +160,8 @@ class Completion:
     """Those that were written, a stop string's included, a stop token left out."""
     prompt: tuple[Token, ...]
     """The prompt's tokens from `scored_from` on if `prompt_logprobs` is given, otherwise nothing."""
+    instead: tuple[Token, ...] = ()
+    """Those of `Request.instead`."""
     finish: FinishReason
     stop: str | int | None
     """The string or token id that ended the text; None if none did."""
@@ -216,7 +223,12 @@ def check(request: Request, config: ModelConfig, *, longest: int) -> None:
         )
     if length > longest + 1:  # the last token is only looked at, not put into the model
         raise GenerateError(f"the text is {length} tokens long, but {whose} {longest}", hint="shorten the text")
-    ids_of = {"prompt": request.prompt, "stop_ids": request.stop_ids, "logit_bias": request.sampling.logit_bias}
+    ids_of = {
+        "prompt": request.prompt,
+        "instead": request.instead,
+        "stop_ids": request.stop_ids,
+        "logit_bias": request.sampling.logit_bias,
+    }
     for name, ids in ids_of.items():
         for token in (min(ids), max(ids)) if ids else ():
             if not 0 <= token < config.vocab_size:

@@ -8,7 +8,8 @@ Axes in names:
   M rows   S sequences   P pages of the longest sequence   W rows whose logits are wanted   V vocabulary
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -36,6 +37,9 @@ class Rows:
     last page stand zeros, which nobody reads. Sequences that begin alike may name the same pages."""
     wanted_W: Tensor
     """The rows of which logits are computed, int64, ascending; W may be 0."""
+    copies_C2: Tensor = field(default_factory=lambda: torch.empty(0, 2, dtype=torch.int64))
+    """Pages, each with the page that it is copied to before anything is computed, int64. All are read before any is
+    written, since a page may be copied and at once become the copy of another."""
 
 
 class Runner(Protocol):
@@ -83,12 +87,13 @@ class Piece:
     """Which of the tokens want logits, counted from the piece's first."""
 
 
-def rows_of(pieces: list[Piece], tables_SP: Tensor) -> Rows:
+def rows_of(pieces: Iterable[Piece], tables_SP: Tensor, copies: Sequence[tuple[int, int]] = ()) -> Rows:
     """The rows of a step.
 
     Args:
         pieces: At least one with a token, each of another sequence.
         tables_SP: The page tables, a row for each slot.
+        copies: Pages, each with the one that it is copied to.
     """
     tokens: list[int] = []
     positions: list[int] = []
@@ -106,4 +111,5 @@ def rows_of(pieces: list[Piece], tables_SP: Tensor) -> Rows:
         sequences_M=torch.tensor(sequences, dtype=torch.int32),
         tables_SP=tables_SP,
         wanted_W=torch.tensor(wanted, dtype=torch.int64),
+        copies_C2=torch.tensor(copies, dtype=torch.int64).view(-1, 2),
     )

@@ -15,6 +15,7 @@ Axes in names:
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -57,6 +58,8 @@ class Asked:
     """A prompt's token, whose log-probability is wanted; otherwise of no meaning."""
     best: int | None
     """As `Request.logprobs`: None wants none, 0 the token's own, n also the n likeliest tokens'."""
+    again: bool = False
+    """Whether it is about the same row as what is asked before it."""
 
 
 def answers(logits_WV: Tensor, asked: Sequence[Asked]) -> list[Token]:
@@ -67,8 +70,10 @@ def answers(logits_WV: Tensor, asked: Sequence[Asked]) -> list[Token]:
 
     Args:
         logits_WV: Scores of all tokens, float32.
-        asked: One for each row.
+        asked: One for each row, or several.
     """
+    if len(asked) > len(logits_WV):
+        logits_WV = logits_WV[[row - 1 for row in accumulate(not wish.again for wish in asked)]]
     draws = [(row, wish.draw) for row, wish in enumerate(asked) if wish.draw is not None]
     if len(draws) == len(asked):
         ids_W = choose(logits_WV, [draw for _, draw in draws])

@@ -7,7 +7,8 @@ room again all of them are computed once more. What it writes does not change by
 
 Pages of a prompt are made known when they are scheduled, not when they are computed: a runner writes the keys of all
 rows of a step before any row reads, so a sequence that begins alike can use them in the very same step. This is how the
-samples of one request, or many continuations of one context, share the work of their prompt.
+samples of one request, or many continuations of one context, share the work of their prompt. A page that is shared only
+in part is copied at the beginning of a step, so it must have been computed in an earlier one.
 """
 
 from collections import Counter, deque
@@ -35,6 +36,8 @@ class Sequence:
     text: Text
     scored: list[Token]
     """Log-probabilities of the prompt so far; all samples of a request share the list, and the first one fills it."""
+    instead: list[Token] = field(default_factory=list)
+    """Log-probabilities of `Request.instead`."""
     slot: int = -1
     """Its row of the page tables; -1 while it waits."""
     pages: list[int] = field(default_factory=list)
@@ -89,6 +92,8 @@ class Chunk:
     """Tokens that may be guessed to follow; only where the positions reach the end of the text."""
     drafts: list[int] = field(default_factory=list)
     """The guesses, at most `room`."""
+    copied: tuple[int, int] | None = None
+    """A page, and the one of the sequence that it is copied to before anything is computed."""
 
 
 class Scheduler:
@@ -115,6 +120,7 @@ class Scheduler:
         """The next step's chunks, with pages for all of their positions; empty only if nothing is left to do."""
         chunks: list[Chunk] = []
         rows = self._max_rows
+        self.pages.settle()
         # All but the youngest have read their prompts, or the rows of an earlier step would not have come to it.
         for sequence in list(self.running):
             count = min(sequence.target - sequence.computed, rows)
@@ -126,9 +132,14 @@ class Scheduler:
         while rows and self.waiting and self._slots and self._admit(self.waiting[0]):
             sequence = self.waiting.popleft()
             self.running.append(sequence)
+            source, found = self._part(sequence)
+            sequence.computed += found
+            sequence.drafted = sequence.computed
+            if not sequence.admitted:
+                sequence.cached, sequence.admitted = sequence.computed, True
             count = min(sequence.target - sequence.computed, rows)
             self._grow(sequence, sequence.computed + count)
-            chunks.append(Chunk(sequence, count))
+            chunks.append(Chunk(sequence, count, copied=(source, sequence.pages[sequence.known]) if found else None))
             rows -= count
             self._make_known(sequence, sequence.computed + count)
         for chunk in chunks if self._drafts else ():
@@ -138,7 +149,6 @@ class Scheduler:
     def finish(self, sequence: Sequence) -> None:
         """The sequence is done, or nobody wants it any more: its pages are free from now on."""
         if sequence.slot >= 0:
-            self._make_known(sequence, min(sequence.computed, len(sequence.tokens)))
             self.running.remove(sequence)
             self._free(sequence)
         else:
@@ -167,18 +177,30 @@ class Scheduler:
 
     def _admit(self, sequence: Sequence) -> bool:
         """Let it run, with the pages of its beginning that are known, if all of it that is there finds room."""
-        # The last position is computed again in any case: its logits are wanted, and only keys and values are kept.
-        limit = min(sequence.target, sequence.next_scored - 1)
-        found, prefix = self.pages.find(sequence.request.salt, sequence.tokens, limit)
+        found, prefix = self.pages.find(sequence.request.salt, sequence.tokens, self._findable(sequence))
         if -(-(len(sequence.tokens) + 1) // self.pages.page_size) - len(found) > self.pages.available and self.running:
             self.pages.release(found)
             return False
         sequence.slot = self._slots.pop()
         sequence.pages, sequence.known, sequence.prefix = found, len(found), prefix
-        sequence.computed = sequence.drafted = len(found) * self.pages.page_size
-        if not sequence.admitted:
-            sequence.cached, sequence.admitted = sequence.computed, True
+        sequence.computed = len(found) * self.pages.page_size
         return True
+
+    def _part(self, sequence: Sequence) -> tuple[int, int]:
+        """A page to copy for what comes behind the pages found, and how many positions of it count."""
+        # With a row to compute there is a step, and the copy is made.
+        limit = min(self._findable(sequence), sequence.target - 1, sequence.computed + self.pages.page_size)
+        if limit <= sequence.computed:
+            return -1, 0
+        return self.pages.find_part(sequence.prefix, sequence.tokens[sequence.computed : limit])
+
+    @staticmethod
+    def _findable(sequence: Sequence) -> int:
+        """Positions that need not be computed if they are known.
+
+        The last one is computed again in any case: its logits are wanted, and only keys and values are kept.
+        """
+        return min(sequence.target, sequence.next_scored - 1)
 
     def _make_known(self, sequence: Sequence, end: int) -> None:
         """Tell `Pages` of the pages that are full of tokens which this step or an earlier one computes."""
@@ -202,6 +224,11 @@ class Scheduler:
         return chunk.room
 
     def _free(self, sequence: Sequence) -> None:
+        end = min(sequence.computed, len(sequence.tokens))
+        self._make_known(sequence, end)
+        start = sequence.known * self.pages.page_size
+        if start < end:
+            self.pages.know(sequence.pages[sequence.known], sequence.prefix, tuple(sequence.tokens[start:end]))
         self.pages.release(sequence.pages)
         self._slots.append(sequence.slot)
         sequence.slot, sequence.pages = -1, []

@@ -119,8 +119,10 @@ class DraftModel:
             )
             sequence.drafted = end
             writing += [chunk] if chunk.room else []
+        copies = [chunk.copied for chunk in chunks if chunk.copied is not None]
         while pieces:
-            logits_WV = self.runner.logits(rows_of(pieces, tables_SP))
+            logits_WV = self.runner.logits(rows_of(pieces, tables_SP, copies))
+            copies = []
             if not writing:
                 return
             # Embeddings may be padded differently.

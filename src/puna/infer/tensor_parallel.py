@@ -25,7 +25,7 @@ from puna.parallel.world import joined
 _PATIENCE = timedelta(days=365)
 """How long the others wait for rows: a chat may stand still over a weekend."""
 
-_PARTS = ("tokens_M", "positions_M", "sequences_M", "tables_SP", "wanted_W")
+_PARTS = ("tokens_M", "positions_M", "sequences_M", "tables_SP", "wanted_W", "copies_C2")
 
 
 class LeadingRunner:
@@ -80,7 +80,7 @@ def follow(runner: Runner, hosts: dist.ProcessGroup) -> None:
             Rows(
                 tokens_M=parts["tokens_M"], positions_M=parts["positions_M"].int(),
                 sequences_M=parts["sequences_M"].int(), tables_SP=parts["tables_SP"].int().view(-1, columns),
-                wanted_W=parts["wanted_W"],
+                wanted_W=parts["wanted_W"], copies_C2=parts["copies_C2"].view(-1, 2),
             )
         )  # fmt: skip
 

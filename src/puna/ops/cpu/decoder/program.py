@@ -127,6 +127,7 @@ class Program:
         self._operators: list[_Operator] = []
         self._made: ctypes.Array[_Operator] | None = None
         self._kept: list[object] = []
+        self._caches: list[Cache] = []
         self._widths: list[int] = []
         self._memory: list[Tensor] = []
         self._result: int | None = None
@@ -202,7 +203,24 @@ class Program:
             cache.keys.data_ptr(), cache.values.data_ptr(), int(cache.keys.dtype == torch.float16), heads, key_heads,
             width, qkv.number, out.number,
         )  # fmt: skip
-        self._add(_Operator(_ATTEND, _Either(attend=attend)), cache)
+        self._add(_Operator(_ATTEND, _Either(attend=attend)))
+        self._caches.append(cache)
+
+    def copy_pages(self, copies_C2: Tensor) -> None:
+        """Copy pages of all caches; every page is read before any is written.
+
+        Args:
+            copies_C2: Pages, each with the one that it is copied to, int64.
+
+        Raises:
+            ValueError: A page does not exist.
+        """
+        if not 0 <= int(copies_C2.min()) <= int(copies_C2.max()) < self._pages:
+            raise ValueError("a copy names a page that does not exist")
+        from_C, to_C = copies_C2.unbind(1)
+        for cache in self._caches:
+            for pages in (cache.keys, cache.values):
+                pages[to_C] = pages[from_C]
 
     def exchange(self, buffer: Buffer, change: Callable[[Tensor], None]) -> None:
         """Let Python change a buffer between two operators, as where processes add up what each has computed.
