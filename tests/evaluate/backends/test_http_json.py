@@ -100,7 +100,8 @@ def test_an_answer_that_is_too_long_is_not_read_to_its_end(
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://host/v1", "http://", "host:8000", "http://host:99999/v1", "http://user@host/v1", "file:///etc/passwd"]
+    "url",
+    ["ftp://host/v1", "http://", "host:8000", "http://host:99999/v1", "http://user@host/v1", "file:///etc/passwd"],
 )
 def test_what_is_not_an_address_of_http_is_refused(url: str) -> None:
     with pytest.raises(EvaluateError, match="is not the address of an endpoint"):
