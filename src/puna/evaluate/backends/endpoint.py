@@ -63,7 +63,7 @@ class EndpointBackend:
         """How likely each continuation is; a pair that stands there twice is asked for once.
 
         Raises:
-            EvaluateError: The server fails, or answers otherwise than asked.
+            EvaluateError: the server fails, or its answer has not the form that was asked for.
         """
         different = list(dict.fromkeys((tuple(first), tuple(then)) for first, then in pairs))
         asked = [pair for pair in different if pair[1]]
@@ -75,7 +75,7 @@ class EndpointBackend:
         """The samples of each request, each a question of its own with its own seed.
 
         Raises:
-            EvaluateError: The server fails, or answers otherwise than asked.
+            EvaluateError: the server fails, or its answer has not the form that was asked for.
         """
         samples = [(request, sample) for request in requests for sample in range(request.n)]
         written = iter(self._each(self._written, samples))
@@ -181,7 +181,7 @@ class EndpointBackend:
         return choices[0]
 
     def _strange(self, what: str) -> EvaluateError:
-        return EvaluateError(f"{self._server.url}{_PATH}: answers otherwise than asked: {what}")
+        return EvaluateError(f"{self._server.url}{_PATH}: its answer is not of the form that was asked for: {what}")
 
     def _no_logprobs(self) -> EvaluateError:
         return EvaluateError(
