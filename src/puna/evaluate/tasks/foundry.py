@@ -10,7 +10,6 @@ packaged anywhere. The questions of Jeopardy come from the same collection as LL
 missing, and some differ in quotation marks.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from string import ascii_uppercase
 
@@ -30,6 +29,7 @@ from puna.evaluate.forms import (
 from puna.evaluate.judging import choose_by
 from puna.evaluate.protocols import FOUNDRY
 from puna.evaluate.task import Aggregate, Task, Verdict
+from puna.evaluate.tasks.common_sense import hellaswag
 
 ANSWER = "\nAnswer: "
 """The delimiter of questions."""
@@ -48,16 +48,10 @@ def mmlu_rows(rows: Iterable[Row]) -> Iterator[Row]:
 
 
 def hellaswag_rows(rows: Iterable[Row]) -> Iterator[Row]:
-    """HellaSwag's questions as LLM-foundry's `hellaswag.jsonl` words them."""
+    """HellaSwag's questions as LLM-foundry's `hellaswag.jsonl` words them, which are lm-evaluation-harness's."""
     for row in rows:
-        query = f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}"
-        endings = [_unmarked(ending) for ending in row["endings"]]
-        yield {"query": _unmarked(query), "choices": endings, "gold": int(row["label"])}
-
-
-def _unmarked(text: str) -> str:
-    """Without the marks of the WikiHow part, such as [title] and [step], as lm-evaluation-harness leaves them out."""
-    return re.sub(r"\[.*?\]", "", text.strip().replace(" [title]", ". ")).replace("  ", " ")
+        parts = hellaswag(row)
+        yield {"query": parts.context, "choices": list(parts.texts), "gold": parts.gold[0]}
 
 
 def _task(
