@@ -4,6 +4,7 @@ import string
 from typing import Any
 
 import pytest
+from benchmark_rows import Rows
 from hypothesis import example, given
 from hypothesis import strategies as st
 from referee import Fake, Referee, by_us
@@ -139,6 +140,27 @@ def test_requests_and_scores_of_triviaqa_are_the_harness_s(shots: int) -> None:
     )  # fmt: skip
     assert ours.requests() == theirs.requests()
     assert 0 < theirs.scores()["exact_match,remove_whitespace"] == ours.scores()["exact_match"]
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(
+    ("task", "data", "yaml"),
+    [(HARNESS_NQ, "nq_open", "nq_open/nq_open.yaml"), (HARNESS_TRIVIA, "trivia_qa_wikipedia", "triviaqa/default.yaml")],
+)
+def test_real_questions_are_asked_and_judged_as_by_the_harness(
+    task: Task, data: str, yaml: str, real_rows: Rows
+) -> None:
+    rows = real_rows(data, "validation", 300)
+    answers = dict(zip([asked(task, row).prompt for row in rows], map(listed, rows), strict=True))
+    model = Fake(writes=lambda prompt: f" {answers[prompt][len(prompt) % len(answers[prompt])].upper()}, it is")
+    ours, theirs = by_us(task, rows, model=model), Referee(yaml, {"validation": rows}, model=model)
+    assert ours.requests() == theirs.requests()
+    assert [one.values["exact_match"] for one in ours.judged()] == theirs.values("exact_match")
+    assert 0.5 < (ours.scores()["exact_match"] or 0.0) < 1
+
+
+def listed(row: dict[str, Any]) -> list[str]:
+    return row["answer"] if isinstance(row["answer"], list) else row["answer"]["aliases"]
 
 
 _WORDS = st.text(alphabet="aAnNtThHeE .,'-3", max_size=12)

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from benchmark_rows import Rows
 from referee import Fake, Referee, by_us
 
 from puna.evaluate.example import Continue
@@ -23,6 +24,15 @@ def test_requests_accuracy_and_perplexity_are_the_harness_s() -> None:
     scores = theirs.scores()
     assert ours.scores()["acc"] == scores["acc,none"] == 0.25
     assert ours.scores()["perplexity"] == pytest.approx(scores["perplexity,none"], rel=1e-12)
+
+
+@pytest.mark.oracle
+def test_real_passages_are_asked_and_scored_as_by_the_harness(real_rows: Rows) -> None:
+    rows = real_rows("lambada_openai", "test", 300)
+    ours, theirs = by_us(TASK, rows), Referee("lambada/lambada_openai.yaml", {"test": rows})
+    assert ours.requests() == theirs.requests()
+    assert ours.scores()["acc"] == theirs.scores()["acc,none"]
+    assert ours.scores()["perplexity"] == pytest.approx(theirs.scores()["perplexity,none"], rel=1e-12)
 
 
 def test_everything_after_the_last_space_is_the_word() -> None:
