@@ -5,9 +5,9 @@ encoded apart. Solved examples, where a user asks for some, are drawn from the f
 never the document. Where a file has categories, the score is the mean of the categories' scores, as there; documents of
 small categories count for more.
 
-MMLU and HellaSwag have the questions of the sets themselves in the wording that published samples of LLM-foundry's files
-show; the files are not packaged anywhere. The questions of Jeopardy come from the same collection as LLM-foundry's file by way of OLMES: one is
-missing, and some differ in quotation marks.
+MMLU and HellaSwag have the questions of the sets themselves in the wording that published samples of LLM-foundry's
+files show; the files are not packaged anywhere. The questions of Jeopardy come from the same collection as
+LLM-foundry's file by way of OLMES: one is missing, and some differ in quotation marks.
 """
 
 from collections.abc import Callable, Iterable, Iterator
