@@ -1,7 +1,7 @@
 """Benchmarks by the rules of papers: from a model to tables, in one call."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from puna.core.schema.evaluation import Results, TaskResult
     from puna.evaluate.documents import Documents, OpenSplit, Rows
     from puna.evaluate.run import Processes
+    from puna.evaluate.scorer import Scorer
     from puna.evaluate.task import Task
 
 
@@ -44,6 +45,7 @@ class _Setting:
     limit: int | None
     seed: int
     samples: int | None
+    scorers: tuple[str, ...]
 
 
 def evaluate(
@@ -56,6 +58,7 @@ def evaluate(
     out: "PathLike | None" = None,
     data_dir: "PathLike | None" = None,
     allow_code_execution: bool = False,
+    scorer: str | Sequence[str] = (),
     **options: Any,
 ) -> Evaluation:
     """Ask a model the questions of benchmarks and write down what it answers, document by document.
@@ -74,10 +77,14 @@ def evaluate(
             `evaluations/NAME`. What it has of the same model stays.
         data_dir: A directory with the data of benchmarks, in the form in which their authors hand it out.
         allow_code_execution: Whether programs that the model writes may be run, in a sandbox.
+        scorer: What judges texts that the model writes, at most one for toxicity and one for truth: `perspective`, or
+            what a package adds. Without one the texts are kept and their scores are missing; a later call with one
+            judges them.
         options: Of `load`, where `model` is a path: `weights`, `device`, `threads`, `split` and the others.
 
     Raises:
-        EvaluateError: There is no such task, its data is not here or damaged, or a number is out of its range.
+        EvaluateError: There is no such task or scorer, its data is not here or damaged, a number is out of its range,
+            or a scorer cannot go on.
         FormatError: As `load`.
         CheckpointError: As `load`; or the model has no tokenizer.
         TokenizerError: As `load`.
@@ -87,7 +94,7 @@ def evaluate(
     from puna.evaluate.choosing import obstacles
 
     _check_at_least_one(limit=limit, samples=samples)
-    setting = _Setting(limit=limit, seed=seed, samples=samples)
+    setting = _Setting(limit=limit, seed=seed, samples=samples, scorers=tuple(_names(scorer)))
     found = _tasks(_names(tasks))
     if samples is not None:
         found = [task.with_samples(samples) for task in found]
@@ -95,10 +102,17 @@ def evaluate(
     split = bool(options.get("split"))
     with _processes(split) as processes, muted(processes.rank > 0):
         missing = processes.first(lambda: obstacles(found, open_split, allow_code=allow_code_execution, demanded=True))
+        scorers = _scorers(setting.scorers, processes)
         subject = _subject(model, options, processes)
         directory = subject.directory if out is None else EvaluationDir(user_path(out))
         results = _run(
-            [task for task in found if task.id not in missing], subject, directory, setting, open_split, processes
+            [task for task in found if task.id not in missing],
+            subject,
+            directory,
+            setting,
+            scorers,
+            open_split,
+            processes,
         )
         return Evaluation(directory=directory, results=results)
 
@@ -156,6 +170,15 @@ def _processes(split: bool) -> "AbstractContextManager[Processes]":
     return joined()
 
 
+def _scorers(names: Sequence[str], processes: "Processes") -> "Mapping[str, Scorer]":
+    """The scorers of these names by the kind of what they judge; process 0 has them."""
+    from puna.evaluate.scoring import find_scorers
+
+    opened: dict[str, Scorer] = {}
+    processes.first(lambda: opened.update({kind: entry.open() for kind, entry in find_scorers(names).items()}))
+    return opened
+
+
 def _subject(model: "LanguageModel | PathLike", options: dict[str, Any], processes: "Processes") -> "Subject":
     """The model, loaded on this process."""
     from puna.api.evaluated import subject_of
@@ -170,8 +193,8 @@ def _subject(model: "LanguageModel | PathLike", options: dict[str, Any], process
 
 
 def _run(
-    tasks: "Sequence[Task]", subject: "Subject", directory: EvaluationDir, setting: _Setting, open_split: "OpenSplit",
-    processes: "Processes",
+    tasks: "Sequence[Task]", subject: "Subject", directory: EvaluationDir, setting: _Setting,
+    scorers: "Mapping[str, Scorer]", open_split: "OpenSplit", processes: "Processes",
 ) -> "Results":  # fmt: skip
     """Run the tasks one after the other; results are written after each, the record at the end."""
     from puna.core.records import Record
@@ -182,7 +205,7 @@ def _run(
     results = processes.first(lambda: begin(directory, subject.model, subject.engine))
     for task in tasks:
         documents = open_documents(task, open_split, limit=setting.limit, seed=setting.seed)
-        result = _result(documents, subject, directory, setting, processes)
+        result = _result(documents, subject, directory, setting, scorers, processes)
         record.inputs[task.id] = result.data_sha256
         results = keep(results, result)
         processes.first(lambda done=results: write_results(directory, done))
@@ -193,10 +216,12 @@ def _run(
 
 
 def _result(
-    documents: "Documents", subject: "Subject", directory: EvaluationDir, setting: _Setting, processes: "Processes"
-) -> "TaskResult":
+    documents: "Documents", subject: "Subject", directory: EvaluationDir, setting: _Setting,
+    scorers: "Mapping[str, Scorer]", processes: "Processes",
+) -> "TaskResult":  # fmt: skip
     """The figures of one task."""
     from puna.evaluate.run import fingerprint, result_of, run_documents
+    from puna.evaluate.scoring import score_outcome, scorer_of
     from puna.evaluate.store import Store
 
     task, backend = documents.task, subject.backend
@@ -205,4 +230,8 @@ def _result(
     decides = fingerprint(documents, backend, identity, seed=drawn, samples=task.samples)
     store = Store(directory.documents_of(task.id), decides)
     outcome = run_documents(documents, backend, store, processes)
-    return result_of(documents, outcome, backend, limit_seed=drawn, samples=setting.samples if task.sampled else None)
+    if task.scored:
+        judge = scorers.get(task.scored)
+        outcome = processes.first(lambda: score_outcome(outcome, task.scored, judge, store) if judge else outcome)
+    samples = setting.samples if task.sampled else None
+    return result_of(documents, outcome, backend, limit_seed=drawn, samples=samples, scorer=scorer_of(outcome.judged))

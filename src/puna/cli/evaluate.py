@@ -64,6 +64,15 @@ def evaluate(
     allow_code_execution: Annotated[
         bool, typer.Option("--allow-code-execution", help="Run programs that the model writes, in a sandbox.")
     ] = False,
+    scorer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scorer",
+            metavar="NAME",
+            help="Judges texts that the model writes: perspective, or a package's.",
+            show_default=False,
+        ),
+    ] = None,
     split: Annotated[bool, typer.Option("--split", help="Under torchrun: share the model, not the documents.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     weights: WeightsAs = None,
@@ -84,9 +93,9 @@ def evaluate(
     """
     found = puna.evaluate(
         path, tasks=tasks or (), limit=limit, seed=seed, samples=samples, out=out, data_dir=data_dir,
-        allow_code_execution=allow_code_execution, split=split, weights=weights, cache=cache, device=device,
-        threads=threads, format=form, tokenizer=tokenizer, heads=heads, kv_heads=kv_heads, context=context,
-        norm_eps=norm_eps, rope_theta=rope_theta,
+        allow_code_execution=allow_code_execution, scorer=scorer or (), split=split, weights=weights, cache=cache,
+        device=device, threads=threads, format=form, tokenizer=tokenizer, heads=heads, kv_heads=kv_heads,
+        context=context, norm_eps=norm_eps, rope_theta=rope_theta,
     )  # fmt: skip
     if processes()[0] == 0:
         print(json_line(found.results.as_dict()) if as_json else found)

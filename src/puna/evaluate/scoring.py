@@ -20,8 +20,11 @@ from puna.core.console import progress
 from puna.core.errors import EvaluateError
 from puna.core.plugins import load_plugins
 from puna.evaluate.example import Judged, Write
+from puna.evaluate.lines import line_of
 from puna.evaluate.perspective import open_perspective
+from puna.evaluate.run import Outcome
 from puna.evaluate.scorer import KINDS, Kind, Passage, Scorer, ScorerEntry
+from puna.evaluate.store import Store
 
 KEEP_SECONDS = 30.0
 """At most this much work of a scorer is lost where a process is killed."""
@@ -95,6 +98,26 @@ def score(
         if left:
             keep(done)
     return done
+
+
+def score_outcome(outcome: Outcome, kind: str, scorer: Scorer, store: Store) -> Outcome:
+    """A task's outcome with a scorer's values.
+
+    Args:
+        outcome: Of a task whose answers are texts.
+        kind: What is judged, of `puna.evaluate.scorer.KINDS`.
+        scorer: Judges.
+        store: Keeps the scores with the texts.
+
+    Raises:
+        EvaluateError: As `score`.
+        StorageError: The disk is full, or the directory is not writable.
+    """
+
+    def keep(judged: Sequence[Judged]) -> None:
+        store.finish(map(line_of, judged), outcome.cost)
+
+    return replace(outcome, judged=score(outcome.judged, KINDS[kind], scorer, keep))
 
 
 def scorer_of(judged: Iterable[Judged]) -> str | None:
