@@ -17,7 +17,7 @@ from puna.config.recipe import EvaluationConfig, Recipe
 from puna.core.errors import EvaluateError
 from puna.core.layout import DataDir, RunDir
 from puna.core.metrics import read_metrics
-from puna.core.schema.evaluation import TaskResult
+from puna.core.schema.evaluation import GOLD, TaskResult
 from puna.core.schema.lines import EvaluationLine
 from puna.core.schema.part import parse
 from puna.core.schema.train_state import list_checkpoints
@@ -26,7 +26,7 @@ from puna.evaluate.documents import OpenSplit, open_documents
 from puna.evaluate.example import Choose, Continue, Example, Likelihood, Option, Read, Write
 from puna.evaluate.registry import find_task
 from puna.evaluate.run import figures, run_documents
-from puna.evaluate.training import GOLD, Evaluations, described, gold_bits, prepare
+from puna.evaluate.training import Evaluations, described, gold_bits, prepare
 from puna.infer.engine import Engine
 from puna.infer.operator_runner import OperatorRunner
 from puna.model.files import load_model

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import tomli_w
 from looks import faults
+from made_results import made_task
 from sessions import add_session
 
 from puna.core.errors import DataError
@@ -123,6 +124,23 @@ def test_share_above_the_whole_is_not_left_unexplained(report_run: RunDir):
 
 def test_held_out_results_stand_beside_what_token_frequencies_reach(page: _Page):
     assert "prose 2.8000 2.5000 2.0000 code 3.8000 3.5000 not known" in _words(page)
+
+
+def test_evaluations_have_a_section_with_charts_and_the_newest_figures(report_run: RunDir):
+    assert "Evaluations" not in _page(report_run).text
+    task = made_task("harness/piqa@0", 6, 10, title="PIQA <b>", of=1838, limit_seed=0, chance=0.5)
+    line = {"kind": "evaluation", "step": 20, "tokens": 5120, "tasks": [task.model_dump(exclude_unset=True)]}
+    with report_run.metrics.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    page = _page(report_run)
+    assert page.open == []
+    places = [attributes["id"] for _, attributes in page.tags if (attributes.get("id") or "").startswith("plot-")]
+    assert places == [f"plot-{number}" for number in range(len(places))]
+    html = report_run.report.read_text()
+    figures = json.loads(re.search(r'id="figures">(.*?)</script>', html, re.DOTALL)[1])  # type: ignore[index]
+    assert len(figures) == len(places)
+    assert figures[-1]["data"][2]["y"] == [0.6]
+    assert "PIQA <b> harness/piqa@0 acc 0.6000 0.2306 to 0.9694 0.5000 10 of 1,838 20" in _words(page)
 
 
 def test_samples_are_the_newest_first_and_the_others_folded_away(report_run: RunDir):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from puna.config.recipe import EvaluationConfig
 from puna.core.console import warn
 from puna.core.errors import EvaluateError
-from puna.core.schema.evaluation import Metric, TaskResult
+from puna.core.schema.evaluation import GOLD, Metric, TaskResult
 from puna.core.schema.lines import EvaluationLine
 from puna.evaluate.asking import Group, groups, in_order
 from puna.evaluate.backends.module import ModuleBackend, can_score
@@ -29,10 +29,6 @@ from puna.evaluate.task import Task
 from puna.tokenizer.tokenizer import Tokenizer
 from puna.train.session import Listener, Session
 from puna.train.session import Outcome as StepOutcome
-
-GOLD = "gold_bits_per_byte"
-"""The metric that every task with right answers has besides its own: the model's surprise at them, which falls smoothly
-long before the model begins to choose them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,8 @@ from puna.core.schema.lines import SampleLine
 from puna.core.units import counted, format_bytes, format_count
 from puna.core.version import VERSION
 from puna.report.charts import charts
+from puna.report.evaluated import row_of
+from puna.report.evaluation_charts import evaluation_charts
 from puna.report.figures import heldout, speed, summary, tiles
 from puna.report.past import again, goes_on, sessions
 from puna.report.read import RunRecords, read_run
@@ -63,6 +65,8 @@ def render(run: RunRecords) -> str:
         left_out=_left_out(run),
         unigrams={source.name: source.unigram_bits_per_byte for source in run.card.sources} if run.card else {},
         charts=charts(run),
+        benchmarks=[row_of(benchmark) for benchmark in run.benchmarks],
+        evaluation_charts=evaluation_charts(run.benchmarks, run.step * run.config.train.batch_tokens),
         samples=_samples_by_prompt(run),
     )
 

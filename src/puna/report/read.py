@@ -23,6 +23,7 @@ from puna.core.schema.lineage import Parent
 from puna.core.schema.lines import (
     LINES,
     CheckpointLine,
+    EvaluationLine,
     Line,
     RollbackLine,
     SampleLine,
@@ -35,6 +36,7 @@ from puna.core.schema.part import parse
 from puna.core.schema.run import TrainedRecipe, TrainRecord
 from puna.core.schema.train_state import TrainState, list_checkpoints, read_header
 from puna.plan.count import parameters
+from puna.report.evaluated import Benchmark, read_evaluations
 
 Known = TypeVar("Known", bound=Line)
 
@@ -69,6 +71,8 @@ class RunRecords:
     """What the run was extended, branched or continued from, oldest first."""
     train: list[TrainLine]
     validations: list[ValidationLine]
+    benchmarks: list[Benchmark]
+    """How it does on each task that it was evaluated on."""
     samples: list[SampleLine]
     skipped: list[SkippedLine]
     rollbacks: list[RollbackLine]
@@ -127,6 +131,12 @@ def read_run(run: RunDir, moment: Moment | None = None) -> RunRecords:
         lineage=record.results.lineage if record else state.lineage if state else [],
         train=_latest(lines, TrainLine, lambda line: line.step),
         validations=_latest(lines, ValidationLine, lambda line: (line.step, line.final)),
+        benchmarks=read_evaluations(
+            run,
+            _latest(lines, EvaluationLine, lambda line: line.step),
+            batch_tokens=config.train.batch_tokens,
+            until=moment.step if moment else None,
+        ),
         samples=_latest(lines, SampleLine, lambda line: (line.step, line.prompt)),
         skipped=_latest(lines, SkippedLine, lambda line: line.step),
         rollbacks=_latest(lines, RollbackLine, lambda line: (line.step, line.from_step)),

@@ -16,6 +16,9 @@ from puna.core.schema.part import Count, Number, Part, parse
 
 SCHEMA = 1
 """Version of both formats; a reader refuses another one."""
+GOLD = "gold_bits_per_byte"
+"""The metric that evaluations during training add to every task that has right answers: the model's surprise at them,
+which falls smoothly long before the model begins to choose them."""
 
 
 class Metric(Part):
