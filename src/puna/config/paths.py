@@ -2,7 +2,7 @@
 
 A recipe in memory has its paths relative to the working directory. A shipped recipe has no place of its own: its paths
 are relative to the recipe that extends it, else to the working directory, as those of overrides are. What is absolute,
-a URL or begins with `~` stays as it is, and so does the name on the hub of a model to begin with.
+a URL or begins with `~` stays as it is, and so does the name of a benchmark, or on the hub of a model to begin with.
 
 A file that a stage writes (`config.toml`, a record, the state of a checkpoint) has them relative to the directory of
 the build or run. So it says the same from everywhere, and names no directory of the builder's that the recipe does not
@@ -30,6 +30,8 @@ PATHS = (
     "train.init_from",
 )
 """The keys whose values are paths; `*` is any name."""
+BENCHMARK = "benchmark:"
+"""Before the name of a benchmark, where an evaluation set is named and not its files."""
 _MODEL = "train.init_from"
 """The one of them that may also be the name of a model on the hub."""
 
@@ -95,7 +97,7 @@ def _changed(table: Table, change: Callable[[str], str], section: str, folder: P
         path = parent[key[-1]]
         if ".".join(key) == _MODEL and hub_name(path, folder) and hub_name(path):
             continue
-        if path and "://" not in path and not path.startswith("~") and not os.path.isabs(path):
+        if path and "://" not in path and not path.startswith(("~", BENCHMARK)) and not os.path.isabs(path):
             parent[key[-1]] = change(path)
     return table
 

@@ -53,6 +53,8 @@ class Overlap(Part):
     """Rows with an n-gram."""
     whole: Count
     """Shorter rows that are compared whole."""
+    sha256: dict[str, str] = {}
+    """The hash of each of its files, by the file's name; of a benchmark's splits those of the manifest."""
 
 
 class LostParts(Part):

@@ -144,11 +144,11 @@ def _evaluation_sets(
         clean: Its rules.
         recipe: The recipe of the build.
         out: The build's directory.
-        sizes: For each set, its rows and those that were compared.
+        sizes: For each set, its rows, those that were compared, and the hashes of its files.
     """
     if DECONTAMINATE not in clean:
         return None
-    sets = recipe.data.rules.decontaminate.sets
+    sets = [*sizes] or [*recipe.data.rules.decontaminate.sets]
     documents: Counter[str] = Counter()
     rows: dict[str, set[tuple[str, int]]] = {name: set() for name in sets}
     for file in documents_files(out, name, "report"):
@@ -162,10 +162,11 @@ def _evaluation_sets(
             documents[row["set"]] += row["set"] not in last[1]
             last[1].add(row["set"])
             rows.setdefault(row["set"], set()).add((row["file"], row["row"]))
-    nothing = {"rows": 0, "compared": 0, "whole": 0}
+    nothing: Counts = {"rows": 0, "compared": 0, "whole": 0}
     return {
         name: {"documents": documents[name], "rows": len(found), "of": size["rows"]}
         | {key: size[key] for key in ("compared", "whole")}
+        | {"sha256": size.get("sha256", {})}
         for name, found in rows.items()
         for size in (nothing | sizes.get(name, {}),)
     }

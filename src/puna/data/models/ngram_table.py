@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from puna.config.rules import DecontaminateRules
 from puna.core.errors import DataError
 from puna.core.files import atomic_directory, write_json
-from puna.data.models.evaluation_rows import Row, find, read_rows
+from puna.data.models.evaluation_rows import Row, read_rows
+from puna.data.models.evaluation_sets import set_files
 from puna.data.text.compared import forms
 from puna.data.text.words import composed, hashes_and_lengths, word_hashes
 
@@ -87,10 +88,11 @@ class NgramTable:
         files: list[tuple[str, str]] = []
         rows: list[tuple[int, int]] = []
         hashes, owners = [np.empty(0, np.uint64)], [np.empty(0, np.uint32)]
-        sets = {name: {"rows": 0, "compared": 0, "whole": 0, "ngrams": 0} for name in sorted(rules.sets)}
+        paths = set_files(rules.sets)
+        sets = {name: {"rows": 0, "compared": 0, "whole": 0, "ngrams": 0} for name in paths}
         short: set[int] = set()
         for name, figures in sets.items():
-            for path in find(name, rules.sets[name]):
+            for path in paths[name]:
                 for row in read_rows(path):
                     found = row_hashes(row, rules.ngram)
                     figures["rows"] += 1

@@ -14,7 +14,7 @@ from typing import Any
 
 from puna.config.rules import DecontaminateRules
 from puna.data.document import Document, Dropped
-from puna.data.models.evaluation_rows import find
+from puna.data.models.evaluation_sets import set_files
 from puna.data.models.ngram_table import NgramTable, Overlap, hashes_of
 from puna.data.spec import RuleSpec
 from puna.data.text.words import normalised_words
@@ -52,7 +52,7 @@ class Decontaminate:
     @property
     def files(self) -> list[Path]:
         """The files that determine the result."""
-        return [path for name in sorted(self._sets) for path in find(name, self._sets[name])]
+        return [path for paths in set_files(self._sets).values() for path in paths]
 
     def __call__(self, document: Document) -> Document | Dropped:
         """The unchanged document, or the reason to drop it; its overlaps go into the report."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from puna.config.data import DataConfig
+from puna.core.console import warn
 from puna.core.files import sha256_file
 from puna.data.stages.cleaning import make_rule
 from puna.data.table import DECONTAMINATE, LINES
@@ -19,18 +20,18 @@ class Table(Task):
     stage: ClassVar[str] = "evaluation-sets"
 
     data: DataConfig
-    sets: tuple[tuple[str, str], ...]
+    sets: tuple[tuple[str, str, str], ...]
     """Paths and SHA-256 of the files."""
 
     @property
     def made_from(self) -> Any:
         """The rule and the files' hashes."""
-        return [self.data.rules.decontaminate.model_dump(), [digest for _, digest in self.sets]]
+        return [self.data.rules.decontaminate.model_dump(), [digest for _, _, digest in self.sets]]
 
     @property
     def input_bytes(self) -> int:
         """The size of the files."""
-        return sum(Path(path).stat().st_size for path, _ in self.sets)
+        return sum(Path(path).stat().st_size for _, path, _ in self.sets)
 
     def work_on(self, progress: Progress) -> Counts:
         """Read all sets and write the table."""
@@ -38,7 +39,10 @@ class Table(Task):
 
         table = NgramTable.build(self.data.rules.decontaminate)
         table.save(self.path)
-        return {"sets": table.sets}
+        hashes: dict[str, dict[str, str]] = {name: {} for name in table.sets}
+        for name, path, digest in self.sets:
+            hashes[name][Path(path).name] = digest
+        return {"sets": {name: figures | {"sha256": hashes[name]} for name, figures in table.sets.items()}}
 
     @property
     def path(self) -> Path:
@@ -50,15 +54,17 @@ def evaluation_table(work: Path, data: DataConfig) -> Table | None:
     """The task that writes the table, if a source asks for it.
 
     Raises:
-        DataError: A set has no files.
+        DataError: A set has no files, or a benchmark is not known or not here.
     """
     if not any(DECONTAMINATE in source.clean for source in data.sources.values()):
         return None
-    from puna.data.models.evaluation_rows import find
+    from puna.data.models.evaluation_sets import not_compared, set_files
 
     sets = data.rules.decontaminate.sets
-    paths = [path for name in sorted(sets) for path in find(name, sets[name])]
-    return Table(work=work, data=data, sets=tuple((str(path), sha256_file(path)) for path in paths))
+    files = [(name, path) for name, paths in set_files(sets).items() for path in paths]
+    if missing := not_compared(sets):
+        warn(f"decontaminate: {len(missing)} benchmarks are not on this machine and not compared: {', '.join(missing)}")
+    return Table(work=work, data=data, sets=tuple((name, str(path), sha256_file(path)) for name, path in files))
 
 
 def model_hashes(data: DataConfig) -> dict[str, list[str]]:
