@@ -61,6 +61,16 @@ def test_absolute_paths_urls_and_those_of_the_home_stay(mine: Path, path: str) -
     assert load_recipe("saved.toml").recipe == recipe
 
 
+def test_a_benchmark_keeps_its_name_and_a_directory_that_is_called_so_is_a_path(mine: Path) -> None:
+    text = RECIPE.replace('"sets/*.jsonl"', '"benchmark:quiz"').replace('"notes"', '"benchmark:notes"')
+    mine.write_text(text)
+    recipe = load_recipe(str(mine)).recipe
+    assert recipe.data.rules.decontaminate.sets == {"exam": "benchmark:quiz"}
+    assert recipe.data.sources["notes"].path == "recipes/benchmark:notes"
+    save_recipe(recipe, Path("saved.toml"))
+    assert load_recipe("saved.toml").recipe == recipe
+
+
 @pytest.mark.parametrize("name", ["owner/name", "owner/name@v1"])
 def test_a_model_on_the_hub_keeps_its_name(mine: Path, name: str) -> None:
     recipe = load_recipe(str(mine), [f"train.init_from={name}"]).recipe

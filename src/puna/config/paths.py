@@ -97,7 +97,9 @@ def _changed(table: Table, change: Callable[[str], str], section: str, folder: P
         path = parent[key[-1]]
         if ".".join(key) == _MODEL and hub_name(path, folder) and hub_name(path):
             continue
-        if path and "://" not in path and not path.startswith(("~", BENCHMARK)) and not os.path.isabs(path):
+        if key[-2:-1] == ("sets",) and path.startswith(BENCHMARK):
+            continue
+        if path and "://" not in path and not path.startswith("~") and not os.path.isabs(path):
             parent[key[-1]] = change(path)
     return table
 

@@ -57,6 +57,8 @@ class Documents:
     """Documents that the split has."""
     data_sha256: str
     """Of the split; with shots from another split of both."""
+    asked_sha256: str
+    """Of the split alone."""
     licence: str
     rows: tuple[tuple[int, Row], ...]
     """The rows that are asked about, each with its place in the split."""
@@ -118,7 +120,7 @@ def open_documents(task: Task, open_split: OpenSplit, *, limit: int | None = Non
             pool, digest = _rows(task, other), sha256_json([split.sha256, other.sha256])
     places = range(len(rows)) if limit is None else sorted(_part(len(rows), limit, seed))
     return Documents(
-        task=task, of=len(rows), data_sha256=digest, licence=split.licence,
+        task=task, of=len(rows), data_sha256=digest, asked_sha256=split.sha256, licence=split.licence,
         rows=tuple((place, rows[place]) for place in places), shots=Shots(task, pool, rows),
     )  # fmt: skip
 

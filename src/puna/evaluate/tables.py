@@ -199,6 +199,8 @@ def _remarks(task: TaskResult, figure: Figure, metric: str, measured: Measured) 
         said.append(f"{task.cut.documents:,} contexts were longer than the model's and lost their beginning")
     if task.contamination == "not compared":
         said.append("the model's training data was not compared with this set")
+    if task.contamination == "contaminated":
+        said.append("documents with text of this set are in the model's training data")
     return said
 
 

@@ -136,18 +136,21 @@ def test_a_document_counts_once_for_each_evaluation_set_that_it_overlaps_with(
         [{"rule": "mojibake", "id": "e"}, _row("c", "gsm8k", 1, "other"), _row("d", "gsm8k", 2)],
     ]
     documents = _documents(out, report)
-    documents["results"]["books"]["evaluation_sets"] = {"gsm8k": {"rows": 9, "compared": 5, "whole": 1, "ngrams": 70}}
+    hashes = {"test.jsonl": "0" * 64}
+    documents["results"]["books"]["evaluation_sets"] = {
+        "gsm8k": {"rows": 9, "compared": 5, "whole": 1, "ngrams": 70, "sha256": hashes}
+    }
     books, other = make_card(recipe, out, documents, tokenizer)["sources"]
     assert books["evaluation_sets"] == {
-        "gsm8k": {"documents": 4, "rows": 3, "of": 9, "compared": 5, "whole": 1},
-        "mbpp": {"documents": 1, "rows": 1, "of": 0, "compared": 0, "whole": 0},
+        "gsm8k": {"documents": 4, "rows": 3, "of": 9, "compared": 5, "whole": 1, "sha256": hashes},
+        "mbpp": {"documents": 1, "rows": 1, "of": 0, "compared": 0, "whole": 0, "sha256": {}},
     }
     assert other["evaluation_sets"] is None
 
 
 def test_no_overlap_is_told_set_by_set(recipe: Recipe, out: DataDir, tokenizer: Tokenizer, shards: dict):
     books = make_card(recipe, out, _documents(out, []), tokenizer)["sources"][0]
-    nothing = {"documents": 0, "rows": 0, "of": 0, "compared": 0, "whole": 0}
+    nothing = {"documents": 0, "rows": 0, "of": 0, "compared": 0, "whole": 0, "sha256": {}}
     assert books["evaluation_sets"] == dict.fromkeys(SETS, nothing)
 
 

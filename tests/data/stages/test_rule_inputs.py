@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from puna.benchmarks.files import open_split
+from puna.benchmarks.manifest import parse
 from puna.config.recipe import Recipe
 from puna.core.errors import DataError
 from puna.core.layout import DataDir
@@ -29,6 +31,27 @@ def test_a_document_with_a_question_of_an_evaluation_set_is_dropped_and_reported
     (row,) = lines("poems", "report")
     assert (row["id"], row["set"], row["row"]) == ("read/leak.txt", "lambs", 1)
     assert lines("code", "report") == []
+
+
+def test_a_benchmark_is_compared_by_its_name_and_the_build_says_by_which_hash(
+    recipe: Recipe, out: DataDir, shelf: Path, tmp_path: Path, changed, lines, monkeypatch: pytest.MonkeyPatch
+):
+    about = {"title": "T", "citation": "C", "licence": "MIT"}
+    (entry,) = parse({"lambs": about | {"splits": {"test": {"sources": [{"file": "lambs.jsonl"}]}}}})
+    monkeypatch.setattr("puna.benchmarks.manifest.manifest", lambda: {"lambs": entry})
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PUNA_BENCHMARKS", str(tmp_path / "given"))
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "lambs.jsonl").write_text(json.dumps({"question": QUESTION}))
+    (shelf / "poems" / "read" / "leak.txt").write_text(f"They asked. {QUESTION.upper()} Nobody knew.")
+    sets = {"sheep": "benchmark:lambs"}
+    build_documents(changed(recipe, sources__poems__clean=["decontaminate"], rules__decontaminate__sets=sets), out)
+    (row,) = lines("poems", "report")
+    assert (row["id"], row["set"], row["file"], row["row"]) == ("read/leak.txt", "sheep", "test.jsonl", 1)
+    record = json.loads((out.documents / "record.json").read_text())
+    found = record["results"]["poems"]["evaluation_sets"]["sheep"]
+    assert found["sha256"] == {"test.jsonl": open_split("lambs", "test").sha256}
+    assert record["config"]["rules"]["decontaminate"]["sets"] == sets
 
 
 def test_it_is_only_reported_where_the_recipe_says_so(compared: Recipe, out: DataDir, lines, changed):

@@ -53,7 +53,7 @@ class Overlap(Part):
     """Rows with an n-gram."""
     whole: Count
     """Shorter rows that are compared whole."""
-    sha256: dict[str, str] = {}
+    sha256: dict[str, str] = Field(default={})
     """The hash of each of its files, by the file's name; of a benchmark's splits those of the manifest."""
 
 

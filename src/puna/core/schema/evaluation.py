@@ -110,8 +110,8 @@ class TaskResult(Part):
     tokens_read: Count = 0
     """Tokens of all contexts and continuations; those that requests share are counted each time."""
     contamination: str = "unknown"
-    """Whether the model's training data was decontaminated against this set: `decontaminated`, `not compared` or
-    `unknown`."""
+    """Whether the model's training data was decontaminated against this set: `decontaminated`, `contaminated`,
+    `not compared` or `unknown`, as `puna.evaluate.contamination` defines them."""
     isolation: str | None = None
     """Of tasks that run programs: what kept them from the rest of the machine."""
     scorer: str | None = None

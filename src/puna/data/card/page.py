@@ -240,6 +240,13 @@ def _evaluation_sets(card: dict[str, Any]) -> list[Block]:
         else "rows that are shorter are not compared (`data.rules.decontaminate.short_words` compares them whole)."
     )
     end = "were dropped" if settings["action"] == "drop" else "are named in `documents/SOURCE/report` and stay"
+    hashes = {
+        (name, file): digest
+        for source in compared
+        for name, counts in source["evaluation_sets"].items()
+        for file, digest in counts.get("sha256", {}).items()
+    }
+    files = [[name, file, digest] for (name, file), digest in hashes.items()]
     return [
         Table(
             "What overlaps",
@@ -249,6 +256,7 @@ def _evaluation_sets(card: dict[str, Any]) -> list[Block]:
         ),
         f"Documents with {settings['ngram']} words in a row of an evaluation set {end} (Brown et al. 2020, appendix "
         f"C); {short}",
+        *([Table("What was compared", ["set", "file", "SHA-256"], 3, files)] if files else []),
     ]
 
 

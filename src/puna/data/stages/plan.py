@@ -101,7 +101,7 @@ def plan_documents(recipe: Recipe, out: DataDir) -> Plan:
     names = tuple((name, tuple(file.name for file in files[name])) for name in data.sources)
     finish = [Finish(work=work, cleaned=task, found=tuple(found), names=names) for task in cleaned]
     everything: list[list[Task]] = [*stages, *compared, [*finish]]
-    sets = [digest for _, digest in table.sets] if table else []
+    sets = [digest for _, _, digest in table.sets] if table else []
     listing = sha256_json([{name: _stamps(files[name]) for name in files}, models, sets])
     return Plan(
         stages=[stage for stage in everything if stage],
