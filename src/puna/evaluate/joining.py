@@ -69,7 +69,7 @@ def join(tokenizer: Tokenizer, texts: Sequence[tuple[str, str]], how: Join, *, l
         apart = [(context, _without_prefix(tokenizer, continuation)) for context, continuation in texts]
         ids = _encoded(tokenizer, (text for pair in apart for text in pair))
         return [
-            _fitted(tokenizer, _begun(tokenizer, ids[context]), ids[continuation], False, longest)
+            fitted(tokenizer, _begun(tokenizer, ids[context]), ids[continuation], longest=longest)
             for context, continuation in apart
         ]
     stripped = [context.rstrip() for context, _ in texts]
@@ -85,7 +85,7 @@ def join(tokenizer: Tokenizer, texts: Sequence[tuple[str, str]], how: Join, *, l
         if split >= len(all_of_it) and all_of_it != first:
             split, moved = len(all_of_it) - 1, True
         before = all_of_it[:split] if moved else first
-        joined.append(_fitted(tokenizer, before or (tokenizer.bos_id,), all_of_it[split:], moved, longest))
+        joined.append(fitted(tokenizer, before or (tokenizer.bos_id,), all_of_it[split:], longest=longest, moved=moved))
     return joined
 
 
@@ -104,7 +104,7 @@ def read(tokenizer: Tokenizer, texts: Sequence[str], *, longest: int) -> list[Jo
         TokenizerError: A text has a lone surrogate.
     """
     ids = _encoded(tokenizer, texts)
-    return [_fitted(tokenizer, (tokenizer.bos_id,), ids[text], False, longest) for text in texts]
+    return [fitted(tokenizer, (tokenizer.bos_id,), ids[text], longest=longest) for text in texts]
 
 
 def score_all(backend: Backend, joined: Sequence[Joined]) -> list[Likelihood]:
@@ -164,8 +164,16 @@ def _last(tokenizer: Tokenizer, context: Ids, room: int) -> Ids:
     return context[len(context) - room :]
 
 
-def _fitted(tokenizer: Tokenizer, context: Ids, continuation: Ids, moved: bool, longest: int) -> Joined:
-    """The pairs of it that a model can take: the last token is only looked at, so there is room for one more."""
+def fitted(tokenizer: Tokenizer, context: Ids, continuation: Ids, *, longest: int, moved: bool = False) -> Joined:
+    """The pairs of it that a model can take: the last token is only looked at, so there is room for one more.
+
+    Args:
+        tokenizer: The model's, which decides whether a context begins with BOS.
+        context: At least one token.
+        continuation: What is scored; where it has no tokens there is nothing to ask.
+        longest: As `Backend.longest`.
+        moved: Whether a token of the context is scored too.
+    """
     if not continuation:
         return Joined(pairs=())
     kept = _last(tokenizer, context, max(1, longest + 1 - len(continuation)))

@@ -177,7 +177,7 @@ def result_of(documents: Documents, outcome: Outcome, backend: Backend, **more: 
         licence=documents.licence, shots=task.shots, shot_split=task.shot_split if task.shots else "",
         bos="one" if backend.tokenizer.add_bos else "none", n=documents.n, of=documents.of,
         metrics=figures(task, judged), categories=by_category(task, judged), chance=task.chance,
-        cut=_cut(judged), moved=sum(one.moved for each in judged for one in _all(each.answer)),
+        cut=cut_of(judged), moved=sum(one.moved for each in judged for one in _all(each.answer)),
         seconds=round(outcome.cost.seconds, 3), requests=outcome.cost.requests,
         tokens_read=outcome.cost.tokens_read, **more,
     )  # fmt: skip
@@ -187,7 +187,8 @@ def _all(answer: Answer) -> list[Any]:
     return [*answer.likelihoods, *answer.own]
 
 
-def _cut(judged: Sequence[Judged]) -> Cut:
+def cut_of(judged: Sequence[Judged]) -> Cut:
+    """How many documents lost tokens at the beginning of a context, and the tokens of the longest loss of each."""
     cut = [max((one.cut for one in (*_all(each.answer), *each.answer.written)), default=0) for each in judged]
     return Cut(documents=sum(map(bool, cut)), tokens=sum(cut))
 
