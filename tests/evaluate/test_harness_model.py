@@ -10,6 +10,20 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from puna.evaluate.harness_model import LONGEST_ANSWER, HarnessModel, write_of
 from puna.evaluate.joining import join, score_all
 from puna.tokenizer.tokenizer import Tokenizer
+from puna.tokenizer.train import train_tokenizer
+
+
+@pytest.fixture(params=["sentencepiece-bpe", "byte-bpe"])
+def any_tokenizer(request: pytest.FixtureRequest, tokenizer: Tokenizer, tmp_path_factory: Any) -> Tokenizer:
+    """A tokenizer of each kind."""
+    if request.param != "byte-bpe":
+        return tokenizer
+    out = tmp_path_factory.mktemp("tokenizer") / "tokenizer"
+    texts = [text for pair in PAIRS for text in pair]
+    return train_tokenizer(
+        texts, vocab_size=280, character_coverage=1.0, config={}, inputs={}, out=out, kind="byte-bpe"
+    )
+
 
 PAIRS = [
     ("The tiger", " burns"),
