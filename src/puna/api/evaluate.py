@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from puna.core.console import muted, say
 from puna.core.errors import EvaluateError
@@ -59,6 +59,7 @@ def evaluate(
     data_dir: "PathLike | None" = None,
     allow_code_execution: bool = False,
     scorer: str | Sequence[str] = (),
+    engine: Literal["puna", "lm-eval"] = "puna",
     **options: Any,
 ) -> Evaluation:
     """Ask a model the questions of benchmarks and write down what it answers, document by document.
@@ -80,6 +81,8 @@ def evaluate(
         scorer: What judges texts that the model writes, at most one for toxicity and one for truth: `perspective`, or
             what a package adds. Without one the texts are kept and their scores are missing; a later call with one
             judges them.
+        engine: `lm-eval` asks by lm-evaluation-harness, whose own tasks `tasks` names then: `hellaswag`, `mmlu@5`. It
+            takes the first `limit` documents, not drawn ones; `seed` and `samples` have no effect on it.
         options: Of `load`, where `model` is a path: `weights`, `device`, `threads`, `split` and the others.
 
     Raises:
@@ -95,6 +98,8 @@ def evaluate(
 
     _check_at_least_one(limit=limit, samples=samples)
     setting = _Setting(limit=limit, seed=seed, samples=samples, scorers=tuple(_names(scorer)))
+    if engine == "lm-eval":
+        return _by_harness(_names(tasks), model, options, setting, out, _opener(data_dir))
     found = _tasks(_names(tasks))
     if samples is not None:
         found = [task.with_samples(samples) for task in found]
@@ -115,6 +120,20 @@ def evaluate(
             processes,
         )
         return Evaluation(directory=directory, results=results)
+
+
+def _by_harness(
+    names: list[str], model: "LanguageModel | PathLike", options: dict[str, Any], setting: _Setting,
+    out: "PathLike | None", open_split: "OpenSplit",
+) -> Evaluation:  # fmt: skip
+    """An evaluation by lm-evaluation-harness."""
+    from puna.api.by_harness import run_by_harness
+    from puna.evaluate.run import Alone
+
+    subject = _subject(model, options, Alone())
+    directory = subject.directory if out is None else EvaluationDir(user_path(out))
+    results = run_by_harness(names, subject, directory, open_split, setting.limit)
+    return Evaluation(directory=directory, results=results)
 
 
 def _check_at_least_one(**numbers: int | None) -> None:

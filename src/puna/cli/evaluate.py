@@ -1,7 +1,7 @@
 """`puna evaluate`: benchmarks by the rules of papers."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 
@@ -22,6 +22,8 @@ from puna.cli.arguments import (
     processes,
 )
 from puna.cli.json_output import json_line
+
+Engine: TypeAlias = Literal["puna", "lm-eval"]
 
 
 def evaluate(
@@ -73,6 +75,9 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    engine: Annotated[
+        Engine, typer.Option("--engine", help="Who asks: puna, or lm-eval with tasks of lm-evaluation-harness.")
+    ] = "puna",
     split: Annotated[bool, typer.Option("--split", help="Under torchrun: share the model, not the documents.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     weights: WeightsAs = None,
@@ -93,8 +98,8 @@ def evaluate(
     """
     found = puna.evaluate(
         path, tasks=tasks or (), limit=limit, seed=seed, samples=samples, out=out, data_dir=data_dir,
-        allow_code_execution=allow_code_execution, scorer=scorer or (), split=split, weights=weights, cache=cache,
-        device=device, threads=threads, format=form, tokenizer=tokenizer, heads=heads, kv_heads=kv_heads,
+        allow_code_execution=allow_code_execution, scorer=scorer or (), engine=engine, split=split,
+        weights=weights, cache=cache,        device=device, threads=threads, format=form, tokenizer=tokenizer, heads=heads, kv_heads=kv_heads,
         context=context, norm_eps=norm_eps, rope_theta=rope_theta,
     )  # fmt: skip
     if processes()[0] == 0:
