@@ -99,8 +99,8 @@ def evaluate(
     found = puna.evaluate(
         path, tasks=tasks or (), limit=limit, seed=seed, samples=samples, out=out, data_dir=data_dir,
         allow_code_execution=allow_code_execution, scorer=scorer or (), engine=engine, split=split,
-        weights=weights, cache=cache,        device=device, threads=threads, format=form, tokenizer=tokenizer, heads=heads, kv_heads=kv_heads,
-        context=context, norm_eps=norm_eps, rope_theta=rope_theta,
+        weights=weights, cache=cache, device=device, threads=threads, format=form, tokenizer=tokenizer, heads=heads,
+        kv_heads=kv_heads, context=context, norm_eps=norm_eps, rope_theta=rope_theta,
     )  # fmt: skip
     if processes()[0] == 0:
         print(json_line(found.results.as_dict()) if as_json else found)
