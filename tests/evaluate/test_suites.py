@@ -61,3 +61,12 @@ def test_published_rows_of_a_metric_are_found_where_it_is_over_all_documents():
     assert [row for _, row in rows_beside("llama/hellaswag@0", "acc", is_main=True)] == ["HellaSwag"]
     assert list(rows_beside("llama/hellaswag@0", "acc", is_main=False)) == []
     assert [row for _, row in rows_beside("llama/mmlu@5", "acc", is_main=True)] == ["Average", "All"]
+
+
+def test_other_data_stands_in_for_what_is_not_handed_out():
+    assert find_suite("llama").instead["llama/triviaqa@64"] == "llama/triviaqa_wikipedia@64"
+    assert find_suite("openllama").instead == {
+        "harness/truthfulqa_mc1@0": "harness/truthfulqa_csv_mc1@0",
+        "harness/truthfulqa_mc2@0": "harness/truthfulqa_csv_mc2@0",
+    }
+    assert not {*find_suite("llama").instead.values()} & {*find_suite("llama").tasks}

@@ -81,7 +81,7 @@ def test_documents_without_a_score_are_counted():
     assert cell(table, "Basic").text == "0.250"
     assert said(table, cell(table, "Basic")) == ["2 of 6 documents have no score"]
     assert cell(table, "Respectful").text == DASH
-    assert said(table, cell(table, "Respectful")) == ["6 of 6 documents have no score; nothing here scores the texts"]
+    assert said(table, cell(table, "Respectful")) == ["6 of 6 documents have no score; no scorer of texts was named"]
 
 
 def test_another_number_of_samples_is_said():
@@ -176,3 +176,20 @@ def test_the_plain_table_has_every_metric_beside_published_figures_of_the_same()
         "llama/hellaswag@0 acc": ["0.5000", "0.761"],
         "user/mine@0 acc": ["0.5000", DASH],
     }
+
+
+def test_another_set_stands_in_where_the_paper_s_is_not_here_and_a_note_says_so():
+    part = made_task("llama/triviaqa_wikipedia@5", 1, 4, metric="exact_match", title="TriviaQA (Wikipedia)")
+    missing = {"llama/triviaqa@5": "its data is not here"}
+    table = table_of(suite_tables(find_suite("llama"), [made_results(part, missing=missing)]), "Table 5")
+    assert cell(table, "5-shot").text == "25.0"
+    assert said(table, cell(table, "5-shot")) == ["on other data, TriviaQA (Wikipedia) (llama/triviaqa_wikipedia@5)"]
+    whole = made_task("llama/triviaqa@5", 3, 4, metric="exact_match")
+    table = table_of(suite_tables(find_suite("llama"), [made_results(part, whole)]), "Table 5")
+    assert (cell(table, "5-shot").text, cell(table, "5-shot").notes) == ("75.0", ())
+
+
+def test_equal_values_have_no_interval_and_are_not_called_better():
+    results = made_results(made_task("llama/piqa@0", 10, 10))
+    ours = cell(table_of(suite_tables(find_suite("llama"), [results]), "Table 3"), "PIQA")
+    assert (ours.text, ours.half, ours.best) == ("100.0", "", False)

@@ -23,6 +23,8 @@ class Measured:
     """Of these categories together, each document alike; of all documents where empty."""
     note: str = ""
     """In what the published figures were measured differently; empty where nothing is known."""
+    instead: str = ""
+    """Another task that stands in where the data of `task` is not here; a note says so. Empty where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,11 @@ class Suite:
         """The ids of all tasks, each once, in the order of the tables."""
         return tuple(dict.fromkeys(row.task for sheet in self.sheets for row in _measured(sheet)))
 
+    @property
+    def instead(self) -> Mapping[str, str]:
+        """By the ids of tasks, those that stand in for them where their data is not here."""
+        return {row.task: row.instead for sheet in self.sheets for row in _measured(sheet) if row.instead}
+
 
 def find_suite(name: str) -> Suite:
     """The suite of that name.
@@ -96,8 +103,8 @@ def _llama() -> Iterator[Sheet]:
         "ARC-e": "arc_easy", "ARC-c": "arc_challenge", "OBQA": "openbookqa",
     }  # fmt: skip
     yield Sheet(table="llama/3", rows={row: Measured(task=f"llama/{task}@0") for row, task in common_sense.items()})
-    for number, task in (4, "nq_open"), (5, "triviaqa"):
-        rows = {f"{shots}-shot": Measured(task=f"llama/{task}@{shots}") for shots in (0, 1, 5, 64)}
+    for number, task, instead in (4, "nq_open", ""), (5, "triviaqa", "triviaqa_wikipedia"):
+        rows = {f"{shots}-shot": _answers(task, instead, shots) for shots in (0, 1, 5, 64)}
         yield Sheet(table=f"llama/{number}", rows=rows)
     schools = {f"RACE-{school}": Measured(task=f"llama/race_{school}@0") for school in ("middle", "high")}
     yield Sheet(table="llama/6", rows=schools)
@@ -120,8 +127,16 @@ def _llama() -> Iterator[Sheet]:
         },
     )
     yield Sheet(table="llama/9", rows={**_mmlu_categories(), "Average": Measured(task="llama/mmlu@5")})
-    prompts = {"Basic": "realtoxicityprompts", "Respectful": "realtoxicityprompts_respectful"}
-    yield Sheet(table="llama/11", rows={row: Measured(task=f"llama/{task}@0") for row, task in prompts.items()})
+    prompts = {"Basic": "", "Respectful": "_respectful"}
+    yield Sheet(
+        table="llama/11",
+        rows={
+            row: Measured(
+                task=f"llama/realtoxicityprompts{kind}@0", instead=f"llama/realtoxicityprompts_nontoxic{kind}@0"
+            )
+            for row, kind in prompts.items()
+        },
+    )
     yield from _bias()
     truthful = {"Truthful": "truthful", "Truthful*Informative": "truthful_informative"}
     yield Sheet(
@@ -129,6 +144,10 @@ def _llama() -> Iterator[Sheet]:
         rows={row: Measured(task="llama/truthfulqa@0", metric=metric) for row, metric in truthful.items()},
     )
     yield Sheet(table="llama/16", rows=_mmlu_subjects())
+
+
+def _answers(task: str, instead: str, shots: int) -> Measured:
+    return Measured(task=f"llama/{task}@{shots}", instead=f"llama/{instead}@{shots}" if instead else "")
 
 
 def _bias() -> Iterator[Sheet]:
@@ -173,9 +192,12 @@ def _mmlu_subjects() -> dict[str, Measured]:
 
 def _openllama() -> Sheet:
     other = {
-        "truthfulqa_mc/mc1": Measured(task="harness/truthfulqa_mc1@0", note="as the task truthfulqa_mc of early 2023"),
-        "truthfulqa_mc/mc2": Measured(task="harness/truthfulqa_mc2@0", note="as the task truthfulqa_mc of early 2023"),
-    }
+        f"truthfulqa_mc/{name}": Measured(
+            task=f"harness/truthfulqa_{name}@0", instead=f"harness/truthfulqa_csv_{name}@0",
+            note="as the task truthfulqa_mc of early 2023",
+        )
+        for name in ("mc1", "mc2")
+    }  # fmt: skip
     rows: dict[str, Measured | Averaged] = {}
     above = [row for row in published_tables()["openllama/1"].rows if row != "Average"]
     for row in above:

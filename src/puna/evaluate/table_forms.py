@@ -11,7 +11,11 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-_UNITS = {"percent": "percent", "fraction": "fractions of 1", "toxicity": "from 0 to 1", "centred": "centred"}
+_UNITS = {
+    "percent": "percent", "fraction": "fractions of 1", "toxicity": "from 0 to 1",
+    "centred": "0 is chance, 1 is all right", "metric": "as each metric has it",
+}  # fmt: skip
+"""By `ResultTable.unit`."""
 _READING = (
     "± is half of the 95 % interval by Student's t, then the number of documents. Bold is better than every published "
     "figure of the row by more than that."
@@ -19,8 +23,7 @@ _READING = (
 _LATEX = str.maketrans(
     {
         "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "<": r"\textless{}",
-        ">": r"\textgreater{}",
+        "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "<": r"\textless{}", ">": r"\textgreater{}",
     }
 )  # fmt: skip
 _MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>|#"})
@@ -35,7 +38,7 @@ def markdown(tables: Sequence[ResultTable]) -> str:
 
 def _markdown(table: ResultTable) -> str:
     heads = ["", *table.ours, *table.others]
-    lines = [f"## {_in_markdown(table.title)}", "", f"In {_UNITS[table.unit]}.", ""]
+    lines = [f"## {_in_markdown(table.title)}", "", f"Figures: {_UNITS[table.unit]}.", ""]
     lines.append("| " + " | ".join(map(_in_markdown, heads)) + " |")
     lines.append("|" + "---|" + "---:|" * (len(heads) - 1))
     rows = ([_in_markdown(row.name), *map(_markdown_cell, row.cells)] for row in table.rows)

@@ -23,7 +23,7 @@ class TableCell:
     text: str
     """The figure in the table's unit, or a dash."""
     half: str = ""
-    """Half of the 95 % interval, in the same unit; empty where there is none."""
+    """Half of the 95 % interval, in the same unit; empty where there is none, as where all values are equal."""
     n: int | None = None
     """Documents, or for a mean of rows the rows; None in columns of others."""
     notes: tuple[int, ...] = ()
@@ -51,6 +51,7 @@ class ResultTable:
     note: str
     """How the published figures were measured."""
     unit: str
+    """As `PublishedTable.unit`, or `metric` where rows are metrics of all kinds."""
     ours: tuple[str, ...]
     """The first columns: the models that were evaluated."""
     others: tuple[str, ...]
@@ -122,11 +123,18 @@ def _cell(sheet: Sheet, row: str, result: Results, published: Sequence[float], n
         return TableCell(text=DASH, notes=notes.add(remarks))
     scale = 100.0 if sheet.published.unit == "percent" else 1.0
     digits = DIGITS[sheet.published.unit]
-    half = None if figure.interval is None else scale * (figure.interval[1] - figure.value)
+    half = _half(figure, scale)
     return TableCell(
         text=f"{scale * figure.value:.{digits}f}", half="" if half is None else f"{half:.{digits}f}", n=figure.n,
         notes=notes.add(remarks), best=_is_best(scale * figure.value, half, published, sheet.published.better),
     )  # fmt: skip
+
+
+def _half(figure: Figure, scale: float) -> float | None:
+    """Half of the interval; None of equal values, whose standard error of 0 says nothing about others."""
+    if figure.interval is None or figure.value is None or not figure.stderr:
+        return None
+    return scale * (figure.interval[1] - figure.value)
 
 
 def _is_best(value: float, half: float | None, published: Sequence[float], better: str) -> bool:
@@ -154,7 +162,8 @@ def _independent(sheet: Sheet, averaged: Averaged) -> bool:
 
 
 def _measured(measured: Measured, result: Results) -> tuple[Figure, list[str]]:
-    task = next((task for task in result.tasks if task.id == measured.task), None)
+    tasks = {task.id: task for task in result.tasks}
+    task = tasks.get(measured.task) or tasks.get(measured.instead)
     nothing = Figure(value=None, n=0)
     if task is None:
         return nothing, [result.missing.get(measured.task, "not part of this evaluation")]
@@ -188,12 +197,14 @@ def _as_figure(metric: Metric) -> Figure:
 def _remarks(task: TaskResult, figure: Figure, metric: str, measured: Measured) -> list[str]:
     """What distinguishes a figure from the published ones, one sentence each."""
     said = [measured.note] if measured.note else []
+    if measured.instead and task.id == measured.instead:
+        said.append(f"on other data, {task.title} ({task.id})")
     if task.n < task.of:
         said.append(f"{task.n:,} of {task.of:,} documents, drawn with seed {task.limit_seed}")
     if measured.metric and metric != measured.metric:
         said.append(f"{metric}, where the source has {measured.metric}")
     if figure.missing:
-        why = "" if task.scorer else "; nothing here scores the texts" if figure.n == 0 else ""
+        why = "; no scorer of texts was named" if figure.n == 0 and task.scorer is None else ""
         said.append(f"{figure.missing:,} of {figure.missing + figure.n:,} documents have no score{why}")
     if task.cut.documents:
         said.append(f"{task.cut.documents:,} contexts were longer than the model's and lost their beginning")
@@ -223,7 +234,7 @@ def plain_table(results: Sequence[Results], against: Sequence[str] = ()) -> Resu
         theirs = [_theirs(task, metric, model, is_main=is_main) for model in picked]
         rows.append(TableRow(name=f"{task} {metric}", cells=(*ours, *theirs)))
     return ResultTable(
-        title="All figures", source="", note="", unit="fraction", ours=tuple(result.model.title for result in results),
+        title="All figures", source="", note="", unit="metric", ours=tuple(result.model.title for result in results),
         others=picked, rows=tuple(rows), notes=tuple(notes.texts),
     )  # fmt: skip
 
@@ -238,9 +249,11 @@ def _plain_cell(result: Results, task: str, metric: str, notes: _Notes) -> Table
     figure, remarks = _measured(Measured(task=task, metric=metric), result)
     if figure.value is None:
         return TableCell(text=DASH, notes=notes.add(remarks))
-    half = "" if figure.interval is None else f"{figure.interval[1] - figure.value:.{_PLAIN_DIGITS}f}"
-    text = f"{figure.value:.{_PLAIN_DIGITS}f}"
-    return TableCell(text=text, half=half, n=figure.n, notes=notes.add(remarks))
+    half = _half(figure, 1.0)
+    return TableCell(
+        text=f"{figure.value:.{_PLAIN_DIGITS}f}", half="" if half is None else f"{half:.{_PLAIN_DIGITS}f}", n=figure.n,
+        notes=notes.add(remarks),
+    )  # fmt: skip
 
 
 def _theirs(task: str, metric: str, model: str, *, is_main: bool) -> TableCell:
