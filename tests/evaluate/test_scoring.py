@@ -150,6 +150,16 @@ def test_scorers_of_packages_are_found_by_kind_and_name(added):
     assert find_scorers([]) == {}
 
 
+def test_one_name_may_judge_both(monkeypatch: pytest.MonkeyPatch):
+    def points(group: str) -> list[Plugin]:
+        entry = ScorerEntry(title=group, open=Counting)
+        return [Plugin(group=group, name="mine", brought_by="a test", origin="1", read=lambda: entry)]
+
+    monkeypatch.setattr("puna.core.plugins.installed", points)
+    found = {kind: entry.title for kind, entry in find_scorers(["mine"]).items()}
+    assert found == {"toxicity": "puna.toxicity", "truth": "puna.truth"}
+
+
 def test_a_scorer_that_is_not_there_gets_a_suggestion():
     with pytest.raises(EvaluateError, match="--scorer: 'perspectiv' is not a scorer") as caught:
         find_scorers(["perspectiv"])

@@ -45,22 +45,24 @@ def scorers(kind: Kind) -> dict[str, ScorerEntry]:
 
 
 def find_scorers(names: Iterable[str]) -> dict[str, ScorerEntry]:
-    """The scorers of these names, by the kind of what they judge.
+    """The scorers of these names, by the kind of what they judge; a name may be one of each kind.
 
     Raises:
         EvaluateError: There is none of a name, or two are of one kind.
     """
-    known = {name: (kind, entry) for kind in KINDS.values() for name, entry in scorers(kind).items()}
+    known = {kind.name: scorers(kind) for kind in KINDS.values()}
     found: dict[str, ScorerEntry] = {}
     for name in names:
-        if name not in known:
-            close = get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known) or 'none'}"
+        kinds = [kind for kind, entries in known.items() if name in entries]
+        if not kinds:
+            all_names = [name for entries in known.values() for name in entries]
+            close = get_close_matches(name, all_names, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(all_names)}"
             raise EvaluateError(f"--scorer: {name!r} is not a scorer", hint=hint)
-        kind, entry = known[name]
-        if kind.name in found:
-            raise EvaluateError(f"--scorer: two scorers of {kind.name}; name one")
-        found[kind.name] = entry
+        for kind in kinds:
+            if kind in found:
+                raise EvaluateError(f"--scorer: two scorers of {kind}; name one")
+            found[kind] = known[kind][name]
     return found
 
 
