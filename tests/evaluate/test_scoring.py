@@ -1,16 +1,32 @@
 """Scoring: each text once, what fails is missing, what is done is kept."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import pytest
+from plugins import Install, install
+from referee import by_us
 
 from puna.core.errors import EvaluateError
 from puna.core.plugins import Plugin
 from puna.evaluate import scoring
 from puna.evaluate.example import Answer, Example, Judged, Write, Written
 from puna.evaluate.figure import mean
+from puna.evaluate.registry import find_task
 from puna.evaluate.scorer import TOXICITY, TRUTH, Passage, ScorerEntry
 from puna.evaluate.scoring import find_scorers, score, scorer_of, scorers
+
+__all__ = ["install"]
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "extend.md"
+
+
+def from_guide(name: str) -> str:
+    """The module of this name as the guide prints it."""
+    found = re.search(rf"`{name}\.py`:\n\n```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    assert found
+    return found[1]
 
 
 class Counting:
@@ -173,3 +189,22 @@ def test_two_scorers_of_one_kind_are_refused(added):
     added(mine="toxicity")
     with pytest.raises(EvaluateError, match="two scorers of toxicity"):
         find_scorers(["perspective", "mine"])
+
+
+def test_the_guide_s_scorer_works_as_a_package(install: Install):
+    points = {"puna.toxicity": {"rude-words": "word_scorer:SCORER"}}
+    install(name="word_scorer", source=from_guide("word_scorer"), points=points)
+    entry = find_scorers(["rude-words"])["toxicity"]
+    found = score([document("d", "You fool!"), document("e", " ")], TOXICITY, entry.open(), nowhere)
+    assert values(found) == [0.5, None]
+    assert scorer_of(found) == "rude words 1.0"
+
+
+def test_the_guide_s_task_works_as_a_package(install: Install):
+    install(name="lettered", source=from_guide("lettered"), points={"puna.tasks": {"arc_easy": "lettered:TASK"}})
+    task = find_task("lettered/arc_easy")
+    row = {"question": "Which?", "choices": {"label": ["A", "B"], "text": ["this", "that"]}, "answerKey": "B"}
+    ours = by_us(task, [row])
+    context = "Which?\nA. this\nB. that\nAnswer:"
+    assert ours.requests() == [[(context, " A"), (context, " B")]]
+    assert ours.scores()["acc"] in (0.0, 1.0)
