@@ -6,8 +6,10 @@ each other counted once: enough work to fill it, and little enough that a proces
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from puna.evaluate.backend import Backend, Pair
+from puna.evaluate.cache import TokenCache, digest_of
 from puna.evaluate.example import Answer, Choose, Continue, Example, Read, Write
 from puna.evaluate.joining import Joined, join, read, request_of
 from puna.evaluate.store import Cost
@@ -76,7 +78,14 @@ def in_order(examples: Iterable[Example]) -> list[Example]:
     return sorted(examples, key=_beginning)
 
 
-def groups(examples: Sequence[Example], backend: Backend, how: Join, *, tokens: int = TOKENS) -> Iterator[Group]:
+def groups(
+    examples: Sequence[Example],
+    backend: Backend,
+    how: Join,
+    *,
+    tokens: int = TOKENS,
+    cache: TokenCache | None = None,
+) -> Iterator[Group]:
     """All examples in token ids, in groups.
 
     Args:
@@ -84,13 +93,14 @@ def groups(examples: Sequence[Example], backend: Backend, how: Join, *, tokens: 
         backend: Its tokenizer and the length of its context decide the ids.
         how: The protocol's way to join contexts and continuations.
         tokens: New tokens of a group at least, but in the last one; a document is never divided.
+        cache: Has ids of earlier evaluations and learns those of this one; it is saved after the last group.
 
     Raises:
         TokenizerError: A text has a lone surrogate.
     """
     group, size, before = Group(), 0, ()
     for start in range(0, len(examples), _ENCODED):
-        for asked in _encoded(examples[start : start + _ENCODED], backend, how):
+        for asked in _encoded(examples[start : start + _ENCODED], backend, how, cache):
             group.asked.append(asked)
             new, before = _new(asked, before)
             size += new
@@ -99,6 +109,8 @@ def groups(examples: Sequence[Example], backend: Backend, how: Join, *, tokens: 
                 group, size = Group(), 0
     if group.asked:
         yield group
+    if cache is not None:
+        cache.save()
 
 
 def _beginning(example: Example) -> str:
@@ -114,22 +126,37 @@ def _beginning(example: Example) -> str:
             return ""
 
 
-def _encoded(examples: Sequence[Example], backend: Backend, how: Join) -> Iterator[Asked]:
+def _encoded(
+    examples: Sequence[Example], backend: Backend, how: Join, cache: TokenCache | None
+) -> Iterator[Asked]:
     """Examples in token ids, in their order."""
     tokenizer, longest = backend.tokenizer, backend.longest
-    pairs = [pair for example in examples for pair in _pairs(example)]
-    texts = [text for example in examples if isinstance(example.ask, Read) for text in example.ask.texts]
+    digests = [_digest(example) if cache is not None else b"" for example in examples]
+    known = [cache.get(digest) if cache is not None else None for digest in digests]
+    new = [example for example, joined in zip(examples, known, strict=True) if joined is None]
+    pairs = [pair for example in new for pair in _pairs(example)]
+    texts = [text for example in new if isinstance(example.ask, Read) for text in example.ask.texts]
     joined = iter(join(tokenizer, pairs, how, longest=longest))
     wholes = iter(read(tokenizer, texts, longest=longest))
-    for example in examples:
-        match example.ask:
-            case Read():
-                yield Asked(example=example, joined=tuple(next(wholes) for _ in example.ask.texts))
-            case Write():
-                request, cut = request_of(tokenizer, example.ask, longest=longest)
-                yield Asked(example=example, requests=(request,), cut=cut)
-            case _:
-                yield Asked(example=example, joined=tuple(next(joined) for _ in _pairs(example)))
+    for example, digest, found in zip(examples, digests, known, strict=True):
+        if isinstance(example.ask, Write):
+            request, cut = request_of(tokenizer, example.ask, longest=longest)
+            yield Asked(example=example, requests=(request,), cut=cut)
+            continue
+        if found is None:
+            if isinstance(example.ask, Read):
+                found = tuple(next(wholes) for _ in example.ask.texts)
+            else:
+                found = tuple(next(joined) for _ in _pairs(example))
+            if cache is not None:
+                cache.add(digest, found)
+        yield Asked(example=example, joined=found)
+
+
+def _digest(example: Example) -> bytes:
+    """The hash of all that is encoded of an example's likelihoods."""
+    texts = example.ask.texts if isinstance(example.ask, Read) else chain.from_iterable(_pairs(example))
+    return digest_of((type(example.ask).__name__, *texts))
 
 
 def _pairs(example: Example) -> list[tuple[str, str]]:

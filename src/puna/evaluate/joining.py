@@ -28,6 +28,9 @@ from puna.tokenizer.tokenizer import Tokenizer
 
 Ids: TypeAlias = tuple[int, ...]
 
+VERSION = 1
+"""Raised with every change that can change the ids of a text."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Joined:
