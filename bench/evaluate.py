@@ -82,7 +82,7 @@ BENCHMARKS = (
         metrics={"acc,none": "acc"}, documents=60, quick=3, category="astronomy", models=("smol",),
     ),
     Benchmark(
-        name="NaturalQuestions, 5 shots, written", yaml="nq_open/nq_open.yaml", task="harness/nq_open@5",
+        name="NaturalQuestions, written", yaml="nq_open/nq_open.yaml", task="harness/nq_open@0",
         metrics={"exact_match,remove_whitespace": "em"}, documents=48, quick=3, models=("smol",),
     ),
 )  # fmt: skip
@@ -279,15 +279,22 @@ def main() -> None:
     parser.add_argument("--record", type=Path, help="where the record goes")
     arguments = parser.parse_args()
     rounds, batches = (1, [8]) if arguments.quick else (arguments.rounds, [*map(int, arguments.batches.split(","))])
-    os.environ |= {"HF_DATASETS_OFFLINE": "1", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "0"}
+    os.environ |= {
+        "HF_DATASETS_OFFLINE": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TQDM_DISABLE": "1",
+        "TOKENIZERS_PARALLELISM": "0",
+    }
     rows, starts, models = [], {}, {}
     with tempfile.TemporaryDirectory() as directory:
         for name, path in (model.split("=", 1) for model in arguments.models):
             subject = subject_of(name, Path(path), Path(directory))
             models[name] = subject.sizes | {"file": Path(path).name}
-            for benchmark in BENCHMARKS:
-                if (not benchmark.models or name in benchmark.models) and arguments.only in benchmark.name:
-                    rows.append(compared(subject, benchmark, batches=batches, rounds=rounds, quick=arguments.quick))
+            rows += [
+                compared(subject, benchmark, batches=batches, rounds=rounds, quick=arguments.quick)
+                for benchmark in BENCHMARKS
+                if (not benchmark.models or name in benchmark.models) and arguments.only in benchmark.name
+            ]
             starts[name] = start(subject.ours.path, rounds)
             say(f"{name}: first step after {starts[name]} s")
     record = {

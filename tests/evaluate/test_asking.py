@@ -1,9 +1,13 @@
 """Examples in token ids: every option is asked once, in groups that are filled with new tokens."""
 
+import copy
+from pathlib import Path
+
 import pytest
 from evaluating import HashBackend, hellaswag_rows, opener
 
 from puna.evaluate.asking import groups, in_order
+from puna.evaluate.cache import TokenCache, token_cache
 from puna.evaluate.documents import open_documents
 from puna.evaluate.example import Choose, Continue, Example, Option, Read, Write
 from puna.evaluate.registry import find_task
@@ -61,3 +65,37 @@ def test_a_beginning_that_documents_share_counts_once(tokenizer: Tokenizer) -> N
 def test_documents_that_begin_alike_are_asked_after_each_other() -> None:
     examples = [Example(id=str(at), ask=Continue(context="ba"[at % 2], target=" x", text="x")) for at in range(6)]
     assert [example.id for example in in_order(examples)] == ["1", "3", "5", "0", "2", "4"]
+
+
+def test_ids_that_are_kept_are_those_that_would_be_made(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    backend = HashBackend(tokenizer)
+    examples = [*mixed(), *DOCUMENTS.examples()]
+
+    def asked(cache: TokenCache | None, examples: list[Example]) -> list[tuple[str, object]]:
+        found = groups(examples, backend, "jointly", cache=cache)
+        return [(one.example.id, one.joined) for group in found for one in group.asked]
+
+    def opened() -> TokenCache:
+        return token_cache("harness/hellaswag@0", "jointly", backend, share="0 of 1", root=tmp_path)
+
+    assert asked(opened(), examples[:9]) == asked(None, examples[:9])
+    cache = opened()
+    assert len(cache) == 8  # what is written has no ids that are kept
+    assert asked(cache, examples) == asked(None, examples)
+    assert len(opened()) == len(examples) - 1
+    assert [path.suffix for path in tmp_path.iterdir()] == [".ids"]
+
+
+def test_other_tokenizers_joins_and_contexts_have_other_files(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    backend, longer = HashBackend(tokenizer), HashBackend(tokenizer)
+    longer.longest += 1
+    bare = HashBackend(copy.copy(tokenizer))
+    bare.tokenizer.add_bos = not tokenizer.add_bos
+    paths = {
+        token_cache(task, how, one, share=share, root=tmp_path).path
+        for task, how, one, share in (
+            ("a", "jointly", backend, ""), ("b", "jointly", backend, ""), ("a", "common", backend, ""),
+            ("a", "jointly", longer, ""), ("a", "jointly", bare, ""), ("a", "jointly", backend, "1 of 2"),
+        )
+    }  # fmt: skip
+    assert len(paths) == 6

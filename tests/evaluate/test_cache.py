@@ -19,7 +19,9 @@ ONE = (Joined(pairs=(((1, 2), (3,)), ((1, 2), (4, 5))), cut=7, moved=True), Join
 
 
 @given(documents=DOCUMENTS)
-def test_what_was_saved_is_known_again(documents: dict[bytes, tuple[Joined, ...]], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_what_was_saved_is_known_again(
+    documents: dict[bytes, tuple[Joined, ...]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     path = tmp_path_factory.mktemp("cache") / "task.ids"
     cache = TokenCache(path)
     for digest, joined in documents.items():

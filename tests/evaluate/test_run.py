@@ -54,8 +54,8 @@ def test_a_run_gives_what_each_document_gives_by_itself(tokenizer: Tokenizer) ->
 
 @pytest.mark.parametrize("tokens", [1, 300, 10**9])
 def test_the_size_of_groups_changes_nothing(tokenizer: Tokenizer, tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    def groups(*args: Any) -> Any:
-        return asking.groups(*args, tokens=tokens)
+    def groups(*args: Any, **more: Any) -> Any:
+        return asking.groups(*args, tokens=tokens, **more)
 
     monkeypatch.setattr(run, "groups", groups)
     assert run_documents(DOCUMENTS, HashBackend(tokenizer)).judged == first(tokenizer)
@@ -82,7 +82,7 @@ class Dying(HashBackend):
 def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_file(
     tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    monkeypatch.setattr(run, "groups", lambda *args: asking.groups(*args, tokens=300))
+    monkeypatch.setattr(run, "groups", lambda *args, **more: asking.groups(*args, tokens=300, **more))
     monkeypatch.setattr(Dying, "number", number)
     whole, killed = (Store(tmp_path / name / "a.jsonl", {"n": 50}) for name in ("whole", "killed"))
     expected = run_documents(DOCUMENTS, HashBackend(tokenizer), whole)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from puna.core.console import muted, say
 from puna.core.errors import EvaluateError
-from puna.core.layout import EvaluationDir
+from puna.core.layout import EvaluationDir, user_cache
 from puna.core.user_path import user_path
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ def _result(
     identity = {"model": subject.model.weights_sha256 or subject.model.path, "weights": subject.engine.weights}
     decides = fingerprint(documents, backend, identity, seed=drawn, samples=task.samples)
     store = Store(directory.documents_of(task.id), decides)
-    outcome = run_documents(documents, backend, store, processes)
+    outcome = run_documents(documents, backend, store, processes, token_ids=user_cache() / "token-ids")
     if task.scored:
         judge = scorers.get(task.scored)
         outcome = processes.first(lambda: score_outcome(outcome, task.scored, judge, store) if judge else outcome)

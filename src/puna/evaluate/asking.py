@@ -126,9 +126,7 @@ def _beginning(example: Example) -> str:
             return ""
 
 
-def _encoded(
-    examples: Sequence[Example], backend: Backend, how: Join, cache: TokenCache | None
-) -> Iterator[Asked]:
+def _encoded(examples: Sequence[Example], backend: Backend, how: Join, cache: TokenCache | None) -> Iterator[Asked]:
     """Examples in token ids, in their order."""
     tokenizer, longest = backend.tokenizer, backend.longest
     digests = [_digest(example) if cache is not None else b"" for example in examples]

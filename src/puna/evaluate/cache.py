@@ -4,14 +4,15 @@ A document's ids are found by the hash of its texts, so what is kept cannot be o
 else finds nothing. The file's name says what else decides ids: the tokenizer, the join and its version, the model's
 context. A file that is damaged or of another kind is passed over, and written again.
 
-A file is a line of JSON and six arrays: hashes of documents; how many `Joined` each has; of each of those its pairs, its
-cut and whether it moved; of each pair the number of its context and the length of its continuation; the lengths of
+A file is a line of JSON and six arrays: hashes of documents; how many `Joined` each has; of each of those its pairs,
+its cut and whether it moved; of each pair the number of its context and the length of its continuation; the lengths of
 contexts; ids of contexts, which are there once for all their continuations, and then of continuations.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ import numpy as np
 from puna.core.console import warn
 from puna.core.errors import StorageError
 from puna.core.files import atomic_file, sha256_bytes, sha256_json
-from puna.core.layout import user_cache
 from puna.evaluate.backend import Backend
 from puna.evaluate.joining import VERSION, Ids, Joined
 from puna.evaluate.task import Join
@@ -79,7 +79,7 @@ class TokenCache:
         _sweep(self.path)
 
 
-def token_cache(task: str, how: Join, backend: Backend, *, share: str = "", root: Path | None = None) -> TokenCache:
+def token_cache(task: str, how: Join, backend: Backend, *, share: str, root: Path) -> TokenCache:
     """The cache of a task's token ids for a model's tokenizer and context.
 
     Args:
@@ -87,10 +87,10 @@ def token_cache(task: str, how: Join, backend: Backend, *, share: str = "", root
         how: The protocol's join.
         backend: Its tokenizer and context decide the ids.
         share: Which of several processes this is, each of which keeps its own.
-        root: The directory; None is the user's cache.
+        root: The directory.
     """
     key = [_KIND, VERSION, task, how, backend.tokenizer.sha256, backend.tokenizer.add_bos, backend.longest, share]
-    return TokenCache((root or user_cache() / "token-ids") / f"{sha256_json(key)[:32]}.ids")
+    return TokenCache(root / f"{sha256_json(key)[:32]}.ids")
 
 
 def digest_of(texts: Iterable[str]) -> bytes:
@@ -135,7 +135,7 @@ def _unpacked(content: bytes) -> Iterator[tuple[bytes, tuple[Joined, ...]]]:
     if header["kind"] != _KIND or sha256_bytes(body) != header["sha256"] or sum(header["sizes"]) != len(body):
         raise ValueError("not such a file, or a damaged one")
     ends = np.cumsum([0, *header["sizes"]]).tolist()
-    digests, *rest = (body[begin:end] for begin, end in zip(ends, ends[1:], strict=False))
+    digests, *rest = (body[begin:end] for begin, end in pairwise(ends))
     counts, flags, pairs, lengths, ids = (np.frombuffer(part, "<i4").tolist() for part in rest)
     contexts, at = [], 0
     for length in lengths:

@@ -8,12 +8,14 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from puna.core.console import muted, progress
 from puna.core.schema.evaluation import Cut, Metric, TaskResult
 from puna.evaluate.asking import Group, groups, in_order
 from puna.evaluate.backend import Backend
+from puna.evaluate.cache import token_cache
 from puna.evaluate.documents import Documents
 from puna.evaluate.example import Answer, Example, Judged
 from puna.evaluate.figure import Figure
@@ -70,7 +72,12 @@ class Outcome:
 
 
 def run_documents(
-    documents: Documents, backend: Backend, store: Store | None = None, processes: Processes | None = None
+    documents: Documents,
+    backend: Backend,
+    store: Store | None = None,
+    processes: Processes | None = None,
+    *,
+    token_ids: Path | None = None,
 ) -> Outcome:
     """Ask a task's documents, those that are stored left out, and judge the answers.
 
@@ -79,6 +86,7 @@ def run_documents(
         backend: Answers; every process has its own.
         store: Keeps what is done; None keeps nothing.
         processes: Share the documents; each returns the whole outcome.
+        token_ids: The directory in which token ids are kept for later evaluations; None keeps none.
 
     Raises:
         UserError: The data, the backend or the disk does not do what it should.
@@ -95,7 +103,7 @@ def run_documents(
     left = in_order(example for example in examples if example.id not in stored)
     # Of neighbours in this order each process has its own, so that all have as much of every kind.
     share = left[processes.rank :: processes.size]
-    done, spent = _ask(task, share, backend, store, processes)
+    done, spent = _ask(task, share, backend, store, processes, token_ids)
     for others, their_cost in processes.each((done, spent)):
         stored |= {one.id: one for one in others}
         cost.requests += their_cost.requests
@@ -109,14 +117,23 @@ def run_documents(
 
 
 def _ask(
-    task: Task, examples: Sequence[Example], backend: Backend, store: Store | None, processes: Processes
+    task: Task,
+    examples: Sequence[Example],
+    backend: Backend,
+    store: Store | None,
+    processes: Processes,
+    token_ids: Path | None,
 ) -> tuple[list[Answered], Cost]:
     """Ask one process's share of the documents."""
+    cache = None
+    if token_ids is not None:
+        share = f"{processes.rank} of {processes.size}"
+        cache = token_cache(task.id, task.protocol.join, backend, share=share, root=token_ids)
     done: list[Answered] = []
     cost = Cost()
     last = time.perf_counter()
     with muted(processes.rank > 0), progress(task.id, len(examples), "documents") as advance:
-        for group in groups(examples, backend, task.protocol.join):
+        for group in groups(examples, backend, task.protocol.join, cache=cache):
             judged, spent = _judged(task, group, backend)
             now = time.perf_counter()
             spent.seconds, last = now - last, now

@@ -17,7 +17,7 @@ _LONGEST_PAUSE = 30.0
 
 
 class HttpJson:
-    """A server that answers JSON with JSON. Each question has its own connection, so several threads may use one object.
+    """A server that answers JSON with JSON; each question has its own connection, so threads may share an object.
 
     Args:
         url: The beginning of all addresses, such as `http://127.0.0.1:8000/v1`.
