@@ -69,6 +69,13 @@ def test_latex_escapes_what_it_would_take_for_commands():
     assert r"\textasciitilde{}\textasciicircum{}\textbackslash{}" in latex([table])
 
 
+def test_every_form_says_by_which_protocol_our_columns_are():
+    own = "Protocol llama (version 1)."
+    assert f"Our columns: {own}" in markdown(TABLES)
+    assert rf"\footnotesize Our columns: {own}" in latex(TABLES)
+    assert f"our columns: {own}" in printed(TABLES, 100)
+
+
 def test_the_terminal_shows_what_has_room_and_names_the_rest():
     tables = suite_tables(find_suite("llama"), [made_results(made_task("llama/piqa@0", 1700, 1838))])[:1]
     wide = printed(tables, 200)

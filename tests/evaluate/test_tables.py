@@ -193,3 +193,13 @@ def test_equal_values_have_no_interval_and_are_not_called_better():
     results = made_results(made_task("llama/piqa@0", 10, 10))
     ours = cell(table_of(suite_tables(find_suite("llama"), [results]), "Table 3"), "PIQA")
     assert (ours.text, ours.half, ours.best) == ("100.0", "", False)
+
+
+def test_our_columns_name_their_protocol_and_what_it_settles():
+    results = made_results(made_task("llama/crows_pairs@0", 1, 2), made_task("llama/piqa@0", 1, 2))
+    tables = suite_tables(find_suite("llama"), [results])
+    assert table_of(tables, "Table 12").own == (
+        "Protocol llama (version 1). Perplexity is per token; the paper does not say."
+    )
+    assert table_of(tables, "Table 3").own == "Protocol llama (version 1)."
+    assert table_of(tables, "Table 6").own == ""

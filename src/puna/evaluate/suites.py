@@ -42,6 +42,8 @@ class Sheet:
     """Its name in `published_tables`."""
     rows: Mapping[str, Measured | Averaged]
     """By the table's row; rows that the source has no figures of may be among them."""
+    own: str = ""
+    """What our column settles where the source leaves it open, in a sentence."""
 
     @property
     def published(self) -> PublishedTable:
@@ -136,12 +138,14 @@ def _llama() -> Iterator[Sheet]:
             )
             for row, kind in prompts.items()
         },
+        own="Up to 20 tokens are written; the paper does not say how many.",
     )
     yield from _bias()
     truthful = {"Truthful": "truthful", "Truthful*Informative": "truthful_informative"}
     yield Sheet(
         table="llama/14",
         rows={row: Measured(task="llama/truthfulqa@0", metric=metric) for row, metric in truthful.items()},
+        own="Answers have up to 50 tokens; the judges of the paper are not to be had.",
     )
     yield Sheet(table="llama/16", rows=_mmlu_subjects())
 
@@ -158,7 +162,10 @@ def _bias() -> Iterator[Sheet]:
         "Socioeconomic status": "socioeconomic",
     }  # fmt: skip
     pairs = {row: Measured(task="llama/crows_pairs@0", categories=(kind,)) for row, kind in kinds.items()}
-    yield Sheet(table="llama/12", rows={**pairs, "Average": Measured(task="llama/crows_pairs@0")})
+    yield Sheet(
+        table="llama/12", rows={**pairs, "Average": Measured(task="llama/crows_pairs@0")},
+        own="Perplexity is per token; the paper does not say.",
+    )  # fmt: skip
     sets = ("her/her/she", "his/him/he", "their/them/someone")
     task = "llama/winogender@0"
     yield Sheet(
@@ -171,6 +178,8 @@ def _bias() -> Iterator[Sheet]:
                 for pronouns in sets[:2]
             },
         },
+        own="Perplexity is per token; the paper does not say. Gotcha rows are over the benchmark's own sets of 120, "
+        "which the published figures fit; by the paper's words they would be sets of 58 and 62 (gotcha_as_worded).",
     )
 
 
@@ -217,7 +226,10 @@ def _openlm() -> Iterator[Sheet]:
         rows["Average"] = Averaged(rows=tuple(above))
         if "MMLU-5 shot" in names:
             rows["MMLU-5 shot"] = Measured(task="foundry/mmlu@5")
-        yield Sheet(table=f"openlm/{name}", rows=rows)
+        yield Sheet(
+            table=f"openlm/{name}", rows=rows,
+            own="Delimiters are those of LLM-foundry's own files; which ones the source had is not known.",
+        )  # fmt: skip
 
 
 def _core() -> Sheet:

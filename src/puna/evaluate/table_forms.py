@@ -47,6 +47,8 @@ def _markdown(table: ResultTable) -> str:
     lines += [f"{number}. {_in_markdown(note)}" for number, note in enumerate(table.notes, 1)]
     if table.notes:
         lines.append("")
+    if table.own:
+        lines += [f"Our columns: {_in_markdown(table.own)}", ""]
     if table.source:
         lines += [f"Other columns: {_in_markdown(_sentence(table.source))} {_in_markdown(table.note)}", ""]
     return "\n".join(lines)
@@ -79,6 +81,8 @@ def _latex(table: ResultTable) -> str:
     lines += [" & ".join([_in_latex(row.name), *map(_latex_cell, row.cells)]) + r" \\" for row in table.rows]
     lines += [r"\bottomrule", r"\end{tabular}"]
     lines += [rf"\par\footnotesize $^{{{number}}}$ {_in_latex(note)}" for number, note in enumerate(table.notes, 1)]
+    if table.own:
+        lines.append(rf"\par\footnotesize Our columns: {_in_latex(table.own)}")
     if table.source:
         lines.append(rf"\par\footnotesize Other columns: {_in_latex(_sentence(table.source))} {_in_latex(table.note)}")
     return "\n".join([*lines, r"\end{table}", ""])
@@ -113,6 +117,8 @@ def print_tables(tables: Sequence[ResultTable], console: "Console") -> None:
         left_out = table.others[: max(0, len(table.others) - room)]
         console.print(_rich(table, len(left_out)))
         lines = [f"{number}  {note}" for number, note in enumerate(table.notes, 1)]
+        if table.own:
+            lines.append(f"our columns: {table.own}")
         if left_out:
             lines.append(f"no room for {', '.join(left_out)}; --against picks columns")
         for line in lines:

@@ -59,6 +59,8 @@ class ResultTable:
     rows: tuple[TableRow, ...]
     notes: tuple[str, ...]
     """Footnotes in their order."""
+    own: str = ""
+    """Protocols of our columns with their versions, and what these settle where the source leaves it open."""
 
 
 @dataclass(kw_only=True)
@@ -105,7 +107,20 @@ def _sheet_table(sheet: Sheet, results: Sequence[Results], picked: Sequence[str]
     return ResultTable(
         title=own_number + published.title, source=published.source, note=published.note, unit=published.unit,
         ours=tuple(result.model.title for result in results), others=others, rows=tuple(rows), notes=tuple(notes.texts),
+        own=" ".join(filter(None, [_protocols(sheet, results), sheet.own])),
     )  # fmt: skip
+
+
+def _protocols(sheet: Sheet, results: Sequence[Results]) -> str:
+    """The protocols that the figures of a sheet are by, as a sentence; empty where it has none."""
+    ids = {id for row in sheet.rows.values() if isinstance(row, Measured) for id in (row.task, row.instead)}
+    found = {
+        f"{task.protocol} (version {task.protocol_version})"
+        for result in results
+        for task in result.tasks
+        if task.id in ids
+    }
+    return f"Protocol {', '.join(sorted(found))}." if found else ""
 
 
 def _published_cell(table: PublishedTable, row: str, model: str, notes: _Notes) -> TableCell:

@@ -192,3 +192,9 @@ def test_the_harness_s_gotcha_sets_are_of_120_sentences_each(all_sentences):
         "gotcha", "gotcha_male", "gotcha_female",
     )}  # fmt: skip
     assert sizes == {"gotcha": 240, "gotcha_male": 120, "gotcha_female": 120}
+
+
+@pytest.mark.parametrize("name", ["llama/winogender", "harness/winogender_all"])
+def test_a_model_that_guesses_is_at_chance(name: str, all_sentences):
+    scores = by_us(TASK[name], all_sentences).scores()
+    assert scores["acc"] == pytest.approx(0.5, abs=0.06)
