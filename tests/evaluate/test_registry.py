@@ -44,6 +44,21 @@ def test_another_number_of_shots_is_the_same_task_otherwise() -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
+        ("olmes/gold_gsm8k@2", "olmes/gold_gsm8k: its prompt has 8 solved examples of its own, not 2"),
+        ("llama/race_high@5", "llama/race_high: is asked without solved examples, so 5 of them cannot be had"),
+    ],
+)
+def test_solved_examples_that_a_task_cannot_have_are_refused(name: str, says: str) -> None:
+    with pytest.raises(EvaluateError) as error:
+        find_task(name)
+    assert str(error.value) == says
+    key = name.partition("@")[0]
+    assert find_task(f"{key}@{find_task(key).shots}") is find_task(key)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
         ("harness/helaswag", "'harness/helaswag' is not a task\n  hint: did you mean harness/hellaswag"),
         ("hellaswag", "did you mean .*harness/hellaswag"),
         ("zzz", "`puna evaluate --list` names all"),

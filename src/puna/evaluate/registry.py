@@ -36,7 +36,7 @@ def find_task(name: str) -> Task:
     """The task that `protocol/name` names with its own number of shots, or `protocol/name@shots` with another.
 
     Raises:
-        EvaluateError: There is none, or the shots are not a number.
+        EvaluateError: There is none, or the shots are not a number, or the task cannot have that many.
     """
     key, at, shots = name.partition("@")
     known = tasks()
@@ -46,7 +46,17 @@ def find_task(name: str) -> Task:
         return known[key]
     if not (shots.isascii() and shots.isdecimal() and len(shots) < 6):
         raise EvaluateError(f"{name!r}: shots is {shots!r}, but must be a whole number, as in {key}@5")
-    return known[key].with_shots(int(shots))
+    return _with_shots(known[key], int(shots))
+
+
+def _with_shots(task: Task, shots: int) -> Task:
+    if shots == task.shots:
+        return task
+    if task.pick == "own":
+        raise EvaluateError(f"{_key(task)}: its prompt has {task.shots} solved examples of its own, not {shots}")
+    if not task.shot_split and shots:
+        raise EvaluateError(f"{_key(task)}: is asked without solved examples, so {shots} of them cannot be had")
+    return task.with_shots(shots)
 
 
 def _own() -> Iterator[Task]:

@@ -59,6 +59,13 @@ def test_the_prompt_is_that_of_the_paper_s_figure_3() -> None:
     )
 
 
+def test_a_question_that_ends_gets_no_second_mark() -> None:
+    for text in ('"What is the first name of ""Seinfeld""?"', "Name Batman's butler.", "Who wrote 'Emma'?"):
+        assert asked(LLAMA_TRIVIA, {"question": text, "answer": {"value": "x", "aliases": []}}).prompt.endswith(
+            f"Q: {text}\nA:"
+        )
+
+
 def test_the_instruction_is_there_without_examples_and_the_text_is_greedy() -> None:
     ask = asked(LLAMA_NQ, NQ[0])
     assert ask.prompt == "Answer these questions:\nQ: Who wrote book 0?\nA:"

@@ -56,7 +56,8 @@ def _llama(answers: Callable[[Row], list[str]]) -> Callable[[Row, Sequence[Row],
 
 def _question(row: Row) -> str:
     text = row["question"].strip()
-    return text[:1].upper() + text[1:] + ("" if text.endswith(("?", ".", "!")) else "?")
+    ended = text.rstrip("\"'”’) ").endswith(("?", ".", "!"))  # noqa: RUF001
+    return text[:1].upper() + text[1:] + ("" if ended else "?")
 
 
 def _judged_by_llama(example: Example, answer: Answer) -> Verdict:
