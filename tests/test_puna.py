@@ -105,7 +105,8 @@ def test_folder_is_a_function_whoever_imported_what_before(name: str, before: st
     code += f"assert puna.{name} is sys.modules['puna.{name}'] and puna.{name}.{module} is s\n"
     code += f"assert callable(puna.{name}) and inspect.ismodule(puna.{name})\n"
     code += f"print(inspect.signature(puna.{name}).parameters.keys())"
-    assert output_of(code).startswith("odict_keys(['re" if name != "report" else "odict_keys(['run'")
+    first = {"evaluate": "model", "report": "run"}.get(name, "recipe")
+    assert output_of(code).startswith(f"odict_keys(['{first}'")
 
 
 def test_calling_the_folder_is_calling_the_function() -> None:

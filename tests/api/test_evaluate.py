@@ -45,7 +45,7 @@ def test_the_scores_of_documents_are_those_that_the_model_gives(tiny_run: RunDir
     right = [line.values["acc"] for line in lines]
     assert done.results.tasks[0].metrics["acc"].value == pytest.approx(sum(map(float, right)) / 12)  # type: ignore[arg-type]
     assert [task.id for task in done.results.tasks] == ["own/letters@1", "own/next@0", "own/answers@0"]
-    assert str(done).startswith("own/letters@1  acc_norm  ")
+    assert "own/letters@1 acc_norm" in str(done)
 
 
 def test_a_run_keeps_its_evaluations_by_the_steps_of_its_moments(
@@ -90,6 +90,8 @@ def test_an_evaluation_has_a_record_and_what_was_done_is_not_asked_again(
     record = read_record(first.directory.record)
     assert record is not None
     assert record["config"] | {"tasks": 3} == {"tasks": 3, "limit": 5, "seed": 3, "samples": None}
+    made = {path.name for path in first.directory.root.iterdir()}
+    assert made >= {"index.html", "tables.md", "tables.tex", "model-index.yaml", "documents", "results.json"}
     assert record["inputs"]["own/letters@1"] == first.results.tasks[0].data_sha256
     assert record["outputs"]["results.json"] == sha256_file(first.directory.results)
     del model.engine
@@ -119,7 +121,7 @@ def test_other_tasks_of_the_same_model_stay(tiny_run: RunDir, tasks: Path, tmp_p
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"tasks": ()}, "no task is named"),
+        ({"tasks": ()}, "nothing is asked for"),
         ({"tasks": "harness/none"}, "'harness/none' is not a task"),
         ({"tasks": "nowhere.toml"}, "nowhere.toml: no such file"),
         ({"limit": 0}, "limit is 0, but must be at least 1"),
@@ -169,7 +171,7 @@ def test_processes_that_share_the_documents_give_the_figures_of_one(
     two_heads: Path, tasks: Path, tmp_path: Path
 ) -> None:
     alone = puna.evaluate(two_heads, tasks=str(tasks), out=tmp_path / "alone", threads=1)
-    assert launch(two_heads, "--tasks", tasks, "--out", tmp_path / "two") == f"{alone}\n"
+    assert launch(two_heads, "--tasks", tasks, "--out", tmp_path / "two").count("own/letters@1 acc_norm") == 1
     two = EvaluationDir(tmp_path / "two")
     assert without_times(read_results(two.results)) == without_times(alone.results)
     for task in alone.results.tasks:

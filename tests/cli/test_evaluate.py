@@ -21,19 +21,42 @@ def run(*arguments: str | Path) -> Result:
     return result
 
 
-def test_figures_are_lines_on_standard_output_and_json_has_them_all(tiny_run: RunDir, tmp_path: Path) -> None:
+def test_figures_are_a_table_on_standard_output_and_json_has_them_all(tiny_run: RunDir, tmp_path: Path) -> None:
     tasks, out = write_tasks(tmp_path / "mine"), tmp_path / "out"
     lines = run(tiny_run.root, "--tasks", tasks, "--out", out, "--limit", "3").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["own/letters@1", "acc", "own/next@0", "own/answers@0"]
-    assert lines[0].endswith("3 of 12 documents")
+    rows = [line.split()[:2] for line in lines if line.strip().startswith("own/")]
+    assert rows == [
+        ["own/letters@1", "acc_norm"], ["own/letters@1", "acc"], ["own/next@0", "acc"],
+        ["own/answers@0", "exact_match"],
+    ]  # fmt: skip
     printed = json.loads(run(tiny_run.root, "--tasks", tasks, "--out", out, "--limit", "3", "--json").stdout)
     assert printed == read_results(EvaluationDir(out).results).as_dict()
+
+
+def test_a_list_has_a_line_for_each_task_of_the_names() -> None:
+    lines = run("--list", "harness/hellaswag", "core").stdout.splitlines()
+    assert lines[0].split()[0] == "harness/hellaswag@0"
+    assert all(line.split()[0].partition("/")[0] in ("harness", "core") for line in lines)
+    assert all(line.split()[1] in ("here", "missing") for line in lines)
+
+
+def test_two_evaluations_are_compared(tiny_run: RunDir, tmp_path: Path) -> None:
+    tasks = write_tasks(tmp_path / "mine")
+    for name, moment in (("a", "@last"), ("b", "@step-20")):
+        run(f"{tiny_run}{moment}", "--tasks", tasks, "--out", tmp_path / name)
+    lines = run("--compare", tmp_path / "a", tmp_path / "b").stdout.splitlines()
+    assert sum(line.startswith("own/") for line in lines) == 4
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "no task is named"),
+        ([], "nothing is asked for"),
+        (["--compare"], "--compare: expected two directories of evaluations, got 1"),
+        (["another", "--suite", "llama"], "expected one model, got 2"),
+        (["--suite", "lama"], "'lama' is not a suite\n  hint: did you mean llama"),
+        (["--suite", "llama", "--against", "LLaMA 8B"], "no table has results of 'LLaMA 8B'"),
+        (["--tasks", "harness/hellaswag", "--scorer", "none"], "'none' is not a scorer"),
         (["--tasks", "harness/helaswag"], "did you mean harness/hellaswag"),
         (["--tasks", "none.toml"], "none.toml: no such file"),
     ],

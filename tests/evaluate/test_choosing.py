@@ -17,7 +17,7 @@ OPEN = opener({("hellaswag", "validation"): hellaswag_rows(2)})
 
 
 def test_each_reason_is_a_sentence_by_the_id_of_its_task() -> None:
-    assert obstacles([HERE, AWAY, CODE, SHOTS], OPEN, allow_code=False, demanded=False) == {
+    assert obstacles([HERE], [AWAY, CODE, SHOTS], OPEN, allow_code=False) == {
         "harness/away@0": "away, split validation, is not here",
         "harness/code@0": NOT_ALLOWED,
         "harness/few@3": "hellaswag, split train, is not here",
@@ -26,15 +26,17 @@ def test_each_reason_is_a_sentence_by_the_id_of_its_task() -> None:
 
 def test_nothing_keeps_tasks_from_being_done_whose_data_is_here() -> None:
     own = replace(SHOTS, pick="own")
-    assert obstacles([HERE, own, SHOTS.with_shots(0), CODE], OPEN, allow_code=True, demanded=True) == {}
+    assert obstacles([HERE, own], [SHOTS.with_shots(0), CODE], OPEN, allow_code=True) == {}
 
 
-def test_tasks_that_are_demanded_are_refused_with_all_reasons() -> None:
+def test_tasks_that_are_named_are_refused_with_all_reasons() -> None:
     with pytest.raises(EvaluateError, match=r"harness/away@0: away, .* is not here\nharness/code@0: its answers are"):
-        obstacles([HERE, AWAY, CODE], OPEN, allow_code=False, demanded=True)
+        obstacles([HERE, AWAY, CODE], [HERE], OPEN, allow_code=False)
 
 
 def test_one_task_at_least_has_to_be_possible() -> None:
     other = replace(AWAY, name="other")
-    with pytest.raises(EvaluateError, match="harness/away@0, harness/other@0: away, split validation, is not here"):
-        obstacles([AWAY, other], OPEN, allow_code=False, demanded=False)
+    says = r"nothing of this can be done here:\nharness/away@0, harness/other@0: away, split validation, is not here"
+    with pytest.raises(EvaluateError, match=says):
+        obstacles([], [AWAY, other], OPEN, allow_code=False)
+    assert list(obstacles([], [AWAY, other, HERE], OPEN, allow_code=False)) == ["harness/away@0", "harness/other@0"]

@@ -6,11 +6,9 @@ from pathlib import Path
 import pytest
 
 from puna.core.errors import EvaluateError
-from puna.core.files import sha256_file
 from puna.core.layout import EvaluationDir
-from puna.core.records import Record, read_record
-from puna.core.schema.evaluation import EngineUsed, EvaluatedModel, Metric, Results, TaskResult, read_results
-from puna.evaluate.outputs import begin, finish, keep, write_results
+from puna.core.schema.evaluation import EngineUsed, EvaluatedModel, Metric, Results, TaskResult
+from puna.evaluate.outputs import begin, keep, write_results
 
 MODEL = EvaluatedModel(path="runs/a", title="a", weights_sha256="w", tokenizer_sha256="t")
 ENGINE = EngineUsed(title="e", exact=True)
@@ -30,23 +28,14 @@ def test_a_task_takes_the_place_of_its_earlier_result_and_others_stay() -> None:
     assert results.missing == {"harness/c@0": "away"}
 
 
-def test_a_finished_evaluation_has_a_record_with_the_hashes_of_its_files(tmp_path: Path) -> None:
-    directory = EvaluationDir(tmp_path / "new" / "evaluation")
-    results = keep(begin(directory, MODEL, ENGINE), task("a", 0.5))
-    finish(directory, results, Record(stage="evaluation"))
-    record = read_record(directory.record)
-    assert record is not None
-    assert record["outputs"] == {"results.json": sha256_file(directory.results)}
-    assert record["results"] == {"harness/a@0": {"acc": 0.5}}
-    assert read_results(directory.results) == results
-
-
 def test_results_of_the_same_model_stay_and_the_record_goes_until_it_is_finished_again(tmp_path: Path) -> None:
     directory = EvaluationDir(tmp_path)
-    finish(directory, keep(begin(directory, MODEL, ENGINE), task("a", 0.5)), Record(stage="evaluation"))
+    write_results(directory, keep(begin(directory, MODEL, ENGINE, {}), task("a", 0.5)))
+    directory.record.write_text("{}")
     moved = MODEL.model_copy(update={"path": "elsewhere"})
-    again = begin(directory, moved, ENGINE)
+    again = begin(directory, moved, ENGINE, {"harness/a@0": "gone", "harness/z@0": "away"})
     assert (again.tasks, again.model) == ([task("a", 0.5)], moved)
+    assert again.missing == {"harness/z@0": "away"}
     assert not directory.record.exists()
 
 
@@ -63,15 +52,16 @@ def test_a_directory_of_another_model_is_refused_and_stays(
     tmp_path: Path, model: EvaluatedModel, engine: EngineUsed, says: str
 ) -> None:
     directory = EvaluationDir(tmp_path)
-    finish(directory, keep(begin(directory, MODEL, ENGINE), task("a", 0.5)), Record(stage="evaluation"))
+    write_results(directory, keep(begin(directory, MODEL, ENGINE, {}), task("a", 0.5)))
+    directory.record.write_text("{}")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(EvaluateError, match=f"has results of {says}"):
-        begin(directory, model, engine)
+        begin(directory, model, engine, {})
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_figures_are_written_before_the_evaluation_is_finished(tmp_path: Path) -> None:
     directory = EvaluationDir(tmp_path)
-    write_results(directory, keep(begin(directory, MODEL, ENGINE), task("a", 0.5)))
+    write_results(directory, keep(begin(directory, MODEL, ENGINE, {}), task("a", 0.5)))
     assert json.loads(directory.results.read_text())["tasks"][0]["metrics"]["acc"]["value"] == 0.5
-    assert read_record(directory.record) is None
+    assert not directory.record.exists()

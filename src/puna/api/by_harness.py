@@ -4,20 +4,20 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from puna.core.console import say
 from puna.core.errors import EvaluateError
 from puna.core.layout import EvaluationDir
 
 if TYPE_CHECKING:
-    from puna.api.evaluated import Subject
+    from puna.core.records import Record
     from puna.core.schema.evaluation import Results
     from puna.evaluate.documents import OpenSplit
+    from puna.evaluate.series import Subject
 
 
 def run_by_harness(
     names: Sequence[str], subject: "Subject", directory: EvaluationDir, open_split: "OpenSplit", limit: int | None
-) -> "Results":
-    """Run tasks of lm-evaluation-harness, write their documents and figures, and the record at the end.
+) -> "tuple[Results, Record]":
+    """Run tasks of lm-evaluation-harness, and write their documents and figures.
 
     Args:
         names: Its tasks, groups and tags, with another number of solved examples as `hellaswag@10`; and YAML files.
@@ -25,6 +25,9 @@ def run_by_harness(
         directory: Of the results; what it has of the same model stays.
         open_split: Opens local data.
         limit: Documents of each task at most, the first ones; None takes all.
+
+    Returns:
+        All results of the directory, and the record, which is not written yet.
 
     Raises:
         EvaluateError: There is no such task, its data cannot be had, it runs programs, or processes share the call.
@@ -34,13 +37,13 @@ def run_by_harness(
     from puna.core.records import Record
     from puna.evaluate.harness_engine import run_harness
     from puna.evaluate.lines import line_of
-    from puna.evaluate.outputs import begin, finish, keep, write_results
+    from puna.evaluate.outputs import begin, keep, write_results
     from puna.evaluate.store import Store
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise EvaluateError("lm-eval runs in one process", hint="start it without torchrun")
     record = Record(stage="evaluation", config={"engine": "lm-eval", "tasks": list(names), "limit": limit})
-    results = begin(directory, subject.model, subject.engine)
+    results = begin(directory, subject.model, subject.engine, {})
     for shots, of_them in _by_shots(names).items():
         for outcome in run_harness(of_them, subject.backend, open_split, shots=shots, limit=limit):
             result = outcome.result
@@ -51,9 +54,7 @@ def run_by_harness(
             record.inputs[result.id] = result.data_sha256
             results = keep(results, result)
             write_results(directory, results)
-    finish(directory, results, record)
-    say(f"evaluation: {directory}")
-    return results
+    return results, record
 
 
 def _by_shots(names: Sequence[str]) -> dict[int | None, list[str]]:

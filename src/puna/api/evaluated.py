@@ -1,10 +1,12 @@
 """What is evaluated: a model ready to answer, with all that tells it from others, and where its results go."""
 
+import os
+from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from puna.api.place import own_name
 from puna.core.console import progress
 from puna.core.layout import EvaluationDir, RunDir
 from puna.core.records import read_record
@@ -14,52 +16,67 @@ from puna.core.schema.train_state import is_checkpoint, read_header
 if TYPE_CHECKING:
     from puna.api.language_model import LanguageModel
     from puna.api.recipes import PathLike
-    from puna.core.schema.evaluation import EngineUsed, EvaluatedModel
-    from puna.evaluate.backend import Backend
+    from puna.evaluate.run import Processes
+    from puna.evaluate.series import Subject
 
 _LARGE = 1 << 30
 """Bytes of weights from which on their reading is shown."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """A model that is evaluated."""
-
-    backend: "Backend"
-    model: "EvaluatedModel"
-    engine: "EngineUsed"
-    directory: EvaluationDir
-    """Where its results go if the user names no other place."""
-
-
-def subject_of(model: "LanguageModel", named: "PathLike", weights: str | None) -> Subject:
-    """A loaded model as what is evaluated.
+def subject_of(model: "LanguageModel | PathLike", options: Mapping[str, Any], processes: "Processes") -> "Subject":
+    """A model as what is evaluated, loaded on this process.
 
     Args:
-        model: The model.
-        named: What the user called it.
-        weights: What its matrices were made; None is as they are stored.
+        model: The model, or what `load` takes.
+        options: Of `load`.
+        processes: Share the documents; each has a device of its own.
 
     Raises:
-        CheckpointError: It has no tokenizer, or its run's description is damaged.
+        UserError: As of `load`; or the model has no tokenizer.
     """
-    from puna.api.place import own_name
+    from puna.api.language_model import LanguageModel
+    from puna.api.loading import load
+
+    if isinstance(model, LanguageModel):
+        return _subject(model, model.path, None)
+    if options.get("device") == "cuda" and processes.size > 1:
+        options = {**options, "device": f"cuda:{os.environ.get('LOCAL_RANK', '0')}"}
+    return _subject(load(model, **options), model, options.get("weights"))
+
+
+def directory_of(subject: "Subject", named: "LanguageModel | PathLike", name: str | None) -> EvaluationDir:
+    """Where the results of a model go if the user names no directory.
+
+    Args:
+        subject: The model.
+        named: What the user called it.
+        name: The last part of the path; None is the step of a run's moment, or else the model's name.
+    """
+    from puna.api.language_model import LanguageModel
+
+    place = Path(named.path if isinstance(named, LanguageModel) else named)
+    if subject.run is not None:
+        return EvaluationDir(subject.run.evaluations / (name or f"step-{subject.model.step:08d}"))
+    return EvaluationDir(Path("evaluations") / (name or own_name(place)))
+
+
+def _subject(model: "LanguageModel", named: "PathLike", weights: str | None) -> "Subject":
     from puna.core.schema.evaluation import EngineUsed, EvaluatedModel
     from puna.evaluate.backends.local import LocalBackend
+    from puna.evaluate.series import Subject
     from puna.plan.count import parameters
 
     run, step, tokens = _of_run(model.path)
-    # A run's moment has its own directory, whichever of its names the user has typed.
-    root = Path("evaluations") / own_name(named) if run is None else run.evaluations / f"step-{step:08d}"
-    path = str(named) if run is None else f"{run}@step-{step}"
     return Subject(
         backend=LocalBackend(model.engine, model.tokenizer),
         model=EvaluatedModel(
-            path=path, title=own_name(named), weights_sha256=_weights_sha256(model), step=step, tokens=tokens,
-            tokenizer_sha256=model.tokenizer.sha256, parameters=parameters(model.config).total,
+            # A run's moment has one name here, whichever the user has typed.
+            path=str(named) if run is None else f"{run}@step-{step}", title=own_name(run or named), step=step,
+            tokens=tokens, weights_sha256=_weights_sha256(model), tokenizer_sha256=model.tokenizer.sha256,
+            parameters=parameters(model.config).total,
         ),
         engine=EngineUsed(title=model.runner.title, exact=model.runner.exact, weights=weights),
-        directory=EvaluationDir(root),
+        run=run,
     )  # fmt: skip
 
 

@@ -1,13 +1,12 @@
 """`puna evaluate`: benchmarks by the rules of papers."""
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
 import puna
 from puna.cli.arguments import (
-    AnyModel,
     CacheAs,
     Context,
     Device,
@@ -22,19 +21,43 @@ from puna.cli.arguments import (
     processes,
 )
 from puna.cli.json_output import json_line
+from puna.core.console import say
+from puna.core.errors import EvaluateError
+
+if TYPE_CHECKING:
+    from puna.api.evaluate import Evaluation
 
 Engine: TypeAlias = Literal["puna", "lm-eval"]
 
 
 def evaluate(
-    path: AnyModel,
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="A run, at any moment (RUN@step-400, RUN@last, RUN@best), a model in any format, or a name on Hugging "
+            "Face's hub; with --compare two directories of evaluations; with --list and --fetch names of suites, "
+            "protocols or tasks.",
+            show_default=False,
+        ),
+    ] = None,
     tasks: Annotated[
         list[str] | None,
         typer.Option(
             "--tasks",
             metavar="TASK,...",
-            help="Tasks by name, with solved examples as llama/mmlu@5.",
+            help="Tasks by name, with solved examples as llama/mmlu@5; files of your own tasks (.toml).",
             show_default=False,
+        ),
+    ] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option("--suite", help="The tables of llama, openllama, openlm or core.", show_default=False),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--against", metavar="MODEL,...", help="Published columns.  \\[default: all of a suite]", show_default=False
         ),
     ] = None,
     limit: Annotated[
@@ -51,6 +74,10 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    scorer: Annotated[
+        list[str] | None,
+        typer.Option("--scorer", help="What judges texts, such as perspective.", show_default=False),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -59,6 +86,9 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="The last part of that path instead.", show_default=False)
+    ] = None,
     data_dir: Annotated[
         Path | None,
         typer.Option("--data-dir", help="A directory with the data of benchmarks.", show_default=False),
@@ -66,19 +96,15 @@ def evaluate(
     allow_code_execution: Annotated[
         bool, typer.Option("--allow-code-execution", help="Run programs that the model writes, in a sandbox.")
     ] = False,
-    scorer: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--scorer",
-            metavar="NAME",
-            help="Judges texts that the model writes: perspective, or a package's.",
-            show_default=False,
-        ),
-    ] = None,
     engine: Annotated[
         Engine, typer.Option("--engine", help="Who asks: puna, or lm-eval with tasks of lm-evaluation-harness.")
     ] = "puna",
     split: Annotated[bool, typer.Option("--split", help="Under torchrun: share the model, not the documents.")] = False,
+    listing: Annotated[bool, typer.Option("--list", help="List tasks, and whether their data is here.")] = False,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Get the data of tasks.")] = False,
+    comparing: Annotated[
+        bool, typer.Option("--compare", help="Compare two evaluations, document by document.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     weights: WeightsAs = None,
     cache: CacheAs = None,
@@ -92,15 +118,64 @@ def evaluate(
     norm_eps: NormEps = None,
     rope_theta: RopeTheta = None,
 ) -> None:
-    """Evaluate a model on benchmarks by the rules of papers; what was done is kept if the command is interrupted.
+    """Evaluate a model on benchmarks by the rules of papers, its column beside the published ones.
 
-    Under torchrun the processes share the documents.
+    What was done is kept if the command is interrupted. Under torchrun the processes share the documents.
     """
-    found = puna.evaluate(
-        path, tasks=tasks or (), limit=limit, seed=seed, samples=samples, out=out, data_dir=data_dir,
-        allow_code_execution=allow_code_execution, scorer=scorer or (), engine=engine, split=split,
-        weights=weights, cache=cache, device=device, threads=threads, format=form, tokenizer=tokenizer, heads=heads,
-        kv_heads=kv_heads, context=context, norm_eps=norm_eps, rope_theta=rope_theta,
-    )  # fmt: skip
-    if processes()[0] == 0:
-        print(json_line(found.results.as_dict()) if as_json else found)
+    named = paths or []
+    if listing:
+        _list(named, data_dir)
+    elif fetch:
+        from puna.api.benchmarks import fetch_data
+
+        fetch_data(named, data_dir=data_dir)
+    elif comparing:
+        _compare(named)
+    else:
+        if len(named) != 1:
+            raise EvaluateError(f"expected one model, got {len(named) or 'none'}")
+        found = puna.evaluate(
+            named[0], tasks=tasks or (), suite=suite, against=against or (), limit=limit, seed=seed, samples=samples,
+            scorer=scorer or (), out=out, name=name, data_dir=data_dir, allow_code_execution=allow_code_execution,
+            engine=engine, split=split, weights=weights, cache=cache, device=device, threads=threads, format=form,
+            tokenizer=tokenizer, heads=heads, kv_heads=kv_heads, context=context, norm_eps=norm_eps,
+            rope_theta=rope_theta,
+        )  # fmt: skip
+        if processes()[0] == 0:
+            _show(found, as_json)
+
+
+def _show(found: "Evaluation", as_json: bool) -> None:
+    if as_json:
+        print(json_line(found.results.as_dict()))
+        return
+    from rich.console import Console
+
+    from puna.evaluate.table_forms import print_tables
+
+    print_tables(found.tables, Console(highlight=False, emoji=False, markup=False))
+
+
+def _list(names: list[str], data_dir: Path | None) -> None:
+    """A line for each task: its id, metrics, data, licence, and whether the data is here."""
+    from puna.api.benchmarks import list_tasks
+
+    tasks = list_tasks(names, data_dir=data_dir)
+    rows = [
+        (task.id, "missing" if task.missing else "here", ", ".join(task.metrics), task.data, task.licence, task.title)
+        for task in tasks
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for missing in dict.fromkeys(task.missing for task in tasks if task.missing):
+        say(missing)
+
+
+def _compare(paths: list[str]) -> None:
+    from puna.core.layout import EvaluationDir
+    from puna.evaluate.compare import compare
+
+    if len(paths) != 2:
+        raise EvaluateError(f"--compare: expected two directories of evaluations, got {len(paths) or 'none'}")
+    print(compare(*(EvaluationDir(Path(path)) for path in paths)))

@@ -1,6 +1,6 @@
 """Which of the tasks that a user asks for can be done here, and why others cannot."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from puna.core.errors import EvaluateError
 from puna.evaluate.documents import OpenSplit
@@ -9,26 +9,40 @@ from puna.evaluate.task import Task
 NOT_ALLOWED = "its answers are programs that are run, which --allow-code-execution permits"
 
 
-def obstacles(tasks: Iterable[Task], open_split: OpenSplit, *, allow_code: bool, demanded: bool) -> dict[str, str]:
+def obstacles(
+    named: Iterable[Task], of_suite: Iterable[Task], open_split: OpenSplit, *, allow_code: bool
+) -> dict[str, str]:
     """Why tasks cannot be done here: by the ids of those that cannot, a sentence each.
 
     Args:
-        tasks: What is asked for.
+        named: Tasks that have to be done, as a user has named them.
+        of_suite: Others, which may be left out.
         open_split: Opens the data.
         allow_code: Whether programs that a model writes may be run.
-        demanded: Whether every task has to be done, as where the user has named them; otherwise some may be left out.
 
     Raises:
-        EvaluateError: One that is demanded cannot be done, or none can; all reasons are named. Or data is damaged.
+        EvaluateError: One that is named cannot be done, or none at all can; all reasons are named. Or data is damaged.
     """
-    wanted = list(tasks)
-    found = {task.id: reason for task in wanted if (reason := obstacle(task, open_split, allow_code=allow_code))}
-    if found and (demanded or len(found) == len(wanted)):
-        ids: dict[str, list[str]] = {}
-        for id, reason in found.items():
-            ids.setdefault(reason, []).append(id)
-        raise EvaluateError("\n".join(f"{', '.join(of_it)}: {reason}" for reason, of_it in ids.items()))
+    must, may = list(named), list(of_suite)
+    wrong = _reasons(must, open_split, allow_code)
+    if wrong:
+        raise EvaluateError(by_reason(wrong))
+    found = _reasons(may, open_split, allow_code)
+    if len(found) == len(must) + len(may):
+        raise EvaluateError(f"nothing of this can be done here:\n{by_reason(found)}")
     return found
+
+
+def _reasons(tasks: Iterable[Task], open_split: OpenSplit, allow_code: bool) -> dict[str, str]:
+    return {task.id: reason for task in tasks if (reason := obstacle(task, open_split, allow_code=allow_code))}
+
+
+def by_reason(reasons: Mapping[str, str]) -> str:
+    """A line for each reason, with the ids of its tasks."""
+    ids: dict[str, list[str]] = {}
+    for id, reason in reasons.items():
+        ids.setdefault(reason, []).append(id)
+    return "\n".join(f"{', '.join(of_it)}: {reason}" for reason, of_it in ids.items())
 
 
 def obstacle(task: Task, open_split: OpenSplit, *, allow_code: bool) -> str:

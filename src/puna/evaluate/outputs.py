@@ -1,16 +1,21 @@
 """The directory of an evaluation: what it has from before, and what is written into it."""
 
-from pathlib import Path
+from collections.abc import Mapping
 
 from puna.core.errors import EvaluateError
-from puna.core.files import sha256_file, storage_errors, write_json
+from puna.core.files import storage_errors, write_json
 from puna.core.layout import EvaluationDir
-from puna.core.records import Record
 from puna.core.schema.evaluation import EngineUsed, EvaluatedModel, Results, TaskResult, read_results
 
 
-def begin(directory: EvaluationDir, model: EvaluatedModel, engine: EngineUsed) -> Results:
+def begin(directory: EvaluationDir, model: EvaluatedModel, engine: EngineUsed, missing: Mapping[str, str]) -> Results:
     """The results that a directory has of this model already, none where it is new; it is not finished from here on.
+
+    Args:
+        directory: Of the evaluation.
+        model: What is evaluated.
+        engine: What computes it.
+        missing: Tasks that cannot be done now, with the reasons.
 
     Raises:
         EvaluateError: It has results of another model, or of another engine.
@@ -26,7 +31,10 @@ def begin(directory: EvaluationDir, model: EvaluatedModel, engine: EngineUsed) -
     with storage_errors(directory.root):
         directory.root.mkdir(parents=True, exist_ok=True)
         directory.record.unlink(missing_ok=True)
-    return Results(model=model, engine=engine, tasks=[] if before is None else before.tasks)
+    tasks = [] if before is None else before.tasks
+    done = {task.id for task in tasks}
+    left = {id: reason for id, reason in missing.items() if id not in done}
+    return Results(model=model, engine=engine, tasks=tasks, missing=left)
 
 
 def _other(before: Results, model: EvaluatedModel, engine: EngineUsed) -> str:
@@ -52,19 +60,3 @@ def write_results(directory: EvaluationDir, results: Results) -> None:
         StorageError: The disk is full, or the directory is not writable.
     """
     write_json(directory.results, results.as_dict())
-
-
-def finish(directory: EvaluationDir, results: Results, record: Record) -> None:
-    """Write everything that is made of the results, and the record, which says that the evaluation is finished.
-
-    Raises:
-        StorageError: The disk is full, or the directory is not writable.
-    """
-    write_results(directory, results)
-    record.outputs = {str(path.relative_to(directory.root)): sha256_file(path) for path in _files(directory)}
-    record.results = {task.id: {task.main[0]: task.main[1].value} for task in results.tasks}
-    record.write(directory.record)
-
-
-def _files(directory: EvaluationDir) -> list[Path]:
-    return sorted(path for path in directory.root.rglob("*") if path.is_file() and not path.name.startswith(".tmp-"))

@@ -127,6 +127,18 @@ def print_tables(tables: Sequence[ResultTable], console: "Console") -> None:
     console.print(_READING, markup=False, highlight=False, style="dim")
 
 
+def as_text(tables: Sequence[ResultTable]) -> str:
+    """The tables as lines of text, wide enough for all columns."""
+    from io import StringIO
+
+    from rich.console import Console
+
+    widest = max((len(table.ours) + len(table.others) for table in tables), default=0)
+    text = StringIO()
+    print_tables(tables, Console(file=text, width=80 + 24 * widest, color_system=None, highlight=False, emoji=False))
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()).strip("\n")
+
+
 def _rich(table: ResultTable, left_out: int) -> "Table":
     from rich import box
     from rich.table import Table
