@@ -61,6 +61,8 @@ def evaluate(
     data_dir: "PathLike | None" = None,
     allow_code_execution: bool = False,
     engine: Literal["puna", "lm-eval"] = "puna",
+    served: str | None = None,
+    timeout: float = 600.0,
     **options: Any,
 ) -> Evaluation:
     """Ask a model the questions of benchmarks, and write down its answers and the papers' tables with its column.
@@ -69,7 +71,9 @@ def evaluate(
     torchrun the processes share the documents, or the model if `split` is given; the figures stay the same.
 
     Args:
-        model: A model, or what `load` takes: a run, a moment of it, a path, a name on the hub.
+        model: A model, or what `load` takes: a run, a moment of it, a path, a name on the hub. Or the address of an
+            endpoint that speaks OpenAI's `/completions`: `http://127.0.0.1:8000/v1`; the environment variable
+            `OPENAI_API_KEY` has its key.
         tasks: Names such as `harness/hellaswag` or, with another number of solved examples, `llama/mmlu@5`, and TOML
             files with tasks of your own; or one text with commas between them. All of them are done, or none.
         suite: The tables of a source: `llama`, `openllama`, `openlm` or `core`. What cannot be done here, as data is
@@ -88,17 +92,21 @@ def evaluate(
         allow_code_execution: Whether programs that the model writes may be run, in a sandbox.
         engine: `lm-eval` asks by lm-evaluation-harness, whose own tasks `tasks` names then: `hellaswag`, `mmlu@5`. It
             takes the first `limit` documents, not drawn ones; `seed` and `samples` have no effect on it.
-        options: Of `load`, where `model` is a path: `weights`, `device`, `threads`, `split` and the others.
+        served: The model's name on an endpoint that has several.
+        timeout: Seconds that an endpoint may be silent.
+        options: Of `load`, where `model` is a path: `weights`, `device`, `threads`, `split` and the others. An endpoint
+            needs `tokenizer`, a run, a model or a file, and `context` where it does not say how long that is.
 
     Raises:
         EvaluateError: There is no such task or scorer, its data is not here or damaged, a number is out of its range,
-            or a scorer cannot go on.
+            or a scorer or an endpoint cannot go on.
         FormatError: As `load`.
         CheckpointError: As `load`; or the model has no tokenizer.
         TokenizerError: As `load`.
         GenerateError: As `load`; or the model's scores are not finite numbers.
         StorageError: The disk is full, or the directory is not writable.
     """
+    from puna.api.endpoint import endpoint_subject, is_endpoint
     from puna.api.evaluated import directory_of, subject_of
     from puna.evaluate.publish import check_models, finish, tables_of
     from puna.evaluate.scoring import find_scorers
@@ -119,7 +127,10 @@ def evaluate(
             Setting(open_split=open_split, limit=limit, seed=seed, samples=samples),
             find_scorers(names_of(scorer)), processes, stack if allow_code_execution else None,
         )  # fmt: skip
-        subject = subject_of(model, options, processes)
+        if is_endpoint(model):
+            subject = endpoint_subject(str(model), options, served=served, timeout=timeout)
+        else:
+            subject = subject_of(model, options, processes)
         directory = directory_of(subject, model, name) if out is None else EvaluationDir(user_path(out))
         results, record = run(subject, directory)
         results = results.model_copy(update={"suite": suite})

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from puna.api.endpoint import is_endpoint
 from puna.api.place import own_name
 from puna.core.console import progress
 from puna.core.layout import EvaluationDir, RunDir
@@ -54,10 +55,13 @@ def directory_of(subject: "Subject", named: "LanguageModel | PathLike", name: st
     """
     from puna.api.language_model import LanguageModel
 
-    place = Path(named.path if isinstance(named, LanguageModel) else named)
+    if is_endpoint(named):
+        last = subject.model.title.replace("/", "-")
+    else:
+        last = own_name(named.path if isinstance(named, LanguageModel) else named)
     if subject.run is not None:
         return EvaluationDir(subject.run.evaluations / (name or f"step-{subject.model.step:08d}"))
-    return EvaluationDir(Path("evaluations") / (name or own_name(place)))
+    return EvaluationDir(Path("evaluations") / (name or last))
 
 
 def _subject(model: "LanguageModel", named: "PathLike", weights: str | None) -> "Subject":

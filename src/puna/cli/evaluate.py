@@ -35,9 +35,9 @@ def evaluate(
         list[str] | None,
         typer.Argument(
             metavar="MODEL",
-            help="A run, at any moment (RUN@step-400, RUN@last, RUN@best), a model in any format, or a name on Hugging "
-            "Face's hub; with --compare two directories of evaluations; with --list and --fetch names of suites, "
-            "protocols or tasks.",
+            help="A run, at any moment (RUN@step-400, RUN@last, RUN@best), a model in any format, a name on "
+            "Hugging Face's hub, or an endpoint (http://HOST/v1); with --compare two directories of evaluations; with "
+            "--list and --fetch names of suites, protocols or tasks.",
             show_default=False,
         ),
     ] = None,
@@ -99,6 +99,18 @@ def evaluate(
     engine: Annotated[
         Engine, typer.Option("--engine", help="Who asks: puna, or lm-eval with tasks of lm-evaluation-harness.")
     ] = "puna",
+    served: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="Of an endpoint with several models: which one.",
+            show_default=False,
+        ),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0.1, help="Seconds that an endpoint may be silent.")
+    ] = 600.0,
     split: Annotated[bool, typer.Option("--split", help="Under torchrun: share the model, not the documents.")] = False,
     listing: Annotated[bool, typer.Option("--list", help="List tasks, and whether their data is here.")] = False,
     fetch: Annotated[bool, typer.Option("--fetch", help="Get the data of tasks.")] = False,
@@ -137,9 +149,9 @@ def evaluate(
         found = puna.evaluate(
             named[0], tasks=tasks or (), suite=suite, against=against or (), limit=limit, seed=seed, samples=samples,
             scorer=scorer or (), out=out, name=name, data_dir=data_dir, allow_code_execution=allow_code_execution,
-            engine=engine, split=split, weights=weights, cache=cache, device=device, threads=threads, format=form,
-            tokenizer=tokenizer, heads=heads, kv_heads=kv_heads, context=context, norm_eps=norm_eps,
-            rope_theta=rope_theta,
+            engine=engine, served=served, timeout=timeout, split=split, weights=weights, cache=cache,
+            device=device, threads=threads, format=form, tokenizer=tokenizer, heads=heads, kv_heads=kv_heads,
+            context=context, norm_eps=norm_eps, rope_theta=rope_theta,
         )  # fmt: skip
         if processes()[0] == 0:
             _show(found, as_json)

@@ -39,11 +39,16 @@ def begin(directory: EvaluationDir, model: EvaluatedModel, engine: EngineUsed, m
 
 def _other(before: Results, model: EvaluatedModel, engine: EngineUsed) -> str:
     """What the results are of, where that is something else."""
-    if (before.model.weights_sha256, before.model.tokenizer_sha256) != (model.weights_sha256, model.tokenizer_sha256):
+    if _identity(before.model) != _identity(model):
         return f"another model, {before.model.path}"
     if before.engine != engine:
         return f"the same model on another engine, {before.engine.title}"
     return ""
+
+
+def _identity(model: EvaluatedModel) -> tuple[str, str | None]:
+    """What tells a model from others: its weights, or where nobody sees them its address."""
+    return model.weights_sha256 or model.path, model.tokenizer_sha256
 
 
 def keep(results: Results, task: TaskResult) -> Results:

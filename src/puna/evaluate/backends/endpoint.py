@@ -49,12 +49,13 @@ class EndpointBackend:
         together: int = 8,
     ) -> None:  # fmt: skip
         self._server, self.tokenizer, self._together = server, tokenizer, together
-        self._model, said = _described(server, model)
+        self.model, said = _described(server, model)
+        """The model's name on the server."""
         if (context := context or said) is None:
             raise EvaluateError(
-                f"{server.url}: does not say how long the context of {self._model!r} is", hint="give it: --context 2048"
+                f"{server.url}: does not say how long the context of {self.model!r} is", hint="give it: --context 2048"
             )
-        self.title = f"{self._model} at {server.url}"
+        self.title = f"{self.model} at {server.url}"
         self._wasted = self._probe()
         # A prompt is put in with its last token, and what has to be written comes on top.
         self.longest = context - 1 - self._wasted
@@ -92,7 +93,7 @@ class EndpointBackend:
 
     def _echoed(self, ids: Sequence[int], max_tokens: int) -> dict[str, Any]:
         return {
-            "model": self._model, "prompt": [list(ids)], "max_tokens": max_tokens, "echo": True, "logprobs": 1,
+            "model": self.model, "prompt": [list(ids)], "max_tokens": max_tokens, "echo": True, "logprobs": 1,
             "temperature": 0,
         }  # fmt: skip
 
@@ -115,7 +116,7 @@ class EndpointBackend:
         request, sample = asked
         sampling = request.sampling
         answer = self._server.post(_PATH, {
-            "model": self._model, "prompt": [list(request.prompt)], "max_tokens": request.max_tokens,
+            "model": self.model, "prompt": [list(request.prompt)], "max_tokens": request.max_tokens,
             "temperature": sampling.temperature, "top_p": sampling.top_p, "seed": sampling.seed + sample,
             "stop": list(request.stop[:_STOPS]) or None, "logprobs": 0,
         })  # fmt: skip
