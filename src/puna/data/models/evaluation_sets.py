@@ -11,8 +11,8 @@ from puna.data.models.evaluation_rows import find
 
 ALL = BENCHMARK + "*"
 """Every benchmark whose data is on this machine."""
-_TRAINING = ("train", "prompt")
-"""Splits that are there to be learned from."""
+_NOT_ASKED = ("train", "prompt", "statistics")
+"""Splits that are there to be learned from, or to be counted by."""
 _REQUESTS = "olmes_"
 """How sets of ready prompts are called, which say again what other sets say."""
 
@@ -57,7 +57,7 @@ def _all_here(name: str) -> Iterator[tuple[SetEntry, list[Path]]]:
 
 def _asked(entry: SetEntry) -> Iterator[SplitEntry]:
     """The splits with which models are asked."""
-    yield from (split for split in entry.splits.values() if not split.name.startswith(_TRAINING))
+    yield from (split for split in entry.splits.values() if not split.name.startswith(_NOT_ASKED))
 
 
 def _entry(name: str, benchmark: str) -> SetEntry:
