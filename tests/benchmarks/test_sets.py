@@ -120,6 +120,14 @@ def test_llm_foundry_takes_the_next_option_for_the_right_one_where_options_were_
     assert f"in {moved}." in manifest()[f"foundry_{name}"].note
 
 
+def test_rte_of_both_benchmarks_differs_in_quotation_marks_alone(benchmark: Open) -> None:
+    pairs = [*zip(benchmark("rte", "validation").rows, benchmark("superglue_rte", "validation").rows, strict=True)]
+    assert sum(one != other for one, other in pairs) == 6
+    for one, other in pairs:
+        for name in ("premise", "hypothesis"):
+            assert one[name].replace('"', "") == other[name].replace('"', "")
+
+
 def test_every_answer_of_a_choice_is_one_of_its_options(benchmark: Open) -> None:
     for name, split in (("arc_easy", "test"), ("arc_challenge", "validation"), ("openbookqa", "validation")):
         for row in benchmark(name, split).rows:

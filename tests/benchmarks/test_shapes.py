@@ -64,6 +64,11 @@ CASES = [
     ),
     ("gsm8k-requests", [{"doc": {"question": "q", "answer": "a", "id": 0}}], [{"question": "q", "answer": "a"}]),
     ("cb", [{"label": "neutral"}], [{"label": 2}]),
+    (
+        "rte-glue",
+        [{"sentence1": "p", "sentence2": "h", "label": 0, "idx": 5}],
+        [{"premise": "p", "hypothesis": "h", "label": 0, "idx": 5}],
+    ),
     ("rte", [{"label": "not_entailment"}], [{"label": 1}]),
     (
         "wsc",

@@ -116,6 +116,14 @@ def labelled(*names: str) -> Callable[[Rows], Iterator[Row]]:
     return numbered
 
 
+def rte_of_glue(rows: Rows) -> Iterator[Row]:
+    """Of RTE as GLUE has it, with the names of SuperGLUE."""
+    for row in rows:
+        yield {
+            "premise": row["sentence1"], "hypothesis": row["sentence2"], "idx": row["idx"], "label": row["label"],
+        }  # fmt: skip
+
+
 def wsc(rows: Rows) -> Iterator[Row]:
     """Of SuperGLUE's WSC: flat, spans written as the text has them (the hub's `wsc.fixed`), the label a number."""
     for row in rows:
@@ -262,6 +270,7 @@ SHAPES: dict[str, Callable[[Rows], Iterator[Row]]] = {
     "jeopardy-requests": jeopardy_requests, "gsm8k-requests": gsm8k_requests, "mbpp-prompt": mbpp(1, 10),
     "mbpp-test": mbpp(11, 510), "mbpp-validation": mbpp(511, 600), "mbpp-train": mbpp(601, 974),
     "cb": labelled("entailment", "contradiction", "neutral"), "rte": labelled("entailment", "not_entailment"),
+    "rte-glue": rte_of_glue,
     "wsc": wsc, "wic": wic, "record": record, "record-original": record_original, "anli-original": anli_original,
     "race": race, "race-original": race_original,
 "truthful-qa": truthful_qa, "crows-pairs": crows_pairs,
