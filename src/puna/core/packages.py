@@ -9,6 +9,7 @@ _EXTRAS = {
     ),
     "formats": ("gguf", "huggingface_hub"),
     "gpu": ("torchao",),
+    "harness": ("lm_eval",),
     "perplexity": ("kenlm",),
     "ray": ("ray",),
     "report": ("jinja2", "markupsafe", "plotly"),
