@@ -18,7 +18,7 @@ OTHER = find_entry("piqa", "validation").sha256 or ""
 EXAMPLE = Path(__file__).parents[1] / "data" / "card" / "example_card.json"
 
 
-def run_with(tmp_path: Path, *sources: Sets | None, action: str = "drop", found: int = 0) -> RunDir:
+def run_with(tmp_path: Path, *sources: Sets | None, action: str = "drop", found: int = 0, compared: int = 9) -> RunDir:
     """A run whose sources were compared with these sets, each with its files' hashes; None is not compared at all."""
     run = RunDir(tmp_path / "run")
     run.root.mkdir()
@@ -31,7 +31,7 @@ def run_with(tmp_path: Path, *sources: Sets | None, action: str = "drop", found:
             "name": f"source{number}",
             "evaluation_sets": sets
             and {
-                name: {"documents": found, "rows": found, "of": 9, "compared": 9, "whole": 0, "sha256": files}
+                name: {"documents": found, "rows": found, "of": 9, "compared": compared, "whole": 0, "sha256": files}
                 for name, files in sets.items()
             },
         }
@@ -61,6 +61,11 @@ def test_where_overlaps_are_only_reported_it_depends_on_whether_there_are_some(
 @pytest.mark.parametrize("sources", [(PIQA,), (BOTH, PIQA), (BOTH, None), (None,)])
 def test_one_source_that_was_not_compared_with_it_is_enough(tmp_path: Path, sources: tuple[Sets | None, ...]) -> None:
     assert contamination(run_with(tmp_path, *sources), ASKED) == "not compared"
+
+
+@pytest.mark.parametrize(("compared", "said"), [(5, "decontaminated"), (4, "not compared"), (0, "not compared")])
+def test_a_set_whose_rows_are_mostly_too_short_was_not_compared(tmp_path: Path, compared: int, said: str) -> None:
+    assert contamination(run_with(tmp_path, BOTH, compared=compared), ASKED) == said
 
 
 @pytest.mark.parametrize("files", [{}, {"mine.jsonl": "0" * 64}])

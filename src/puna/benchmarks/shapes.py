@@ -270,10 +270,9 @@ SHAPES: dict[str, Callable[[Rows], Iterator[Row]]] = {
     "jeopardy-requests": jeopardy_requests, "gsm8k-requests": gsm8k_requests, "mbpp-prompt": mbpp(1, 10),
     "mbpp-test": mbpp(11, 510), "mbpp-validation": mbpp(511, 600), "mbpp-train": mbpp(601, 974),
     "cb": labelled("entailment", "contradiction", "neutral"), "rte": labelled("entailment", "not_entailment"),
-    "rte-glue": rte_of_glue,
-    "wsc": wsc, "wic": wic, "record": record, "record-original": record_original, "anli-original": anli_original,
-    "race": race, "race-original": race_original,
-"truthful-qa": truthful_qa, "crows-pairs": crows_pairs,
-    "winogender": winogender, "occupations": occupations, "lambada": lambada, "by-subject": by_subject,
+    "rte-glue": rte_of_glue, "wsc": wsc, "wic": wic, "record": record, "record-original": record_original,
+    "anli-original": anli_original, "race": race, "race-original": race_original, "truthful-qa": truthful_qa,
+    "crows-pairs": crows_pairs, "winogender": winogender, "occupations": occupations, "lambada": lambada,
+    "by-subject": by_subject,
 }  # fmt: skip
 """By the name that the manifest uses."""
