@@ -61,7 +61,6 @@ class Benchmark:
     metrics: dict[str, str]
     """Ours, by lm-eval's name."""
     documents: int
-    quick: int
     category: str = ""
     """The subject that is asked alone, whose documents share their solved examples."""
     models: tuple[str, ...] = ()
@@ -71,19 +70,19 @@ class Benchmark:
 BENCHMARKS = (
     Benchmark(
         name="HellaSwag", yaml="hellaswag/hellaswag.yaml", task="harness/hellaswag",
-        metrics={"acc,none": "acc", "acc_norm,none": "acc_norm"}, documents=100, quick=4,
+        metrics={"acc,none": "acc", "acc_norm,none": "acc_norm"}, documents=100,
     ),
     Benchmark(
         name="ARC easy", yaml="arc/arc_easy.yaml", task="harness/arc_easy",
-        metrics={"acc,none": "acc", "acc_norm,none": "acc_norm"}, documents=150, quick=4,
+        metrics={"acc,none": "acc", "acc_norm,none": "acc_norm"}, documents=150,
     ),
     Benchmark(
         name="MMLU, 5 shots, astronomy", yaml="mmlu/default/mmlu_astronomy.yaml", task="harness/mmlu@5",
-        metrics={"acc,none": "acc"}, documents=60, quick=3, category="astronomy", models=("smol",),
+        metrics={"acc,none": "acc"}, documents=60, category="astronomy", models=("smol",),
     ),
     Benchmark(
         name="NaturalQuestions, written", yaml="nq_open/nq_open.yaml", task="harness/nq_open@0",
-        metrics={"exact_match,remove_whitespace": "em"}, documents=48, quick=3, models=("smol",),
+        metrics={"exact_match,remove_whitespace": "exact_match"}, documents=48, models=("smol",),
     ),
 )  # fmt: skip
 
@@ -171,9 +170,9 @@ def by_them(subject: Subject, referee: Referee, batch: int) -> tuple[float, Valu
     return seconds, values, found["results"][name]
 
 
-def compared(subject: Subject, benchmark: Benchmark, *, batches: list[int], rounds: int, quick: bool) -> dict[str, Any]:
+def compared(subject: Subject, benchmark: Benchmark, *, batches: list[int], rounds: int, most: int) -> dict[str, Any]:
     """What both take for a benchmark, and how far their answers differ."""
-    documents, referee = documents_of(benchmark, benchmark.quick if quick else benchmark.documents)
+    documents, referee = documents_of(benchmark, min(most, benchmark.documents))
     warm = replace(documents, rows=documents.rows[:2])
     by_us(subject, warm)
     ours: list[float] = []
@@ -274,11 +273,13 @@ def main() -> None:
     parser.add_argument("models", nargs="+", metavar="NAME=PATH", help="smol has all benchmarks, others those for all")
     parser.add_argument("--batches", default="8,32", help="lm-eval's batch sizes (8,32)")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--documents", type=int, default=sys.maxsize, help="of each benchmark at most")
     parser.add_argument("--only", default="", help="names of benchmarks that have this text")
     parser.add_argument("--quick", action="store_true", help="a few documents once: not a record")
     parser.add_argument("--record", type=Path, help="where the record goes")
     arguments = parser.parse_args()
     rounds, batches = (1, [8]) if arguments.quick else (arguments.rounds, [*map(int, arguments.batches.split(","))])
+    most = min(4, arguments.documents) if arguments.quick else arguments.documents
     os.environ |= {
         "HF_DATASETS_OFFLINE": "1",
         "HF_HUB_OFFLINE": "1",
@@ -291,7 +292,7 @@ def main() -> None:
             subject = subject_of(name, Path(path), Path(directory))
             models[name] = subject.sizes | {"file": Path(path).name}
             rows += [
-                compared(subject, benchmark, batches=batches, rounds=rounds, quick=arguments.quick)
+                compared(subject, benchmark, batches=batches, rounds=rounds, most=most)
                 for benchmark in BENCHMARKS
                 if (not benchmark.models or name in benchmark.models) and arguments.only in benchmark.name
             ]
