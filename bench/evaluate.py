@@ -4,7 +4,7 @@
 
 Each model is imported, exported to Hugging Face's format and read by both in float32; lm-eval 0.4.13 asks it by its
 `hf` model, which needs the package accelerate. Both take the same rows of the same local data, and each has warmed up.
-lm-eval is given each batch size of `--batches` and its best counts. A round asks all systems one after the other;
+lm-eval is given several batch sizes and its best counts. A round asks all systems one after the other;
 figures are medians over rounds. Before anything is compared, the requests' log-probabilities and the figures are.
 
 `start` is the time from a loaded model to its first computed step on a whole benchmark, in processes of their own.
@@ -60,29 +60,32 @@ class Benchmark:
     task: str
     metrics: dict[str, str]
     """Ours, by lm-eval's name."""
-    documents: int
+    documents: dict[str, int]
+    """How many each model is asked; those that are not here are not asked."""
     category: str = ""
     """The subject that is asked alone, whose documents share their solved examples."""
-    models: tuple[str, ...] = ()
-    """Those that it is for; empty is all."""
+    batches: tuple[int, ...] = (8, 32)
+    """lm-eval's; prompts of hundreds of tokens have no memory for more than 8."""
+    rounds: int = 9
+    """At most."""
 
 
 BENCHMARKS = (
     Benchmark(
         name="HellaSwag", yaml="hellaswag/hellaswag.yaml", task="harness/hellaswag",
-        metrics={"acc,none": "acc", "acc_norm,none": "acc_norm"}, documents=100,
+        metrics={"acc,none": "acc", "acc_norm,none": "acc_norm"}, documents={"smol": 24, "demo": 150},
     ),
     Benchmark(
         name="ARC easy", yaml="arc/arc_easy.yaml", task="harness/arc_easy",
-        metrics={"acc,none": "acc", "acc_norm,none": "acc_norm"}, documents=150,
+        metrics={"acc,none": "acc", "acc_norm,none": "acc_norm"}, documents={"smol": 40, "demo": 200},
     ),
     Benchmark(
         name="MMLU, 5 shots, astronomy", yaml="mmlu/default/mmlu_astronomy.yaml", task="harness/mmlu@5",
-        metrics={"acc,none": "acc"}, documents=60, category="astronomy", models=("smol",),
+        metrics={"acc,none": "acc"}, documents={"smol": 100}, category="astronomy", batches=(8,), rounds=1,
     ),
     Benchmark(
         name="NaturalQuestions, written", yaml="nq_open/nq_open.yaml", task="harness/nq_open@0",
-        metrics={"exact_match,remove_whitespace": "exact_match"}, documents=48, models=("smol",),
+        metrics={"exact_match,remove_whitespace": "exact_match"}, documents={"smol": 32},
     ),
 )  # fmt: skip
 
@@ -170,9 +173,10 @@ def by_them(subject: Subject, referee: Referee, batch: int) -> tuple[float, Valu
     return seconds, values, found["results"][name]
 
 
-def compared(subject: Subject, benchmark: Benchmark, *, batches: list[int], rounds: int, most: int) -> dict[str, Any]:
+def compared(subject: Subject, benchmark: Benchmark, *, rounds: int, most: int) -> dict[str, Any]:
     """What both take for a benchmark, and how far their answers differ."""
-    documents, referee = documents_of(benchmark, min(most, benchmark.documents))
+    documents, referee = documents_of(benchmark, min(most, benchmark.documents[subject.name]))
+    batches, rounds = benchmark.batches, min(rounds, benchmark.rounds)
     warm = replace(documents, rows=documents.rows[:2])
     by_us(subject, warm)
     ours: list[float] = []
@@ -270,16 +274,14 @@ def _child(program: str, *arguments: str) -> list[str]:
 def main() -> None:
     """Measure and write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", metavar="NAME=PATH", help="smol has all benchmarks, others those for all")
-    parser.add_argument("--batches", default="8,32", help="lm-eval's batch sizes (8,32)")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("models", nargs="+", metavar="NAME=PATH", help="smol has all benchmarks, demo those of options")
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--documents", type=int, default=sys.maxsize, help="of each benchmark at most")
     parser.add_argument("--only", default="", help="names of benchmarks that have this text")
     parser.add_argument("--quick", action="store_true", help="a few documents once: not a record")
     parser.add_argument("--record", type=Path, help="where the record goes")
     arguments = parser.parse_args()
-    rounds, batches = (1, [8]) if arguments.quick else (arguments.rounds, [*map(int, arguments.batches.split(","))])
-    most = min(4, arguments.documents) if arguments.quick else arguments.documents
+    rounds, most = (1, min(4, arguments.documents)) if arguments.quick else (arguments.rounds, arguments.documents)
     os.environ |= {
         "HF_DATASETS_OFFLINE": "1",
         "HF_HUB_OFFLINE": "1",
@@ -292,9 +294,9 @@ def main() -> None:
             subject = subject_of(name, Path(path), Path(directory))
             models[name] = subject.sizes | {"file": Path(path).name}
             rows += [
-                compared(subject, benchmark, batches=batches, rounds=rounds, most=most)
+                compared(subject, benchmark, rounds=rounds, most=most)
                 for benchmark in BENCHMARKS
-                if (not benchmark.models or name in benchmark.models) and arguments.only in benchmark.name
+                if name in benchmark.documents and arguments.only in benchmark.name
             ]
             starts[name] = start(subject.ours.path, rounds)
             say(f"{name}: first step after {starts[name]} s")
@@ -303,7 +305,7 @@ def main() -> None:
         "commit": commit(), "machine": machine(), "threads": torch.get_num_threads(),
         "versions": {name: version(name) for name in ("torch", "transformers", "lm_eval", "accelerate", "tokenizers")},
         "models": models, "tasks": rows, "start_seconds": starts,
-        "memory_bytes": memory([100, 1000] if arguments.quick else [10_000, 100_000]),
+        "memory_bytes": memory([100, 1000] if arguments.quick else [4000, 40_000]),
     }  # fmt: skip
     if arguments.quick and arguments.record is None:
         print(json.dumps(record, indent=1))
