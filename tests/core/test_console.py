@@ -10,7 +10,7 @@ import pytest
 from rich.cells import cell_len
 
 from puna.core import console
-from puna.core.console import progress, say, warn
+from puna.core.console import muted, progress, say, warn
 
 
 class Clock:
@@ -142,3 +142,13 @@ def read_terminal(terminal: int) -> str:
         except OSError:
             pass
         return b"".join(pieces).decode()
+
+
+def test_what_is_muted_inside_of_what_is_muted_stays_so_until_the_outer_end() -> None:
+    quiet = []
+    with muted(True):
+        with muted(True):
+            quiet.append(console.console().quiet)
+        quiet.append(console.console().quiet)
+    quiet.append(console.console().quiet)
+    assert quiet == [True, True, False]

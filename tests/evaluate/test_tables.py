@@ -98,7 +98,7 @@ def test_cut_contexts_and_training_data_that_was_not_compared_are_said_once():
     )  # fmt: skip
     table = table_of(suite_tables(find_suite("llama"), [made_results(task)]), "Table 9")
     assert said(table, cell(table, "Average")) == [
-        "3 contexts were longer than the model's and lost their beginning",
+        "documents whose context was longer than the model's and lost its beginning: 3",
         "the model's training data was not compared with this set",
     ]
     assert len(set(table.notes)) == len(table.notes)

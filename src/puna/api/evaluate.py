@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from puna.core.console import muted, say, warn
-from puna.core.errors import EvaluateError
+from puna.core.errors import EvaluateError, Interrupted
 from puna.core.layout import EvaluationDir
 from puna.core.user_path import user_path
 
@@ -132,7 +132,11 @@ def evaluate(
         else:
             subject = subject_of(model, options, processes)
         directory = directory_of(subject, model, name) if out is None else EvaluationDir(user_path(out))
-        results, record = run(subject, directory)
+        try:
+            results, record = run(subject, directory)
+        except (KeyboardInterrupt, Interrupted):
+            say(f"interrupted: the same command goes on with what is in {directory}")
+            raise
         results = results.model_copy(update={"suite": suite})
         tables = tables_of([results], suite, columns)
         processes.first(lambda: finish(directory, results, tables, record))

@@ -49,13 +49,14 @@ def print_text(text: str) -> None:
 @contextlib.contextmanager
 def muted(on: bool) -> Iterator[None]:
     """Say nothing meanwhile, as where another process says the same; errors, which come after, are shown."""
+    before = on and console().quiet
     if on:
         console().quiet = True
     try:
         yield
     finally:
         if on:
-            console().quiet = False
+            console().quiet = before
 
 
 @contextlib.contextmanager

@@ -215,14 +215,17 @@ def _remarks(task: TaskResult, figure: Figure, metric: str, measured: Measured) 
     if measured.instead and task.id == measured.instead:
         said.append(f"on other data, {task.title} ({task.id})")
     if task.n < task.of:
-        said.append(f"{task.n:,} of {task.of:,} documents, drawn with seed {task.limit_seed}")
+        drawn = "the first ones" if task.limit_seed is None else f"drawn with seed {task.limit_seed}"
+        said.append(f"{task.n:,} of {task.of:,} documents, {drawn}")
     if measured.metric and metric != measured.metric:
         said.append(f"{metric}, where the source has {measured.metric}")
     if figure.missing:
         why = "; no scorer of texts was named" if figure.n == 0 and task.scorer is None else ""
         said.append(f"{figure.missing:,} of {figure.missing + figure.n:,} documents have no score{why}")
     if task.cut.documents:
-        said.append(f"{task.cut.documents:,} contexts were longer than the model's and lost their beginning")
+        said.append(
+            f"documents whose context was longer than the model's and lost its beginning: {task.cut.documents:,}"
+        )
     if task.contamination == "not compared":
         said.append("the model's training data was not compared with this set")
     if task.contamination == "contaminated":

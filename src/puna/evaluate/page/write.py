@@ -104,7 +104,8 @@ def _notes(results: Results, packs: list[Packed]) -> list[str]:
     notes = [f"{name}: {reason}" for name, reason in results.missing.items()]
     for task in results.tasks:
         if task.n < task.of:
-            notes.append(f"{task.id}: {task.n:,} of {task.of:,} documents, drawn with seed {task.limit_seed}")
+            drawn = "the first ones" if task.limit_seed is None else f"drawn with seed {task.limit_seed}"
+            notes.append(f"{task.id}: {task.n:,} of {task.of:,} documents, {drawn}")
         if task.cut.documents:
             notes.append(
                 f"{task.id}: {task.cut.documents:,} contexts were longer than the model's and lost {task.cut.tokens:,} "
