@@ -18,7 +18,8 @@ from puna.core.schema.part import parse
 Contamination: TypeAlias = Literal["decontaminated", "contaminated", "not compared", "unknown"]
 """`decontaminated`: all that the model was trained on was compared with the set, and no document with its text stayed;
 `contaminated`: some stayed, because the recipe only reports them; `not compared`: a source was not compared with it, or
-only with less than half of its rows, since the others are too short; `unknown`: nothing here says what the model was trained on, or it was compared with files that may be this set."""
+only with less than half of its rows, since the others are too short; `unknown`: nothing here says what the model was
+trained on, or it was compared with files that may be this set."""
 
 _MOST_CARD = 1 << 28
 """Bytes of a data card that are read."""
@@ -44,7 +45,7 @@ def contamination(run: RunDir | None, sha256: str) -> Contamination:
 
 
 def _found(source: SourceCard, sha256: str) -> list[Overlap]:
-    """What a source has in common with the sets that have the file and of which at least half the rows were compared."""
+    """What a source has in common with the sets that have the file, if at least half their rows were compared."""
     return [
         overlap
         for overlap in (source.evaluation_sets or {}).values()
