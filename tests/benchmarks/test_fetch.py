@@ -122,9 +122,9 @@ def test_a_server_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatc
         fetch("mine", "test")
 
 
-def test_only_encrypted_addresses_of_the_web_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_addresses_of_the_web_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     known(monkeypatch, {"url": "file:///etc/passwd.jsonl"})
-    with pytest.raises(EvaluateError, match="is not an address that begins with https://"):
+    with pytest.raises(EvaluateError, match="is not an address of the web"):
         fetch("mine", "test")
 
 
@@ -172,6 +172,13 @@ def test_a_hub_that_has_it_not_or_gives_it_not_is_a_sentence(monkeypatch: pytest
         fetch("mine", "test")
     hub.gated.add("owner/mine")
     with pytest.raises(EvaluateError, match="owner/mine is given only to those who ask for it"):
+        fetch("mine", "test")
+
+
+def test_a_hub_that_nobody_answers_for_is_said_at_once(monkeypatch: pytest.MonkeyPatch, unused_port: int) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{unused_port}")
+    known(monkeypatch, {"hub": "owner/mine", "files": "plain/test/*.parquet"})
+    with pytest.raises(EvaluateError, match=rf"127\.0\.0\.1:{unused_port} cannot be reached \(.*Connection refused"):
         fetch("mine", "test")
 
 

@@ -35,6 +35,13 @@ def test_every_shape_is_made_by_something_and_all_are_used() -> None:
     assert used - {""} == set(SHAPES)
 
 
+def test_addresses_of_the_web_are_encrypted_and_name_a_commit() -> None:
+    for entry in manifest().values():
+        for split in entry.splits.values():
+            for place in split.places:
+                assert place.kind != "url" or re.match(r"https://[^/]+/[^/]+/[^/]+/[0-9a-f]{40}/", place.what)
+
+
 def test_files_of_the_hub_are_given_by_a_pattern() -> None:
     for entry in manifest().values():
         for split in entry.splits.values():

@@ -12,8 +12,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+from functools import cache
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from puna.benchmarks.files import Split, keep, open_split, store, wheels
 from puna.benchmarks.manifest import PACKAGE, PACKAGE_VERSION, Kind, Place, SplitEntry, find_entry
@@ -95,13 +97,7 @@ def _from_web(entry: SplitEntry, place: Place) -> Split:
 
 
 def _download(address: str, path: Path) -> None:
-    if not address.startswith(("https://", "http://127.0.0.1:")):
-        raise EvaluateError(f"{address}: is not an address that begins with https://")
-    with (
-        urllib.request.urlopen(address, timeout=_TIMEOUT) as answer,  # noqa: S310
-        atomic_file(path) as temporary,
-        temporary.open("wb") as file,
-    ):
+    with _ask(address) as answer, atomic_file(path) as temporary, temporary.open("wb") as file:
         size = 0
         while block := answer.read(_BLOCK):
             size += len(block)
@@ -123,6 +119,8 @@ def _from_hub(entry: SplitEntry, place: Place) -> Split:
             hint="pip install 'puna[formats]'",
         ) from None
     api = huggingface_hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT"), library_name="puna")
+    if not huggingface_hub.constants.HF_HUB_OFFLINE and (reason := _unreachable(api.endpoint)):
+        raise EvaluateError(f"{place.what} cannot be fetched: {api.endpoint} cannot be reached ({reason})")
     with tempfile.TemporaryDirectory() as directory, storage_errors(store()):
         try:
             names = api.list_repo_files(place.what, repo_type="dataset", revision=place.revision)
@@ -144,6 +142,24 @@ def _from_hub(entry: SplitEntry, place: Place) -> Split:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise EvaluateError(f"{place.what} cannot be fetched from {api.endpoint} ({first})") from None
         return keep(entry, place, Located(files=tuple(files)))
+
+
+@cache
+def _unreachable(endpoint: str) -> str:
+    """Why nobody answers at an address, asked once: huggingface_hub would try each data set for half a minute."""
+    try:
+        _ask(endpoint).close()
+    except urllib.error.HTTPError:
+        return ""
+    except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
+        return str(getattr(error, "reason", None) or error)
+    return ""
+
+
+def _ask(address: str) -> Any:
+    if not address.startswith(("https://", "http://")):
+        raise EvaluateError(f"{address}: is not an address of the web")
+    return urllib.request.urlopen(address, timeout=_TIMEOUT)  # noqa: S310
 
 
 def _matches(name: str, pattern: str) -> bool:
