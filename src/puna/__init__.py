@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from puna.api.bench import bench_infer
     from puna.api.compare import compare
     from puna.api.evaluate import Evaluation, evaluate
+    from puna.api.evaluate_checkpoints import RunEvaluation, evaluate_checkpoints
     from puna.api.init import StarterRecipe, init
     from puna.api.language_model import GenerateOptions, LanguageModel
     from puna.api.loading import load
@@ -55,6 +56,7 @@ __all__ = [
     "Plan",
     "Recipe",
     "RunDir",
+    "RunEvaluation",
     "StarterRecipe",
     "Sweep",
     "TextLoss",
@@ -65,6 +67,7 @@ __all__ = [
     "build_data",
     "compare",
     "evaluate",
+    "evaluate_checkpoints",
     "export",
     "import_model",
     "init",
@@ -93,6 +96,7 @@ _HOMES = {
     "Plan": "plan.plan",
     "Recipe": "config.recipe",
     "RunDir": "core.layout",
+    "RunEvaluation": "api.evaluate_checkpoints",
     "StarterRecipe": "api.init",
     "Sweep": "infer.measure",
     "TextLoss": "api.perplexity",
@@ -102,6 +106,7 @@ _HOMES = {
     "build_data": "api.stages",
     "compare": "api.compare",
     "evaluate": "api.evaluate",
+    "evaluate_checkpoints": "api.evaluate_checkpoints",
     "export": "api.models",
     "import_model": "api.models",
     "init": "api.init",

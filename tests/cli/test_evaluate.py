@@ -1,6 +1,7 @@
 """`puna evaluate`: what it prints for people and for programs, and what it refuses."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from own_tasks import write_tasks
 from typer.testing import CliRunner
 
 from puna.cli.app import app
-from puna.core.errors import UserError
+from puna.core.errors import EvaluateError, UserError
 from puna.core.layout import EvaluationDir, RunDir
 from puna.core.schema.evaluation import read_results
 
@@ -64,3 +65,15 @@ def test_two_evaluations_are_compared(tiny_run: RunDir, tmp_path: Path) -> None:
 def test_what_cannot_be_done_is_a_sentence(tiny_run: RunDir, arguments: list[str], says: str) -> None:
     with pytest.raises(UserError, match=says):
         run(tiny_run.root, *arguments)
+
+
+def test_every_saved_step_is_a_line(tiny_run: RunDir, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
+    tasks = write_tasks(tmp_path / "mine")
+    lines = run(tmp_path / "run", "--tasks", tasks, "--limit", "3", "--all-checkpoints").stdout.splitlines()
+    steps = [line.split("  ")[2] for line in lines if line.startswith("own/letters@1")]
+    assert steps == ["step 15", "step 20", "step 24"]
+    printed = run(tmp_path / "run", "--tasks", tasks, "--limit", "3", "--all-checkpoints", "--json").stdout
+    assert [json.loads(line)["model"]["step"] for line in printed.splitlines()] == [15, 20, 24]
+    with pytest.raises(EvaluateError, match="--name is for one evaluation"):
+        run(tmp_path / "run", "--tasks", tasks, "--all-checkpoints", "--name", "mine")

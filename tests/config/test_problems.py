@@ -33,8 +33,8 @@ SENTENCES = {
     "path, include, exclude, format, text_field, sites, clean, licence, heldout_pattern, "
     "heldout_fraction",
     "extends=demo": "command line: unknown key 'extends'; known here: name, description, seed, data, mixture, "
-    "max_epochs, stages, tokenizer, model, train, parallel, stability, optim, validation, samples, checkpoint, "
-    "metrics, energy",
+    "max_epochs, stages, tokenizer, model, train, parallel, stability, optim, validation, evaluation, samples, "
+    "checkpoint, metrics, energy",
     # wrong types
     "optim=3": "command line: 'optim' expects a table, got 3",
     "mixture=[1]": "command line: 'mixture' expects a table, got [1]",

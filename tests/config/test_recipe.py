@@ -50,7 +50,7 @@ def test_all_sections_are_found() -> None:
         "recipe", "data", "source", "rules", "lines", "mojibake", "language", "perplexity", "wikipedia_like",
         "gopher_quality", "gopher_repetition", "c4", "code", "pii", "decontaminate", "dedup", "near", "contained",
         "plugins", "stage", "tokenizer", "model", "rope_scaling", "train", "parallel", "stability",
-        "optim", "phase", "validation", "samples", "checkpoint", "metrics", "energy",
+        "optim", "phase", "validation", "evaluation", "samples", "checkpoint", "metrics", "energy",
     ]  # fmt: skip
 
 

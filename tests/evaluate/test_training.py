@@ -1,6 +1,9 @@
 """Evaluations during training: figures as the engine has them, and no bit of the run changed."""
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +16,7 @@ from evaluating import hellaswag_rows, opener
 from safetensors.torch import load_file
 
 import puna
+from puna.benchmarks.files import open_split
 from puna.config.recipe import EvaluationConfig, Recipe
 from puna.core.errors import EvaluateError
 from puna.core.layout import DataDir, RunDir
@@ -90,6 +94,7 @@ def test_evaluations_are_due_at_intervals_and_at_the_end_on_the_same_documents(e
         assert (result.id, result.n, result.of, result.limit_seed) == ("harness/hellaswag@0", 12, 30, 5)
         assert list(result.metrics) == ["acc_norm", "acc", GOLD]
         assert (result.chance, result.categories) == (0.25, {})
+        assert result.contamination == "not compared"  # says the run's data card
         assert line.seconds
     first, *_, last = lines(evaluated)
     assert last.tasks[0].metrics[GOLD].value != first.tasks[0].metrics[GOLD].value
@@ -195,8 +200,8 @@ def test_what_would_fail_later_is_refused_before_anything_is_written(
         (opener({}), {}, "evaluation.tasks: harness/hellaswag@0: hellaswag, split validation, is not here"),
         (opener({("hellaswag", "validation"): [{"label": 1}]}), {}, "row 0 of hellaswag"),
     ]
-    for open_split, change, sentence in cases:
-        monkeypatch.setattr("puna.benchmarks.files.open_split", open_split)
+    for data, change, sentence in cases:
+        monkeypatch.setattr("puna.benchmarks.files.open_split", data)
         recipe = tiny.model_copy(update={"evaluation": CONFIG.model_copy(update=change)})
         with pytest.raises(EvaluateError, match=sentence):
             puna.train(recipe, tiny_data, RunDir(tmp_path / "run"))
@@ -208,7 +213,7 @@ def test_tasks_that_generate_are_refused(change: dict[str, Any], monkeypatch: py
     monkeypatch.setattr(training, "find_task", lambda name: replace(find_task(name), **change))
     with pytest.raises(EvaluateError, match="harness/hellaswag@0 generates texts") as refused:
         prepare(CONFIG, opener({("hellaswag", "validation"): ROWS}))
-    assert refused.value.hint == "evaluate the saved steps afterwards"
+    assert "puna evaluate RUN --all-checkpoints --tasks harness/hellaswag@0" in refused.value.hint
 
 
 def test_what_is_not_here_may_be_left_out_and_is_said(capsys: pytest.CaptureFixture[str]) -> None:
@@ -232,7 +237,7 @@ def test_layouts_that_cannot_score_say_so_and_train_on(
 ) -> None:
     listener = prepare(CONFIG, opener({("hellaswag", "validation"): ROWS}))(session_of(**layout), None)  # type: ignore[arg-type]
     assert type(listener) is Listener
-    assert "evaluate the saved steps afterwards" in " ".join(capsys.readouterr().err.split())
+    assert "puna evaluate RUN --all-checkpoints" in " ".join(capsys.readouterr().err.split())
 
 
 def option(text: str) -> Option:
@@ -260,3 +265,26 @@ def test_a_line_says_each_main_figure_with_its_interval(evaluated: RunDir) -> No
     assert said == f"harness/hellaswag@0 acc_norm {value.value:.3f} ± {value.high - value.value:.3f}"
     none = value.model_copy(update={"value": None})
     assert described([result.model_copy(update={"metrics": {"acc": none}})]).endswith("acc not measured")
+
+
+def test_two_processes_write_the_figures_of_one(
+    tiny: Recipe, tiny_toml: Path, tiny_data: DataDir, tmp_path: Path
+) -> None:
+    """Sharded weights, and a benchmark that a package has brought here."""
+    if missing := open_split("copa", "validation").missing:
+        pytest.skip(missing)
+    config = EvaluationConfig(every_steps=4, tasks=["harness/copa"], documents=15)
+    alone, both = RunDir(tmp_path / "alone"), RunDir(tmp_path / "both")
+    puna.train(tiny.model_copy(update={"evaluation": config}), tiny_data, alone, stop_at=4)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    overrides = ['evaluation.tasks=["harness/copa"]', "evaluation.every_steps=4", "evaluation.documents=15"]
+    command = [sys.executable, *launcher, "-m", "puna", "train", str(tiny_toml), *overrides, "--stop-at", "4"]
+    command += ["--data-dir", str(tiny_data.root), "--run-dir", str(both.root)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stderr.count("harness/copa@0 acc 0.") == 1
+    ((step, (ours,)),), ((other_step, (theirs,)),) = timeless(both), timeless(alone)
+    assert step == other_step == 4
+    assert ours.metrics[GOLD].value == pytest.approx(theirs.metrics[GOLD].value, abs=1e-4)
+    assert (ours.n, ours.metrics["acc"], ours.cut) == (15, theirs.metrics["acc"], theirs.cut)

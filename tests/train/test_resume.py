@@ -273,7 +273,7 @@ def test_force_deletes_all_of_a_run_and_nothing_else(tmp_path: Path, known_by: s
     run = RunDir(tmp_path)
     for file in (run.config, getattr(run, known_by), run.report, tmp_path / "notes.txt"):
         file.write_text("")
-    for directory in (run.tensorboard, run.checkpoints, run.model, run.exports, tmp_path / "mine"):
+    for directory in (run.tensorboard, run.checkpoints, run.model, run.exports, run.evaluations, tmp_path / "mine"):
         directory.mkdir()
         (directory / "file").write_text("")
     begin(run, force=True)

@@ -26,6 +26,7 @@ from puna.core.errors import EvaluateError
 
 if TYPE_CHECKING:
     from puna.api.evaluate import Evaluation
+    from puna.api.evaluate_checkpoints import RunEvaluation
 
 Engine: TypeAlias = Literal["puna", "lm-eval"]
 
@@ -111,13 +112,16 @@ def evaluate(
     timeout: Annotated[
         float, typer.Option("--timeout", min=0.1, help="Seconds that an endpoint may be silent.")
     ] = 600.0,
+    all_checkpoints: Annotated[
+        bool, typer.Option("--all-checkpoints", help="Every saved step of a run, for the curves of its report.")
+    ] = False,
     split: Annotated[bool, typer.Option("--split", help="Under torchrun: share the model, not the documents.")] = False,
     listing: Annotated[bool, typer.Option("--list", help="List tasks, and whether their data is here.")] = False,
     fetch: Annotated[bool, typer.Option("--fetch", help="Get the data of tasks.")] = False,
     comparing: Annotated[
         bool, typer.Option("--compare", help="Compare two evaluations, document by document.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, of every saved step a line.")] = False,
     weights: WeightsAs = None,
     cache: CacheAs = None,
     device: Device = "cpu",
@@ -146,7 +150,8 @@ def evaluate(
     else:
         if len(named) != 1:
             raise EvaluateError(f"expected one model, got {len(named) or 'none'}")
-        found = puna.evaluate(
+        ask = puna.evaluate_checkpoints if all_checkpoints else puna.evaluate
+        found = ask(
             named[0], tasks=tasks or (), suite=suite, against=against or (), limit=limit, seed=seed, samples=samples,
             scorer=scorer or (), out=out, name=name, data_dir=data_dir, allow_code_execution=allow_code_execution,
             engine=engine, served=served, timeout=timeout, split=split, weights=weights, cache=cache,
@@ -157,9 +162,15 @@ def evaluate(
             _show(found, as_json)
 
 
-def _show(found: "Evaluation", as_json: bool) -> None:
+def _show(found: "Evaluation | RunEvaluation", as_json: bool) -> None:
+    from puna.api.evaluate_checkpoints import RunEvaluation
+
     if as_json:
-        print(json_line(found.results.as_dict()))
+        for one in found.evaluations if isinstance(found, RunEvaluation) else [found]:
+            print(json_line(one.results.as_dict()))
+        return
+    if isinstance(found, RunEvaluation):
+        print(found)
         return
     from rich.console import Console
 

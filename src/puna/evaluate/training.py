@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from puna.config.recipe import EvaluationConfig
 from puna.core.console import warn
 from puna.core.errors import EvaluateError
+from puna.core.layout import RunDir
 from puna.core.schema.evaluation import GOLD, Metric, TaskResult
 from puna.core.schema.lines import EvaluationLine
 from puna.evaluate.asking import Group, groups, in_order
 from puna.evaluate.backends.module import ModuleBackend, can_score
 from puna.evaluate.choosing import obstacle
+from puna.evaluate.contamination import contamination
 from puna.evaluate.documents import Documents, OpenSplit, open_documents
 from puna.evaluate.example import Ask, Choose, Continue, Example, Judged, Likelihood, Write
 from puna.evaluate.figure import mean_of
@@ -38,6 +40,8 @@ class Chosen:
     documents: Documents
     examples: tuple[Example, ...]
     """In the order of the split."""
+    split_sha256: str
+    """Of the split that is asked about, by which a data card says what its text was compared with."""
 
 
 def prepare(config: EvaluationConfig, open_split: OpenSplit) -> Callable[[Session, Tokenizer], Listener]:
@@ -58,7 +62,8 @@ def prepare(config: EvaluationConfig, open_split: OpenSplit) -> Callable[[Sessio
         if session.world.main:
             warn(
                 "no benchmarks are evaluated while parallel.tensor or parallel.context is above 1: no device then has "
-                "whole sequences and the whole vocabulary; evaluate the saved steps afterwards"
+                "whole sequences and the whole vocabulary; `puna evaluate RUN --all-checkpoints` evaluates the saved "
+                "steps"
             )
         return Listener()
 
@@ -94,11 +99,12 @@ class Evaluations(Listener):
             session.objective, self.tokenizer, session.world,
             tokens_per_pass=session.recipe.train.micro_batch_tokens,
         )  # fmt: skip
-        results = [session.agreed(lambda: self._result(one, backend)) for one in self.chosen]  # noqa: B023 (called at once)
+        run = None if session.saver is None else session.saver.run
+        results = [session.agreed(lambda: self._result(one, backend, run)) for one in self.chosen]  # noqa: B023 (called at once)
         session.record(EvaluationLine, tasks=results, seconds=time.perf_counter() - began)
         session.say(f"step {session.state.step}: {described(results)}")
 
-    def _result(self, chosen: Chosen, backend: ModuleBackend) -> TaskResult:
+    def _result(self, chosen: Chosen, backend: ModuleBackend, run: RunDir | None) -> TaskResult:
         task, began = chosen.documents.task, time.perf_counter()
         if task.id not in self._groups:
             # One group: the backend makes batches of it by length.
@@ -113,7 +119,10 @@ class Evaluations(Listener):
         judged = [by_id[example.id] for example in chosen.examples]
         cost = Cost(seconds=time.perf_counter() - began, requests=cost.requests, tokens_read=cost.tokens_read)
         seed = self.config.seed if chosen.documents.n < chosen.documents.of else None
-        result = result_of(chosen.documents, Outcome(judged=judged, cost=cost), backend, limit_seed=seed)
+        result = result_of(
+            chosen.documents, Outcome(judged=judged, cost=cost), backend, limit_seed=seed,
+            contamination=contamination(run, chosen.split_sha256),
+        )  # fmt: skip
         # Means of a handful of documents each say nothing, and would be most of the line.
         return result.model_copy(update={"metrics": result.metrics | gold(judged), "categories": {}})
 
@@ -179,11 +188,11 @@ def _chosen(task: Task, config: EvaluationConfig, open_split: OpenSplit) -> Chos
     examples = tuple(documents.examples())
     if any(isinstance(example.ask, Write) for example in examples):
         raise _generates(task)
-    return Chosen(documents=documents, examples=examples)
+    return Chosen(documents=documents, examples=examples, split_sha256=open_split(task.data, task.split).sha256)
 
 
 def _generates(task: Task) -> EvaluateError:
     return EvaluateError(
         f"evaluation.tasks: {task.id} generates texts, and training only scores them",
-        hint="evaluate the saved steps afterwards",
+        hint=f"`puna evaluate RUN --all-checkpoints --tasks {task.id}` evaluates the saved steps afterwards",
     )

@@ -100,7 +100,7 @@ def begin(run: RunDir, *, force: bool) -> None:
         # config.toml goes last: the rest of an interrupted deletion is still recognised as a run.
         for path in (run.record, run.metrics, *run.root.glob("report*.html")):
             remove(path)
-        for path in (run.tensorboard, run.tokenizer, run.checkpoints, run.model, run.exports):
+        for path in (run.tensorboard, run.tokenizer, run.checkpoints, run.model, run.exports, run.evaluations):
             discard(path)
         remove(run.config)
 
