@@ -175,6 +175,7 @@ PART = {
     "description": {"description": "another"}, "train.log_every": {"train": {"log_every": 9}},
     "max_epochs": {"max_epochs": {"prose": 4.0}},
     "stability.": {"stability": {"action": "stop"}}, "validation.": {"validation": {"every_steps": 3}},
+    "evaluation.": {"evaluation": {"tasks": ["harness/copa"]}},
     "samples.": {"samples": {"max_tokens": 3}}, "checkpoint.": {"checkpoint": {"keep": 5}},
     "energy.": {"energy": {"pue": 1.5}}, "metrics.": {"metrics": {"wandb_project": "mine"}},
     "parallel.": {"parallel": {"replicate": 2}}, "train.micro_batch_tokens": {"train": {"micro_batch_tokens": 64}},
