@@ -243,6 +243,15 @@ def test_bfloat16_logits_are_sampled_in_float32() -> None:
     assert choose(logits_WV, [draw_of()]).dtype == torch.int64
 
 
+def test_the_likeliest_alone_is_the_first_of_the_likeliest_and_the_lowest_of_equals() -> None:
+    logits_WV = torch.randn(40, 70, generator=torch.Generator().manual_seed(0)).mul(2).round()  # with many equals
+    logits_WV[logits_WV == 0] = -0.0
+    logits_WV[::2, ::3] = 0.0
+    ids_W = torch.zeros(40, dtype=torch.int64)
+    one, three = log_probabilities(logits_WV, ids_W, 1), log_probabilities(logits_WV, ids_W, 3)
+    assert torch.equal(one, three[:, [0, 1, 4]])
+
+
 def test_log_probabilities_are_the_models_own_and_the_best_fall_with_the_lower_id_first() -> None:
     logits_WV = torch.tensor([[0.0, 2.0, 1.0, 2.0], [0.0, 0.0, 0.0, 0.0]])
     found = log_probabilities(logits_WV, torch.tensor([2, 0]), 3)
