@@ -12,7 +12,7 @@ GROUP = "puna.tasks"
 
 FAMILIES = (
     "common_sense", "closed_book", "race", "math_problems", "grade_school", "code", "mmlu", "toxicity", "bias",
-    "truthful_qa", "truthful_answers", "superglue", "last_word", "foundry", "core_metric", "gold",
+    "truthful_qa", "olmes", "truthful_answers", "superglue", "last_word", "foundry", "core_metric", "gold",
 )  # fmt: skip
 """The modules of `puna.evaluate.tasks`."""
 
