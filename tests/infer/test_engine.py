@@ -249,6 +249,16 @@ def test_requests_are_taken_when_they_can_soon_be_computed() -> None:
     assert (all_pages(engine), engine._inboxes) == (64, {})
 
 
+def test_requests_with_many_samples_are_taken_one_at_a_time() -> None:
+    engine = engine_of(FakeRunner(), max_requests=4)
+    asked = (Request(prompt=(1, 2, n), max_tokens=2, n=50) for n in range(1000))
+    stream = engine.stream(asked)
+    for _ in range(60):
+        next(stream)
+        assert len(engine._open) <= 2
+    stream.close()
+
+
 def test_what_is_given_while_others_are_computed_may_depend_on_their_answers() -> None:
     engine = engine_of(FakeRunner())
     greedy = Sampling(temperature=0)

@@ -36,7 +36,7 @@ memory, and those who write wait half as long for the next token."""
 MAX_REQUESTS = 64
 """Sequences whose rows of a step still leave most of `MAX_ROWS` to prompts."""
 _AHEAD = 2
-"""As many requests as can run at once are taken when they begin, and as many more wait."""
+"""As many samples as can run at once are taken when they begin, and as many more wait."""
 
 
 class Engine:
@@ -195,7 +195,7 @@ class Engine:
                             del samples[number], places[number], self._inboxes[number]
                     yield replace(event, request=place, completion=completion)
                     continue
-                while len(samples) < _AHEAD * self._max_requests and (request := give()) is not None:
+                while sum(samples.values()) < _AHEAD * self._max_requests and (request := give()) is not None:
                     number = self.add(request)
                     places[number], samples[number], self._inboxes[number] = given, request.n, inbox
                     given += 1
