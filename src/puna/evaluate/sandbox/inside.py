@@ -64,6 +64,7 @@ def main() -> NoReturn:
     os.closerange(VERDICT + 1, 1 << 16)
     try:
         if not request["namespaces"]:
+            os.chdir(request["room"])
             become_nobody(request["library"])
             wait_for(started(request))
         identity = enter_namespaces()
@@ -90,7 +91,6 @@ def started(request: dict[str, Any]) -> int:
         return child
     try:
         die_with(parent)
-        os.chdir("/" if request["namespaces"] else request["room"])
         shut(request)
     except OSError as error:
         os.write(VERDICT, f"{error.strerror}, {error.filename or ''}".encode())
@@ -144,12 +144,13 @@ def open_to_all(path: str) -> bool:
 def enter_namespaces() -> int:
     """Enters new namespaces, and returns who the program will be there.
 
-    Root gets a second identity, which is nobody outside too; others are nobody inside and themselves outside. A process
-    that stays outside writes the table, as the one inside has no right to a second identity.
+    Root gets a second identity, which is nobody outside too; others, and root with few rights, are nobody inside and
+    themselves outside. A process that stays outside writes the table, as the one inside has no right to a second one.
     """
     user, group = os.geteuid(), os.getegid()
     if user == 0:
-        os.setgroups([])
+        with contextlib.suppress(PermissionError):
+            os.setgroups([])
     reading, writing = os.pipe()
     me = os.getpid()
     mapper = os.fork()
@@ -168,17 +169,17 @@ def enter_namespaces() -> int:
 
 def map_identities(process: int, user: int, group: int) -> int:
     """Writes the tables of identities of a process that has entered a user namespace; returns 0, or 1 on failure."""
-    try:
-        if user == 0:
-            tables = {"gid_map": f"0 {group} 1\n{NOBODY} {NOBODY} 1\n", "uid_map": f"0 0 1\n{NOBODY} {NOBODY} 1\n"}
-        else:
-            tables = {"setgroups": "deny", "gid_map": f"{NOBODY} {group} 1\n", "uid_map": f"{NOBODY} {user} 1\n"}
-        for name, text in tables.items():
-            with open(f"/proc/{process}/{name}", "w", encoding="ascii") as file:
-                file.write(text)
-    except OSError:
-        return 1
-    return 0
+    one = {"setgroups": "deny", "gid_map": f"{NOBODY} {group} 1\n", "uid_map": f"{NOBODY} {user} 1\n"}
+    two = {"gid_map": f"0 {group} 1\n{NOBODY} {NOBODY} 1\n", "uid_map": f"0 {user} 1\n{NOBODY} {NOBODY} 1\n"}
+    for tables in (two, one) if user == 0 else (one,):
+        try:
+            for name, text in tables.items():
+                with open(f"/proc/{process}/{name}", "w", encoding="ascii") as file:
+                    file.write(text)
+        except OSError:
+            continue
+        return 0
+    return 1
 
 
 def take_root(room: str, library: list[str]) -> None:

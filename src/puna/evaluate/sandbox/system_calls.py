@@ -34,8 +34,8 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
     # What it is.
     "getpid": (39, 172), "gettid": (186, 178), "getppid": (110, 173), "getuid": (102, 174), "geteuid": (107, 175),
     "getgid": (104, 176), "getegid": (108, 177), "getresuid": (118, 148), "getresgid": (120, 150),
-    "uname": (63, 160), "sysinfo": (99, 179), "getrlimit": (97, 163), "getrusage": (98, 165),
-    "sched_getaffinity": (204, 123), "getrandom": (318, 278),
+    "getgroups": (115, 158), "uname": (63, 160), "sysinfo": (99, 179), "getrlimit": (97, 163),
+    "getrusage": (98, 165), "sched_getaffinity": (204, 123), "getrandom": (318, 278),
     # The end.
     "exit": (60, 93), "exit_group": (231, 94), "restart_syscall": (219, 128),
 }  # fmt: skip
