@@ -99,4 +99,4 @@ class Task:
 
     def with_samples(self, samples: int) -> "Task":
         """The same task with another number of samples; itself where it has one greedy answer."""
-        return self.sampled(samples) if self.sampled else self
+        return replace(self.sampled(samples), shots=self.shots) if self.sampled else self
