@@ -77,8 +77,8 @@ def test_mbpp_has_tasks_2_to_4_before_it_and_one_kind_of_line_end() -> None:
     assert [shot["task_id"] for shot in shots] == [2, 3, 4]
     assert asked(task.example(DESCRIBED[11], shots[:1], "0")).prompt == (
         "You are an expert Python programmer, and here is your task: Write a function f2 that gives 2. Your code "
-        "should pass these tests:\n\nassert f2() == 2\nassert f2() < 1000\nassert True\n[BEGIN]\ndef f2():\n    return 2\n"
-        "[DONE]\n\n"
+        "should pass these tests:\n\nassert f2() == 2\nassert f2() < 1000\nassert True\n[BEGIN]\ndef f2():\n"
+        "    return 2\n[DONE]\n\n"
         "You are an expert Python programmer, and here is your task: Write a function f12 that gives 12. Your code "
         "should pass these tests:\n\nassert f12() == 12\nassert f12() < 1000\nassert True\n[BEGIN]\n"
     )

@@ -115,7 +115,7 @@ def writes(prompt: str) -> str:
 
 
 ROWS = [
-    {"problem": f"{problem} Case {case}.", "solution": rf"So \boxed{{{answer}}}.", "level": "Level 1", "type": "Algebra"}
+    {"problem": f"{problem} Case {case}.", "solution": rf"So \boxed{{{answer}}}.", "type": "Algebra"}
     for case in range(8)
     for problem, answer in [
         ("What is $1+1$?", "2"), ("Half of one?", r"\frac{1}{2}"), ("A pair?", "(1,2)"), ("Angle?", r"90^\circ"),

@@ -6,7 +6,7 @@ to one form and compared as such. A test compares both on all answers of the tes
 
 
 def boxed(solution: str) -> str | None:
-    r"""What stands in the last \boxed or, without one, in the last \fbox; None where there is neither or it is open.
+    r"""The content of the last \boxed or, without one, in the last \fbox; None where there is neither or it is open.
 
     A box without braces ends at the next dollar sign.
     """
@@ -62,7 +62,7 @@ _REPLACED = (
 
 
 def _roots(text: str) -> str:
-    r"""Braces for \sqrt3."""
+    r"""Puts braces into \sqrt3."""
     first, *others = text.split(r"\sqrt")
     if "" in others:
         raise ValueError("a root of nothing")

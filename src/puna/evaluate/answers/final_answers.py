@@ -16,7 +16,7 @@ _WORDS = (
     "minutes", "digits", "cents", "degrees", "cm", "gm", "pounds", "meters", "meals", "edges", "students",
     "childrentickets", "multiples",
 )  # fmt: skip
-"""Units and what else may stand behind a number."""
+"""Units and other words that may follow a number."""
 _REMOVED = (
     *_WORDS[:10], r"\ldots", *_WORDS[10:], r"\text{s}", r"\text{.}", "\\text{\ns}", r"\text{}^2", r"\text{}^3",
     "\\text{\n}", r"\text{}", r"\mathrm{th}", r"^\circ", r"^{\circ}", r"\;", r",\!", "{,}", '"', r"\dots",

@@ -20,6 +20,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from puna.evaluate.answers.voting import pass_at
 from puna.evaluate.example import Answer, Example, Row, Write
@@ -128,17 +129,15 @@ def _code(
     fitting = tuple(dict.fromkeys(min(k, samples) for k in ks))
 
     def sampled(number: int) -> Task:
-        return _code(
-            name, title, make, samples=number, temperature=temperature, ks=ks, protocol=protocol, **settings
-        )  # fmt: skip
+        return _code(name, title, make, samples=number, temperature=temperature, ks=ks, protocol=protocol, **settings)
 
-    shots = {"shots": 3, "shot_split": "prompt", "draws": _second_to_fourth} if data == "mbpp" else {}
-    return Task(
+    task = Task(
         name=name, protocol=protocol, title=title, data=data, split="test",
         example=make(samples=samples, temperature=temperature, **settings), judge=_judged(*fitting),
         metrics={f"pass@{k}": mean for k in fitting}, chance=0.0, samples=samples,
-        sampled=sampled if temperature else None, needs_code=True, **shots,
+        sampled=sampled if temperature else None, needs_code=True,
     )  # fmt: skip
+    return replace(task, shots=3, shot_split="prompt", draws=_second_to_fourth) if data == "mbpp" else task
 
 
 TASKS = (

@@ -42,12 +42,11 @@ def _chains() -> str:
     return "".join(f"Q: {question}\nA: {chain}\n\n" for question, chain in CHAIN_OF_THOUGHT)
 
 
-def _llama(samples: int) -> Callable[[Row, Sequence[Row], str], Example]:
+def _llama(samples: int, *, votes: bool) -> Callable[[Row, Sequence[Row], str], Example]:
     def make(row: Row, shots: Sequence[Row], id: str) -> Example:
-        sampling = {"temperature": TEMPERATURE, "top_p": TOP_P, "seed": zlib.crc32(id.encode())} if samples > 1 else {}
         ask = Write(
             prompt=f"{_chains()}Q: {row['question']}\nA:", max_tokens=LONGEST, stop=("\n\n", "\nQ:"), n=samples,
-            **sampling,
+            temperature=TEMPERATURE if votes else 0.0, top_p=TOP_P if votes else 1.0, seed=zlib.crc32(id.encode()),
         )  # fmt: skip
         return Example(id=id, ask=ask, facts={"answer": str(_gold(row)), "solution": row["answer"]})
 
@@ -83,7 +82,8 @@ def _majority(samples: int) -> Task:
     metric = f"maj1@{samples}"
     return Task(
         name="gsm8k_majority", protocol=LLAMA, title="GSM8k + maj1@k", data="gsm8k", split="test", shots=8,
-        pick="own", example=_llama(samples), judge=_judged_by_llama(metric), metrics={metric: mean}, chance=0.0,
+        pick="own", example=_llama(samples, votes=True), judge=_judged_by_llama(metric),
+        metrics={metric: mean}, chance=0.0,
         samples=samples, sampled=_majority,
     )  # fmt: skip
 
@@ -121,7 +121,7 @@ def _judged_by_harness(strict: re.Pattern[str]) -> Callable[[Example, Answer], V
 
 
 def _cleaned(text: str) -> str:
-    """A text without commas, dollar signs, what stands before the answer, and a last dot."""
+    """A text without commas, dollar signs, the marks before the answer, and a last dot."""
     for ignored in (",", r"\$", "(?s).*#### ", r"\.$"):
         text = re.sub(ignored, "", text)
     return text.lower()
@@ -132,7 +132,8 @@ _HARNESS_METRICS = {"strict_match": mean, "flexible_extract": mean}
 TASKS = (
     Task(
         name="gsm8k", protocol=LLAMA, title="GSM8k", data="gsm8k", split="test", shots=8, pick="own",
-        example=_llama(1), judge=_judged_by_llama("exact_match"), metrics={"exact_match": mean}, chance=0.0,
+        example=_llama(1, votes=False), judge=_judged_by_llama("exact_match"), metrics={"exact_match": mean},
+        chance=0.0,
     ),
     _majority(VOTES),
     Task(

@@ -42,14 +42,14 @@ def _solved(after: str) -> str:
     return "".join(f"Problem:\n{problem}\n\nSolution:{after}{solution}\n\n" for problem, solution in MINERVA)
 
 
-def _llama(samples: int) -> Callable[[Row, Sequence[Row], str], Example]:
+def _llama(samples: int, *, votes: bool) -> Callable[[Row, Sequence[Row], str], Example]:
     solved = _solved("\n")
 
     def make(row: Row, shots: Sequence[Row], id: str) -> Example:
-        sampling = {"temperature": TEMPERATURE, "top_p": TOP_P, "seed": zlib.crc32(id.encode())} if samples > 1 else {}
         ask = Write(
             prompt=f"{solved}Problem:\n{row['problem']}\n\nSolution:\n", max_tokens=LONGEST, n=samples,
-            stop=("I hope it is correct", "\nProblem:"), **sampling,
+            stop=("I hope it is correct", "\nProblem:"), temperature=TEMPERATURE if votes else 0.0,
+            top_p=TOP_P if votes else 1.0, seed=zlib.crc32(id.encode()),
         )  # fmt: skip
         return Example(id=id, ask=ask, category=row["type"], facts={"answer": _gold(row)})
 
@@ -81,7 +81,7 @@ def _majority(samples: int) -> Task:
     metric = f"maj1@{samples}"
     return Task(
         name="math_majority", protocol=LLAMA, title="MATH + maj1@k", data="math", split="test", shots=4, pick="own",
-        example=_llama(samples), judge=_judged_by_llama(metric), metrics={metric: mean}, chance=0.0,
+        example=_llama(samples, votes=True), judge=_judged_by_llama(metric), metrics={metric: mean}, chance=0.0,
         samples=samples, sampled=_majority,
     )  # fmt: skip
 
@@ -117,7 +117,7 @@ def _judged_as_hendrycks(example: Example, answer: Answer) -> Verdict:
 TASKS = (
     Task(
         name="math", protocol=LLAMA, title="MATH", data="math", split="test", shots=4, pick="own",
-        example=_llama(1), judge=_judged_by_llama("exact_match"), metrics={"exact_match": mean}, chance=0.0,
+        example=_llama(1, votes=False), judge=_judged_by_llama("exact_match"), metrics={"exact_match": mean}, chance=0.0,
     ),
     _majority(VOTES),
     Task(
