@@ -117,7 +117,8 @@ def _judged_as_hendrycks(example: Example, answer: Answer) -> Verdict:
 TASKS = (
     Task(
         name="math", protocol=LLAMA, title="MATH", data="math", split="test", shots=4, pick="own",
-        example=_llama(1, votes=False), judge=_judged_by_llama("exact_match"), metrics={"exact_match": mean}, chance=0.0,
+        example=_llama(1, votes=False), judge=_judged_by_llama("exact_match"),
+        metrics={"exact_match": mean}, chance=0.0,
     ),
     _majority(VOTES),
     Task(
