@@ -1,10 +1,12 @@
 """The curves of several runs: their places on the three axes, and which charts there are."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from compared_runs import compared_run
+from made_results import made_task
 
 from puna.config.load import load_recipe
 from puna.config.recipe import Recipe
@@ -88,3 +90,23 @@ def test_a_switch_or_two_numbers_have_no_chart_of_their_own(tiny_toml: Path, tmp
 
 def test_more_runs_than_colours_differ_by_dashes():
     assert [dash(number) for number in (0, len(COLOURS) - 1, len(COLOURS))] == ["solid", "solid", "dash"]
+
+
+def test_benchmarks_of_two_runs_stand_beside_each_other_where_they_asked_the_same(tiny: Recipe, tmp_path: Path):
+    runs = [compared_run(tmp_path / name, tiny) for name in ("one", "two", "three")]
+    piqa = [made_task("harness/piqa@0", right, 100, title="PIQA", of=1838, limit_seed=0) for right in (50, 60)]
+    other = made_task("harness/piqa@0", 9, 10, title="PIQA", of=1838, limit_seed=0)
+    alone = made_task("harness/copa@0", 1, 2)
+    for run, results in zip(runs, ([piqa[0], alone], [piqa[1]], [other]), strict=True):
+        tasks = [result.model_dump(exclude_unset=True) for result in results]
+        with run.metrics.open("a") as file:
+            for step in (20, 10):
+                line = {"kind": "evaluation", "step": step, "tokens": 256 * step, "tasks": tasks}
+                file.write(json.dumps(line) + "\n")
+    found = [chart for chart in charts(read_comparison(runs)) if "harness" in chart.title]
+    assert [(chart.title, chart.runs) for chart in found] == [("PIQA, harness/piqa@0", [0, 1])]
+    (chart,) = found
+    assert chart.sentence == "While training, on the same 100 documents each time."
+    assert chart.places["tokens"] == [[2560, 5120]] * 2
+    assert [trace["y"] for trace in chart.figure["data"]] == [[0.5, 0.5], [0.6, 0.6]]
+    assert chart.figure["layout"]["yaxis"]["title"]["text"] == "acc"

@@ -9,10 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from puna.core.schema.lines import Line, TrainLine, ValidationLine
+from puna.core.schema.evaluation import TaskResult
+from puna.core.schema.lines import EvaluationLine, Line, TrainLine, ValidationLine
+from puna.core.units import counted
 from puna.report.charts import smooth
 from puna.report.comparison import ComparedRun, Comparison, Difference
 from puna.report.curves import line_mode, thinned
+from puna.report.evaluated import comparable
 
 _Curve: TypeAlias = tuple[int, Sequence[Line], Sequence[float | None], dict[str, Any]]
 """The number of a run, the lines of its metrics with the tokens of the points, the values, and how it is drawn."""
@@ -107,6 +110,7 @@ def charts(comparison: Comparison) -> list[ComparedChart]:
         for source in sources:
             title = f"Held-out bits per byte, {source}"
             found.append(_heldout(comparison, title, lambda line, name=source: line.bits_per_byte.get(name)))
+    found += _benchmarks(comparison)
     if any(run.train for run in runs):
         rate = _trained(comparison, "Learning rate", "learning rate", lambda line: line.lr)
         rate.figure["layout"]["yaxis"] |= {"exponentformat": "e", "rangemode": "tozero"}
@@ -127,6 +131,34 @@ def _heldout(comparison: Comparison, title: str, value: Callable[[ValidationLine
     sentence = "Lower is better. Lines: a part of the text, while training"
     sentence += "; diamonds: all of it, at the end." if any(run.finished for run in comparison.runs) else "."
     return _chart(comparison, title, sentence, "bits per byte", curves)
+
+
+def _benchmarks(comparison: Comparison) -> list[ComparedChart]:
+    """A chart for each task that two runs or more were asked in the same way on the same documents."""
+    asked: dict[tuple[object, ...], dict[int, list[EvaluationLine]]] = {}
+    results: dict[tuple[object, ...], TaskResult] = {}
+    for number, run in enumerate(comparison.runs):
+        for line in run.evaluations:
+            for result in line.tasks:
+                key = (result.id, *comparable(result))
+                results[key] = result
+                asked.setdefault(key, {}).setdefault(number, []).append(line)
+    found = []
+    for key, by_run in asked.items():
+        if len(by_run) > 1:
+            last = results[key]
+            metric, documents = last.main[0], counted(last.n, "document")
+            curves: list[_Curve] = [
+                (number, lines, [_main(line, last.id) for line in lines], {"mode": "lines+markers"})
+                for number, lines in by_run.items()
+            ]
+            sentence = f"While training, on the same {documents} each time."
+            found.append(_chart(comparison, f"{last.title}, {last.id}", sentence, metric, curves))
+    return found
+
+
+def _main(line: EvaluationLine, id: str) -> float | None:
+    return next(result.main[1].value for result in line.tasks if result.id == id)
 
 
 def _trained(

@@ -8,14 +8,14 @@ often a recipe validates and saves.
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import median
 from typing import Any
 
 from puna.config.explain import flatten
 from puna.config.toml import inline
-from puna.core.schema.lines import TrainLine, ValidationLine
+from puna.core.schema.lines import EvaluationLine, TrainLine, ValidationLine
 from puna.core.schema.run import TrainResults
 
 _UNTOLD = ("name", "description")
@@ -72,6 +72,8 @@ class ComparedRun:
     """None where the devices' power is not known."""
     ancestry: list[str]
     """A sentence for each run or model that it comes from, the oldest first."""
+    evaluations: list[EvaluationLine] = field(default_factory=list)
+    """Of benchmarks, while it was trained."""
 
     @property
     def finished(self) -> bool:

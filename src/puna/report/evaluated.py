@@ -101,7 +101,7 @@ def read_evaluations(
     found: dict[str, dict[tuple[object, ...], Series]] = {}
 
     def add(point: Point, *, during: bool) -> None:
-        key = (during, *_comparable(point.result))
+        key = (during, *comparable(point.result))
         found.setdefault(point.result.id, {}).setdefault(key, Series(during=during)).points.append(point)
 
     for line in lines:
@@ -117,8 +117,8 @@ def read_evaluations(
     return [Benchmark(series=_sorted(found[task].values())) for task in sorted(found)]
 
 
-def _comparable(result: TaskResult) -> tuple[object, ...]:
-    """What must be equal for two results to be of one curve."""
+def comparable(result: TaskResult) -> tuple[object, ...]:
+    """What must be equal for two results of one task to be of one curve, or to stand beside each other."""
     return (
         result.protocol_version, result.task_version, result.data_sha256, result.n, result.limit_seed, result.samples,
         result.bos, result.scorer, result.main[0],

@@ -21,7 +21,7 @@ from puna.core.records import read_record
 from puna.core.reference import PathLike, find_moment, is_run
 from puna.core.schema.card import DataCard
 from puna.core.schema.lineage import Parent
-from puna.core.schema.lines import LINES, Line, SampleLine, SessionLine, TrainLine, ValidationLine
+from puna.core.schema.lines import LINES, EvaluationLine, Line, SampleLine, SessionLine, TrainLine, ValidationLine
 from puna.core.schema.part import parse
 from puna.core.schema.run import TrainRecord
 from puna.core.schema.train_state import TrainState, list_checkpoints, read_header
@@ -111,6 +111,7 @@ def _read(place: str) -> tuple[Path, ComparedRun]:
         documents=card.build.documents_sha256 if card else "",
         device=record.results.device if record else session.device if session else "",
         power=_power(recipe, record, session),
+        evaluations=_latest(lines, EvaluationLine),
         ancestry=[_origin(parent) for parent in (results.lineage if results else header.lineage if header else [])],
     )
 
