@@ -9,16 +9,14 @@ All of it only decides what is computed when. A score is made of the same rows a
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Protocol, TypeAlias
 
 from puna.core.errors import GenerateError
-from puna.infer.requests import Completion, Request, Score, Token
+from puna.infer.requests import Completion, Event, Request, Score, Token
+from puna.infer.runner import Runner
 from puna.infer.sampling import not_finite
-
-if TYPE_CHECKING:
-    from puna.infer.engine import Engine
 
 Ids: TypeAlias = tuple[int, ...]
 Pair: TypeAlias = tuple[Ids, Ids]
@@ -28,7 +26,17 @@ TOGETHER = 1 << 18
 """Tokens of pairs that are put in order together: a thousand steps of the engine, and some megabytes."""
 
 
-def scores(engine: "Engine", pairs: Iterable[Pair], *, salt: str = "") -> Iterator[Score]:
+class Serving(Protocol):
+    """What computes requests: `puna.infer.engine.Engine`."""
+
+    runner: Runner
+
+    def serve(self, give: Callable[[], Request | None]) -> Iterator[Event | None]:
+        """Events of requests that are given while others are computed."""
+        ...
+
+
+def scores(engine: Serving, pairs: Iterable[Pair], *, salt: str = "") -> Iterator[Score]:
     """The score of each pair, in the order of the pairs.
 
     Args:
@@ -74,7 +82,7 @@ class _Group:
 class _Window:
     """Pairs that are put in order together."""
 
-    def __init__(self, engine: "Engine", pairs: list[Pair], salt: str) -> None:
+    def __init__(self, engine: Serving, pairs: list[Pair], salt: str) -> None:
         self._engine, self._salt = engine, salt
         self._found = {pair: Score(logprobs=(), greedy=True) for pair in pairs}
         groups: dict[Ids, _Group] = {}
