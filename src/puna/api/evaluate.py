@@ -172,7 +172,10 @@ def _by_puna(
         scorers={kind: entry.open() for kind, entry in scorers.items()} if processes.rank == 0 else {},
         isolation=_isolation(allowed) if allowed is not None and runs_code else None,
     )
-    return lambda subject, directory: run_tasks(tasks, subject, directory, prepared, processes, missing)
+    # Made before the model is read, so that it is asked as soon as it is there.
+    first = prepared.documents(tasks[0])
+    first.examples()
+    return lambda subject, directory: run_tasks(tasks, subject, directory, prepared, processes, missing, first)
 
 
 def _by_lm_eval(names: list[str], open_split: "OpenSplit", limit: int | None) -> "Run":

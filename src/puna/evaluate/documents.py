@@ -1,7 +1,8 @@
 """The documents of a task: rows of its split with their solved examples, all of them or a part drawn by a seed."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from typing import Protocol, TypeAlias
 
@@ -69,14 +70,19 @@ class Documents:
         """How many documents are asked about."""
         return len(self.rows)
 
-    def examples(self) -> Iterator[Example]:
-        """What is asked about each.
+    def examples(self) -> tuple[Example, ...]:
+        """What is asked about each; they are made at the first call.
 
         Raises:
             EvaluateError: A row has not the fields that the task reads, two have one id, or there are too few rows for
                 the solved examples.
         """
+        return self._examples
+
+    @cached_property
+    def _examples(self) -> tuple[Example, ...]:
         seen: set[str] = set()
+        made = []
         for place, row in self.rows:
             number = str(place)
             shots = self.shots.of(place, row, number)
@@ -91,7 +97,8 @@ class Documents:
             if example.id in seen:
                 raise EvaluateError(f"{self.task.id}: two documents of {self.task.data} have the id {example.id!r}")
             seen.add(example.id)
-            yield example
+            made.append(example)
+        return tuple(made)
 
 
 def open_documents(task: Task, open_split: OpenSplit, *, limit: int | None = None, seed: int = 0) -> Documents:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from puna.core.console import muted, progress
+from puna.core.console import progress
 from puna.core.schema.evaluation import Cut, Metric, TaskResult
 from puna.evaluate.asking import Group, groups, in_order
 from puna.evaluate.backend import Backend
@@ -93,7 +93,7 @@ def run_documents(
     """
     processes = processes or Alone()
     task = documents.task
-    examples = list(documents.examples())
+    examples = documents.examples()
     stored: dict[str, Answered] = {}
     cost = Cost()
     if store is not None:
@@ -132,7 +132,7 @@ def _ask(
     done: list[Answered] = []
     cost = Cost()
     last = time.perf_counter()
-    with muted(processes.rank > 0), progress(task.id, len(examples), "documents") as advance:
+    with progress(task.id, len(examples), "documents") as advance:
         for group in groups(examples, backend, task.protocol.join, cache=cache):
             judged, spent = _judged(task, group, backend)
             now = time.perf_counter()

@@ -44,6 +44,14 @@ class Setting:
     isolation: str | None = None
     """What holds programs back that a model writes; None where none may be run."""
 
+    def documents(self, task: Task) -> Documents:
+        """What a task asks about.
+
+        Raises:
+            EvaluateError: The data is not here, or damaged.
+        """
+        return open_documents(task, self.open_split, limit=self.limit, seed=self.seed)
+
     def record(self, tasks: Sequence[Task]) -> Record:
         """The record of an evaluation that begins now."""
         config = {"tasks": [task.id for task in tasks], "limit": self.limit, "seed": self.seed, "samples": self.samples}
@@ -52,7 +60,7 @@ class Setting:
 
 def run_tasks(
     tasks: Sequence[Task], subject: Subject, directory: EvaluationDir, setting: Setting, processes: Processes,
-    missing: Mapping[str, str],
+    missing: Mapping[str, str], first: Documents | None = None,
 ) -> tuple[Results, Record]:  # fmt: skip
     """Run tasks; the results are written after each.
 
@@ -63,6 +71,7 @@ def run_tasks(
         setting: What is asked of all tasks alike.
         processes: Share the documents.
         missing: Tasks that cannot be done, with reasons, which are kept with the results.
+        first: The documents of the first task, where they are open already.
 
     Returns:
         All results of the directory, and the record, which is not written yet.
@@ -75,7 +84,7 @@ def run_tasks(
     record = setting.record(tasks)
     results = processes.first(lambda: begin(directory, subject.model, subject.engine, missing))
     for task in tasks:
-        documents = open_documents(task, setting.open_split, limit=setting.limit, seed=setting.seed)
+        documents = first if first is not None and first.task is task else setting.documents(task)
         result = _result(documents, subject, directory, setting, processes)
         record.inputs[task.id] = result.data_sha256
         results = keep(results, result)
