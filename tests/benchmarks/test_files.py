@@ -59,15 +59,30 @@ def test_the_environment_names_the_directory_where_no_argument_does(
         open_split("mine", "test")
 
 
-def test_a_directory_in_the_form_of_the_store_is_read_where_it_is(
+@pytest.mark.parametrize("known", [True, False])
+def test_a_copy_of_the_store_is_read_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool) -> None:
+    entry(monkeypatch)
+    sha256 = open_split("mine", "test", data_dir=given(tmp_path)).sha256
+    store().rename(tmp_path / "copy")
+    if known:
+        entry(monkeypatch, rows=2, sha256=sha256)
+        (tmp_path / "copy" / "mine" / "test.record.json").unlink()
+    path = tmp_path / "copy" / "mine" / "test.jsonl"
+    assert what_is_missing("mine", "test", data_dir=tmp_path / "copy") == ""
+    assert open_split("mine", "test", data_dir=tmp_path / "copy").path == path
+    assert not store().exists()
+
+
+def test_an_authors_file_with_the_name_of_a_canonical_one_is_not_taken_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry(monkeypatch)
-    path = tmp_path / "kept" / "mine" / "test.jsonl"
+    entry(monkeypatch, sources=[{"file": "mine/test.jsonl"}])
+    path = tmp_path / "given" / "mine" / "test.jsonl"
     path.parent.mkdir(parents=True)
-    path.write_bytes(CONTENT)
-    assert open_split("mine", "test", data_dir=tmp_path / "kept").path == path
-    assert not store().exists()
+    path.write_text('{ "q": "one" }\n\n{ "q": "two" }\n')
+    found = open_split("mine", "test", data_dir=tmp_path / "given")
+    assert (found.path, found.n) == (store() / "mine" / "test.jsonl", 2)
+    assert found.path.read_bytes() == CONTENT
 
 
 def test_another_edition_is_refused_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

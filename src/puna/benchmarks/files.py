@@ -84,7 +84,7 @@ def what_is_missing(name: str, split: str, *, data_dir: Path | None = None) -> s
     """
     entry = find_entry(name, split)
     directory = data_dir or user_directory()
-    if any(path.is_file() for path in _canonical_files(entry, directory)):
+    if _canonical_file(entry, directory):
         return ""
     return "" if any(locate(place, directory, wheels()) for place in entry.places) else how_to_get(entry)
 
@@ -104,18 +104,33 @@ def open_split(name: str, split: str, *, data_dir: Path | None = None) -> Split:
     """
     entry = find_entry(name, split)
     directory = data_dir or user_directory()
-    for path in _canonical_files(entry, directory):
-        if path.is_file():
-            return _proven(entry, path)
+    if path := _canonical_file(entry, directory):
+        return _proven(entry, path)
     for place in entry.places:
         if located := locate(place, directory, wheels()):
             return keep(entry, place, located)
     return Split(entry=entry, path=None, sha256="", n=0, missing=how_to_get(entry))
 
 
-def _canonical_files(entry: SplitEntry, directory: Path | None) -> list[Path]:
-    """Where the canonical file may lie, in the order of looking."""
-    return [root / entry.set.name / f"{entry.name}.jsonl" for root in (directory, store()) if root]
+def _canonical_file(entry: SplitEntry, directory: Path | None) -> Path | None:
+    """The canonical file, if it is here.
+
+    In the user's directory an author's own file may have the same name, as GSM8k's has: there it is one with a record
+    beside it, as in a copy of the store, or with the hash of the manifest.
+    """
+    given = _place_in(directory, entry) if directory else None
+    if given and given.is_file() and (_record_of(given).is_file() or canonical.measure(given)[1] == entry.sha256):
+        return given
+    kept = _place_in(store(), entry)
+    return kept if kept.is_file() else None
+
+
+def _place_in(root: Path, entry: SplitEntry) -> Path:
+    return root / entry.set.name / f"{entry.name}.jsonl"
+
+
+def _record_of(path: Path) -> Path:
+    return path.with_suffix(".record.json")
 
 
 def user_directory() -> Path | None:
@@ -138,7 +153,7 @@ def keep(entry: SplitEntry, place: Place, located: Located) -> Split:
         EvaluateError: They are damaged, or not those that the manifest knows.
         StorageError: The store cannot be written.
     """
-    path = store() / entry.set.name / f"{entry.name}.jsonl"
+    path = _place_in(store(), entry)
 
     def check(n: int, sha256: str) -> None:
         if (entry.sha256 or sha256) != sha256:
@@ -157,14 +172,14 @@ def keep(entry: SplitEntry, place: Place, located: Located) -> Split:
             what = f"{type(error).__name__}: {error}"
             raise EvaluateError(f"{files[0]}: does not have the form of {entry.set.name} ({what})") from None
     record = {"rows": n, "sha256": sha256, "from": {"kind": place.kind, "what": place.what}}
-    write_json(path.with_suffix(".record.json"), record)
+    write_json(_record_of(path), record)
     return Split(entry=entry, path=path, sha256=sha256, n=n)
 
 
 def _proven(entry: SplitEntry, path: Path) -> Split:
     """A canonical file whose hash is that of the manifest, or else the one that was recorded when it came."""
     n, sha256 = canonical.measure(path)
-    expected = entry.sha256 or _recorded(path.with_suffix(".record.json"))
+    expected = entry.sha256 or _recorded(_record_of(path))
     if (expected or sha256) != sha256:
         raise EvaluateError(
             f"{path}: has the SHA-256 {sha256}, expected {expected}", hint="delete it, then fetch it again"
