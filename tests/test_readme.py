@@ -89,6 +89,26 @@ PROOFS = {
         "test_frequencies_are_the_softmax_of_logits_over_temperature",
         "test_tokens_that_are_guessed_are_distributed_as_the_model_says",
     ],
+    "Requests and scores equal": [
+        "test_harness_tasks_ask_and_score_as_lm_eval",
+        "test_requests_and_scores_of_nq_open_are_the_harness_s",
+        "test_harness_asks_and_scores_as_lm_eval",
+        "test_accuracy_is_foundry_s_with_byte_level_bpe",
+        "test_the_paper_s_category_averages_come_out_of_its_subjects",
+        "test_the_paper_s_average_of_all_questions_comes_out_of_its_subjects",
+    ],
+    "An evaluation that was killed": [
+        "test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_file",
+        "test_two_processes_write_the_figures_of_one",
+        "test_a_run_with_evaluations_has_the_bits_of_one_without",
+    ],
+    "A program that a model wrote": [
+        "test_what_reaches_beyond_the_process_is_refused",
+        "test_no_file_but_the_library_is_read",
+        "test_no_connection_is_made",
+        "test_no_process_and_no_thread_is_made",
+        "test_no_other_process_is_signalled_or_changed",
+    ],
     "What somebody types into a chat": [
         "test_ids_are_those_of_transformers",
         "test_whatever_is_typed_the_control_tokens_are_those_of_harmless_words",
