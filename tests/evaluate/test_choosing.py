@@ -6,7 +6,7 @@ import pytest
 from evaluating import hellaswag_rows, opener
 
 from puna.core.errors import EvaluateError
-from puna.evaluate.choosing import NOT_ALLOWED, obstacles
+from puna.evaluate.choosing import NOT_ALLOWED, obstacles, stand_ins
 from puna.evaluate.registry import find_task
 
 HERE = find_task("harness/hellaswag")
@@ -40,3 +40,10 @@ def test_one_task_at_least_has_to_be_possible() -> None:
     with pytest.raises(EvaluateError, match=says):
         obstacles([], [AWAY, other], OPEN, allow_code=False)
     assert list(obstacles([], [AWAY, other, HERE], OPEN, allow_code=False)) == ["harness/away@0", "harness/other@0"]
+
+
+def test_what_stands_in_for_a_missing_task_has_to_be_possible_itself() -> None:
+    instead = {"harness/away@0": HERE, "harness/code@0": replace(AWAY, name="other"), "harness/few@3": CODE}
+    assert stand_ins(["harness/away@0", "harness/unknown@0"], instead, OPEN, allow_code=False) == [HERE]
+    assert stand_ins(["harness/code@0", "harness/few@3"], instead, OPEN, allow_code=False) == []
+    assert stand_ins(["harness/few@3"], instead, OPEN, allow_code=True) == [CODE]

@@ -26,6 +26,16 @@ def test_a_task_that_is_named_is_not_among_those_of_the_suite(tmp_path: Path) ->
     assert "llama/piqa@0" not in {task.id for task in found.of_suite}
 
 
+def test_tasks_on_other_data_stand_in_for_those_of_a_suite_that_are_not_named() -> None:
+    instead = wanted([], "openllama", None).instead
+    assert {id: task.id for id, task in instead.items()} == {
+        "harness/truthfulqa_mc1@0": "harness/truthfulqa_csv_mc1@0",
+        "harness/truthfulqa_mc2@0": "harness/truthfulqa_csv_mc2@0",
+    }
+    assert list(wanted(["harness/truthfulqa_mc1"], "openllama", None).instead) == ["harness/truthfulqa_mc2@0"]
+    assert wanted(["harness/truthfulqa_mc1"], None, None).instead == {}
+
+
 def test_nothing_and_unknown_names_are_refused() -> None:
     with pytest.raises(EvaluateError, match="nothing is asked for"):
         wanted([], None, None)

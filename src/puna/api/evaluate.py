@@ -157,15 +157,18 @@ def _by_puna(
         processes: Share the documents.
         allowed: Holds the permission to run programs; None where they may not be run.
     """
-    from puna.evaluate.choosing import by_reason, obstacles
+    from puna.evaluate.choosing import by_reason, obstacles, stand_ins
     from puna.evaluate.series import run_tasks
 
-    missing = processes.first(
-        lambda: obstacles(asked.named, asked.of_suite, setting.open_split, allow_code=allowed is not None)
-    )
+    may_run = {"open_split": setting.open_split, "allow_code": allowed is not None}
+    missing = processes.first(lambda: obstacles(asked.named, asked.of_suite, **may_run))
+    others = processes.first(lambda: [task.id for task in stand_ins(missing, asked.instead, **may_run)])
     if missing:
         say(f"left out: {by_reason(missing)}")
+    if others:
+        say(f"on other data instead: {', '.join(others)}")
     tasks = [task for task in asked.all if task.id not in missing]
+    tasks += [task for task in asked.instead.values() if task.id in others]
     runs_code = allowed is not None and any(task.needs_code for task in tasks)
     prepared = replace(
         setting,

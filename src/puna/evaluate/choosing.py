@@ -33,6 +33,24 @@ def obstacles(
     return found
 
 
+def stand_ins(
+    missing: Iterable[str], instead: Mapping[str, Task], open_split: OpenSplit, *, allow_code: bool
+) -> list[Task]:
+    """The tasks that stand in for those that cannot be done here, as far as they can.
+
+    Args:
+        missing: Ids of tasks that cannot be done.
+        instead: What stands in for a task, by its id.
+        open_split: Opens the data.
+        allow_code: Whether programs that a model writes may be run.
+
+    Raises:
+        EvaluateError: Data is damaged.
+    """
+    others = [instead[id] for id in missing if id in instead]
+    return [task for task in others if not obstacle(task, open_split, allow_code=allow_code)]
+
+
 def _reasons(tasks: Iterable[Task], open_split: OpenSplit, allow_code: bool) -> dict[str, str]:
     return {task.id: reason for task in tasks if (reason := obstacle(task, open_split, allow_code=allow_code))}
 

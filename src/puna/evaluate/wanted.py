@@ -1,7 +1,7 @@
 """What a user asks for by names: tasks, suites, and files with tasks of one's own."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from puna.benchmarks.files import open_split
@@ -24,6 +24,8 @@ class Wanted:
     """Those that the user has named: all of them have to be done."""
     of_suite: tuple[Task, ...]
     """The others of the suite: those that can be done are."""
+    instead: Mapping[str, Task] = field(default_factory=dict)
+    """By the ids of tasks of the suite, tasks on other data that stand in for them where theirs is not here."""
 
     @property
     def all(self) -> tuple[Task, ...]:
@@ -56,7 +58,9 @@ def wanted(tasks: Iterable[str], suite: str | None, samples: int | None) -> Want
             hint="name tasks or a suite: --tasks harness/hellaswag, --suite llama; `puna evaluate --list` names all",
         )
     others = tuple(task for task in of_suite.values() if task.id not in named)
-    return Wanted(named=tuple(named.values()), of_suite=others)
+    pairs = find_suite(suite).instead if suite is not None else {}
+    instead = {task.id: other for task in others if task.id in pairs for other in _named(pairs[task.id], samples)}
+    return Wanted(named=tuple(named.values()), of_suite=others, instead=instead)
 
 
 def _ids(suite: str | None) -> list[str]:
