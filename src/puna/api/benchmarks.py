@@ -92,8 +92,7 @@ def _found(names: Sequence[str]) -> "list[Task]":
     found: dict[str, Task] = {}
     for name in names:
         if name in suites():
-            ids = [id for id in suites()[name].tasks if id.partition("@")[0] in known]
-            those = [find_task(id) for id in ids]
+            those = [find_task(id) for id in suites()[name].tasks]
         else:
             those = [task for key, task in known.items() if name in key.split("/")] or [find_task(name)]
         found |= {task.id: task for task in those}

@@ -10,7 +10,6 @@ from puna.core.errors import EvaluateError
 from puna.core.user_path import user_path
 from puna.evaluate.documents import OpenSplit, Rows
 from puna.evaluate.registry import find_task
-from puna.evaluate.registry import tasks as tasks_of_registry
 from puna.evaluate.suites import find_suite
 from puna.evaluate.task import Task
 from puna.evaluate.toml_task import FileSplit, is_task_file, read_tasks
@@ -51,7 +50,8 @@ def wanted(tasks: Iterable[str], suite: str | None, samples: int | None) -> Want
         EvaluateError: There is no such task, file or suite, or nothing is asked for.
     """
     named = {task.id: task for name in tasks for task in _named(name, samples)}
-    of_suite = {task.id: task for id in _ids(suite) for task in _named(id, samples)}
+    ids = () if suite is None else find_suite(suite).tasks
+    of_suite = {task.id: task for id in ids for task in _named(id, samples)}
     if not named and suite is None:
         raise EvaluateError(
             "nothing is asked for",
@@ -61,12 +61,6 @@ def wanted(tasks: Iterable[str], suite: str | None, samples: int | None) -> Want
     pairs = find_suite(suite).instead if suite is not None else {}
     instead = {task.id: other for task in others if task.id in pairs for other in _named(pairs[task.id], samples)}
     return Wanted(named=tuple(named.values()), of_suite=others, instead=instead)
-
-
-def _ids(suite: str | None) -> list[str]:
-    """The suite's tasks that there are."""
-    known = tasks_of_registry() if suite is not None else {}
-    return [] if suite is None else [id for id in find_suite(suite).tasks if id.partition("@")[0] in known]
 
 
 def _named(name: str, samples: int | None) -> list[Task]:
