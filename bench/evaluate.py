@@ -4,7 +4,7 @@
 
 Each model is imported, exported to Hugging Face's format and read by both in float32; lm-eval 0.4.13 asks it by its
 `hf` model, which needs the package accelerate. Both take the same rows of the same local data, and each has warmed up.
-lm-eval is given several batch sizes and its best counts. A round asks all systems one after the other;
+lm-eval is given several batch sizes and its best counts; of MMLU it is asked a part of the documents. A round asks all systems one after the other;
 figures are medians over rounds. Before anything is compared, the requests' log-probabilities and the figures are.
 
 `start` is the time from a loaded model to its first computed step on a whole benchmark, in processes of their own.
@@ -64,28 +64,26 @@ class Benchmark:
     """How many each model is asked; those that are not here are not asked."""
     category: str = ""
     """The subject that is asked alone, whose documents share their solved examples."""
-    batches: tuple[int, ...] = (8, 32)
-    """lm-eval's; prompts of hundreds of tokens have no memory for more than 8."""
-    rounds: int = 9
-    """At most."""
+    every: int = 1
+    """lm-eval is asked each so-many-th document alone: it computes every document by itself, so its rate is the same."""
 
 
 BENCHMARKS = (
     Benchmark(
         name="HellaSwag", yaml="hellaswag/hellaswag.yaml", task="harness/hellaswag",
-        metrics={"acc,none": "acc", "acc_norm,none": "acc_norm"}, documents={"smol": 24, "demo": 150},
+        metrics={"acc,none": "acc", "acc_norm,none": "acc_norm"}, documents={"smol": 12, "demo": 150},
     ),
     Benchmark(
         name="ARC easy", yaml="arc/arc_easy.yaml", task="harness/arc_easy",
-        metrics={"acc,none": "acc", "acc_norm,none": "acc_norm"}, documents={"smol": 40, "demo": 200},
+        metrics={"acc,none": "acc", "acc_norm,none": "acc_norm"}, documents={"smol": 24, "demo": 200},
     ),
     Benchmark(
         name="MMLU, 5 shots, astronomy", yaml="mmlu/default/mmlu_astronomy.yaml", task="harness/mmlu@5",
-        metrics={"acc,none": "acc"}, documents={"smol": 100}, category="astronomy", batches=(8,), rounds=1,
+        metrics={"acc,none": "acc"}, documents={"smol": 60}, category="astronomy", every=5,
     ),
     Benchmark(
         name="NaturalQuestions, written", yaml="nq_open/nq_open.yaml", task="harness/nq_open@0",
-        metrics={"exact_match,remove_whitespace": "exact_match"}, documents={"smol": 32},
+        metrics={"exact_match,remove_whitespace": "exact_match"}, documents={"smol": 12},
     ),
 )  # fmt: skip
 
@@ -123,14 +121,14 @@ def subject_of(name: str, path: Path, out: Path) -> Subject:
 
 
 def documents_of(benchmark: Benchmark, number: int) -> tuple[Documents, Referee]:
-    """The same documents for both."""
+    """The documents, and lm-eval's task of the same or some of them."""
     task = find_task(benchmark.task)
     documents = open_documents(task, open_split)
     rows = list(documents.rows)
     if benchmark.category:
         rows = [(place, row) for place, row in rows if task.example(row, (), "0").category == benchmark.category]
     documents = replace(documents, rows=tuple(rows[:number]))
-    splits: dict[str, Any] = {task.split: [row for _, row in documents.rows]}
+    splits: dict[str, Any] = {task.split: [row for _, row in documents.rows[:: benchmark.every]]}
     if task.shots:
         pool = open_split(task.data, task.shot_split).rows
         splits[task.shot_split] = [
@@ -173,12 +171,10 @@ def by_them(subject: Subject, referee: Referee, batch: int) -> tuple[float, Valu
     return seconds, values, found["results"][name]
 
 
-def compared(subject: Subject, benchmark: Benchmark, *, rounds: int, most: int) -> dict[str, Any]:
+def compared(subject: Subject, benchmark: Benchmark, *, batches: list[int], rounds: int, most: int) -> dict[str, Any]:
     """What both take for a benchmark, and how far their answers differ."""
     documents, referee = documents_of(benchmark, min(most, benchmark.documents[subject.name]))
-    batches, rounds = benchmark.batches, min(rounds, benchmark.rounds)
-    warm = replace(documents, rows=documents.rows[:2])
-    by_us(subject, warm)
+    by_us(subject, replace(documents, rows=documents.rows[:2]))
     ours: list[float] = []
     theirs: dict[int, list[float]] = {batch: [] for batch in batches}
     answers, figures_of_us, their_answers, figures_of_them = [], {}, [], {}
@@ -191,17 +187,25 @@ def compared(subject: Subject, benchmark: Benchmark, *, rounds: int, most: int) 
             seconds, their_answers, figures_of_them = by_them(subject, referee, batch)
             theirs[batch].append(seconds)
     best = min(theirs, key=lambda batch: statistics.median(theirs[batch]))
-    requests = sum(map(len, answers))
+    same = replace(documents, rows=documents.rows[:: benchmark.every])
+    shared = answers[:: benchmark.every]
+    if benchmark.every > 1:
+        _, shared, figures_of_us = by_us(subject, same)
+    rates = _rate(answers, ours), _rate(their_answers, theirs[best])
     record = {
-        "model": subject.name, "task": benchmark.name, "documents": len(answers), "requests": requests,
-        "puna_seconds": ours, "lm_eval_seconds": {str(batch): seconds for batch, seconds in theirs.items()},
-        "lm_eval_batch": best, "puna_requests_per_second": requests / statistics.median(ours),
-        "lm_eval_requests_per_second": requests / statistics.median(theirs[best]),
-        "times": statistics.median(theirs[best]) / statistics.median(ours),
+        "model": subject.name, "task": benchmark.name, "documents": len(answers), "requests": sum(map(len, answers)),
+        "lm_eval_documents": len(their_answers), "puna_seconds": ours,
+        "lm_eval_seconds": {str(batch): seconds for batch, seconds in theirs.items()}, "lm_eval_batch": best,
+        "puna_requests_per_second": rates[0], "lm_eval_requests_per_second": rates[1], "times": rates[0] / rates[1],
         "figures": {name: [figures_of_us[ours], figures_of_them[name]] for name, ours in benchmark.metrics.items()},
-    } | _differences(answers, their_answers)  # fmt: skip
+    } | _differences(shared, their_answers)  # fmt: skip
     say(json.dumps(record))
     return record
+
+
+def _rate(answers: Values, seconds: list[float]) -> float:
+    """Requests per second."""
+    return sum(map(len, answers)) / statistics.median(seconds)
 
 
 def _differences(ours: Values, theirs: Values) -> dict[str, Any]:
@@ -275,6 +279,7 @@ def main() -> None:
     """Measure and write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", metavar="NAME=PATH", help="smol has all benchmarks, demo those of options")
+    parser.add_argument("--batches", default="8,32", help="lm-eval's batch sizes (8,32)")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--documents", type=int, default=sys.maxsize, help="of each benchmark at most")
     parser.add_argument("--only", default="", help="names of benchmarks that have this text")
@@ -282,6 +287,7 @@ def main() -> None:
     parser.add_argument("--record", type=Path, help="where the record goes")
     arguments = parser.parse_args()
     rounds, most = (1, min(4, arguments.documents)) if arguments.quick else (arguments.rounds, arguments.documents)
+    batches = [*map(int, arguments.batches.split(","))]
     os.environ |= {
         "HF_DATASETS_OFFLINE": "1",
         "HF_HUB_OFFLINE": "1",
@@ -294,7 +300,7 @@ def main() -> None:
             subject = subject_of(name, Path(path), Path(directory))
             models[name] = subject.sizes | {"file": Path(path).name}
             rows += [
-                compared(subject, benchmark, rounds=rounds, most=most)
+                compared(subject, benchmark, batches=batches, rounds=rounds, most=most)
                 for benchmark in BENCHMARKS
                 if name in benchmark.documents and arguments.only in benchmark.name
             ]
