@@ -4,8 +4,8 @@
 
 Each model is imported, exported to Hugging Face's format and read by both in float32; lm-eval 0.4.13 asks it by its
 `hf` model, which needs the package accelerate. Both take the same rows of the same local data, and each has warmed up.
-lm-eval is given several batch sizes and its best counts; of MMLU it is asked a part of the documents. A round asks all systems one after the other;
-figures are medians over rounds. Before anything is compared, the requests' log-probabilities and the figures are.
+lm-eval is given several batch sizes and its best counts; of MMLU it is asked a part of the documents. A round asks all
+systems one after the other; figures are medians over rounds. Log-probabilities and figures are compared, too.
 
 `start` is the time from a loaded model to its first computed step on a whole benchmark, in processes of their own.
 `memory` is the largest memory of a process that scores and writes for ten times as many requests.
@@ -65,7 +65,7 @@ class Benchmark:
     category: str = ""
     """The subject that is asked alone, whose documents share their solved examples."""
     every: int = 1
-    """lm-eval is asked each so-many-th document alone: it computes every document by itself, so its rate is the same."""
+    """Of so many documents lm-eval is asked one: it computes each by itself, so its rate is that of all."""
 
 
 BENCHMARKS = (
