@@ -5,6 +5,7 @@ import pytest
 from puna.core.errors import EvaluateError
 from puna.evaluate.aggregates import MMLU_CATEGORIES
 from puna.evaluate.published.tables import published_tables
+from puna.evaluate.registry import find_task
 from puna.evaluate.suites import Averaged, Measured, find_suite, rows_beside, suites
 
 SHEETS = [sheet for suite in suites().values() for sheet in suite.sheets]
@@ -70,3 +71,14 @@ def test_other_data_stands_in_for_what_is_not_handed_out():
         "harness/truthfulqa_mc2@0": "harness/truthfulqa_csv_mc2@0",
     }
     assert not {*find_suite("llama").instead.values()} & {*find_suite("llama").tasks}
+
+
+@pytest.mark.parametrize("name", suites())
+def test_every_task_of_a_suite_is_there_and_has_the_metrics_of_its_rows(name: str):
+    for sheet in suites()[name].sheets:
+        for row in sheet.rows.values():
+            if isinstance(row, Measured):
+                for id in filter(None, (row.task, row.instead)):
+                    task = find_task(id)
+                    assert task.id == id
+                    assert not row.metric or row.metric in task.metrics, f"{id}: {row.metric}"
