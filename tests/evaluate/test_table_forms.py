@@ -76,6 +76,11 @@ def test_every_form_says_by_which_protocol_our_columns_are():
     assert f"our columns: {own}" in printed(TABLES, 100)
 
 
+def test_every_form_cites_the_source_of_other_columns():
+    for text in (markdown(TABLES), latex(TABLES), printed(TABLES, 300)):
+        assert text.count("Touvron et al. (2023), LLaMA: Open and Efficient Foundation Language Models") == len(TABLES)
+
+
 def test_the_terminal_shows_what_has_room_and_names_the_rest():
     tables = suite_tables(find_suite("llama"), [made_results(made_task("llama/piqa@0", 1700, 1838))])[:1]
     wide = printed(tables, 200)

@@ -119,6 +119,8 @@ def print_tables(tables: Sequence[ResultTable], console: "Console") -> None:
         lines = [f"{number}  {note}" for number, note in enumerate(table.notes, 1)]
         if table.own:
             lines.append(f"our columns: {table.own}")
+        if table.source:
+            lines.append(f"other columns: {_sentence(table.source)}")
         if left_out:
             lines.append(f"no room for {', '.join(left_out)}; --against picks columns")
         for line in lines:
