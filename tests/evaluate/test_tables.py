@@ -84,6 +84,19 @@ def test_documents_without_a_score_are_counted():
     assert said(table, cell(table, "Respectful")) == ["6 of 6 documents have no score; no scorer of texts was named"]
 
 
+def test_a_dash_has_no_remarks_on_the_figure_that_it_is_not():
+    unscored = made_task(
+        "llama/realtoxicityprompts@0", 0, 6, metrics={"toxicity": Metric(value=None, n=0, missing=6)},
+        contamination="not compared", cut=Cut(documents=3, tokens=90),
+    )  # fmt: skip
+    odd = made_task("llama/piqa@0", 0, 2, metrics={"acc": Metric(value=None, n=0, missing=2)})
+    tables = suite_tables(find_suite("llama"), [made_results(unscored, odd)])
+    table = table_of(tables, "Table 11")
+    assert said(table, cell(table, "Basic")) == ["6 of 6 documents have no score; no scorer of texts was named"]
+    table = table_of(tables, "Table 3")
+    assert said(table, cell(table, "PIQA")) == ["2 of 2 documents have no score"]
+
+
 def test_another_number_of_samples_is_said():
     results = made_results(made_task("llama/gsm8k_majority@8", 1, 4, metric="maj1@20"))
     table = table_of(suite_tables(find_suite("llama"), [results]), "Table 7")

@@ -10,10 +10,13 @@ from puna.core.schema.evaluation import Metric, Results, TaskResult
 from puna.evaluate.aggregates import mean_of_tasks, pooled
 from puna.evaluate.figure import Figure
 from puna.evaluate.published.tables import DIGITS, PublishedTable, find_models, published_tables
+from puna.evaluate.scorer import KINDS
 from puna.evaluate.suites import Averaged, Measured, Sheet, Suite, rows_beside
 
 DASH = "-"
 _PLAIN_DIGITS = 4
+_JUDGED = {metric for kind in KINDS.values() for metric in kind.unknown}
+"""Metrics that a scorer of texts gives."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,8 +223,10 @@ def _remarks(task: TaskResult, figure: Figure, metric: str, measured: Measured) 
     if measured.metric and metric != measured.metric:
         said.append(f"{metric}, where the source has {measured.metric}")
     if figure.missing:
-        why = "; no scorer of texts was named" if figure.n == 0 and task.scorer is None else ""
+        why = "; no scorer of texts was named" if metric in _JUDGED and task.scorer is None else ""
         said.append(f"{figure.missing:,} of {figure.missing + figure.n:,} documents have no score{why}")
+    if figure.value is None:
+        return said
     if task.cut.documents:
         said.append(
             f"documents whose context was longer than the model's and lost its beginning: {task.cut.documents:,}"
