@@ -237,7 +237,7 @@ from puna.evaluate.run import run_documents
 run_documents(open_documents(find_task("harness/hellaswag"), open_split), LocalBackend(model.engine, model.tokenizer))
 """
 MEMORY = """
-import itertools, resource, sys
+import sys
 import torch
 sys.path.append(sys.argv[2])
 from model_source import random_model
@@ -254,7 +254,9 @@ pairs = ((text(n // 4, 30), text(n, 3)) for n in range(number))
 count = sum(1 for _ in scores(engine, pairs))
 requests = (Request(prompt=text(n, 8), max_tokens=4, sampling=Sampling(seed=n)) for n in range(number // 10))
 count += sum(event.completion is not None for event in engine.stream(requests))
-print("requests", count, "bytes", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+# Not getrusage's, which counts what the process was before it became this program.
+(kilobytes,) = (line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print("requests", count, "bytes", int(kilobytes) * 1024)
 """
 
 
@@ -273,6 +275,14 @@ def _child(program: str, *arguments: str) -> list[str]:
     if not re.search(r"^(seconds|requests) ", done.stdout, re.MULTILINE):
         raise SystemExit(f"a measured process failed:\n{done.stderr[-2000:]}")
     return done.stdout.split()
+
+
+def command(arguments: argparse.Namespace) -> str:
+    """The command line without this machine's directories."""
+    models = [f"{name}={Path(path).name}" for name, path in (model.split("=", 1) for model in arguments.models)]
+    return shlex.join(
+        ["python", "bench/evaluate.py", *models, "--rounds", str(arguments.rounds), "--batches", arguments.batches]
+    )
 
 
 def main() -> None:
@@ -307,7 +317,7 @@ def main() -> None:
             starts[name] = start(subject.ours.path, rounds)
             say(f"{name}: first step after {starts[name]} s")
     record = {
-        "command": shlex.join(["python", *sys.argv]), "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command(arguments), "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(), "machine": machine(), "threads": torch.get_num_threads(),
         "versions": {name: version(name) for name in ("torch", "transformers", "lm_eval", "accelerate", "tokenizers")},
         "models": models, "tasks": rows, "start_seconds": starts,
