@@ -59,5 +59,5 @@ def test_models_that_no_table_has_are_refused() -> None:
     check_models(None, ["LLaMA 7B", "gpt-3 175b"])
     with pytest.raises(EvaluateError, match="no table has results of 'LLaMA 8B'"):
         check_models("llama", ["LLaMA 8B"])
-    with pytest.raises(EvaluateError, match="'lama' is not a suite"):
-        check_models("lama", [])
+    with pytest.raises(EvaluateError, match="'llama9' is not a suite"):
+        check_models("llama9", [])
