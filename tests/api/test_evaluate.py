@@ -127,6 +127,7 @@ def test_other_tasks_of_the_same_model_stay(tiny_run: RunDir, tasks: Path, tmp_p
         ({"limit": 0}, "limit is 0, but must be at least 1"),
         ({"samples": 0}, "samples is 0, but must be at least 1"),
         ({"data_dir": "nowhere"}, "nowhere: is not a directory"),
+        ({"served": "demo"}, "'demo' is the name of a model on an endpoint, but .*no-model is not an endpoint"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_a_model_is_read(

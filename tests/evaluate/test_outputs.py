@@ -36,6 +36,9 @@ def test_results_of_the_same_model_stay_and_the_record_goes_until_it_is_finished
     again = begin(directory, moved, ENGINE, {"harness/a@0": "gone", "harness/z@0": "away"})
     assert (again.tasks, again.model) == ([task("a", 0.5)], moved)
     assert again.missing == {"harness/z@0": "away"}
+    write_results(directory, again.model_copy(update={"suite": "llama"}))
+    third = begin(directory, MODEL, ENGINE, {"harness/y@0": "away too"})
+    assert (third.suite, third.missing) == ("llama", {"harness/z@0": "away", "harness/y@0": "away too"})
     assert not directory.record.exists()
 
 

@@ -116,12 +116,14 @@ def evaluate(
     for of, number in {"limit": limit, "samples": samples}.items():
         if number is not None and number < 1:
             raise EvaluateError(f"{of} is {number}, but must be at least 1")
+    if served is not None and not is_endpoint(model):
+        raise EvaluateError(f"{served!r} is the name of a model on an endpoint, but {model} is not an endpoint")
     names, columns = names_of(tasks), names_of(against)
     check_models(suite, columns)
     open_split = opener(None if data_dir is None else user_path(data_dir))
     with contextlib.ExitStack() as stack:
         processes = stack.enter_context(_processes(engine == "lm-eval" or bool(options.get("split"))))
-        stack.enter_context(muted(processes.rank > 0))
+        stack.enter_context(muted(os.environ.get("RANK", "0") != "0"))
         run = _by_lm_eval(names, open_split, limit) if engine == "lm-eval" else _by_puna(
             wanted(names, suite, samples),
             Setting(open_split=open_split, limit=limit, seed=seed, samples=samples),
@@ -137,11 +139,12 @@ def evaluate(
         except (KeyboardInterrupt, Interrupted):
             say(f"interrupted: the same command goes on with what is in {directory}")
             raise
-        results = results.model_copy(update={"suite": suite})
-        tables = tables_of([results], suite, columns)
-        processes.first(lambda: finish(directory, results, tables, record))
+        # Other tasks that are asked later leave the suite's tables in the directory.
+        results = results.model_copy(update={"suite": suite or results.suite})
+        kept = tables_of([results], results.suite, columns if results.suite == suite else ())
+        processes.first(lambda: finish(directory, results, kept, record))
         say(f"evaluation: {directory}")
-        return Evaluation(directory=directory, results=results, tables=tables)
+        return Evaluation(directory=directory, results=results, tables=tables_of([results], suite, columns))
 
 
 def _by_puna(

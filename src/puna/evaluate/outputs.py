@@ -31,10 +31,11 @@ def begin(directory: EvaluationDir, model: EvaluatedModel, engine: EngineUsed, m
     with storage_errors(directory.root):
         directory.root.mkdir(parents=True, exist_ok=True)
         directory.record.unlink(missing_ok=True)
-    tasks = [] if before is None else before.tasks
-    done = {task.id for task in tasks}
-    left = {id: reason for id, reason in missing.items() if id not in done}
-    return Results(model=model, engine=engine, tasks=tasks, missing=left)
+    if before is None:
+        return Results(model=model, engine=engine, tasks=[], missing=dict(missing))
+    done = {task.id for task in before.tasks}
+    left = {id: reason for id, reason in {**before.missing, **missing}.items() if id not in done}
+    return Results(model=model, engine=engine, tasks=before.tasks, missing=left, suite=before.suite)
 
 
 def _other(before: Results, model: EvaluatedModel, engine: EngineUsed) -> str:
