@@ -124,6 +124,16 @@ def test_overlap_with_evaluation_sets_is_told_by_set(card: dict[str, Any]):
     assert _blocks(card, "evaluation-sets") == ["No source was compared with evaluation sets."]
 
 
+def test_every_file_that_was_compared_is_told_once_with_its_hash(card: dict[str, Any]):
+    for source in card["sources"][:2]:
+        for counts in (source["evaluation_sets"] or {}).values():
+            counts["sha256"] = {"a.jsonl": "0" * 64, "b.jsonl": "1" * 64}
+    names = [*card["sources"][0]["evaluation_sets"]]
+    rows = _table(card, "evaluation-sets", 1).rows
+    assert rows[:2] == [[names[0], "a.jsonl", "0" * 64], [names[0], "b.jsonl", "1" * 64]]
+    assert len(rows) == len({(name, file) for name, file, _ in rows})
+
+
 def test_the_most_frequent_languages_are_named_and_the_others_counted(card: dict[str, Any]):
     rows = [row for row in _table(card, "languages").rows if row[0] == "code"]
     assert [row[1] for row in rows] == [*(f"language {n}" for n in range(8)), "6 others"]
