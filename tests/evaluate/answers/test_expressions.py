@@ -84,6 +84,8 @@ def test_different_ones_are_not(one: str, other: str) -> None:
         "10^{10^{10}}",
         "(" * 149 + "x" + ")" * 149,
         "-" * 299 + "x",
+        "(" * 300,
+        "{[" * 150,
         "x" * (LONGEST + 1),
         "0^{-1}",
         r"\ln0",

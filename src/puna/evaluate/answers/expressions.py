@@ -72,7 +72,7 @@ def values(text: str) -> tuple[Value, ...]:
     tokens = [token[1] for token in _TOKEN.finditer(text) if token[1]]
     try:
         return tuple(_Reader(tokens, point).all() for point in range(_POINTS))
-    except (ArithmeticError, ValueError, IndexError) as error:
+    except (ArithmeticError, ValueError, IndexError, RecursionError) as error:
         raise NotUnderstoodError(text) from error
 
 
