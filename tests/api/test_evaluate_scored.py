@@ -90,4 +90,4 @@ def test_the_command_line_takes_a_scorer(tiny_run: RunDir, tmp_path: Path):
     arguments = ["evaluate", str(tiny_run), "--tasks", TASK, "--out", str(tmp_path / "out"), "--scorer", "shortness"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
-    assert "3 of 4 documents, 1 could not be measured" in done.output
+    assert "1 of 4 documents have no score" in done.output
