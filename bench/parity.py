@@ -66,8 +66,6 @@ CASES: Mapping[str, Case] = {
     "harness/arc_easy@0": Case("arc/arc_easy.yaml"),
     "harness/arc_challenge@0": Case("arc/arc_challenge.yaml"),
     "harness/openbookqa@0": Case("openbookqa/openbookqa.yaml"),
-    "harness/mmlu@0": Case("mmlu/default/mmlu_{}.yaml", subject="subject"),
-    "harness/mmlu@5": Case("mmlu/default/mmlu_{}.yaml", subject="subject"),
     "harness/cb@0": Case("super_glue/cb/default.yaml"),
     "harness/copa@0": Case("super_glue/copa/default.yaml"),
     "harness/rte@0": Case("super_glue/rte/default.yaml"),
@@ -84,6 +82,8 @@ CASES: Mapping[str, Case] = {
     "harness/race@0": Case("race/race.yaml"),
     "harness/crows_pairs_english@0": Case("crows_pairs/crows_pairs_english.yaml"),
     "harness/winogender_all@0": Case("winogender/winogender.yaml"),
+    "harness/mmlu@0": Case("mmlu/default/mmlu_{}.yaml", subject="subject"),
+    "harness/mmlu@5": Case("mmlu/default/mmlu_{}.yaml", subject="subject"),
 }
 ANSWERS = ("nq_open", "triviaqa")
 """Tasks whose made-up model writes right answers too, so that some documents are right."""

@@ -25,6 +25,7 @@ sys.path.append(str(ROOT / "bench"))  # also where this file is imported
 
 import decode_tables  # noqa: E402
 import hardware_tables  # noqa: E402
+import parity_tables  # noqa: E402
 
 
 def newest(benchmark: str) -> dict[str, Any]:
@@ -424,6 +425,7 @@ TABLES = {
     "cluster": cluster,
     "published": published,
     "planned_memory": planned_memory,
+    "parity": lambda: parity_tables.table(newest, origin),
 }
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("[fg]*/*.md")))
 
