@@ -49,7 +49,8 @@ LOCAL: Mapping[str, Local | Mapping[str, Local]] = {
     "allenai/openbookqa": {"main": Local(name="openbookqa")},
     "aps/super_glue": {
         "wsc.fixed": Local(name="wsc"),
-        **{name: Local(name=name) for name in ("boolq", "cb", "copa", "rte", "wic", "record")},
+        "rte": Local(name="superglue_rte"),
+        **{name: Local(name=name) for name in ("boolq", "cb", "copa", "wic", "record")},
     },
     "facebook/anli": Local(name="anli"),
     "cais/mmlu": Local(name="mmlu", only=_of_subject),
