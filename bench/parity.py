@@ -1,7 +1,7 @@
 """The parity matrix: what tasks by the rules of lm-evaluation-harness ask and score, beside the harness itself.
 
     python bench/parity.py texts [--documents N]
-    python bench/parity.py model MODEL [--documents N]
+    python bench/parity.py model RUN [--documents N]
 
 `texts` asks every task whose data is here about all documents: are the requests the same, text by text, and are the
 values of each document and the figures, when both ask a made-up model that answers by the texts alone? The harness side
@@ -106,6 +106,8 @@ class Line:
     """Of a real model, compared."""
     largest_likelihood_difference: float = 0.0
     greedy_equal: int = 0
+    cut: int = 0
+    """Likelihoods that are not compared, because their contexts are too long for the model."""
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -117,7 +119,10 @@ class Line:
 
 
 def parts(task: Task, case: Case, n: int | None) -> Iterator[tuple[str, list[Row], list[Row]]]:
-    """The harness's tasks that ours is made of, each with its documents and the rows of solved examples."""
+    """The harness's tasks that ours is made of, each with its documents and the rows of solved examples.
+
+    Of each subject `n` / 10 documents are taken.
+    """
     rows = list(islice(open_split(task.data, task.split).rows, None if case.subject else n))
     solved = list(open_split(task.data, task.shot_split).rows) if case.subject else []
     if not case.subject:
@@ -125,7 +130,7 @@ def parts(task: Task, case: Case, n: int | None) -> Iterator[tuple[str, list[Row
         return
     for subject, of_it in groupby(rows, key=lambda row: row[case.subject]):
         shown = [row for row in solved if row[case.subject] == subject]
-        yield case.yaml.format(subject), list(islice(of_it, n)), shown
+        yield case.yaml.format(subject), list(islice(of_it, n and max(2, n // 10))), shown
 
 
 def compare(id: str, case: Case, n: int | None, model: Fake | None = None) -> Line:
@@ -161,10 +166,11 @@ def tally(
         expected, got = float(scores[key]), found[name]
         difference = abs(expected - (got if got is not None else float("nan")))
         line.largest_difference = max(line.largest_difference, difference / max(1.0, abs(expected)))
+        if None in values[name]:  # a figure that is made of another value, as a perplexity is
+            continue
         of_documents = theirs.values(key.partition(",")[0])
-        if all(isinstance(value, int | float) for value in of_documents):
-            line.values += len(of_documents)
-            line.values_equal += sum(one == other for one, other in zip(of_documents, values[name], strict=True))
+        line.values += len(of_documents)
+        line.values_equal += sum(one == other for one, other in zip(of_documents, values[name], strict=True))
 
 
 def add(before: Mapping[str, float], **more: float) -> dict[str, float]:
@@ -198,7 +204,7 @@ def main() -> None:
     """Write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("texts", "model"))
-    parser.add_argument("model", nargs="?", help="of `model`: what puna.load takes")
+    parser.add_argument("model", nargs="?", help="of `model`: a run, or an imported model")
     parser.add_argument("--documents", type=int, help="of each task at most")
     arguments = parser.parse_args()
     record = {

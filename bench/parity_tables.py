@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from puna.core.units import format_count
+
 Newest = Callable[[str], dict[str, Any]]
 
 
@@ -25,18 +27,19 @@ def table(newest: Newest, origin: Callable[[dict[str, Any]], str]) -> str:
             missing.append(f"`{line['task']}`")
             continue
         real = of_model.get(line["task"], {})
-        apart = (
-            f"{real['largest_likelihood_difference']:.0e} of {real['likelihoods']}" if "likelihoods" in real else "–"  # noqa: RUF001
-        )
+        apart = f"{real['largest_likelihood_difference']:.0e} of {real['likelihoods']}" if "likelihoods" in real else ""
+        figures = f"{line['largest_difference']:.0e}" if "largest_difference" in line else "0"
         lines.append(
             f"| `{line['task']}` | {line['documents']:,} | {_share(line, 'requests')} | {_share(line, 'values')} | "
-            f"{line.get('largest_difference', 0.0):.0e} | {apart} |".replace(" 0e+00 |", " 0 |")
+            f"{figures} | {apart} |"
         )
+    greedy = all(line.get("greedy_equal") == line.get("likelihoods") for line in model["tasks"])
     lines += [
         "",
-        f"lm_eval {texts['lm_eval']}. Columns 2 to 5 are with a made-up model, the last with {model['model']}, the first "
-        f"{model['documents']} documents of a task (of each of two subjects of MMLU), in float32: Puna's engine against "
-        "transformers; every continuation that is greedy there is greedy here.",
+        f"lm_eval {texts['lm_eval']}. Columns 2 to 5 are with a made-up model on the first {texts['documents']} documents "
+        f"of each task, and of each subject of MMLU a tenth of that. The last column is with a model of "
+        f"{format_count(model['parameters'])} parameters, on {model['documents']} documents, in float32; "
+        + ("what is greedy on one side is greedy on the other." if greedy else "some are greedy on one side only."),
         "",
         f"Not compared, since their data is not on this machine: {', '.join(missing)}.",
         "",
@@ -50,6 +53,4 @@ def table(newest: Newest, origin: Callable[[dict[str, Any]], str]) -> str:
 def _share(line: dict[str, Any], what: str) -> str:
     """How many of them are equal: one number where all are."""
     all_of_them, equal = line.get(what, 0), line.get(f"{what}_equal", 0)
-    if not all_of_them:
-        return "–"  # noqa: RUF001
     return f"all {equal:,}" if equal == all_of_them else f"{equal:,} of {all_of_them:,}"
