@@ -36,8 +36,8 @@ def table(newest: Newest, origin: Callable[[dict[str, Any]], str]) -> str:
     greedy = all(line.get("greedy_equal") == line.get("likelihoods") for line in model["tasks"])
     lines += [
         "",
-        f"lm_eval {texts['lm_eval']}. Columns 2 to 5 are with a made-up model on the first {texts['documents']} documents "
-        f"of each task, and of each subject of MMLU a tenth of that. The last column is with a model of "
+        f"lm_eval {texts['lm_eval']}. Columns 2 to 5 are with a made-up model on the first {texts['documents']} "
+        f"documents of each task, and of each subject of MMLU a tenth of that. The last column is with a model of "
         f"{format_count(model['parameters'])} parameters, on {model['documents']} documents, in float32; "
         + ("what is greedy on one side is greedy on the other." if greedy else "some are greedy on one side only."),
         "",
