@@ -68,6 +68,18 @@ def test_a_run_keeps_its_evaluations_by_the_steps_of_its_moments(
     assert run.evaluations.is_dir()
 
 
+def test_a_finished_run_and_its_last_checkpoint_are_one_model(
+    tiny_run: RunDir, tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    done = puna.evaluate("run", tasks=str(tasks), limit=2)
+    again = puna.evaluate("run@last", tasks=str(tasks), limit=3)
+    assert again.directory == done.directory
+    assert again.results.model == done.results.model
+    assert [task.n for task in again.results.tasks] == [3, 3, 3]
+
+
 def test_a_model_that_is_not_a_runs_has_its_evaluation_in_the_current_directory(
     tiny_run: RunDir, tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

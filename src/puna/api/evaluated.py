@@ -1,20 +1,24 @@
 """What is evaluated: a model ready to answer, with all that tells it from others, and where its results go."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from puna.api.endpoint import is_endpoint
 from puna.api.place import own_name
 from puna.core.console import progress
+from puna.core.files import sha256_file, sha256_json
 from puna.core.layout import EvaluationDir, RunDir
 from puna.core.records import read_record
 from puna.core.reference import run_of
 from puna.core.schema.train_state import is_checkpoint, read_header
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from puna.api.language_model import LanguageModel
     from puna.api.recipes import PathLike
     from puna.evaluate.run import Processes
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
 
 _LARGE = 1 << 30
 """Bytes of weights from which on their reading is shown."""
+_OWN_FORMATS = ("puna", "puna-checkpoint")
+"""Those in which a run writes its weights."""
 
 
 def subject_of(model: "LanguageModel | PathLike", options: Mapping[str, Any], processes: "Processes") -> "Subject":
@@ -101,21 +107,34 @@ def _of_run(place: Path) -> tuple[RunDir | None, int | None, int | None]:
 def _weights_sha256(model: "LanguageModel") -> str:
     """One hash of a model: the same for the same files under another path.
 
-    Puna's own records have the hashes of its files, with which they were compared when the model was loaded.
+    Of Puna's own formats the decoder and its tensors are hashed, as a finished run has the same weights in its model
+    and in its last checkpoint, in files that differ.
     """
-    from puna.core.files import sha256_file, sha256_json
-    from puna.model.directory import RECORD
+    checkpoint = model.checkpoint
+    if checkpoint.format in _OWN_FORMATS:
+        tensors = {name: stored.n_bytes for name, stored in sorted(checkpoint.stored.items())}
+        hashes = _hashes(tensors, lambda name: _tensor_sha256(checkpoint.tensor(name)))
+        return sha256_json({"config": checkpoint.config.model_dump(mode="json"), "tensors": hashes})
+    files = {file.name: file for file in sorted(model.files)}
+    sizes = {name: file.stat().st_size for name, file in files.items()}
+    return sha256_json(_hashes(sizes, lambda name: sha256_file(files[name])))
 
-    if is_checkpoint(model.path):
-        return sha256_json(read_header(model.path)[1])
-    if (record := read_record(model.path / RECORD)) is not None:
-        return sha256_json(record["outputs"])
-    files = sorted(model.files)
-    total = sum(file.stat().st_size for file in files)
+
+def _hashes(sizes: Mapping[str, int], sha256_of: Callable[[str], str]) -> dict[str, str]:
+    """The hashes of several things by name; progress is shown where they are many bytes."""
+    total = sum(sizes.values())
     hashes: dict[str, str] = {}
     with progress("hash the weights", total, "bytes") if total > _LARGE else nullcontext() as advance:
-        for file in files:
-            hashes[file.name] = sha256_file(file)
+        for name, size in sizes.items():
+            hashes[name] = sha256_of(name)
             if advance is not None:
-                advance(file.stat().st_size)
-    return sha256_json(hashes)
+                advance(size)
+    return hashes
+
+
+def _tensor_sha256(tensor: "Tensor") -> str:
+    """The hash of a tensor's type, shape and numbers."""
+    import torch
+
+    numbers = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
+    return sha256_json([str(tensor.dtype), list(tensor.shape), sha256(numbers).hexdigest()])

@@ -104,6 +104,11 @@ class LanguageModel:
         return self._checkpoint.path
 
     @property
+    def checkpoint(self) -> "Checkpoint":
+        """The weights as they are stored, to read one by one."""
+        return self._checkpoint
+
+    @property
     def files(self) -> list[Path]:
         """The files that it was read from."""
         return self._checkpoint.files
