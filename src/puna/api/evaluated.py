@@ -136,5 +136,5 @@ def _tensor_sha256(tensor: "Tensor") -> str:
     """The hash of a tensor's type, shape and numbers."""
     import torch
 
-    numbers = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
+    numbers = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
     return sha256_json([str(tensor.dtype), list(tensor.shape), sha256(numbers).hexdigest()])
