@@ -165,11 +165,11 @@ def figures(task: Task, judged: Sequence[Judged]) -> dict[str, Metric]:
 
 
 def by_category(task: Task, judged: Iterable[Judged]) -> dict[str, dict[str, Metric]]:
-    """The figures of each category, in alphabetical order; empty where there are not several."""
+    """The figures of each category, in alphabetical order; empty where documents have none."""
     parts: dict[str, list[Judged]] = {}
     for one in judged:
         parts.setdefault(one.example.category, []).append(one)
-    return {name: figures(task, parts[name]) for name in sorted(parts)} if len(parts) > 1 else {}
+    return {name: figures(task, parts[name]) for name in sorted(parts)} if any(parts) else {}
 
 
 def metric_of(figure: Figure) -> Metric:
