@@ -1,5 +1,6 @@
 """Lists of tasks, and their data."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,18 @@ def test_a_name_may_be_that_of_a_suite_a_protocol_a_benchmark_or_a_task() -> Non
     assert {"llama/mmlu@5", "llama/nq_open@64"} <= {task.id for task in list_tasks(["llama"])}
     with pytest.raises(EvaluateError, match="'helaswag' is not a task"):
         list_tasks(["helaswag"])
+
+
+def test_a_package_s_task_on_data_that_nobody_knows_is_listed_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = tasks()
+    odd = replace(known["harness/hellaswag"], name="odd", data="odd_data", license_note="MIT", shots=0)
+    split = replace(known["harness/hellaswag"], name="split", split="odd_split", shots=0)
+    monkeypatch.setattr("puna.evaluate.registry.load_plugins", lambda group, kind: {"odd": odd, "split": split})
+    (entry,) = list_tasks(["harness/odd"])
+    assert entry.missing == "harness/odd@0: 'odd_data' is not a benchmark that Puna knows"
+    assert (entry.data, entry.licence) == ("odd_data, validation", "MIT")
+    assert "has no split 'odd_split'" in list_tasks(["harness/split"])[0].missing
+    assert len(list_tasks()) == len(known) + 2
 
 
 def test_each_split_of_the_tasks_is_fetched_once_and_what_cannot_be_had_is_named_at_the_end(

@@ -45,6 +45,7 @@ def test_the_scores_of_documents_are_those_that_the_model_gives(tiny_run: RunDir
     right = [line.values["acc"] for line in lines]
     assert done.results.tasks[0].metrics["acc"].value == pytest.approx(sum(map(float, right)) / 12)  # type: ignore[arg-type]
     assert [task.id for task in done.results.tasks] == ["own/letters@1", "own/next@0", "own/answers@0"]
+    assert [task.licence for task in done.results.tasks] == ["CC0-1.0", "", ""]
     assert "own/letters@1 acc_norm" in str(done)
 
 

@@ -1,7 +1,8 @@
 """What can be evaluated: all tasks and suites, and the data that they need."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from puna.core.console import say, warn
@@ -39,15 +40,15 @@ def list_tasks(names: Sequence[str] = (), *, data_dir: "PathLike | None" = None)
     Raises:
         EvaluateError: Nothing has one of these names.
     """
-    from puna.benchmarks.files import what_is_missing
-    from puna.benchmarks.manifest import find_set
+    from puna.benchmarks.manifest import manifest
 
     directory = None if data_dir is None else user_path(data_dir)
+    known = manifest()
     return [
         TaskEntry(
             id=task.id, title=task.title, metrics=tuple(task.metrics), data=f"{task.data}, {task.split}",
-            licence=find_set(task.data).licence,
-            missing=_missing(task, lambda data, split: what_is_missing(data, split, data_dir=directory)),
+            licence=known[task.data].licence if task.data in known else task.license_note,
+            missing=next((missing for split in _splits(task) if (missing := _missing(task, split, directory))), ""),
         )
         for task in _found(names)
     ]  # fmt: skip
@@ -104,5 +105,11 @@ def _splits(task: "Task") -> list[str]:
     return [task.split, *shots]
 
 
-def _missing(task: "Task", what_is_missing: Callable[[str, str], str]) -> str:
-    return next((missing for split in _splits(task) if (missing := what_is_missing(task.data, split))), "")
+def _missing(task: "Task", split: str, directory: Path | None) -> str:
+    """Why a split of a task's data cannot be used, as a sentence; a package's task may name what nobody knows."""
+    from puna.benchmarks.files import what_is_missing
+
+    try:
+        return what_is_missing(task.data, split, data_dir=directory)
+    except EvaluateError as error:
+        return f"{task.id}: {error.message}"

@@ -127,7 +127,8 @@ def open_documents(task: Task, open_split: OpenSplit, *, limit: int | None = Non
             pool, digest = _rows(task, other), sha256_json([split.sha256, other.sha256])
     places = range(len(rows)) if limit is None else sorted(_part(len(rows), limit, seed))
     return Documents(
-        task=task, of=len(rows), data_sha256=digest, asked_sha256=split.sha256, licence=split.licence,
+        task=task, of=len(rows), data_sha256=digest, asked_sha256=split.sha256,
+        licence=split.licence or task.license_note,
         rows=tuple((place, rows[place]) for place in places), shots=Shots(task, pool, rows),
     )  # fmt: skip
 

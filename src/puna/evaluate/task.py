@@ -87,6 +87,7 @@ class Task:
     needs_code: bool = False
     """Whether answers are programs that are run."""
     license_note: str = ""
+    """The licence of the data, where the manifest of benchmarks does not say it."""
 
     @property
     def id(self) -> str:
