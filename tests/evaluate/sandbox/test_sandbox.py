@@ -1,7 +1,9 @@
 """What is said of programs, which isolation is chosen, and that nothing is left behind."""
 
+import contextlib
 import os
 import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +28,19 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="programs are ru
 
 def test_a_program_that_comes_to_its_end_passes(attempt: Run) -> None:
     assert attempt("import heapq, re, math\nassert math.comb(4, 2) == 6") == Outcome(passed=True, error="")
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import doctest\ndef f(x):\n    '''\n    >>> f(1)\n    2\n    '''\n    return x + 1\ndoctest.testmod()\n"
+        "assert f(1) == 2",
+        "import __main__\nx = 1\nassert __main__.x == 1",
+        "if __name__ == '__main__':\n    raise ValueError",
+    ],
+)
+def test_a_solution_with_tests_of_its_own_is_not_held_against_it(attempt: Run, program: str) -> None:
+    assert attempt(program) == Outcome(passed=True, error="")
 
 
 @pytest.mark.parametrize(
@@ -163,25 +178,41 @@ def test_nothing_runs_without_permission() -> None:
         permitted_isolation()
 
 
-def test_the_end_of_the_process_that_asked_ends_the_program(tmp_path: Path) -> None:
-    """SIGKILL leaves it no time to end anything itself."""
-    code = """
-import os, signal, sys, threading, time
+@pytest.mark.parametrize(
+    "isolation",
+    ["sandbox.find_isolation()", "sandbox.Isolation(namespaces=False, landlock=0)"],
+    ids=["strongest", "weakest"],
+)
+def test_the_end_of_the_process_that_asked_ends_the_program(isolation: str) -> None:
+    """SIGKILL leaves it no time to end anything itself. In the weakest isolation root becomes nobody on the way."""
+    code = f"""
+import os
 from puna.evaluate.sandbox import sandbox
-popen = sandbox.subprocess.Popen
+isolation, popen, read = {isolation}, sandbox.subprocess.Popen, os.read
 def record(*arguments, **options):
     process = popen(*arguments, **options)
     print(process.pid, flush=True)
     return process
-isolation = sandbox.find_isolation()
-sandbox.subprocess.Popen = record
-sandbox.run_program("import time; time.sleep(60)", isolation=isolation, limits=sandbox.Limits(clock=60))
+def tell(descriptor, size):
+    found = read(descriptor, size)
+    if found.startswith(b"ready"):
+        print("ready", flush=True)
+    return found
+sandbox.subprocess.Popen, os.read = record, tell
+if not isolation.namespaces:
+    sandbox.library = lambda: ["/"]
+sandbox.run_program("import time; time.sleep(600)", isolation=isolation, limits=sandbox.Limits(clock=600))
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as asker:
         assert asker.stdout is not None
         launcher = int(asker.stdout.readline())
         handle = os.pidfd_open(launcher)
+        assert asker.stdout.readline() == "ready\n"
         asker.kill()
         asker.wait()
-    assert select.select([handle], [], [], 60)[0] == [handle]
-    os.close(handle)
+    try:
+        assert select.select([handle], [], [], 30)[0] == [handle]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(launcher, signal.SIGKILL)
+        os.close(handle)

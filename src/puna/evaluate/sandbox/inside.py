@@ -66,6 +66,7 @@ def main() -> NoReturn:
         if not request["namespaces"]:
             os.chdir(request["room"])
             become_nobody(request["library"])
+            die_with(request["parent"])  # Becoming another user has undone it.
             wait_for(started(request))
         identity = enter_namespaces()
         child = os.fork()
@@ -283,13 +284,16 @@ def call(name: str, *arguments: Any) -> int:
 
 
 def run(program: str, secret: str) -> NoReturn:
-    """Runs the program in a module of its own, and says whether it came to its end."""
+    """Runs the program in a module of its own, and says whether it came to its end.
+
+    The module is `__main__` too, where doctest and unittest look for their tests, but is not called so: what a program
+    does when it is the main one, it does not do before its tests.
+    """
     write, leave, dumps = os.write, os._exit, json.dumps
-    for name in ("inside", "__main__"):
-        sys.modules.pop(name, None)
+    sys.modules.pop("inside", None)
     sys.argv = ["program"]
     module = types.ModuleType("program")
-    sys.modules["program"] = module
+    sys.modules["program"] = sys.modules["__main__"] = module
     write(VERDICT, b"ready\n")
     said: dict[str, object] = {"passed": True}
     try:
