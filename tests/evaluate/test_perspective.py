@@ -123,6 +123,11 @@ def test_an_answer_without_a_score_is_missing(service: Service, reply: Reply):
     assert toxicity(service.client(), "a") == [None]
 
 
+def test_a_refusal_that_breaks_off_is_a_missing_score(service: Service):
+    service.replies = [(400, {"Transfer_Encoding": "chunked"}, b"no length\r\n"), scored(0.5)]
+    assert toxicity(service.client(), "a", "b") == [None, 0.5]
+
+
 @pytest.mark.parametrize("code", [401, 403, 404, 410])
 def test_a_key_or_service_that_is_gone_ends_the_scoring(service: Service, code: int):
     service.replies = [failed(code, "key SECRET is not\nvalid")]

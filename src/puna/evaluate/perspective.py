@@ -143,7 +143,10 @@ class Perspective:
         """
         if error.code in _BUSY:
             return False
-        said = error.read(_LONGEST_ANSWER)
+        try:
+            said = error.read(_LONGEST_ANSWER)
+        except (OSError, HTTPException):  # The connection ended within the answer.
+            said = b""
         if error.code in _OUR_FAULT or b"API_KEY_INVALID" in said or b"API key not valid" in said:
             message = _message(said).replace(self._key, "…")
             raise EvaluateError(f"perspective: the service refuses the requests ({error.code} {message})")
