@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from puna.benchmarks.canonical import line
-from puna.benchmarks.manifest import parse
+from puna.benchmarks.manifest import manifest, parse
 from puna.core.errors import DataError
+from puna.data.models import evaluation_sets
 from puna.data.models.evaluation_sets import not_compared, set_files
+from puna.evaluate.registry import tasks
 
 ABOUT = {"title": "T", "citation": "C", "licence": "MIT"}
 
@@ -41,6 +43,24 @@ def test_a_benchmark_is_its_canonical_files_without_what_is_there_to_train_on(tm
     found = set_files({"mine": "benchmark:quiz"})
     assert found == {"mine": stored(tmp_path, "test", "validation")}
     assert [path.read_bytes() for path in found["mine"]] == [line({"q": "test"}), line({"q": "validation"})]
+
+
+def test_every_split_that_a_task_asks_about_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    asked = {(task.data, task.split) for task in tasks().values()}
+    known = {(name, split.name) for name, entry in manifest().items() for split in evaluation_sets._asked(entry)}
+    assert asked <= known
+
+
+def test_a_benchmark_with_nothing_to_ask_is_refused_and_not_among_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    sets = parse({"jobs": ABOUT | {"splits": {"statistics": {"sources": [{"file": "jobs.jsonl"}]}}}})
+    known = {entry.name: entry for entry in sets}
+    monkeypatch.setattr("puna.benchmarks.manifest.manifest", lambda: known)
+    monkeypatch.setattr("puna.data.models.evaluation_sets.manifest", lambda: known)
+    with pytest.raises(DataError, match=r"sets\.mine: the benchmark has no rows with which models are asked"):
+        set_files({"mine": "benchmark:jobs"})
+    assert set_files({"all": "benchmark:*"}) == {}
+    assert not_compared({"all": "benchmark:*"}) == []
 
 
 def test_all_benchmarks_are_those_that_are_here_each_under_its_own_name(tmp_path: Path) -> None:

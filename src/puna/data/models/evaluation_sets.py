@@ -11,8 +11,10 @@ from puna.data.models.evaluation_rows import find
 
 ALL = BENCHMARK + "*"
 """Every benchmark whose data is on this machine."""
-_NOT_ASKED = ("train", "prompt", "statistics")
-"""Splits that are there to be learned from, or to be counted by."""
+_TRAINING = "train"
+"""The split that is there to be learned from, where a set has another one too."""
+_NOT_ASKED = ("prompt", "statistics")
+"""Splits that show how to answer, or are there to be counted by."""
 _REQUESTS = "olmes_"
 """How sets of ready prompts are called, which say again what other sets say."""
 
@@ -46,7 +48,8 @@ def not_compared(sets: Mapping[str, str]) -> list[str]:
 
 
 def _all() -> Iterator[SetEntry]:
-    yield from (entry for entry in manifest().values() if not entry.name.startswith(_REQUESTS))
+    entries = (entry for entry in manifest().values() if not entry.name.startswith(_REQUESTS))
+    yield from (entry for entry in entries if any(_asked(entry)))
 
 
 def _all_here(name: str) -> Iterator[tuple[SetEntry, list[Path]]]:
@@ -56,8 +59,9 @@ def _all_here(name: str) -> Iterator[tuple[SetEntry, list[Path]]]:
 
 
 def _asked(entry: SetEntry) -> Iterator[SplitEntry]:
-    """The splits with which models are asked."""
-    yield from (split for split in entry.splits.values() if not split.name.startswith(_NOT_ASKED))
+    """The splits with which models are asked; of RealToxicityPrompts that is its only one, which is called `train`."""
+    not_asked = (*_NOT_ASKED, _TRAINING) if len(entry.splits) > 1 else _NOT_ASKED
+    yield from (split for split in entry.splits.values() if not split.name.startswith(not_asked))
 
 
 def _entry(name: str, benchmark: str) -> SetEntry:
@@ -69,6 +73,8 @@ def _entry(name: str, benchmark: str) -> SetEntry:
 
 def _files(name: str, splits: list[SplitEntry]) -> list[Path]:
     """The canonical files; each has been proven."""
+    if not splits:
+        raise DataError(f"rules.decontaminate.sets.{name}: the benchmark has no rows with which models are asked")
     files = []
     for split in splits:
         try:
