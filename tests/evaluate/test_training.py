@@ -2,6 +2,7 @@
 
 import math
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -169,12 +170,50 @@ def test_an_evaluation_leaves_gradients_and_random_states_as_they_are(
 def test_a_run_that_stops_and_resumes_writes_the_same_figures(
     evaluated: RunDir, tiny: Recipe, tiny_data: DataDir, tmp_path: Path, benchmarks: None
 ) -> None:
-    """It stops after the second evaluation and goes on from there, with an interval between that it may change."""
+    """It stops after the second evaluation and goes on from there."""
     run, recipe = RunDir(tmp_path / "run"), tiny.model_copy(update={"evaluation": CONFIG})
     puna.train(recipe, tiny_data, run, stop_at=16)
     assert [line.step for line in lines(run)] == [8, 16]
     puna.train(recipe, tiny_data, run, resume=True)
     assert timeless(run) == timeless(evaluated)
+
+
+DIES = """
+import os, signal, sys
+import puna.benchmarks.files, puna.cli
+from evaluating import hellaswag_rows, opener
+from puna.evaluate.backends.module import ModuleBackend
+
+score, asked = ModuleBackend.score, []
+
+def dying(self, pairs):
+    found = score(self, pairs)
+    asked.append(pairs)
+    if len(asked) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return found
+
+puna.benchmarks.files.open_split = opener({("hellaswag", "validation"): hellaswag_rows(30)})
+ModuleBackend.score = dying
+puna.cli.main()
+"""
+
+
+def test_a_run_that_is_killed_in_an_evaluation_and_resumed_writes_the_same_figures(
+    evaluated: RunDir, tiny: Recipe, tiny_toml: Path, tiny_data: DataDir, tmp_path: Path, benchmarks: None
+) -> None:
+    """SIGKILL, when the answers of the second evaluation are there and nothing of it is written."""
+    run = RunDir(tmp_path / "run")
+    overrides = [f'evaluation.tasks=["{TASK}"]', "evaluation.every_steps=8", "evaluation.documents=12"]
+    command = [sys.executable, "-c", DIES, "train", str(tiny_toml), *overrides, "evaluation.seed=5"]
+    command += ["--data-dir", str(tiny_data.root), "--run-dir", str(run.root)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    died = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environment)
+    assert died.returncode == -signal.SIGKILL, died.stderr[-4000:]
+    assert [line.step for line in lines(run)] == [8]
+    puna.train(tiny.model_copy(update={"evaluation": CONFIG}), tiny_data, run, resume=True)
+    assert timeless(run) == timeless(evaluated)
+    same(load_file(run.model / "model.safetensors"), load_file(evaluated.model / "model.safetensors"))
 
 
 def test_evaluations_may_change_when_a_run_goes_on(
