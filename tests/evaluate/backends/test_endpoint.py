@@ -112,6 +112,12 @@ def test_a_server_whose_scores_would_be_wrong_is_refused_at_the_start(
         backend_of(server, tokenizer)
 
 
+def answered(top: bytes) -> bytes:
+    """An answer about a prompt of three tokens, with what it says of the likeliest at the last place."""
+    logprobs = b'{"token_logprobs": [null, -1.0, -1.0], "top_logprobs": [null, {"a": -1.0}, ' + top + b"]}"
+    return b'{"choices": [{"logprobs": ' + logprobs + b"}]}"
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -119,7 +125,13 @@ def test_a_server_whose_scores_would_be_wrong_is_refused_at_the_start(
         (b'{"choices": [{"text": "x", "finish_reason": "stop"}]}', "has no log-probabilities"),
         (b'{"choices": [{"logprobs": {"token_logprobs": [null, -1.0, NaN]}}]}', "missing or not finite"),
         (b'{"choices": [{"logprobs": {"token_logprobs": [null, -1.0, "a"]}}]}', "missing or not finite"),
+        (b'{"choices": [{"logprobs": {"token_logprobs": [null, -1.0, true]}}]}', "missing or not finite"),
+        (b'{"choices": [{"logprobs": {"token_logprobs": [null, -1.0, 0.5]}}]}', "above 0"),
+        (b'{"choices": [{"logprobs": {"token_logprobs": [null, -1.0, -1%s]}}]}' % (b"0" * 400), "or not finite"),
         (b'{"choices": [{"logprobs": {"token_logprobs": [null, -1.0, -1.0]}}]}', "top_logprobs are missing"),
+        (answered(b'{"a": "x"}'), "top_logprobs are missing"),
+        (answered(b'{"a": null, "b": -1.0}'), "top_logprobs are missing"),
+        (answered(b'{"a": NaN}'), "top_logprobs are missing"),
         (b"[" * 100_000, "something else than JSON"),
         (b"<html>", "something else than JSON"),
     ],
@@ -138,3 +150,13 @@ def test_without_the_likeliest_tokens_nothing_is_called_greedy(server: Server, t
     server.faults.top = False
     with pytest.raises(EvaluateError, match="top_logprobs are missing"):
         backend.score([((1, 300), (301,))])
+
+
+def test_half_a_surrogate_pair_in_a_text_is_the_character_that_replaces_others(
+    server: Server, tokenizer: Tokenizer
+) -> None:
+    """JSON can name it, and no file can hold it."""
+    backend = backend_of(server, tokenizer)
+    server.faults.body = rb'{"choices": [{"text": "a\ud83d b\uD83D\uDE00", "finish_reason": "stop"}]}'
+    ((written,),) = backend.write([Request(prompt=(1, 300), max_tokens=4)])
+    assert written.text == "a\ufffd b\U0001f600"

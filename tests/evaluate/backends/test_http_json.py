@@ -101,8 +101,19 @@ def test_an_answer_that_is_too_long_is_not_read_to_its_end(
 
 @pytest.mark.parametrize(
     "url",
-    ["ftp://host/v1", "http://", "host:8000", "http://host:99999/v1", "http://user@host/v1", "file:///etc/passwd"],
-)
+    [
+        "ftp://host/v1", "http://", "host:8000", "http://host:99999/v1", "http://user@host/v1", "file:///etc/passwd",
+        "http://[::1", "http://host/vü", "http://host/a b", "http://ho st/v1", f"http://{'a' * 70}.org/v1",
+        "http://ü..org/v1", "http://host/v1?key=1", "http://host/v1#m",
+    ],
+)  # fmt: skip
 def test_what_is_not_an_address_of_http_is_refused(url: str) -> None:
     with pytest.raises(EvaluateError, match="is not the address of an endpoint"):
         HttpJson(url)
+
+
+@pytest.mark.parametrize("key", ["two words", "line\n", "schlüssel", "鍵"])
+def test_what_cannot_be_a_key_is_refused_without_being_shown(key: str) -> None:
+    with pytest.raises(EvaluateError, match="key has characters that no key has") as refused:
+        HttpJson("http://host/v1", key=key)
+    assert key not in str(refused.value)

@@ -5,7 +5,7 @@ every server has them: llama.cpp's leaves them out without a word (llama.cpp#271
 a number scores at chance. So before anything is evaluated a probe looks at what comes back.
 """
 
-import math
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -21,6 +21,8 @@ from puna.tokenizer.tokenizer import Tokenizer
 _PATH = "/completions"
 _STOPS = 4
 """Stop texts that OpenAI's interface takes; the others are looked for here."""
+_ROUNDING = 1e-3
+"""By which a logarithm in bfloat16 may be above 0."""
 _PROBE = "The capital of France is Paris, and 2 + 2 = 4.\n"
 
 Asked = TypeVar("Asked")
@@ -103,13 +105,13 @@ class EndpointBackend:
         answer = self._server.post(_PATH, self._echoed((*context, *continuation), self._wasted))
         logprobs, best = self._logprobs(answer, end, self._wasted)
         scored = logprobs[len(context) : end]
-        if not all(isinstance(one, int | float) and math.isfinite(one) for one in scored):
-            raise self._strange("a log-probability of the prompt is missing or not finite")
-        likeliest = [max(one.values()) if isinstance(one, dict) and one else None for one in best[len(context) : end]]
-        if None in likeliest:
+        if not all(map(_is_logprob, scored)):
+            raise self._strange("a log-probability of the prompt is missing or not finite, or above 0")
+        tops = [one.values() if isinstance(one, dict) else () for one in best[len(context) : end]]
+        if not all(top and all(map(_is_logprob, top)) for top in tops):
             raise self._strange("top_logprobs are missing, which say whether a token is the likeliest")
         # By their log-probabilities: texts do not tell bytes of characters from each other.
-        greedy = all(one >= top for one, top in zip(scored, likeliest, strict=True))
+        greedy = all(one >= max(top) for one, top in zip(scored, tops, strict=True))
         return Score(logprobs=tuple(map(float, scored)), greedy=greedy)
 
     def _written(self, asked: tuple[Request, int]) -> Written:
@@ -146,7 +148,7 @@ class EndpointBackend:
             status, answer = self._server.status_of(_PATH, self._echoed(ids, 1))
         value = self._server.value_of(_PATH, status, answer)
         logprobs, _ = self._logprobs(value, len(ids), wasted)
-        if not all(isinstance(one, int | float) for one in logprobs[1 : len(ids)]):
+        if not all(map(_is_logprob, logprobs[1 : len(ids)])):
             raise self._no_logprobs()
         text = self._choice(value).get("text")
         read = self.tokenizer.decode(ids)
@@ -189,6 +191,13 @@ class EndpointBackend:
             f"{self._server.url}: has no log-probabilities of prompts, so likelihoods cannot be evaluated there",
             hint="the server must honour echo and logprobs together, as vLLM does and llama.cpp does not",
         )
+
+
+def _is_logprob(value: object) -> bool:
+    """Whether it can be the logarithm of a probability; servers that round may be a little above 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return -sys.float_info.max <= value <= _ROUNDING
 
 
 def _usage(answer: dict[str, Any], name: str) -> int | None:

@@ -2,10 +2,11 @@
 
 import http.client
 import json
+import re
 import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from puna.core.errors import EvaluateError
 
@@ -14,6 +15,9 @@ BUSY = frozenset({429, 502, 503, 504})
 MOST_BYTES = 1 << 28
 """Of an answer: log-probabilities of a million tokens in JSON."""
 _LONGEST_PAUSE = 30.0
+_VISIBLE = re.compile("[!-~]+")
+"""What an address or a header's value can have; others are written in these."""
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class HttpJson:
@@ -28,20 +32,19 @@ class HttpJson:
         pause: Waits for some seconds.
 
     Raises:
-        EvaluateError: The address is not one of HTTP.
+        EvaluateError: The address is not one of HTTP, or the key is not one.
     """
 
     def __init__(
         self, url: str, *, key: str | None = None, timeout: float = 600.0, retries: int = 5,
         pause: Callable[[float], object] = time.sleep,
     ) -> None:  # fmt: skip
-        parts = urlsplit(url)
-        try:
-            port = parts.port
-        except ValueError:
-            port = 0
-        if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or parts.username:
+        parts = _parts(url)
+        if parts is None:
             raise EvaluateError(f"{url}: is not the address of an endpoint", hint="such as http://127.0.0.1:8000/v1")
+        if key is not None and not _VISIBLE.fullmatch(key):
+            raise EvaluateError("the endpoint's key has characters that no key has: spaces, line breaks or non-ASCII")
+        port = parts.port
         self.url = url.rstrip("/")
         self._kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._host, self._port, self._path = parts.hostname, port, parts.path.rstrip("/")
@@ -71,11 +74,15 @@ class HttpJson:
     def value_of(self, path: str, status: int, answer: bytes) -> Any:
         """The JSON of an answer.
 
+        Half of a surrogate pair, which is not a character, is U+FFFD.
+
         Raises:
             EvaluateError: The server refused, or it is something else than JSON.
         """
         try:
             value = json.loads(answer)
+            if b"\\ud" in answer or b"\\uD" in answer:
+                value = _readable(value)
         except (ValueError, RecursionError):
             value = None
         if status != 200:
@@ -117,6 +124,26 @@ class HttpJson:
         if len(answer) > MOST_BYTES:
             raise EvaluateError(f"{self.url}{path}: answers with more than {MOST_BYTES:,} bytes")
         return response.status, answer, float(asked_for) if asked_for.isdecimal() else None
+
+
+def _parts(url: str) -> SplitResult | None:
+    """The parts of an address behind which paths can be put; None where it is another or none."""
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, (parts.hostname or "").encode("idna").decode()
+    except ValueError:
+        return None
+    as_asked = parts.scheme in ("http", "https") and port != 0 and not (parts.username or parts.query or parts.fragment)
+    return parts if as_asked and _VISIBLE.fullmatch(host) and _VISIBLE.fullmatch(f"/{parts.path}") else None
+
+
+def _readable(value: Any) -> Any:
+    """A value of JSON whose texts can be written down."""
+    if isinstance(value, str):
+        return _SURROGATES.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_readable(one) for one in value]
+    return {_readable(name): _readable(one) for name, one in value.items()} if isinstance(value, dict) else value
 
 
 def _message(value: Any, answer: bytes) -> str:
