@@ -44,10 +44,9 @@ class HttpJson:
             raise EvaluateError(f"{url}: is not the address of an endpoint", hint="such as http://127.0.0.1:8000/v1")
         if key is not None and not _VISIBLE.fullmatch(key):
             raise EvaluateError("the endpoint's key has characters that no key has: spaces, line breaks or non-ASCII")
-        port = parts.port
         self.url = url.rstrip("/")
         self._kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._host, self._port, self._path = parts.hostname, port, parts.path.rstrip("/")
+        self._host, self._port, self._path = parts.hostname or "", parts.port, parts.path.rstrip("/")
         self._headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self._timeout, self._retries, self._pause = timeout, retries, pause
 
