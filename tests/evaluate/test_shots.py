@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from puna.core.errors import EvaluateError
 from puna.evaluate.example import Answer, Continue, Example, Row
 from puna.evaluate.protocols import HARNESS
+from puna.evaluate.registry import find_task
 from puna.evaluate.shots import Shots
 from puna.evaluate.task import Task, Verdict
 
@@ -54,6 +55,15 @@ def test_examples_come_from_the_same_group_only() -> None:
 def test_too_few_rows_are_refused() -> None:
     with pytest.raises(EvaluateError, match="has 9 rows in its split 'train' that are not the document itself, but 10"):
         Shots(TASK.with_shots(10), ROWS, []).of(0, ROWS[0], "0")
+
+
+@pytest.mark.parametrize("name", ["harness/cb", "harness/gsm8k", "llama/mbpp", "core/piqa"])
+def test_too_few_rows_for_a_protocol_that_draws_are_refused(name: str) -> None:
+    """An id such as mbpp@20 never stands for fewer examples."""
+    task = find_task(name)
+    assert len(Shots(task.with_shots(9), ROWS, ROWS[:1]).of(0, ROWS[0], "0")) == 9
+    with pytest.raises(EvaluateError, match=rf"{name}@10: .* has 9 rows .* but 10 solved examples are wanted"):
+        Shots(task.with_shots(10), ROWS, ROWS[:1])
 
 
 def test_none_are_taken_without_shots_and_where_the_task_has_its_own() -> None:

@@ -17,6 +17,8 @@ SEED = 1234
 def harness_draws(*, spare: bool) -> Draws:
     """lm-evaluation-harness 0.4.13 (`api/samplers.py`): one generator over all documents in order.
 
+    Where there are fewer rows than are wanted, all of them.
+
     Args:
         spare: Whether it draws one more, so that the document can be left out. It does where a task file's
             `fewshot_split` is its `test_split`, also where it has neither (`ConfigurableTask.fewshot_context`).
@@ -25,9 +27,11 @@ def harness_draws(*, spare: bool) -> Draws:
     def draws(rows: Sequence[Row], documents: Sequence[Row], shots: int) -> Iterator[Sequence[Row]]:
         generator = Random(SEED)  # noqa: S311 - nothing secret
         for document in documents:
-            drawn = [row for row in generator.sample(rows, shots + spare) if row != document][:shots]
+            drawn = generator.sample(rows, min(shots + spare, len(rows)))
+            drawn = [row for row in drawn if row != document][:shots]
             if len(drawn) < shots:
-                drawn = generator.sample([row for row in rows if row != document], shots)
+                others = [row for row in rows if row != document]
+                drawn = generator.sample(others, min(shots, len(others)))
             yield drawn
 
     return draws

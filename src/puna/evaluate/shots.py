@@ -57,7 +57,9 @@ class Shots:
         assert self._task.draws is not None  # noqa: S101 - the only caller has looked
         for group, of_group in places.items():
             rows = [documents[place] for place in of_group]
-            chosen = self._task.draws(self._pools.get(group, []), rows, self._task.shots)
+            chosen = [*self._task.draws(self._pools.get(group, []), rows, self._task.shots)]
+            if (fewest := min(map(len, chosen))) < self._task.shots:
+                raise self._few(fewest, rows[0])
             drawn |= zip(of_group, chosen, strict=True)
         return drawn
 
