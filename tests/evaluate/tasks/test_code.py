@@ -1,6 +1,8 @@
 """HumanEval and MBPP: prompts, what is run, and the estimator over samples."""
 
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,8 +11,9 @@ from referee import Referee, by_us
 
 from puna.core.errors import EvaluateError
 from puna.evaluate.example import Answer, Example, Write, Written
-from puna.evaluate.sandbox.sandbox import code_execution_allowed
+from puna.evaluate.sandbox.sandbox import Isolation, Outcome, code_execution_allowed
 from puna.evaluate.task import Task
+from puna.evaluate.tasks import code
 from puna.evaluate.tasks.code import TASKS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="programs are run on Linux only")
@@ -103,6 +106,29 @@ def test_one_of_several_tests_that_fails_is_enough() -> None:
     assert judged(task, example, "x = []\ndef f12():\n    x.append(1)\n    return 12 if len(x) < 2 else 1000")[0] == {
         "pass@1": 0.0
     }
+
+
+def test_no_more_programs_run_at_once_than_this_process_may_use_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine of 128 processors that lends two of them would else start 128 programs, each with a gigabyte."""
+    now, most, lock = 0, 0, threading.Lock()
+
+    def counted(program: str, *, isolation: Isolation) -> Outcome:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.01)
+        with lock:
+            now -= 1
+        return Outcome(passed=True, error="")
+
+    monkeypatch.setattr(code, "run_program", counted)
+    monkeypatch.setattr(code.os, "sched_getaffinity", lambda process: {3})
+    monkeypatch.setattr(code.os, "cpu_count", lambda: 8)
+    task = TASK["llama/humaneval@0"]
+    texts = [f"    return {number}" for number in range(20)]
+    assert judged(task, task.example(FUNCTION, (), "0"), *texts)[0] == {"pass@1": 1.0}
+    assert most == 1
 
 
 def test_nothing_is_run_without_permission() -> None:

@@ -104,7 +104,8 @@ def run_samples(example: Example, answer: Answer) -> list[str]:
     facts = example.facts
     programs = [facts["before"] + written.text + facts["after"] for written in answer.written]
     different = list(dict.fromkeys(programs))
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    # As many at once as this process may use processors, not as the machine has: each has memory and time on the clock.
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
         outcomes = threads.map(lambda program: run_program(program, isolation=isolation), different)
         errors = dict(zip(different, (outcome.error for outcome in outcomes), strict=True))
     return [errors[program] for program in programs]
