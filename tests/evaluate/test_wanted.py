@@ -43,6 +43,13 @@ def test_nothing_and_unknown_names_are_refused() -> None:
         wanted([], "llama3", None)
 
 
+def test_two_files_with_a_task_of_one_name_are_refused(tmp_path: Path) -> None:
+    one, other = write_tasks(tmp_path / "one"), write_tasks(tmp_path / "other")
+    with pytest.raises(EvaluateError, match=r"own/letters@1 is in .*one/tasks.toml and in .*other/tasks.toml"):
+        wanted([str(one), str(other)], None, None)
+    assert len(wanted([str(one), str(one)], None, None).named) == 3
+
+
 def test_data_of_own_tasks_lies_beside_their_file(tmp_path: Path) -> None:
     path = write_tasks(tmp_path / "mine", rows=3)
     split = opener(None)(str(path), "letters.jsonl")

@@ -49,7 +49,11 @@ def wanted(tasks: Iterable[str], suite: str | None, samples: int | None) -> Want
     Raises:
         EvaluateError: There is no such task, file or suite, or nothing is asked for.
     """
-    named = {task.id: task for name in tasks for task in _named(name, samples)}
+    named: dict[str, Task] = {}
+    for task in (task for name in tasks for task in _named(name, samples)):
+        # The id is what results and documents lie under, so one would take the place of the other.
+        if (other := named.setdefault(task.id, task)).data != task.data:
+            raise EvaluateError(f"{task.id} is in {other.data} and in {task.data}", hint="rename one of the two")
     ids = () if suite is None else find_suite(suite).tasks
     of_suite = {task.id: task for id in ids for task in _named(id, samples)}
     if not named and suite is None:
