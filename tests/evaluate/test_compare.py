@@ -140,10 +140,16 @@ def test_what_was_asked_otherwise_is_not_compared(tmp_path: Path, change: dict[s
         compare(written(tmp_path / "a", values), written(tmp_path / "b", values, **change))
 
 
-def test_other_documents_under_the_same_name_are_refused(tmp_path: Path) -> None:
-    a = written(tmp_path / "a", {"harness/hellaswag@0": {"acc": coin_flips(1, 10, 0.5)}})
-    b = written(tmp_path / "b", {"harness/hellaswag@0": {"acc": coin_flips(1, 11, 0.5)}})
-    with pytest.raises(EvaluateError, match="different documents"):
+def test_a_task_with_other_documents_is_left_out_and_the_others_are_compared(tmp_path: Path) -> None:
+    same = {"harness/piqa@0": {"acc": coin_flips(1, 10, 0.5)}}
+    a = written(tmp_path / "a", {"harness/hellaswag@0": {"acc": coin_flips(1, 10, 0.5)}, **same})
+    b = written(tmp_path / "b", {"harness/hellaswag@0": {"acc": coin_flips(1, 11, 0.5)}, **same})
+    found = compare(a, b)
+    assert {one.task for one in found.differences} == {"harness/piqa@0"}
+    assert found.left_out == {"harness/hellaswag@0": "n is 10 in the first and 11 in the second"}
+    file = b.documents_of("harness/piqa@0")
+    file.write_text(file.read_text().replace('"id": "0"', '"id": "other"'))
+    with pytest.raises(EvaluateError, match="piqa@0: they have asked about different documents"):
         compare(a, b)
 
 

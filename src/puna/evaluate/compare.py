@@ -15,8 +15,8 @@ from puna.core.schema.evaluation import Results, TaskResult, read_documents, rea
 from puna.evaluate.figure import CONFIDENCE, mean_of, student_t, two_tails
 
 _SAME = (
-    "protocol_version", "task_version", "data_sha256", "split", "shots", "shot_split", "samples", "bos", "limit_seed",
-    "scorer", "isolation",
+    "protocol_version", "task_version", "data_sha256", "split", "shots", "shot_split", "samples", "bos", "n",
+    "limit_seed", "scorer", "isolation",
 )  # fmt: skip
 """What must be equal for scores to be comparable; the id has the protocol."""
 _MEAN = 1e-9
@@ -94,8 +94,10 @@ def compare(first: EvaluationDir, second: EvaluationDir) -> PairedComparison:
             left_out[name] = f"only {first if pair[1] is None else second} has it"
         elif reason := _unlike(pair[0], pair[1]):
             left_out[name] = reason
+        elif (found := _of_task(pair[0], pair[1], first, second)) is None:
+            left_out[name] = "they have asked about different documents"
         else:
-            differences += _of_task(pair[0], pair[1], first, second)
+            differences += found
     if not differences:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise EvaluateError(f"{first} and {second} have no task that can be compared ({reasons or 'no tasks'})")
@@ -131,10 +133,13 @@ def _unlike(first: TaskResult, second: TaskResult) -> str:
     return ""
 
 
-def _of_task(first: TaskResult, second: TaskResult, one: EvaluationDir, other: EvaluationDir) -> list[Difference]:
+def _of_task(
+    first: TaskResult, second: TaskResult, one: EvaluationDir, other: EvaluationDir
+) -> list[Difference] | None:
+    """The differences of every metric; None where the documents are not the same ones."""
     values = [{line.id: line.values for line in read_documents(where.documents_of(first.id))} for where in (one, other)]
     if values[0].keys() != values[1].keys():
-        raise EvaluateError(f"{first.id}: {one} and {other} have asked about different documents")
+        return None
     found = []
     for metric, figure in first.metrics.items():
         opposite = second.metrics.get(metric)
