@@ -8,7 +8,7 @@ import pytest
 from puna.core.errors import EvaluateError
 from puna.evaluate import registry
 from puna.evaluate.protocols import PROTOCOLS
-from puna.evaluate.registry import FAMILIES, GROUP, find_task, tasks
+from puna.evaluate.registry import FAMILIES, GROUP, find_task, is_outdated, tasks
 from puna.evaluate.task import Task
 
 
@@ -86,3 +86,12 @@ def test_tasks_of_packages_are_added_and_cannot_take_a_name(monkeypatch: pytest.
     added["other"] = replace(mine, name="hellaswag")
     with pytest.raises(EvaluateError, match=r"puna.tasks: two tasks are called 'harness/hellaswag'"):
         tasks()
+
+
+def test_a_result_is_outdated_where_the_task_or_its_protocol_has_another_version() -> None:
+    task = find_task("harness/hellaswag")
+    now = task.protocol.version, task.version
+    assert not is_outdated("harness/hellaswag@5", *now)
+    assert is_outdated("harness/hellaswag@5", now[0], now[1] + 1)
+    assert is_outdated("harness/hellaswag@0", now[0] + 1, now[1])
+    assert not is_outdated("own/capitals@0", 7, 7)

@@ -30,7 +30,7 @@ def test_markdown_has_our_figure_with_interval_n_and_footnote():
     assert "|  | demo | LLaMA 7B |" in text
     line = next(line for line in text.splitlines() if line.startswith("| PIQA"))
     assert line == "| PIQA | **92.5** ± 1.2 (1,838)<sup>2</sup> | 79.8 |"
-    assert "2. 1,838 of 9,999 documents, drawn with seed 0" in text
+    assert "2. a part of the documents, drawn with seed 0" in text
     assert "Touvron et al. (2023)" in text
 
 
@@ -90,6 +90,36 @@ def test_the_terminal_shows_what_has_room_and_names_the_rest():
     assert "no room for GPT-3 175B, Gopher 280B" in narrow.replace("\n", " ")
     assert "79.8" in narrow
     assert "92.5 ± 1.2 (1,838)" in wide
+
+
+@pytest.mark.parametrize(
+    ("width", "there"),
+    [(40, ["LLaMA 7B"]), (50, ["LLaMA 7B", "LLaMA 13B"]), (60, ["LLaMA 7B", "LLaMA 13B", "LLaMA 33B"])],
+)
+def test_the_columns_nearest_in_size_stay_where_the_terminal_is_narrow(width: int, there: list[str]):
+    results = made_results(made_task("llama/piqa@0", 1700, 1838))
+    results = results.model_copy(update={"model": results.model.model_copy(update={"parameters": 3_000_000})})
+    (table, *_) = suite_tables(find_suite("llama"), [results])
+    lines = printed([table], width).splitlines()
+    assert max(map(len, lines)) <= width
+    row = next(line for line in lines if "PIQA" in line)
+    assert row.split()[-len(there) - 1 :] == ["(1,838)", *("79.8", "80.1", "82.3")[: len(there)]]
+    left_out = " ".join(lines).partition("no room for ")[2].partition(";")[0]
+    assert " ".join(left_out.split()) == ", ".join(name for name in table.others if name not in there)
+
+
+def test_figures_and_names_of_rows_are_whole_where_the_terminal_is_narrow():
+    names = [f"harness/openbookqa/{metric}" for metric in ("acc", "acc_norm")]
+    cells = (TableCell(text="0.50", half="6.35", n=2, notes=(5, 15, 16, 17)), TableCell(text="0.29"))
+    table = ResultTable(
+        title="t", source="", note="", unit="fraction", ours=("demo",), others=("LLaMA 7B",), nearest=("LLaMA 7B",),
+        rows=tuple(TableRow(name=name, cells=cells) for name in names), notes=(),
+    )  # fmt: skip
+    lines = printed([table], 46).splitlines()
+    assert "…" not in "".join(lines)
+    assert sum("0.50 ± 6.35 (2)" in line and line.rstrip().endswith("0.29") for line in lines) == 2
+    folded = "".join(line[1:19].strip() for line in lines)
+    assert all(name in folded for name in names)
 
 
 def test_a_terminal_is_not_steered_by_a_model_s_name():

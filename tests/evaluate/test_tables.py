@@ -46,7 +46,48 @@ def test_a_task_that_could_not_be_done_is_a_dash_with_the_reason():
 def test_a_part_of_the_documents_is_said_with_its_seed():
     results = made_results(made_task("llama/boolq@0", 130, 200, of=3270, limit_seed=0))
     table = table_of(suite_tables(find_suite("llama"), [results]), "Table 3")
-    assert said(table, cell(table, "BoolQ")) == ["200 of 3,270 documents, drawn with seed 0"]
+    assert said(table, cell(table, "BoolQ")) == ["a part of the documents, drawn with seed 0"]
+
+
+def test_rows_of_different_parts_share_one_note():
+    tasks = [made_task(f"llama/{name}@0", 1, n, of=100 * n, limit_seed=0) for name, n in (("boolq", 7), ("piqa", 8))]
+    table = table_of(suite_tables(find_suite("llama"), [made_results(*tasks)]), "Table 3")
+    assert [cell(table, row).n for row in ("BoolQ", "PIQA")] == [7, 8]
+    assert cell(table, "BoolQ").notes == cell(table, "PIQA").notes
+    assert table.notes == ("a part of the documents, drawn with seed 0", "not part of this evaluation")
+
+
+def test_a_figure_of_an_earlier_version_says_so():
+    tasks = made_task("llama/boolq@0", 5, 7, task_version=0), made_task("llama/piqa@0", 5, 7, protocol_version=0)
+    results = made_results(*tasks, made_task("llama/social_iqa@0", 5, 7))
+    for table in (table_of(suite_tables(find_suite("llama"), [results]), "Table 3"), plain_table([results])):
+        marked = [
+            row.name for row in table.rows if any("earlier version" in note for note in said(table, row.cells[0]))
+        ]
+        assert [name.lower() for name in marked] in (["boolq", "piqa"], ["llama/boolq@0 acc", "llama/piqa@0 acc"])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "first"),
+    [
+        (3_000_000, ["LLaMA 7B", "LLaMA 13B", "LLaMA 33B"]),
+        (30_000_000_000, ["LLaMA 33B", "PaLM-cont 62B", "PaLM 62B"]),
+        (None, ["LLaMA 65B", "LLaMA 33B", "LLaMA 13B"]),
+    ],
+)
+def test_the_columns_nearest_in_size_are_the_first_to_have_room(parameters: int | None, first: list[str]):
+    results = made_results(made_task("llama/piqa@0", 5, 7))
+    results = results.model_copy(update={"model": results.model.model_copy(update={"parameters": parameters})})
+    table = table_of(suite_tables(find_suite("llama"), [results]), "Table 3")
+    assert sorted(table.nearest) == sorted(table.others)
+    assert list(table.nearest[:3]) == first
+
+
+def test_the_size_of_a_published_model_is_not_its_tokens():
+    results = made_results(made_task("harness/piqa@0", 5, 7))
+    results = results.model_copy(update={"model": results.model.model_copy(update={"parameters": 200_000_000_000})})
+    (table,) = suite_tables(find_suite("openllama"), [results])
+    assert table.nearest == ("OpenLLaMA 7B 200B tokens", "LLaMA 7B", "GPT-J 6B")
 
 
 def test_categories_are_pooled_over_their_questions():

@@ -109,6 +109,7 @@ def evaluate(
     from puna.api.endpoint import endpoint_subject, is_endpoint
     from puna.api.evaluated import directory_of, subject_of
     from puna.evaluate.publish import check_models, finish, tables_of
+    from puna.evaluate.registry import is_outdated
     from puna.evaluate.scoring import find_scorers
     from puna.evaluate.series import Setting
     from puna.evaluate.wanted import names_of, opener, wanted
@@ -139,6 +140,10 @@ def evaluate(
         except (KeyboardInterrupt, Interrupted):
             say(f"interrupted: the same command goes on with what is in {directory}")
             raise
+        if old := [task.id for task in results.tasks if is_outdated(task.id, task.protocol_version, task.task_version)]:
+            warn(
+                f"by an earlier version of the task, from an earlier call: {', '.join(old)}; --tasks measures them anew"
+            )
         # Other tasks that are asked later leave the suite's tables in the directory.
         results = results.model_copy(update={"suite": suite or results.suite})
         kept = tables_of([results], results.suite, columns if results.suite == suite else ())

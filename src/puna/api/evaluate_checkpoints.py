@@ -36,7 +36,7 @@ class RunEvaluation:
                     if task.id == id:
                         name, metric = task.main
                         value = "not measured" if metric.value is None else f"{metric.value:.4f}"
-                        if metric.value is not None and metric.high is not None:
+                        if metric.value is not None and metric.high is not None and metric.stderr:
                             value += f" ± {metric.high - metric.value:.4f}"
                         yield f"{id}  {name}  step {one.model.step:,}  {value}  n {task.n:,}"
 

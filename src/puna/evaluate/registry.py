@@ -49,6 +49,21 @@ def find_task(name: str) -> Task:
     return _with_shots(known[key], int(shots))
 
 
+def is_outdated(id: str, protocol_version: int, task_version: int) -> bool:
+    """Whether a result is of another version of a task than the one that would be run now; other tasks never are.
+
+    Args:
+        id: Of the result: `llama/mmlu@5`.
+        protocol_version: By which it was made.
+        task_version: By which it was made.
+
+    Raises:
+        UserError: As `tasks`.
+    """
+    now = tasks().get(id.partition("@")[0])
+    return now is not None and (now.protocol.version, now.version) != (protocol_version, task_version)
+
+
 def _with_shots(task: Task, shots: int) -> Task:
     if shots == task.shots:
         return task

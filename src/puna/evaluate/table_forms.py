@@ -1,6 +1,6 @@
 """Tables of results as Markdown, as LaTeX and on a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from puna.core.errors import escaped
@@ -27,8 +27,8 @@ _LATEX = str.maketrans(
     }
 )  # fmt: skip
 _MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>|#"})
-_NARROWEST = 9
-"""Columns of a terminal that a published model takes with its borders."""
+_NAME = 12
+"""Characters of a terminal's line that the names of rows have at least, where they are that long."""
 
 
 def markdown(tables: Sequence[ResultTable]) -> str:
@@ -110,23 +110,59 @@ def _sentence(text: str) -> str:
 def print_tables(tables: Sequence[ResultTable], console: "Console") -> None:
     """Print the tables on a terminal.
 
-    Published columns that its width has no room for are left out from the left, and a line says which.
+    Where it is too narrow for all published columns, those nearest to our model in size stay, and a line names the
+    others.
     """
     for table in tables:
-        room = max(0, (console.width - 30 - 24 * len(table.ours)) // _NARROWEST)
-        left_out = table.others[: max(0, len(table.others) - room)]
-        console.print(_rich(table, len(left_out)))
+        columns = _columns(table, console.width)
+        console.print(_rich(table, columns))
         lines = [f"{number}  {note}" for number, note in enumerate(table.notes, 1)]
         if table.own:
             lines.append(f"our columns: {table.own}")
         if table.source:
             lines.append(f"other columns: {_sentence(table.source)}")
-        if left_out:
+        if left_out := [name for place, name in enumerate(table.others, len(table.ours)) if place not in columns]:
             lines.append(f"no room for {', '.join(left_out)}; --against picks columns")
         for line in lines:
             console.print(escaped(line), markup=False, highlight=False, style="dim")
         console.print()
     console.print(_READING, markup=False, highlight=False, style="dim")
+
+
+def _columns(table: ResultTable, width: int) -> dict[int, int]:
+    """The columns that a terminal has room for: by their places the width of each; -1 is the names of rows.
+
+    The published column that is nearest in size has room in any case: marks of notes go below our figures for it, and
+    names are folded.
+    """
+
+    def widest(place: int, head: Sequence[str]) -> int:
+        return max(map(len, [*head, *(_rich_cell(row.cells[place]).plain for row in table.rows)]))
+
+    ours = range(len(table.ours))
+    heads = [escaped(name) for name in (*table.ours, *table.others)]
+    found = {-1: max((len(escaped(row.name)) for row in table.rows), default=0)}
+    found |= {place: widest(place, heads[place].split()) for place in ours}
+    for name in table.nearest:
+        place = len(ours) + table.others.index(name)
+        more = found | {place: widest(place, heads[place].split())}
+        if len(found) > 1 + len(ours) and _whole(more) > width:
+            break
+        found = more
+    for place in ours:
+        least = max((len(row.cells[place].text + _spread(row.cells[place])) for row in table.rows), default=0)
+        found[place] = max(min(found[place], least), found[place] - max(0, _whole(found) - width))
+    found[-1] = max(min(found[-1], _NAME), found[-1] - max(0, _whole(found) - width))
+    for place, name in enumerate(heads):
+        # Names of models stand in one line where there is room for that.
+        if place in found and _whole(found) + len(name) - found[place] <= width:
+            found[place] = max(found[place], len(name))
+    return dict(sorted(found.items()))
+
+
+def _whole(columns: Mapping[int, int]) -> int:
+    """The width of a table with these columns: three between two of them, one at each side."""
+    return sum(columns.values()) + 3 * len(columns) - 1
 
 
 def as_text(tables: Sequence[ResultTable]) -> str:
@@ -141,22 +177,23 @@ def as_text(tables: Sequence[ResultTable]) -> str:
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()).strip("\n")
 
 
-def _rich(table: ResultTable, left_out: int) -> "Table":
+def _rich(table: ResultTable, columns: Mapping[int, int]) -> "Table":
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     title = Text(escaped(f"{table.title} ({_UNITS[table.unit]})"), style="bold")
     drawn = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    drawn.add_column("")
-    for name in table.ours:
-        drawn.add_column(Text(escaped(name)), justify="right", style="cyan", no_wrap=True)
-    for name in table.others[left_out:]:
-        drawn.add_column(Text(escaped(name)), justify="right")
-    ours = len(table.ours)
+    names = (*table.ours, *table.others)
+    for place, width in columns.items():
+        if place < 0:
+            # Names of rows often differ at their ends alone.
+            drawn.add_column("", overflow="fold", width=width)
+        else:
+            style = "cyan" if place < len(table.ours) else None
+            drawn.add_column(Text(escaped(names[place])), justify="right", style=style, overflow="fold", width=width)
     for row in table.rows:
-        cells = (*row.cells[:ours], *row.cells[ours + left_out :])
-        drawn.add_row(Text(escaped(row.name)), *map(_rich_cell, cells))
+        drawn.add_row(*(Text(escaped(row.name)) if at < 0 else _rich_cell(row.cells[at]) for at in columns))
     return drawn
 
 

@@ -3,6 +3,8 @@
 A cell of ours has the figure, half its 95 % interval and the number of documents. A dash has a footnote that says why.
 """
 
+import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -10,11 +12,14 @@ from puna.core.schema.evaluation import Metric, Results, TaskResult
 from puna.evaluate.aggregates import mean_of_tasks, pooled
 from puna.evaluate.figure import Figure
 from puna.evaluate.published.tables import DIGITS, PublishedTable, find_models, published_tables
+from puna.evaluate.registry import is_outdated
 from puna.evaluate.scorer import KINDS
 from puna.evaluate.suites import Averaged, Measured, Sheet, Suite, rows_beside
 
 DASH = "-"
 _PLAIN_DIGITS = 4
+_SIZE = re.compile(r"(?<=\s)(\d+(?:\.\d+)?)B\b")
+"""The size in a published model's name, in billions of parameters: `LLaMA 7B`."""
 _JUDGED = {metric for kind in KINDS.values() for metric in kind.unknown}
 """Metrics that a scorer of texts gives."""
 
@@ -62,6 +67,8 @@ class ResultTable:
     rows: tuple[TableRow, ...]
     notes: tuple[str, ...]
     """Footnotes in their order."""
+    nearest: tuple[str, ...] = ()
+    """The columns of the source, those first that are nearest to our model in size; where it is unknown, the last."""
     own: str = ""
     """Protocols of our columns with their versions, and what these settle where the source leaves it open."""
 
@@ -110,8 +117,19 @@ def _sheet_table(sheet: Sheet, results: Sequence[Results], picked: Sequence[str]
     return ResultTable(
         title=own_number + published.title, source=published.source, note=published.note, unit=published.unit,
         ours=tuple(result.model.title for result in results), others=others, rows=tuple(rows), notes=tuple(notes.texts),
-        own=" ".join(filter(None, [_protocols(sheet, results), sheet.own])),
+        nearest=_nearest(others, results), own=" ".join(filter(None, [_protocols(sheet, results), sheet.own])),
     )  # fmt: skip
+
+
+def _nearest(models: Sequence[str], results: Sequence[Results]) -> tuple[str, ...]:
+    """Published models in the order of `ResultTable.nearest`; of those equally near the last first."""
+    ours = next((result.model.parameters for result in results if result.model.parameters), None)
+
+    def key(place: int) -> tuple[float, int]:
+        size = _SIZE.search(models[place])
+        return abs(math.log(float(size[1]) * 1e9 / ours)) if size and ours else math.inf, -place
+
+    return tuple(models[place] for place in sorted(range(len(models)), key=key))
 
 
 def _protocols(sheet: Sheet, results: Sequence[Results]) -> str:
@@ -218,8 +236,9 @@ def _remarks(task: TaskResult, figure: Figure, metric: str, measured: Measured) 
     if measured.instead and task.id == measured.instead:
         said.append(f"on other data, {task.title} ({task.id})")
     if task.n < task.of:
-        drawn = "the first ones" if task.limit_seed is None else f"drawn with seed {task.limit_seed}"
-        said.append(f"{task.n:,} of {task.of:,} documents, {drawn}")
+        # Without numbers, so that it is one note for all rows: a cell has its own.
+        drawn = "the first" if task.limit_seed is None else f"drawn with seed {task.limit_seed}"
+        said.append(f"a part of the documents, {drawn}")
     if measured.metric and metric != measured.metric:
         said.append(f"{metric}, where the source has {measured.metric}")
     if figure.missing:
@@ -227,6 +246,8 @@ def _remarks(task: TaskResult, figure: Figure, metric: str, measured: Measured) 
         said.append(f"{figure.missing:,} of {figure.missing + figure.n:,} documents have no score{why}")
     if figure.value is None:
         return said
+    if is_outdated(task.id, task.protocol_version, task.task_version):
+        said.append("by an earlier version of the task, whose figures are other quantities")
     if task.cut.documents:
         said.append(
             f"documents whose context was longer than the model's and lost its beginning: {task.cut.documents:,}"
@@ -258,7 +279,7 @@ def plain_table(results: Sequence[Results], against: Sequence[str] = ()) -> Resu
         rows.append(TableRow(name=f"{task} {metric}", cells=(*ours, *theirs)))
     return ResultTable(
         title="All figures", source="", note="", unit="metric", ours=tuple(result.model.title for result in results),
-        others=picked, rows=tuple(rows), notes=tuple(notes.texts),
+        others=picked, rows=tuple(rows), notes=tuple(notes.texts), nearest=_nearest(picked, results),
     )  # fmt: skip
 
 

@@ -100,7 +100,7 @@ def test_tables_of_the_papers_have_our_column_first_with_interval_and_footnotes(
     )  # fmt: skip
     write_page(evaluation, [table])
     page = evaluation.page.read_text()
-    assert '<td class="n ours">33.3<small> ± 8.5</small><sup>1</sup></td>' in page
+    assert '<td class="n ours">33.3<small> ± 8.5</small><small> (120)</small><sup>1</sup></td>' in page
     assert '<th class="n ours">demo</th><th class="n">LLaMA 7B</th><th class="n">Gopher</th>' in page
     assert "<li>120 of 500 documents</li>" in page
     assert HOSTILE not in page
