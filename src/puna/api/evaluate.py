@@ -141,9 +141,7 @@ def evaluate(
             say(f"interrupted: the same command goes on with what is in {directory}")
             raise
         if old := [task.id for task in results.tasks if is_outdated(task.id, task.protocol_version, task.task_version)]:
-            warn(
-                f"by an earlier version of the task, from an earlier call: {', '.join(old)}; --tasks measures them anew"
-            )
+            warn(f"by an earlier version of the task, from an earlier call: {', '.join(old)}; --tasks asks them again")
         # Other tasks that are asked later leave the suite's tables in the directory.
         results = results.model_copy(update={"suite": suite or results.suite})
         kept = tables_of([results], results.suite, columns if results.suite == suite else ())
