@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from evaluating import HashBackend, hellaswag_rows, opener
 
 from puna.core.layout import EvaluationDir
@@ -61,6 +62,17 @@ def test_tasks_are_run_in_order_and_what_is_missing_is_kept(tokenizer: Tokenizer
     }
     assert record.inputs == {task.id: task.data_sha256 for task in results.tasks}
     assert not directory.record.exists()
+
+
+def test_fewer_documents_that_replace_more_are_said_before_they_are_asked(
+    tokenizer: Tokenizer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = EvaluationDir(tmp_path / "new")
+    for limit in (4, 4, 9, 3):
+        run_tasks([CHOICE], subject(tokenizer), directory, Setting(open_split=OPEN, limit=limit), Alone(), {})
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("documents replace the") == 1
+    assert "harness/hellaswag@0: 3 documents replace the 9 that" in said
 
 
 def test_texts_are_judged_by_a_scorer_afterwards_and_those_that_it_cannot_judge_are_missing(

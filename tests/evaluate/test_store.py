@@ -58,6 +58,18 @@ def test_another_question_finds_nothing_and_leaves_the_finished_file_until_it_is
     assert ids(first) == ["0"]
 
 
+def test_a_smaller_part_of_the_same_question_is_known_to_replace_more(tmp_path: Path) -> None:
+    """By another limit or seed; not the same again, more, or the answers of another model."""
+    path = tmp_path / "a.jsonl"
+    assert Store(path, FINGERPRINT).lost(by=("n", "seed")) == 0
+    Store(path, FINGERPRINT).finish([line(id) for id in range(6)], COST)
+    changes = [({}, 0), ({"n": 7}, 0), ({"n": 5}, 6), ({"n": 5, "seed": 3}, 6), ({"n": 5, "model": "other"}, 0)]
+    for change, lost in changes:
+        assert Store(path, FINGERPRINT | change).lost(by=("n", "seed")) == lost
+    path.write_text("torn")
+    assert Store(path, FINGERPRINT | {"n": 5}).lost(by=("n", "seed")) == 0
+
+
 def test_a_part_of_another_question_is_overwritten(tmp_path: Path) -> None:
     first, other = (Store(tmp_path / "a.jsonl", FINGERPRINT | {"n": n}) for n in (6, 7))
     first.append(0, [line(0)], COST)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from puna.core.console import warn
 from puna.core.layout import EvaluationDir, RunDir, user_cache
 from puna.core.records import Record
 from puna.core.schema.evaluation import EngineUsed, EvaluatedModel, Results, TaskResult
@@ -101,6 +102,11 @@ def _result(
     model = {"model": subject.model.weights_sha256 or subject.model.path, "weights": subject.engine.weights}
     decides = fingerprint(documents, backend, model, seed=drawn, samples=task.samples)
     store = Store(directory.documents_of(task.id), decides)
+    if processes.rank == 0 and (n := store.lost(by=("n", "seed"))):
+        warn(
+            f"{task.id}: {documents.n:,} documents replace the {n:,} that {directory} has as soon as they are done "
+            "(another --out or --name keeps both)"
+        )
     outcome = run_documents(documents, backend, store, processes, token_ids=user_cache() / "token-ids")
     if task.scored:
         scorer = setting.scorers.get(task.scored)

@@ -10,7 +10,7 @@ line of a part may be torn, as a process leaves it that is killed while it write
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -89,6 +89,25 @@ class Store:
                 if part != kept:
                     part.unlink()
         return found
+
+    def lost(self, *, by: Sequence[str]) -> int:
+        """How many documents the finished file has, if it is going to be replaced by fewer of the same model; or 0.
+
+        Args:
+            by: The parts of fingerprints that a limit changes, `n` among them.
+        """
+        try:
+            with self.path.open("rb") as file:
+                header = _parsed(file.readline())
+        except OSError:
+            return 0
+        theirs = header.get("fingerprint") if isinstance(header, dict) else None
+        if not isinstance(theirs, dict) or any(
+            theirs.get(name) != self._fingerprint.get(name) for name in {*theirs, *self._fingerprint} - {*by}
+        ):
+            return 0
+        n = theirs.get("n")
+        return n if isinstance(n, int) and n > self._fingerprint["n"] else 0
 
     def append(self, process: int, lines: Iterable[DocumentLine], cost: Cost) -> None:
         """Add documents that a process has done.
