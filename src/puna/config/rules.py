@@ -178,8 +178,9 @@ class DecontaminateRules(Section):
     sets: dict[SourceName, str] = Field(default={})
     """Name and files of each evaluation set: a glob pattern of JSON-lines, CSV, TSV or text files, compressed or not;
     or `benchmark:NAME` for a set that `puna evaluate` knows, with all its splits but those for training where it has
-    others; `benchmark:*` is every one that is on this machine, each under its own name. All strings of a row are
-    compared, except in rows of which none has `ngram` words: see `short_words`."""
+    others; `benchmark:*` is every one that is on this machine, each under its own name, but no ready prompts
+    (`olmes_NAME`), which mostly say what other sets say. All strings of a row are compared, except in rows of which
+    none has `ngram` words: see `short_words`."""
     ngram: int = Field(default=13, gt=3, lt=100)
     """Words in a row that must be equal, after lower-casing and removal of punctuation (Brown et al. 2020: 13). Sets of
     short questions such as NaturalQuestions have few rows of 13 words; the data card says how many."""

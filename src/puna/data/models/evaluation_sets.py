@@ -10,13 +10,14 @@ from puna.core.errors import DataError, EvaluateError
 from puna.data.models.evaluation_rows import find
 
 ALL = BENCHMARK + "*"
-"""Every benchmark whose data is on this machine."""
+"""Every benchmark whose data is on this machine, but ready prompts."""
 _TRAINING = "train"
 """The split that is there to be learned from, where a set has another one too."""
 _NOT_ASKED = ("prompt", "statistics")
 """Splits that show how to answer, or are there to be counted by."""
 _REQUESTS = "olmes_"
-"""How sets of ready prompts are called, which say again what other sets say."""
+"""How sets of ready prompts are called, which mostly say again what other sets say, and hold solved examples of
+training splits: they are compared where a recipe names one."""
 
 
 def set_files(sets: Mapping[str, str]) -> dict[str, list[Path]]:
