@@ -120,6 +120,22 @@ class _Silent:
         self.runner, self.longest = model.runner, model.config.context
 
 
+def test_one_process_that_shares_its_model_with_nobody_has_it_whole(
+    tiny_run: RunDir, tasks: Path, tmp_path: Path
+) -> None:
+    done = puna.evaluate(tiny_run, tasks=str(tasks), limit=2, out=tmp_path / "split", split=True)
+    alone = puna.evaluate(tiny_run, tasks=str(tasks), limit=2, out=tmp_path / "alone")
+    assert without_times(done.results) == without_times(alone.results)
+
+
+@pytest.mark.parametrize("name", ["../../elsewhere", "a/b", "..", ""])
+def test_a_name_that_is_not_the_last_part_of_a_path_is_refused(
+    tiny_run: RunDir, tasks: Path, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(EvaluateError, match="is not a name for a directory"):
+        puna.evaluate(tmp_path / "no-model", tasks=str(tasks), name=name)
+
+
 def test_other_tasks_of_the_same_model_stay(tiny_run: RunDir, tasks: Path, tmp_path: Path) -> None:
     text = tasks.read_text()
     (tasks.parent / "one.toml").write_text(text.partition("[next]")[0])

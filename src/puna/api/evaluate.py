@@ -117,6 +117,8 @@ def evaluate(
     for of, number in {"limit": limit, "samples": samples}.items():
         if number is not None and number < 1:
             raise EvaluateError(f"{of} is {number}, but must be at least 1")
+    if name is not None and (not name or name in (".", "..") or "/" in name):
+        raise EvaluateError(f"{name!r} is not a name for a directory", hint="--out takes a path")
     if served is not None and not is_endpoint(model):
         raise EvaluateError(f"{served!r} is the name of a model on an endpoint, but {model} is not an endpoint")
     names, columns = names_of(tasks), names_of(against)

@@ -95,6 +95,8 @@ def load(
         GenerateError: There is no such device, kind of weights or of cache; a matrix cannot be quantized; the model
             cannot be split over the processes; or the draft model has another vocabulary.
     """
+    # One process has the whole model.
+    split = split and int(os.environ.get("WORLD_SIZE", "1")) > 1
     follows = split and os.environ.get("RANK", "0") != "0"
     with _uncollected(), muted(follows), _checked_meanwhile(place := find_model(path), format):
         # From here on torch is needed, and takes longer to import than a small model's hashes to compute.
