@@ -35,7 +35,7 @@ def test_a_package_s_task_on_data_that_nobody_knows_is_listed_as_missing(monkeyp
 
 
 def test_each_split_of_the_tasks_is_fetched_once_and_what_cannot_be_had_is_named_at_the_end(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     asked = []
 
@@ -50,8 +50,14 @@ def test_each_split_of_the_tasks_is_fetched_once_and_what_cannot_be_had_is_named
 
     monkeypatch.setattr("puna.benchmarks.fetch.fetch", fetch)
     with pytest.raises(EvaluateError, match="1 of 2 splits could not be had; the others are here"):
-        fetch_data(["harness/hellaswag", "harness/hellaswag@5"], data_dir="somewhere")
-    assert asked == [("hellaswag", "validation", Path("somewhere")), ("hellaswag", "train", Path("somewhere"))]
+        fetch_data(["harness/hellaswag", "harness/hellaswag@5"], data_dir=tmp_path)
+    assert asked == [("hellaswag", "validation", tmp_path), ("hellaswag", "train", tmp_path)]
     said = capsys.readouterr().err
     assert "hellaswag, validation: 12 rows, SHA-256 ab" in said
     assert "warning: hellaswag, split train, cannot be fetched" in said
+
+
+def test_a_directory_of_data_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    for ask in (list_tasks, fetch_data):
+        with pytest.raises(EvaluateError, match="nowhere: is not a directory"):
+            ask(["harness/piqa"], data_dir=tmp_path / "nowhere")

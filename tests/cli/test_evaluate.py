@@ -9,6 +9,7 @@ from click.testing import Result
 from own_tasks import write_tasks
 from typer.testing import CliRunner
 
+from puna.api.benchmarks import TaskEntry, list_tasks
 from puna.cli.app import app
 from puna.core.errors import EvaluateError, UserError
 from puna.core.layout import EvaluationDir, RunDir
@@ -39,6 +40,24 @@ def test_a_list_has_a_line_for_each_task_of_the_names() -> None:
     assert lines[0].split()[0] == "harness/hellaswag@0"
     assert all(line.split()[0].partition("/")[0] in ("harness", "core") for line in lines)
     assert all(line.split()[1] in ("here", "missing") for line in lines)
+
+
+@pytest.mark.parametrize("verb", ["--list", "--fetch"])
+def test_a_list_and_a_fetch_take_tasks_and_suites_as_an_evaluation_does(
+    verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def note(names: list[str], **_: object) -> list[TaskEntry]:
+        asked.append(names)
+        return list_tasks(["harness/piqa"])
+
+    monkeypatch.setattr(
+        "puna.api.benchmarks.list_tasks" if verb == "--list" else "puna.api.benchmarks.fetch_data", note
+    )
+    run(verb, "foundry", "--suite", "openlm", "--tasks", "harness/piqa,llama/mmlu@5")
+    run(verb)
+    assert asked == [["foundry", "openlm", "harness/piqa", "llama/mmlu@5"], []]
 
 
 def test_two_evaluations_are_compared(tiny_run: RunDir, tmp_path: Path) -> None:

@@ -38,11 +38,11 @@ def list_tasks(names: Sequence[str] = (), *, data_dir: "PathLike | None" = None)
         data_dir: A directory with the data of benchmarks.
 
     Raises:
-        EvaluateError: Nothing has one of these names.
+        EvaluateError: Nothing has one of these names, or the directory is not there.
     """
     from puna.benchmarks.manifest import manifest
 
-    directory = None if data_dir is None else user_path(data_dir)
+    directory = _directory(data_dir)
     known = manifest()
     return [
         TaskEntry(
@@ -62,12 +62,13 @@ def fetch_data(names: Sequence[str], *, data_dir: "PathLike | None" = None) -> N
         data_dir: A directory with the data of benchmarks, where it is looked for first.
 
     Raises:
-        EvaluateError: Nothing has one of these names; or some data cannot be had, after all other data was fetched.
+        EvaluateError: Nothing has one of these names, or the directory is not there; or some data cannot be had, after
+            all other data was fetched.
         StorageError: The disk is full.
     """
     from puna.benchmarks.fetch import fetch
 
-    directory = None if data_dir is None else user_path(data_dir)
+    directory = _directory(data_dir)
     failed = 0
     wanted = dict.fromkeys((task.data, split) for task in _found(names) for split in _splits(task))
     for data, split in wanted:
@@ -80,6 +81,17 @@ def fetch_data(names: Sequence[str], *, data_dir: "PathLike | None" = None) -> N
             say(f"{data}, {split}: {found.n:,} rows, SHA-256 {found.sha256}")
     if failed:
         raise EvaluateError(f"{failed} of {len(wanted)} splits could not be had; the others are here")
+
+
+def _directory(data_dir: "PathLike | None") -> Path | None:
+    """The user's directory with data.
+
+    Raises:
+        EvaluateError: It is not there.
+    """
+    if data_dir is None or (directory := user_path(data_dir)).is_dir():
+        return None if data_dir is None else directory
+    raise EvaluateError(f"{directory}: is not a directory, expected one with the data of benchmarks")
 
 
 def _found(names: Sequence[str]) -> "list[Task]":

@@ -139,12 +139,13 @@ def evaluate(
     What was done is kept if the command is interrupted. Under torchrun the processes share the documents.
     """
     named = paths or []
-    if listing:
-        _list(named, data_dir)
-    elif fetch:
+    if listing or fetch:
         from puna.api.benchmarks import fetch_data
+        from puna.evaluate.wanted import names_of
 
-        fetch_data(named, data_dir=data_dir)
+        # Tasks and suites are named as for an evaluation, too.
+        every = [*named, *([] if suite is None else [suite]), *names_of(tasks or ())]
+        _list(every, data_dir) if listing else fetch_data(every, data_dir=data_dir)
     elif comparing:
         _compare(named)
     else:
