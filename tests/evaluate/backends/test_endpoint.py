@@ -1,5 +1,6 @@
 """Evaluation over HTTP against the same engine in process: a real server on this machine answers."""
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -160,3 +161,16 @@ def test_half_a_surrogate_pair_in_a_text_is_the_character_that_replaces_others(
     server.faults.body = rb'{"choices": [{"text": "a\ud83d b\uD83D\uDE00", "finish_reason": "stop"}]}'
     ((written,),) = backend.write([Request(prompt=(1, 300), max_tokens=4)])
     assert written.text == "a\ufffd b\U0001f600"
+
+
+def test_a_failure_is_told_while_a_slow_answer_is_still_awaited(server: Server, tokenizer: Tokenizer) -> None:
+    told = threading.Event()
+
+    def ask(question: int) -> None:
+        if question == 1:
+            raise EvaluateError("the second question fails")
+        assert told.wait(60)
+
+    with pytest.raises(EvaluateError, match="the second question fails"):
+        backend_of(server, tokenizer, together=2)._each(ask, range(20))
+    told.set()

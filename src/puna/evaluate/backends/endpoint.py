@@ -7,7 +7,7 @@ a number scores at chance. So before anything is evaluated a probe looks at what
 
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, TypeVar
 
 from puna.core.errors import EvaluateError
@@ -85,13 +85,14 @@ class EndpointBackend:
         return [[next(written) for _ in range(request.n)] for request in requests]
 
     def _each(self, ask: Callable[[Asked], Answered], asked: Sequence[Asked]) -> list[Answered]:
-        with ThreadPoolExecutor(self._together) as threads:
+        threads = ThreadPoolExecutor(self._together)
+        try:
             answers = [threads.submit(ask, one) for one in asked]
-            try:
-                return [answer.result() for answer in answers]
-            except BaseException:
-                threads.shutdown(wait=False, cancel_futures=True)
-                raise
+            for answer in as_completed(answers):
+                answer.result()  # the first failure ends it, whatever a slow server still owes
+            return [answer.result() for answer in answers]
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def _echoed(self, ids: Sequence[int], max_tokens: int) -> dict[str, Any]:
         return {
