@@ -154,6 +154,8 @@ def test_other_tasks_of_the_same_model_stay(tiny_run: RunDir, tasks: Path, tmp_p
         ({"tasks": "harness/none"}, "'harness/none' is not a task"),
         ({"tasks": "nowhere.toml"}, "nowhere.toml: no such file"),
         ({"limit": 0}, "limit is 0, but must be at least 1"),
+        ({"engine": "lm-eval", "suite": "llama"}, "lm-eval asks its own tasks.* 'llama' has no meaning"),
+        ({"engine": "lm-eval", "scorer": "perspective"}, "'perspective' has no meaning"),
         ({"samples": 0}, "samples is 0, but must be at least 1"),
         ({"data_dir": "nowhere"}, "nowhere: is not a directory"),
         ({"served": "demo"}, "'demo' is the name of a model on an endpoint, but .*no-model is not an endpoint"),

@@ -119,6 +119,8 @@ def evaluate(
             raise EvaluateError(f"{of} is {number}, but must be at least 1")
     if name is not None and (not name or name in (".", "..") or "/" in name):
         raise EvaluateError(f"{name!r} is not a name for a directory", hint="--out takes a path")
+    if engine == "lm-eval" and (given := suite or ", ".join(names_of(scorer))):
+        raise EvaluateError(f"lm-eval asks its own tasks and judges them, so {given!r} has no meaning for it")
     if served is not None and not is_endpoint(model):
         raise EvaluateError(f"{served!r} is the name of a model on an endpoint, but {model} is not an endpoint")
     names, columns = names_of(tasks), names_of(against)
