@@ -70,6 +70,20 @@ def test_a_smaller_part_of_the_same_question_is_known_to_replace_more(tmp_path: 
     assert Store(path, FINGERPRINT | {"n": 5}).lost(by=("n", "seed")) == 0
 
 
+@pytest.mark.parametrize("cost", [3, None, [1], {"seconds": 1.0}, {"seconds": "x", "requests": 1, "tokens_read": 1}])
+def test_a_damaged_cost_is_one_sentence(tmp_path: Path, cost: object) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"schema": 1, "fingerprint": FINGERPRINT, "cost": cost}) + "\n")
+    with pytest.raises(DataError, match=r"a\.jsonl: is damaged: its cost"):
+        Store(path, FINGERPRINT).read()
+
+
+def test_a_line_nested_too_deeply_counts_as_torn(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"schema": 1, "fingerprint": FINGERPRINT}) + "\n" + "[" * 100_000 + "\n")
+    assert ids(Store(path, FINGERPRINT)) == []
+
+
 def test_a_part_of_another_question_is_overwritten(tmp_path: Path) -> None:
     first, other = (Store(tmp_path / "a.jsonl", FINGERPRINT | {"n": n}) for n in (6, 7))
     first.append(0, [line(0)], COST)

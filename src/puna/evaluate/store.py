@@ -166,7 +166,7 @@ class Store:
                     if not isinstance(line, dict):
                         return  # torn, and so are any behind it
                     if "cost" in line:
-                        found.cost.add(Cost(**line["cost"]))
+                        found.cost.add(_cost(line["cost"], path))
                     elif "id" in line:
                         document = parse(DocumentLine, line, str(path))
                         found.lines[document.id] = document
@@ -174,6 +174,15 @@ class Store:
             return
         except OSError as failure:
             raise DataError(f"{path}: cannot be read: {failure.strerror}") from None
+
+
+def _cost(value: Any, path: Path) -> Cost:
+    try:
+        return Cost(
+            seconds=float(value["seconds"]), requests=int(value["requests"]), tokens_read=int(value["tokens_read"])
+        )
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise DataError(f"{path}: is damaged: its cost is {str(value)[:80]}", hint="delete it") from None
 
 
 def _dumped(line: DocumentLine) -> dict[str, Any]:
@@ -188,5 +197,5 @@ def _parsed(line: bytes) -> Any:
     """The value of a whole line, None of a torn one."""
     try:
         return json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
