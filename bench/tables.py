@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "bench"))  # also where this file is imported
 
 import decode_tables  # noqa: E402
+import evaluated_tables  # noqa: E402
 import hardware_tables  # noqa: E402
 import parity_tables  # noqa: E402
 
@@ -426,6 +427,8 @@ TABLES = {
     "published": published,
     "planned_memory": planned_memory,
     "parity": lambda: parity_tables.table(newest, origin),
+    "protocols": lambda: evaluated_tables.protocols(newest, origin),
+    "suites": lambda: evaluated_tables.suites(newest, origin),
 }
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("[fg]*/*.md")))
 
