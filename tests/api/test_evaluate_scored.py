@@ -39,7 +39,7 @@ class Shortness:
 def prompts_and_scorer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four made-up prompts in place of the data set, and a package that adds a scorer."""
     split = SimpleNamespace(rows=ROWS, sha256="0" * 64, missing="", licence="")
-    monkeypatch.setattr("puna.benchmarks.files.open_split", lambda name, of, **_: split)
+    monkeypatch.setattr("puna.evaluate.wanted.open_split", lambda name, of, **_: split)
 
     def installed(group: str) -> list[Plugin]:
         entry = ScorerEntry(title="by length", open=Shortness)
