@@ -1,4 +1,5 @@
 import contextlib
+import csv
 import gzip
 import json
 from pathlib import Path
@@ -89,3 +90,11 @@ def test_whatever_a_file_holds_only_errors_for_users_come_of_it(
     path.write_bytes(content)
     with contextlib.suppress(UserError):
         assert all(isinstance(row, dict) for row in read_rows(path))
+
+
+def test_large_cells_are_read_and_the_bound_of_other_readers_stays(tmp_path: Path) -> None:
+    before = csv.field_size_limit()
+    (tmp_path / "a.csv").write_text("text,n\n" + "y" * 200_000 + ",1\n")
+    (row,) = read_rows(tmp_path / "a.csv")
+    assert len(row["text"]) == 200_000
+    assert csv.field_size_limit() == before

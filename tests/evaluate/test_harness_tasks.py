@@ -3,6 +3,7 @@
 import importlib
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,9 +80,12 @@ def test_a_task_that_is_not_there_is_refused_with_those_that_are_like_it(few_tas
     assert "arc_easy" in str(refused.value.hint)
 
 
-def test_a_task_that_needs_what_is_not_installed_says_so() -> None:
-    with pytest.raises(EvaluateError, match="lm-eval cannot make humaneval: "):
-        load_tasks(["humaneval"], data(opener({})))
+def test_a_task_that_needs_what_is_not_installed_says_so(tmp_path: Path) -> None:
+    (tmp_path / "needs.py").write_text("import a_package_that_nobody_has\n\ndef text(doc):\n    return ''\n")
+    task = tmp_path / "needy.yaml"
+    task.write_text("task: needy\ndataset_path: json\ndoc_to_text: !function needs.text\n")
+    with pytest.raises(EvaluateError, match=r"lm-eval cannot make .*needy\.yaml: .*a_package_that_nobody_has"):
+        load_tasks([str(task)], data(opener({})))
 
 
 def test_local_sets_are_in_the_manifest() -> None:

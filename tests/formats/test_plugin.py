@@ -170,7 +170,8 @@ def test_the_format_of_the_guide_is_written_recognised_and_read(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     guide = (Path(__file__).parents[2] / "docs" / "guide" / "extend.md").read_text(encoding="utf-8")
-    code, points = re.findall(r"```(?:python|toml)\n(.*?)```", guide.partition("\n## A format\n")[2], re.DOTALL)
+    section = guide.partition("\n## A format\n")[2].partition("\n## ")[0]
+    code, points = re.findall(r"```(?:python|toml)\n(.*?)```", section, re.DOTALL)
     info = tmp_path / "site" / "arrays_format-1.dist-info"
     info.mkdir(parents=True)
     (tmp_path / "site" / "arrays_format.py").write_text(code)

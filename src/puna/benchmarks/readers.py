@@ -103,7 +103,6 @@ class _Tabs(csv.excel_tab):
 
 
 def _table(stream: BinaryIO, path: Path, dialect: type[csv.Dialect]) -> Rows:
-    csv.field_size_limit(_MOST_CELL)
     with io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
         reader = csv.DictReader(text, dialect=dialect, strict=True)
         yield from _cells(reader, path)
@@ -111,7 +110,7 @@ def _table(stream: BinaryIO, path: Path, dialect: type[csv.Dialect]) -> Rows:
 
 def _cells(reader: "csv.DictReader[str]", path: Path) -> Rows:
     try:
-        for row in reader:
+        while (row := _next_row(reader)) is not None:
             if None in row or None in row.values():
                 raise EvaluateError(f"{path}: line {reader.line_num}: does not have the columns of the first line")
             yield row
@@ -119,6 +118,15 @@ def _cells(reader: "csv.DictReader[str]", path: Path) -> Rows:
         raise EvaluateError(f"{path}: line {reader.line_num}: is not a table ({error})") from None
     except UnicodeDecodeError as error:
         raise EvaluateError(f"{path}: is not text in UTF-8 ({error.reason})") from None
+
+
+def _next_row(reader: "csv.DictReader[str]") -> dict[str, Any] | None:
+    """The next row, None at the end; Python has one bound on cells for all readers of a process, so it is put back."""
+    before = csv.field_size_limit(_MOST_CELL)
+    try:
+        return next(reader, None)
+    finally:
+        csv.field_size_limit(before)
 
 
 _BY_ENDING: dict[str, Callable[[BinaryIO, Path], Rows]] = {

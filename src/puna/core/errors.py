@@ -10,6 +10,7 @@ UserError                 one clear sentence, exit code 2, never a traceback
 ├── FormatError           a model in another system's format is damaged, incomplete or no LLaMA
 ├── ExportError           an export was refused or its proof failed
 ├── GenerateError         a prompt that the model cannot take, or weights that cannot answer
+├── EvaluateError         a task, its data or an answer cannot be used
 ├── StorageError          the disk is full or a path cannot be written
 └── OtherProcessError     another process of the run says what is wrong
 ```
