@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "bench"))  # also where this file is imported
 
 import decode_tables  # noqa: E402
+import evaluate_tables  # noqa: E402
 import evaluated_tables  # noqa: E402
 import hardware_tables  # noqa: E402
 import parity_tables  # noqa: E402
@@ -407,6 +408,7 @@ def planned_memory() -> str:
 
 TABLES = {
     **decode_tables.tables(lambda: newest_of_each("decode"), origin),
+    **evaluate_tables.tables(lambda: newest("evaluate"), origin),
     "gpu": gpu,
     "gpus": hardware_tables.gpus,
     "demo": demo,
