@@ -40,7 +40,7 @@ from puna.benchmarks.files import open_split  # noqa: E402
 from puna.core.console import say  # noqa: E402
 from puna.core.files import write_json  # noqa: E402
 from puna.core.records import commit, machine  # noqa: E402
-from puna.evaluate.backends.local import LocalBackend  # noqa: E402
+from puna.evaluate.backends.local import ROWS, LocalBackend  # noqa: E402
 from puna.evaluate.documents import Documents, open_documents  # noqa: E402
 from puna.evaluate.registry import find_task  # noqa: E402
 from puna.evaluate.run import figures, run_documents  # noqa: E402
@@ -140,7 +140,7 @@ def documents_of(benchmark: Benchmark, number: int) -> tuple[Documents, Referee]
 def by_us(subject: Subject, documents: Documents) -> tuple[float, Values, dict[str, float | None]]:
     """Seconds, values and figures of Puna, with an empty cache."""
     model = subject.ours
-    backend = LocalBackend(Engine(model.runner, model.tokenizer), model.tokenizer)
+    backend = LocalBackend(Engine(model.runner, model.tokenizer, max_rows=ROWS), model.tokenizer)
     started = time.perf_counter()
     outcome = run_documents(documents, backend)
     found = figures(documents.task, outcome.judged)

@@ -72,13 +72,15 @@ def directory_of(subject: "Subject", named: "LanguageModel | PathLike", name: st
 
 def _subject(model: "LanguageModel", named: "PathLike", weights: str | None) -> "Subject":
     from puna.core.schema.evaluation import EngineUsed, EvaluatedModel
-    from puna.evaluate.backends.local import LocalBackend
+    from puna.evaluate.backends.local import ROWS, LocalBackend
     from puna.evaluate.series import Subject
+    from puna.infer.engine import Engine
     from puna.plan.count import parameters
 
     run, step, tokens = _of_run(model.path)
+    engine = Engine(model.runner, model.tokenizer, max_rows=ROWS, drafter=model.drafter)
     return Subject(
-        backend=LocalBackend(model.engine, model.tokenizer),
+        backend=LocalBackend(engine, model.tokenizer),
         model=EvaluatedModel(
             # A run's moment has one name here, whichever the user has typed.
             path=str(named) if run is None else f"{run}@step-{step}", title=own_name(run or named), step=step,
