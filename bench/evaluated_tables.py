@@ -46,7 +46,8 @@ def suites(newest: Newest, origin: Origin) -> str:
         tables = suite_tables(find_suite(name), [_results(record) for record in ours], beside)
         parts.append(markdown([table for table in tables if _is_shown(table)]).strip())
         parts += [origin(record) for record in ours]
-    return "\n\n".join(parts)
+    # Commands in notes are code on this page.
+    return "\n\n".join(parts).replace("\\`", "`")
 
 
 def _results(record: dict[str, Any]) -> Results:

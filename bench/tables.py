@@ -430,6 +430,7 @@ TABLES = {
     "planned_memory": planned_memory,
     "parity": lambda: parity_tables.table(newest, origin),
     "protocols": lambda: evaluated_tables.protocols(newest, origin),
+    "suites": lambda: evaluated_tables.suites(newest, origin),
 }
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("[fg]*/*.md")))
 
