@@ -69,6 +69,7 @@ def evaluation(tmp_path: Path) -> EvaluationDir:
 def test_a_figure_is_shown_with_half_of_its_interval() -> None:
     assert figure(Metric(value=0.5, n=4, low=0.4, high=0.62)) == "0.5000 ± 0.1100"
     assert figure(Metric(value=0.5, n=1)) == "0.5000"
+    assert figure(Metric(value=0.0, n=9, low=0.0, high=0.0)) == "0.0000"
     assert figure(Metric(value=None, n=0, missing=3)) == "not measured"
 
 

@@ -54,10 +54,10 @@ def render(results: Results, packs: list[Packed], tables: Sequence[ResultTable] 
 
 
 def figure(metric: Metric) -> str:
-    """A figure with half the width of its 95 % interval: `0.2534 ± 0.0085`."""
+    """A figure with half the width of its 95 % interval: `0.2534 ± 0.0085`; equal values have none."""
     if metric.value is None:
         return "not measured"
-    if metric.low is None or metric.high is None:
+    if metric.low is None or metric.high is None or metric.low == metric.high:
         return f"{metric.value:.4f}"
     return f"{metric.value:.4f} ± {(metric.high - metric.low) / 2:.4f}"
 
