@@ -36,6 +36,7 @@ TESTED_ELSEWHERE = {
     "model/description.py": "tests/model/test_files.py writes, reads and damages model.toml",
     "cli/inspect_model.py": "declares its arguments and prints; tests/cli/test_import_.py runs it",
     "cli/recipes.py": "prints what tests/config checks",
+    "report/template.py": "tests/report/test_page.py and test_compare_page.py render its two pages",
     "cli/report.py": "declares its arguments and calls puna.report",
     "cli/run.py": "declares its arguments and calls puna.run",
     "cli/tokenizer.py": "declares its arguments and calls puna.train_tokenizer",

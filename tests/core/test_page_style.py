@@ -1,10 +1,11 @@
-"""The look that all pages share."""
+"""What all pages share."""
 
+import json
 import re
 
 import pytest
 
-from puna.core.page_style import page_style
+from puna.core.page_style import page_style, script_json
 
 
 @pytest.mark.parametrize(
@@ -23,3 +24,10 @@ def test_every_colour_has_its_twin_in_the_dark_and_every_one_that_is_used_is_set
     names = set(re.findall(r"(--[a-z]+):", light)) - {"--mono"}
     assert names == set(re.findall(r"(--[a-z]+):", dark))
     assert set(re.findall(r"var\((--[a-z]+)\)", style)) <= set(re.findall(r"(--[a-z]+):", style))
+
+
+def test_json_in_a_script_cannot_end_it():
+    value = {"</script>": ["<!--", "a & b", "</SCRIPT >", 1.5]}
+    text = script_json(value)
+    assert not set("<>&") & set(text)
+    assert json.loads(text) == value

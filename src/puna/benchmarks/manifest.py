@@ -57,8 +57,6 @@ class Place:
     """On the hub, the pattern of the files."""
     revision: str = PARQUET
     """On the hub, the revision."""
-    member: str = ""
-    """The pattern of the files in an archive (.zip, .tar.gz)."""
     shape: str = ""
     """The function of `puna.benchmarks.shapes` that makes the set's rows of the file's; empty: they are as they are."""
     how: str = ""

@@ -45,8 +45,8 @@ def user_cache() -> Path:
 
 
 @dataclass(frozen=True)
-class DataDir:
-    """The paths of one data build; it is a path itself, of its root."""
+class _Directory:
+    """A directory with named paths, which is a path itself, of its root."""
 
     root: Path
 
@@ -55,6 +55,13 @@ class DataDir:
 
     def __str__(self) -> str:
         return str(self.root)
+
+
+@dataclass(frozen=True)
+class DataDir(_Directory):
+    """The paths of one data build; it is a path itself, of its root."""
+
+    root: Path
 
     @property
     def documents(self) -> Path:
@@ -93,16 +100,10 @@ class DataDir:
 
 
 @dataclass(frozen=True)
-class RunDir:
+class RunDir(_Directory):
     """The paths of one training run; it is a path itself, of its root."""
 
     root: Path
-
-    def __fspath__(self) -> str:
-        return str(self.root)
-
-    def __str__(self) -> str:
-        return str(self.root)
 
     @property
     def config(self) -> Path:
@@ -166,16 +167,10 @@ class RunDir:
 
 
 @dataclass(frozen=True)
-class EvaluationDir:
+class EvaluationDir(_Directory):
     """The paths of one evaluation; it is a path itself, of its root."""
 
     root: Path
-
-    def __fspath__(self) -> str:
-        return str(self.root)
-
-    def __str__(self) -> str:
-        return str(self.root)
 
     @property
     def results(self) -> Path:

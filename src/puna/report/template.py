@@ -1,11 +1,10 @@
 """The pages of runs as HTML: one template environment for the report and for comparisons."""
 
-import json
 from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
-from puna.core.page_style import page_style
+from puna.core.page_style import page_style, script_json
 
 
 def render_page(
@@ -38,8 +37,3 @@ def render_page(
     )
     # JSON can hold half of a surrogate pair, UTF-8 cannot.
     return page.encode("utf-8", "replace").decode()
-
-
-def script_json(value: Any) -> str:
-    """JSON that cannot end the script element around it."""
-    return json.dumps(value).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,13 +1,12 @@
 """`index.html` of an evaluation: one page that works offline, on a phone, in the dark and on paper."""
 
-import json
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
 from puna.core.files import write_text
 from puna.core.layout import EvaluationDir
-from puna.core.page_style import page_style
+from puna.core.page_style import page_style, script_json
 from puna.core.schema.evaluation import Metric, Results, TaskResult, read_results
 from puna.core.units import format_count
 from puna.core.version import VERSION
@@ -45,7 +44,7 @@ def render(results: Results, packs: list[Packed], tables: Sequence[ResultTable] 
     page = template.render(
         style=Markup(page_style("puna.evaluate.page", "page.css")),  # noqa: S704
         script=Markup((folder / "viewer.js").read_text(encoding="utf-8")),  # noqa: S704
-        tasks_json=Markup(_script_json({"tasks": shown, "details": list(map(_details, results.tasks))})),  # noqa: S704
+        tasks_json=Markup(script_json({"tasks": shown, "details": list(map(_details, results.tasks))})),  # noqa: S704
         results=results, packs=packs, tables=tables, version=VERSION, facts=_facts(results),
         notes=_notes(results, packs),
     )  # fmt: skip
@@ -124,8 +123,3 @@ def _notes(results: Results, packs: list[Packed]) -> list[str]:
         if one.left_out
     ]
     return notes
-
-
-def _script_json(value: Any) -> str:
-    """JSON that cannot end the script element around it."""
-    return json.dumps(value).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
