@@ -1,0 +1,58 @@
+"""Errors as OpenAI's interface tells them, which its clients turn into exceptions.
+
+```json
+{"error": {"message": "…", "type": "invalid_request_error", "param": "temperature", "code": null}}
+```
+
+Source: OpenAI's API reference, "Error codes"; openai-python's `APIStatusError` reads `code`, `param` and `type`.
+"""
+
+from typing import Any, Literal
+
+ErrorType = Literal[
+    "invalid_request_error", "authentication_error", "permission_error", "not_found_error", "rate_limit_error",
+    "server_error",
+]  # fmt: skip
+_TYPES: dict[int, ErrorType] = {
+    401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error",
+}  # fmt: skip
+
+
+class ApiError(Exception):
+    """What a client did wrong, or why it cannot be answered now; never a path, a stack or another user's text.
+
+    Args:
+        status: Of HTTP; 4xx is the client's, 5xx the server's.
+        message: One sentence for the client's user: the field, what was expected, what to do.
+        param: The field, in dots and indices: `messages[2].content`.
+        code: A word for programs, such as `context_length_exceeded`.
+        retry_s: Seconds after which to try again, for 429 and 503.
+    """
+
+    def __init__(
+        self, status: int, message: str, *, param: str | None = None, code: str | None = None,
+        retry_s: int | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(message)
+        self.status, self.message, self.param, self.code, self.retry_s = status, message, param, code, retry_s
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What goes with the answer."""
+        return {} if self.retry_s is None else {"Retry-After": str(self.retry_s)}
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The answer, an object of JSON."""
+        kind = _TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
+        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+
+
+def unsupported(param: str, why: str) -> ApiError:
+    """The refusal of a field that the server knows and does not have: nothing is accepted and then ignored.
+
+    Args:
+        param: The field.
+        why: What is to be done instead, as the rest of a sentence.
+    """
+    return ApiError(400, f"{param} is not supported: {why}", param=param, code="unsupported_parameter")
