@@ -65,6 +65,8 @@ TESTED_ELSEWHERE = {
     "evaluate/protocols.py": "records; tests/evaluate/test_registry.py compares those of all tasks with them",
     "evaluate/backend.py": "a protocol; tests/evaluate/backends and tests/fixtures/evaluating.py implement it",
     "api/evaluated.py": "tests/api/test_evaluate.py evaluates runs, moments and other models",
+    "serve/limits.py": "numbers; tests/serve/test_admission.py and tests/serve/test_connection.py reach each of them",
+    "serve/asgi.py": "tests/serve/test_admission.py and tests/serve/test_connection.py read its refusals",
     "cli/train.py": "declares its arguments and calls puna.train",
 }
 

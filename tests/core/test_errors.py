@@ -13,7 +13,7 @@ KINDS = [
 
 
 def test_every_error_is_a_user_error_and_is_drawn_in_the_tree_of_the_docstring() -> None:
-    assert len(KINDS) == 11
+    assert len(KINDS) == 12
     for kind in KINDS:
         assert issubclass(kind, UserError)
         assert f"── {kind.__name__} " in (errors.__doc__ or "")

@@ -11,6 +11,7 @@ UserError                 one clear sentence, exit code 2, never a traceback
 ├── ExportError           an export was refused or its proof failed
 ├── GenerateError         a prompt that the model cannot take, or weights that cannot answer
 ├── EvaluateError         a task, its data or an answer cannot be used
+├── ServeError            a server cannot be started with these settings, keys or address
 ├── StorageError          the disk is full or a path cannot be written
 └── OtherProcessError     another process of the run says what is wrong
 ```
@@ -102,6 +103,10 @@ class GenerateError(UserError):
 
 class EvaluateError(UserError):
     """A task, its data or an answer cannot be used, or an evaluation cannot go on."""
+
+
+class ServeError(UserError):
+    """A server cannot be started with these models, settings, keys or address."""
 
 
 class StorageError(UserError):

@@ -38,8 +38,9 @@ class ApiError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """What goes with the answer."""
-        return {} if self.retry_s is None else {"Retry-After": str(self.retry_s)}
+        """What goes with the answer: when to try again, and of a 401 how to show a key (RFC 9110, section 15.5.2)."""
+        headers = {} if self.retry_s is None else {"Retry-After": str(self.retry_s)}
+        return headers | {"WWW-Authenticate": "Bearer"} if self.status == 401 else headers
 
     @property
     def body(self) -> dict[str, Any]:
