@@ -54,7 +54,7 @@ class Routes:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         message = await receive()
         assert not message["more_body"]
-        self.seen.append((scope["state"]["caller"].name, message["body"]))
+        self.seen.append((scope["puna.caller"].name, message["body"]))
         if self._wait is not None:
             await self._wait.wait()
         await send({"type": "http.response.start", "status": 200, "headers": []})

@@ -1,7 +1,7 @@
 """Between the network and the routes: the key, the quota of its caller, and the body.
 
 The body is read whole, within its size and time, before a route hears of the request: no route waits for a slow client,
-and none can forget a limit. Who asks is `request.state.caller`.
+and none can forget a limit. Who asks is in the scope as `puna.caller`.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ class Admission:
             except ApiError as error:
                 await refuse(scope, receive, send, error)
                 return
-            scope.setdefault("state", {})["caller"] = caller
+            scope["puna.caller"] = caller
             await self._app(scope, _replayed(body, receive), send)
 
     def _release(self, n_bytes: int) -> None:

@@ -106,7 +106,7 @@ def _line(scope: Scope, status: int, seconds: float, n_bytes: int) -> str:
     Neither queries nor headers nor bodies: they can hold texts and keys.
     """
     client = scope.get("client")
-    caller = scope.get("state", {}).get("caller")
+    caller = scope.get("puna.caller")
     path = escaped(scope["path"][:_LONGEST_PATH]).replace("\n", "\\n").replace(" ", "%20")
     return (
         f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {client[0] if client else '-'} {caller.name if caller else '-'} "
