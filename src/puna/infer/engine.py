@@ -307,6 +307,7 @@ class Engine:
             self._finish(sequence, "error", None, token=None, text="")
             return True
         if token.id in sequence.request.stop_ids:
+            sequence.ended = token
             self._finish(sequence, "stop", token.id, token=None, text="")
             return True
         sequence.tokens.append(token.id)
@@ -343,7 +344,7 @@ class Engine:
         completion = Completion(
             request=sequence.number, sample=sequence.sample, text=sequence.text.given, tokens=tuple(sequence.written),
             prompt=tuple(sequence.scored), instead=tuple(sequence.instead), finish=finish, stop=stop,
-            prompt_tokens=len(sequence.request.prompt), cached_tokens=sequence.cached,
+            stop_token=sequence.ended, prompt_tokens=len(sequence.request.prompt), cached_tokens=sequence.cached,
             proposed_tokens=sequence.proposed, accepted_tokens=sequence.accepted,
         )  # fmt: skip
         event = Event(request=sequence.number, sample=sequence.sample, token=token, text=text, completion=completion)

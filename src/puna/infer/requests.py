@@ -165,6 +165,8 @@ class Completion:
     finish: FinishReason
     stop: str | int | None
     """The string or token id that ended the text; None if none did."""
+    stop_token: Token | None = None
+    """The token that ended the text and is no part of it, with its log-probability as those of `tokens`."""
     prompt_tokens: int
     cached_tokens: int
     """Of the prompt, found in the cache and not computed again."""

@@ -55,6 +55,8 @@ class Sequence:
     """Positions whose keys and values a draft model has computed."""
     admitted: bool = False
     written: list[Token] = field(default_factory=list)
+    ended: Token | None = None
+    """The stop token that ended its text."""
     proposed: int = 0
     accepted: int = 0
 

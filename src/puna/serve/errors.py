@@ -57,3 +57,8 @@ def unsupported(param: str, why: str) -> ApiError:
         why: What is to be done instead, as the rest of a sentence.
     """
     return ApiError(400, f"{param} is not supported: {why}", param=param, code="unsupported_parameter")
+
+
+def internal() -> ApiError:
+    """What a client is told of a defect of the server; the log has the rest."""
+    return ApiError(500, "the server failed to answer this request; its log says why")

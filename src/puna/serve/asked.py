@@ -1,0 +1,22 @@
+"""What routes need of a server and of who asks, as FastAPI's dependencies."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from puna.serve.caller import ANYONE, Caller
+from puna.serve.served_model import ServedModels
+
+
+def _models(request: Request) -> ServedModels:
+    return request.app.state.models
+
+
+def _caller(request: Request) -> Caller:
+    return request.scope.get("puna.caller", ANYONE)
+
+
+Models = Annotated[ServedModels, Depends(_models)]
+"""The server's models."""
+From = Annotated[Caller, Depends(_caller)]
+"""Who asks: what has checked the key puts it into the scope as `puna.caller`."""

@@ -1,0 +1,24 @@
+"""What `/v1/models` answers. Source: OpenAI's API reference, "Models"; `max_model_len` is vLLM's."""
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+
+class ModelCard(BaseModel):
+    """A model."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    max_model_len: int
+    title: str
+    chat: bool
+
+
+class ModelList(BaseModel):
+    """All models."""
+
+    object: Literal["list"]
+    data: list[ModelCard]
