@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from puna.chat.messages import Message, load_messages, read_messages, save_messages
+from puna.chat.tools import ToolCall
 from puna.core.errors import GenerateError, StorageError
 
 TURNS = [Message("system", "Be brief."), Message("user", 'Hé "x"\n🙂\0'), Message("assistant", "")]
@@ -28,6 +29,12 @@ def test_objects_and_records_are_turns() -> None:
         ([{"role": "user", "content": [{"type": "text"}]}], r"messages\[0\]: content is list"),
         ([{"role": "user", "content": "a"}, {"role": "<|x|>", "content": "a"}], r"messages\[1\]: role is '<\|x\|>'"),
         ([{"role": "user", "content": "a", "name": "b"}], r"messages\[0\]: 'name' is not understood"),
+        ([{"role": "assistant", "content": None}], r"messages\[0\]: content is NoneType"),
+        ([{"role": "user", "content": "a", "tool_calls": []}], r"messages\[0\]: 'tool_calls' is not understood"),
+        ([{"role": "assistant", "content": "", "tool_calls": "x"}], r"messages\[0\].tool_calls: is not a list"),
+        ([{"role": "assistant", "content": "", "tool_calls": [{}]}], r"messages\[0\].tool_calls\[0\].function: is not"),
+        ([{"role": "tool", "content": "", "tool_call_id": 1}], r"messages\[0\].tool_call_id is int"),
+        ([{"role": "tool", "content": "", "name": "a b"}], r"messages\[0\].name is 'a b'"),
         ([{"role": "user", "content": "a\ud800"}], r"messages\[0\]: content has a lone surrogate, U\+D800, at 1"),
     ],
 )
@@ -42,6 +49,27 @@ def test_a_conversation_comes_back_from_its_file(tmp_path: Path) -> None:
     assert load_messages(file) == TURNS
     assert json.loads(file.read_text())["messages"][0] == {"role": "system", "content": "Be brief."}
     assert os.listdir(tmp_path) == ["talk.json"]
+
+
+CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+CALLED = [
+    {"role": "user", "content": "a"},
+    {"role": "assistant", "content": None, "tool_calls": [CALL]},
+    {"role": "tool", "content": "b", "tool_call_id": "1"},
+    {"role": "tool", "content": "c"},
+]
+
+
+def test_calls_are_read_and_their_results_named() -> None:
+    _, calling, named, unnamed = read_messages(CALLED)
+    assert calling == Message("assistant", "", tool_calls=(ToolCall("1", "f", '{"a": 1}'),))
+    assert (named.name, unnamed.name) == ("f", "")
+
+
+def test_a_conversation_with_calls_comes_back_from_its_file(tmp_path: Path) -> None:
+    turns = read_messages(CALLED)
+    save_messages(tmp_path / "talk.json", turns)
+    assert load_messages(tmp_path / "talk.json") == turns
 
 
 def test_a_file_is_replaced_only_where_that_is_asked_for(tmp_path: Path) -> None:

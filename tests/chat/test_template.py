@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chats import ADDED, SPECIAL, TEMPLATES
+from chats import ADDED, SPECIAL, TEMPLATES, TOOL_TEMPLATES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -121,6 +121,87 @@ def test_whatever_is_typed_the_control_tokens_are_those_of_harmless_words(
         return [token for token in template.ids(turns, now=NOW) if token in tokens]
 
     assert controls([system, question, answer, last]) == controls(["a", "b", "c", "d"])
+
+
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": 'Says "how warm" it is.\nIn °C <b>',
+        "parameters": {
+            "type": "object", "required": ["city"],
+            "properties": {"city": {"type": "string"}, "days": {"type": "integer", "default": 1}},
+        },
+    },
+}  # fmt: skip
+ARGUMENTS = {"city": 'Zürich "West"', "days": 2}
+CALLED = [
+    TALK[0],
+    {"role": "assistant", "content": None, "tool_calls": [
+        {"id": "abc123def", "type": "function", "function": {"name": "get_weather", "arguments": ARGUMENTS}},
+    ]},
+    {"role": "tool", "content": '{"°C": 7}', "tool_call_id": "abc123def", "name": "get_weather"},
+    {"role": "assistant", "content": "It is 7 °C."},
+    {"role": "user", "content": "And tomorrow?"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TOOL_TEMPLATES)
+def test_ids_with_tools_are_those_of_transformers(
+    tokenizer: ByteBPETokenizer, name: str, oracle: Callable[..., Any]
+) -> None:
+    theirs, ours = (make(tokenizer, TOOL_TEMPLATES[name]) for make in (oracle, lambda t, s: ChatTemplate(s, t)))
+    for messages in (CALLED, CALLED[:3], TALK):
+        for tools in ([WEATHER], []):
+            expected = theirs.apply_chat_template(messages, tools=tools or None, add_generation_prompt=True)[
+                "input_ids"
+            ]
+            assert ours.ids(messages, tools=tools, now=NOW) == expected
+
+
+@pytest.mark.parametrize("name", TOOL_TEMPLATES)
+@settings(max_examples=25)
+@given(described=typed, field=typed, value=typed, result=typed)
+def test_whatever_stands_in_tools_calls_and_results_the_control_tokens_are_those_of_harmless_words(
+    tokenizer: ByteBPETokenizer, name: str, described: str, field: str, value: str, result: str
+) -> None:
+    template = ChatTemplate(TOOL_TEMPLATES[name], tokenizer)
+    found = controls_of(tokenizer, TOOL_TEMPLATES[name])
+    tokens = {control.token for control in found if control.special}
+
+    def controls(described: str, field: str, value: str, result: str) -> list[int]:
+        properties = {field: {"type": "string", "enum": [value]}}
+        function = {"name": "f", "description": described, "parameters": {"type": "object", "properties": properties}}
+        call = {"id": "abc123def", "type": "function", "function": {"name": "f", "arguments": {field: [value]}}}
+        turns = [
+            {"role": "user", "content": "q"}, {"role": "assistant", "content": "", "tool_calls": [call]},
+            {"role": "tool", "content": result, "tool_call_id": "abc123def"},
+        ]  # fmt: skip
+        ids = template.ids(turns, tools=[{"type": "function", "function": function}], now=NOW)
+        return [token for token in ids if token in tokens]
+
+    assert controls(described, field, value, result) == controls("a", "b", "c", "d")
+
+
+def test_a_developer_is_the_system_where_the_template_knows_none(tokenizer: ByteBPETokenizer) -> None:
+    turns = [{"role": "developer", "content": "Be brief."}, TALK[0]]
+    system = [{"role": "system", "content": "Be brief."}, TALK[0]]
+    template = ChatTemplate(TEMPLATES["llama2"], tokenizer)
+    assert template.ids(turns) == template.ids(system)
+    knowing = ChatTemplate("{% for m in messages %}{{ m.role == 'developer' }} {% endfor %}", tokenizer)
+    assert knowing.render(turns).text == "True False "
+
+
+def test_tags_that_are_not_tokens_are_refused_in_tools_too(tokenizer: ByteBPETokenizer) -> None:
+    template = ChatTemplate(TOOL_TEMPLATES["deepseek"], tokenizer)
+    tool = {"type": "function", "function": {"name": "f", "description": "<|call|>"}}
+    with pytest.raises(GenerateError, match=r"tools\[0\]: holds <\|call\|>, with which"):
+        template.ids(TALK, tools=[tool])
+
+
+def test_a_model_without_a_template_takes_no_tools(adding: ByteBPETokenizer) -> None:
+    with pytest.raises(GenerateError, match="no chat template, so that it can be given no tools"):
+        PlainText(adding).ids(TALK, tools=[WEATHER])
 
 
 def test_each_character_knows_who_wrote_it(tokenizer: ByteBPETokenizer) -> None:

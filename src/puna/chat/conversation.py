@@ -42,7 +42,7 @@ def fit(
     Raises:
         GenerateError: The system prompt and the last turn do not fit, or the template does not take these turns.
     """
-    head = [message for message in messages[:1] if message.role == "system"]
+    head = [message for message in messages[:1] if message.role in ("system", "developer")]
     turns = messages[len(head) :]
     starts = [at for at, turn in enumerate(turns) if turn.role == "user" and at >= left_out] or [0]
     most = context - max(1, min(max_tokens, context // _ROOM))

@@ -9,17 +9,20 @@ The messages are those of OpenAI's chat API, which other programs and training d
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+from puna.chat.tools import ToolCall, read_name, read_text, read_tool_call
 from puna.core.bounded import parse_json, read_bounded
 from puna.core.errors import GenerateError, StorageError
 from puna.core.files import write_json
 
-Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
+_FIELDS: dict[str, tuple[str, ...]] = {"assistant": ("tool_calls",), "tool": ("tool_call_id", "name")}
+"""What turns of these roles may have besides role and content."""
 _VERSION = 1
 _LARGEST = 1 << 26
 """Bytes of a saved conversation, at most: more than any model's context takes."""
@@ -31,6 +34,20 @@ class Message:
 
     role: Role
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    """What an assistant asks to be called."""
+    tool_call_id: str = ""
+    """Of a tool's turn: the call that it answers; empty where that is not said."""
+    name: str = ""
+    """Of a tool's turn: the function that was called."""
+
+    @property
+    def saved(self) -> dict[str, Any]:
+        """As OpenAI's messages have it; what is empty is left out, the content excepted."""
+        fields: dict[str, Any] = {"role": self.role, "content": self.content}
+        if self.tool_calls:
+            fields["tool_calls"] = [call.saved for call in self.tool_calls]
+        return fields | {key: value for key in ("tool_call_id", "name") if (value := getattr(self, key))}
 
 
 Messages: TypeAlias = "Sequence[Message | Mapping[str, Any]]"
@@ -38,7 +55,7 @@ Messages: TypeAlias = "Sequence[Message | Mapping[str, Any]]"
 
 
 def read_messages(messages: Messages) -> list[Message]:
-    """The turns as records, checked.
+    """The turns as records, checked. A tool's turn is given the name of the function whose call it answers.
 
     Args:
         messages: The turns, the first one first.
@@ -52,7 +69,7 @@ def read_messages(messages: Messages) -> list[Message]:
         )
     if not messages:
         raise GenerateError("messages is empty, but a conversation has at least one turn")
-    return [_read(message, f"messages[{at}]") for at, message in enumerate(messages)]
+    return _named([_read(message, f"messages[{at}]") for at, message in enumerate(messages)])
 
 
 def save_messages(path: Path, messages: Sequence[Message], *, replace: bool = False) -> None:
@@ -68,8 +85,7 @@ def save_messages(path: Path, messages: Sequence[Message], *, replace: bool = Fa
     """
     if not replace and os.path.lexists(path):
         raise StorageError(f"{path}: exists already")
-    turns = [{"role": message.role, "content": message.content} for message in messages]
-    write_json(path, {"version": _VERSION, "messages": turns})
+    write_json(path, {"version": _VERSION, "messages": [message.saved for message in messages]})
 
 
 def load_messages(path: Path) -> list[Message]:
@@ -89,21 +105,32 @@ def load_messages(path: Path) -> list[Message]:
 
 
 def _read(message: Any, where: str) -> Message:
-    if isinstance(message, Mapping):
-        if unknown := [key for key in message if key not in ("role", "content")]:
-            raise GenerateError(f"{where}: {unknown[0]!r:.80} is not understood; a turn has role and content")
-        role, content = message.get("role"), message.get("content")
-    elif isinstance(message, Message):
-        role, content = message.role, message.content
-    else:
+    if isinstance(message, Message):
+        message = message.saved
+    if not isinstance(message, Mapping):
         raise GenerateError(f"{where}: is {type(message).__name__}, and not an object with role and content")
+    role = message.get("role")
+    own = _FIELDS.get(role, ()) if isinstance(role, str) else ()
+    if unknown := [key for key in message if key not in ("role", "content", *own)]:
+        known = ", ".join(("role", *own))
+        raise GenerateError(f"{where}: {unknown[0]!r:.80} is not understood; a turn has {known} and content")
     if role not in ROLES:
         raise GenerateError(f"{where}: role is {role!r:.80}, and not one of {', '.join(ROLES)}")
-    if not isinstance(content, str):
-        raise GenerateError(f"{where}: content is {type(content).__name__}, and not text")
-    try:
-        content.encode()
-    except UnicodeEncodeError as error:
-        half = ord(content[error.start])
-        raise GenerateError(f"{where}: content has a lone surrogate, U+{half:04X}, at {error.start}") from None
-    return Message(role, content)
+    calls, content = message.get("tool_calls") or (), message.get("content")
+    content = "" if calls and content is None else read_text(content, f"{where}: content")
+    if not isinstance(calls, Sequence) or isinstance(calls, str | bytes):
+        raise GenerateError(f"{where}.tool_calls: is not a list")
+    identity, name = read_text(message.get("tool_call_id", ""), f"{where}.tool_call_id"), message.get("name", "")
+    return Message(
+        role, content, tuple(read_tool_call(call, f"{where}.tool_calls[{at}]") for at, call in enumerate(calls)),
+        tool_call_id=identity, name=read_name(name, f"{where}.name") if name else "",
+    )  # fmt: skip
+
+
+def _named(turns: list[Message]) -> list[Message]:
+    """The turns, tools' answers with the names of the functions that were called."""
+    names = {call.id: call.name for turn in turns for call in turn.tool_calls}
+    return [
+        replace(turn, name=names[turn.tool_call_id]) if turn.tool_call_id in names and not turn.name else turn
+        for turn in turns
+    ]

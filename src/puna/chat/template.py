@@ -2,9 +2,9 @@
 
 **Who wrote what.** A template is a program that mixes its own text with that of the messages, trims it, or cuts it.
 To know afterwards which characters are whose, the conversation is rendered a second time with every character of a
-message, spaces excepted, replaced by a stand-in: a private character of Unicode that occurs nowhere else in it. Where
-putting the characters back gives the same text as the first rendering, the template has passed the messages on as they
-are, and the stand-ins mark what was typed. All the rest it wrote without having seen a word of the messages.
+message, a call or a tool's description, spaces excepted, replaced by a stand-in (`puna.chat.stand_ins`). Where putting
+the characters back gives the same text as the first rendering, the template has passed the messages on as they are, and
+the stand-ins mark what was typed. All the rest it wrote without having seen a word of the messages.
 
 **Templates that look into messages**, for `</think>` or to quote them as JSON, write something else then. For these,
 only the first character of each control token in a message has a stand-in. The conversation is refused if that changes
@@ -23,23 +23,29 @@ was tuned with it would go on with the user's next turn.
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from puna.chat.controls import ANSWER, TEMPLATE, TYPED, Control, controls_of, encode
+from puna.chat.controls import ANSWER, controls_of, encode
 from puna.chat.messages import Message, Messages, read_messages
 from puna.chat.renderer import renderer
+from puna.chat.stand_ins import Said, StandIns
+from puna.chat.tool_calls import ToolForm
+from puna.chat.tool_form import find_form, takes_tools
+from puna.chat.tools import Tool, Tools, read_tools
 from puna.core.errors import GenerateError
 from puna.tokenizer.bos import prompt_ids
 from puna.tokenizer.tokenizer import Tokenizer
 
 _PRIVATE = (range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE), range(0xE000, 0xF900))
 """Unicode's private characters (chapter 23.5): neither letters nor spaces, with no upper case."""
-_TAG = re.compile(r"<\|[^|<>\s]{1,40}\|>|\[/?[A-Z]{2,}\]|<</?[A-Z]{2,}>>|</?s>")
+_TAG = re.compile(r"<\|[^|<>\s]{1,40}\|>|\[/?[A-Z_]{2,}\]|<</?[A-Z]{2,}>>|</?s>")
 """What templates mark turns with, where it is not a control token."""
+_SOME_DAY = datetime(2026, 1, 31)
+"""When the form of calls is looked for: a date that changes meanwhile must not look like a part of it."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +101,24 @@ class ChatTemplate:
         tag = _TAG.match(behind)
         return TurnEnd(texts=(tag[0],) if tag else ())
 
-    def ids(self, messages: Messages, *, answer: bool = True, now: datetime | None = None) -> list[int]:
+    @cached_property
+    def takes_tools(self) -> bool:
+        """Whether the template writes down the tools that it is given."""
+        return takes_tools(self._write_turns)
+
+    @cached_property
+    def tool_form(self) -> ToolForm | None:
+        """How the template writes calls of tools; None where it leaves tools out, or writes no form that is known."""
+        return find_form(self._write_turns, self._controls) if self.takes_tools else None
+
+    def ids(
+        self, messages: Messages, *, tools: Tools = (), answer: bool = True, now: datetime | None = None
+    ) -> list[int]:
         """The token ids of a conversation, BOS first if the model's texts begin with it.
 
         Args:
             messages: The turns.
+            tools: Functions that the model may call. A template that does not know tools leaves them out.
             answer: Whether the template begins the model's turn at the end, so that what follows is its answer.
             now: The time that the template may write; None is the present.
 
@@ -107,44 +126,51 @@ class ChatTemplate:
             GenerateError: The template does not take these messages, or one of them has the text of a control token
                 that cannot be read as text.
         """
-        rendered = self.render(messages, answer=answer, now=now)
+        rendered = self.render(messages, tools=tools, answer=answer, now=now)
         ids = encode(self.tokenizer, self._controls, rendered.text, rendered.origins)
         bos = self.tokenizer.bos_id
         return [bos, *ids] if self.tokenizer.add_bos and ids[:1] != [bos] else ids
 
-    def render(self, messages: Messages, *, answer: bool = True, now: datetime | None = None) -> Rendered:
+    def render(
+        self, messages: Messages, *, tools: Tools = (), answer: bool = True, now: datetime | None = None
+    ) -> Rendered:
         """What the template writes, and who wrote which part of it; arguments and errors as `ids` has them."""
         turns = read_messages(messages)
-        self._refuse_tags(turns)
+        if "developer" not in self.source:
+            turns = [replace(turn, role="system") if turn.role == "developer" else turn for turn in turns]
+        said = Said.of(turns, read_tools(tools))
+        self._refuse_tags(said)
         now = now or datetime.now()
-        used = set(self.source).union(*(turn.content for turn in turns))
+        used = said.characters().union(self.source)
         free = (chr(code) for codes in _PRIVATE for code in codes if chr(code) not in used)
         try:
             marks = (next(free), next(free))
-            every, some = _Stand.every(turns, free), _Stand.controls(turns, free, self._controls)
+            every, some = StandIns.every(said, free), StandIns.controls(said, free, self._controls)
         except StopIteration:
             raise GenerateError("the conversation has more different characters than can be told apart") from None
-        plain = self._write(turns, answer, now)
-        hidden = self._write(every.messages, answer, now)
+        plain = self._write(said, answer, now)
+        hidden = self._write(every.said, answer, now)
         if every.back(hidden) == plain:
             text, origins = plain, every.origins(hidden)
         else:
-            text, origins = plain, some.origins(self._checked(turns, some, hidden, plain, answer, now))
-        return Rendered(text, origins, self._answers(turns, text, marks, answer, now))
+            text, origins = plain, some.origins(self._checked(some, hidden, plain, answer, now))
+        return Rendered(text, origins, self._answers(said, text, marks, answer, now))
 
-    def _refuse_tags(self, turns: Sequence[Message]) -> None:
-        for at, turn in enumerate(turns):
-            if turn.role != "assistant" and (found := next((tag for tag in self._tags if tag in turn.content), None)):
+    def _write_turns(self, turns: Sequence[Message], tools: Sequence[Tool]) -> tuple[str, bytes]:
+        rendered = self.render(turns, tools=tools, answer=False, now=_SOME_DAY)
+        return rendered.text, rendered.origins
+
+    def _refuse_tags(self, said: Said) -> None:
+        for where, text in said.typed():
+            if found := next((tag for tag in self._tags if tag in text), None):
                 raise GenerateError(
-                    f"messages[{at}]: holds {found}, with which the model's chat template marks turns",
+                    f"{where}: holds {found}, with which the model's chat template marks turns",
                     hint="leave it out, or write it with a space inside",
                 )
 
-    def _checked(
-        self, turns: Sequence[Message], some: "_Stand", hidden: str, plain: str, answer: bool, now: datetime
-    ) -> str:
+    def _checked(self, some: StandIns, hidden: str, plain: str, answer: bool, now: datetime) -> str:
         """The conversation with stand-ins in control tokens alone, for a template that looks into messages."""
-        text = self._write(some.messages, answer, now)
+        text = self._write(some.said, answer, now)
         counts = [(control.text, text.count(control.text)) for control in self._controls if control.special]
         if some.back(text) == plain and all(hidden.count(control) == count for control, count in counts):
             return text
@@ -154,14 +180,14 @@ class ChatTemplate:
             hint=f"leave out what looks like {', '.join(control.text for control in self._controls[:3])}",
         )
 
-    def _write(self, turns: Sequence[Message], answer: bool, now: datetime, marks: tuple[str, str] = ("", "")) -> str:
+    def _write(self, said: Said, answer: bool, now: datetime, marks: tuple[str, str] = ("", "")) -> str:
         tokenizer = self.tokenizer
         variables: dict[str, Any] = {
-            "messages": [{"role": turn.role, "content": turn.content} for turn in turns],
+            "messages": said.messages,
             "add_generation_prompt": answer,
             "bos_token": tokenizer.piece(tokenizer.bos_id),
             "eos_token": tokenizer.piece(tokenizer.eos_id),
-            "tools": None,
+            "tools": said.tools,
             "documents": None,
         }
         if tokenizer.unk_id is not None:
@@ -174,11 +200,11 @@ class ChatTemplate:
         return text
 
     def _answers(
-        self, turns: Sequence[Message], text: str, marks: tuple[str, str], answer: bool, now: datetime
+        self, said: Said, text: str, marks: tuple[str, str], answer: bool, now: datetime
     ) -> tuple[tuple[int, int], ...]:
         if "endgeneration" not in self.source:
             return ()
-        marked, spans, begin, at = self._write(turns, answer, now, marks), [], 0, 0
+        marked, spans, begin, at = self._write(said, answer, now, marks), [], 0, 0
         for character in marked:
             if character == marks[0]:
                 begin = at
@@ -203,73 +229,23 @@ class PlainText:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
 
-    def ids(self, messages: Messages, *, answer: bool = True, now: datetime | None = None) -> list[int]:
+    def ids(
+        self, messages: Messages, *, tools: Tools = (), answer: bool = True, now: datetime | None = None
+    ) -> list[int]:
         """The ids of all turns, each on a line of its own; none of them are control tokens but BOS.
 
         Args:
             messages: The turns.
+            tools: None: nothing says how a call would be written.
             answer: Nothing follows the last turn in any case.
             now: Not written.
 
         Raises:
-            GenerateError: `messages` are not turns.
+            GenerateError: `messages` are not turns, or there are tools.
         """
+        if tools:
+            raise GenerateError("the model has no chat template, so that it can be given no tools")
         return prompt_ids(self.tokenizer, "\n".join(turn.content for turn in read_messages(messages)))
-
-
-class _Stand:
-    """Messages in which stand-ins are put for some characters."""
-
-    def __init__(self) -> None:
-        self.messages: list[Message] = []
-        self._originals: dict[int, str] = {}
-        self._origins: dict[int, int] = {}
-
-    @classmethod
-    def every(cls, turns: Sequence[Message], free: Iterator[str]) -> "_Stand":
-        """A stand-in for every character, spaces and line ends excepted, since templates trim and split at these."""
-        stand = cls()
-        tables: dict[int, dict[int, str]] = {TYPED: {}, ANSWER: {}}
-        for turn in turns:
-            origin = ANSWER if turn.role == "assistant" else TYPED
-            table = tables[origin]
-            for character in set(turn.content):
-                if not character.isspace() and ord(character) not in table:
-                    table[ord(character)] = stand._put(next(free), character, origin)
-            stand.messages.append(Message(turn.role, turn.content.translate(table)))
-        return stand
-
-    @classmethod
-    def controls(cls, turns: Sequence[Message], free: Iterator[str], controls: Sequence[Control]) -> "_Stand":
-        """A stand-in for the first character of each control token."""
-        stand = cls()
-        tables: dict[int, dict[str, str]] = {TYPED: {}, ANSWER: {}}
-        for turn in turns:
-            origin = ANSWER if turn.role == "assistant" else TYPED
-            table, characters = tables[origin], [*turn.content]
-            for control in controls:
-                at = turn.content.find(control.text) if control.special or origin == TYPED else -1
-                while at >= 0:
-                    first = turn.content[at]
-                    if first not in table:
-                        table[first] = stand._put(next(free), first, origin)
-                    characters[at] = table[first]
-                    at = turn.content.find(control.text, at + 1)
-            stand.messages.append(Message(turn.role, "".join(characters)))
-        return stand
-
-    def back(self, text: str) -> str:
-        """A text with the characters in place of their stand-ins."""
-        return text.translate(self._originals)
-
-    def origins(self, text: str) -> bytes:
-        """Of each character of a text with stand-ins, where it comes from."""
-        return bytes([self._origins.get(ord(character), TEMPLATE) for character in text])
-
-    def _put(self, stand_in: str, character: str, origin: int) -> str:
-        self._originals[ord(stand_in)] = character
-        self._origins[ord(stand_in)] = origin
-        return stand_in
 
 
 def template_for(source: str | None, tokenizer: Tokenizer) -> ChatTemplate | PlainText:
