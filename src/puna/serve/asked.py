@@ -8,11 +8,12 @@ from puna.serve.caller import ANYONE, Caller
 from puna.serve.served_model import ServedModels
 
 
-def _models(request: Request) -> ServedModels:
+# Coroutines, though they wait for nothing: FastAPI runs plain functions on threads, at milliseconds for each request.
+async def _models(request: Request) -> ServedModels:
     return request.app.state.models
 
 
-def _caller(request: Request) -> Caller:
+async def _caller(request: Request) -> Caller:
     return request.scope.get("puna.caller", ANYONE)
 
 
