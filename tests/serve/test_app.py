@@ -5,6 +5,7 @@ from in_process import InProcessModels
 from starlette.testclient import TestClient
 
 from puna.serve.app import make_app
+from puna.serve.served_model import ServedModel
 
 
 @pytest.mark.parametrize(
@@ -24,12 +25,12 @@ def test_refusals_have_the_form_of_openai(http: TestClient, method: str, path: s
 
 
 def test_a_defect_is_told_without_its_stack(models: InProcessModels, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken() -> dict[str, object]:
+    def broken(name: str) -> ServedModel:
         raise RuntimeError("/secret/path")
 
-    monkeypatch.setattr(models, "states", broken)
+    monkeypatch.setattr(models, "get", broken)
     with TestClient(make_app(models), raise_server_exceptions=False) as client:
-        answer = client.get("/health")
+        answer = client.get("/v1/models/small")
     assert answer.status_code == 500
     assert answer.json()["error"]["type"] == "server_error"
     assert "secret" not in answer.text

@@ -1,6 +1,6 @@
 """A model by its name on the server: what routes know of it, and how they ask it."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -58,31 +58,32 @@ class ServedModel(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ModelState:
-    """Whether a model answers."""
-
-    state: Literal["loading", "ready", "unloaded", "failed"]
-    """An unloaded one is loaded by the next request."""
-    reason: str = ""
-    """Why it failed: one sentence without paths."""
+State = Literal["loading", "ready", "unloaded", "failed", "stopped"]
+"""It is read from its files; it answers; its process was ended until it is asked; it cannot be loaded at the moment,
+which is tried again; the server has ended it."""
 
 
 class ServedModels(Protocol):
-    """The models of a server by their names, the default one first."""
+    """The models of a server by their names."""
 
-    def get(self, name: str | None) -> ServedModel:
-        """The model of this name; None is the default one.
+    def __iter__(self) -> Iterator[ServedModel]:
+        """All models, in the order in which they were given."""
+        ...
+
+    @property
+    def default(self) -> ServedModel:
+        """The first model."""
+        ...
+
+    @property
+    def states(self) -> Mapping[str, State]:
+        """How each model is."""
+        ...
+
+    def get(self, name: str) -> ServedModel:
+        """The model of a name.
 
         Raises:
-            ApiError: There is none of this name (404, which names a similar one), or it was never loaded (503).
+            ApiError: 404; there is none.
         """
-        ...
-
-    def known(self) -> list[ServedModel]:
-        """Those that have been loaded once, in their order."""
-        ...
-
-    def states(self) -> Mapping[str, ModelState]:
-        """The state of each model by its name, in their order."""
         ...

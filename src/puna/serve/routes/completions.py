@@ -12,10 +12,10 @@ from fastapi import APIRouter, Request, Response
 from puna.infer.requests import Completion, Event, Token
 from puna.infer.requests import Request as Asked
 from puna.serve.answers import FINGERPRINT, completions, finish_reason, told, unless_left, whole
-from puna.serve.asked import From, Models
 from puna.serve.body import JsonRoute
 from puna.serve.caller import Caller
 from puna.serve.completion_logprobs import LogprobLists
+from puna.serve.dependencies import From, Models, model_of
 from puna.serve.events import DONE, EventStream, Frames, data, progress
 from puna.serve.prompts import prompts_of
 from puna.serve.schema.completions import MAX_TOKENS, CompletionAnswer, CompletionRequest
@@ -29,7 +29,7 @@ router = APIRouter(route_class=JsonRoute, tags=["completions"], responses=ERRORS
 @router.post("/v1/completions", responses={200: {"model": CompletionAnswer, "content": {"text/event-stream": {}}}})
 async def complete(body: CompletionRequest, models: Models, caller: From, http: Request) -> Response:
     """Continue one prompt or several, each with one text or several."""
-    model = models.get(body.model)
+    model = model_of(body.model, models)
     answer = _Answer(body, model, await _requests(body, model), caller)
     if body.stream:
         return await EventStream.begin(answer.frames())

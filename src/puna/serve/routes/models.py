@@ -5,8 +5,8 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from puna.serve.answers import whole
-from puna.serve.asked import Models
 from puna.serve.body import JsonRoute
+from puna.serve.dependencies import Models
 from puna.serve.schema.error import ERRORS
 from puna.serve.schema.models import ModelCard, ModelList
 from puna.serve.served_model import ServedModel
@@ -17,7 +17,7 @@ router = APIRouter(route_class=JsonRoute, tags=["models"], responses=ERRORS)
 @router.get("/v1/models", responses={200: {"model": ModelList}})
 async def list_models(models: Models) -> Response:
     """All models, the default one first."""
-    return whole({"object": "list", "data": [_card(model) for model in models.known()]})
+    return whole({"object": "list", "data": [_card(model) for model in models]})
 
 
 @router.get("/v1/models/{model:path}", responses={200: {"model": ModelCard}})

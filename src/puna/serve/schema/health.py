@@ -4,16 +4,11 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-
-class ModelHealth(BaseModel):
-    """Whether a model answers, and why not."""
-
-    state: Literal["loading", "ready", "unloaded", "failed"]
-    reason: str
+from puna.serve.served_model import State
 
 
 class Health(BaseModel):
     """Whether each model answers."""
 
     status: Literal["ok", "unavailable"]
-    models: dict[str, ModelHealth]
+    models: dict[str, State]
