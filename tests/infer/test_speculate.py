@@ -173,3 +173,17 @@ def test_preemption_stops_and_guesses_together_write_what_whole_passes_write() -
     assert engine._scheduler.preemptions > 0
     for one, request in zip(found, requests, strict=True):
         assert same(one, plain_completion(lambda tokens: fake_logits(tokens, 50), request, 0, 36))
+
+
+def test_a_draft_model_reads_what_a_found_page_does_not_hold_of_it():
+    """The first text is longer than the draft model's context, so that its pages hold nothing of that model."""
+    begun = (1, 2, 3, 4, 5, 6, 7, 8)
+    model = FakeRunner(pages=12, page_size=4, context=32)
+    small = FakeRunner(pages=12, page_size=4, context=14)
+    engine = Engine(model, drafter=DraftModel(small, model, tokens=3), max_rows=24, max_requests=2)
+    long = Request(prompt=(*begun, *range(9, 17)), max_tokens=2, sampling=Sampling(temperature=0))
+    engine.generate([long])
+    assert small.computed == 0
+    (after,) = engine.generate([Request(prompt=(*begun, 9), max_tokens=4, sampling=Sampling(temperature=0))])
+    assert after.cached_tokens == 8
+    assert after.proposed_tokens > 0

@@ -96,7 +96,7 @@ class Pages:
         """
         page, count = self._latest.get(prefix, -1), 0
         if page >= 0:
-            count = _in_common(self._keys[page][1], tokens)
+            count = in_common(self._keys[page][1], tokens)
         for part in range(min(len(tokens), self.page_size - 1), count, -1):
             known = self._known.get((prefix, tuple(tokens[:part])))
             if known is not None:
@@ -141,7 +141,7 @@ class Pages:
                     self._free.append(page)
 
 
-def _in_common(one: Sequence[int], other: Sequence[int]) -> int:
+def in_common(one: Sequence[int], other: Sequence[int]) -> int:
     """How many tokens both begin with."""
     count = 0
     for first, second in zip(one, other, strict=False):

@@ -52,7 +52,7 @@ class Sequence:
     tabled: int = 0
     """Its pages that stand in the page tables."""
     drafted: int = 0
-    """Positions whose keys and values a draft model has computed."""
+    """Positions whose keys and values a draft model has computed; 0 until it has looked what it finds in the pages."""
     admitted: bool = False
     written: list[Token] = field(default_factory=list)
     ended: Token | None = None
@@ -136,7 +136,6 @@ class Scheduler:
             self.running.append(sequence)
             source, found = self._part(sequence)
             sequence.computed += found
-            sequence.drafted = sequence.computed
             if not sequence.admitted:
                 sequence.cached, sequence.admitted = sequence.computed, True
             count = min(sequence.target - sequence.computed, rows)

@@ -10,15 +10,17 @@ and then agrees with the model more often than if it drew on its own (Daliri et 
 """
 
 from array import array
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from puna.core.errors import GenerateError
+from puna.infer.pages import in_common
 from puna.infer.runner import Piece, Runner, rows_of
 from puna.infer.sampling import choose
-from puna.infer.scheduler import Chunk
+from puna.infer.scheduler import Chunk, Sequence
 
 LOOKUP_TOKENS = 10
 """As Saxena's prompt lookup decoding (2023), from which the idea is."""
@@ -82,7 +84,8 @@ class DraftModel:
     """Guesses with a smaller model of the same vocabulary.
 
     It has pages of its own that carry the same numbers as the model's, so whatever is shared, found or given back
-    counts for both.
+    counts for both. But where it was silent a page holds nothing of it, so it remembers what it has computed where, and
+    reads what is missing again.
 
     Args:
         runner: Computes the small model.
@@ -101,14 +104,22 @@ class DraftModel:
                 f"the draft model's cache has {ours[0]} pages of {ours[1]} positions, but must have {theirs[0]} of "
                 f"{theirs[1]} as the model's"
             )
+        self._held = [_Held() for _ in range(runner.pages)]
 
     def guess(self, chunks: list[Chunk], tables_SP: Tensor) -> None:
         """Catch up with each text, then write on."""
         pieces: list[Piece] = []
         writing: list[Chunk] = []
+        copies = [chunk.copied for chunk in chunks if chunk.copied is not None]
+        # All at once, as the runner does it: what one copies may be what another is copied to.
+        copied = [(target, replace(self._held[source])) for source, target in copies]
+        for target, held in copied:
+            self._held[target] = held
         for chunk in chunks:
             sequence = chunk.sequence
             end = sequence.computed + chunk.count
+            if not sequence.drafted:
+                sequence.drafted = self._found(sequence)
             tokens = sequence.tokens[sequence.drafted : end]
             # Behind its context it is silent, and behind an id that it does not have; the model goes on alone.
             config = self.runner.config
@@ -117,9 +128,8 @@ class DraftModel:
             pieces.append(
                 Piece(sequence.slot, sequence.drafted, tokens, range(len(tokens) - bool(chunk.room), len(tokens)))
             )
-            sequence.drafted = end
+            self._hold(sequence, tokens)
             writing += [chunk] if chunk.room else []
-        copies = [chunk.copied for chunk in chunks if chunk.copied is not None]
         while pieces:
             logits_WV = self.runner.logits(rows_of(pieces, tables_SP, copies))
             copies = []
@@ -138,5 +148,41 @@ class DraftModel:
                 if len(chunk.drafts) < chunk.room:
                     sequence = chunk.sequence
                     pieces.append(Piece(sequence.slot, sequence.drafted, [token], range(1)))
-                    sequence.drafted += 1
+                    self._hold(sequence, [token])
             writing = [chunk for chunk in writing if len(chunk.drafts) < chunk.room]
+
+    def _found(self, sequence: Sequence) -> int:
+        """Positions of a text's beginning that the pages which it was given hold already."""
+        size, before = self.runner.page_size, hash(())
+        for number, page in enumerate(sequence.pages):
+            tokens = tuple(sequence.tokens[number * size : min((number + 1) * size, sequence.computed)])
+            held = self._held[page]
+            equal = in_common(held.tokens, tokens) if held.before == before else 0
+            if equal < size:
+                return number * size + equal
+            before = hash((before, tokens))
+        return len(sequence.pages) * size
+
+    def _hold(self, sequence: Sequence, tokens: list[int]) -> None:
+        """Note that the next positions of a text are computed."""
+        size = self.runner.page_size
+        for token in tokens:
+            number, at = divmod(sequence.drafted, size)
+            held = self._held[sequence.pages[number]]
+            if at == 0:
+                held.tokens = ()
+                held.before = hash(())
+                if number:
+                    last = self._held[sequence.pages[number - 1]]
+                    held.before = hash((last.before, last.tokens))
+            held.tokens = (*held.tokens[:at], token)
+            sequence.drafted += 1
+
+
+@dataclass
+class _Held:
+    """What a draft model has computed in a page: some tokens, behind a text."""
+
+    before: int = 0
+    """A hash of the text; where two had the same, guesses would be worse, and the text no other."""
+    tokens: tuple[int, ...] = ()
