@@ -168,6 +168,7 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, error: ApiError) -> None:
         """Answer with an error, and end the connection."""
         self._refused = True
+        self._stop("header")
         running = self._running
         if running is not None and not running.response_complete:
             if running.response_started or running is not self.cycle:
