@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from puna.config.recipe import ModelConfig
 from puna.infer.engine import Engine
+from puna.infer.guides import Guide
 from puna.infer.kernel_runner import KernelRunner
 from puna.infer.operator_runner import OperatorRunner
 from puna.infer.requests import Completion, Request, Sampling
@@ -48,6 +50,20 @@ class Tabled(FakeRunner):
 
     def of(self, tokens: list[int]) -> Tensor:
         return _logits(tuple(tokens)) + self.off * _logits((len(tokens),))
+
+
+LANGUAGES = {
+    Guide.choice(["ab", "abba", "abbé a", "é", "bbé"]): ["ab", "abba", "abbé a", "é", "bbé"],
+    Guide.regex("(ab|ba){1,3}é? a"): [
+        "".join(parts) + end
+        for count in (1, 2, 3)
+        for parts in product(["ab", "ba"], repeat=count)
+        for end in ("é a", " a")
+    ],
+    Guide.regex("a|(ab){4}|é(b|bé){0,2}"): ["a", "abababab", "é", "éb", "ébé", "ébb", "ébbé", "ébéb", "ébébé"],
+    Guide.choice(["c", "abc"]): ["c", "abc"],  # no token has a c
+}
+"""Guides, and all texts that each of them takes."""
 
 
 def samplings() -> st.SearchStrategy[Sampling]:
@@ -81,6 +97,7 @@ def requests(draw: st.DrawFn) -> Request:
         scored_from=draw(st.integers(1, len(prompt))),
         n=draw(st.sampled_from([1, 1, 3])),
         salt=draw(st.sampled_from(["", "", "other"])),
+        guide=draw(st.sampled_from([None, None, *LANGUAGES])),
     )
 
 
@@ -154,7 +171,9 @@ def test_every_request_is_answered_as_if_it_were_alone(
     assert engine._pages.available == runner.pages
     assert len(found) == sum(request.n for request in numbers.values())
     for (number, sample), completion in found.items():
-        expected = plain_completion(runner.of, numbers[number], sample, CONTEXT, letters())
+        request = numbers[number]
+        language = None if request.guide is None else LANGUAGES[request.guide]
+        expected = plain_completion(runner.of, request, sample, CONTEXT, letters(), language)
         assert texts[number, sample] == completion.text
         if completion.finish == "cancelled":
             assert completion.tokens == expected.tokens[: len(completion.tokens)]

@@ -20,8 +20,19 @@ import numpy as np
 import torch
 
 from puna.core.errors import GenerateError
+from puna.infer.grammars import Guides, GuideState
 from puna.infer.pages import Pages
-from puna.infer.requests import Completion, Event, FinishReason, Request, Score, Token, check
+from puna.infer.requests import (
+    GUIDE_BROKEN,
+    NOT_FINITE,
+    Completion,
+    Event,
+    FinishReason,
+    Request,
+    Score,
+    Token,
+    check,
+)
 from puna.infer.runner import Piece, Runner, rows_of
 from puna.infer.sampling import NONE, Asked, answers
 from puna.infer.scheduler import Chunk, Scheduler, Sequence
@@ -67,6 +78,7 @@ class Engine:
         self.longest = min(runner.config.context, runner.pages * runner.page_size)
         """Tokens of a sequence at most: the model's context, or what the cache holds."""
         self._drafter, self._max_rows, self._max_requests = drafter, max_rows, max_requests
+        self._guides: Guides | None = None
         self._clear()
         width = -(-self.longest // runner.page_size)
         self._tables_SP = np.zeros((max_requests, width), dtype=np.int32)
@@ -96,7 +108,9 @@ class Engine:
         sequences = []
         for sample in range(request.n):
             text = Text(self.tokenizer, request.prompt, request.stop)
-            sequences.append(Sequence(request, number, sample, list(request.prompt), longest, text, scored))
+            sequence = Sequence(request, number, sample, list(request.prompt), longest, text, scored)
+            sequence.guide = self._guide(request)
+            sequences.append(sequence)
         self._open[number] = sequences
         self._scheduler.waiting += sequences
         return number
@@ -227,6 +241,21 @@ class Engine:
         check(request, self.runner.config, longest=self.longest)
         if request.stop and self.tokenizer is None:
             raise GenerateError("stop has texts, but the model has no tokenizer to find them with")
+        self._guide(request)
+
+    def _guide(self, request: Request) -> GuideState | None:
+        """The beginning of a text in its grammar; None where it has no guide.
+
+        Raises:
+            GenerateError: The guide cannot be followed, or the model has no tokenizer.
+        """
+        if request.guide is None:
+            return None
+        if self._guides is None:
+            if self.tokenizer is None:
+                raise GenerateError("guide needs the bytes of tokens, but the model has no tokenizer")
+            self._guides = Guides(self.tokenizer, self.runner.config.vocab_size)
+        return self._guides.begin(request.guide, prompt=request.prompt, stop_ids=request.stop_ids)
 
     def _clear(self) -> None:
         """Begin with an empty cache and without sequences."""
@@ -247,6 +276,10 @@ class Engine:
                 sequence.tabled = len(sequence.pages)
         if self._drafter:
             self._drafter.guess(chunks, self._tables)
+            for chunk in chunks:
+                if chunk.sequence.guide is not None:
+                    # What the grammar does not take cannot be drawn, so nothing behind it would count.
+                    del chunk.drafts[chunk.sequence.guide.fitting(chunk.drafts) :]
         pieces, asked = zip(*map(self._piece, chunks), strict=True)
         tokens: Iterator[Token] = iter(())
         if any(piece.tokens for piece in pieces):
@@ -282,7 +315,7 @@ class Engine:
         sequence.computed += chunk.count
         told, tokens = tokens[: len(tokens) - drawn], tokens[len(tokens) - drawn :]
         if any(token.id == NONE for token in told):
-            self._finish(sequence, "error", None, token=None, text="")
+            self._finish(sequence, "error", None, token=None, text="", error=NOT_FINITE)
             return
         unscored = len(request.prompt) - request.scored_from - len(sequence.scored)
         sequence.scored += told[:unscored]
@@ -303,8 +336,14 @@ class Engine:
 
     def _append(self, sequence: Sequence, token: Token) -> bool:
         """Write a token; whether the text ends with it."""
+        guide = sequence.guide
         if token.id == NONE:
-            self._finish(sequence, "error", None, token=None, text="")
+            stuck = guide is not None and not guide.allowed().any()
+            if guide is not None and stuck and guide.complete:
+                self._finish(sequence, "stop", None, token=None, text="")
+            else:
+                error = GUIDE_BROKEN if stuck else NOT_FINITE
+                self._finish(sequence, "error", None, token=None, text="", error=error)
             return True
         if token.id in sequence.request.stop_ids:
             sequence.ended = token
@@ -313,7 +352,9 @@ class Engine:
         sequence.tokens.append(token.id)
         sequence.written.append(token)
         text, stop = sequence.text.push(token.id)
-        if stop is not None:
+        if guide is not None:
+            guide.accept(token.id)
+        if stop is not None or (guide is not None and guide.ended):
             self._finish(sequence, "stop", stop, token=token, text=text)
         elif len(sequence.tokens) >= sequence.longest:
             self._finish(sequence, "length", None, token=token, text=text)
@@ -323,18 +364,20 @@ class Engine:
         return True
 
     def _finish(
-        self, sequence: Sequence, finish: FinishReason, stop: str | int | None, *, token: Token | None, text: str
-    ) -> None:
+        self, sequence: Sequence, finish: FinishReason, stop: str | int | None, *, token: Token | None, text: str,
+        error: str = "",
+    ) -> None:  # fmt: skip
         """Give back what the sequence has, and tell its end."""
         self._scheduler.finish(sequence)
         self._open[sequence.number].remove(sequence)
         if not self._open[sequence.number]:
             del self._open[sequence.number]
-        self._tell_end(sequence, finish, stop, token=token, text=text)
+        self._tell_end(sequence, finish, stop, token=token, text=text, error=error)
 
     def _tell_end(
-        self, sequence: Sequence, finish: FinishReason, stop: str | int | None, *, token: Token | None, text: str
-    ) -> None:
+        self, sequence: Sequence, finish: FinishReason, stop: str | int | None, *, token: Token | None, text: str,
+        error: str = "",
+    ) -> None:  # fmt: skip
         """The last event of a sequence."""
         if not isinstance(stop, str):
             rest, found = sequence.text.finish()
@@ -344,8 +387,8 @@ class Engine:
         completion = Completion(
             request=sequence.number, sample=sequence.sample, text=sequence.text.given, tokens=tuple(sequence.written),
             prompt=tuple(sequence.scored), instead=tuple(sequence.instead), finish=finish, stop=stop,
-            stop_token=sequence.ended, prompt_tokens=len(sequence.request.prompt), cached_tokens=sequence.cached,
-            proposed_tokens=sequence.proposed, accepted_tokens=sequence.accepted,
+            stop_token=sequence.ended, error=error, prompt_tokens=len(sequence.request.prompt),
+            cached_tokens=sequence.cached, proposed_tokens=sequence.proposed, accepted_tokens=sequence.accepted,
         )  # fmt: skip
         event = Event(request=sequence.number, sample=sequence.sample, token=token, text=text, completion=completion)
         self._events.append(event)

@@ -11,10 +11,15 @@ from typing import Literal
 
 from puna.config.recipe import ModelConfig
 from puna.core.errors import GenerateError
+from puna.infer.guides import Guide
 
 FinishReason = Literal["stop", "length", "cancelled", "error"]
-"""A stop token or stop string; `max_tokens` or the model's context; `Engine.cancel`; or scores of the model that are
-not finite numbers, behind which this text has no next token. Other texts go on."""
+"""A stop token or stop string, or the end of what a guide allows; `max_tokens` or the model's context; `Engine.cancel`;
+or what `Completion.error` says, behind which this text has no next token. Other texts go on."""
+NOT_FINITE = "the model's scores for the next token are not finite numbers, so its weights are damaged or too large"
+"""Why a text ends in an error that is not its guide's."""
+GUIDE_BROKEN = "the grammar of its guide cannot go on: it is too complex, or no token of the vocabulary fits"
+"""Why a text ends in an error where it has a guide."""
 
 LARGEST_SEED = 2**63 - 1
 LARGEST = 1e9
@@ -115,6 +120,10 @@ class Request:
     """Samples of one prompt, which is read once."""
     salt: str = ""
     """Prefixes are shared only between requests of one salt, so that nobody learns by timing what others have asked."""
+    guide: Guide | None = None
+    """What the text is to be. Only tokens that fit are drawn, as if all others had no probability; bias and penalties
+    come before, temperature and what narrows behind. Tokens of `stop_ids` fit where the text may end, and it ends by
+    itself where nothing can follow. Log-probabilities stay the model's own."""
 
     def __post_init__(self) -> None:
         if not self.prompt:
@@ -167,6 +176,8 @@ class Completion:
     """The string or token id that ended the text; None if none did."""
     stop_token: Token | None = None
     """The token that ended the text and is no part of it, with its log-probability as those of `tokens`."""
+    error: str = ""
+    """What went wrong where `finish` is "error"; otherwise nothing."""
     prompt_tokens: int
     cached_tokens: int
     """Of the prompt, found in the cache and not computed again."""

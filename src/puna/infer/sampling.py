@@ -17,11 +17,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from puna.core.errors import GenerateError
-from puna.infer.requests import Sampling, Token
+from puna.infer.requests import NOT_FINITE, Sampling, Token
 
 _FEW = 128
 """Candidates that are ordered first; a nucleus is rarely larger, and to order a vocabulary takes 30 times as long."""
@@ -46,6 +48,8 @@ class Draw:
     """Ids of the prompt, for the repetition penalty."""
     counts: Mapping[int, int] = field(default_factory=dict)
     """How often each id stands in the text so far, the prompt left out, for the penalties."""
+    allowed: NDArray[np.bool_] | None = None
+    """The tokens that may be drawn, (V,); None is all. Where it has none, the row's token is `NONE`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,7 @@ def choose(logits_WV: Tensor, draws: Sequence[Draw]) -> Tensor:
         logits_WV: Scores of all tokens; they are left as they are.
         draws: One for each row.
     """
-    logits_WV = _adjusted(logits_WV.float(), draws)
+    logits_WV = _allowed(_adjusted(logits_WV.float(), draws), draws)
     ids_W = _largest(logits_WV)
     top_W = logits_WV.gather(1, ids_W[:, None])[:, 0]
     drawn = [row for row, draw in enumerate(draws) if draw.sampling.temperature > 0]
@@ -136,10 +140,7 @@ def checked(ids: list[int]) -> list[int]:
 
 def not_finite() -> GenerateError:
     """The error of a text whose next token no finite scores choose."""
-    return GenerateError(
-        "the model's scores for the next token are not finite numbers, so its weights are damaged or too large",
-        hint="use an older checkpoint, or train again with a lower optim.lr",
-    )
+    return GenerateError(NOT_FINITE, hint="use an older checkpoint, or train again with a lower optim.lr")
 
 
 def log_probabilities(logits_WV: Tensor, ids_W: Tensor, n: int) -> Tensor:
@@ -181,6 +182,23 @@ def _adjusted(logits_WV: Tensor, draws: Sequence[Draw]) -> Tensor:
             counts = torch.tensor(list(draw.counts.values()), dtype=torch.float32, device=device)
             less = sampling.presence_penalty + sampling.frequency_penalty * counts
             logits_V[torch.tensor(list(draw.counts), device=device)] -= less
+    return logits_WV
+
+
+def _allowed(logits_WV: Tensor, draws: Sequence[Draw]) -> Tensor:
+    """The logits, negative infinity where a token may not be drawn; a copy where there are such.
+
+    Of a row whose largest logit is not finite all are made so: a guide that leaves out just the damaged one would
+    otherwise hide the damage.
+    """
+    rows = [row for row, draw in enumerate(draws) if draw.allowed is not None]
+    if not rows:
+        return logits_WV
+    logits_WV = logits_WV.clone()
+    masks_RV = torch.from_numpy(np.stack([draw.allowed for draw in draws if draw.allowed is not None]))
+    some_RV = logits_WV[rows]
+    top_R = some_RV.gather(1, _largest(some_RV)[:, None])
+    logits_WV[rows] = some_RV.masked_fill(~(masks_RV.to(logits_WV.device) & top_R.isfinite()), -math.inf)
     return logits_WV
 
 

@@ -14,6 +14,7 @@ in part is copied at the beginning of a step, so it must have been computed in a
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
+from puna.infer.grammars import GuideState
 from puna.infer.pages import Pages, Prefix
 from puna.infer.requests import Request, Token
 from puna.infer.sampling import Draw
@@ -38,6 +39,8 @@ class Sequence:
     """Log-probabilities of the prompt so far; all samples of a request share the list, and the first one fills it."""
     instead: list[Token] = field(default_factory=list)
     """Log-probabilities of `Request.instead`."""
+    guide: GuideState | None = None
+    """How far the text has come in the grammar of `Request.guide`."""
     slot: int = -1
     """Its row of the page tables; -1 while it waits."""
     pages: list[int] = field(default_factory=list)
@@ -77,11 +80,12 @@ class Sequence:
         """How the token behind the text and some guesses is drawn."""
         sampling = self.request.sampling
         index = len(self.tokens) - len(self.request.prompt) + len(guessed)
+        allowed = self.guide.allowed(guessed) if self.guide is not None else None
         if not sampling.adjusts:
-            return Draw(sampling, sampling.seed + self.sample, index)
+            return Draw(sampling, sampling.seed + self.sample, index, allowed=allowed)
         counts = Counter(self.tokens[len(self.request.prompt) :])
         counts.update(guessed)
-        return Draw(sampling, sampling.seed + self.sample, index, self.request.prompt, counts)
+        return Draw(sampling, sampling.seed + self.sample, index, self.request.prompt, counts, allowed)
 
 
 @dataclass(slots=True)

@@ -163,8 +163,6 @@ async def _one(model: ServedModel, request: Request, place: int, caller: Caller)
 
 def _raise_failed(completion: Completion) -> None:
     if completion.finish == "error":
-        raise ApiError(
-            500, "the model's scores for the next token are not finite numbers: its weights are damaged or too large"
-        )
+        raise ApiError(500, completion.error)
     if completion.finish == "cancelled":
         raise ApiError(503, "the server stopped this request", retry_s=1)

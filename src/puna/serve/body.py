@@ -37,12 +37,13 @@ class Body(BaseModel):
     def _known(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
+        known = [field.alias or name for name, field in cls.model_fields.items()]
         for name in data:
             if name in cls.refused:
                 if data[name] is not None:
                     raise PydanticCustomError("refused", "{why}", {"field": name, "why": cls.refused[name]})
-            elif name not in cls.model_fields:
-                alike = get_close_matches(name, cls.model_fields, n=1)
+            elif name not in known:
+                alike = get_close_matches(name, known, n=1)
                 raise PydanticCustomError("unknown", "", {"field": name, "alike": alike[0] if alike else ""})
         return {name: value for name, value in data.items() if name not in cls.refused}
 
