@@ -155,8 +155,9 @@ def test_control_tokens_of_a_form_stand_for_their_texts() -> None:
     assert (content, call.name, call.arguments) == ("Hm", "f", "{}")
 
 
-def test_no_more_calls_are_read_than_may_come() -> None:
-    text = written(TAGS, [("f", "{}"), ("f", "{}")])
-    reader = CallReader(TAGS, NAMES, early=False, most=1)
-    content, found = gathered([*reader.push(text), *reader.finish()])
-    assert (len(found), content) == (1, '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>')
+@pytest.mark.parametrize("early", [True, False])
+def test_no_more_calls_are_given_than_may_come(early: bool) -> None:
+    text = written(TAGS, [("f", "{}"), ("get_weather", '{"a": 1}')]) + "\nDone."
+    reader = CallReader(TAGS, NAMES, early=early, most=1)
+    content, found = gathered([one for letter in text for one in reader.push(letter)] + reader.finish())
+    assert ([call.name for call in found], content, reader.calls) == (["f"], "Done.", 2)

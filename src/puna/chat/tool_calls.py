@@ -91,13 +91,13 @@ class CallReader:
         form: How it writes calls.
         names: The functions that it was given.
         early: Whether a call is given on while it is written, rather than when it is whole.
-        most: Calls that are read; what would be another one stays text. None is all.
+        most: Calls that are given on; further ones are left out. None is all.
     """
 
     def __init__(self, form: ToolForm, names: Collection[str], *, early: bool, most: int | None = None) -> None:
         self._form, self._names, self._early, self._most = form, frozenset(names), early, most
         self.calls = 0
-        """Calls that have begun."""
+        """Calls that have begun, those that are left out among them."""
         self._head = (form.opening.split() or [""])[0]
         self._begin = re.compile(
             rf'\{{\s*"{re.escape(form.name_key)}"\s*:\s*"({NAME.pattern})"\s*,'
@@ -161,7 +161,7 @@ class CallReader:
     def _look(self) -> tuple[int, bool]:
         """How far the buffer is text, and whether a call may begin there."""
         buffer, head = self._buffer, self._head
-        if self._text_only or self.calls == self._most:
+        if self._text_only:
             return len(buffer), False
         if not head:
             begun = buffer.lstrip()
@@ -182,7 +182,7 @@ class CallReader:
         """Read calls at the beginning of the buffer; where the last one ends, 0 if there is none."""
         form, end = self._form, 0
         at = yield from self._past(0, form.opening)
-        while at is not None and self.calls != self._most:
+        while at is not None:
             at = yield from (self._object(at) if form.name_key else self._named(at))
             if at is None:
                 break
@@ -267,12 +267,12 @@ class CallReader:
             self._give(name, "")
         while (end := scan.end(self._buffer)) is None and not self._ended:
             if self._early and given < len(self._buffer):
-                self._pieces.append(CallPiece(self.calls - 1, self._buffer[given:]))
+                self._add(self._buffer[given:])
                 given = len(self._buffer)
             yield
         rest = self._buffer[given:end]
         if self._early:
-            self._pieces += [CallPiece(self.calls - 1, rest)] * bool(rest)
+            self._add(rest)
             return end or len(self._buffer)
         try:
             arguments_of(rest, "arguments")
@@ -289,8 +289,13 @@ class CallReader:
     def _give(self, name: str, arguments: str) -> None:
         """Begin a call, with a new id."""
         identity = "".join(secrets.choice(_ID) for _ in range(_ID_LENGTH))
-        self._pieces.append(CallPiece(self.calls, arguments, identity, name))
         self.calls += 1
+        self._add(arguments, identity, name)
+
+    def _add(self, arguments: str, identity: str = "", name: str = "") -> None:
+        """Give what comes to the last call, if it is one of those that are given on."""
+        if (identity or arguments) and (self._most is None or self.calls <= self._most):
+            self._pieces.append(CallPiece(self.calls - 1, arguments, identity, name))
 
 
 class _Scan:

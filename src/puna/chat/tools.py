@@ -17,7 +17,8 @@ from puna.core.errors import GenerateError
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """Of a function, as OpenAI's API reference has it (`FunctionDefinition.name`)."""
 
-_NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
+NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
+"""The JSON schema of a function that takes nothing."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def _read_tool(tool: Any, where: str) -> Tool:
         read_text(description, f"{where}.description")
     parameters = function.get("parameters")
     if parameters is None:
-        parameters = _NO_PARAMETERS
+        parameters = NO_PARAMETERS
     if not isinstance(parameters, Mapping):
         raise GenerateError(f"{where}.parameters: is not an object, a JSON schema")
     try:

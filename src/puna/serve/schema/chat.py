@@ -1,0 +1,245 @@
+"""What `/v1/chat/completions` takes and answers.
+
+Source: OpenAI's API reference, "Create chat completion" (openai-python 3.57, `types/chat/completion_create_params.py`).
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from puna.chat.messages import Message
+from puna.chat.tools import NO_PARAMETERS, Tool
+from puna.serve.body import Body, refusal, wrong
+from puna.serve.schema.chat_messages import FunctionName, Turn, refuse_disorder
+from puna.serve.schema.completions import TokenUsage
+from puna.serve.schema.fields import SamplingFields, StreamOptions
+
+MOST_LOGPROBS = 20
+_MOST_TURNS = 4096
+"""Turns of a conversation; chosen here, far above what fits into a context."""
+_MOST_TOOLS = 128
+"""OpenAI's limit: "A max of 128 functions are supported" (API reference)."""
+_LARGEST = 2**31 - 1
+
+_Tokens = Annotated[int, Field(ge=1, le=_LARGEST)]
+
+
+class FunctionDefinition(Body):
+    """A function that the model may ask for."""
+
+    name: FunctionName
+    description: str | None = Field(None, description="What it does, for the model.")
+    parameters: dict[str, Any] | None = Field(None, description="A JSON schema of its arguments (no arguments).")
+    strict: bool | None = Field(
+        None, description="Whether arguments must fit the schema; only where tool_choice makes the model call (false)."
+    )
+
+
+class FunctionTool(Body):
+    """A tool: a function."""
+
+    refused: ClassVar[Mapping[str, str]] = {"custom": "the tools of this server are functions"}
+
+    type: Literal["function"]
+    function: FunctionDefinition
+
+
+class ChosenFunction(Body):
+    """The name of a function."""
+
+    name: FunctionName
+
+
+class NamedChoice(Body):
+    """The function that the model has to call."""
+
+    refused: ClassVar[Mapping[str, str]] = {
+        "custom": "the tools of this server are functions",
+        "allowed_tools": "send the tools that may be called in tools, and no others",
+    }
+
+    type: Literal["function"]
+    function: ChosenFunction
+
+
+class ChatRequest(SamplingFields):
+    """A conversation to answer."""
+
+    refused: ClassVar[Mapping[str, str]] = {
+        "audio": "models here write text only",
+        "function_call": "it was replaced by tool_choice",
+        "functions": "it was replaced by tools",
+        "moderation": "nothing here judges texts",
+        "prediction": "the engine drafts by itself",
+        "prompt_cache_options": "every prefix is kept that was read, as long as there is room",
+        "prompt_cache_retention": "every prefix is kept that was read, as long as there is room",
+        "reasoning_effort": "models here do not reason apart from their answers",
+        "verbosity": "say in a message how long answers are to be",
+        "web_search_options": "the server asks nobody",
+    }
+
+    model: str | None = Field(None, description="A name that /v1/models lists (the first of them).")
+    messages: Annotated[list[Turn], Field(min_length=1, max_length=_MOST_TURNS)] = Field(description="The turns.")
+    max_completion_tokens: _Tokens | None = Field(
+        None, description="Tokens to write at most (what the model's context leaves)."
+    )
+    max_tokens: _Tokens | None = Field(None, description="The older name of `max_completion_tokens`.", deprecated=True)
+    logprobs: bool | None = Field(None, description="Whether the log-probability of each token is told (false).")
+    top_logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = Field(
+        None, description="How many of the likeliest tokens are told at each place (0); only with `logprobs`."
+    )
+    tools: Annotated[list[FunctionTool], Field(max_length=_MOST_TOOLS)] | None = Field(
+        None, description="Functions that the model may call (none)."
+    )
+    tool_choice: Literal["none", "auto", "required"] | NamedChoice | None = Field(
+        None, description="Whether the model may call functions, must, or must call this one (auto)."
+    )
+    parallel_tool_calls: bool | None = Field(None, description="Whether an answer may have several calls (true).")
+    stream: bool | None = Field(None, description="Whether the answer comes in pieces, as server-sent events (false).")
+    stream_options: StreamOptions | None = Field(None, description="Only with `stream`.")
+    modalities: list[Literal["text"]] | None = Field(None, description="Only text.")
+    service_tier: Literal["auto", "default"] | None = Field(None, description="All requests are served alike.")
+    store: bool | None = Field(None, description="Only false: the server keeps no conversations.")
+    metadata: Annotated[dict[str, str], Field(max_length=16)] | None = Field(
+        None, description="Not looked at: it belongs to conversations that are kept."
+    )
+    user: str | None = Field(None, description="Not looked at: it changes no text.")
+    safety_identifier: str | None = Field(None, description="Not looked at: it changes no text.")
+    prompt_cache_key: str | None = Field(None, description="Not looked at: prefixes are found by their tokens.")
+
+    @field_validator("messages")
+    @classmethod
+    def _in_order(cls, value: list[Turn]) -> list[Turn]:
+        refuse_disorder(value)
+        return value
+
+    @field_validator("store")
+    @classmethod
+    def _keeps_nothing(cls, value: bool | None) -> bool | None:
+        if value:
+            raise refusal("the server keeps no conversations; leave it out or false")
+        return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> "ChatRequest":
+        if None not in (self.max_tokens, self.max_completion_tokens) and self.max_tokens != self.max_completion_tokens:
+            raise wrong("is not the same as max_completion_tokens; leave it out", field="max_tokens")
+        if self.top_logprobs is not None and not self.logprobs:
+            raise wrong("must be left out where logprobs is not true", field="top_logprobs")
+        if self.stream_options is not None and not self.stream:
+            raise wrong("must be left out where stream is not true", field="stream_options")
+        if not self.tools and (self.tool_choice not in (None, "none", "auto") or self.parallel_tool_calls is not None):
+            field = "parallel_tool_calls" if self.tool_choice in (None, "none", "auto") else "tool_choice"
+            raise wrong("must be left out where there are no tools", field=field)
+        self._check_tools()
+        return self
+
+    def _check_tools(self) -> None:
+        names = [tool.function.name for tool in self.tools or ()]
+        for at, name in enumerate(names):
+            if name in names[:at]:
+                raise wrong("is the name of two functions", field=f"tools[{at}].function.name")
+            if self.tools and self.tools[at].function.strict and not self.must_call:
+                why = 'arguments are held to their schema only where tool_choice is "required" or a function'
+                raise refusal(why, field=f"tools[{at}].function.strict")
+        if isinstance(self.tool_choice, NamedChoice) and self.tool_choice.function.name not in names:
+            raise wrong("is not the name of one of the tools", field="tool_choice.function.name")
+
+    @property
+    def must_call(self) -> bool:
+        """Whether the answer has to be a call."""
+        return self.tool_choice == "required" or isinstance(self.tool_choice, NamedChoice)
+
+    @property
+    def most_tokens(self) -> int | None:
+        """Tokens to write at most; None is what the context leaves."""
+        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+
+    @property
+    def top(self) -> int | None:
+        """The engine's `logprobs`: None is none, otherwise how many of the likeliest are told."""
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    def turns(self) -> list[Message]:
+        """The turns as chat templates take them."""
+        return [turn.turn() for turn in self.messages]
+
+    def functions(self) -> list[Tool]:
+        """The functions that the model is told of: none where it must not call any."""
+        if self.tool_choice == "none":
+            return []
+        return [
+            Tool(one.function.name, one.function.description, one.function.parameters or NO_PARAMETERS)
+            for one in self.tools or ()
+        ]
+
+    def allowed(self) -> list[str] | None:
+        """The names of the functions that it may call; None is all."""
+        return [self.tool_choice.function.name] if isinstance(self.tool_choice, NamedChoice) else None
+
+
+class TokenLogprob(BaseModel):
+    """The log-probability of a token."""
+
+    token: str
+    bytes: list[int] | None
+    logprob: float
+
+
+class PlacedLogprob(TokenLogprob):
+    """Of a token of the answer, those of a call included."""
+
+    top_logprobs: list[TokenLogprob]
+
+
+class ChatLogprobs(BaseModel):
+    """Of each token of the answer."""
+
+    content: list[PlacedLogprob]
+    refusal: None = None
+
+
+class AnsweredFunction(BaseModel):
+    """What is to be called."""
+
+    name: str
+    arguments: str
+
+
+class AnsweredCall(BaseModel):
+    """A call that the model makes."""
+
+    id: str
+    type: Literal["function"]
+    function: AnsweredFunction
+
+
+class AnsweredMessage(BaseModel):
+    """The answer; it can be sent back as a turn."""
+
+    role: Literal["assistant"]
+    content: str | None
+    refusal: None = None
+    tool_calls: list[AnsweredCall] | None = None
+
+
+class ChatChoice(BaseModel):
+    """One answer."""
+
+    index: int
+    message: AnsweredMessage
+    logprobs: ChatLogprobs | None
+    finish_reason: Literal["stop", "length", "tool_calls"]
+
+
+class ChatAnswer(BaseModel):
+    """The answers to a conversation. A stream's chunks have `delta` in the place of `message`."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    system_fingerprint: str
+    choices: list[ChatChoice]
+    usage: TokenUsage

@@ -1,0 +1,65 @@
+"""The functions of a request: whether the model can call them, which ones it may or must, and who reads its calls."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from puna.chat.tool_calls import CallReader, ToolForm
+from puna.chat.tools import Tool
+from puna.core.errors import GenerateError
+from puna.serve.answers import of_generate
+from puna.serve.dialogue import template_of
+from puna.serve.errors import ApiError, unsupported
+from puna.serve.served_model import ServedModel
+
+
+@dataclass(frozen=True)
+class ToolUse:
+    """Functions that an answer may call."""
+
+    form: ToolForm
+    """How the model writes calls."""
+    names: frozenset[str]
+    """Of the functions that may be called."""
+    several: bool
+    """Whether an answer may have more than one call."""
+
+    def reader(self, *, early: bool) -> CallReader:
+        """A reader of one answer.
+
+        Args:
+            early: Whether calls are told while they are written.
+        """
+        return CallReader(self.form, self.names, early=early, most=None if self.several else 1)
+
+
+async def tool_use(
+    model: ServedModel, tools: Sequence[Tool], *, allowed: Collection[str] | None = None, required: bool = False,
+    several: bool = True,
+) -> ToolUse | None:  # fmt: skip
+    """How the functions of a request are used; None where there are none.
+
+    Args:
+        model: Whose chat template writes them.
+        tools: All that the model is told of.
+        allowed: The names of those that it may call; None is all.
+        required: Whether it must call one.
+        several: Whether it may call more than one.
+
+    Raises:
+        ApiError: The model's template leaves tools out, or writes calls in a form that is not known (400).
+    """
+    if not tools:
+        return None
+    template = template_of(model)
+    try:
+        form = await asyncio.to_thread(lambda: template.tool_form)
+    except GenerateError as error:
+        raise of_generate(error) from None
+    if form is None:
+        why = "writes calls in a form that is not known" if template.takes_tools else "leaves tools out"
+        raise unsupported("tools", f"the chat template of the model {model.name} {why}")
+    if required:
+        raise unsupported("tool_choice", 'it may only be "auto" or "none"')
+    names = frozenset(tool.name for tool in tools) if allowed is None else frozenset(allowed)
+    return ToolUse(form, names, several)
