@@ -9,7 +9,7 @@ from puna.chat.tools import Tool
 from puna.core.errors import GenerateError
 from puna.serve.answers import of_generate
 from puna.serve.dialogue import template_of
-from puna.serve.errors import ApiError, unsupported
+from puna.serve.errors import unsupported
 from puna.serve.served_model import ServedModel
 
 

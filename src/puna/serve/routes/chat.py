@@ -14,7 +14,7 @@ from puna.infer.requests import Request as Asked
 from puna.serve.answers import FINGERPRINT, finish_reason, told, unless_left, whole
 from puna.serve.body import JsonRoute
 from puna.serve.caller import Caller
-from puna.serve.dependencies import From, Models
+from puna.serve.dependencies import From, Models, model_of
 from puna.serve.dialogue import dialogue, logprob_of, room
 from puna.serve.events import DONE, EventStream, Frames, data, progress
 from puna.serve.schema.chat import ChatAnswer, ChatRequest
@@ -29,7 +29,7 @@ router = APIRouter(route_class=JsonRoute, tags=["chat"], responses=ERRORS)
 @router.post("/v1/chat/completions", responses={200: {"model": ChatAnswer, "content": {"text/event-stream": {}}}})
 async def chat(body: ChatRequest, models: Models, caller: From, http: Request) -> Response:
     """Answer a conversation, once or several times."""
-    model = models.get(body.model)
+    model = model_of(body.model, models)
     functions = body.functions()
     use = await tool_use(
         model, functions, allowed=body.allowed(), required=body.must_call, several=body.parallel_tool_calls is not False
@@ -59,7 +59,7 @@ class _Answer:
         }  # fmt: skip
 
     async def whole(self) -> dict[str, Any]:
-        """All texts at once."""
+        """The object of all answers, whole."""
         texts: dict[int, _Text] = defaultdict(self._text)
         done: dict[int, Completion] = {}
         async with aclosing(told(self._model, [self._request], self._caller)) as events:
@@ -108,9 +108,7 @@ class _Answer:
         logprobs = self._logprobs((event.token,) if event.token else ())
         if not deltas and logprobs and logprobs["content"]:
             deltas = [{"content": ""}]
-        return [
-            self._chunk(event.sample, delta, logprobs=None if at else logprobs) for at, delta in enumerate(deltas)
-        ]
+        return [self._chunk(event.sample, delta, logprobs=None if at else logprobs) for at, delta in enumerate(deltas)]
 
     def _chunk(
         self, sample: int, delta: dict[str, Any], *, logprobs: dict[str, Any] | None = None, finish: str | None = None

@@ -75,6 +75,7 @@ class ChatRequest(SamplingFields):
         "prompt_cache_options": "every prefix is kept that was read, as long as there is room",
         "prompt_cache_retention": "every prefix is kept that was read, as long as there is room",
         "reasoning_effort": "models here do not reason apart from their answers",
+        "response_format": "say in a message what form answers are to have",
         "verbosity": "say in a message how long answers are to be",
         "web_search_options": "the server asks nobody",
     }
@@ -84,7 +85,9 @@ class ChatRequest(SamplingFields):
     max_completion_tokens: _Tokens | None = Field(
         None, description="Tokens to write at most (what the model's context leaves)."
     )
-    max_tokens: _Tokens | None = Field(None, description="The older name of `max_completion_tokens`.", deprecated=True)
+    max_tokens: _Tokens | None = Field(
+        None, description="The older name of `max_completion_tokens`.", json_schema_extra={"deprecated": True}
+    )
     logprobs: bool | None = Field(None, description="Whether the log-probability of each token is told (false).")
     top_logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = Field(
         None, description="How many of the likeliest tokens are told at each place (0); only with `logprobs`."
@@ -108,12 +111,6 @@ class ChatRequest(SamplingFields):
     safety_identifier: str | None = Field(None, description="Not looked at: it changes no text.")
     prompt_cache_key: str | None = Field(None, description="Not looked at: prefixes are found by their tokens.")
 
-    @field_validator("messages")
-    @classmethod
-    def _in_order(cls, value: list[Turn]) -> list[Turn]:
-        refuse_disorder(value)
-        return value
-
     @field_validator("store")
     @classmethod
     def _keeps_nothing(cls, value: bool | None) -> bool | None:
@@ -123,7 +120,8 @@ class ChatRequest(SamplingFields):
 
     @model_validator(mode="after")
     def _fits(self) -> "ChatRequest":
-        if None not in (self.max_tokens, self.max_completion_tokens) and self.max_tokens != self.max_completion_tokens:
+        refuse_disorder(self.messages)
+        if self.max_tokens is not None and self.max_completion_tokens not in (None, self.max_tokens):
             raise wrong("is not the same as max_completion_tokens; leave it out", field="max_tokens")
         if self.top_logprobs is not None and not self.logprobs:
             raise wrong("must be left out where logprobs is not true", field="top_logprobs")
@@ -225,7 +223,7 @@ class AnsweredMessage(BaseModel):
 
 
 class ChatChoice(BaseModel):
-    """One answer."""
+    """One answer of those that were asked for."""
 
     index: int
     message: AnsweredMessage

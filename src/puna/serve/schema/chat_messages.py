@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from puna.chat.messages import Message
 from puna.chat.tools import NAME, ToolCall, arguments_of
 from puna.core.errors import GenerateError
-from puna.serve.body import Body, refusal, wrong
+from puna.serve.body import Body, wrong
 
 _MOST_PARTS = 1024
 """Parts of one turn; chosen here, far above what clients send."""
@@ -57,7 +57,7 @@ class SystemMessage(Body):
 
 
 class UserMessage(Body):
-    """What a user says."""
+    """The turn of a user."""
 
     refused: ClassVar[Mapping[str, str]] = {"name": _NO_NAMES}
 
@@ -70,7 +70,7 @@ class UserMessage(Body):
 
 
 class CalledFunction(Body):
-    """What was called."""
+    """The function that was called."""
 
     name: FunctionName
     arguments: str = Field(description="A JSON object, as text.")
@@ -148,7 +148,7 @@ def refuse_disorder(turns: "list[Turn]") -> None:
     for at, turn in enumerate(turns):
         if isinstance(turn, AssistantMessage):
             if turn.content is None and turn.tool_calls is None:
-                raise wrong("is missing, and so is tool_calls", field=f"[{at}].content")
+                raise wrong("is missing, and so is tool_calls", field=f"messages[{at}].content")
             called.update(call.id for call in turn.tool_calls or ())
         elif isinstance(turn, ToolMessage) and turn.tool_call_id not in called:
-            raise wrong("is not the id of a call in the turns before", field=f"[{at}].tool_call_id")
+            raise wrong("is not the id of a call in the turns before", field=f"messages[{at}].tool_call_id")
