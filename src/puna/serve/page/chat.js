@@ -1,0 +1,149 @@
+// The view of a conversation with a model that answers.
+
+import { receive, status } from "./answer.js";
+import { at, iconButton, make, announce } from "./dom.js";
+import { requested } from "./settings.js";
+import { TurnView } from "./turns.js";
+import * as tree from "./tree.js";
+
+/**
+ * `page` is what a view needs of the page: {save(), changed(), say(status), failed(error), began(), scroll()}.
+ */
+export class ChatView {
+  #page;
+  #views = new Map();
+  #running = null;
+
+  constructor(page, conversation) {
+    [this.#page, this.conversation] = [page, conversation];
+    this.show();
+  }
+
+  get running() {
+    return Boolean(this.#running);
+  }
+
+  /** Shows the turns of the branch that is chosen; those that were there keep their elements. */
+  show() {
+    const shown = tree.path(this.conversation), elements = [];
+    for (const turn of shown) {
+      let view = this.#views.get(turn.id);
+      if (view) view.refresh({ running: this.#running?.turn === turn });
+      else this.#views.set(turn.id, (view = new TurnView(this.conversation, turn, this.#acts)));
+      if (turn.id === this.conversation.from) elements.push(make("p", { class: "soft border", text: "From here on the model reads; the turns above are left out." }));
+      elements.push(view.element);
+    }
+    const lonely = shown.at(-1)?.role === "user" && !this.#running;
+    if (lonely) elements.push(make("div", { class: "row lonely" }, make("button", { type: "button", class: "second", text: "Answer this", onclick: () => this.#answer(shown.at(-1)) })));
+    if (!shown.length) elements.push(this.#greeting());
+    at("turns").replaceChildren(...elements);
+  }
+
+  #greeting() {
+    const words = make("div", { class: "greeting" }, make("p", { class: "big", text: `Talk with ${this.conversation.model}` }),
+      make("p", { class: "soft", text: "Conversations are kept in this browser alone." }));
+    return words;
+  }
+
+  #acts = {
+    edit: (turn, text) => {
+      if (this.running) return;
+      const added = tree.add(this.conversation, turn.parent, turn.role, text, turn.role === "assistant" ? { model: turn.model } : {});
+      if (turn.role === "user") this.#answer(added);
+      else this.#changed();
+    },
+    again: (turn) => {
+      if (!this.running) this.#answer(this.conversation.turns[turn.parent]);
+    },
+    step: (turn, by) => {
+      if (this.running) return;
+      tree.step(this.conversation, turn, by);
+      this.#changed();
+      const now = this.conversation.turns[this.conversation.turns[turn.parent].children[this.conversation.turns[turn.parent].shown]];
+      const [index, count] = tree.place(this.conversation, now);
+      announce(`Version ${index + 1} of ${count}`);
+      const buttons = this.#views.get(now.id).element.querySelectorAll(".branches button");
+      [...buttons].find((button, side) => !button.disabled && (side === 0) === by < 0)?.focus() ?? [...buttons].find((button) => !button.disabled)?.focus();
+    },
+  };
+
+  #changed() {
+    this.conversation.updated = Date.now();
+    this.show();
+    this.#page.save();
+    this.#page.changed();
+  }
+
+  /** Says something to the model. A question without an answer is replaced, since two in a row are no conversation. */
+  say(text) {
+    if (this.running || !text.trim()) return false;
+    const last = tree.path(this.conversation).at(-1);
+    const parent = !last ? "root" : last.role === "user" ? last.parent : last.id;
+    this.#answer(tree.add(this.conversation, parent, "user", text));
+    return true;
+  }
+
+  /** Answers the last question again. */
+  again() {
+    const asked = tree.path(this.conversation).filter((turn) => turn.role === "user").at(-1);
+    if (asked && !this.running) this.#answer(asked);
+  }
+
+  /** Edits the last question. */
+  editLast() {
+    const asked = tree.path(this.conversation).filter((turn) => turn.role === "user").at(-1);
+    if (asked && !this.running) this.#views.get(asked.id).edit();
+  }
+
+  stop() {
+    this.#running?.stop.abort();
+  }
+
+  async #answer(asked) {
+    const { conversation } = this, stop = new AbortController();
+    const body = {
+      model: conversation.model, messages: tree.messages(conversation, asked), logprobs: true, top_logprobs: 5,
+      ...requested(conversation.settings, "chat"),
+    };
+    const turn = tree.add(conversation, asked.id, "assistant", "", { model: conversation.model });
+    if (!conversation.named) conversation.title = tree.titleOf(tree.path(conversation)[0].content);
+    conversation.updated = Date.now();
+    this.#running = { stop, turn };
+    this.show();
+    this.#page.began();
+    let waits = false;
+    const draw = () => {
+      waits = false;
+      if (this.#running?.turn !== turn) return;
+      this.#views.get(turn.id)?.refresh({ running: true });
+      this.#page.say(status(turn));
+      this.#page.scroll();
+    };
+    this.#page.say(status({}));
+    let failed = null;
+    try {
+      await receive(turn, "/v1/chat/completions", body, stop.signal, () => {
+        if (!waits) waits = Boolean(requestAnimationFrame(draw));
+      });
+    } catch (error) {
+      failed = error;
+    }
+    this.#running = null;
+    if (!turn.content && (failed || turn.finish === "stopped")) {
+      // What stood there before is shown again.
+      tree.remove(conversation, turn);
+      this.#views.delete(turn.id);
+    }
+    this.#page.say(stop.signal.aborted ? "Stopped" : "");
+    this.#changed();
+    if (failed) this.#page.failed(failed, this.#ways(failed, asked));
+    this.#page.scroll();
+  }
+
+  #ways(failed, asked) {
+    const ways = [["Try again", () => this.#answer(asked)]];
+    if (failed.code === "context_length_exceeded" && tree.path(this.conversation).filter((turn) => turn.role === "user").length > 1)
+      ways.unshift(["Leave out the older turns", () => tree.leaveOut(this.conversation, asked) && this.#answer(asked)]);
+    return ways;
+  }
+}
