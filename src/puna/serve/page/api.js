@@ -51,10 +51,10 @@ async function failure(response) {
 
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
 
-/** The models that are served: [{id, context, chats}], the default one first. */
+/** The models that are served: [{id, title, context, chats}], the default one first. */
 export async function models() {
   const { data } = await (await ask("/v1/models")).json();
-  return data.map((model) => ({ id: model.id, context: model.max_model_len ?? null, chats: model.chat !== false }));
+  return data.map(({ id, title, max_model_len: context, chat }) => ({ id, title, context, chats: chat }));
 }
 
 /** Answers in pieces: {text}, {tokens}, {progress: [read, of]}, {finish}, {usage}. */

@@ -39,6 +39,7 @@ const page = {
     title();
     controls();
   },
+  modelTitle: () => modelOf(current())?.title ?? "",
   say: (text) => (at("status").textContent = text),
   began() {
     pinned = true;
@@ -88,7 +89,8 @@ function used(conversation) {
   if (!context) return [];
   const usage = conversation.kind === "text" ? null : path(conversation).filter((turn) => turn.usage).at(-1)?.usage;
   const number = (value) => value.toLocaleString("en");
-  return [`${usage ? `${number(usage.prompt + usage.written)} / ` : ""}${number(context)}`, make("span", { text: " tokens" })];
+  if (!usage) return [`${number(context)} tokens`];
+  return [`${number(usage.prompt + usage.written)} / ${number(context)}`, make("span", { text: " tokens" })];
 }
 
 function title() {

@@ -1,13 +1,14 @@
 // The view of a conversation with a model that answers.
 
 import { receive, status } from "./answer.js";
-import { at, iconButton, make, announce } from "./dom.js";
+import { announce, at, make, paced } from "./dom.js";
 import { requested } from "./settings.js";
 import { TurnView } from "./turns.js";
 import * as tree from "./tree.js";
 
 /**
- * `page` is what a view needs of the page: {save(), changed(), say(status), failed(error), began(), scroll()}.
+ * `page` is what a view needs of the page: {save(), changed(), say(status), failed(error, ways), began(), scroll(),
+ * modelTitle()}.
  */
 export class ChatView {
   #page;
@@ -40,9 +41,9 @@ export class ChatView {
   }
 
   #greeting() {
-    const words = make("div", { class: "greeting" }, make("p", { class: "big", text: `Talk with ${this.conversation.model}` }),
+    return make("div", { class: "greeting" }, make("p", { class: "big", text: `Talk with ${this.conversation.model}` }),
+      make("p", { class: "soft", text: this.#page.modelTitle() }),
       make("p", { class: "soft", text: "Conversations are kept in this browser alone." }));
-    return words;
   }
 
   #acts = {
@@ -111,20 +112,16 @@ export class ChatView {
     this.#running = { stop, turn };
     this.show();
     this.#page.began();
-    let waits = false;
-    const draw = () => {
-      waits = false;
+    const draw = paced(() => {
       if (this.#running?.turn !== turn) return;
       this.#views.get(turn.id)?.refresh({ running: true });
       this.#page.say(status(turn));
       this.#page.scroll();
-    };
+    });
     this.#page.say(status({}));
     let failed = null;
     try {
-      await receive(turn, "/v1/chat/completions", body, stop.signal, () => {
-        if (!waits) waits = Boolean(requestAnimationFrame(draw));
-      });
+      await receive(turn, "/v1/chat/completions", body, stop.signal, draw);
     } catch (error) {
       failed = error;
     }

@@ -90,3 +90,20 @@ export function closeBeside(dialog) {
     if (event.target === dialog) dialog.close();
   });
 }
+
+/** Draws at the screen's pace, and more rarely where drawing takes long, so that the page stays at hand. */
+export function paced(draw) {
+  let waits = false, pause = 0;
+  const begin = () => requestAnimationFrame(() => {
+    const began = performance.now();
+    waits = false;
+    draw();
+    pause = 3 * (performance.now() - began);
+  });
+  return () => {
+    if (waits) return;
+    waits = true;
+    if (pause > 30) setTimeout(begin, pause);
+    else begin();
+  };
+}

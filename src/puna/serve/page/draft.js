@@ -1,7 +1,7 @@
 // The view of a text that a model continues, for models that know no turns.
 
 import { receive, status } from "./answer.js";
-import { at, grow, make } from "./dom.js";
+import { at, grow, make, paced } from "./dom.js";
 import { showTokens } from "./probabilities.js";
 import { requested } from "./settings.js";
 import { titleOf } from "./tree.js";
@@ -125,19 +125,16 @@ export class DraftView {
     this.show();
     this.#page.began();
     this.#page.say(status({}));
-    let failed = null, waits = false;
-    const draw = () => {
-      waits = false;
+    let failed = null;
+    const draw = paced(() => {
       if (this.#running !== stop) return;
       area.value = before + record.content;
       grow(area);
       this.#page.say(status(record));
       this.#page.scroll();
-    };
+    });
     try {
-      await receive(record, "/v1/completions", body, stop.signal, () => {
-        if (!waits) waits = Boolean(requestAnimationFrame(draw));
-      });
+      await receive(record, "/v1/completions", body, stop.signal, draw);
     } catch (error) {
       failed = error;
     }

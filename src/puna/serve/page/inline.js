@@ -5,7 +5,7 @@ const PUNCTUATION = /[\p{P}\p{S}]/u;
 const ESCAPABLE = /[!-/:-@[-`{-~]/;
 const AUTOLINK = /<((?:https?|mailto):[^\s<>]{1,2000})>/iy;
 const BARE = /https?:\/\/[^\s<>"']{1,2000}/iy;
-const LONGEST = 1000;
+const LONGEST = 1000, DEEPEST = 32;
 const SAFE = new Set(["http:", "https:", "mailto:"]);
 
 /** An address that a link may have, or null: nothing that runs, and nothing of this server. */
@@ -61,12 +61,10 @@ export function inline(text) {
       flush();
       at = close(text, at, nodes, brackets);
     } else if (sign === "\n") {
-      const spaces = / {2,}$/.test(plain.slice(-3));
+      const spaces = plain.endsWith("  ");
       plain = plain.trimEnd();
-      if (spaces) {
-        flush();
-        nodes.push({ kind: "break" });
-      } else plain += "\n";
+      flush();
+      nodes.push(spaces ? { kind: "break" } : "\n");
       at++;
     } else {
       const found = sign === "<" ? match(AUTOLINK, text, at) : sign === "h" || sign === "H" ? bare(text, at) : null;
@@ -92,16 +90,17 @@ function rows(text) {
   // Of each length, where they stand in order: the one that closes is found without looking at the text again.
   found.places = new Map();
   for (const [index, length] of found) {
-    if (!found.places.has(length)) found.places.set(length, []);
+    if (!found.places.has(length)) found.places.set(length, Object.assign([], { next: 0 }));
     found.places.get(length).push(index);
   }
   return found;
 }
 
 function closing(ticks, at, length) {
-  const places = ticks.places.get(length) ?? [];
-  while (places.length && places[0] <= at) places.shift();
-  return places[0] ?? null;
+  const places = ticks.places.get(length);
+  if (!places) return null;
+  while (places.next < places.length && places[places.next] <= at) places.next++;
+  return places[places.next] ?? null;
 }
 
 function code(text) {
@@ -173,7 +172,7 @@ function destination(text, at) {
     const start = end - (found[2] ?? "").length;
     for (end = start; end < piece.length && !/\s/.test(piece[end]); end++) {
       if (piece[end] === "\\") end++;
-      else if (piece[end] === "(") depth++;
+      else if (piece[end] === "(" && ++depth > DEEPEST) return null;
       else if (piece[end] === ")" && depth-- === 0) break;
     }
     url = piece.slice(start, end);
@@ -224,7 +223,7 @@ function emphasise(nodes) {
 
 function pairs(opener, closer) {
   if (opener.kind !== "run" || opener.sign !== closer.sign || !opener.opens || !opener.left) return false;
-  if (closer.sign === "~") return opener.length === closer.length && closer.length <= 2;
+  if (closer.sign === "~") return opener.length === 2 && closer.length === 2;
   const odd = (opener.closes || closer.opens) && (opener.length + closer.length) % 3 === 0;
   return !odd || (opener.length % 3 === 0 && closer.length % 3 === 0);
 }
