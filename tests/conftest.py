@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chromium import chromium
 from hypothesis import HealthCheck, settings
 
 import puna
@@ -150,5 +149,7 @@ def unused_port() -> int:
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Any]:
     """Chromium, headless, that keeps to itself."""
+    from chromium import chromium
+
     with chromium(tmp_path / "profile") as driver:
         yield driver

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from chat_driver import ChatDriver
-from scripted_chat import MODELS, Script, scripted_chat
+from scripted_chat import MODELS, Script
 
 from puna.serve.errors import ApiError
 
@@ -23,35 +23,41 @@ ATTACKS = [
     f'<a href="javascript:{RUN}">here</a><form action="javascript:{RUN}"><button>x</button></form>',
     f"[here](javascript:{RUN}) [here](<javascript:{RUN}>) [here](JaVaScRiPt:{RUN}) [here](java\tscript:{RUN})",
     f"[here](&#106;avascript:{RUN}) [here](%6aavascript:{RUN}) [here](\\javascript:{RUN}) [here](\x01javascript:{RUN})",
-    "[here](data:text/html,<script>opener.owned=1</script>) [here](vbscript:x) [here](file:///etc/passwd) [here](blob:x)",
+    "[here](data:text/html,<script>opener.owned=1</script>) [here](vbscript:x) [here](file:///etc/hosts) [h](blob:x)",
     "[here](/v1/models) [here](//evil.example) [here](page/app.js) [here](#say) [here](?x)",
     f"![x](javascript:{RUN}) ![x](https://evil.example/x.png) ![x](page/icon.svg)",
     f"<javascript:{RUN}> <data:text/html,x> <mailto:a@b.example> <https://good.example/?q=<script>>",
     f'[x](https://good.example/"onmouseover="{RUN}) [x](https://good.example "a\\"onclick=\\"{RUN}")',
     f'```"><script>{RUN}</script>\n</code></pre><script>{RUN}</script>\n```',
     f"| <b onclick={RUN}>a | b |\n|--|--|\n| <script>{RUN}</script> | [x](javascript:{RUN}) |",
-    f"> - # <style>*{{display:none}}</style> <link rel=stylesheet href=//evil.example> <base href=//evil.example>\n{{{{{RUN}}}}}",
+    "> - # <style>*{display:none}</style> <link rel=stylesheet href=//evil.example> <base href=//evil.example>",
+    f"{{{{{RUN}}}}} ${{{RUN}}}",
     "\u202e\u2066 right to left \u0000 \ufffe \U0001d538 " + "[" * 500 + "](" * 500 + "*" * 501,
 ]  # fmt: skip
 INSPECT = """
 const allowed = new Set(arguments[0]), found = [];
-for (const element of document.querySelectorAll("#turns *, #list *, #notice *, #draft-tokens *, #alternatives *, #announcer *, #model *")) {
+const places = ["turns", "list", "notice", "draft-tokens", "alternatives", "announcer", "model"];
+for (const element of document.querySelectorAll(places.map((name) => `#${name} *`).join())) {
   const name = element.localName;
   if (!allowed.has(name)) found.push("element " + name);
   for (const { name: attribute, value } of element.attributes) {
-    if (attribute.startsWith("on") || ["src", "srcdoc", "action", "formaction", "style", "data"].includes(attribute)) found.push(name + " " + attribute);
-    if (attribute === "href" && !/^(https?:\\/\\/good\\.example|mailto:|https:\\/\\/evil\\.example\\/x\\.png$)/.test(value)) found.push("link to " + value);
+    const loads = ["src", "srcdoc", "action", "formaction", "data"].includes(attribute);
+    if (loads || attribute.startsWith("on")) found.push(name + " " + attribute);
+    const leads = /^(https:\\/\\/good\\.example|mailto:|https:\\/\\/evil\\.example\\/x\\.png$)/.test(value);
+    if (attribute === "href" && !leads) found.push("link to " + value);
   }
-  if (name === "a" && !(element.relList.contains("noopener") && element.target === "_blank")) found.push("link that can reach this page");
+  if (name === "a" && !(element.relList.contains("noopener") && element.target === "_blank")) found.push("opener");
 }
-for (const { name } of performance.getEntriesByType("resource")) if (new URL(name).origin !== location.origin) found.push("loaded " + name);
+for (const { name } of performance.getEntriesByType("resource"))
+  if (new URL(name).origin !== location.origin) found.push("loaded " + name);
 if (window.owned) found.push("something ran");
 return found;
 """
-ELEMENTS = (
-    "a article blockquote br button code dd details div dl dt em figcaption figure h2 h3 h4 h5 h6 hr i li ol option p path pre s span "
-    "strong summary svg table tbody td th thead tr ul"
-).split()
+ELEMENTS = [
+    "a", "article", "blockquote", "br", "button", "code", "dd", "details", "div", "dl", "dt", "em", "figcaption",
+    "figure", "h2", "h3", "h4", "h5", "h6", "hr", "i", "li", "ol", "option", "p", "path", "pre", "s", "span", "strong",
+    "summary", "svg", "table", "tbody", "td", "th", "thead", "tr", "ul",
+]  # fmt: skip
 
 
 @contextmanager
@@ -76,11 +82,15 @@ def test_hostile_answers_stay_text_wherever_they_are_shown(page_browser: Any, sc
     script.text = "\n\n".join(ATTACKS)
     script.others = (f"<img src=x onerror={RUN}>",)
     chat = ChatDriver(page_browser, script.url)
-    chat.browser.execute_script("arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))", chat.at("say"), ATTACKS[2])
+    chat.browser.execute_script(
+        "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))", chat.at("say"), ATTACKS[2]
+    )
     chat.at("send").click()
     chat.answered()
     assert inspect(chat) == []
-    assert chat.browser.execute_script("return document.querySelector('.turn.assistant').textContent.includes(arguments[0])", ATTACKS[0])
+    assert chat.browser.execute_script(
+        "return document.querySelector('.turn.assistant').textContent.includes(arguments[0])", ATTACKS[0]
+    )
     for link in chat.all(".words a")[:2]:
         assert link.get_attribute("href").startswith(("https://", "mailto:"))
     chat.press("Probabilities")
@@ -128,7 +138,6 @@ def test_the_browser_itself_refuses_what_text_could_try(page_browser: Any, scrip
               try { act(); told[name] = "done"; } catch (error) { told[name] = error.name; }
             };
             attempt("html", () => { element.innerHTML = "<b>x</b>"; });
-            attempt("eval", () => eval("window.owned = 1"));
             attempt("script", () => {
               const script = document.createElement("script");
               script.textContent = "window.owned = 1";
@@ -148,16 +157,8 @@ def test_the_browser_itself_refuses_what_text_could_try(page_browser: Any, scrip
             elsewhere,
         )
     assert told == {
-        "html": "TypeError", "eval": "EvalError", "script": "TypeError", "handler": "TypeError", "style": "refused", "fetched": "refused", "owned": False,
+        "html": "TypeError", "script": "TypeError", "handler": "TypeError", "style": "refused", "fetched": "refused",
+        "owned": False,
     }  # fmt: skip
     assert asked == []
-    page_browser.get_log("browser")
-
-
-def test_other_pages_can_neither_frame_it_nor_read_it(page_browser: Any, script: Script) -> None:
-    with scripted_chat() as other:
-        page_browser.get(other.url)
-        assert page_browser.execute_async_script(
-            "fetch(arguments[0] + '/v1/models').then(() => arguments[1]('read'), () => arguments[1]('refused'))", script.url
-        ) == "refused"
     page_browser.get_log("browser")

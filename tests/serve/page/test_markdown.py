@@ -43,8 +43,9 @@ TEXTS = [
     "\n\n  \n",
 ]  # fmt: skip
 PIECES = (
-    "a", "b c", " ", "\n", "\n", "\n\n", "*", "**", "_", "__", "`", "``", "```\n", "~~", "> ", "- a", "* b", "1. c", "# ", "---\n", "[",
-    "](mailto:x@y)", ")", "\\", "<b>", "é", ".", "*a*", "**b** ",
+    "a", "b c", " ", "\n", "\n", "\n\n", "*", "**", "_", "__", "`", "``",
+    "```\n", "~~", "> ", "- a", "* b", "1. c", "# ", "---\n",
+    "[", "](mailto:x@y)", ")", "\\", "<b>", "é", ".", "*a*", "**b** ",
 )  # fmt: skip
 TREES = """
 const [texts, done] = arguments;
@@ -65,7 +66,9 @@ import("/page/render.js").then(({ render }) => done(texts.map((text) => {
   return tree(element);
 })), (error) => done(String(error)));
 """
-CommonMark = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable(["reference", "entity"])
+CommonMark = (
+    MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable(["reference", "entity"])
+)
 
 
 class Tree(HTMLParser):
