@@ -1,6 +1,7 @@
 """`/v1/completions` against a model that is asked one text at a time, a whole pass for each token."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -191,3 +192,30 @@ def test_null_is_the_same_as_nothing(http: TestClient, models: InProcessModels) 
     )  # fmt: skip
     said = asked(http, prompt="The people", seed=1, **nothing)
     assert said["choices"] == asked(http, prompt="The people", seed=1)["choices"]
+
+
+def test_a_guide_holds_every_text_streamed_or_not(http: TestClient) -> None:
+    body = {"prompt": "Is it?", "n": 4, "seed": 5, "max_tokens": 12, "temperature": 2}
+    choice = {**body, "structured_outputs": {"choice": ["yes", "no", "perhaps"]}}
+    texts = [one["text"] for one in asked(http, **choice)["choices"]]
+    assert set(texts) <= {"yes", "no", "perhaps"}
+    assert [one["text"] for one in joined(streamed(http, **choice))] == texts
+    matches = asked(http, **body, structured_outputs={"regex": "[ab]{3}c"})["choices"]
+    assert all(re.fullmatch("[ab]{3}c", one["text"]) and one["finish_reason"] == "stop" for one in matches)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "param"),
+    [
+        ({}, "structured_outputs"),
+        ({"regex": "a", "choice": ["a"]}, "structured_outputs"),
+        ({"regex": "(a"}, "structured_outputs"),
+        ({"json": {"type": "object", "patternProperties": {}}}, "structured_outputs.json.patternProperties"),
+        ({"grammar": "x"}, "structured_outputs.grammar"),
+    ],
+    ids=["none", "two", "regex", "keyword", "unknown"],
+)
+def test_a_guide_that_cannot_be_followed_is_refused_by_its_place(
+    http: TestClient, outputs: dict[str, Any], param: str
+) -> None:
+    assert refused(http, prompt="a", structured_outputs=outputs)["param"] == param

@@ -21,6 +21,7 @@ from puna.serve.prompts import prompts_of
 from puna.serve.schema.completions import MAX_TOKENS, CompletionAnswer, CompletionRequest
 from puna.serve.schema.error import ERRORS
 from puna.serve.served_model import Progress, ServedModel
+from puna.serve.structured import check_guide, guide_of_structured_outputs
 from puna.serve.usage import usage_of
 
 router = APIRouter(route_class=JsonRoute, tags=["completions"], responses=ERRORS)
@@ -40,11 +41,13 @@ async def _requests(body: CompletionRequest, model: ServedModel) -> list[Asked]:
     """What the engine is asked, one for each prompt."""
     echoed = body.logprobs if body.echo else None
     sampling = body.sampling()
+    guide = guide_of_structured_outputs(body.structured_outputs)
+    await check_guide(guide, model, param="structured_outputs")
     return [
         Asked(
             prompt=prompt, max_tokens=MAX_TOKENS if body.max_tokens is None else body.max_tokens, sampling=sampling,
             stop_ids=frozenset(model.tokenizer.stops), stop=body.stops, n=body.samples, logprobs=body.logprobs,
-            prompt_logprobs=echoed,
+            prompt_logprobs=echoed, guide=guide,
         )
         for prompt in await prompts_of(body.prompt, model)
     ]  # fmt: skip

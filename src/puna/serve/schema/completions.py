@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from puna.serve.body import refusal, wrong
 from puna.serve.schema.fields import Count, SamplingFields, StreamOptions
+from puna.serve.schema.structured import StructuredOutputs
 
 MAX_TOKENS = 16
 """OpenAI's default of `max_tokens` here: "The maximum number of tokens … default: 16" (API reference, legacy
@@ -37,6 +38,9 @@ class CompletionRequest(SamplingFields):
     echo: bool | None = Field(None, description="Whether the answer begins with the prompt (false).")
     logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = Field(
         None, description="Log-probabilities of the tokens and this many of the likeliest at each place (none)."
+    )
+    structured_outputs: StructuredOutputs | None = Field(
+        None, description="What the text is to be: JSON of a schema, a match of a regular expression, one of several."
     )
     stream: bool | None = Field(None, description="Whether the answer comes in pieces, as server-sent events (false).")
     stream_options: StreamOptions | None = Field(None, description="Only with `stream`.")
