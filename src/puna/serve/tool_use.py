@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from puna.chat.tool_calls import CallReader, ToolForm
 from puna.chat.tools import Tool
 from puna.core.errors import GenerateError
+from puna.infer.guides import Guide
 from puna.serve.answers import of_generate
 from puna.serve.dialogue import template_of
 from puna.serve.errors import unsupported
 from puna.serve.served_model import ServedModel
+from puna.serve.structured import check_guide, guide_for_tools
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class ToolUse:
     """Of the functions that may be called."""
     several: bool
     """Whether an answer may have more than one call."""
+    guide: Guide | None = None
+    """Of an answer that has to call."""
 
     def reader(self, *, early: bool) -> CallReader:
         """A reader of one answer.
@@ -47,7 +51,8 @@ async def tool_use(
         several: Whether it may call more than one.
 
     Raises:
-        ApiError: The model's template leaves tools out, or writes calls in a form that is not known (400).
+        ApiError: The model's template leaves tools out, or writes calls in a form that is not known; or a call is
+            required, and the schema of a function's arguments cannot be enforced (400).
     """
     if not tools:
         return None
@@ -59,7 +64,9 @@ async def tool_use(
     if form is None:
         why = "writes calls in a form that is not known" if template.takes_tools else "leaves tools out"
         raise unsupported("tools", f"the chat template of the model {model.name} {why}")
-    if required:
-        raise unsupported("tool_choice", 'it may only be "auto" or "none"')
     names = frozenset(tool.name for tool in tools) if allowed is None else frozenset(allowed)
-    return ToolUse(form, names, several)
+    if not required:
+        return ToolUse(form, names, several)
+    guide = guide_for_tools(form, [tool for tool in tools if tool.name in names], several=several)
+    await check_guide(guide, model, param="tools")
+    return ToolUse(form, names, several, guide)

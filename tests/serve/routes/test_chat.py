@@ -278,6 +278,45 @@ def test_one_call_at_most_where_that_is_asked_for(client: openai.OpenAI, scripte
     assert len(calls) == 1
 
 
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "get_weather"}}])
+@pytest.mark.parametrize("template", ["qwen", "mistral-named", "llama3.1"])
+def test_a_call_that_is_required_comes_whatever_the_model_would_write(
+    chatty: ByteBPETokenizer, template: str, choice: Any
+) -> None:
+    model = scripted_model(chatty, template)
+    say(model, "No.")
+    schema = {
+        "type": "object", "properties": {"n": {"type": "integer", "minimum": 0, "maximum": 9}}, "required": ["n"],
+        "additionalProperties": False,
+    }  # fmt: skip
+    tool: Any = {"type": "function", "function": {"name": "get_weather", "parameters": schema, "strict": True}}
+    with TestClient(make_app(InProcessModels(model))) as http:
+        client = openai.OpenAI(base_url="http://testserver/v1", api_key="none", http_client=http)
+        body: Any = {"tools": [tool], "tool_choice": choice, "parallel_tool_calls": False, "temperature": 0}
+        (choice,) = asked(client, **body).choices
+        made = joined(chunks_of(http, **body))
+    assert choice.finish_reason == made["finish_reason"] == "tool_calls"
+    assert choice.message.content is None
+    assert choice.message.tool_calls is not None
+    (call,) = choice.message.tool_calls
+    assert call.type == "function"
+    assert made["calls"] == [{"name": call.function.name, "arguments": call.function.arguments}]
+    assert json.loads(call.function.arguments)["n"] in range(10)
+
+
+def test_an_answer_has_the_form_that_is_asked_for(client: openai.OpenAI) -> None:
+    schema = {"type": "object", "properties": {"a": {"enum": ["x", "y"]}}, "required": ["a"]} | {
+        "additionalProperties": False
+    }
+    form: Any = {"type": "json_schema", "json_schema": {"name": "s", "schema": schema, "strict": True}}
+    answer = asked(client, model="random", response_format=form, seed=1)
+    assert json.loads(answer.choices[0].message.content or "")["a"] in ("x", "y")
+    extra = {"structured_outputs": {"choice": ["yes", "no"]}}
+    assert asked(client, model="random", extra_body=extra).choices[0].message.content in ("yes", "no")
+    anything: Any = {"type": "text"}
+    assert asked(client, model="random", response_format=anything, max_tokens=2).usage is not None
+
+
 def test_without_a_choice_of_tools_a_call_is_text_and_the_model_hears_of_none(
     client: openai.OpenAI, scripted: InProcessModel
 ) -> None:
@@ -307,6 +346,11 @@ def test_a_call_that_is_cut_off_stays_text_and_ends_by_its_length(
         ({"model": "random", "tools": [WEATHER]}, "tools", "the chat template of the model random leaves tools out"),
         ({"model": "random", "messages": [{"role": "user", "content": "x" * 5000}]}, "messages", "shorten it"),
         ({"max_tokens": 0}, "max_tokens", "greater than or equal to 1"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {"not": {}}}}},
+            "response_format.json_schema.schema.not",
+            "not",
+        ),
     ],
 )
 def test_what_cannot_be_answered_is_named(http: TestClient, body: dict[str, Any], param: str, says: str) -> None:

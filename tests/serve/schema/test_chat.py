@@ -51,6 +51,14 @@ def test_a_field_that_is_refused_may_be_null(field: str) -> None:
             "tools[0].function.strict: arguments are held to their schema only where tool_choice",
         ),
         ({"tools": [{"type": "custom", "custom": {"name": "f"}}]}, "custom: the tools of this server are functions"),
+        (
+            {"tools": [TOOL], "response_format": {"type": "json_object"}},
+            "response_format: an answer in this form calls nothing",
+        ),
+        (
+            {"response_format": {"type": "json_object"}, "structured_outputs": {"regex": "a"}},
+            "structured_outputs: must be left out where response_format is given",
+        ),
         ({"modalities": ["audio"]}, ": Input should be 'text'"),
         ({"service_tier": "flex"}, ": Input should be 'auto' or 'default'"),
         ({"top_logprobs": 21, "logprobs": True}, ": Input should be less than or equal to 20"),
@@ -66,6 +74,7 @@ def test_what_changes_no_text_is_taken() -> None:
         {
             **HELLO, "user": "u", "safety_identifier": "s", "prompt_cache_key": "k", "metadata": {"a": "b"},
             "service_tier": "auto", "store": False, "modalities": ["text"], "tools": [],
+            "response_format": {"type": "text"},
         }
     )  # fmt: skip
 

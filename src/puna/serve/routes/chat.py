@@ -9,6 +9,7 @@ from uuid import uuid4
 from fastapi import APIRouter, Request, Response
 
 from puna.chat.tool_calls import CallPiece, CallReader, gathered
+from puna.infer.guides import Guide
 from puna.infer.requests import Completion, Event, Token
 from puna.infer.requests import Request as Asked
 from puna.serve.answers import FINGERPRINT, finish_reason, told, unless_left, whole
@@ -20,6 +21,7 @@ from puna.serve.events import DONE, EventStream, Frames, data, progress
 from puna.serve.schema.chat import ChatAnswer, ChatRequest
 from puna.serve.schema.error import ERRORS
 from puna.serve.served_model import Progress, ServedModel
+from puna.serve.structured import check_guide, guide_of_response_format, guide_of_structured_outputs
 from puna.serve.tool_use import ToolUse, tool_use
 from puna.serve.usage import usage_of
 
@@ -34,15 +36,30 @@ async def chat(body: ChatRequest, models: Models, caller: From, http: Request) -
     use = await tool_use(
         model, functions, allowed=body.allowed(), required=body.must_call, several=body.parallel_tool_calls is not False
     )
+    guide = use.guide if use else await _guide(body, model)
     ready = await dialogue(model, body.turns(), functions)
     request = Asked(
         prompt=ready.prompt, max_tokens=body.most_tokens or room(model, ready.prompt), sampling=body.sampling(),
         stop_ids=ready.stop_ids, stop=(*body.stops, *ready.stops), n=body.samples, logprobs=body.top,
+        guide=guide,
     )  # fmt: skip
     answer = _Answer(body, model, request, caller, use)
     if body.stream:
         return await EventStream.begin(answer.frames())
     return whole(await unless_left(http, answer.whole()))
+
+
+async def _guide(body: ChatRequest, model: ServedModel) -> Guide | None:
+    """What the text has to be; None where it may be any.
+
+    Raises:
+        ApiError: The guide cannot be followed (400).
+    """
+    guide, param = guide_of_response_format(body.response_format), "response_format"
+    if guide is None:
+        guide, param = guide_of_structured_outputs(body.structured_outputs), "structured_outputs"
+    await check_guide(guide, model, param=param)
+    return guide
 
 
 class _Answer:

@@ -14,6 +14,7 @@ from puna.serve.body import Body, refusal, wrong
 from puna.serve.schema.chat_messages import FunctionName, Turn, refuse_disorder
 from puna.serve.schema.completions import TokenUsage
 from puna.serve.schema.fields import SamplingFields, StreamOptions
+from puna.serve.schema.structured import ResponseFormat, StructuredOutputs, TextFormat
 
 MOST_LOGPROBS = 20
 _MOST_TURNS = 4096
@@ -75,7 +76,6 @@ class ChatRequest(SamplingFields):
         "prompt_cache_options": "every prefix is kept that was read, as long as there is room",
         "prompt_cache_retention": "every prefix is kept that was read, as long as there is room",
         "reasoning_effort": "models here do not reason apart from their answers",
-        "response_format": "say in a message what form answers are to have",
         "verbosity": "say in a message how long answers are to be",
         "web_search_options": "the server asks nobody",
     }
@@ -99,6 +99,8 @@ class ChatRequest(SamplingFields):
         None, description="Whether the model may call functions, must, or must call this one (auto)."
     )
     parallel_tool_calls: bool | None = Field(None, description="Whether an answer may have several calls (true).")
+    response_format: ResponseFormat | None = Field(None, description="The form of the answer (any text).")
+    structured_outputs: StructuredOutputs | None = Field(None, description="The same in vLLM's words (any text).")
     stream: bool | None = Field(None, description="Whether the answer comes in pieces, as server-sent events (false).")
     stream_options: StreamOptions | None = Field(None, description="Only with `stream`.")
     modalities: list[Literal["text"]] | None = Field(None, description="Only text.")
@@ -131,7 +133,17 @@ class ChatRequest(SamplingFields):
             field = "parallel_tool_calls" if self.tool_choice in (None, "none", "auto") else "tool_choice"
             raise wrong("must be left out where there are no tools", field=field)
         self._check_tools()
+        guides = [name for name in ("response_format", "structured_outputs") if self._guides(name)]
+        if guides and self.tools and self.tool_choice != "none":
+            raise refusal('an answer in this form calls nothing; set tool_choice to "none"', field=guides[0])
+        if len(guides) == 2:
+            raise wrong("must be left out where response_format is given", field=guides[1])
         return self
+
+    def _guides(self, name: str) -> bool:
+        """Whether a field bounds the answer's text."""
+        value = getattr(self, name)
+        return value is not None and not isinstance(value, TextFormat)
 
     def _check_tools(self) -> None:
         names = [tool.function.name for tool in self.tools or ()]
