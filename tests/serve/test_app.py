@@ -1,5 +1,8 @@
 """The application: errors in one form, and a schema that is true."""
 
+from typing import Any
+
+import jsonschema
 import pytest
 from in_process import InProcessModels
 from starlette.testclient import TestClient
@@ -34,3 +37,51 @@ def test_a_defect_is_told_without_its_stack(models: InProcessModels, monkeypatch
     assert answer.status_code == 500
     assert answer.json()["error"]["type"] == "server_error"
     assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("get", "/v1/models", None, 200),
+        ("get", "/v1/models/{model}", None, 200),
+        ("get", "/health", None, 200),
+        ("get", "/ready", None, 200),
+        ("get", "/tokenizer_info", None, 200),
+        ("post", "/v1/completions", {"prompt": ["a", "b"], "n": 2, "logprobs": 2}, 200),
+        ("post", "/v1/completions", {"prompt": "a", "echo": True, "logprobs": 0, "max_tokens": 0}, 200),
+        ("post", "/v1/completions", {"prompt": 1}, 400),
+        ("post", "/tokenize", {"prompt": "a", "return_token_strs": True}, 200),
+        ("post", "/detokenize", {"tokens": [5]}, 200),
+        ("post", "/loglikelihood", {"text": ["a"]}, 200),
+        ("post", "/loglikelihood-rolling", {"text": ["a"]}, 200),
+        ("post", "/generate", {"prefix_text": ["a"]}, 200),
+        ("post", "/greedy-until", {"prefix_text": ["a", "b"], "until": ["b", ["c"]]}, 200),
+        ("post", "/chat", {"prompt": "a"}, 200),
+        ("post", "/chat", {}, 400),
+    ],
+)
+def test_bodies_and_answers_are_those_of_the_schema(
+    http: TestClient, method: str, path: str, body: dict[str, Any] | None, status: int
+) -> None:
+    schema = http.get("/openapi.json").json()
+    operation = schema["paths"][path][method]
+    answer = http.request(method, path.format(model="small"), json=body)
+    assert answer.status_code == status
+    described = operation["responses"].get(str(status), operation["responses"]["default"])
+    checked = {**described["content"]["application/json"]["schema"], "components": schema["components"]}
+    jsonschema.Draft202012Validator(checked).validate(answer.json())
+    if body is not None:
+        asked = operation["requestBody"]["content"]["application/json"]["schema"]
+        wrong = list(jsonschema.Draft202012Validator({**asked, "components": schema["components"]}).iter_errors(body))
+        assert bool(wrong) == (status == 400)
+
+
+def test_every_route_says_how_it_fails_and_takes_no_other_fields(http: TestClient) -> None:
+    schema = http.get("/openapi.json").json()
+    for operations in schema["paths"].values():
+        for operation in operations.values():
+            assert "default" in operation["responses"]
+            assert "422" not in operation["responses"]
+            if "requestBody" in operation:
+                reference = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+                assert schema["components"]["schemas"][reference.split("/")[-1]]["additionalProperties"] is False

@@ -379,14 +379,9 @@ class LanguageModel:
             raise not_finite()
 
     def _pair(self, context: str, continuation: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        from puna.tokenizer.bos import prompt_ids
+        from puna.tokenizer.bos import pair_ids
 
-        stripped = context.rstrip(" ")
-        first = prompt_ids(self.tokenizer, stripped)
-        whole = prompt_ids(self.tokenizer, context + continuation)
-        # An empty context is its BOS, which a text with content lacks where the tokenizer does not put it.
-        whole = whole if stripped or whole[:1] == first else [*first, *whole]
-        return tuple(whole[: len(first)]), tuple(whole[len(first) :])
+        return pair_ids(self.tokenizer, context, continuation)
 
 
 def _listed(prompt: "Prompt | Sequence[Prompt]") -> "list[Prompt]":

@@ -175,7 +175,7 @@ class Completion:
     stop: str | int | None
     """The string or token id that ended the text; None if none did."""
     stop_token: Token | None = None
-    """The token that ended the text and is no part of it, with its log-probability as those of `tokens`."""
+    """The token that ended the text and is not in it, with its log-probability as those of `tokens`."""
     error: str = ""
     """What went wrong where `finish` is "error"; otherwise nothing."""
     prompt_tokens: int

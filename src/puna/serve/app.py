@@ -26,10 +26,12 @@ from puna.core.version import VERSION
 from puna.serve.answers import of_generate
 from puna.serve.body import problem_of
 from puna.serve.errors import ApiError, internal
-from puna.serve.routes import chat, completions, health, models, page
+from puna.serve.routes import chat, completions, easylm, health, models, page, tokenizer
 from puna.serve.served_model import ServedModels
 
-_ROUTERS = (models.router, completions.router, chat.router, health.router, page.router)
+_ROUTERS = (
+    models.router, completions.router, chat.router, tokenizer.router, easylm.router, health.router, page.router,
+)  # fmt: skip
 _log = logging.getLogger("puna.serve")
 
 

@@ -72,12 +72,12 @@ class ServedModels(Protocol):
 
     @property
     def default(self) -> ServedModel:
-        """The first model."""
+        """The model that is meant where none is named: the first."""
         ...
 
     @property
     def states(self) -> Mapping[str, State]:
-        """How each model is."""
+        """The state of each model, by its name."""
         ...
 
     def get(self, name: str) -> ServedModel:

@@ -35,17 +35,12 @@ class TokenNames:
 
     @cached_property
     def _names(self) -> list[str]:
-        tokenizer = self._tokenizer
-        names: list[str] = []
-        taken: set[str] = set()
-        # Tokens of text come first: a byte or a control token gives way to them.
-        ids = sorted(range(tokenizer.vocab_size), key=self._rank)
-        found = dict.fromkeys(ids, "")
+        # Tokens of text come first: a byte or a control token of the same text has another name.
+        ids = sorted(range(self._tokenizer.vocab_size), key=self._rank)
+        names, taken = [""] * len(ids), set[str]()
         for token in ids:
-            name = next(name for name in self._wishes(token) if name not in taken)
-            taken.add(name)
-            found[token] = name
-        names = [found[token] for token in range(tokenizer.vocab_size)]
+            names[token] = next(name for name in self._wishes(token) if name not in taken)
+            taken.add(names[token])
         return names
 
     def _rank(self, token: int) -> int:

@@ -24,6 +24,27 @@ def prompt_ids(tokenizer: Tokenizer, prompt: str, *, special: bool = False) -> l
     return ids if ids and (begins or not tokenizer.add_bos) else [tokenizer.bos_id, *ids]
 
 
+def pair_ids(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The ids of a context, BOS first, and of the continuation that is scored after it.
+
+    The two are read as one text. Spaces between them count to the continuation, as tokenizers cut words.
+
+    Args:
+        tokenizer: The model's.
+        context: It may be empty, and is BOS then.
+        continuation: What follows.
+
+    Raises:
+        TokenizerError: One of them has a lone surrogate.
+    """
+    stripped = context.rstrip(" ")
+    first = prompt_ids(tokenizer, stripped)
+    whole = prompt_ids(tokenizer, context + continuation)
+    # An empty context is its BOS, which a text with content lacks where the tokenizer does not put it.
+    whole = whole if stripped or whole[:1] == first else [*first, *whole]
+    return tuple(whole[: len(first)]), tuple(whole[len(first) :])
+
+
 def warn_doubled(tokenizer: Tokenizer, prompt: str | list[int]) -> None:
     """Warn on stderr if a prompt has BOS twice, or has its text although the tokenizer adds the token itself.
 

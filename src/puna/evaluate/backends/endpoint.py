@@ -127,9 +127,11 @@ class EndpointBackend:
         text, finish = choice.get("text"), choice.get("finish_reason")
         if not isinstance(text, str) or finish not in ("stop", "length"):
             raise self._strange("a text or the reason of its end is missing")
-        parts = choice.get("logprobs")
-        tokens = parts.get("tokens") if isinstance(parts, dict) else None
-        count = len(tokens) if isinstance(tokens, list) else len(self.tokenizer.encode(text))
+        count = _usage(answer, "completion_tokens")
+        if count is None:
+            parts = choice.get("logprobs")
+            tokens = parts.get("tokens") if isinstance(parts, dict) else None
+            count = len(tokens) if isinstance(tokens, list) else len(self.tokenizer.encode(text))
         ends = [place for stop in request.stop if (place := text.find(stop)) >= 0]
         if ends:
             text, finish = text[: min(ends)], "stop"

@@ -64,7 +64,7 @@ class _Answer:
         }  # fmt: skip
 
     async def whole(self) -> dict[str, Any]:
-        """All texts at once."""
+        """The answer that is not streamed, an object of JSON."""
         done = await completions(self._model, self._requests, self._caller)
         return {**self._head, "choices": [self._choice(one) for one in done], "usage": usage_of(done)}
 
@@ -109,7 +109,7 @@ class _Answer:
         return self._model.tokenizer.decode([one for one in self._requests[request].prompt if one < vocabulary])
 
     def _choice(self, done: Completion) -> dict[str, Any]:
-        """One text, whole."""
+        """A finished text as an entry of `choices`."""
         prompt, echo = self._requests[done.request].prompt, self.echo(done.request)
         logprobs: dict[str, Any] | None = None
         if self._body.logprobs is not None:

@@ -22,7 +22,7 @@ async def list_models(models: Models) -> Response:
 
 @router.get("/v1/models/{model:path}", responses={200: {"model": ModelCard}})
 async def retrieve_model(model: str, models: Models) -> Response:
-    """One model."""
+    """The model of this name."""
     return whole(_card(models.get(model)))
 
 

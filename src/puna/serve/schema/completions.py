@@ -67,10 +67,10 @@ class CompletionRequest(SamplingFields):
 
 
 class TokenUsage(BaseModel):
-    """Numbers of tokens."""
+    """How many tokens the request took."""
 
     class Cached(BaseModel):
-        """Of the prompt's."""
+        """Of the prompt's tokens, those that were not computed again."""
 
         cached_tokens: int
 
@@ -90,7 +90,7 @@ class Logprobs(BaseModel):
 
 
 class Choice(BaseModel):
-    """A text."""
+    """A text that continues a prompt."""
 
     index: int
     text: str

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 
 class ErrorDetails(BaseModel):
-    """What went wrong."""
+    """What went wrong, and in which field."""
 
     message: str
     type: str

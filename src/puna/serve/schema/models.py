@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 
 class ModelCard(BaseModel):
-    """A model."""
+    """A model that the server has."""
 
     id: str
     object: Literal["model"]
@@ -18,7 +18,7 @@ class ModelCard(BaseModel):
 
 
 class ModelList(BaseModel):
-    """All models."""
+    """All models of the server, the default one first."""
 
     object: Literal["list"]
     data: list[ModelCard]
