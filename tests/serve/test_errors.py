@@ -64,3 +64,13 @@ def test_a_defect_tells_nothing_of_itself() -> None:
             "param": None, "code": None,
         }
     }  # fmt: skip
+
+
+def test_what_an_error_repeats_is_cut_in_its_middle() -> None:
+    error = ApiError(400, f"prompt: {'x' * 10**6} is not a number", param="y" * 10**6)
+    assert error.message == str(error)
+    assert error.message.startswith("prompt: xxx")
+    assert error.message.endswith("xxx is not a number")
+    assert all(len(error.body["error"][field]) < 600 for field in ("message", "param"))
+    whole = ApiError(400, "a" * 600, param="b")
+    assert (whole.message, whole.param) == ("a" * 600, "b")

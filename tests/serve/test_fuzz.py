@@ -6,34 +6,27 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from fuzzed import CANARY, VALID, fuzzed_models
 from hostile_json import bodies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from in_process import InProcessModels
 from listening import PATIENCE_S, Listening, listening
-from small_served import small_models
 
 from puna.serve.app import make_app
 from puna.serve.keys import Keys
 from puna.serve.run import Settings
-from puna.tokenizer.tokenizer import Tokenizer
 
 KEYS = {"alice": "alices-secret-key-1", "bob": "bobs-secret-key-number-2"}
 CANARIES = {"alice": "the violet heron", "bob": "a copper lantern"}
 REFUSED = (400, 404, 405, 413, 415)
 TOLD = ("Traceback", "site-packages", "/puna/", ".py", "pydantic", "0x7f", *KEYS.values())
 """What no answer may hold: of stacks, paths, libraries, objects and keys."""
-_VALID: dict[str, dict[str, Any]] = {
-    "/v1/completions": {
-        "model": "small", "prompt": "", "max_tokens": 3, "temperature": 0.5, "top_p": 0.9, "n": 2, "seed": 1,
-        "stop": ["x"], "logprobs": 2, "logit_bias": {"5": 1.0}, "echo": False, "stream": False, "presence_penalty": 0.1,
-    },
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def models(tokenizer: Tokenizer) -> InProcessModels:
-    return small_models(tokenizer)
+def models() -> InProcessModels:
+    return fuzzed_models()
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +65,7 @@ def fields(models: InProcessModels) -> dict[str, list[str]]:
     """The names that each route's body may have, as the served schema says."""
     schema = make_app(models).openapi()
     found = {}
-    for path in _VALID:
+    for path in VALID:
         name = schema["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"].split("/")[
             -1
         ]
@@ -85,9 +78,9 @@ def fields(models: InProcessModels) -> dict[str, list[str]]:
 def test_a_wrong_body_is_refused_or_answered_and_shows_nothing_of_others(
     clients: dict[str, Client], fields: dict[str, list[str]], data: st.DataObject
 ) -> None:
-    path = data.draw(st.sampled_from(sorted(_VALID)))
+    path = data.draw(st.sampled_from(sorted(VALID)))
     for name, canary in CANARIES.items():
-        valid = json.loads(json.dumps(_VALID[path]).replace('""', json.dumps(canary)))
+        valid = json.loads(json.dumps(VALID[path]).replace(CANARY, canary))
         body = data.draw(bodies(valid, fields[path]))
         content_type = data.draw(st.sampled_from(["application/json"] * 8 + ["text/plain", "application/json; a=é"]))
         status, kind, text = clients[name].send(path, body, content_type.encode("latin-1").decode("latin-1"))

@@ -22,6 +22,8 @@ from puna.serve.errors import ApiError, unsupported
 
 _SHOWN = 40
 """Characters of a wrong value that an error repeats."""
+_LONGEST_NAME = 100
+"""Characters of a field's name for which one that is like it is looked for."""
 
 
 class Body(BaseModel):
@@ -43,7 +45,8 @@ class Body(BaseModel):
                 if data[name] is not None:
                     raise PydanticCustomError("refused", "{why}", {"field": name, "why": cls.refused[name]})
             elif name not in known:
-                alike = get_close_matches(name, known, n=1)
+                # A name of megabytes would be compared for seconds.
+                alike = get_close_matches(name, known, n=1) if len(name) < _LONGEST_NAME else []
                 raise PydanticCustomError("unknown", "", {"field": name, "alike": alike[0] if alike else ""})
         return {name: value for name, value in data.items() if name not in cls.refused}
 

@@ -17,6 +17,9 @@ _TYPES: dict[int, ErrorType] = {
     401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error",
 }  # fmt: skip
 
+_LONGEST = 600
+"""Characters of a message or a field's name: errors repeat what was sent, which may be megabytes."""
+
 
 class ApiError(Exception):
     """What a client did wrong, or why it cannot be answered now; never a path, a stack or another user's text.
@@ -33,8 +36,10 @@ class ApiError(Exception):
         self, status: int, message: str, *, param: str | None = None, code: str | None = None,
         retry_s: int | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(message)
-        self.status, self.message, self.param, self.code, self.retry_s = status, message, param, code, retry_s
+        self.status, self.code, self.retry_s = status, code, retry_s
+        self.message = _cut(message)
+        self.param = None if param is None else _cut(param)
+        super().__init__(self.message)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -47,6 +52,10 @@ class ApiError(Exception):
         """The answer, an object of JSON."""
         kind = _TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 100]} … {text[-90:]}"
 
 
 def unsupported(param: str, why: str) -> ApiError:
