@@ -26,17 +26,19 @@ from puna.core.version import VERSION
 from puna.serve.answers import of_generate
 from puna.serve.body import problem_of
 from puna.serve.errors import ApiError, internal
-from puna.serve.routes import chat, completions, easylm, health, models, page, tokenizer
+from puna.serve.metrics import Metrics
+from puna.serve.routes import chat, completions, easylm, health, metrics, models, page, tokenizer
 from puna.serve.served_model import ServedModels
 
 _ROUTERS = (
-    models.router, completions.router, chat.router, tokenizer.router, easylm.router, health.router, page.router,
+    models.router, completions.router, chat.router, tokenizer.router, easylm.router, health.router, metrics.router,
+    page.router,
 )  # fmt: skip
 _log = logging.getLogger("puna.serve")
 
 
 def make_app(served: ServedModels) -> FastAPI:
-    """The application of a server; what guards it (keys, limits) is put around it.
+    """The application of a server; what guards it and counts its requests is put around it (`serve.run.guarded`).
 
     Args:
         served: The models that it answers with; whoever made them starts and stops them.
@@ -46,7 +48,8 @@ def make_app(served: ServedModels) -> FastAPI:
         title="Puna", version=VERSION, docs_url=None, redoc_url=None, openapi_url="/openapi.json",
         description="OpenAI's interface and others to models that Puna serves.", redirect_slashes=False,
     )  # fmt: skip
-    app.state.models = served
+    app.state.metrics = Metrics()
+    app.state.models = app.state.metrics.measured(served)
     for router in _ROUTERS:
         app.include_router(router)
     app.add_exception_handler(ApiError, _told)

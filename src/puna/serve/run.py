@@ -20,6 +20,7 @@ from puna.serve.connection import Connection
 from puna.serve.edge import Edge
 from puna.serve.keys import Keys
 from puna.serve.limits import Limits
+from puna.serve.metrics import Metrics
 
 HOST, PORT = "127.0.0.1", 8000
 """Loopback: a server is for this machine alone until its owner says otherwise. The port of vLLM's server."""
@@ -41,6 +42,8 @@ class Settings:
     """Seconds that running requests have to end after the first signal."""
     limits: Limits = field(default_factory=Limits)
     """Bounds of what a client may take."""
+    metrics: Metrics | None = None
+    """Count the requests, also those that the limits refuse: `app.state.metrics` of `make_app`; None counts none."""
 
 
 def bind(host: str = HOST, port: int = PORT) -> socket.socket:
@@ -91,7 +94,8 @@ def guarded(app: App, settings: Settings) -> App:
             app, allow_origins=settings.allow_origins, allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type"],
         )  # fmt: skip
-    return Edge(app, settings.allow_hosts)
+    app = Edge(app, settings.allow_hosts)
+    return app if settings.metrics is None else settings.metrics.counted(app)
 
 
 class Server(uvicorn.Server):
