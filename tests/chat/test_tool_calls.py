@@ -153,11 +153,3 @@ def test_control_tokens_of_a_form_stand_for_their_texts() -> None:
     pieces = [reader.push(text, token) for text, token in [("Hm", 1), ("", 7), ("f", 2), ("", 8), ("{}", 3), ("", 7)]]
     content, (call,) = gathered([one for piece in pieces for one in piece])
     assert (content, call.name, call.arguments) == ("Hm", "f", "{}")
-
-
-@pytest.mark.parametrize("early", [True, False])
-def test_no_more_calls_are_given_than_may_come(early: bool) -> None:
-    text = written(TAGS, [("f", "{}"), ("get_weather", '{"a": 1}')]) + "\nDone."
-    reader = CallReader(TAGS, NAMES, early=early, most=1)
-    content, found = gathered([one for letter in text for one in reader.push(letter)] + reader.finish())
-    assert ([call.name for call in found], content, reader.calls) == (["f"], "Done.", 2)

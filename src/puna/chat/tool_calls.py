@@ -91,13 +91,12 @@ class CallReader:
         form: How it writes calls.
         names: The functions that it was given.
         early: Whether a call is given on while it is written, rather than when it is whole.
-        most: Calls that are given on; further ones are left out. None is all.
     """
 
-    def __init__(self, form: ToolForm, names: Collection[str], *, early: bool, most: int | None = None) -> None:
-        self._form, self._names, self._early, self._most = form, frozenset(names), early, most
+    def __init__(self, form: ToolForm, names: Collection[str], *, early: bool) -> None:
+        self._form, self._names, self._early = form, frozenset(names), early
         self.calls = 0
-        """Calls that have begun, those that are left out among them."""
+        """Calls that have begun."""
         self._head = (form.opening.split() or [""])[0]
         self._begin = re.compile(
             rf'\{{\s*"{re.escape(form.name_key)}"\s*:\s*"({NAME.pattern})"\s*,'
@@ -293,8 +292,8 @@ class CallReader:
         self._add(arguments, identity, name)
 
     def _add(self, arguments: str, identity: str = "", name: str = "") -> None:
-        """Give what comes to the last call, if it is one of those that are given on."""
-        if (identity or arguments) and (self._most is None or self.calls <= self._most):
+        """Give what comes to the last call."""
+        if identity or arguments:
             self._pieces.append(CallPiece(self.calls - 1, arguments, identity, name))
 
 

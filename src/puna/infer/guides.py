@@ -8,6 +8,7 @@ Nothing here imports torch: the server's own process compiles guides, too, to re
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -130,21 +131,26 @@ class Guide:
 
     @classmethod
     def calls(
-        cls, calls: Sequence[Call], *, opening: Pieces = (), separator: Pieces | None = None, closing: Pieces = ()
-    ) -> "Guide":
+        cls, calls: Sequence[Call], *, opening: Pieces = (), separator: Pieces | None = None, closing: Pieces = (),
+        optional: bool = False,
+    ) -> "Guide":  # fmt: skip
         """A text that calls functions, in the form that a model's chat template writes.
+
+        Where calls are optional, other text may stand before, between and after them. What opens a call, up to its
+        first space, then stands nowhere else in the text; without an opening, a text that begins with `{` is a call.
 
         Args:
             calls: The functions that may be called, each with the text around its arguments.
             opening: The text before the first call.
             separator: The text between two calls; None where there is just one.
             closing: The text after the last call.
+            optional: Whether there may be other text, and no call at all.
 
         Raises:
             GuideError: There are none, or a schema is not one that can be enforced.
         """
         parts = [[call.before, call.schema, call.after] for call in calls]
-        return cls("calls", json.dumps([parts, opening, separator, closing]))
+        return cls("calls", json.dumps([parts, opening, separator, closing, optional]))
 
     def grammar(self, before: str = "") -> str:
         """The grammar in llguidance's form of Lark.
@@ -211,7 +217,7 @@ def _choices(source: str) -> list[str]:
 
 def _calls(source: str, first: str) -> str:
     """The rules of a text that calls functions."""
-    calls, opening, separator, closing = json.loads(source)
+    calls, opening, separator, closing, optional = json.loads(source)
     if not calls:
         raise GuideError("there is no function to call")
     rules = [
@@ -219,9 +225,29 @@ def _calls(source: str, first: str) -> str:
         f"arguments{number}: {_json(_schema(json.dumps(schema)))}\n"
         for number, (before, schema, after) in enumerate(calls)
     ]
-    more = "" if separator is None else f"({_pieces(separator)} call)*"
-    start = f"start: {first}{_pieces(opening)} call {more} {_pieces(closing)}\n"
+    times, more = "?" if separator is None else "*", ""
+    # Of a separator that begins as the closing does, the rest is text among calls, in which the next one is opened:
+    # both at once could not be told apart while they are written.
+    if separator is not None and not (optional and _pieces(separator).startswith(_pieces(closing).removesuffix('"'))):
+        more = f"({_pieces(separator)} call)*"
+    inner = f"call {more} {_pieces(closing)}"
+    start = _among_text(first, opening, inner, times) if optional else f"start: {first}{_pieces(opening)} {inner}\n"
     return f"{start}call: {' | '.join(f'call{number}' for number in range(len(calls)))}\n{''.join(rules)}"
+
+
+def _among_text(first: str, opening: list[str | int], inner: str, times: str) -> str:
+    """The first rules of a text that may call functions, and may say other things."""
+    head = opening[0] if opening else ""
+    if isinstance(head, int):  # a control token, which no text is
+        return f"start: {first}(TEXT {_pieces(opening)} {inner}){times} TEXT\nTEXT: /(?s:.*)/\n"
+    if not (tag := (head.split() or [""])[0]):
+        return f"start: {first}({inner} | TEXT)\nTEXT: /(?s:.*)/ & ~/\\s*\\{{(?s:.*)/\n"
+    behind = _pieces([head[head.index(tag) + len(tag) :], *opening[1:]])
+    pattern = re.escape(tag).replace("/", r"\/")
+    return (
+        f"start: {first}(before {behind} {inner}){times} TEXT\nbefore[suffix={_literal(tag)}]: /(?s:.*)/\n"
+        f"TEXT: /(?s:.*)/ & ~/(?s:.*){pattern}(?s:.*)/\n"
+    )
 
 
 def _pieces(pieces: Pieces) -> str:

@@ -5,7 +5,7 @@ never meets the engine. llguidance compiles without Python's lock and within bou
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -87,23 +87,32 @@ def guide_of_structured_outputs(
         return Guide.json_object() if value.choice is None else Guide.choice(value.choice)
 
 
-def guide_for_tools(form: "ToolForm", tools: "Sequence[Tool]", *, several: bool, param: str = "tools") -> Guide:
+def guide_for_tools(
+    form: "ToolForm", tools: "Sequence[Tool]", *, several: bool, optional: bool = False,
+    strict: Collection[str] | None = None, param: str = "tools",
+) -> Guide:  # fmt: skip
     """The guide of an answer that must call functions: `tool_choice` "required", or one function by its name.
+
+    And of one that may, where what it calls is held to something.
 
     Args:
         form: How the model's chat template writes calls.
         tools: The functions that may be called; at least one.
         several: Whether more than one call may come (`parallel_tool_calls`).
+        optional: Whether the answer may be any text, too.
+        strict: The names of the functions whose arguments are held to their schemas; None is all.
         param: What errors call the list of functions.
 
     Raises:
         ApiError: A function's parameters cannot be enforced (400).
     """
-    for number, tool in enumerate(tools):
+    schemas = [dict(one.parameters) if strict is None or one.name in strict else {"type": "object"} for one in tools]
+    for number, schema in enumerate(schemas):
         with _named(f"{param}[{number}].function.parameters"):
-            Guide.json_schema(dict(tool.parameters))
+            Guide.json_schema(schema)
     calls = [
-        Call(_pieces(form.before(tool.name), form), dict(tool.parameters), _pieces(form.after, form)) for tool in tools
+        Call(_pieces(form.before(tool.name), form), schema, _pieces(form.after, form))
+        for tool, schema in zip(tools, schemas, strict=True)
     ]
     with _named(param):
         return Guide.calls(
@@ -111,6 +120,7 @@ def guide_for_tools(form: "ToolForm", tools: "Sequence[Tool]", *, several: bool,
             opening=_pieces(form.opening, form),
             separator=_pieces(form.separator, form) if several and form.separator is not None else None,
             closing=_pieces(form.closing, form),
+            optional=optional,
         )
 
 

@@ -23,10 +23,8 @@ class ToolUse:
     """How the model writes calls."""
     names: frozenset[str]
     """Of the functions that may be called."""
-    several: bool
-    """Whether an answer may have more than one call."""
-    guide: Guide | None = None
-    """Of an answer that has to call."""
+    guide: Guide | None
+    """Of an answer that has to call, or whose calls are held to something; None where it may be any text."""
 
     def reader(self, *, early: bool) -> CallReader:
         """A reader of one answer.
@@ -34,12 +32,12 @@ class ToolUse:
         Args:
             early: Whether calls are told while they are written.
         """
-        return CallReader(self.form, self.names, early=early, most=None if self.several else 1)
+        return CallReader(self.form, self.names, early=early)
 
 
 async def tool_use(
     model: ServedModel, tools: Sequence[Tool], *, allowed: Collection[str] | None = None, required: bool = False,
-    several: bool = True,
+    several: bool = True, strict: Collection[str] = (),
 ) -> ToolUse | None:  # fmt: skip
     """How the functions of a request are used; None where there are none.
 
@@ -49,10 +47,12 @@ async def tool_use(
         allowed: The names of those that it may call; None is all.
         required: Whether it must call one.
         several: Whether it may call more than one.
+        strict: The names of the functions whose arguments have to fit their schemas. Those of a call that is required
+            have to in any case.
 
     Raises:
-        ApiError: The model's template leaves tools out, or writes calls in a form that is not known; or a call is
-            required, and the schema of a function's arguments cannot be enforced (400).
+        ApiError: The model's template leaves tools out, or writes calls in a form that is not known; or the schema
+            of a function's arguments has to be enforced and cannot be (400).
     """
     if not tools:
         return None
@@ -65,8 +65,11 @@ async def tool_use(
         why = "writes calls in a form that is not known" if template.takes_tools else "leaves tools out"
         raise unsupported("tools", f"the chat template of the model {model.name} {why}")
     names = frozenset(tool.name for tool in tools) if allowed is None else frozenset(allowed)
-    if not required:
-        return ToolUse(form, names, several)
-    guide = guide_for_tools(form, [tool for tool in tools if tool.name in names], several=several)
-    await check_guide(guide, model, param="tools")
-    return ToolUse(form, names, several, guide)
+    guide = None
+    if required or strict or not several:
+        guide = guide_for_tools(
+            form, [tool for tool in tools if tool.name in names], several=several, optional=not required,
+            strict=None if required else strict,
+        )  # fmt: skip
+        await check_guide(guide, model, param="tools")
+    return ToolUse(form, names, guide)

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import openai
+import pydantic
 import pytest
 from chat_served import ScriptedRunner, scripted_model
 from chats import TEMPLATES, chat_tokenizer
@@ -302,6 +303,29 @@ def test_a_call_that_is_required_comes_whatever_the_model_would_write(
     assert call.type == "function"
     assert made["calls"] == [{"name": call.function.name, "arguments": call.function.arguments}]
     assert json.loads(call.function.arguments)["n"] in range(10)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_strict_functions_are_called_by_their_schemas_where_the_model_calls(
+    client: openai.OpenAI, http: TestClient, scripted: InProcessModel, streamed: bool
+) -> None:
+    class GetWeather(pydantic.BaseModel):
+        """How warm it is."""
+
+        city: Literal["Rome", "Zürich"]
+
+    say(scripted, 'Hm. <tool_call>\n{"name": "GetWeather", "arguments": {"town": "Bern"}}\n</tool_call>')
+    tool: Any = openai.pydantic_function_tool(GetWeather)
+    if streamed:
+        made = joined(chunks_of(http, tools=[tool]))
+        assert made["content"].startswith("Hm.")  # behind the call, the script is at its end
+        arguments = made["calls"][0]["arguments"]
+    else:
+        parsed = client.chat.completions.parse(model="chatty", messages=HELLO, tools=[tool])
+        (call,) = parsed.choices[0].message.tool_calls or ()
+        assert isinstance(call.function.parsed_arguments, GetWeather)
+        arguments = call.function.arguments
+    assert GetWeather.model_validate_json(arguments).city in ("Rome", "Zürich")
 
 
 def test_an_answer_has_the_form_that_is_asked_for(client: openai.OpenAI) -> None:

@@ -34,8 +34,9 @@ async def chat(body: ChatRequest, models: Models, caller: From, http: Request) -
     model = model_of(body.model, models)
     functions = body.functions()
     use = await tool_use(
-        model, functions, allowed=body.allowed(), required=body.must_call, several=body.parallel_tool_calls is not False
-    )
+        model, functions, allowed=body.allowed(), required=body.must_call,
+        several=body.parallel_tool_calls is not False, strict=body.strict(),
+    )  # fmt: skip
     guide = use.guide if use else await _guide(body, model)
     ready = await dialogue(model, body.turns(), functions)
     request = Asked(

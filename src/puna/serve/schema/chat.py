@@ -33,7 +33,7 @@ class FunctionDefinition(Body):
     description: str | None = Field(None, description="What it does, for the model.")
     parameters: dict[str, Any] | None = Field(None, description="A JSON schema of its arguments (no arguments).")
     strict: bool | None = Field(
-        None, description="Whether arguments must fit the schema; only where tool_choice makes the model call (false)."
+        None, description="Whether arguments must fit the schema (only where tool_choice makes the model call)."
     )
 
 
@@ -150,9 +150,6 @@ class ChatRequest(SamplingFields):
         for at, name in enumerate(names):
             if name in names[:at]:
                 raise wrong("is the name of two functions", field=f"tools[{at}].function.name")
-            if self.tools and self.tools[at].function.strict and not self.must_call:
-                why = 'arguments are held to their schema only where tool_choice is "required" or a function'
-                raise refusal(why, field=f"tools[{at}].function.strict")
         if isinstance(self.tool_choice, NamedChoice) and self.tool_choice.function.name not in names:
             raise wrong("is not the name of one of the tools", field="tool_choice.function.name")
 
@@ -183,6 +180,10 @@ class ChatRequest(SamplingFields):
             Tool(one.function.name, one.function.description, one.function.parameters or NO_PARAMETERS)
             for one in self.tools or ()
         ]
+
+    def strict(self) -> list[str]:
+        """The names of the functions whose arguments have to fit their schemas."""
+        return [one.function.name for one in self.tools or () if one.function.strict]
 
     def allowed(self) -> list[str] | None:
         """The names of the functions that it may call; None is all."""
