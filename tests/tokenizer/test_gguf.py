@@ -1,17 +1,16 @@
 """A tokenizer goes into GGUF's keys and comes back the same; llama.cpp itself gives the same ids with them."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib import request as http
 
 import gguf
 import numpy as np
 import pytest
 
 from puna.core.errors import TokenizerError
+from puna.formats.gguf.llama_server import LlamaServer
 from puna.tokenizer.agreement import battery, battery_for, check_agreement, tokenizer_form
 from puna.tokenizer.byte_bpe import ByteBPETokenizer
 from puna.tokenizer.byte_level import SPLITS
@@ -218,35 +217,14 @@ def write_model(path: Path, metadata: Metadata) -> None:
     writer.close()
 
 
-@contextmanager
-def llama_cpp(path: Path) -> Iterator[Callable[[str, dict[str, Any]], Any]]:
-    """Asks llama.cpp's server, with this model, through its HTTP interface."""
-    xllamacpp = pytest.importorskip("xllamacpp")
-    params = xllamacpp.CommonParams()
-    params.model.path = str(path)
-    params.n_ctx = 64
-    params.n_parallel = 1
-    params.warmup = False
-    params.verbosity = -1
-    server = xllamacpp.Server(params)
-
-    def ask(what: str, body: dict[str, Any]) -> Any:
-        call = http.Request(
-            f"{server.listening_address}/{what}", json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        with http.urlopen(call, timeout=300) as answer:
-            return json.loads(answer.read())
-
-    yield ask
-
-
 def assert_llama_cpp_agrees(path: Path, tokenizer: Tokenizer, strings: list[str]) -> None:
-    with llama_cpp(path) as ask:
+    pytest.importorskip("xllamacpp")
+    with LlamaServer(path) as server:
         for text in strings:
             if "\0" in text or (tokenizer.kind == "sentencepiece" and SPACE in text):
                 continue  # it ends a text at NUL, and reads U+2581 as a space
             body = {"content": text, "add_special": True, "parse_special": False}
-            theirs = ask("tokenize", body)["tokens"]
+            theirs = server.ask("tokenize", body)["tokens"]
             assert theirs == tokenizer.encode(text, bos=tokenizer.add_bos), text
 
 
@@ -285,9 +263,10 @@ def test_llama_cpp_reads_added_tokens_and_chats_alike(tokenizer: SentencePieceTo
         "<tool> x",
     ]
     assert_llama_cpp_agrees(path, chat, texts)
-    with llama_cpp(path) as ask:
+    pytest.importorskip("xllamacpp")
+    with LlamaServer(path) as server:
         for text in texts:
-            theirs = ask("tokenize", {"content": text, "add_special": True, "parse_special": True})["tokens"]
+            theirs = server.ask("tokenize", {"content": text, "add_special": True, "parse_special": True})["tokens"]
             assert theirs == chat.encode(text, bos=True, special=True), text
 
 

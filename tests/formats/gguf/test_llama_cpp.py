@@ -11,6 +11,7 @@ from puna.core.errors import ExportError
 from puna.formats.checkpoint import Checkpoint, Hints
 from puna.formats.gguf import llama_cpp as module
 from puna.formats.gguf.llama_cpp import ask_llama_cpp
+from puna.formats.gguf.llama_server import LlamaServer
 from puna.formats.gguf.write import write_gguf
 from puna.formats.registry import format_named
 from puna.tokenizer.tokenizer import Tokenizer
@@ -89,3 +90,11 @@ def test_absence_and_want_of_memory_are_said_in_words(
     assert "of memory" in ask_llama_cpp(*made, tokenizer).oracle_missing
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     assert "is not installed" in ask_llama_cpp(*made, tokenizer).oracle_missing
+
+
+def test_silence_is_said_in_words(
+    gguf: Callable[..., tuple[Checkpoint, Path]], tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = gguf()
+    monkeypatch.setattr(LlamaServer, "_started", lambda self: "http://127.0.0.1:9")
+    assert "does not answer" in ask_llama_cpp(*made, tokenizer).oracle_missing

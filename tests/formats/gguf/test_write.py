@@ -1,14 +1,12 @@
 """Two oracles read what is written: the `gguf` package, and llama.cpp, which runs it."""
 
 import errno
-import json
 import re
 import resource
 import struct
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -18,6 +16,7 @@ from torch import Tensor
 from puna.core.errors import ExportError
 from puna.formats.checkpoint import Checkpoint, Hints
 from puna.formats.gguf.file_types import FILE_TYPES
+from puna.formats.gguf.llama_server import LlamaServer
 from puna.formats.gguf.read import GGUFCheckpoint, open_gguf
 from puna.formats.gguf.write import write_gguf
 from puna.formats.rotary import to_neighbours
@@ -206,47 +205,40 @@ def test_a_full_disk_keeps_the_systems_reason(source: Source, tmp_path: Path) ->
 
 
 class LlamaCpp:
-    """llama.cpp in this process, with attention and cache in float32."""
+    """llama.cpp, with attention and cache in float32."""
 
     def __init__(self, path: Path, tokenizer: Tokenizer, vocab_size: int) -> None:
-        xllamacpp = pytest.importorskip("xllamacpp")
-        parameters = xllamacpp.CommonParams()
-        parameters.model.path = str(path)
-        parameters.n_ctx, parameters.n_parallel = 64, 1
-        parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
-        parameters.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        parameters.cache_type_k = parameters.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
-        parameters.warmup, parameters.verbosity = False, -1
-        self.server = xllamacpp.Server(parameters)
+        pytest.importorskip("xllamacpp")
+        self.server = LlamaServer(path)
         self.vocab_size = vocab_size
         # A token of text is forced, because the server does not list the probabilities beside parts of characters.
         self.forced = tokenizer.encode("a")[-1]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.close()
 
     def log_probabilities(self, tokens: list[int]) -> Tensor:
         """Of the token after each prefix of two tokens or more, (prefixes, V)."""
         rows = torch.full((len(tokens) - 1, self.vocab_size), torch.nan)
         for row, end in enumerate(range(2, len(tokens) + 1)):
-            answer = self.server.handle_completions(
-                {
-                    "prompt": tokens[:end], "n_predict": 1, "n_probs": self.vocab_size, "cache_prompt": False,
-                    "logit_bias": [[self.forced, 1000.0]],
-                }
-            )  # fmt: skip
-            (place,) = answer["choices"][0]["logprobs"]["content"]
+            answer = self.server.ask("completion", {
+                "prompt": tokens[:end], "n_predict": 1, "n_probs": self.vocab_size, "cache_prompt": False,
+                "logit_bias": [[self.forced, 1000.0]],
+            })  # fmt: skip
+            (place,) = answer["completion_probabilities"]
             for entry in place["top_logprobs"]:
                 rows[row, entry["id"]] = entry["logprob"]
         return rows
 
     def greedy_text(self, tokens: list[int], length: int) -> str:
-        answer = self.server.handle_completions({"prompt": tokens, "n_predict": length, "temperature": 0})
-        return answer["choices"][0]["text"]
+        return self.server.ask("completion", {"prompt": tokens, "n_predict": length, "temperature": 0})["content"]
 
     def tokenize(self, text: str) -> list[int]:
-        body = json.dumps({"content": text, "add_special": True, "parse_special": False}).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(self.server.listening_address + "/tokenize", body, headers)
-        with urllib.request.urlopen(request, timeout=300) as answer:
-            return json.load(answer)["tokens"]
+        body = {"content": text, "add_special": True, "parse_special": False}
+        return self.server.ask("tokenize", body)["tokens"]
 
 
 TOKENS = torch.randint(3, 512, (24,), generator=torch.Generator().manual_seed(0)).tolist()
@@ -256,7 +248,8 @@ TOKENS = torch.randint(3, 512, (24,), generator=torch.Generator().manual_seed(0)
 def ours_and_theirs(found: GGUFCheckpoint, tokenizer: Tokenizer, path: Path, decoder: Decoder) -> tuple[Tensor, Tensor]:
     """Log probabilities of our decoder from the file's weights, and llama.cpp's."""
     logits_TV = decoder(found)(torch.tensor([TOKENS]))[0, 1:]
-    return logits_TV.log_softmax(-1), LlamaCpp(path, tokenizer, found.config.vocab_size).log_probabilities(TOKENS)
+    with LlamaCpp(path, tokenizer, found.config.vocab_size) as theirs:
+        return logits_TV.log_softmax(-1), theirs.log_probabilities(TOKENS)
 
 
 @pytest.mark.oracle
@@ -303,7 +296,8 @@ def test_llama_cpp_writes_the_same_text(source: Source, tokenizer: Tokenizer, de
     with torch.no_grad():
         for _ in range(24):
             tokens.append(int(model(torch.tensor([tokens]))[0, -1].argmax()))
-    theirs = LlamaCpp(tmp_path / "model-F32.gguf", tokenizer, 512).greedy_text(tokens[:start], 24)
+    with LlamaCpp(tmp_path / "model-F32.gguf", tokenizer, 512) as server:
+        theirs = server.greedy_text(tokens[:start], 24)
     assert len(theirs) > 12
     assert (
         b"".join(map(tokenizer.bytes_of, tokens[start:])).decode(errors="replace").startswith(theirs.rstrip("\ufffd"))
@@ -313,9 +307,9 @@ def test_llama_cpp_writes_the_same_text(source: Source, tokenizer: Tokenizer, de
 @pytest.mark.oracle
 def test_llama_cpp_tokenizes_the_same(source: Source, tokenizer: Tokenizer, tmp_path: Path) -> None:
     written(source(vocab_size=520), tokenizer, tmp_path)
-    theirs = LlamaCpp(tmp_path / "model-F32.gguf", tokenizer, 520)
-    for text in battery():
-        assert theirs.tokenize(text) == tokenizer.encode(text, bos=tokenizer.add_bos), repr(text)
+    with LlamaCpp(tmp_path / "model-F32.gguf", tokenizer, 520) as theirs:
+        for text in battery():
+            assert theirs.tokenize(text) == tokenizer.encode(text, bos=tokenizer.add_bos), repr(text)
 
 
 @pytest.mark.oracle

@@ -1,12 +1,8 @@
 """Compares a GGUF export with llama.cpp, where the package xllamacpp, which contains it, is installed."""
 
-import json
-import urllib.request
-from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +12,7 @@ from puna.core.records import available_memory, cores
 from puna.core.schema.export import OracleResults
 from puna.core.units import format_bytes
 from puna.formats.checkpoint import Checkpoint
+from puna.formats.gguf.llama_server import LlamaServer, NotAnsweringError
 from puna.formats.oracle import Difference, not_asked
 from puna.formats.streamed import last_states, logits_by_row
 from puna.tokenizer.agreement import battery_for
@@ -54,9 +51,12 @@ def ask_llama_cpp(written: Checkpoint, file: Path, tokenizer: Tokenizer | None) 
     tokens_T = torch.randint(3, config.vocab_size, (count,), generator=torch.Generator().manual_seed(0))
     states_BTD = last_states(written, tokens_T[None], lambda done: None)
     ours_TV = next(logits_by_row(written, states_BTD))[1:].double().log_softmax(-1)
-    server = serve(file, count + 1)
-    _compare_tokens(server.listening_address, file.name, tokenizer)
-    theirs_TV = _log_probabilities(server, tokens_T.tolist(), config.vocab_size, tokenizer.encode("a")[-1])
+    try:
+        with LlamaServer(file, context=count + 1, threads=cores()) as server:
+            _compare_tokens(server, file.name, tokenizer)
+            theirs_TV = _log_probabilities(server, tokens_T.tolist(), config.vocab_size, tokenizer.encode("a")[-1])
+    except NotAnsweringError as error:
+        return not_asked(str(error))
     if theirs_TV.isnan().any():
         raise ExportError(
             f"{file.name}: llama.cpp gives no probability to {int(theirs_TV.isnan().any(0).sum())} tokens"
@@ -78,35 +78,11 @@ def ask_llama_cpp(written: Checkpoint, file: Path, tokenizer: Tokenizer | None) 
     )
 
 
-def serve(file: Path, context: int) -> Any:
-    """llama.cpp's server with this file and a cache for this much context, all in float32.
-
-    Raises:
-        ExportError: It does not load the file.
-    """
-    xllamacpp: Any = import_module("xllamacpp")
-    parameters = xllamacpp.CommonParams()
-    parameters.model.path = str(file)
-    parameters.n_ctx, parameters.n_parallel = max(64, context), 1
-    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = cores()
-    parameters.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    parameters.cache_type_k = parameters.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
-    parameters.warmup, parameters.verbosity = False, -1
-    try:
-        return xllamacpp.Server(parameters)
-    except Exception as error:  # it raises nothing more special
-        raise ExportError(f"{file.name}: llama.cpp does not load it: {error!s:.200}") from None
-
-
-def _compare_tokens(address: str, name: str, tokenizer: Tokenizer) -> None:
+def _compare_tokens(server: LlamaServer, name: str, tokenizer: Tokenizer) -> None:
     for text in battery_for(tokenizer, reads_control=False):
         if any(skipped in text for skipped in _SKIPPED):
             continue
-        body = json.dumps({"content": text, "add_special": True, "parse_special": False}).encode()
-        # The address is this process's own server on the loopback interface.
-        request = urllib.request.Request(address + "/tokenize", body, {"Content-Type": "application/json"})  # noqa: S310
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-            theirs = json.load(answer)["tokens"]
+        theirs = server.ask("tokenize", {"content": text, "add_special": True, "parse_special": False})["tokens"]
         ours = tokenizer.encode(text, bos=tokenizer.add_bos)
         # Bytes without a token are dropped, here before its neighbours are merged and there after it.
         same_text = any(byte in tokenizer.missing_bytes for byte in text.encode()) and (
@@ -116,20 +92,18 @@ def _compare_tokens(address: str, name: str, tokenizer: Tokenizer) -> None:
             raise ExportError(f"{name}: llama.cpp writes {text!r:.80} with other ids")
 
 
-def _log_probabilities(server: Any, tokens: list[int], vocab_size: int, forced: int) -> Tensor:
+def _log_probabilities(server: LlamaServer, tokens: list[int], vocab_size: int, forced: int) -> Tensor:
     """Log probabilities of the token after each prefix of two tokens or more, (prefixes, V).
 
     The next token is forced to be text, because the server lists no probabilities for parts of characters.
     """
     rows = torch.full((len(tokens) - 1, vocab_size), torch.nan)
     for row, end in enumerate(range(2, len(tokens) + 1)):
-        answer = server.handle_completions(
-            {
-                "prompt": tokens[:end], "n_predict": 1, "n_probs": vocab_size, "cache_prompt": False,
-                "logit_bias": [[forced, _FORCED_BIAS]],
-            }
-        )  # fmt: skip
-        (place,) = answer["choices"][0]["logprobs"]["content"]
+        answer = server.ask("completion", {
+            "prompt": tokens[:end], "n_predict": 1, "n_probs": vocab_size, "cache_prompt": False,
+            "logit_bias": [[forced, _FORCED_BIAS]],
+        })  # fmt: skip
+        (place,) = answer["completion_probabilities"]
         for entry in place["top_logprobs"]:
             rows[row, entry["id"]] = entry["logprob"]
     return rows
