@@ -7,6 +7,7 @@ Axes in names:
   V vocabulary
 """
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
@@ -154,4 +155,5 @@ def _complete(matcher: "LLMatcher") -> bool:
 
 def _sentence(error: str) -> str:
     """What llguidance says is wrong, without the grammar that it quotes."""
-    return " ".join(error.split("\n   1 |")[0].split("<non-verbose/>")[0].split())[:300]
+    text = " ".join(error.split("\n   1 |")[0].split("<non-verbose/>")[0].split())
+    return re.sub(r"^at \d+\(\d+\): ", "", text)[:300]

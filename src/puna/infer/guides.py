@@ -19,8 +19,8 @@ from puna.infer.guide_schema import SchemaError, enforced_schema
 
 GuideKind = Literal["json_schema", "json_object", "regex", "choice", "calls"]
 
-MAX_SOURCE = 256 * 1024
-"""Characters of a guide; OpenAI takes 120,000 in the names and values of a schema."""
+MAX_SOURCE = 120_000
+"""Characters of a guide, as OpenAI's bound of the names and values of a schema."""
 MAX_CHOICES = 1000
 """OpenAI's bound of the values of all enumerations of a schema (its guide to structured outputs)."""
 _SPACE = r" |\n{1,2}[ \t]{0,20}"
@@ -180,8 +180,9 @@ class Guide:
 
 
 def _literal(text: str) -> str:
-    """A text in a grammar."""
-    return json.dumps(text, ensure_ascii=False)
+    """A text in a grammar: a regular expression in which every character that could mean something is a number."""
+    marked = (one if one.isascii() and one.isalnum() else rf"\x{{{ord(one):x}}}" for one in text)
+    return f"/{''.join(marked)}/"
 
 
 def _json(schema: Any) -> str:
