@@ -129,7 +129,8 @@ class StandIns:
 
     def origins(self, text: str) -> bytes:
         """Of each character of a text with stand-ins, where it comes from."""
-        return bytes([self._origins.get(ord(character), TEMPLATE) for character in text])
+        table = {ord(one): self._origins.get(ord(one), TEMPLATE) for one in set(text)}
+        return text.translate(table).encode("latin-1")
 
     def _for(self, character: str, origin: int) -> str:
         table = self._tables[origin]

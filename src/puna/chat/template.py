@@ -145,16 +145,17 @@ class ChatTemplate:
         free = (chr(code) for codes in _PRIVATE for code in codes if chr(code) not in used)
         try:
             marks = (next(free), next(free))
-            every, some = StandIns.every(said, free), StandIns.controls(said, free, self._controls)
+            every = StandIns.every(said, free)
+            plain = self._write(said, answer, now)
+            hidden = self._write(every.said, answer, now)
+            if every.back(hidden) == plain:
+                origins = every.origins(hidden)
+            else:
+                some = StandIns.controls(said, free, self._controls)
+                origins = some.origins(self._checked(some, hidden, plain, answer, now))
         except StopIteration:
             raise GenerateError("the conversation has more different characters than can be told apart") from None
-        plain = self._write(said, answer, now)
-        hidden = self._write(every.said, answer, now)
-        if every.back(hidden) == plain:
-            text, origins = plain, every.origins(hidden)
-        else:
-            text, origins = plain, some.origins(self._checked(some, hidden, plain, answer, now))
-        return Rendered(text, origins, self._answers(said, text, marks, answer, now))
+        return Rendered(plain, origins, self._answers(said, plain, marks, answer, now))
 
     def _write_turns(self, turns: Sequence[Message], tools: Sequence[Tool]) -> tuple[str, bytes]:
         rendered = self.render(turns, tools=tools, answer=False, now=_SOME_DAY)

@@ -27,13 +27,30 @@ from puna.serve.answers import of_generate
 from puna.serve.body import problem_of
 from puna.serve.errors import ApiError, internal
 from puna.serve.metrics import Metrics
-from puna.serve.routes import chat, completions, easylm, health, metrics, models, page, tokenizer
+from puna.serve.routes import (
+    apply_template,
+    chat,
+    completions,
+    easylm,
+    health,
+    metrics,
+    models,
+    page,
+    tokenizer,
+)
 from puna.serve.served_model import ServedModels
 
 _ROUTERS = (
-    models.router, completions.router, chat.router, tokenizer.router, easylm.router, health.router, metrics.router,
+    models.router,
+    completions.router,
+    chat.router,
+    tokenizer.router,
+    apply_template.router,
+    easylm.router,
+    health.router,
+    metrics.router,
     page.router,
-)  # fmt: skip
+)
 _log = logging.getLogger("puna.serve")
 
 

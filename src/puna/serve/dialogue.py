@@ -53,14 +53,16 @@ async def dialogue(
     template = template_of(model)
     refuse_long("".join(message.content for message in messages), model, param)
     try:
-        ids = await asyncio.to_thread(template.ids, messages, tools=tools)
-        end = await asyncio.to_thread(lambda: template.turn_end)
-        form = await asyncio.to_thread(lambda: template.tool_form) if tools else None
+        return await asyncio.to_thread(_dialogue, template, messages, tools)
     except GenerateError as error:
-        told = of_generate(error)
-        raise ApiError(400, told.message, param=param) from None
-    ends = end.tokens.union(model.tokenizer.stops, form.ends if form else ())
-    return Dialogue(tuple(ids), ends, end.texts)
+        raise ApiError(400, of_generate(error).message, param=param) from None
+
+
+def _dialogue(template: "ChatTemplate", messages: Sequence[Message], tools: Sequence[Tool]) -> Dialogue:
+    ids = template.ids(messages, tools=tools)
+    form = template.tool_form if tools else None
+    ends = template.turn_end.tokens.union(template.tokenizer.stops, form.ends if form else ())
+    return Dialogue(tuple(ids), ends, template.turn_end.texts)
 
 
 def template_of(model: ServedModel) -> "ChatTemplate":

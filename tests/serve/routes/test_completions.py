@@ -8,11 +8,16 @@ from typing import Any
 import pytest
 from engine_twin import plain_completion
 from fake_runner import FakeRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from in_process import InProcessModels
+from listening import listening, until
 from openai.types import Completion as OpenAICompletion
+from small_served import small_model, small_models
 from starlette.testclient import TestClient
 
 from puna.infer.requests import Completion, Request, Sampling
+from puna.serve.app import make_app
 from puna.tokenizer.bos import prompt_ids
 from puna.tokenizer.tokenizer import Tokenizer
 
@@ -219,3 +224,45 @@ def test_a_guide_that_cannot_be_followed_is_refused_by_its_place(
     http: TestClient, outputs: dict[str, Any], param: str
 ) -> None:
     assert refused(http, prompt="a", structured_outputs=outputs)["param"] == param
+
+
+BODIES = st.fixed_dictionaries(
+    {"prompt": st.text(st.sampled_from("The people é"), max_size=12), "max_tokens": st.integers(0, 20)},
+    optional={
+        "n": st.integers(1, 3), "seed": st.integers(0, 9), "temperature": st.sampled_from([0, 0.7, 1.3]),
+        "logprobs": st.none() | st.integers(0, 5), "echo": st.booleans(), "top_k": st.integers(0, 4),
+        "stop": st.lists(st.text(st.sampled_from("aeitn "), min_size=1, max_size=2), max_size=4),
+        "presence_penalty": st.sampled_from([0.5, -1]), "repetition_penalty": st.just(1.2), "min_p": st.just(0.05),
+        "logit_bias": st.dictionaries(st.sampled_from(["2", "40", "300"]), st.integers(-50, 50)),
+    },
+)  # fmt: skip
+
+
+@settings(max_examples=40)
+@given(body=BODIES.filter(lambda body: not (body.get("echo") and body.get("logprobs") is not None)))
+def test_a_text_is_the_same_streamed_or_not_and_beside_others(tokenizer: Tokenizer, body: dict[str, Any]) -> None:
+    body = {"seed": 1, **body}
+    with TestClient(make_app(small_models(tokenizer))) as http:
+        alone = asked(http, **body)["choices"]
+        assert list(joined(streamed(http, **body))) == alone
+        beside = asked(http, **{**body, "prompt": ["a", body["prompt"], "zz"]})["choices"]
+    n = len(alone)
+    assert [{**choice, "index": choice["index"] - n} for choice in beside[n : 2 * n]] == alone
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_goes_away_ends_its_request_at_once(tokenizer: Tokenizer, stream: bool) -> None:
+    model = small_model(tokenizer, context=50_000)
+    body = json.dumps({"prompt": "The people", "max_tokens": 40_000, "stream": stream, "logit_bias": {"2": -100}})
+    head = (
+        "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n{body}"
+    )
+    with listening(make_app(InProcessModels(model))) as server:
+        with server.connect() as connection:
+            connection.sendall(head.encode())
+            if stream:
+                assert connection.recv(1 << 16)
+            until(lambda: model.callers)
+        until(lambda: model.cancelled == 1)
+        assert not model.engine._open

@@ -79,7 +79,7 @@ class LlamaServer:
             raise NotAnsweringError(f"llama.cpp's server does not answer: {error!s:.200}") from None
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, whatever it is doing."""
         self._process.kill()
         with contextlib.suppress(BrokenPipeError), self._process:  # closes its pipes and waits for it
             pass

@@ -283,7 +283,7 @@ function listen() {
   const clicks = {
     new: () => fresh(), import: () => at("file").click(), "side-open": () => side(), "side-close": () => side(false),
     shade: () => side(false), "settings-open": () => openSettings(), "shortcuts-open": () => at("shortcuts").showModal(),
-    undo: () => view.undo(), "draft-view": () => view.toggle(), forget,
+    "question-no": () => at("question").close(), undo: () => view.undo(), "draft-view": () => view.toggle(), forget,
     latest: () => ((pinned = true), page.scroll(), field().focus()),
   };
   for (const [id, act] of Object.entries(clicks)) at(id).addEventListener("click", act);

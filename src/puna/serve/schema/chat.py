@@ -3,7 +3,7 @@
 Source: OpenAI's API reference, "Create chat completion" (openai-python 3.57, `types/chat/completion_create_params.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field, field_validator, model_validator
@@ -17,9 +17,9 @@ from puna.serve.schema.fields import SamplingFields, StreamOptions
 from puna.serve.schema.structured import ResponseFormat, StructuredOutputs, TextFormat
 
 MOST_LOGPROBS = 20
-_MOST_TURNS = 4096
+MOST_TURNS = 4096
 """Turns of a conversation; chosen here, far above what fits into a context."""
-_MOST_TOOLS = 128
+MOST_TOOLS = 128
 """OpenAI's limit: "A max of 128 functions are supported" (API reference)."""
 _LARGEST = 2**31 - 1
 
@@ -44,6 +44,14 @@ class FunctionTool(Body):
 
     type: Literal["function"]
     function: FunctionDefinition
+
+
+def functions_of(tools: Sequence[FunctionTool] | None) -> list[Tool]:
+    """Functions as chat templates take them."""
+    return [
+        Tool(one.function.name, one.function.description, one.function.parameters or NO_PARAMETERS)
+        for one in tools or ()
+    ]
 
 
 class ChosenFunction(Body):
@@ -81,7 +89,7 @@ class ChatRequest(SamplingFields):
     }
 
     model: str | None = Field(None, description="A name that /v1/models lists (the first of them).")
-    messages: Annotated[list[Turn], Field(min_length=1, max_length=_MOST_TURNS)] = Field(description="The turns.")
+    messages: Annotated[list[Turn], Field(min_length=1, max_length=MOST_TURNS)] = Field(description="The turns.")
     max_completion_tokens: _Tokens | None = Field(
         None, description="Tokens to write at most (what the model's context leaves)."
     )
@@ -92,7 +100,7 @@ class ChatRequest(SamplingFields):
     top_logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = Field(
         None, description="How many of the likeliest tokens are told at each place (0); only with `logprobs`."
     )
-    tools: Annotated[list[FunctionTool], Field(max_length=_MOST_TOOLS)] | None = Field(
+    tools: Annotated[list[FunctionTool], Field(max_length=MOST_TOOLS)] | None = Field(
         None, description="Functions that the model may call (none)."
     )
     tool_choice: Literal["none", "auto", "required"] | NamedChoice | None = Field(
@@ -176,10 +184,7 @@ class ChatRequest(SamplingFields):
         """The functions that the model is told of: none where it must not call any."""
         if self.tool_choice == "none":
             return []
-        return [
-            Tool(one.function.name, one.function.description, one.function.parameters or NO_PARAMETERS)
-            for one in self.tools or ()
-        ]
+        return functions_of(self.tools)
 
     def strict(self) -> list[str]:
         """The names of the functions whose arguments have to fit their schemas."""
