@@ -6,7 +6,8 @@ Clients of two keys ask in a closed loop, each time for something else: streamed
 that fill most of the context, JSON by a schema, and malformed bodies; some hang up in the middle. Beside them,
 processes of clients with open streams are killed (SIGKILL). A request is lost if it ends in another way than its kind
 should: an answer that is not whole, a text that differs from that of the same request alone, JSON that is not by the
-schema, an error of the server. Memory is that of all processes of the server (PSS), every few seconds.
+schema, an error of the server. Memory is that of all processes of the server (PSS), every few seconds, after prompts
+have filled the cache of prefixes, whose memory the system gives when it is first written.
 
 The record goes to bench/results/. --seconds takes another time.
 """
@@ -51,7 +52,9 @@ CLIENTS = 16
 PATIENCE_S = 300.0
 SAMPLE_S, KILL_S = 5.0, 7.0
 WARM_UP = 0.2
-"""The part of the time after which memory should not grow: buffers and caches are full then."""
+"""The part of the time after which memory should not grow: buffers are full then."""
+FULL_MIB, FILL_ROUNDS = 1.0, 200
+"""The cache is full where three rounds of long prompts, one of each client, add less than this."""
 KILLED = """
 import socket, sys, time
 host, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -81,6 +84,10 @@ class Soak:
     """Seconds until the first event of streamed chats."""
     memory: list[tuple[float, float]] = field(default_factory=list)
     """Seconds since the beginning, and MiB."""
+    whole_json: int = 0
+    """Answers by the schema that were not cut by their length."""
+    filled_with: int = 0
+    """Long prompts until the cache was full."""
     alone: dict[str, str] = field(default_factory=dict)
     """What the model writes after each prompt when nobody else asks."""
 
@@ -168,6 +175,7 @@ class Soak:
         choice = json.loads(body)["choices"][0]
         if choice["finish_reason"] == "stop":
             jsonschema.validate(json.loads(choice["message"]["content"]), SCHEMA)
+            self.whole_json += 1
         return None
 
     async def hang_up(self) -> str | None:
@@ -187,6 +195,7 @@ class Soak:
         for prompt in PROMPTS:
             _, body, _ = await self.answer(self._greedy(prompt))
             self.alone[prompt] = json.loads(body)["choices"][0]["text"]
+        await self._fill()
         began = time.monotonic()
         end = began + seconds
         async with asyncio.TaskGroup() as group:
@@ -194,6 +203,18 @@ class Soak:
                 group.create_task(self._client(end))
             group.create_task(self._every(KILL_S, end, self._kill_client))
             group.create_task(self._every(SAMPLE_S, end, lambda: self._sample(began)))
+
+    async def _fill(self) -> None:
+        """Long prompts, until they take no more memory."""
+        sizes = [self._memory()]
+        while len(sizes) < FILL_ROUNDS and (len(sizes) < 4 or sizes[-1] - sizes[-4] >= FULL_MIB):
+            problems = await asyncio.gather(*(self.long() for _ in range(CLIENTS)))
+            self.lost += [f"fill: {problem}" for problem in problems if problem]
+            self.filled_with += CLIENTS
+            sizes.append(self._memory())
+
+    def _memory(self) -> float:
+        return round(sum(map(_pss, _family(self.pid))), 1)
 
     async def _client(self, end: float) -> None:
         work: dict[str, Callable[[], Awaitable[str | None]]] = {
@@ -232,7 +253,7 @@ class Soak:
         self.done["killed"] += 4
 
     async def _sample(self, began: float) -> None:
-        self.memory.append((round(time.monotonic() - began, 1), round(sum(map(_pss, _family(self.pid))), 1)))
+        self.memory.append((round(time.monotonic() - began, 1), self._memory()))
 
 
 def _joined(body: bytes) -> bytes:
@@ -246,13 +267,19 @@ def _joined(body: bytes) -> bytes:
 
 def _family(pid: int) -> list[int]:
     """A process and all below it."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
     return [pid, *(inner for child in children for inner in _family(int(child)))]
 
 
 def _pss(pid: int) -> float:
     """MiB of a process; what it shares counts in part."""
-    found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+    try:
+        found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+    except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile, as the templates' process may
+        return 0.0
     return int(found[1]) / 1024 if found else 0.0
 
 
@@ -311,6 +338,8 @@ def main() -> None:
     result = {
         "requests": sum(soak.done.values()), "by_kind": dict(soak.done), "lost": len(soak.lost),
         "lost_examples": soak.lost[:10], "exit_code": code, "memory": growth(soak.memory), "memory_mib": soak.memory,
+        "filled_with": soak.filled_with,
+        "whole_json": soak.whole_json,
         "first_event_s": {
             "p50": round(statistics.median(ordered), 3), "p99": round(ordered[int(0.99 * (len(ordered) - 1))], 3)
         },
