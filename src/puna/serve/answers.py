@@ -58,7 +58,8 @@ def of_generate(error: GenerateError, *, too_long: bool = False) -> ApiError:
 async def told(model: ServedModel, requests: Sequence[Request], caller: Caller) -> AsyncGenerator[Event | Progress]:
     """What the engine tells of all requests as it comes; `Event.request` is the place in the list.
 
-    Closing the generator cancels what is not done.
+    The first thing told is `Progress` with nothing read, as soon as a request is taken: an error before it has a status
+    of its own. Closing the generator cancels what is not done.
 
     Raises:
         ApiError: A request is refused, or the model has failed in one; the others are cancelled.
@@ -145,9 +146,10 @@ def finish_reason(finish: FinishReason) -> Literal["stop", "length"]:
 
 
 async def _one(model: ServedModel, request: Request, place: int, caller: Caller) -> AsyncGenerator[Event | Progress]:
-    """What is told of one request, under its place in the list."""
+    """What is told of one request, under its place in the list; first that it was taken and nothing is read yet."""
     try:
         async with contextlib.aclosing(model.ask(request, caller)) as events:
+            yield Progress(0, len(request.prompt))
             async for event in events:
                 if isinstance(event, Progress):
                     yield event

@@ -75,7 +75,7 @@ class EventStream(Response):
         """The answer once its first frame is made, so that an error before it has a status of its own.
 
         Args:
-            frames: The first is made as soon as the request stands in the queue (`ServedModel.ask`).
+            frames: The first is made as soon as the request is taken (`answers.told`).
             failed: As of the class.
 
         Raises:

@@ -44,8 +44,7 @@ class ServedModel(Protocol):
     def ask(self, request: Request, caller: Caller) -> AsyncGenerator[Event | Progress]:
         """Put a request to the engine: its events as `Engine.stream` has them, and `Progress` while it is read.
 
-        The first thing told is `Progress` with nothing computed, as soon as the request stands in the queue: until
-        then it can be refused, and an answer's status is not sent yet.
+        What can be refused now is refused by the call, before anything is awaited.
 
         The salt of the caller takes the place of the request's. `Event.request` is 0. Closing the generator before its
         end cancels the request, whose pages are free at once. The caller's requests take turns with those of others.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from engine_twin import plain_completion
 from fake_runner import FakeRunner
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from in_process import InProcessModels
 from listening import listening, until
@@ -239,6 +239,7 @@ BODIES = st.fixed_dictionaries(
 
 
 @settings(max_examples=40)
+@example(body={"prompt": "", "max_tokens": 0, "logprobs": 0})
 @given(body=BODIES.filter(lambda body: not (body.get("echo") and body.get("logprobs") is not None)))
 def test_a_text_is_the_same_streamed_or_not_and_beside_others(tokenizer: Tokenizer, body: dict[str, Any]) -> None:
     body = {"seed": 1, **body}

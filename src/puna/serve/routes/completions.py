@@ -151,7 +151,7 @@ class _Growing:
             self._lists = self._lists or answer.lists(answer.prompt(event.request))
             tokens = [event.token] if event.token else []
             tokens += _end(done) if done else []
-            logprobs = self._lists.write(tokens) if tokens else None
+            logprobs = self._lists.write(tokens) if tokens or done else None
         if not text and logprobs is None and done is None:
             return None
         return {
