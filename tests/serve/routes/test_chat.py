@@ -11,7 +11,10 @@ from chat_served import ScriptedRunner, scripted_model
 from chats import TEMPLATES, chat_tokenizer
 from engine_twin import plain_completion
 from fake_runner import FakeRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from in_process import InProcessModel, InProcessModels
+from listening import listening
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from starlette.testclient import TestClient
 
@@ -163,6 +166,50 @@ def test_a_stream_makes_the_same_answer(client: openai.OpenAI, http: TestClient)
     details = chunks[-1].usage.prompt_tokens_details
     assert details is not None
     assert details.cached_tokens == whole.usage.prompt_tokens - 1  # the last token is always read
+
+
+BODIES = st.fixed_dictionaries(
+    {"seed": st.integers(0, 9), "max_tokens": st.integers(1, 20)},
+    optional={
+        "n": st.integers(1, 3), "temperature": st.sampled_from([0, 0.7, 1.3]), "logprobs": st.booleans(),
+        "stop": st.lists(st.text(st.sampled_from("aeitn "), min_size=1, max_size=2), max_size=4),
+        "structured_outputs": st.sampled_from([{"regex": "[a-z]{1,9}"}, {"choice": ["yes", "né"]}]),
+        "presence_penalty": st.sampled_from([0.5, -1]), "logit_bias": st.just({"70": 3}),
+    },
+)  # fmt: skip
+
+
+@settings(max_examples=25)
+@given(body=BODIES, words=st.text(st.sampled_from("The <s>é\n"), max_size=12))
+def test_whatever_is_asked_a_stream_makes_the_same_answer(
+    chatty: ByteBPETokenizer, body: dict[str, Any], words: str
+) -> None:
+    runner = FakeRunner(vocab_size=chatty.vocab_size, context=256, pages=512)
+    model = InProcessModel("m", Engine(runner, chatty), chatty, ChatTemplate(TEMPLATES["chatml"], chatty))
+    body |= {"messages": [{"role": "user", "content": words}]}
+    with TestClient(make_app(InProcessModels(model))) as http:
+        answer = http.post("/v1/chat/completions", json=body)
+        whole = ChatCompletion.model_validate(answer.json(), strict=True)
+        chunks = chunks_of(http, **body)
+    for choice in whole.choices:
+        made = joined(chunks, choice.index)
+        told = choice.logprobs.content if choice.logprobs else None
+        assert (made["content"], made["finish_reason"]) == (choice.message.content, choice.finish_reason)
+        assert [one.model_dump() for one in made["logprobs"]] == [one.model_dump() for one in told or ()]
+
+
+def test_openais_client_puts_a_stream_together(scripted: InProcessModel) -> None:
+    say(scripted, CALLS)
+    with listening(make_app(InProcessModels(scripted))) as server:
+        client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
+        with client.chat.completions.stream(model="chatty", messages=HELLO, tools=[WEATHER]) as stream:
+            kinds = {event.type for event in stream}
+            (choice,) = stream.get_final_completion().choices
+    assert {"content.delta", "tool_calls.function.arguments.delta", "tool_calls.function.arguments.done"} <= kinds
+    assert (choice.message.content, choice.finish_reason) == ("Let me see.", "tool_calls")
+    assert [json.loads(call.function.arguments)["city"] for call in choice.message.tool_calls or ()] == [
+        "Zürich", "Mürich",
+    ]  # fmt: skip
 
 
 def test_samples_draw_with_seeds_of_their_own(client: openai.OpenAI, random: InProcessModel) -> None:
