@@ -153,6 +153,8 @@ def _plain(path: list[str | int], ones: Sequence[Mapping[str, Any]]) -> ApiError
     name = param or "the body"
     if first["type"] == "missing":
         return ApiError(400, f"{name} is missing", param=param, code="missing_required_parameter")
+    if first["type"].startswith("union_tag"):  # of objects that one of their fields tells apart
+        return _untold(path, first["ctx"])
     messages = list(dict.fromkeys(str(one["msg"]) for one in ones))
     # A type that does not fit says only that; the one that was meant says more.
     more = [text for text in messages if not text.startswith("Input should ")]
@@ -160,6 +162,16 @@ def _plain(path: list[str | int], ones: Sequence[Mapping[str, Any]]) -> ApiError
         return ApiError(400, f"{name}: {more[0][:1].lower()}{more[0][1:]}", param=param)
     wishes = " or ".join(text.removeprefix("Input should ") for text in messages)
     return ApiError(400, f"{name} is {_shown(first['input'])}, but must {wishes}", param=param)
+
+
+def _untold(path: Sequence[str | int], context: Mapping[str, Any]) -> ApiError:
+    """The sentence of an object whose kind is missing or not known."""
+    name = _dotted([*path, str(context["discriminator"]).strip("'")])
+    if "tag" not in context:
+        return ApiError(400, f"{name} is missing", param=name, code="missing_required_parameter")
+    return ApiError(
+        400, f"{name} is {_shown(context['tag'])}, but must be one of {context['expected_tags']}", param=name
+    )
 
 
 def _path(error: Mapping[str, Any], body: Any) -> list[str | int]:

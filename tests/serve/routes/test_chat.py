@@ -417,6 +417,12 @@ def test_a_call_that_is_cut_off_stays_text_and_ends_by_its_length(
         ({"model": "random", "tools": [WEATHER]}, "tools", "the chat template of the model random leaves tools out"),
         ({"model": "random", "messages": [{"role": "user", "content": "x" * 5000}]}, "messages", "shorten it"),
         ({"max_tokens": 0}, "max_tokens", "greater than or equal to 1"),
+        ({"messages": [{"content": "a"}]}, "messages[0].role", "is missing"),
+        (
+            {"messages": [{"role": "function", "content": "a"}]},
+            "messages[0].role",
+            "is 'function', but must be one of 'system', 'developer', 'user', 'assistant', 'tool'",
+        ),
         (
             {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {"not": {}}}}},
             "response_format.json_schema.schema.not",
