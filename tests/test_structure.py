@@ -70,6 +70,7 @@ TESTED_ELSEWHERE = {
     "serve/schema/models.py": "fields; tests/serve/test_app.py compares answers with the schema",
     "serve/schema/health.py": "fields; tests/serve/test_app.py compares answers with the schema",
     "serve/schema/fields.py": "fields; tests/serve/routes/test_completions.py gives and refuses them",
+    "serve/schema/response_answer.py": "fields; tests/serve/routes/test_responses.py compares every answer with them",
     "serve/schema/easylm.py": "fields; tests/serve/routes/test_easylm.py gives and refuses them",
     "serve/schema/apply_template.py": "fields; tests/serve/routes/test_apply_template.py gives and refuses them",
     "serve/schema/tokenizer.py": "fields; tests/serve/routes/test_tokenizer.py gives and refuses them",

@@ -36,6 +36,7 @@ from puna.serve.routes import (
     metrics,
     models,
     page,
+    responses,
     tokenizer,
 )
 from puna.serve.served_model import ServedModels
@@ -44,6 +45,7 @@ _ROUTERS = (
     models.router,
     completions.router,
     chat.router,
+    responses.router,
     tokenizer.router,
     apply_template.router,
     easylm.router,

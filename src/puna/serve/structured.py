@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from puna.serve.served_model import ServedModel
     from puna.tokenizer.tokenizer import Tokenizer
 
+FUNCTION_SCHEMA = "function.parameters"
+"""Where the schema of arguments stands in a function of OpenAI's chats."""
 _COMPILERS: "WeakKeyDictionary[Tokenizer, Guides]" = WeakKeyDictionary()
 """One for each tokenizer, made when it is first needed."""
 
@@ -89,7 +91,7 @@ def guide_of_structured_outputs(
 
 def guide_for_tools(
     form: "ToolForm", tools: "Sequence[Tool]", *, several: bool, optional: bool = False,
-    strict: Collection[str] | None = None, param: str = "tools",
+    strict: Collection[str] | None = None, param: str = "tools", schema: str = FUNCTION_SCHEMA,
 ) -> Guide:  # fmt: skip
     """The guide of an answer that must call functions: `tool_choice` "required", or one function by its name.
 
@@ -102,17 +104,18 @@ def guide_for_tools(
         optional: Whether the answer may be any text, too.
         strict: The names of the functions whose arguments are held to their schemas; None is all.
         param: What errors call the list of functions.
+        schema: Where the schema of arguments stands in one of them.
 
     Raises:
         ApiError: A function's parameters cannot be enforced (400).
     """
     schemas = [dict(one.parameters) if strict is None or one.name in strict else {"type": "object"} for one in tools]
-    for number, schema in enumerate(schemas):
-        with _named(f"{param}[{number}].function.parameters"):
-            Guide.json_schema(schema)
+    for number, parameters in enumerate(schemas):
+        with _named(f"{param}[{number}].{schema}"):
+            Guide.json_schema(parameters)
     calls = [
-        Call(_pieces(form.before(tool.name), form), schema, _pieces(form.after, form))
-        for tool, schema in zip(tools, schemas, strict=True)
+        Call(_pieces(form.before(tool.name), form), parameters, _pieces(form.after, form))
+        for tool, parameters in zip(tools, schemas, strict=True)
     ]
     with _named(param):
         return Guide.calls(

@@ -12,7 +12,7 @@ from puna.serve.answers import of_generate
 from puna.serve.dialogue import template_of
 from puna.serve.errors import unsupported
 from puna.serve.served_model import ServedModel
-from puna.serve.structured import check_guide, guide_for_tools
+from puna.serve.structured import FUNCTION_SCHEMA, check_guide, guide_for_tools
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class ToolUse:
 async def tool_use(
     model: ServedModel, tools: Sequence[Tool], *, allowed: Collection[str] | None = None, required: bool = False,
     several: bool = True, strict: Collection[str] = (),
+    schema: str = FUNCTION_SCHEMA,
 ) -> ToolUse | None:  # fmt: skip
     """How the functions of a request are used; None where there are none.
 
@@ -49,6 +50,7 @@ async def tool_use(
         several: Whether it may call more than one.
         strict: The names of the functions whose arguments have to fit their schemas. Those of a call that is required
             have to in any case.
+        schema: Where the schema of arguments stands in a function of the request, for errors.
 
     Raises:
         ApiError: The model's template leaves tools out, or writes calls in a form that is not known; or the schema
@@ -69,7 +71,7 @@ async def tool_use(
     if required or strict or not several:
         guide = guide_for_tools(
             form, [tool for tool in tools if tool.name in names], several=several, optional=not required,
-            strict=None if required else strict,
+            strict=None if required else strict, schema=schema,
         )  # fmt: skip
         await check_guide(guide, model, param="tools")
     return ToolUse(form, names, guide)
