@@ -122,6 +122,23 @@ def test_the_frames_are_closed_when_the_client_goes_away() -> None:
     run(work)
 
 
+def test_the_frames_are_closed_when_a_client_goes_away_that_did_not_read() -> None:
+    async def work() -> None:
+        client, closed = Client(), []
+        stream = await EventStream.begin(numbers(10**9, closed))
+        serving = asyncio.create_task(stream({"type": "http"}, client.receive, client.send))
+        while len(client.sent) < 5:
+            await asyncio.sleep(0)
+        client.reads.clear()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        client.leaves.set()
+        await serving
+        assert len(closed) == 1
+
+    run(work)
+
+
 def test_the_frames_are_closed_when_the_server_ends_the_answer() -> None:
     async def work() -> None:
         client, closed = Client(), []
