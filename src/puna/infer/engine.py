@@ -77,7 +77,9 @@ class Engine:
         self.runner, self.tokenizer = runner, tokenizer
         self.longest = min(runner.config.context, runner.pages * runner.page_size)
         """Tokens of a sequence at most: the model's context, or what the cache holds."""
-        self._drafter, self._max_rows, self._max_requests = drafter, max_rows, max_requests
+        self.max_requests = max_requests
+        """Sequences that run at once."""
+        self._drafter, self._max_rows = drafter, max_rows
         self._guides: Guides | None = None
         self._clear()
         width = -(-self.longest // runner.page_size)
@@ -146,6 +148,14 @@ class Engine:
                 inbox.append(event)
         return events
 
+    def progress(self) -> list[tuple[int, int, int]]:
+        """Of each request whose prompt is read in part: its number, the tokens read, and those of the prompt."""
+        return [
+            (sequence.number, sequence.computed, len(sequence.request.prompt))
+            for sequence in self._scheduler.running
+            if sequence.sample == 0 and sequence.computed < len(sequence.request.prompt)
+        ]
+
     def generate(self, requests: Iterable[Request]) -> list[Completion]:
         """The completions of all requests in their order, the samples of a request one after another.
 
@@ -209,7 +219,7 @@ class Engine:
                             del samples[number], places[number], self._inboxes[number]
                     yield replace(event, request=place, completion=completion)
                     continue
-                while sum(samples.values()) < _AHEAD * self._max_requests and (request := give()) is not None:
+                while sum(samples.values()) < _AHEAD * self.max_requests and (request := give()) is not None:
                     number = self.add(request)
                     places[number], samples[number], self._inboxes[number] = given, request.n, inbox
                     given += 1
@@ -261,7 +271,7 @@ class Engine:
         """Begin with an empty cache and without sequences."""
         self._pages = Pages(self.runner.pages, self.runner.page_size)
         self._scheduler = Scheduler(
-            self._pages, max_rows=self._max_rows, max_running=self._max_requests,
+            self._pages, max_rows=self._max_rows, max_running=self.max_requests,
             drafts=self._drafter.tokens if self._drafter else 0,
         )  # fmt: skip
 

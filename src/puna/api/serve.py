@@ -1,0 +1,109 @@
+"""`puna.serve`: models behind OpenAI's interface, each in a process of its own."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from puna.core.errors import GenerateError
+
+if TYPE_CHECKING:
+    from puna.infer.engine import Engine
+    from puna.serve.wire import About
+
+OWN = ("weights", "cache", "draft", "device", "threads", "tokenizer")
+"""Options of `load` that each model may have for itself."""
+_NAMED = re.compile(r"([A-Za-z0-9][\w.:-]*)=(.+)", re.DOTALL)
+"""What stands before the first `=` is a name; a path has a slash there, `./a=b.gguf`."""
+_OPTION = re.compile(r"(\w+)=(.*)", re.DOTALL)
+_FILES = (".gguf", ".bin", ".pth", ".pt", ".safetensors", ".msgpack")
+"""Ends of files that a model's name does not have."""
+
+
+@dataclass(frozen=True)
+class ModelLoader:
+    """Loads a model in the process that computes it (`puna.serve.worker`)."""
+
+    path: str
+    """As `puna.load` takes it."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Of `puna.load`, those that are not its defaults."""
+
+    def __call__(self) -> "tuple[Engine, About]":
+        """The model's engine, and what it is.
+
+        Raises:
+            UserError: As of `puna.load`; or the model has no tokenizer.
+        """
+        from puna.api.loading import load
+        from puna.serve.wire import About
+
+        model = load(self.path, **self.options)
+        engine = model.engine
+        about = About(
+            title=model.runner.title, config=model.config, tokenizer=model.tokenizer, template=model.chat_template,
+            longest=engine.longest, at_once=engine.max_requests,
+        )  # fmt: skip
+        return engine, about
+
+
+def read_models(given: Sequence[str], options: Mapping[str, Any]) -> dict[str, ModelLoader]:
+    """The models that somebody names: `[NAME=]PATH[,KEY=VALUE]...`, by their names.
+
+    Args:
+        given: What was typed; without a name it is the file's or directory's.
+        options: Of `puna.load`, for those that do not say otherwise.
+
+    Raises:
+        GenerateError: Nothing is named, two models have one name, or an option is unknown.
+    """
+    if not given:
+        raise GenerateError("no model is named", hint="puna serve runs/demo")
+    models: dict[str, ModelLoader] = {}
+    for text in given:
+        name, loader = _read(text, options)
+        if name in models:
+            raise GenerateError(
+                f"two models are called {name!r}: {models[name].path} and {loader.path}",
+                hint=f"give one of them another name: {name}-2={text.removeprefix(name + '=')}",
+            )
+        models[name] = loader
+    return models
+
+
+def _read(text: str, options: Mapping[str, Any]) -> tuple[str, ModelLoader]:
+    parts = text.split(",")
+    own: dict[str, Any] = {}
+    while len(parts) > 1 and (found := _OPTION.fullmatch(parts[-1])):
+        own[found[1]] = _value(text, found[1], found[2])
+        parts.pop()
+    rest = ",".join(parts)
+    named = _NAMED.fullmatch(rest)
+    path = named[2] if named else rest
+    if not path.strip():
+        raise GenerateError(f"{text!r} names no model", hint="NAME=PATH, or PATH alone")
+    set_options = {key: value for key, value in {**options, **own}.items() if value is not None}
+    return named[1] if named else _name(path), ModelLoader(path, set_options)
+
+
+def _value(text: str, key: str, value: str) -> str | int:
+    if key not in OWN:
+        near = get_close_matches(key, OWN, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(OWN)}"
+        raise GenerateError(f"{text}: a model has no option {key!r} of its own", hint=hint)
+    if not value:
+        raise GenerateError(f"{text}: {key} is empty")
+    if key != "threads":
+        return value
+    if not re.fullmatch(r"[1-9][0-9]{0,3}", value):
+        raise GenerateError(f"{text}: threads is {value!r}, but must be a whole number from 1 on")
+    return int(value)
+
+
+def _name(path: str) -> str:
+    """What a model is called that nobody named."""
+    last = Path(path).name or Path(path).resolve().name
+    end = next((end for end in _FILES if last.endswith(end) and last != end), "")
+    return last.removesuffix(end)

@@ -1,0 +1,76 @@
+"""The models of a server by their names."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+
+from puna.core.errors import UserError
+from puna.serve.engine_client import EngineClient
+from puna.serve.errors import ApiError
+from puna.serve.served_model import State
+
+
+class Models:
+    """What a server serves; implements `ServedModels`.
+
+    Args:
+        served: At least one; the first is the default of the chat page. Their names differ.
+    """
+
+    def __init__(self, served: Sequence[EngineClient]) -> None:
+        self._served = {model.name: model for model in served}
+
+    def __iter__(self) -> Iterator[EngineClient]:
+        """All models, in the order in which they were given."""
+        return iter(self._served.values())
+
+    @property
+    def default(self) -> EngineClient:
+        """The first model."""
+        return next(iter(self))
+
+    @property
+    def states(self) -> dict[str, State]:
+        """How each model is."""
+        return {model.name: model.state for model in self}
+
+    def get(self, name: str) -> EngineClient:
+        """The model of a name.
+
+        Raises:
+            ApiError: 404; there is none.
+        """
+        if (found := self._served.get(name)) is not None:
+            return found
+        near = get_close_matches(name, self._served, n=1)
+        names = ", ".join(self._served)
+        raise ApiError(
+            404, f"there is no model {name!r:.200}; " + (f"did you mean {near[0]!r}?" if near else f"there is {names}"),
+            param="model", code="model_not_found",
+        )  # fmt: skip
+
+    async def start(self) -> None:
+        """Load all models, one after the other: each has the machine's memory and cores for itself meanwhile.
+
+        Raises:
+            UserError: One of them cannot be loaded; those before it are ended.
+        """
+        for model in self:
+            try:
+                await model.start()
+            except UserError:
+                await self.stop()
+                raise
+
+    def refuse_new(self) -> None:
+        """Take no more requests, and finish those that were taken."""
+        for model in self:
+            model.refuse_new()
+
+    async def stop(self, grace_s: float = 0.0) -> None:
+        """Take no more requests, wait for those that were taken, then end all processes.
+
+        Args:
+            grace_s: Seconds that are waited; requests that are not done by then end with an error.
+        """
+        await asyncio.gather(*(model.stop(grace_s) for model in self))

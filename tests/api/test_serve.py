@@ -1,0 +1,83 @@
+"""Models as somebody names them, and the loader that makes one in a process."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from puna.api.serve import ModelLoader, read_models
+from puna.core.errors import CheckpointError, GenerateError
+
+
+@pytest.mark.parametrize(
+    ("typed", "name", "path", "options"),
+    [
+        ("runs/demo", "demo", "runs/demo", {}),
+        ("runs/demo@step-400/", "demo@step-400", "runs/demo@step-400/", {}),
+        ("SmolLM2.gguf", "SmolLM2", "SmolLM2.gguf", {}),
+        ("smol=a/SmolLM2.gguf", "smol", "a/SmolLM2.gguf", {}),
+        ("smol-int4=x.gguf,weights=int4,threads=2", "smol-int4", "x.gguf", {"weights": "int4", "threads": 2}),
+        ("x.gguf,draft=lookup", "x", "x.gguf", {"draft": "lookup"}),
+        ("a,b/model", "model", "a,b/model", {}),
+        ("./a=b.gguf", "a=b", "./a=b.gguf", {}),
+        ("runs/a=b", "a=b", "runs/a=b", {}),
+        ("owner/name", "name", "owner/name", {}),
+    ],
+)  # fmt: skip
+def test_a_model_is_named_by_its_path_alone_or_with_a_name_and_options(
+    typed: str, name: str, path: str, options: dict[str, Any]
+) -> None:
+    assert read_models([typed], {}) == {name: ModelLoader(path, options)}
+
+
+def test_options_for_all_are_those_of_models_that_do_not_say_otherwise() -> None:
+    given = {"weights": "int8", "threads": 1, "cache": None}
+    models = read_models(["a=x", "b=x,weights=int4"], given)
+    assert models["a"].options == {"weights": "int8", "threads": 1}
+    assert models["b"].options == {"weights": "int4", "threads": 1}
+    assert list(models) == ["a", "b"]
+
+
+def test_a_directory_without_a_name_in_its_path_is_called_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert list(read_models(["."], {})) == [tmp_path.name]
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        ([], "no model is named"),
+        ([""], "names no model"),
+        (["a= "], "names no model"),
+        (["runs/demo", "models/demo"], "two models are called 'demo': runs/demo and models/demo"),
+        (["x,weigths=int4"], "no option 'weigths' of its own\n  hint: did you mean weights?"),
+        (["x,port=1"], "hint: there are weights, cache, draft"),
+        (["x,threads=0"], "threads is '0', but must be a whole number from 1 on"),
+        (["x,threads=two"], "threads is 'two'"),
+        (["x,weights="], "weights is empty"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_sentence(typed: list[str], sentence: str) -> None:
+    with pytest.raises(GenerateError) as caught:
+        read_models(typed, {})
+    assert sentence in str(caught.value)
+
+
+def test_a_loader_gives_the_engine_and_what_it_is(chat_model: Path) -> None:
+    engine, about = ModelLoader(str(chat_model), {"weights": "float32"})()
+    assert (about.longest, about.at_once) == (1024, 64)
+    assert engine.longest == 1024
+    assert about.template is not None
+    assert about.tokenizer.vocab_size == about.config.vocab_size
+    assert "float32" in about.title
+
+
+def test_a_model_without_a_tokenizer_is_not_served(chat_model: Path, tmp_path: Path) -> None:
+    from puna.model.files import load_model, save_model
+
+    bare = tmp_path / "bare"
+    save_model(load_model(chat_model).model, bare, tokenizer=None, inputs={})
+    with pytest.raises(CheckpointError, match="has no tokenizer"):
+        ModelLoader(str(bare))()

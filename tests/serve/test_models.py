@@ -1,0 +1,54 @@
+"""Models by their names."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from serving import FakeLoader
+
+from puna.core.errors import FormatError, UserError
+from puna.serve.engine_client import EngineClient, EngineLimits
+from puna.serve.errors import ApiError
+from puna.serve.models import Models
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A loader whose file is not there."""
+
+    def __call__(self) -> Any:
+        raise FormatError("x.gguf: no such file", hint="look for it")
+
+
+def models(*loaders: Any) -> Models:
+    names = ["llama-7b", "smol"]
+    return Models([EngineClient(name, loader, EngineLimits()) for name, loader in zip(names, loaders, strict=True)])
+
+
+def test_a_name_that_there_is_not_is_answered_with_the_nearest_or_all() -> None:
+    async def work() -> None:
+        served = models(FakeLoader(), FakeLoader())
+        assert served.get("smol").name == "smol"
+        assert [model.name for model in served] == ["llama-7b", "smol"]
+        assert served.default.name == "llama-7b"
+        for asked, said in (("lama-7b", "did you mean 'llama-7b'?"), ("gpt-4", "there is llama-7b, smol")):
+            with pytest.raises(ApiError, match="there is no model") as caught:
+                served.get(asked)
+            assert said in caught.value.message
+            assert (caught.value.status, caught.value.param, caught.value.code) == (404, "model", "model_not_found")
+            assert caught.value.body["error"]["type"] == "not_found_error"
+
+    asyncio.run(work())
+
+
+def test_where_one_cannot_be_loaded_none_is_left() -> None:
+    async def work() -> None:
+        served = models(FakeLoader(), Missing())
+        with pytest.raises(UserError, match="no such file") as caught:
+            await served.start()
+        assert caught.value.hint == "look for it"
+        assert served.states == {"llama-7b": "stopped", "smol": "stopped"}
+        assert [model.pid for model in served] == [None, None]
+
+    asyncio.run(work())
