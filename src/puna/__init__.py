@@ -1,8 +1,8 @@
 """Puna: LLaMA as one system, from raw text to a trained, exported, talking model.
 
 `import puna` costs nothing: each name of `__all__` is imported when it is first used (docs/api.md describes them all).
-Four functions are called as a folder is (`puna.evaluate`, `puna.plan`, `puna.report`, `puna.train`). Such a folder is
-callable, and calling it is calling the function; so it does not matter who imported what before
+Five functions are called as a folder is (`puna.evaluate`, `puna.plan`, `puna.report`, `puna.serve`, `puna.train`).
+Such a folder is callable, and calling it is calling the function; so it does not matter who imported what before
 (docs/decisions/0015-python-api.md).
 """
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from puna.api.perplexity import Perplexity, TextLoss, perplexity
     from puna.api.recipes import plan, recipe
+    from puna.api.serve import serve
     from puna.api.stages import build_data, report, run, train, train_tokenizer
     from puna.api.sweep import TrainingSweep, sweep
     from puna.config.recipe import Recipe
@@ -78,6 +79,7 @@ __all__ = [
     "recipe",
     "report",
     "run",
+    "serve",
     "sweep",
     "train",
     "train_tokenizer",
@@ -117,6 +119,7 @@ _HOMES = {
     "recipe": "api.recipes",
     "report": "api.stages",
     "run": "api.stages",
+    "serve": "api.serve",
     "sweep": "api.sweep",
     "train": "api.stages",
     "train_tokenizer": "api.stages",
@@ -124,7 +127,7 @@ _HOMES = {
 """Where each name is defined."""
 
 
-_FOLDERS = ("evaluate", "plan", "report", "train")
+_FOLDERS = ("evaluate", "plan", "report", "serve", "train")
 """Names that are folders too."""
 
 

@@ -1,16 +1,20 @@
 """Models by their names."""
 
 import asyncio
+import os
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from listening import listening
 from serving import FakeLoader
 
 from puna.core.errors import FormatError, UserError
+from puna.serve.app import make_app
 from puna.serve.engine_client import EngineClient, EngineLimits
 from puna.serve.errors import ApiError
 from puna.serve.models import Models
+from puna.serve.run import Server, Settings, bind
 
 
 @dataclass(frozen=True)
@@ -52,3 +56,22 @@ def test_where_one_cannot_be_loaded_none_is_left() -> None:
         assert [model.pid for model in served] == [None, None]
 
     asyncio.run(work())
+
+
+def test_models_live_as_long_as_the_server() -> None:
+    served = Models([EngineClient("fake", FakeLoader(), EngineLimits())])
+    with listening(make_app(served), models=served) as server:
+        assert served.states == {"fake": "ready"}
+        answer = server.exchange(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        pid = served.default.pid
+        assert pid is not None
+    assert served.states == {"fake": "stopped"}
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_server_whose_model_cannot_be_loaded_ends_with_the_reason() -> None:
+    served = Models([EngineClient("missing", Missing(), EngineLimits())])
+    with pytest.raises(UserError, match=r"x\.gguf: no such file"):
+        Server(make_app(served), Settings()).serve_at(bind(port=0), served)

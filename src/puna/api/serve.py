@@ -1,15 +1,20 @@
 """`puna.serve`: models behind OpenAI's interface, each in a process of its own."""
 
+import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from puna.core.errors import GenerateError
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
+    from puna.api.recipes import PathLike
     from puna.infer.engine import Engine
     from puna.serve.wire import About
 
@@ -20,6 +25,23 @@ _NAMED = re.compile(r"([A-Za-z0-9][\w.:-]*)=(.+)", re.DOTALL)
 _OPTION = re.compile(r"(\w+)=(.*)", re.DOTALL)
 _FILES = (".gguf", ".bin", ".pth", ".pt", ".safetensors", ".msgpack")
 """Ends of files that a model's name does not have."""
+
+
+class LoadOptions(TypedDict, total=False):
+    """How models are loaded; `puna.load` describes each."""
+
+    weights: str | None
+    cache: str | None
+    draft: "PathLike | None"
+    device: str
+    threads: int | None
+    tokenizer: "PathLike | None"
+    format: str | None
+    heads: int | None
+    kv_heads: int | None
+    context: int | None
+    norm_eps: float | None
+    rope_theta: float | None
 
 
 @dataclass(frozen=True)
@@ -107,3 +129,61 @@ def _name(path: str) -> str:
     last = Path(path).name or Path(path).resolve().name
     end = next((end for end in _FILES if last.endswith(end) and last != end), "")
     return last.removesuffix(end)
+
+
+def serve(
+    *models: "PathLike",
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    keys: "PathLike | None" = None,
+    allow_host: Sequence[str] = (),
+    allow_origin: Sequence[str] = (),
+    max_queue: int = 256,
+    request_seconds: float | None = 600.0,
+    unload_after: float | None = None,
+    grace: float = 30.0,
+    **options: "Unpack[LoadOptions]",
+) -> None:
+    """Serve models with OpenAI's interface and a chat page, until a signal ends it.
+
+    Each model has a process of its own, and this one computes nothing.
+
+    Args:
+        models: Each as `[NAME=]PATH[,KEY=VALUE]...`, where PATH is what `puna.load` takes and KEY an option of it that
+            this model has for itself: `smol=SmolLM2.gguf,weights=int4`. Without a name it is called what its file or
+            directory is called. The first is the chat page's default.
+        host: The address to listen at; `0.0.0.0` is all of this machine.
+        port: 0 is one that is free, which a line on stderr names.
+        keys: A file of keys, one of which each request must bear; None lets everybody ask.
+        allow_host: Names of this server in the header Host, such as of a proxy that passes its own on.
+        allow_origin: Sites whose pages may use the server from a browser.
+        max_queue: Requests that wait for each model at most.
+        request_seconds: That a request takes at most, its time in the queue included; None is without end.
+        unload_after: Seconds without a request after which a model leaves the memory until it is asked; None is never.
+        grace: Seconds that running requests have when a signal ends the server.
+        options: Of `puna.load`, for all models that do not say otherwise.
+
+    Raises:
+        UserError: A model cannot be loaded, the address cannot be listened at, or an argument is out of its range.
+        KeyboardInterrupt: Ctrl-C ended it, after what ran was finished.
+    """
+    from puna.serve.app import make_app
+    from puna.serve.engine_client import EngineClient, EngineLimits
+    from puna.serve.keys import read_keys
+    from puna.serve.models import Models
+    from puna.serve.run import Settings, bind, run
+
+    loaders = read_models([os.fspath(model) for model in models], options)
+    for name, value in (("request_seconds", request_seconds), ("unload_after", unload_after), ("grace", grace)):
+        if value is not None and not 0 <= value < math.inf:
+            raise GenerateError(f"{name} is {value}, but must be at least 0")
+    if max_queue < 1:
+        raise GenerateError(f"max_queue is {max_queue}, but must be at least 1")
+    settings = Settings(
+        keys=None if keys is None else read_keys(Path(keys)), allow_hosts=tuple(allow_host),
+        allow_origins=tuple(allow_origin), grace_s=grace,
+    )  # fmt: skip
+    limits = EngineLimits(queue=max_queue, request_s=request_seconds, unload_s=unload_after)
+    listener = bind(host, port)
+    served = Models([EngineClient(name, loader, limits) for name, loader in loaders.items()])
+    run(make_app(served), listener, settings, ", ".join(loaders), served)

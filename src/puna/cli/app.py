@@ -21,6 +21,7 @@ from puna.cli import (
     recipes,
     report,
     run,
+    serve,
     tokenizer,
     train,
     tune,
@@ -42,6 +43,7 @@ _ROAD = [
     "inspect",
     "generate",
     "chat",
+    "serve",
     "perplexity",
     "evaluate",
     "bench",
@@ -106,6 +108,7 @@ app.command("import")(import_.import_)
 app.command("inspect")(inspect_model.inspect)
 app.command("generate")(generate.generate)
 app.command("chat")(chat.chat)
+app.command("serve")(serve.serve)
 app.command("perplexity")(perplexity.perplexity)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(bench.app, name="bench")

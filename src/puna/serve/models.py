@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
-from puna.core.errors import UserError
 from puna.serve.engine_client import EngineClient
 from puna.serve.errors import ApiError
 from puna.serve.served_model import State
@@ -49,8 +48,17 @@ class Models:
             param="model", code="model_not_found",
         )  # fmt: skip
 
+    async def __aenter__(self) -> "Models":
+        await self.start()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.stop()
+
     async def start(self) -> None:
         """Load all models, one after the other: each has the machine's memory and cores for itself meanwhile.
+
+        `async with` starts and stops them, too.
 
         Raises:
             UserError: One of them cannot be loaded; those before it are ended.
@@ -58,7 +66,7 @@ class Models:
         for model in self:
             try:
                 await model.start()
-            except UserError:
+            except BaseException:
                 await self.stop()
                 raise
 

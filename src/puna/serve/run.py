@@ -1,11 +1,13 @@
 """From an application to a server: its address, its connections, and an orderly end."""
 
+import asyncio
 import contextlib
 import ipaddress
 import os
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -122,9 +124,30 @@ class Server(uvicorn.Server):
         self.signal: int | None = None
         """The number of the signal that ended it."""
 
-    def serve_at(self, listener: socket.socket) -> None:
-        """Serve until a signal, or `stop`, ends it; closes the socket."""
-        self.run(sockets=[listener])
+    def serve_at(
+        self, listener: socket.socket, models: AbstractAsyncContextManager[object] | None = None, line: str = ""
+    ) -> None:
+        """Serve until a signal, or `stop`, ends it; closes the socket.
+
+        Args:
+            listener: What `bind` gave; who connects before the models are loaded waits.
+            models: Loaded in the server's event loop before it answers, and ended after it.
+            line: Said when it answers.
+
+        Raises:
+            UserError: A model cannot be loaded.
+            KeyboardInterrupt: SIGINT came while models were loaded; the like holds of `Interrupted`.
+        """
+        with listener, asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
+            runner.run(self._serve_with(listener, models or contextlib.nullcontext(), line))
+
+    async def _serve_with(
+        self, listener: socket.socket, models: AbstractAsyncContextManager[object], line: str
+    ) -> None:
+        async with models:
+            if line:
+                say(line)
+            await self.serve(sockets=[listener])
 
     def stop(self) -> None:
         """Begin the end, from any thread."""
@@ -149,15 +172,17 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin the end, or at a second signal, end."""
-        if self.should_exit:
+        again, self.should_exit, self.signal = self.should_exit, True, sig
+        if again:
             self.force_exit = True
-        else:
+        else:  # said last: another signal may come as soon as somebody reads it
             say("finishing what runs; a second signal ends it at once")
-        self.should_exit = True
-        self.signal = sig
 
 
-def run(app: App, listener: socket.socket, settings: Settings, what: str) -> None:
+def run(
+    app: App, listener: socket.socket, settings: Settings, what: str,
+    models: AbstractAsyncContextManager[object] | None = None,
+) -> None:  # fmt: skip
     """Serve until a signal ends the process's work.
 
     Args:
@@ -165,15 +190,16 @@ def run(app: App, listener: socket.socket, settings: Settings, what: str) -> Non
         listener: What `bind` gave.
         settings: Keys, hosts, limits, time to end.
         what: The models' names, for the line that says where they are.
+        models: As of `Server.serve_at`.
 
     Raises:
+        UserError: A model cannot be loaded.
         KeyboardInterrupt: SIGINT ended it, in an orderly way.
         Interrupted: SIGTERM or SIGHUP did.
     """
     _warn_of_openness(listener, settings)
-    say(f"{what} at {url_of(listener)} (Ctrl-C ends it)")
     server = Server(app, settings)
-    server.serve_at(listener)
+    server.serve_at(listener, models, f"{what} at {url_of(listener)} (Ctrl-C ends it)")
     if server.signal == signal.SIGINT:
         raise KeyboardInterrupt
     if server.signal is not None:
