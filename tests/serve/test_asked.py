@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from puna.infer.requests import Event, Request, Token
+from puna.infer.requests import Completion, Event, Request, Token
 from puna.serve.asked import Asked
 from puna.serve.errors import ApiError
 from puna.serve.served_model import Progress
@@ -46,7 +46,11 @@ def test_who_waits_is_woken_by_news_and_by_the_end() -> None:
         waiting = asyncio.ensure_future(one.next())
         await asyncio.sleep(0)
         assert not waiting.done()
-        one.tell((0, 0, None, "", ("length", None, [], [], 2, 0, 0, 0)))
+        end = Completion(
+            request=0, sample=0, text="", tokens=(), prompt=(), finish="length", stop=None, prompt_tokens=2,
+            cached_tokens=0,
+        )  # fmt: skip
+        one.tell((0, 0, None, "", (end, [], [])))
         event = await waiting
         assert isinstance(event, Event)
         assert event.completion is not None

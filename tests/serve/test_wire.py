@@ -1,6 +1,7 @@
 """Messages come out as they went in, in pieces of any size; a completion is put together from what was told."""
 
 import asyncio
+import pickle
 import socket
 import threading
 from typing import Any
@@ -65,6 +66,7 @@ def test_events_and_completions_come_out_as_the_engine_made_them() -> None:
         Request(prompt=ids, max_tokens=30, stop=("a", "e"), sampling=Sampling(seed=1)),
     ]
     for request in requests:
+        assert request == pickle.loads(pickle.dumps(request))
         joined = wire.Joined(request.n)
         expected: list[Event] = list(engine().stream([request]))
         found = [joined.event(wire.slim(event, number=7)) for event in expected]

@@ -13,11 +13,11 @@ from the process     About or Failure, once; then Step after Step, or Refused
 import pickle
 import struct
 from asyncio import StreamReader
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from socket import socket
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from puna.infer.requests import Completion, Event, FinishReason, Request, Token
+from puna.infer.requests import Completion, Event, Request, Token
 
 if TYPE_CHECKING:
     from puna.config.recipe import ModelConfig
@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 Asked: TypeAlias = tuple[int, Request | None]
 """The number of a request and the request itself, or None to cancel it."""
 _SlimToken: TypeAlias = tuple[int, float | None, tuple[tuple[int, float], ...]]
-_End: TypeAlias = tuple[
-    FinishReason, str | int | None, list[_SlimToken], list[_SlimToken], int, int, int, int
-]  # fmt: skip
+_End: TypeAlias = tuple[Completion, list[_SlimToken], list[_SlimToken]]
+"""A completion without text and tokens, and those of the prompt and instead of its last one."""
 SlimEvent: TypeAlias = tuple[int, int, _SlimToken | None, str, _End | None]
 """Number of the request, sample, token, text, and the rest of a completion."""
 Read: TypeAlias = tuple[int, int, int]
@@ -113,10 +112,8 @@ def slim(event: Event, number: int) -> SlimEvent:
     done, token = event.completion, event.token
     end: _End | None = None
     if done is not None:
-        end = (
-            done.finish, done.stop, [*map(_slim, done.prompt)], [*map(_slim, done.instead)], done.prompt_tokens,
-            done.cached_tokens, done.proposed_tokens, done.accepted_tokens,
-        )  # fmt: skip
+        slimmed = replace(done, request=0, text="", tokens=(), prompt=(), instead=())
+        end = slimmed, [*map(_slim, done.prompt)], [*map(_slim, done.instead)]
     return number, event.sample, None if token is None else _slim(token), event.text, end
 
 
@@ -147,11 +144,10 @@ class Joined:
             sample.texts.append(text)
         done: Completion | None = None
         if end is not None:
-            finish, stop, prompt, instead, prompt_tokens, cached, proposed, accepted = end
-            done = Completion(
-                request=0, sample=number, text="".join(sample.texts), tokens=tuple(sample.tokens),
-                prompt=tuple(map(_token, prompt)), instead=tuple(map(_token, instead)), finish=finish, stop=stop,
-                prompt_tokens=prompt_tokens, cached_tokens=cached, proposed_tokens=proposed, accepted_tokens=accepted,
+            slimmed, prompt, instead = end
+            done = replace(
+                slimmed, text="".join(sample.texts), tokens=tuple(sample.tokens), prompt=tuple(map(_token, prompt)),
+                instead=tuple(map(_token, instead)),
             )  # fmt: skip
         return Event(request=0, sample=number, token=token, text=text, completion=done)
 
