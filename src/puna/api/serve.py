@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 OWN = ("weights", "cache", "draft", "device", "threads", "tokenizer")
 """Options of `load` that each model may have for itself."""
 _NAMED = re.compile(r"([A-Za-z0-9][\w.:-]*)=(.+)", re.DOTALL)
-"""What stands before the first `=` is a name; a path has a slash there, `./a=b.gguf`."""
+"""The text before the first `=` is a name; a path has a slash there, `./a=b.gguf`."""
 _OPTION = re.compile(r"(\w+)=(.*)", re.DOTALL)
 _FILES = (".gguf", ".bin", ".pth", ".pt", ".safetensors", ".msgpack")
 """Ends of files that a model's name does not have."""

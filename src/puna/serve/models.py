@@ -25,12 +25,12 @@ class Models:
 
     @property
     def default(self) -> EngineClient:
-        """The first model."""
+        """The first model, the one of the chat page."""
         return next(iter(self))
 
     @property
     def states(self) -> dict[str, State]:
-        """How each model is."""
+        """The state of each model, by its name."""
         return {model.name: model.state for model in self}
 
     def get(self, name: str) -> EngineClient:

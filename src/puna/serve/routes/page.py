@@ -57,7 +57,7 @@ def page_files() -> dict[str, PageFile]:
 
 @router.get("/")
 def index(request: Request) -> Response:
-    """The page itself."""
+    """The chat page, which loads its style and scripts from here."""
     return _send(request, "index.html")
 
 

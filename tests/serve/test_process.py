@@ -1,0 +1,83 @@
+"""A process with a model: started, killed, and ended with whoever started it."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from listening import until
+from serving import FakeLoader
+
+from puna.core.errors import UserError
+from puna.serve.process import ModelProcess, ended_how
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+
+
+@dataclass(frozen=True)
+class Killed:
+    """A loader for which there is not enough memory."""
+
+    def __call__(self) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [
+        (3, "with exit code 3"),
+        (-signal.SIGSEGV, "by SIGSEGV"),
+        (-signal.SIGKILL, "by SIGKILL, as the system ends processes where memory is short"),
+    ],
+)
+def test_how_a_process_ended_is_told(code: int, how: str) -> None:
+    assert ended_how(code) == how
+
+
+def test_a_process_that_is_killed_while_it_loads_is_an_error_that_says_so() -> None:
+    with pytest.raises(UserError, match="the process that loads the model ended by SIGKILL"):
+        asyncio.run(ModelProcess.start(Killed()))
+
+
+def test_a_process_that_is_ended_says_no_more_and_is_gone() -> None:
+    async def work() -> None:
+        process = await ModelProcess.start(FakeLoader())
+        assert process.about.title == "random numbers"
+        assert await process.end() == 0
+        with pytest.raises(EOFError):
+            await process.receive()
+        process.send((0, None))
+        with pytest.raises(ProcessLookupError):
+            os.kill(process.pid, 0)
+
+    asyncio.run(work())
+
+
+def test_where_the_server_is_killed_the_models_process_ends() -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(FIXTURES)!r})\n"
+        "import asyncio\nfrom serving import FakeLoader\nfrom puna.serve.process import ModelProcess\n"
+        "async def work():\n"
+        "    process = await ModelProcess.start(FakeLoader())\n"
+        "    print(process.pid, flush=True)\n"
+        "    await asyncio.sleep(1000)\n"
+        "asyncio.run(work())\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        pid = int(server.stdout.readline())
+        server.kill()
+    until(lambda: not _lives(pid))
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process computes on; one that waits to be reaped by its new parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
