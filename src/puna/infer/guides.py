@@ -229,11 +229,20 @@ def _calls(source: str, first: str) -> str:
     times, more = "?" if separator is None else "*", ""
     # Of a separator that begins as the closing does, the rest is text among calls, in which the next one is opened:
     # both at once could not be told apart while they are written.
-    if separator is not None and not (optional and _pieces(separator).startswith(_pieces(closing).removesuffix('"'))):
+    if separator is not None and not (optional and _begins(separator, closing)):
         more = f"({_pieces(separator)} call)*"
     inner = f"call {more} {_pieces(closing)}"
     start = _among_text(first, opening, inner, times) if optional else f"start: {first}{_pieces(opening)} {inner}\n"
     return f"{start}call: {' | '.join(f'call{number}' for number in range(len(calls)))}\n{''.join(rules)}"
+
+
+def _begins(pieces: Pieces, others: Pieces) -> bool:
+    """Whether pieces begin as others do."""
+    if not others:
+        return True
+    *same, last = others
+    *found, begin = [*pieces[: len(others)]] or [""]
+    return found == same and (begin == last or (isinstance(last, str) and str(begin).startswith(last)))
 
 
 def _among_text(first: str, opening: list[str | int], inner: str, times: str) -> str:
