@@ -6,6 +6,8 @@ import { requested } from "./settings.js";
 import { TurnView } from "./turns.js";
 import * as tree from "./tree.js";
 
+const TOO_LONG = "context_length_exceeded";
+
 /**
  * `page` is what a view needs of the page: {save(), changed(), say(status), failed(error, ways), began(), scroll(),
  * modelTitle()}.
@@ -100,7 +102,8 @@ export class ChatView {
     this.#running?.stop.abort();
   }
 
-  async #answer(asked) {
+  /** Lets the model answer; `leaving` is whether older turns are left out until the rest fits into its context. */
+  async #answer(asked, { leaving = false } = {}) {
     const { conversation } = this, stop = new AbortController();
     const body = {
       model: conversation.model, messages: tree.messages(conversation, asked), logprobs: true, top_logprobs: 5,
@@ -132,6 +135,8 @@ export class ChatView {
       this.#views.delete(turn.id);
     }
     this.#page.say(stop.signal.aborted ? "Stopped" : "");
+    if (stop.signal.aborted) announce("Stopped");
+    if (leaving && failed?.code === TOO_LONG && tree.leaveOut(conversation, asked)) return this.#answer(asked, { leaving });
     this.#changed();
     if (failed) this.#page.failed(failed, this.#ways(failed, asked));
     this.#page.scroll();
@@ -139,8 +144,8 @@ export class ChatView {
 
   #ways(failed, asked) {
     const ways = [["Try again", () => this.#answer(asked)]];
-    if (failed.code === "context_length_exceeded" && tree.path(this.conversation).filter((turn) => turn.role === "user").length > 1)
-      ways.unshift(["Leave out the older turns", () => tree.leaveOut(this.conversation, asked) && this.#answer(asked)]);
+    if (failed.code === TOO_LONG && asked.parent !== "root")
+      ways.unshift(["Leave out the older turns", () => tree.leaveOut(this.conversation, asked) && this.#answer(asked, { leaving: true })]);
     return ways;
   }
 }

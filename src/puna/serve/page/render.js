@@ -57,9 +57,8 @@ function code({ language, text }) {
 
 function list({ ordered, start, loose, items }) {
   const entries = items.map(({ blocks: inside }) => {
-    const parts = inside.flatMap((block) =>
-      !loose && block.kind === "paragraph" ? [...shown(inline(block.text)), "\n"] : [show(block)]);
-    return make("li", { dir: "auto" }, ...(parts.at(-1) === "\n" ? parts.slice(0, -1) : parts));
+    const parts = inside.flatMap((block) => (!loose && block.kind === "paragraph" ? shown(inline(block.text)) : [show(block)]));
+    return make("li", { dir: "auto" }, ...parts);
   });
   return make(ordered ? "ol" : "ul", { start: ordered && start !== 1 ? String(start) : null }, ...entries);
 }

@@ -40,8 +40,9 @@ export class TurnView {
   }
 
   #renderText() {
-    if (this.#body.firstElementChild?.className !== "words") this.#body.replaceChildren(make("div", { class: "words" }));
-    render(this.#body.firstElementChild, this.#turn.content);
+    let words = this.#body.firstElementChild;
+    if (words?.className !== "words") this.#body.replaceChildren((words = make("div", { class: "words" })));
+    if (words.shows !== this.#turn.content) render(words, (words.shows = this.#turn.content));
   }
 
   #showActions() {
