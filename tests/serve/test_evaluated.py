@@ -1,6 +1,7 @@
 """Evaluations over HTTP give what they give in process: lm-evaluation-harness's own client, and Puna's."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,11 +9,14 @@ import pytest
 from chats import chat_tokenizer
 from fake_runner import FakeRunner
 from in_process import InProcessModel, InProcessModels
-from listening import listening
+from listening import Listening, listening
 from lm_eval.models.openai_completions import LocalCompletionsAPI
+from own_tasks import write_tasks
 from small_served import small_model
 from torch import Tensor
 
+import puna
+from puna.core.schema.evaluation import read_documents
 from puna.evaluate.backends.endpoint import EndpointBackend
 from puna.evaluate.backends.http_json import HttpJson
 from puna.evaluate.backends.local import LocalBackend
@@ -128,3 +132,16 @@ def test_puna_evaluates_a_server_as_the_model_in_process(url: str, words: Tokeni
     assert remote.write(requests) == here.write(requests)
     nothing = EndpointBackend(HttpJson(f"{url}/v1", retries=0), words, model="ends")
     assert nothing.write(requests[:1]) == LocalBackend(ending(words).engine, words).write(requests[:1])
+
+
+def test_a_server_has_the_figures_of_the_model_in_process(served: Listening, chat_model: Path, tmp_path: Path) -> None:
+    """To the last digit, with the model in a process of its own."""
+    tasks = str(write_tasks(tmp_path / "mine"))
+    here = puna.evaluate(chat_model, tasks=tasks, out=tmp_path / "here")
+    there = puna.evaluate(f"{served.url}/v1", tasks=tasks, out=tmp_path / "there", tokenizer=chat_model)
+    assert len(here.results.tasks) > 1
+    for task in here.results.tasks:
+        ours, theirs = (list(read_documents(of.directory.documents_of(task.id))) for of in (here, there))
+        assert [(line.values, line.options, line.written) for line in ours] == [
+            (line.values, line.options, line.written) for line in theirs
+        ]
