@@ -363,12 +363,13 @@ def test_strict_functions_are_called_by_their_schemas_where_the_model_calls(
 
     say(scripted, 'Hm. <tool_call>\n{"name": "GetWeather", "arguments": {"town": "Bern"}}\n</tool_call>')
     tool: Any = openai.pydantic_function_tool(GetWeather)
+    body: Any = {"tools": [tool], "temperature": 0, "parallel_tool_calls": False, "max_tokens": 200}
     if streamed:
-        made = joined(chunks_of(http, tools=[tool]))
+        made = joined(chunks_of(http, **body))
         assert made["content"].startswith("Hm.")  # behind the call, the script is at its end
         arguments = made["calls"][0]["arguments"]
     else:
-        parsed = client.chat.completions.parse(model="chatty", messages=HELLO, tools=[tool])
+        parsed = client.chat.completions.parse(model="chatty", messages=HELLO, **body)
         (call,) = parsed.choices[0].message.tool_calls or ()
         assert isinstance(call.function.parsed_arguments, GetWeather)
         arguments = call.function.arguments
