@@ -22,6 +22,7 @@ FUNCTIONS = (
 CLASSES = (
     "LanguageModel",
     "GenerateOptions",
+    "Guide",
     "Perplexity",
     "TextLoss",
     "Evaluation",

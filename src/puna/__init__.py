@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from puna.config.recipe import Recipe
     from puna.core.errors import UserError
     from puna.core.layout import DataDir, EvaluationDir, RunDir
+    from puna.infer.guides import Guide
     from puna.infer.measure import Sweep
     from puna.plan.plan import Plan
     from puna.report.comparison import Comparison
@@ -51,6 +52,7 @@ __all__ = [
     "EvaluationDir",
     "Export",
     "GenerateOptions",
+    "Guide",
     "LanguageModel",
     "ModelInfo",
     "Perplexity",
@@ -92,6 +94,7 @@ _HOMES = {
     "EvaluationDir": "core.layout",
     "Export": "api.models",
     "GenerateOptions": "api.language_model",
+    "Guide": "infer.guides",
     "LanguageModel": "api.language_model",
     "ModelInfo": "api.models",
     "Perplexity": "api.perplexity",

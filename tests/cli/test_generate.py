@@ -90,10 +90,12 @@ def test_every_choice_of_sampling_reaches_the_model(tiny_run: RunDir, monkeypatc
     run(
         tiny_run.root, "a", "--max-tokens", "3", "--temperature", "0.5", "--top-k", "4", "--top-p", "0.5", "--min-p",
         "0.1", "--repetition-penalty", "1.5", "--seed", "6", "--stop", "x", "--stop", "y", "--n", "2", "--special",
+        "--choice", "u", "--choice", "v",
     )  # fmt: skip
     assert seen == {
         "prompts": ["a"], "n": 2, "logprobs": None, "max_tokens": 3, "temperature": 0.5, "top_k": 4, "top_p": 0.5,
         "min_p": 0.1, "repetition_penalty": 1.5, "seed": 6, "stop": ["x", "y"], "special": True,
+        "guide": puna.Guide.choice(["u", "v"]),
     }  # fmt: skip
 
 

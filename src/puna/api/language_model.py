@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from puna.config.recipe import ModelConfig
     from puna.formats.checkpoint import Checkpoint
     from puna.infer.engine import Engine
+    from puna.infer.guides import Guide
     from puna.infer.requests import Completion, Event, Request, Score
     from puna.infer.runner import Runner
     from puna.infer.speculate import Drafter
@@ -34,6 +35,9 @@ TEMPERATURE, TOP_P = 0.8, 0.95
 """Those of Meta's released example (llama, example.py, 2023), as in `[samples]`."""
 SEED = 0
 """So that the same command writes the same text."""
+
+_OF_REQUESTS = ("max_tokens", "stop", "guide", "special")
+"""Options that are not of `Sampling`."""
 
 Prompt = str | Sequence[int]
 """A text, or its token ids with the token that begins it."""
@@ -64,6 +68,8 @@ class GenerateOptions(TypedDict, total=False):
     """The same seed writes the same text (0)."""
     stop: str | Sequence[str]
     """Texts that end the text where they would begin (none)."""
+    guide: "Guide | None"
+    """What the text is to be: `puna.Guide.json_schema(…)`, `json_object()`, `regex(…)` or `choice(…)` (any text)."""
     special: bool
     """Whether the text of control tokens (`<|im_start|>`) in a prompt is those tokens, as in what a chat template
     writes (False: it is text like any other)."""
@@ -331,7 +337,7 @@ class LanguageModel:
 
         stop, most = options.get("stop", ()), options.get("max_tokens", MAX_TOKENS)
         sampling: dict[str, Any] = {"temperature": TEMPERATURE, "top_p": TOP_P, "seed": SEED}
-        sampling |= {name: value for name, value in options.items() if name not in ("max_tokens", "stop", "special")}
+        sampling |= {name: value for name, value in options.items() if name not in _OF_REQUESTS}
         if unknown := sampling.keys() - Sampling.__dataclass_fields__.keys():
             raise GenerateError(f"{min(unknown)} is not an option of generating")
         return [
@@ -340,6 +346,7 @@ class LanguageModel:
                 sampling=Sampling(**sampling), n=n, logprobs=logprobs, prompt_logprobs=prompt_logprobs,
                 stop=(stop,) if isinstance(stop, str) else tuple(stop),
                 stop_ids=frozenset(() if self._tokenizer is None else self._tokenizer.stops),
+                guide=options.get("guide"),
             )
             for prompt in prompts
         ]  # fmt: skip
@@ -364,19 +371,20 @@ class LanguageModel:
         Raises:
             GenerateError: After the last event: a text has ended in an error.
         """
+        from puna.infer.requests import NOT_FINITE
         from puna.infer.sampling import not_finite
 
-        full, damaged = 0, False
+        full, error = 0, ""
         for event in events:
             completion = event.completion
-            damaged |= completion is not None and completion.finish == "error"
+            error = error or ("" if completion is None else completion.error)
             full += completion is not None and completion.finish == "length" and len(completion.tokens) < max_tokens
             yield event
         if full:
             which = "" if full == 1 else f" for {full} texts"
             say(f"stopped: the model's context of {self.engine.longest} tokens is full{which}")
-        if damaged:
-            raise not_finite()
+        if error:
+            raise not_finite() if error == NOT_FINITE else GenerateError(error)
 
     def _pair(self, context: str, continuation: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
         from puna.tokenizer.bos import pair_ids

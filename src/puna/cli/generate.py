@@ -32,6 +32,7 @@ from puna.cli.arguments import (
     WeightsAs,
     processes,
 )
+from puna.cli.guides import Choice, JsonSchema, Regex, read_guide
 from puna.cli.json_output import json_line
 from puna.cli.prompts import Prompt, read_prompts
 from puna.core.console import print_text, say
@@ -72,6 +73,9 @@ def generate(
         list[str] | None, typer.Option("--stop", help="A text that ends the text; may be given several times.")
     ] = None,
     n: Annotated[int, typer.Option("--n", min=1, help="Texts for each prompt.")] = 1,
+    json_schema: JsonSchema = None,
+    regex: Regex = None,
+    choice: Choice = None,
     special: Annotated[
         bool, typer.Option("--special", help="Read control tokens in the prompt as tokens, as a chat template's text.")
     ] = False,
@@ -101,6 +105,7 @@ def generate(
     as_json = as_json or (file is not None and is_json_lines(file))
     if logprobs is not None and not as_json:
         raise GenerateError("--logprobs: is shown with --json only")
+    guide = read_guide(json_schema, regex, choice)
     rank, size = processes()
     asked = read_prompts(prompts or [], file) if rank == 0 else []  # the others never leave the next line
     texts = [prompt.text for prompt in asked]
@@ -113,6 +118,7 @@ def generate(
     events = model.events(
         texts, n=n, logprobs=logprobs, max_tokens=max_tokens, temperature=temperature, top_k=top_k, top_p=top_p,
         min_p=min_p, repetition_penalty=repetition_penalty, seed=seed, stop=stop or (), special=special,
+        guide=guide,
     )  # fmt: skip
     timed = _Timed(events)
     try:
