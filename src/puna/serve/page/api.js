@@ -44,6 +44,8 @@ async function failure(response) {
   } catch {
     // Not the server's own answer, but for example a proxy's.
   }
+  // The server tells programs which header to send.
+  if (status === 401) return new Failure(key() ? "The server does not know this API key." : "This server needs an API key.", { status });
   const words = told?.message ? sentence(String(told.message)) : `The server answered with status ${status}.`;
   const wait = status === 429 || status === 503 ? Number(response.headers.get("Retry-After")) : 0;
   return new Failure(wait > 0 ? `${words} Try again in ${wait} s.` : words, { status, code: told?.code ?? null });

@@ -294,7 +294,7 @@ function listen() {
     if (at("file").files[0]) load(at("file").files[0]);
     at("file").value = "";
   });
-  at("system").addEventListener("input", () => changedSettings(current().settings));
+  at("system").addEventListener("input", () => changedSettings(current()?.settings));
   at("settings").addEventListener("close", () => {
     const changed = at("key").value.trim() !== key();
     setKey(at("key").value.trim());
