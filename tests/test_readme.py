@@ -109,6 +109,24 @@ PROOFS = {
         "test_no_process_and_no_thread_is_made",
         "test_no_other_process_is_signalled_or_changed",
     ],
+    "A request to the server": [
+        "test_answers_are_those_of_whole_passes_alone_and_among_others",
+        "test_a_stream_that_is_closed_is_cancelled_and_its_pages_serve_the_next",
+        "test_a_text_is_the_same_streamed_or_not_and_beside_others",
+        "test_likelihoods_of_the_harness_are_those_in_process",
+    ],
+    "Text that is written under": [
+        "test_what_chance_writes_is_valid",
+        "test_what_chance_writes_matches_the_regular_expression",
+        "test_a_choice_is_one_of_its_texts_and_each_can_come",
+        "test_a_schema_that_would_not_be_enforced_is_refused",
+    ],
+    "No request, however": [
+        "test_a_wrong_body_is_refused_or_answered_and_shows_nothing_of_others",
+        "test_bytes_that_are_nearly_http_get_answers_of_http_or_none",
+        "test_the_server_answers_as_its_schema_says",
+        "test_hostile_answers_stay_text_wherever_they_are_shown",
+    ],
     "What somebody types into a chat": [
         "test_ids_are_those_of_transformers",
         "test_whatever_is_typed_the_control_tokens_are_those_of_harmless_words",

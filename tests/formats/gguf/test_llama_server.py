@@ -52,7 +52,7 @@ def test_a_server_that_takes_a_request_and_is_silent_is_not_waited_for(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with LlamaServer(file) as server, socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setattr(server, "_address", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr(server, "address", f"http://127.0.0.1:{silent.getsockname()[1]}")
         monkeypatch.setattr(server, "_most_s", 0.01)
         with pytest.raises(NotAnsweringError, match="does not answer"):
             server.ask("tokenize", {})

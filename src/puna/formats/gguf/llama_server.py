@@ -53,7 +53,8 @@ class LlamaServer:
             stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         try:
-            self._address = self._started()
+            self.address = self._started()
+            """Where it listens: `http://127.0.0.1:…`."""
         except BaseException:
             self.close()
             raise
@@ -70,7 +71,7 @@ class LlamaServer:
         """
         # The address is that of the own child on the loopback interface.
         request = urllib.request.Request(  # noqa: S310
-            f"{self._address}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+            f"{self.address}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
         try:
             with urllib.request.urlopen(request, timeout=self._most_s) as answer:  # noqa: S310
