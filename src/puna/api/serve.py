@@ -138,6 +138,8 @@ def serve(
     keys: "PathLike | None" = None,
     allow_host: Sequence[str] = (),
     allow_origin: Sequence[str] = (),
+    requests_at_once: int = 64,
+    requests_per_minute: int | None = None,
     max_queue: int = 256,
     request_seconds: float | None = 600.0,
     unload_after: float | None = None,
@@ -157,6 +159,8 @@ def serve(
         keys: A file of keys, one of which each request must bear; None lets everybody ask.
         allow_host: Names of this server in the header Host, such as of a proxy that passes its own on.
         allow_origin: Sites whose pages may use the server from a browser.
+        requests_at_once: Of one key at most; without keys, of all callers together.
+        requests_per_minute: Likewise; None is without limit.
         max_queue: Requests that wait for each model at most.
         request_seconds: That a request takes at most, its time in the queue included; None is without end.
         unload_after: Seconds without a request after which a model leaves the memory until it is asked; None is never.
@@ -170,6 +174,7 @@ def serve(
     from puna.serve.app import make_app
     from puna.serve.engine_client import EngineClient, EngineLimits
     from puna.serve.keys import read_keys
+    from puna.serve.limits import Limits
     from puna.serve.models import Models
     from puna.serve.run import Settings, bind, run
 
@@ -177,13 +182,17 @@ def serve(
     for name, value in (("request_seconds", request_seconds), ("unload_after", unload_after), ("grace", grace)):
         if value is not None and not 0 <= value < math.inf:
             raise GenerateError(f"{name} is {value}, but must be at least 0")
-    if max_queue < 1:
-        raise GenerateError(f"max_queue is {max_queue}, but must be at least 1")
+    for name, least in (
+        ("max_queue", max_queue), ("requests_at_once", requests_at_once), ("requests_per_minute", requests_per_minute)
+    ):  # fmt: skip
+        if least is not None and least < 1:
+            raise GenerateError(f"{name} is {least}, but must be at least 1")
+    limits = EngineLimits(queue=max_queue, request_s=request_seconds, unload_s=unload_after)
+    served = Models([EngineClient(name, loader, limits) for name, loader in loaders.items()])
+    app = make_app(served)
     settings = Settings(
         keys=None if keys is None else read_keys(Path(keys)), allow_hosts=tuple(allow_host),
-        allow_origins=tuple(allow_origin), grace_s=grace,
+        allow_origins=tuple(allow_origin), grace_s=grace, metrics=app.state.metrics,
+        limits=Limits(requests_at_once=requests_at_once, requests_per_minute=requests_per_minute),
     )  # fmt: skip
-    limits = EngineLimits(queue=max_queue, request_s=request_seconds, unload_s=unload_after)
-    listener = bind(host, port)
-    served = Models([EngineClient(name, loader, limits) for name, loader in loaders.items()])
-    run(make_app(served), listener, settings, ", ".join(loaders), served)
+    run(app, bind(host, port), settings, ", ".join(loaders), served)

@@ -45,6 +45,10 @@ def serve(
         list[str] | None,
         typer.Option("--allow-origin", help="A site whose pages may use the server (https://…); may be repeated."),
     ] = None,
+    requests_at_once: Annotated[int, typer.Option(min=1, help="Of one key at most.")] = 64,
+    requests_per_minute: Annotated[
+        int | None, typer.Option(min=1, help="Of one key at most.  \\[default: any number]", show_default=False)
+    ] = None,
     max_queue: Annotated[int, typer.Option(min=1, help="Requests that wait for each model at most.")] = 256,
     request_seconds: Annotated[
         float, typer.Option(min=0, help="That a request takes at most; 0 is without end.")
@@ -72,6 +76,7 @@ def serve(
     """Serve models to many at once: OpenAI's interface at /v1, a chat page at /. Ctrl-C ends it."""
     puna.serve(
         *models, host=host, port=port, keys=keys, allow_host=allow_host or (), allow_origin=allow_origin or (),
+        requests_at_once=requests_at_once, requests_per_minute=requests_per_minute,
         max_queue=max_queue, request_seconds=request_seconds or None, unload_after=unload_after, grace=grace,
         weights=weights, cache=cache, draft=draft, device=device, threads=threads, tokenizer=tokenizer, format=form,
         heads=heads, kv_heads=kv_heads, context=context, norm_eps=norm_eps, rope_theta=rope_theta,
