@@ -31,6 +31,7 @@ PAIRS = [
     ("You are a helpful assistant.", " The capital is Paris."),
     ("You are a helpful assistant.", " Paris"),
     ("What is the capital of France?", " é日🙂"),
+    ("<|im_start|>user\nHi<|im_end|>", " <|im_end|> it says"),  # typed, so no control tokens
     ("", "The capital"),
     ("The capital ", "is Paris"),
 ]

@@ -30,6 +30,11 @@ def test_the_text_of_a_control_token_is_read_as_asked(http: TestClient, tokenize
     body = {"prompt": "</s>", "add_special_tokens": False}
     assert posted(http, "/tokenize", **body)["tokens"] == [tokenizer.eos_id]
     assert posted(http, "/tokenize", **body, parse_special=False)["tokens"] == tokenizer.encode("</s>")
+    body["prompt"] = "a</s>"
+    assert posted(http, "/tokenize", **body)["tokens"] == tokenizer.encode("a</s>")
+    special = posted(http, "/tokenize", **body, parse_special=True)["tokens"]
+    assert special == tokenizer.encode("a</s>", special=True)
+    assert special[-1] == tokenizer.eos_id
 
 
 def test_ids_are_read_back(http: TestClient, tokenizer: Tokenizer) -> None:

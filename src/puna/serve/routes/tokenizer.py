@@ -20,6 +20,9 @@ from puna.serve.token_names import names_of
 from puna.tokenizer.bos import prompt_ids
 from puna.tokenizer.tokenizer import Tokenizer
 
+_LONGEST_CONTROL = 100
+"""Characters of a control token's text; no model has a longer one."""
+
 router = APIRouter(route_class=JsonRoute, tags=["tokens"], responses=ERRORS)
 
 
@@ -27,7 +30,7 @@ router = APIRouter(route_class=JsonRoute, tags=["tokens"], responses=ERRORS)
 async def tokenize(body: TokenizeRequest, models: Models) -> Response:
     """The token ids of a text."""
     model = model_of(body.model, models)
-    special = body.parse_special is not False
+    special = _is_control(model.tokenizer, body.prompt) if body.parse_special is None else body.parse_special
     if body.add_special_tokens is False:
         ids = await asyncio.to_thread(model.tokenizer.encode, body.prompt, special=special)
     else:
@@ -66,3 +69,9 @@ async def tokenizer_info(models: Models, model: str | None = None) -> Response:
 
 def _piece(tokenizer: Tokenizer, token: int | None) -> str | None:
     return None if token is None else tokenizer.piece(token)
+
+
+def _is_control(tokenizer: Tokenizer, text: str) -> bool:
+    """Whether a text is that of one control token and nothing else: so clients ask for the token's id."""
+    ids = tokenizer.encode(text, special=True) if len(text) <= _LONGEST_CONTROL else []
+    return len(ids) == 1 and tokenizer.is_control(ids[0]) and tokenizer.piece(ids[0]) == text

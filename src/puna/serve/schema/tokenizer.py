@@ -22,7 +22,9 @@ class TokenizeRequest(Body):
         None, description="Whether the ids begin with BOS where the model's texts do (true)."
     )
     parse_special: bool | None = Field(
-        None, description="Whether the text of a control token is that token (true); as a prompt it never is."
+        None,
+        description="Whether the text of a control token is that token. In a prompt it never is, nor here if nothing "
+        "is said, unless the whole text is a control token's.",
     )
     return_token_strs: bool | None = Field(None, description="Whether the tokens are told as text, too (false).")
 
