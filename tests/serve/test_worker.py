@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from serving import FakeLoader
 
 from puna.infer.engine import Engine
+from puna.infer.guides import Guide
 from puna.infer.requests import Event, Request, Sampling
 from puna.serve import wire
 from puna.serve.worker import Work
@@ -92,6 +93,7 @@ REQUESTS = st.builds(
     max_tokens=st.integers(0, 12),
     n=st.integers(1, 3),
     sampling=st.builds(Sampling, seed=st.integers(0, 5)),
+    guide=st.sampled_from([None, Guide.regex("[a-z]{1,9}")]),
 )
 
 
@@ -124,6 +126,31 @@ def test_whatever_is_cancelled_nothing_is_left_and_the_rest_is_answered_as_alone
     while engine.busy:  # requests that were cancelled behind the last that was read
         engine.step()
     assert engine._pages.available == pages
+
+
+def test_nobody_waits_for_the_guide_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compiler is held until a request that came later is answered, and one that waits for it was given up."""
+    engine = FakeLoader()()[0]
+    held, prepare = threading.Event(), engine.prepare
+    monkeypatch.setattr(engine, "prepare", lambda request: (held.wait(), prepare(request)))
+    guided = Request(prompt=(1, 2), max_tokens=9, guide=Guide.choice(["a", "b"]))
+    refused = Request(prompt=(1,), max_tokens=1, guide=Guide.regex("a(?=b)"))
+    found: dict[int, list[Event]] = {}
+
+    def ask(ours: socket.socket) -> None:
+        for number, request in enumerate([guided, guided, Request(prompt=(3,), max_tokens=4)]):
+            ours.sendall(wire.frame((number, request)))
+        ours.sendall(wire.frame((1, None)))
+        found.update(answered(ours, {2: Request(prompt=(3,), max_tokens=4)}))
+        held.set()
+        found.update(answered(ours, {0: guided, 1: guided}))
+        ours.sendall(wire.frame((5, refused)))
+        assert "look-around" in wire.receive(ours).message
+
+    talk(engine, ask)
+    assert len(found[2]) == 4
+    assert found[0][-1].completion.text in ("a", "b")
+    assert found[1][-1].completion.finish == "cancelled"
 
 
 def test_an_error_of_the_engine_ends_the_process_and_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,6 +117,14 @@ class Engine:
         self._scheduler.waiting += sequences
         return number
 
+    def prepare(self, request: Request) -> None:
+        """Compile a request's guide, so that `add` takes no time for it; another thread may call this meanwhile.
+
+        Raises:
+            GenerateError: The guide cannot be followed.
+        """
+        self._guide(request)
+
     def cancel(self, number: int) -> None:
         """End a request; its pages are free at once, and the next step tells its end. One that has ended stays so."""
         if self._in_step:  # Python's collector closes a stream that was left open, whatever runs just then

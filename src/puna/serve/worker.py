@@ -1,8 +1,9 @@
 """The process of a model: it loads it, then computes what comes through a socket until the other end is closed.
 
-Everything happens in one thread, to which the engine belongs. Between two steps it takes what has come; with nothing to
-do it sleeps in the kernel. A second thread waits for nothing but the end of the server, which may be killed while a
-model is loaded or a long step is computed.
+The model is computed in one thread, to which the engine belongs. Between two steps it takes what has come; with nothing
+to do it sleeps in the kernel. Guides are compiled in another thread, and only then do their requests come to the engine.
+A third thread waits for nothing but the end of the server, which may be killed while a model is loaded or a long step
+is computed.
 """
 
 import gc
@@ -13,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from puna.core.errors import GenerateError, Interrupted, UserError
@@ -22,6 +24,7 @@ from puna.serve import wire
 
 if TYPE_CHECKING:
     from puna.infer.engine import Engine
+    from puna.infer.requests import Request
 
     Loader: TypeAlias = Callable[[], tuple[Engine, wire.About]]
     """Makes an engine, and says what it is; it is pickled on its way to the process."""
@@ -84,6 +87,12 @@ class Work:
         self._left: dict[int, int] = {}
         """Samples that have not ended, by the server's number."""
         self._read: list[wire.Read] = []
+        self._compiler = ThreadPoolExecutor(1, "guides")
+        self._compiling: dict[int, tuple[Request, Future[None]]] = {}
+        """Requests whose guides are compiled, which may take as long as many steps; none waits for it but they."""
+        self._cancelled: set[int] = set()
+        """Those of them that were given up meanwhile."""
+        self._woken, self._waker = socket.socketpair()
 
     def run(self) -> NoReturn:
         """Take requests and compute them.
@@ -91,18 +100,43 @@ class Work:
         Raises:
             EOFError: The other end is closed.
         """
-        while True:
-            while not self._engine.busy or select.select([self._end], [], [], 0)[0]:
-                self._take(wire.receive(self._end))
-            self._step()
+        with self._woken, self._waker, self._compiler:
+            while True:
+                while ready := select.select([self._end, self._woken], [], [], 0 if self._engine.busy else None)[0]:
+                    if self._woken in ready:
+                        self._woken.recv(1)
+                        self._take_compiled()
+                    if self._end in ready:
+                        self._take(wire.receive(self._end))
+                self._step()
 
     def _take(self, asked: wire.Asked) -> None:
         number, request = asked
         if request is None:
-            if (own := self._own.get(number)) is not None:
+            if number in self._compiling:
+                self._cancelled.add(number)
+            elif (own := self._own.get(number)) is not None:
                 self._engine.cancel(own)
-            return
+        elif request.guide is None:
+            self._add(number, request)
+        else:
+            compiled = self._compiler.submit(self._engine.prepare, request)
+            self._compiling[number] = request, compiled
+            compiled.add_done_callback(lambda _: self._waker.send(b"."))
+
+    def _take_compiled(self) -> None:
+        """Add requests whose guides are compiled, or cannot be."""
+        for number in [number for number, (_, compiled) in self._compiling.items() if compiled.done()]:
+            request, compiled = self._compiling.pop(number)
+            self._add(number, request, compiled.exception())
+            if number in self._cancelled:
+                self._cancelled.remove(number)
+                self._take((number, None))
+
+    def _add(self, number: int, request: "Request", problem: BaseException | None = None) -> None:
         try:
+            if problem is not None:
+                raise problem
             own = self._engine.add(request)
         except GenerateError as error:
             self._end.sendall(wire.frame(wire.Refused(number, error.message, error.hint)))
