@@ -1,6 +1,9 @@
 """Minutes of mixed load on `puna serve`: no request is lost, greedy texts stay what they are, and memory stays flat.
 
-    python bench/soak.py SmolLM2-135M-Instruct.Q4_1.gguf
+    python bench/soak.py [MODEL]
+
+Without a model it is a small one with random weights and ChatML's template, which answers at once: what is tried is the
+server, by as many requests as it takes.
 
 Clients of two keys ask in a closed loop, each time for something else: streamed chats, greedy completions, prompts
 that fill most of the context, JSON by a schema, and malformed bodies; some hang up in the middle. Beside them,
@@ -186,7 +189,7 @@ class Soak:
 
     async def malformed(self) -> str | None:
         """A body that must be refused."""
-        body = self.rng.choice([b"{", b'{"prompt": NaN}', b'{"prompt": "a", "temprature": 1}', b"[" * 5000])
+        body = self.rng.choice([b"{", b'{"prompt": NaN}', b'{"prompt": "a", "heat": 1}', b"[" * 5000])
         status, answer, _ = await self.answer(self.request("/v1/completions", body))
         return None if status == 400 and b'"error"' in answer else f"{status}: {answer[:200]!r}"
 
@@ -306,6 +309,23 @@ def served(model: str, threads: int) -> Iterator[tuple[subprocess.Popen[str], in
                 process.kill()
 
 
+def small(folder: str) -> str:
+    """A model of the tests: random weights, ChatML's template, 2,048 tokens of context."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "fixtures"))
+    from chats import TEMPLATES, chat_tokenizer
+    from model_source import random_model
+
+    from puna.config.recipe import ModelConfig
+    from puna.model.files import save_model
+
+    tokenizer, path = chat_tokenizer(add_bos=False), Path(folder) / "small"
+    config = ModelConfig(
+        dim=64, n_layers=2, n_heads=4, n_kv_heads=2, ffn_dim=128, context=2048, vocab_size=tokenizer.vocab_size
+    )
+    save_model(random_model(config, std=0.2), path, tokenizer=tokenizer, inputs={}, chat_template=TEMPLATES["chatml"])
+    return str(path)
+
+
 def growth(memory: list[tuple[float, float]]) -> dict[str, float]:
     """Memory after the warm-up: medians of the first and the last third, their difference, and the most."""
     later = [size for when, size in memory if when >= WARM_UP * memory[-1][0]]
@@ -322,14 +342,15 @@ def growth(memory: list[tuple[float, float]]) -> dict[str, float]:
 def main() -> None:
     """Run the soak and write its record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", help="what `puna serve` takes; with a chat template")
+    parser.add_argument("model", nargs="?", help="what `puna serve` takes; with a chat template")
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--context", type=int, default=1024, help="tokens that the model reads, at least")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--record", type=Path, default=RESULTS / f"soak_{datetime.now(UTC):%Y-%m-%d}.json")
     args = parser.parse_args()
     load = os.getloadavg()[0]  # before: of other work on the machine
-    with served(args.model, args.threads) as (process, port):
+    with tempfile.TemporaryDirectory() as folder, served(args.model or small(folder), args.threads) as started:
+        process, port = started
         soak = Soak(port=port, pid=process.pid, context=args.context)
         asyncio.run(soak.run(args.seconds))
         os.kill(process.pid, signal.SIGTERM)
@@ -344,11 +365,12 @@ def main() -> None:
             "p50": round(statistics.median(ordered), 3), "p99": round(ordered[int(0.99 * (len(ordered) - 1))], 3)
         },
     }  # fmt: skip
+    options = f"--seconds {args.seconds:g} --threads {args.threads}"
     record = {
         "schema": 1, "benchmark": "soak",
         "what": f"{args.seconds:g} s of mixed load on puna serve, by {CLIENTS} clients of two keys and others that are "
         "killed; memory is the PSS of all processes of the server",
-        "command": f"python bench/soak.py {Path(args.model).name} --seconds {args.seconds:g} --threads {args.threads}",
+        "command": " ".join(["python bench/soak.py", *([Path(args.model).name] if args.model else []), options]),
         "commit": commit(), "date": datetime.now(UTC).isoformat(timespec="seconds"), "puna": VERSION,
         "machine": machine(), "load_average": load, "results": result,
     }  # fmt: skip

@@ -1,12 +1,15 @@
 """Models as somebody names them, and the loader that makes one in a process."""
 
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import puna
 from puna.api.serve import ModelLoader, read_models
 from puna.core.errors import CheckpointError, GenerateError
+from puna.serve.run import Settings
 
 
 @pytest.mark.parametrize(
@@ -81,3 +84,25 @@ def test_a_model_without_a_tokenizer_is_not_served(chat_model: Path, tmp_path: P
     save_model(load_model(chat_model).model, bare, tokenizer=None, inputs={})
     with pytest.raises(CheckpointError, match="has no tokenizer"):
         ModelLoader(str(bare))()
+
+
+def test_settings_reach_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("alice: alices-secret-key-1")
+    keys.chmod(0o600)
+    seen: list[Settings] = []
+
+    def run(app: object, listener: socket.socket, settings: Settings, *more: object) -> None:
+        listener.close()
+        seen.append(settings)
+
+    monkeypatch.setattr("puna.serve.run.run", run)
+    puna.serve(
+        "nowhere", port=0, keys=keys, allow_host=["a.example"], allow_origin=["https://b.example"],
+        requests_per_minute=6, grace=7,
+    )  # fmt: skip
+    (settings,) = seen
+    assert settings.keys is not None
+    assert settings.keys.caller([b"Bearer alices-secret-key-1"]).name == "alice"
+    assert (settings.allow_hosts, settings.allow_origins) == (("a.example",), ("https://b.example",))
+    assert (settings.grace_s, settings.limits.requests_per_minute) == (7, 6)

@@ -159,8 +159,8 @@ def serve(
         keys: A file of keys, one of which each request must bear; None lets everybody ask.
         allow_host: Names of this server in the header Host, such as of a proxy that passes its own on.
         allow_origin: Sites whose pages may use the server from a browser.
-        requests_at_once: Of one key at most; without keys, of all callers together.
-        requests_per_minute: Likewise; None is without limit.
+        requests_at_once: Of one key at most; without keys, only the queue bounds them.
+        requests_per_minute: Of one key at most; None is without limit.
         max_queue: Requests that wait for each model at most.
         request_seconds: That a request takes at most, its time in the queue included; None is without end.
         unload_after: Seconds without a request after which a model leaves the memory until it is asked; None is never.
@@ -187,6 +187,8 @@ def serve(
     ):  # fmt: skip
         if least is not None and least < 1:
             raise GenerateError(f"{name} is {least}, but must be at least 1")
+    if requests_per_minute is not None and keys is None:
+        raise GenerateError("requests_per_minute is of each key, and there are none", hint="give a file of keys")
     limits = EngineLimits(queue=max_queue, request_s=request_seconds, unload_s=unload_after)
     served = Models([EngineClient(name, loader, limits) for name, loader in loaders.items()])
     app = make_app(served)
