@@ -9,6 +9,8 @@ import pytest
 from chat_served import ScriptedRunner, scripted_model
 from chats import chat_tokenizer
 from fake_runner import FakeRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from in_process import InProcessModel, InProcessModels
 from openai.types.responses import Response
 from openai_types import check_event, check_response
@@ -68,7 +70,11 @@ def scripted(chatty: ByteBPETokenizer) -> InProcessModel:
 def http(chatty: ByteBPETokenizer, scripted: InProcessModel) -> Iterator[TestClient]:
     bare = InProcessModel("bare", Engine(FakeRunner(vocab_size=chatty.vocab_size), chatty), chatty)
     breaking = Breaking("breaking", scripted.engine, chatty, scripted.template)
-    with TestClient(make_app(InProcessModels(scripted, bare, breaking)), raise_server_exceptions=False) as client:
+    runner = FakeRunner(vocab_size=chatty.vocab_size, context=512, pages=512)
+    random = InProcessModel("random", Engine(runner, chatty), chatty, scripted.template)
+    with TestClient(
+        make_app(InProcessModels(scripted, bare, breaking, random)), raise_server_exceptions=False
+    ) as client:
         yield client
 
 
@@ -239,6 +245,24 @@ def test_an_answer_that_breaks_off_fails(http: TestClient, client: openai.OpenAI
     assert events[-1]["response"]["output"][0]["status"] == "incomplete"
     with pytest.raises(openai.InternalServerError, match="the model's process has ended"):
         client.responses.create(input="Hello", model="breaking")
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    body=st.fixed_dictionaries(
+        {"seed": st.integers(0, 5), "max_output_tokens": st.integers(1, 30)},
+        optional={
+            "temperature": st.sampled_from([0, 0.7, 2]), "top_p": st.sampled_from([0.5, 1]),
+            "tools": st.just([WEATHER]), "frequency_penalty": st.just(1.5),
+            "include": st.just(["message.output_text.logprobs"]), "text": st.just({"format": {"type": "json_object"}}),
+            "instructions": st.text(max_size=5),
+        },
+    )
+)  # fmt: skip
+def test_whatever_is_asked_a_stream_makes_the_same_answer(http: TestClient, body: dict[str, Any]) -> None:
+    streamed = events_of(http, model="random", **body)[-1]["response"]
+    whole = asked(http, model="random", **body)
+    assert same_but_names(streamed) == same_but_names(json.loads(whole.model_dump_json(exclude_unset=True)))
 
 
 def test_what_cannot_be_answered_is_refused_before_a_stream_begins(http: TestClient) -> None:
