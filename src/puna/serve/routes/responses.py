@@ -66,7 +66,7 @@ class _Answer:
         """Of tokens that may be text or a call."""
 
     async def whole(self) -> Json:
-        """The response."""
+        """The object of the response, when it has ended."""
         last: Json = {}
         async with aclosing(self._events()) as events:
             async for event in events:
