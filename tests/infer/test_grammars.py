@@ -1,6 +1,7 @@
 """Masks of tokens: against the definition, and on the way back from guesses."""
 
 from itertools import product
+from typing import cast
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from letters import letters
 
 from puna.infer.grammars import Guides
 from puna.infer.guides import Guide, GuideError
+from puna.infer.stops import Text
+from puna.tokenizer.tokenizer import Tokenizer
 
 TEXTS = ["ab", "abba", "abbé a", "é", "bbé"]
 
@@ -85,3 +88,38 @@ def test_states_of_one_guide_are_independent(guides: Guides) -> None:
     one.accept(7)
     assert one.ended
     assert other.allowed().tolist() == before
+
+
+class _Spaced:
+    """As SentencePiece's tokenizers: the text behind BOS alone begins with a space that is taken off again."""
+
+    bos_id, eos_id, space_prefix = 0, 1, True
+    contents = (b"", b"", b" ", b" a", b"a", b"b", b" b")
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.contents)
+
+    def token_bytes(self) -> list[bytes]:
+        return list(self.contents)
+
+    def bytes_of(self, token: int) -> bytes:
+        return self.contents[token]
+
+
+@pytest.mark.parametrize("prompt", [(0,), (0, 4)])
+def test_the_space_that_is_taken_off_a_text_is_not_the_guides(prompt: tuple[int, ...]) -> None:
+    """All ways through a choice give its texts, as the engine gives them out, and each of the texts."""
+    tokenizer = cast(Tokenizer, _Spaced())
+    choices = ["a", " b", "ab"]
+    spaced, ways, texts = Guides(tokenizer), [[]], set()
+    while ways:
+        way = ways.pop()
+        state = spaced.begin(Guide.choice(choices), prompt=prompt)
+        for token in way:
+            state.accept(token)
+        if state.complete:
+            text = Text(tokenizer, prompt)
+            texts.add("".join([text.push(token)[0] for token in way] + [text.finish()[0]]))
+        ways += [[*way, token] for token in np.flatnonzero(state.allowed()).tolist()]
+    assert texts == set(choices)

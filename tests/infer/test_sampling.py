@@ -1,7 +1,9 @@
 import math
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -288,3 +290,26 @@ def test_many_candidates_draw_without_an_order_what_they_draw_in_order(settings:
         free = (scaled_V + sampling.gumbel([draw], torch.arange(3000))[0]).argmax()
         redrawn += int(free != expected.item())
     assert redrawn  # some winners were not kept
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("narrow", [{}, {"top_k": 2}, {"top_p": 0.5}, {"min_p": 0.3}])
+def test_only_allowed_tokens_are_drawn_and_other_rows_do_not_change(temperature: float, narrow: dict[str, Any]) -> None:
+    logits_WV = torch.randn(3, 300, generator=torch.Generator().manual_seed(1))
+    allowed_V = np.arange(300) % 7 == 3
+    sampling = Sampling(temperature=temperature, **narrow)
+    plain = [Draw(sampling, seed, 0) for seed in range(3)]
+    both = choose(logits_WV, [plain[0], replace(plain[1], allowed=allowed_V), plain[2]])
+    assert both[[0, 2]].tolist() == choose(logits_WV, plain)[[0, 2]].tolist()
+    left_out = logits_WV[1].masked_fill(~torch.from_numpy(allowed_V), -torch.inf)
+    assert allowed_V[int(both[1])]
+    assert int(both[1]) == int(choose(left_out[None], plain[1:2]))
+
+
+def test_a_row_without_an_allowed_token_and_a_damaged_one_have_none() -> None:
+    """Also where the damage is in a token that is not allowed."""
+    logits_WV = torch.zeros(3, 300)
+    logits_WV[1, 5] = torch.nan
+    one_V = np.arange(300) == 7
+    draws = [Draw(Sampling(), 0, 0, allowed=mask) for mask in (np.zeros(300, dtype=bool), one_V, one_V)]
+    assert choose(logits_WV, draws).tolist() == [NONE, NONE, 7]

@@ -1,9 +1,9 @@
 """The process of a model: it loads it, then computes what comes through a socket until the other end is closed.
 
-The model is computed in one thread, to which the engine belongs. Between two steps it takes what has come; with nothing
-to do it sleeps in the kernel. Guides are compiled in another thread, and only then do their requests come to the engine.
-A third thread waits for nothing but the end of the server, which may be killed while a model is loaded or a long step
-is computed.
+The model is computed in one thread, to which the engine belongs. Between two steps it takes what has come; with
+nothing to do it sleeps in the kernel. Guides are compiled in another thread, and only then do their requests come to
+the engine. A third thread waits for nothing but the end of the server, which may be killed while a model is loaded or a
+long step is computed.
 """
 
 import gc
