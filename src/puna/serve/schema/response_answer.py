@@ -68,7 +68,7 @@ class OutputTokens(BaseModel):
 
 
 class ResponseUsage(BaseModel):
-    """Numbers of tokens."""
+    """Numbers of tokens, of the prompt and of what was written."""
 
     input_tokens: int
     input_tokens_details: InputTokens
