@@ -91,7 +91,7 @@ class ResponseFailure(BaseModel):
 
 
 class ResponseAnswer(BaseModel):
-    """A response."""
+    """A response, begun or ended, with what it repeats of its request."""
 
     id: str
     object: Literal["response"]
