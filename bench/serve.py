@@ -10,7 +10,8 @@ are asked; ratios are taken within a round, then their median.
 
 - `overhead`: `puna serve` beside the same engine in a process without a server. Their texts must be equal.
 - `peers`: servers at 1 and at 32 clients.
-- `mixed`: prompts of 16 to 96 tokens, and every fourth of 512 to 1,024, by 16 clients: how long the first token takes.
+- `mixed`: prompts of 16 to 96 tokens, and every eighth of 512 to 1,024, by 16 clients, for 8 to 32 tokens: how long
+  the first token takes.
 - `guided`: texts that a regular expression holds, beside the same requests without it.
 
 Prompts of the first two have 8 to 64 tokens, and 16 to 64 are written. The record goes to bench/results/, or where
@@ -59,7 +60,7 @@ class Extent:
 
     model: str = "smol"
     clients: tuple[int, ...] = (1, 32)
-    rounds: dict[str, int] = field(default_factory=lambda: {"overhead": 7, "peers": 3, "guided": 3})
+    rounds: dict[str, int] = field(default_factory=lambda: {"overhead": 5, "peers": 2, "guided": 3})
     threads: tuple[int, ...] = (1, 2)
     """Of the overhead; peers have the last one."""
     weights: tuple[str, ...] = ("float32", "int8")
@@ -69,7 +70,9 @@ class Extent:
         ("puna", "int4"), ("llama.cpp", "Q4_0"),
     )  # fmt: skip
     mixed_clients: int = 16
-    mixed_requests: int = 128
+    mixed_requests: int = 100
+    mixed_weights: tuple[str, ...] = ("float32", "int8")
+    """Of ours; peers have as many bits."""
     long: tuple[int, int] = (512, 1024)
     """Tokens of a long prompt, from and to."""
 
@@ -108,10 +111,10 @@ class Prompts:
         ]
 
     def mixture(self, requests: int, long: tuple[int, int]) -> list[dict[str, Any]]:
-        """Requests of a mixed load, every fourth of them with a long prompt."""
+        """Requests of a mixed load, every eighth of them with a long prompt."""
         return [
-            {"prompt": self.prompt(self._draws.randint(*(long if number % 4 == 3 else (16, 96)))), "max_tokens": tokens}
-            for number, tokens in enumerate(mixed(requests)[1])
+            {"prompt": self.prompt(self._draws.randint(*(long if number % 8 == 7 else (16, 96)))), "max_tokens": most}
+            for number, most in enumerate(tokens // 2 for tokens in mixed(requests)[1])
         ]
 
 
@@ -144,6 +147,8 @@ class Bench:
             with self._started(beside) as ready:
                 for clients in self.extent.clients:
                     self._turns("peers", ready, clients)
+                if weights not in self.extent.mixed_weights:
+                    continue
                 clients = self.extent.mixed_clients
                 requests = self.prompts.mixture(self.extent.mixed_requests, self.extent.long)
                 for one in ready:
