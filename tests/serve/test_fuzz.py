@@ -64,6 +64,7 @@ def clients(server: Listening) -> Iterator[dict[str, Client]]:
 def fields(models: InProcessModels) -> dict[str, list[str]]:
     """The names that each route's body may have, as the served schema says."""
     schema = make_app(models).openapi()
+    assert set(VALID) == {path for path, methods in schema["paths"].items() if "post" in methods}
     found = {}
     for path in VALID:
         name = schema["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"].split("/")[
