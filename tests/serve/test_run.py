@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from listening import PATIENCE_S, all_of, listening, until
 
-from puna.core.errors import ServeError
+from puna.core.errors import Interrupted, ServeError
+from puna.core.terminate import orderly_end
 from puna.serve.keys import Keys
 from puna.serve.run import Settings, bind, run, url_of
 
@@ -163,6 +164,34 @@ def test_an_address_that_is_taken_or_elsewhere_is_one_sentence() -> None:
     for host in ("no such host", "x" * 300, "a\0b"):
         with pytest.raises(ServeError, match="is not a name or an address of this machine"):
             bind(host, 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=str)
+def test_a_signal_ends_it_while_a_model_is_loaded(number: signal.Signals) -> None:
+    """As `puna.cli` runs it, where a handler would raise wherever Python is just then."""
+    ended: list[str] = []
+
+    class Models:
+        async def __aenter__(self) -> None:
+            os.kill(os.getpid(), number)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append("loading")
+
+        async def __aexit__(self, *error: object) -> None:
+            ended.append("never entered")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("it answered")
+
+    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    with pytest.raises((KeyboardInterrupt, Interrupted)) as caught, orderly_end():
+        run(app, bind(port=0), Settings(), "model", Models())
+    assert ended == ["loading"]
+    assert isinstance(caught.value, KeyboardInterrupt) == (number == signal.SIGINT)
+    assert number == signal.SIGINT or caught.value.exit_code == 128 + number
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
 
 
 def _said(host: str, settings: Settings, capfd: pytest.CaptureFixture[str]) -> str:

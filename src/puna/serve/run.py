@@ -6,6 +6,7 @@ import ipaddress
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -136,18 +137,54 @@ class Server(uvicorn.Server):
 
         Raises:
             UserError: A model cannot be loaded.
-            KeyboardInterrupt: SIGINT came while models were loaded; the like holds of `Interrupted`.
+            KeyboardInterrupt: SIGINT came while models were loaded.
+            Interrupted: SIGTERM or SIGHUP did.
         """
         with listener, asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
-            runner.run(self._serve_with(listener, models or contextlib.nullcontext(), line))
+            try:
+                runner.run(self._serve_with(listener, models or contextlib.nullcontext(), line))
+            except asyncio.CancelledError:
+                if self.signal is None:
+                    raise
+                raise Interrupted(self.signal) from None
 
     async def _serve_with(
         self, listener: socket.socket, models: AbstractAsyncContextManager[object], line: str
     ) -> None:
-        async with models:
+        async with contextlib.AsyncExitStack() as loaded:
+            with self._cancelled_by_signals():
+                await loaded.enter_async_context(models)
             if line:
                 say(line)
             await self.serve(sockets=[listener])
+
+    @contextlib.contextmanager
+    def _cancelled_by_signals(self) -> Iterator[None]:
+        """While entered, SIGTERM and SIGHUP cancel the task at work, as SIGINT does by `asyncio.Runner`.
+
+        What the event loop runs hears of no exception that a handler of Python raises in it.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in one
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+        if before[signal.SIGHUP] == signal.SIG_IGN:
+            del before[signal.SIGHUP]
+
+        def end(number: int) -> None:
+            self.signal = number
+            task.cancel()
+
+        for number in before:
+            loop.add_signal_handler(number, end, number)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                loop.remove_signal_handler(number)
+                signal.signal(number, handler)
 
     def stop(self) -> None:
         """Begin the end, from any thread."""
