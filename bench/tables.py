@@ -28,6 +28,7 @@ import evaluate_tables  # noqa: E402
 import evaluated_tables  # noqa: E402
 import hardware_tables  # noqa: E402
 import parity_tables  # noqa: E402
+import serve_tables  # noqa: E402
 
 
 def newest(benchmark: str) -> dict[str, Any]:
@@ -409,6 +410,7 @@ def planned_memory() -> str:
 TABLES = {
     **decode_tables.tables(lambda: newest_of_each("decode"), origin),
     **evaluate_tables.tables(lambda: newest("evaluate"), origin),
+    **serve_tables.tables(lambda: newest("serve"), origin),
     "gpu": gpu,
     "gpus": hardware_tables.gpus,
     "demo": demo,
