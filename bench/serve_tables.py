@@ -91,6 +91,13 @@ def guided(record: Record, origin: str) -> str:
     for clients, of in rates.items():
         longer = 1000 * (1 / of["guided"] - 1 / of["plain"])
         lines.append(f"| {clients} | {of['plain']:.1f} | {of['guided']:.1f} | {longer:.2f} ms |")
+    again = [part for part in record.get("later", ()) if "guided" in part["sections"]]
+    if again:
+        part = again[-1]
+        lines += [
+            "",
+            f"<sub>`{part['command']}`, commit {part['commit'][:10]}, {part['date'][:10]}, into the record of</sub>",
+        ]
     return "\n".join([*lines, "", origin])
 
 
