@@ -1,13 +1,17 @@
 """The application: errors in one form, and a schema that is true."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import jsonschema
 import pytest
 from in_process import InProcessModels
+from pydantic import ValidationError
 from starlette.testclient import TestClient
 
 from puna.serve.app import make_app
+from puna.serve.body import Body
+from puna.serve.schema.chat import ChatRequest
 from puna.serve.served_model import ServedModel
 
 
@@ -25,6 +29,37 @@ def test_refusals_have_the_form_of_openai(http: TestClient, method: str, path: s
     assert answer.status_code == status
     assert answer.json()["error"]["message"] == message
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+
+
+def kinds(kind: type[Body] = Body) -> Iterator[type[Body]]:
+    """All kinds of bodies, and of objects in them, that the server takes."""
+    for one in kind.__subclasses__():
+        if one.__module__.startswith("puna."):
+            yield one
+            yield from kinds(one)
+
+
+def collections_in(schema: Any) -> Iterator[dict[str, Any]]:
+    """Each list and each object of any names in pydantic's own schema whose contents can be wrong."""
+    for part in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list | tuple) else ():
+        yield from collections_in(part)
+    if isinstance(schema, dict) and schema.get("type") in ("list", "dict"):
+        contents = schema.get("items_schema" if schema["type"] == "list" else "values_schema", {"type": "any"})
+        if contents["type"] != "any":
+            yield schema
+
+
+def test_a_body_is_given_up_at_the_first_fault_of_a_list_or_its_faults_could_fill_the_memory() -> None:
+    found = [(kind.__name__, one) for kind in kinds() for one in collections_in(kind.__pydantic_core_schema__)]
+    assert {"ChatRequest", "UserMessage", "CompletionRequest", "ResponseRequest"} <= {name for name, _ in found}
+    assert [name for name, one in found if not one.get("fail_fast")] == []
+    for field in (
+        {"messages": [{"role": "user", "content": [{}] * 100}] * 100},
+        {"messages": [{"role": "user", "content": "a"}], "logit_bias": {f"a{number}": "b" for number in range(1000)}},
+    ):
+        with pytest.raises(ValidationError) as caught:
+            ChatRequest.model_validate(field)
+        assert caught.value.error_count() < 5
 
 
 def test_a_defect_is_told_without_its_stack(models: InProcessModels, monkeypatch: pytest.MonkeyPatch) -> None:

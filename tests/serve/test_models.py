@@ -46,6 +46,15 @@ def test_a_name_that_there_is_not_is_answered_with_the_nearest_or_all() -> None:
     asyncio.run(work())
 
 
+def test_a_name_of_megabytes_is_compared_with_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        with pytest.raises(ApiError, match=r"there is llama-7b, smol$"):
+            models(FakeLoader(), FakeLoader()).get("smol" * 100_000)
+
+    monkeypatch.setattr("puna.serve.models.get_close_matches", pytest.fail)
+    asyncio.run(work())
+
+
 def test_where_one_cannot_be_loaded_none_is_left() -> None:
     async def work() -> None:
         served = models(FakeLoader(), Missing())

@@ -1,12 +1,13 @@
 """Prompts as ids: the same as everywhere in Puna, and refused early where they can only be too long."""
 
 import asyncio
+import threading
 
 import pytest
 from small_served import small_model
 
 from puna.serve.errors import ApiError
-from puna.serve.prompts import prompts_of, refuse_long, text_ids
+from puna.serve.prompts import beside_the_loop, prompts_of, refuse_long, text_ids, texts_ids
 from puna.tokenizer.bos import prompt_ids
 from puna.tokenizer.tokenizer import Tokenizer
 
@@ -28,6 +29,29 @@ def test_a_long_text_is_read_beside_the_loop_to_the_same_ids(tokenizer: Tokenize
     model = small_model(tokenizer)
     model.longest = 100_000
     assert asyncio.run(text_ids(LONG, model, "prompt")) == tuple(prompt_ids(tokenizer, LONG))
+
+
+def test_much_text_is_read_on_another_thread_however_short_its_parts_are(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+
+    def noted(tokenizer: Tokenizer, text: str) -> list[int]:
+        threads.append(threading.get_ident())
+        return prompt_ids(tokenizer, text)
+
+    monkeypatch.setattr("puna.serve.prompts.prompt_ids", noted)
+    model, texts = small_model(tokenizer), ["The people of the state"] * 100
+    assert asyncio.run(texts_ids(texts, model, "prompt")) == [tuple(prompt_ids(tokenizer, text)) for text in texts]
+    assert asyncio.run(prompts_of(texts, model)) == [tuple(prompt_ids(tokenizer, text)) for text in texts]
+    assert len(threads) == 200
+    assert threading.get_ident() not in threads
+    assert asyncio.run(beside_the_loop(threading.get_ident, 2000)) == threading.get_ident()
+
+
+def test_which_of_several_texts_is_too_long_is_said(tokenizer: Tokenizer) -> None:
+    with pytest.raises(ApiError, match=r"^prefix_text\[1\] has"):
+        asyncio.run(texts_ids(["a", LONG], small_model(tokenizer), "prefix_text"))
 
 
 def test_a_text_is_refused_only_where_no_tokens_are_long_enough(tokenizer: Tokenizer) -> None:

@@ -6,6 +6,7 @@ from puna.infer.requests import Completion, Request, Score
 from puna.infer.windows import windows
 from puna.serve.answers import completions
 from puna.serve.caller import Caller
+from puna.serve.prompts import beside_the_loop
 from puna.serve.served_model import ServedModel
 from puna.tokenizer.bos import pair_ids
 
@@ -23,7 +24,9 @@ async def pair_scores(model: ServedModel, pairs: Sequence[tuple[str, str]], call
     Raises:
         ApiError: A pair is too long, or as `answers.told`.
     """
-    return await _scores(model, [pair_ids(model.tokenizer, *pair) for pair in pairs], caller)
+    characters = sum(len(context) + len(continuation) for context, continuation in pairs)
+    read = await beside_the_loop(lambda: [pair_ids(model.tokenizer, *pair) for pair in pairs], characters)
+    return await _scores(model, read, caller)
 
 
 async def text_scores(model: ServedModel, texts: Sequence[str], caller: Caller) -> list[Score]:
@@ -37,10 +40,7 @@ async def text_scores(model: ServedModel, texts: Sequence[str], caller: Caller) 
     Raises:
         ApiError: As `answers.told`.
     """
-    parts = [
-        list(windows((model.tokenizer.bos_id, *pair_ids(model.tokenizer, "", text)[1]), model.longest, model.longest))
-        for text in texts
-    ]
+    parts = await beside_the_loop(lambda: [_windows(model, text) for text in texts], sum(map(len, texts)))
     found = iter(await _scores(model, [pair for windowed in parts for pair in windowed], caller))
     scores = []
     for windowed in parts:
@@ -48,6 +48,11 @@ async def text_scores(model: ServedModel, texts: Sequence[str], caller: Caller) 
         logprobs = tuple(logprob for score in own for logprob in score.logprobs)
         scores.append(Score(logprobs=logprobs, greedy=all(score.greedy for score in own)))
     return scores
+
+
+def _windows(model: ServedModel, text: str) -> list[Pair]:
+    _, ids = pair_ids(model.tokenizer, "", text)
+    return list(windows((model.tokenizer.bos_id, *ids), model.longest, model.longest))
 
 
 async def _scores(model: ServedModel, pairs: Sequence[Pair], caller: Caller) -> list[Score]:

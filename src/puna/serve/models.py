@@ -8,6 +8,9 @@ from puna.serve.engine_client import EngineClient
 from puna.serve.errors import ApiError
 from puna.serve.served_model import State
 
+_LONGEST_NAME = 200
+"""Characters of a name for which one that is like it is looked for: with megabytes that takes seconds."""
+
 
 class Models:
     """What a server serves; implements `ServedModels`.
@@ -41,7 +44,7 @@ class Models:
         """
         if (found := self._served.get(name)) is not None:
             return found
-        near = get_close_matches(name, self._served, n=1)
+        near = get_close_matches(name, self._served, n=1) if len(name) <= _LONGEST_NAME else []
         names = ", ".join(self._served)
         raise ApiError(
             404, f"there is no model {name!r:.200}; " + (f"did you mean {near[0]!r}?" if near else f"there is {names}"),

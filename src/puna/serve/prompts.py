@@ -1,7 +1,9 @@
 """Prompts as token ids: texts are read beside the event loop, and not at all where they can only be too long."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import TypeVar
 
 from puna.serve.errors import ApiError
 from puna.serve.served_model import ServedModel
@@ -10,6 +12,8 @@ from puna.tokenizer.tokenizer import Tokenizer
 
 _SHORT = 2000
 """Characters that are read in less than a millisecond, about what a thread costs."""
+
+Read = TypeVar("Read")
 
 
 async def prompts_of(
@@ -27,7 +31,7 @@ async def prompts_of(
     if isinstance(prompt, str):
         return [await text_ids(prompt, model, "prompt")]
     if isinstance(prompt[0], str):
-        return [await text_ids(str(text), model, f"prompt[{place}]") for place, text in enumerate(prompt)]
+        return await texts_ids([str(text) for text in prompt], model, "prompt")
     if isinstance(prompt[0], int):
         return [tuple(one for one in prompt if isinstance(one, int))]
     return [tuple(one) for one in prompt if isinstance(one, list)]
@@ -45,9 +49,34 @@ async def text_ids(text: str, model: ServedModel, param: str) -> tuple[int, ...]
         ApiError: It can only be too long for the model.
     """
     refuse_long(text, model, param)
-    if len(text) <= _SHORT:
-        return tuple(prompt_ids(model.tokenizer, text))
-    return tuple(await asyncio.to_thread(prompt_ids, model.tokenizer, text))
+    return tuple(await beside_the_loop(lambda: prompt_ids(model.tokenizer, text), len(text)))
+
+
+async def texts_ids(texts: Sequence[str], model: ServedModel, param: str) -> list[tuple[int, ...]]:
+    """The ids of each of several texts, as of `text_ids`.
+
+    Args:
+        texts: Any number.
+        model: Whose tokenizer reads them.
+        param: The field with the list of them, for errors.
+
+    Raises:
+        ApiError: One of them can only be too long for the model.
+    """
+    for place, text in enumerate(texts):
+        refuse_long(text, model, f"{param}[{place}]")
+    return await beside_the_loop(
+        lambda: [tuple(prompt_ids(model.tokenizer, text)) for text in texts], sum(map(len, texts))
+    )
+
+
+async def beside_the_loop(read: Callable[[], Read], characters: int) -> Read:
+    """What `read` gives; it runs on a thread, unless it takes no longer than that would cost.
+
+    Texts of one request may have megabytes together, however short each is, and meanwhile everybody else's answers
+    would stand still.
+    """
+    return read() if characters <= _SHORT else await asyncio.to_thread(read)
 
 
 def refuse_long(text: str, model: ServedModel, param: str) -> None:

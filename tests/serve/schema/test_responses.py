@@ -72,6 +72,18 @@ def test_a_tool_of_openais_is_refused_by_its_name() -> None:
     )
 
 
+def test_an_answer_in_a_form_and_functions_that_may_be_called_are_refused_together() -> None:
+    both = {"input": "Hello", "tools": TAKEN["tools"], "text": {"format": {"type": "json_object"}}}
+    for choice in (None, "auto", "required", {"type": "function", "name": "f"}):
+        error = refusal_of(ResponseRequest, {**both, "tool_choice": choice})
+        assert error.message == (
+            'text.format is not supported: an answer in this form calls nothing; set tool_choice to "none"'
+        )
+        assert error.param == "text.format"
+    read(ResponseRequest, {**both, "tool_choice": "none"})
+    read(ResponseRequest, {**both, "text": {"format": {"type": "text"}}})
+
+
 def test_numbers_of_likely_tokens_are_not_silently_dropped() -> None:
     error = refusal_of(ResponseRequest, {"input": "Hello", "top_logprobs": 3})
     assert (error.param, "message.output_text.logprobs" in error.message) == ("top_logprobs", True)

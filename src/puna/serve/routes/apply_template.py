@@ -23,7 +23,7 @@ async def apply_template(body: ApplyTemplateRequest, models: Models) -> Response
     """What the model's chat template writes for a conversation."""
     model = model_of(body.model, models)
     template, turns, tools = template_of(model), [turn.turn() for turn in body.messages], functions_of(body.tools)
-    if tools and not template.takes_tools:
+    if tools and not await asyncio.to_thread(lambda: template.takes_tools):
         raise unsupported("tools", f"the chat template of the model {model.name} leaves tools out")
     refuse_long("".join(turn.content for turn in turns), model, "messages")
     answer = body.add_generation_prompt is not False

@@ -4,7 +4,6 @@ Texts end at the end of the model's context at the latest. What is too long is r
 off without a word; and a prefix and its text are read as one text, where EasyLM's reads each alone.
 """
 
-import asyncio
 from secrets import randbelow
 
 from fastapi import APIRouter, Request, Response
@@ -15,10 +14,11 @@ from puna.infer.requests import Request as Asked
 from puna.serve.answers import completions, unless_left, whole
 from puna.serve.body import JsonRoute
 from puna.serve.dependencies import From, Models, model_of
+from puna.serve.dialogue import dialogue
 from puna.serve.easylm_context import context_of, messages_of
 from puna.serve.errors import ApiError
 from puna.serve.likelihoods import pair_scores, text_scores
-from puna.serve.prompts import refuse_long, text_ids
+from puna.serve.prompts import refuse_long, text_ids, texts_ids
 from puna.serve.schema.easylm import (
     TEMPERATURE,
     TOP_K,
@@ -70,8 +70,7 @@ async def generate(body: GenerateRequest, models: Models, caller: From, http: Re
     model = model_of(body.model, models)
     temperature = TEMPERATURE if body.temperature is None else body.temperature
     requests = [
-        _asked(model, await text_ids(text, model, f"prefix_text[{place}]"), temperature)
-        for place, text in enumerate(body.prefix_text)
+        _asked(model, prompt, temperature) for prompt in await texts_ids(body.prefix_text, model, "prefix_text")
     ]
     done = await unless_left(http, completions(model, requests, caller))
     return whole({
@@ -84,10 +83,8 @@ async def greedy_until(body: GreedyUntilRequest, models: Models, caller: From, h
     """Continue texts with the likeliest tokens until one of their end texts would begin."""
     model = model_of(body.model, models)
     stops = [(until,) if isinstance(until, str) else tuple(until) for until in body.until]
-    requests = [
-        _asked(model, await text_ids(text, model, f"prefix_text[{place}]"), 0.0, stops[place])
-        for place, text in enumerate(body.prefix_text)
-    ]
+    prompts = await texts_ids(body.prefix_text, model, "prefix_text")
+    requests = [_asked(model, prompt, 0.0, stop) for prompt, stop in zip(prompts, stops, strict=True)]
     done = await unless_left(http, completions(model, requests, caller))
     return whole({
         "prefix_text": body.prefix_text, "until": body.until, "max_length": model.longest,
@@ -99,18 +96,16 @@ async def greedy_until(body: GreedyUntilRequest, models: Models, caller: From, h
 async def chat(body: ChatTurnRequest, models: Models, caller: From, http: Request) -> Response:
     """Answer the next turn of a conversation, by the model's chat template where it has one."""
     model = model_of(body.model, models)
-    context, template = body.context or "", model.template
+    context = body.context or ""
     temperature = TEMPERATURE if body.temperature is None else body.temperature
-    if template is None:
+    if model.template is None:
         asked = _asked(model, await text_ids(context + body.prompt, model, "prompt"), temperature)
         (done,) = await unless_left(http, completions(model, [asked], caller))
         context += body.prompt + done.text
     else:
         turns = [*messages_of(context), Message("user", body.prompt)]
-        refuse_long("".join(turn.content for turn in turns), model, "prompt")
-        ids = await asyncio.to_thread(template.ids, turns)
-        end = template.turn_end
-        asked = _asked(model, tuple(ids), temperature, end.texts, end.tokens)
+        ready = await dialogue(model, turns, (), param="prompt")
+        asked = _asked(model, ready.prompt, temperature, ready.stops, ready.stop_ids)
         (done,) = await unless_left(http, completions(model, [asked], caller))
         context = context_of([*turns, Message("assistant", done.text)])
     return whole({"response": done.text, "context": context, "temperature": temperature})

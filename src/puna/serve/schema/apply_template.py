@@ -13,8 +13,10 @@ class ApplyTemplateRequest(Body):
     """A conversation to be written, and not to be answered."""
 
     model: str | None = Field(None, description="A name that /v1/models lists (the first of them).")
-    messages: Annotated[list[Turn], Field(min_length=1, max_length=MOST_TURNS)] = Field(description="The turns.")
-    tools: Annotated[list[FunctionTool], Field(max_length=MOST_TOOLS)] | None = Field(
+    messages: Annotated[list[Turn], Field(fail_fast=True, min_length=1, max_length=MOST_TURNS)] = Field(
+        description="The turns."
+    )
+    tools: Annotated[list[FunctionTool], Field(fail_fast=True, max_length=MOST_TOOLS)] | None = Field(
         None, description="Functions that the model may call (none)."
     )
     add_generation_prompt: bool | None = Field(

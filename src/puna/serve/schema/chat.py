@@ -33,7 +33,7 @@ class FunctionDefinition(Body):
     description: str | None = Field(None, description="What it does, for the model.")
     parameters: dict[str, Any] | None = Field(None, description="A JSON schema of its arguments (no arguments).")
     strict: bool | None = Field(
-        None, description="Whether arguments must fit the schema (only where tool_choice makes the model call)."
+        None, description="Whether arguments must fit the schema, also where the model is free to call (false)."
     )
 
 
@@ -89,7 +89,9 @@ class ChatRequest(SamplingFields):
     }
 
     model: str | None = Field(None, description="A name that /v1/models lists (the first of them).")
-    messages: Annotated[list[Turn], Field(min_length=1, max_length=MOST_TURNS)] = Field(description="The turns.")
+    messages: Annotated[list[Turn], Field(fail_fast=True, min_length=1, max_length=MOST_TURNS)] = Field(
+        description="The turns."
+    )
     max_completion_tokens: _Tokens | None = Field(
         None, description="Tokens to write at most (what the model's context leaves)."
     )
@@ -100,7 +102,7 @@ class ChatRequest(SamplingFields):
     top_logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = Field(
         None, description="How many of the likeliest tokens are told at each place (0); only with `logprobs`."
     )
-    tools: Annotated[list[FunctionTool], Field(max_length=MOST_TOOLS)] | None = Field(
+    tools: Annotated[list[FunctionTool], Field(fail_fast=True, max_length=MOST_TOOLS)] | None = Field(
         None, description="Functions that the model may call (none)."
     )
     tool_choice: Literal["none", "auto", "required"] | NamedChoice | None = Field(
@@ -111,10 +113,10 @@ class ChatRequest(SamplingFields):
     structured_outputs: StructuredOutputs | None = Field(None, description="The same in vLLM's words (any text).")
     stream: bool | None = Field(None, description="Whether the answer comes in pieces, as server-sent events (false).")
     stream_options: StreamOptions | None = Field(None, description="Only with `stream`.")
-    modalities: list[Literal["text"]] | None = Field(None, description="Only text.")
+    modalities: Annotated[list[Literal["text"]], Field(fail_fast=True)] | None = Field(None, description="Only text.")
     service_tier: Literal["auto", "default"] | None = Field(None, description="All requests are served alike.")
     store: bool | None = Field(None, description="Only false: the server keeps no conversations.")
-    metadata: Annotated[dict[str, str], Field(max_length=16)] | None = Field(
+    metadata: Annotated[dict[str, str], Field(fail_fast=True, max_length=16)] | None = Field(
         None, description="Not looked at: it belongs to conversations that are kept."
     )
     user: str | None = Field(None, description="Not looked at: it changes no text.")

@@ -40,7 +40,7 @@ class RefusalPart(Body):
     refusal: str
 
 
-Content = str | Annotated[list[TextPart], Field(min_length=1, max_length=_MOST_PARTS)]
+Content = str | Annotated[list[TextPart], Field(fail_fast=True, min_length=1, max_length=_MOST_PARTS)]
 
 
 class SystemMessage(Body):
@@ -104,8 +104,12 @@ class AssistantMessage(Body):
     }  # fmt: skip
 
     role: Literal["assistant"]
-    content: str | Annotated[list[TextPart | RefusalPart], Field(min_length=1, max_length=_MOST_PARTS)] | None = None
-    tool_calls: Annotated[list[Call], Field(min_length=1, max_length=_MOST_PARTS)] | None = None
+    content: (
+        str
+        | Annotated[list[TextPart | RefusalPart], Field(fail_fast=True, min_length=1, max_length=_MOST_PARTS)]
+        | None
+    ) = None
+    tool_calls: Annotated[list[Call], Field(fail_fast=True, min_length=1, max_length=_MOST_PARTS)] | None = None
     annotations: Annotated[list[Any], Field(max_length=0)] | None = Field(
         None, description="As OpenAI's answers have it; only empty."
     )

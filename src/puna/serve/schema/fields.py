@@ -69,7 +69,7 @@ class SamplingFields(DrawFields):
     logit_bias: (
         Annotated[
             dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], Annotated[float, Field(ge=-100, le=100)]],
-            Field(max_length=_MOST_BIASES),
+            Field(fail_fast=True, max_length=_MOST_BIASES),
         ]
         | None
     ) = Field(None, description="Added to the logits of these token ids (none).")

@@ -16,7 +16,7 @@ from puna.infer.requests import LARGEST_SEED, Sampling
 from puna.serve.body import Body, refusal, wrong
 from puna.serve.schema.fields import DrawFields, sampling_of
 from puna.serve.schema.response_items import MOST_ITEMS, NAME, Item
-from puna.serve.schema.structured import ResponseTextFormat
+from puna.serve.schema.structured import ResponseTextFormat, TextFormat
 
 MOST_TOP_LOGPROBS = 20
 LOGPROBS = "message.output_text.logprobs"
@@ -61,7 +61,7 @@ class AllowedTools(Body):
 
     type: Literal["allowed_tools"]
     mode: Literal["auto", "required"]
-    tools: Annotated[list[ChosenFunction], Field(min_length=1, max_length=128)]
+    tools: Annotated[list[ChosenFunction], Field(fail_fast=True, min_length=1, max_length=128)]
 
 
 class TextSettings(Body):
@@ -132,7 +132,10 @@ class ResponseRequest(DrawFields):
     max_tool_calls: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Counts OpenAI's own tools, of which the server has none."
     )
-    include: list[Literal["message.output_text.logprobs", "reasoning.encrypted_content"]] | None = Field(
+    include: (
+        Annotated[list[Literal["message.output_text.logprobs", "reasoning.encrypted_content"]], Field(fail_fast=True)]
+        | None
+    ) = Field(
         None, description="Log-probabilities of the tokens. Encrypted reasoning: there is none, so nothing is added."
     )
     top_logprobs: Annotated[int, Field(ge=0, le=MOST_TOP_LOGPROBS)] | None = Field(
@@ -147,7 +150,8 @@ class ResponseRequest(DrawFields):
     reasoning: ReasoningSettings | None = Field(None, description="Only what asks for none.")
     metadata: (
         Annotated[
-            dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
+            dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
+            Field(fail_fast=True, max_length=16),
         ]
         | None
     ) = Field(None, description="Given back in the answer.")
@@ -174,6 +178,9 @@ class ResponseRequest(DrawFields):
     def _fits(self) -> "ResponseRequest":
         if self.stream_options is not None and not self.stream:
             raise wrong("must be left out where stream is not true", field="stream_options")
+        form = self.text.format if self.text else None
+        if self.tools and self.tool_choice != "none" and not isinstance(form, TextFormat | None):
+            raise refusal('an answer in this form calls nothing; set tool_choice to "none"', field="text.format")
         if self.top_logprobs and not self.tells_logprobs:
             raise wrong(f'must be left out where include does not have "{LOGPROBS}"', field="top_logprobs")
         return self

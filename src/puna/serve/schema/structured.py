@@ -60,4 +60,6 @@ class StructuredOutputs(Body):
     json_: dict[str, Any] | str | None = Field(None, alias="json", description="A JSON schema, or its text.")
     json_object: bool | None = Field(None, description="Whether the answer is any JSON object.")
     regex: str | None = Field(None, description="A regular expression that the whole answer matches.")
-    choice: list[str] | None = Field(None, description="Texts of which the answer is one.")
+    choice: Annotated[list[str], Field(fail_fast=True)] | None = Field(
+        None, description="Texts of which the answer is one."
+    )
