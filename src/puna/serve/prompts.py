@@ -75,6 +75,10 @@ async def beside_the_loop(read: Callable[[], Read], characters: int) -> Read:
 
     Texts of one request may have megabytes together, however short each is, and meanwhile everybody else's answers
     would stand still.
+
+    Args:
+        read: Reads text.
+        characters: Of this text.
     """
     return read() if characters <= _SHORT else await asyncio.to_thread(read)
 
