@@ -33,8 +33,7 @@ import serve_tables  # noqa: E402
 
 def newest(benchmark: str) -> dict[str, Any]:
     """The newest record of a benchmark."""
-    paths = sorted((ROOT / "bench" / "results").glob(f"{benchmark}_*.json"))
-    return json.loads(paths[-1].read_text(encoding="utf-8"))
+    return json.loads(max((ROOT / "bench" / "results").glob(f"{benchmark}_*.json")).read_text(encoding="utf-8"))
 
 
 def origin(record: dict[str, Any]) -> str:

@@ -140,6 +140,27 @@ def test_bodies_that_together_are_too_large_wait_for_each_other() -> None:
     asyncio.run(both())
 
 
+def test_no_key_takes_all_the_room_of_bodies_and_who_has_none_takes_none() -> None:
+    async def three() -> None:
+        go_on = asyncio.Event()
+        app = Admission(Routes(go_on), Keys({"alice": KEY, "bob": "bobs-secret-key-22"}), Limits(bodies_bytes=20))
+        alice, bob = ({"authorization": f"Bearer {key}"} for key in (KEY, "bobs-secret-key-22"))
+        first = asyncio.create_task(Asked(piece(b"x" * 10), headers=alice).of(app))
+        await asyncio.sleep(0)
+        refused = await Asked(piece(b"x"), headers=alice).of(app)
+        assert (refused.status, refused.error["message"]) == (429, "this key's requests hold as many bytes as they may")
+        for announced in ({"content-length": "1"}, {"transfer-encoding": "chunked"}):
+            unread = await Asked(piece(b"x"), path="/health", headers=announced).of(app)
+            assert (unread.status, unread.error["message"]) == (413, "a request for this path has no body")
+        other = asyncio.create_task(Asked(piece(b"x" * 10), headers=bob).of(app))
+        await asyncio.sleep(0)
+        go_on.set()
+        assert [(await task).status for task in (first, other)] == [200, 200]
+        assert (await Asked(piece(b"x" * 10), headers=alice).of(app)).status == 200
+
+    asyncio.run(three())
+
+
 def test_only_a_key_opens_the_routes_and_its_name_reaches_them() -> None:
     routes = Routes()
     app = Admission(routes, Keys({"alice": KEY}), Limits())

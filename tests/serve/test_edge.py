@@ -89,15 +89,16 @@ def test_every_answer_has_headers_for_browsers_and_a_page_keeps_its_own() -> Non
 
 def test_only_an_allowed_origin_may_read_answers_and_asks_without_a_key_first() -> None:
     origin = "https://chat.example.org"
-    ask = "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: authorization, content-type\r\n"
+    headers = "authorization, content-type, x-stainless-lang"  # the last as OpenAI's client sends it
+    ask = f"Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: {headers}\r\n"
     with listening(echo, Settings(keys=Keys({"alice": KEY}), allow_origins=(origin,))) as server:
         for sent, allowed in ((origin, origin), ("https://evil.example", None), ("null", None)):
             lines = f"Host: localhost\r\nOrigin: {sent}\r\n{ask}Connection: close\r\n"
             raw = server.exchange(f"OPTIONS /v1/models HTTP/1.1\r\n{lines}\r\n".encode())
             assert raw.startswith(b"HTTP/1.1 200" if allowed else b"HTTP/1.1 400"), raw
             assert (f"access-control-allow-origin: {origin}".encode() in raw) == (allowed is not None)
-            got, headers, _ = _got(server, more=f"Origin: {sent}\r\n")
-            assert (got, headers.get("access-control-allow-origin")) == (401, allowed)
+            got, found, _ = _got(server, more=f"Origin: {sent}\r\n")
+            assert (got, found.get("access-control-allow-origin")) == (401, allowed)
 
 
 def test_a_line_of_the_log_names_the_caller_and_no_text_nor_key(capfd: pytest.CaptureFixture[str]) -> None:

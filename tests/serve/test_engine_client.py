@@ -15,6 +15,7 @@ from serving import FakeLoader, Loop, client_of
 
 from puna.core.errors import GenerateError
 from puna.infer.requests import Completion, Event, Request, Sampling
+from puna.serve.asked import Asked
 from puna.serve.caller import ANYONE, Caller
 from puna.serve.engine_client import EngineClient, EngineLimits
 from puna.serve.errors import ApiError
@@ -184,6 +185,21 @@ def test_time_that_is_over_ends_a_request_where_it_is() -> None:
         assert client.running == client.waiting == 0
 
     run(work, limits=EngineLimits(request_s=0))
+
+
+def test_a_text_that_was_written_in_time_is_whole_also_for_who_reads_it_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(client: EngineClient) -> None:
+        taken: list[Asked] = []
+        put = client._put
+        monkeypatch.setattr(client, "_put", lambda asked: (taken.append(asked), put(asked)))
+        events = await begun(client, Request(prompt=(1, 2), max_tokens=5))
+        while client.running:
+            await asyncio.sleep(0.01)
+        client._expire(taken[0])
+        *_, last = [event async for event in events]
+        assert last.completion.finish == "length"
+
+    run(work)
 
 
 def test_a_process_that_is_killed_takes_its_requests_along_and_is_replaced() -> None:

@@ -1,6 +1,7 @@
 """A process with a model: started, killed, and ended with whoever started it."""
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -42,6 +43,15 @@ def test_how_a_process_ended_is_told(code: int, how: str) -> None:
 def test_a_process_that_is_killed_while_it_loads_is_an_error_that_says_so() -> None:
     with pytest.raises(UserError, match="the process that loads the model ended by SIGKILL"):
         asyncio.run(ModelProcess.start(Killed()))
+
+
+def test_where_the_system_gives_no_process_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*args: Any, **named: Any) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", none)
+    with pytest.raises(UserError, match="cannot be started: Resource temporarily unavailable"):
+        asyncio.run(ModelProcess.start(FakeLoader()))
 
 
 def test_a_process_that_is_ended_says_no_more_and_is_gone() -> None:

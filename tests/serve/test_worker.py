@@ -129,28 +129,38 @@ def test_whatever_is_cancelled_nothing_is_left_and_the_rest_is_answered_as_alone
 
 
 def test_nobody_waits_for_the_guide_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The compiler is held until a request that came later is answered, and one that waits for it was given up."""
+    """The compiler is held until a request that came later is answered; two that it has were given up meanwhile."""
     engine = FakeLoader()()[0]
-    held, prepare = threading.Event(), engine.prepare
-    monkeypatch.setattr(engine, "prepare", lambda request: (held.wait(), prepare(request)))
-    guided = Request(prompt=(1, 2), max_tokens=9, guide=Guide.choice(["a", "b"]))
+    began, held, prepare = threading.Event(), threading.Event(), engine.prepare
+    prepared: list[Request] = []
+
+    def slowly(request: Request) -> None:
+        prepared.append(request)
+        began.set()
+        held.wait()
+        prepare(request)
+
+    monkeypatch.setattr(engine, "prepare", slowly)
+    guided = [Request(prompt=(1, 2), max_tokens=9, guide=Guide.choice([text, "b"])) for text in "acd"]
     refused = Request(prompt=(1,), max_tokens=1, guide=Guide.regex("a(?=b)"))
     found: dict[int, list[Event]] = {}
 
     def ask(ours: socket.socket) -> None:
-        for number, request in enumerate([guided, guided, Request(prompt=(3,), max_tokens=4)]):
-            ours.sendall(wire.frame((number, request)))
-        ours.sendall(wire.frame((1, None)))
-        found.update(answered(ours, {2: Request(prompt=(3,), max_tokens=4)}))
+        ours.sendall(wire.frame((0, guided[0])))
+        began.wait()
+        for asked in ((1, guided[1]), (2, guided[2]), (0, None), (1, None), (3, Request(prompt=(3,), max_tokens=4))):
+            ours.sendall(wire.frame(asked))
+        found.update(answered(ours, {3: Request(prompt=(3,), max_tokens=4)}))
         held.set()
-        found.update(answered(ours, {0: guided, 1: guided}))
+        found.update(answered(ours, {0: guided[0], 2: guided[2]}))
         ours.sendall(wire.frame((5, refused)))
         assert "look-around" in wire.receive(ours).message
 
     talk(engine, ask)
-    assert len(found[2]) == 4
-    assert found[0][-1].completion.text in ("a", "b")
-    assert found[1][-1].completion.finish == "cancelled"
+    assert len(found[3]) == 4
+    assert found[0][-1].completion.finish == "cancelled"
+    assert found[2][-1].completion.text in ("d", "b")
+    assert prepared == [guided[0], guided[2], refused], "what was given up before its turn is not compiled"
 
 
 def test_an_error_of_the_engine_ends_the_process_and_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:

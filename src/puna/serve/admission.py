@@ -6,8 +6,9 @@ and none can forget a limit. Who asks is in the scope as `puna.caller`.
 
 import asyncio
 import contextlib
+from collections import Counter
 
-from puna.serve.asgi import App, Message, Receive, Scope, Send, header, refuse
+from puna.serve.asgi import App, Message, Receive, Scope, Send, has_body, header, refuse
 from puna.serve.caller import ANYONE, Caller
 from puna.serve.errors import ApiError
 from puna.serve.keys import Keys
@@ -27,7 +28,8 @@ class Admission:
 
     Args:
         app: The routes.
-        keys: Who may ask; None: anyone. Without a key one sees the page's files, its health and the interface's schema.
+        keys: Who may ask; None: anyone. Without a key one sees the page's files, its health and the interface's schema,
+            and may send no body, which would take room from those who have one.
         limits: Of bodies, and of requests of a key.
     """
 
@@ -36,6 +38,8 @@ class Admission:
         self._quotas = Quotas(limits.requests_at_once, limits.requests_per_minute)
         self._held = 0
         """Bytes of all bodies whose requests are being answered."""
+        self._held_of: Counter[str] = Counter()
+        """Of each caller that has a key."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or let the routes do it."""
@@ -47,8 +51,8 @@ class Admission:
             try:
                 caller = self._caller(scope)
                 held.enter_context(self._quotas.place(caller))
-                held.callback(lambda: self._release(len(body)))
-                await self._read(scope, receive, body)
+                held.callback(lambda: self._hold(caller, -len(body)))
+                await self._read(scope, receive, body, caller)
             except _HungUpError:
                 return
             except ApiError as error:
@@ -57,16 +61,21 @@ class Admission:
             scope["puna.caller"] = caller
             await self._app(scope, _replayed(body, receive), send)
 
-    def _release(self, n_bytes: int) -> None:
-        self._held -= n_bytes
+    def _hold(self, caller: Caller, n_bytes: int) -> None:
+        self._held += n_bytes
+        self._held_of[caller.name] += n_bytes
 
     def _caller(self, scope: Scope) -> Caller:
         path = scope["path"]
-        if self._keys is None or path in _OPEN or path.startswith(_OPEN_BELOW):
+        if self._keys is None:
+            return ANYONE
+        if path in _OPEN or path.startswith(_OPEN_BELOW):
+            if has_body(scope):
+                raise ApiError(413, "a request for this path has no body", code="request_too_large")
             return ANYONE
         return self._keys.caller(header(scope, b"authorization"))
 
-    async def _read(self, scope: Scope, receive: Receive, body: bytearray) -> None:
+    async def _read(self, scope: Scope, receive: Receive, body: bytearray, caller: Caller) -> None:
         most = self._limits.body_bytes
         too_large = ApiError(413, f"the request's body has more than {most:,} bytes", code="request_too_large")
         if any(int(length) > most for length in header(scope, b"content-length")):
@@ -79,9 +88,14 @@ class Admission:
                         raise _HungUpError
                     chunk = message.get("body", b"")
                     body += chunk
-                    self._held += len(chunk)
+                    self._hold(caller, len(chunk))
                     if len(body) > most:
                         raise too_large
+                    if caller != ANYONE and self._held_of[caller.name] > self._limits.bodies_bytes // 2:
+                        raise ApiError(
+                            429, "this key's requests hold as many bytes as they may",
+                            code="rate_limit_exceeded", retry_s=1,
+                        )  # fmt: skip
                     if self._held > self._limits.bodies_bytes:
                         raise ApiError(503, "the server holds as many bytes of requests as it may", retry_s=1)
                     if not message.get("more_body", False):

@@ -39,7 +39,9 @@ class Connection(HttpToolsProtocol):
         """The request that is being answered; `cycle` is the newest, which may wait behind it."""
         self._in_header = False
         self._whole_bytes, self._raw_bytes = 0, 0
-        """Of a request's headers: in those that are whole, and in pieces that hold nothing else."""
+        """Of a request's headers and trailers: in those that are whole, and in pieces that hold nothing else."""
+        self._went_on = False
+        """Whether the last piece held more than a part of these."""
         self._too_large = False
         self._refused = False
 
@@ -59,7 +61,7 @@ class Connection(HttpToolsProtocol):
         self._wait("header", self.limits.header_s, self._header_is_late)
         if len(self.connections) > self.limits.connections:
             others = (other for other in self.connections if other is not self and isinstance(other, Connection))
-            idle = next((other for other in others if other.is_idle), None)
+            idle = next((other for other in others if other.is_idle and not other.transport.is_closing()), None)
             if idle is None:
                 self._answer(ApiError(503, "the server has as many connections as it may", retry_s=1))
                 transport.close()
@@ -78,14 +80,14 @@ class Connection(HttpToolsProtocol):
             self._running.message_event.set()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came; headers that began in an earlier piece and end in none are counted here."""
+        """Parse what came; headers and trailers that began in an earlier piece and end in none are counted here."""
         if self._refused or self.transport.is_closing():
             return
         if self.is_idle and "header" not in self._timers:
             self._wait("header", self.limits.header_s, self._header_is_late)
-        began_earlier = self._in_header
+        self._went_on = False
         super().data_received(data)
-        if began_earlier and self._in_header and not self._refused:
+        if not self._went_on and not self._refused:
             self._raw_bytes += len(data)
             if self._raw_bytes > self.limits.header_bytes:
                 self._refuse(self._header_error())
@@ -93,7 +95,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins: nothing of its headers is counted yet."""
         super().on_message_begin()
-        self._in_header, self._whole_bytes, self._raw_bytes = True, 0, 0
+        self._in_header, self._went_on, self._whole_bytes, self._raw_bytes = True, True, 0, 0
 
     def on_url(self, url: bytes) -> None:
         """Take a piece of the request's address."""
@@ -107,9 +109,22 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to answer the request, or let it wait behind those that came before it."""
-        self._in_header = False
+        self._in_header, self._went_on = False, True
         self._stop("header")
+        if len(self.pipeline) >= self.limits.pipelined:
+            self._too_large = True
+            raise _TooLargeError
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body; what follows it is counted from nothing."""
+        self._went_on, self._raw_bytes = True, 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        self._went_on = True
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or wait for one; of an answer that is the last, no longer than it may take."""

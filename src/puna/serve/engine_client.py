@@ -217,6 +217,8 @@ class EngineClient:
             self._idle = asyncio.get_running_loop().call_later(self._limits.unload_s, self._unload)
 
     def _expire(self, asked: Asked) -> None:
+        if asked.over:  # all of it is written, and its reader is slow
+            return
         where = "while the model wrote" if asked.number in self._running else "before its turn came"
         self._give_up(asked)
         asked.fail(
@@ -254,7 +256,7 @@ class EngineClient:
                 self._process, self.state = None, "loading"
                 code = await process.end()
             if self._unloading:
-                self._unloading, self.state = False, "unloaded"
+                self._unloading, self.state, crashes = False, "unloaded", 0
                 await self._wanted.wait()
                 self.state = "loading"
             else:

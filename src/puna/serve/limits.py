@@ -11,13 +11,16 @@ class Limits:
     """Of a request's body: 413. A million token ids, written as JSON, have 7 MB. To parse as much takes up to 1.2 s of
     the one thread that serves everybody, measured on lists of lists."""
     bodies_bytes: int = 64 << 20
-    """Of all bodies that the server holds at a time: 503. Eight of the largest."""
+    """Of all bodies that the server holds at a time: 503. Eight of the largest, of which a key may have half: 429."""
     body_s: float = 60.0
     """From the headers to the body's last byte: 408. nginx's `client_body_timeout`, there between two reads."""
     header_bytes: int = 32 << 10
     """Of a request's first line and headers: 431. nginx's `large_client_header_buffers` (4 of 8 KiB)."""
     headers: int = 100
     """Lines of headers: 431. Apache's `LimitRequestFields`."""
+    pipelined: int = 100
+    """Requests of a connection that wait behind one another: with more, it is cut off. Each takes some kilobytes, and
+    few clients send a second one before the first is answered."""
     header_s: float = 20.0
     """From a connection's beginning, or a request's first byte, to its last header: 408. Apache's `mod_reqtimeout`."""
     idle_s: float = 75.0

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -47,16 +48,14 @@ class ModelProcess:
         """A process that has loaded its model.
 
         Raises:
-            UserError: The model cannot be loaded, as the loader says, or the process ended before it was.
+            UserError: The model cannot be loaded, as the loader says, the process ended before it was, or the system
+                gives none.
         """
-        ours, theirs = socket.socketpair()
-        with theirs:
-            command = [sys.executable, "-P", "-c", _START, str(theirs.fileno()), *filter(None, sys.path)]
-            # In a session of its own: Ctrl-C is the server's, which lets requests end.
-            process = subprocess.Popen(
-                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                start_new_session=True,
-            )  # fmt: skip
+        try:
+            process, ours = _spawned()
+        except OSError as failure:
+            why = os.strerror(failure.errno or 0)
+            raise UserError(f"a process for the model cannot be started: {why}") from None
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         made = cls(process, reader, writer)
         try:
@@ -108,3 +107,18 @@ class ModelProcess:
         with contextlib.suppress(ConnectionError):
             await self._writer.wait_closed()
         return code
+
+
+def _spawned() -> "tuple[subprocess.Popen[bytes], socket.socket]":
+    """A process that waits for its loader, and this end of its socket."""
+    ours, theirs = socket.socketpair()
+    with contextlib.ExitStack() as failed, theirs:
+        failed.callback(ours.close)
+        command = [sys.executable, "-P", "-c", _START, str(theirs.fileno()), *filter(None, sys.path)]
+        # In a session of its own: Ctrl-C is the server's, which lets requests end.
+        process = subprocess.Popen(
+            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+        failed.pop_all()
+    return process, ours

@@ -95,7 +95,7 @@ def guarded(app: App, settings: Settings) -> App:
     if settings.allow_origins:
         app = CORSMiddleware(
             app, allow_origins=settings.allow_origins, allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type"],
+            allow_headers=["*"],  # OpenAI's client in a browser says in ten of its own what it runs on
         )  # fmt: skip
     app = Edge(app, settings.allow_hosts)
     return app if settings.metrics is None else settings.metrics.counted(app)

@@ -6,6 +6,7 @@ never meets the engine. llguidance compiles without Python's lock and within bou
 
 import asyncio
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -34,6 +35,8 @@ FUNCTION_SCHEMA = "function.parameters"
 """Where the schema of arguments stands in a function of OpenAI's chats."""
 _COMPILERS: "WeakKeyDictionary[Tokenizer, Guides]" = WeakKeyDictionary()
 """One for each tokenizer, made when it is first needed."""
+_THREADS = ThreadPoolExecutor(2, "guides")
+"""Of their own: a guide may take a second, and dozens at once would keep prompts from being read."""
 
 
 def guide_of_response_format(value: "ResponseFormat | None", *, param: str = "response_format") -> Guide | None:
@@ -141,7 +144,7 @@ async def check_guide(guide: Guide | None, model: "ServedModel", *, param: str) 
     if guide is None:
         return
     with _named(param):
-        await asyncio.to_thread(_compile, guide, model.tokenizer)
+        await asyncio.get_running_loop().run_in_executor(_THREADS, _compile, guide, model.tokenizer)
 
 
 def _compile(guide: Guide, tokenizer: "Tokenizer") -> None:

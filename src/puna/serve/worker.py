@@ -113,8 +113,11 @@ class Work:
     def _take(self, asked: wire.Asked) -> None:
         number, request = asked
         if request is None:
-            if number in self._compiling:
-                self._cancelled.add(number)
+            if (waiting := self._compiling.get(number)) is not None:
+                if waiting[1].cancel():  # it has not begun
+                    del self._compiling[number]
+                else:
+                    self._cancelled.add(number)
             elif (own := self._own.get(number)) is not None:
                 self._engine.cancel(own)
         elif request.guide is None:
