@@ -10,7 +10,7 @@ from in_process import InProcessModel
 
 from puna.chat.messages import Message
 from puna.chat.template import ChatTemplate
-from puna.chat.tools import NO_PARAMETERS, Tool
+from puna.chat.tools import NO_PARAMETERS, Tool, ToolCall
 from puna.infer.engine import Engine
 from puna.infer.requests import Token
 from puna.serve.dialogue import dialogue, logprob_of, room
@@ -65,6 +65,22 @@ def test_what_a_model_does_not_take_is_named(
     with pytest.raises(ApiError, match=says) as caught:
         asyncio.run(dialogue(model_of(chatty, source), turns, [], param="input"))
     assert (caught.value.status, caught.value.param) == (400, param)
+
+
+def test_calls_and_functions_that_can_only_be_too_long_meet_no_template(
+    chatty: ByteBPETokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, long = scripted_model(chatty), "x" * 100_000
+    monkeypatch.setattr("puna.chat.renderer.renderer.render", pytest.fail)
+    calls = [*TURNS, Message("assistant", "", (ToolCall("a", "f", f'{{"a": "{long}"}}'),))]
+    for turns, tools, param in (
+        (calls, [], "messages"),
+        (TURNS, [Tool("f", long, NO_PARAMETERS)], "tools"),
+        (TURNS, [Tool("f", None, {"type": "object", "properties": {long: {}}})], "tools"),
+    ):
+        with pytest.raises(ApiError, match=f"^{param} has 100,[0-9]+ characters") as caught:
+            asyncio.run(dialogue(model, turns, tools))
+        assert (caught.value.param, caught.value.code) == (param, "context_length_exceeded")
 
 
 def test_an_answer_has_what_the_context_leaves(chatty: ByteBPETokenizer) -> None:

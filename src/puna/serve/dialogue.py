@@ -5,6 +5,7 @@ Chat completions and responses go this way. The template is rendered beside the 
 """
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -51,11 +52,34 @@ async def dialogue(
         ApiError: The model has no chat template, the template refuses these turns, or they are too long (400).
     """
     template = template_of(model)
-    refuse_long("".join(message.content for message in messages), model, param)
+    refuse_long_dialogue(model, messages, tools, param=param)
     try:
         return await asyncio.to_thread(_dialogue, template, messages, tools)
     except GenerateError as error:
         raise ApiError(400, of_generate(error).message, param=param) from None
+
+
+def refuse_long_dialogue(
+    model: ServedModel, messages: Sequence[Message], tools: Sequence[Tool], *, param: str = "messages"
+) -> None:
+    """Refuse a conversation that can only be too long, before a template and a tokenizer work on it for seconds.
+
+    Args:
+        model: Whose context it has to fit into.
+        messages: The turns; what they call is written, too.
+        tools: Functions, which are described.
+        param: The field with the turns, for errors.
+
+    Raises:
+        ApiError: It has more tokens than the context even if each were the longest one.
+    """
+    calls = (call.arguments for message in messages for call in message.tool_calls)
+    refuse_long("".join([*(message.content for message in messages), *calls]), model, param)
+    described = [
+        (tool.description or "") + json.dumps(dict(tool.parameters), separators=(",", ":"), ensure_ascii=False)
+        for tool in tools
+    ]
+    refuse_long("".join(described), model, "tools")
 
 
 def _dialogue(template: "ChatTemplate", messages: Sequence[Message], tools: Sequence[Tool]) -> Dialogue:

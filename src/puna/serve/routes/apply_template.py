@@ -8,9 +8,8 @@ from puna.core.errors import GenerateError
 from puna.serve.answers import of_generate, whole
 from puna.serve.body import JsonRoute
 from puna.serve.dependencies import Models, model_of
-from puna.serve.dialogue import template_of
+from puna.serve.dialogue import refuse_long_dialogue, template_of
 from puna.serve.errors import ApiError, unsupported
-from puna.serve.prompts import refuse_long
 from puna.serve.schema.apply_template import ApplyTemplateAnswer, ApplyTemplateRequest
 from puna.serve.schema.chat import functions_of
 from puna.serve.schema.error import ERRORS
@@ -25,7 +24,7 @@ async def apply_template(body: ApplyTemplateRequest, models: Models) -> Response
     template, turns, tools = template_of(model), [turn.turn() for turn in body.messages], functions_of(body.tools)
     if tools and not await asyncio.to_thread(lambda: template.takes_tools):
         raise unsupported("tools", f"the chat template of the model {model.name} leaves tools out")
-    refuse_long("".join(turn.content for turn in turns), model, "messages")
+    refuse_long_dialogue(model, turns, tools)
     answer = body.add_generation_prompt is not False
     try:
         written = await asyncio.to_thread(template.render, turns, tools=tools, answer=answer)
