@@ -161,6 +161,24 @@ def test_a_full_queue_refuses_those_who_wait_already_and_nobody_else(ask: Asking
     ask(work)
 
 
+def test_a_caller_whose_texts_do_not_end_leaves_room_for_those_who_come(ask: Asking) -> None:
+    async def work(client: EngineClient) -> None:
+        busy = Caller("busy")
+        running = [await begun(client, ENDLESS, busy) for _ in range(7)]
+        more = asyncio.ensure_future(completions(client, ENDLESS, busy))
+        await asyncio.sleep(0)
+        assert (client.running, client.waiting) == (7, 1), "eight run at once"
+        assert len((await completions(client, Request(prompt=(5,), max_tokens=3), Caller("other")))[0].tokens) == 3
+        await running[0].aclose()
+        assert (client.running, client.waiting) == (7, 0)
+        for one in running[1:]:
+            await one.aclose()
+        more.cancel()
+        await asyncio.gather(more, return_exceptions=True)
+
+    ask(work)
+
+
 def test_more_samples_than_run_at_once_have_the_engine_for_themselves(ask: Asking) -> None:
     async def work(client: EngineClient) -> None:
         many = Request(prompt=(3, 4), max_tokens=5, n=20)

@@ -19,7 +19,7 @@ from puna.core.errors import UserError
 from puna.infer.requests import Event, Request, check
 from puna.serve import wire
 from puna.serve.asked import Asked
-from puna.serve.caller import Caller
+from puna.serve.caller import ANYONE, Caller
 from puna.serve.errors import ApiError
 from puna.serve.process import ModelProcess, ended_how
 from puna.serve.served_model import Progress, State
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 _LONGEST_PAUSE_S = 60.0
 """Between two tries to load a model."""
+_KEPT = 8
+"""One in so many sequences is kept for callers that have none at work, so that nobody who comes waits for another's
+long texts to end."""
 _STEADY_S = 60.0
 """A process that lived so long did not end because of its start: the next one starts at once."""
 
@@ -65,7 +68,7 @@ class EngineClient:
         self._running: dict[int, Asked] = {}
         """What the engine has, by the numbers that both know it by."""
         self._next = 0
-        self._room = 0
+        self._at_once = self._room = 0
         """Sequences that the engine would begin at once."""
         self._process: ModelProcess | None = None
         self._unloading = self._stopping = False
@@ -178,10 +181,11 @@ class EngineClient:
         """Give the engine what it has room for."""
         process = self._process
         while process is not None and not self._unloading and (asked := self._waiting.first()) is not None:
-            if (
-                asked.left > self._room and self._running
-            ):  # more samples than run at once have the engine for themselves
-                return
+            kept = (
+                0 if asked.caller == ANYONE.name or not self._waiting.at_work(asked.caller) else self._at_once // _KEPT
+            )
+            if asked.left > self._room - kept and self._running:
+                return  # more samples than run at once have the engine for themselves
             self._waiting.take(asked.left)
             self._room -= asked.left
             self._running[asked.number] = asked
@@ -240,7 +244,8 @@ class EngineClient:
     # What the process says, and how it lives.
 
     def _begin(self, process: ModelProcess) -> None:
-        self._process, self._room, self.state = process, process.about.at_once, "ready"
+        self._process, self.state = process, "ready"
+        self._at_once = self._room = process.about.at_once
         self._settle()
 
     async def _live(self, process: ModelProcess) -> None:

@@ -26,6 +26,10 @@ class Turns(Generic[T]):
         """Requests of a caller that wait."""
         return len(self._queues.get(caller, ()))
 
+    def at_work(self, caller: str) -> int:
+        """Sequences of a caller that are at work."""
+        return self._at_work[caller]
+
     def add(self, caller: str, item: T) -> None:
         """Put a request behind the caller's others."""
         self._queues.setdefault(caller, deque()).append(item)
