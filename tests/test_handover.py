@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -44,6 +45,8 @@ NEVER = {
 }
 """What random weights would write now and then: control tokens, of which llama.cpp takes some for the end of a text
 because of their names, and NUL, where it cuts a text off."""
+START_S = 600
+"""In which a server lists its models; vLLM needs a minute."""
 PROMPTS = ["The capital of", " is the\n\n", "système d'exploitation"]
 
 
@@ -102,23 +105,24 @@ def tokens() -> list[list[int]]:
 @contextlib.contextmanager
 def running(command: list[str], environment: dict[str, str], port: int) -> Iterator[str]:
     """A server in a process group of its own, as soon as it lists its models."""
-    process = subprocess.Popen(
-        command, env=os.environ | environment, start_new_session=True, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    url = f"http://127.0.0.1:{port}"
-    try:
-        while True:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/v1/models", timeout=5):
-                break
-            if process.poll() is not None:
-                pytest.fail(process.communicate()[0][-3000:])
-            time.sleep(0.1)
-        yield url
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+    url, end = f"http://127.0.0.1:{port}", time.monotonic() + START_S
+    with tempfile.TemporaryFile("w+") as log:  # a pipe that nobody reads would hold it up when it is full
+        process = subprocess.Popen(
+            command, env=os.environ | environment, start_new_session=True, stdout=log, stderr=subprocess.STDOUT
+        )
+        try:
+            while True:
+                with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/v1/models", timeout=5):
+                    break
+                if process.poll() is not None or time.monotonic() > end:
+                    log.seek(0)
+                    pytest.fail(log.read()[-3000:])
+                time.sleep(0.1)
+            yield url
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def free_port() -> int:

@@ -106,3 +106,22 @@ def test_settings_reach_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert settings.keys.caller([b"Bearer alices-secret-key-1"]).name == "alice"
     assert (settings.allow_hosts, settings.allow_origins) == (("a.example",), ("https://b.example",))
     assert (settings.grace_s, settings.limits.requests_per_minute) == (7, 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("request_seconds", 0, "request_seconds is 0, but must be more than 0\n  hint: None is no limit"),
+        ("request_seconds", float("inf"), "request_seconds is inf"),
+        ("unload_after", -1, "unload_after is -1, but must be at least 0"),
+        ("grace", float("nan"), "grace is nan"),
+        ("max_queue", 0, "max_queue is 0, but must be at least 1"),
+        ("requests_at_once", 0, "requests_at_once is 0, but must be at least 1"),
+        ("requests_per_minute", 6, "requests_per_minute is of each key, and there are none"),
+    ],
+)
+def test_a_number_that_serves_nobody_is_refused(name: str, value: float, sentence: str) -> None:
+    limits: Any = {name: value}
+    with pytest.raises(GenerateError) as caught:
+        puna.serve("nowhere", port=0, **limits)
+    assert sentence in str(caught.value)

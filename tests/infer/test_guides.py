@@ -75,7 +75,7 @@ def test_what_chance_writes_matches_the_regular_expression(pattern: str) -> None
     assert all(re.fullmatch(pattern, text.decode()) for text in texts)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     choices=st.lists(
         st.text(min_size=1, max_size=6) | st.text('ab"\\/\n', min_size=1, max_size=4), min_size=1, max_size=5

@@ -49,12 +49,14 @@ class Attacked:
     @contextlib.contextmanager
     def busy(self) -> Iterator[None]:
         """While entered, the model's process stands still."""
-        assert self.model.pid is not None
-        os.kill(self.model.pid, signal.SIGSTOP)
+        pid = self.model.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
         try:
             yield
         finally:
-            os.kill(self.model.pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):  # it may have been killed meanwhile
+                os.kill(pid, signal.SIGCONT)
 
 
 @pytest.fixture(scope="module")
@@ -142,24 +144,36 @@ def test_json_that_programs_stumble_over_is_refused_and_keeps_nobody_waiting(att
 
 def test_a_client_that_is_killed_frees_what_it_had(attacked: Attacked) -> None:
     for behind in (b"", attacked.request({"prompt": "a", "max_tokens": 1}, close=False)):
-        with contextlib.ExitStack() as opened:
-            for _ in range(8):
-                connection = opened.enter_context(attacked.server.connect())
-                sent = attacked.request({"prompt": "a", "max_tokens": 200, "stream": True, "n": 2}, close=False)
-                connection.sendall(sent + behind)
-                assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
-                # The system of a process that was killed resets what it had not read.
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        until(lambda: attacked.model.running == attacked.model.waiting == 0)
+        with attacked.busy():  # so that no text ends by itself
+            with contextlib.ExitStack() as opened:
+                for _ in range(8):
+                    connection = opened.enter_context(attacked.server.connect())
+                    sent = attacked.request({"prompt": "a", "max_tokens": 200, "stream": True, "n": 2}, close=False)
+                    connection.sendall(sent + behind)
+                    assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
+                    # The system of a process that was killed resets what it had not read.
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                assert attacked.model.running + attacked.model.waiting == 8
+            until(lambda: attacked.model.running == attacked.model.waiting == 0)
         # The key may have twelve at once: without places that are free again it would have none.
         until(attacked.is_well)
 
 
 def test_a_client_that_reads_nothing_of_its_stream_is_given_up(attacked: Attacked) -> None:
+    connections = attacked.server.server.server_state.connections
     with attacked.server.connect() as connection:
+        port = connection.getsockname()[1]
+        until(lambda: any(one.client == ("127.0.0.1", port) for one in [*connections]))
+        (theirs,) = (one for one in [*connections] if one.client == ("127.0.0.1", port))
+        # The system would keep megabytes for who does not read.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        theirs.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         connection.sendall(attacked.request({"prompt": "a", "max_tokens": 200, "stream": True, "logprobs": 5, "n": 8}))
+        until(lambda: theirs not in connections)
         until(lambda: attacked.model.running == attacked.model.waiting == 0)
+        told = all_of(connection)
+    assert told.startswith(b"HTTP/1.1 200")
+    assert b"[DONE]" not in told
     until(attacked.is_well)
 
 

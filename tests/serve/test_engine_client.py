@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import pytest
 from engine_twin import plain_completion, same
 from fake_runner import FakeRunner
+from listening import PATIENCE_S
 from serving import FakeLoader, Loop, client_of
 
 from puna.core.errors import GenerateError
@@ -32,7 +33,7 @@ def run(work: Work, loader: Any = LONG, limits: EngineLimits | None = None) -> N
     """Let a test ask a model of its own."""
 
     async def all_of_it() -> None:
-        async with client_of(loader, limits) as client:
+        async with asyncio.timeout(PATIENCE_S), client_of(loader, limits) as client:
             await work(client)
 
     asyncio.run(all_of_it())

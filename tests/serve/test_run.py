@@ -159,8 +159,9 @@ def test_an_address_that_is_taken_or_elsewhere_is_one_sentence() -> None:
         ) as caught:
             bind("127.0.0.1", port)
         assert "--port" in caught.value.hint
-    with pytest.raises(ServeError, match=r"cannot listen at 192\.0\.2\.1 port 0: Cannot assign"):
+    with pytest.raises(ServeError, match=r"cannot listen at 192\.0\.2\.1 port 0: Cannot assign") as caught:
         bind("192.0.2.1", 0)
+    assert "--host" in caught.value.hint
     for host in ("no such host", "x" * 300, "a\0b"):
         with pytest.raises(ServeError, match="is not a name or an address of this machine"):
             bind(host, 0)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from listening import PATIENCE_S
 from serving import FakeLoader
 
 from puna.infer.engine import Engine
@@ -20,6 +21,7 @@ from puna.serve.worker import Work
 def talk(engine: Engine, work: Callable[[socket.socket], None]) -> None:
     """Speak to an engine through a socket; it ends when that is closed."""
     ours, theirs = socket.socketpair()
+    ours.settimeout(PATIENCE_S)
     ended: list[type[BaseException]] = []
 
     def compute() -> None:
@@ -137,7 +139,7 @@ def test_nobody_waits_for_the_guide_of_another(monkeypatch: pytest.MonkeyPatch) 
     def slowly(request: Request) -> None:
         prepared.append(request)
         began.set()
-        held.wait()
+        held.wait(PATIENCE_S)
         prepare(request)
 
     monkeypatch.setattr(engine, "prepare", slowly)
@@ -147,7 +149,7 @@ def test_nobody_waits_for_the_guide_of_another(monkeypatch: pytest.MonkeyPatch) 
 
     def ask(ours: socket.socket) -> None:
         ours.sendall(wire.frame((0, guided[0])))
-        began.wait()
+        assert began.wait(PATIENCE_S)
         for asked in ((1, guided[1]), (2, guided[2]), (0, None), (1, None), (3, Request(prompt=(3,), max_tokens=4))):
             ours.sendall(wire.frame(asked))
         found.update(answered(ours, {3: Request(prompt=(3,), max_tokens=4)}))

@@ -45,9 +45,10 @@ def serve(
         list[str] | None,
         typer.Option("--allow-origin", help="A site whose pages may use the server (https://…); may be repeated."),
     ] = None,
-    requests_at_once: Annotated[int, typer.Option(min=1, help="Of one key at most.")] = 64,
+    requests_at_once: Annotated[int, typer.Option(min=1, help="Of one key at most; needs --keys.")] = 64,
     requests_per_minute: Annotated[
-        int | None, typer.Option(min=1, help="Of one key at most.  \\[default: any number]", show_default=False)
+        int | None,
+        typer.Option(min=1, help="Of one key at most; needs --keys.  \\[default: any number]", show_default=False),
     ] = None,
     max_queue: Annotated[int, typer.Option(min=1, help="Requests that wait for each model at most.")] = 256,
     request_seconds: Annotated[
@@ -56,7 +57,9 @@ def serve(
     unload_after: Annotated[
         float | None,
         typer.Option(
-            min=0, help="Seconds without a request after which a model leaves the memory.", show_default=False
+            min=0,
+            help="Seconds without a request after which a model leaves the memory.  \\[default: never]",
+            show_default=False,
         ),
     ] = None,
     grace: Annotated[float, typer.Option(min=0, help="Seconds that running requests have at the end.")] = 30,

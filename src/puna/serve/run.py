@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import os
 import signal
@@ -73,10 +74,10 @@ def bind(host: str = HOST, port: int = PORT) -> socket.socket:
         listener.listen(1024)
     except OSError as failure:
         listener.close()
-        raise ServeError(
-            f"cannot listen at {host} port {port}: {os.strerror(failure.errno or 0)}",
-            hint="choose another with --port, or --port 0 for one that is free",
-        ) from None
+        hint = "choose another with --port, or --port 0 for one that is free"
+        if failure.errno == errno.EADDRNOTAVAIL:
+            hint = "--host is an address of this machine: 127.0.0.1 for itself alone, 0.0.0.0 for all that it has"
+        raise ServeError(f"cannot listen at {host} port {port}: {os.strerror(failure.errno or 0)}", hint=hint) from None
     listener.setblocking(False)
     return listener
 

@@ -116,7 +116,7 @@ def test_blocks_of_32_are_taken_without_loss(
         assert torch.equal(dequantize(blocks), found.tensor(name)), name
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=30)
 @given(raw=st.binary(min_size=2 * 3 * 34, max_size=2 * 3 * 34), kind=st.sampled_from(["Q8_0", "Q4_0"]))
 def test_any_bytes_stand_for_the_same_weights_as_blocks(raw: bytes, kind: str) -> None:
     array = np.frombuffer(raw, np.uint8)[: 2 * 3 * TYPES[kind].n_bytes].reshape(2, -1)

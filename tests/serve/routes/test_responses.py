@@ -247,7 +247,7 @@ def test_an_answer_that_breaks_off_fails(http: TestClient, client: openai.OpenAI
         client.responses.create(input="Hello", model="breaking")
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     body=st.fixed_dictionaries(
         {"seed": st.integers(0, 5), "max_output_tokens": st.integers(1, 30)},
