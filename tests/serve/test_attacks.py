@@ -153,7 +153,7 @@ def test_a_client_that_is_killed_frees_what_it_had(attacked: Attacked) -> None:
                     assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
                     # The system of a process that was killed resets what it had not read.
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                assert attacked.model.running + attacked.model.waiting == 8
+                until(lambda: attacked.model.running + attacked.model.waiting == 8)
             until(lambda: attacked.model.running == attacked.model.waiting == 0)
         # The key may have twelve at once: without places that are free again it would have none.
         until(attacked.is_well)

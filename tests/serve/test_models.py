@@ -2,27 +2,18 @@
 
 import asyncio
 import os
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from light_loaders import Missing, Silent
 from listening import listening
-from serving import FakeLoader
 
-from puna.core.errors import FormatError, UserError
+from puna.core.errors import UserError
 from puna.serve.app import make_app
 from puna.serve.engine_client import EngineClient, EngineLimits
 from puna.serve.errors import ApiError
 from puna.serve.models import Models
 from puna.serve.run import Server, Settings, bind
-
-
-@dataclass(frozen=True)
-class Missing:
-    """A loader whose file is not there."""
-
-    def __call__(self) -> Any:
-        raise FormatError("x.gguf: no such file", hint="look for it")
 
 
 def models(*loaders: Any) -> Models:
@@ -32,7 +23,7 @@ def models(*loaders: Any) -> Models:
 
 def test_a_name_that_there_is_not_is_answered_with_the_nearest_or_all() -> None:
     async def work() -> None:
-        served = models(FakeLoader(), FakeLoader())
+        served = models(Silent(), Silent())
         assert served.get("smol").name == "smol"
         assert [model.name for model in served] == ["llama-7b", "smol"]
         assert served.default.name == "llama-7b"
@@ -57,7 +48,7 @@ def test_a_name_of_megabytes_is_compared_with_none(monkeypatch: pytest.MonkeyPat
 
 def test_where_one_cannot_be_loaded_none_is_left() -> None:
     async def work() -> None:
-        served = models(FakeLoader(), Missing())
+        served = models(Silent(), Missing())
         with pytest.raises(UserError, match="no such file") as caught:
             await served.start()
         assert caught.value.hint == "look for it"
@@ -68,7 +59,7 @@ def test_where_one_cannot_be_loaded_none_is_left() -> None:
 
 
 def test_models_live_as_long_as_the_server() -> None:
-    served = Models([EngineClient("fake", FakeLoader(), EngineLimits())])
+    served = Models([EngineClient("fake", Silent(), EngineLimits())])
     with listening(make_app(served), models=served) as server:
         assert served.states == {"fake": "ready"}
         answer = server.exchange(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")

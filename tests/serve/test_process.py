@@ -6,26 +6,16 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
+from light_loaders import Killed, Silent
 from listening import until
-from serving import FakeLoader
 
 from puna.core.errors import UserError
 from puna.serve.process import ModelProcess, ended_how
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
-
-
-@dataclass(frozen=True)
-class Killed:
-    """A loader for which there is not enough memory."""
-
-    def __call__(self) -> Any:
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
@@ -56,8 +46,8 @@ def test_where_the_system_gives_no_process_the_error_says_so(monkeypatch: pytest
 
 def test_a_process_that_is_ended_says_no_more_and_is_gone() -> None:
     async def work() -> None:
-        process = await ModelProcess.start(FakeLoader())
-        assert process.about.title == "random numbers"
+        process = await ModelProcess.start(Silent())
+        assert process.about.title == "nothing"
         assert await process.end() == 0
         with pytest.raises(EOFError):
             await process.receive()
@@ -71,9 +61,9 @@ def test_a_process_that_is_ended_says_no_more_and_is_gone() -> None:
 def test_where_the_server_is_killed_the_models_process_ends() -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(FIXTURES)!r})\n"
-        "import asyncio\nfrom serving import FakeLoader\nfrom puna.serve.process import ModelProcess\n"
+        "import asyncio\nfrom light_loaders import Silent\nfrom puna.serve.process import ModelProcess\n"
         "async def work():\n"
-        "    process = await ModelProcess.start(FakeLoader())\n"
+        "    process = await ModelProcess.start(Silent())\n"
         "    print(process.pid, flush=True)\n"
         "    await asyncio.sleep(1000)\n"
         "asyncio.run(work())\n"
