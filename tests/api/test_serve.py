@@ -111,7 +111,7 @@ def test_settings_reach_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("request_seconds", 0, "request_seconds is 0, but must be more than 0\n  hint: None is no limit"),
+        ("request_seconds", 0, "request_seconds is 0, but must be more than 0\n  hint: None is without end"),
         ("request_seconds", float("inf"), "request_seconds is inf"),
         ("unload_after", -1, "unload_after is -1, but must be at least 0"),
         ("grace", float("nan"), "grace is nan"),
