@@ -40,7 +40,7 @@ def test_a_name_that_there_is_not_is_answered_with_the_nearest_or_all() -> None:
 def test_a_name_of_megabytes_is_compared_with_none(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work() -> None:
         with pytest.raises(ApiError, match=r"there is llama-7b, smol$"):
-            models(FakeLoader(), FakeLoader()).get("smol" * 100_000)
+            models(Silent(), Silent()).get("smol" * 100_000)
 
     monkeypatch.setattr("puna.serve.models.get_close_matches", pytest.fail)
     asyncio.run(work())

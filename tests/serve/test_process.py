@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from light_loaders import Killed, Silent
@@ -41,7 +42,7 @@ def test_where_the_system_gives_no_process_the_error_says_so(monkeypatch: pytest
 
     monkeypatch.setattr(subprocess, "Popen", none)
     with pytest.raises(UserError, match="cannot be started: Resource temporarily unavailable"):
-        asyncio.run(ModelProcess.start(FakeLoader()))
+        asyncio.run(ModelProcess.start(Silent()))
 
 
 def test_a_process_that_is_ended_says_no_more_and_is_gone() -> None:

@@ -180,7 +180,9 @@ def serve(
 
     loaders = read_models([os.fspath(model) for model in models], options)
     if request_seconds is not None and not 0 < request_seconds < math.inf:
-        raise GenerateError(f"request_seconds is {request_seconds}, but must be more than 0", hint="None is without end")
+        raise GenerateError(
+            f"request_seconds is {request_seconds}, but must be more than 0", hint="None is without end"
+        )
     for name, value in (("unload_after", unload_after), ("grace", grace)):
         if value is not None and not 0 <= value < math.inf:
             raise GenerateError(f"{name} is {value}, but must be at least 0")
