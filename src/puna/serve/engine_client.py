@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 _LONGEST_PAUSE_S = 60.0
 """Between two tries to load a model."""
 _KEPT = 8
-"""One in so many sequences is kept for callers that have none at work, so that nobody who comes waits for another's
-long texts to end."""
+"""One in this number of sequences is kept for callers that have none at work, so that nobody who comes waits for
+another's long texts to end."""
 _STEADY_S = 60.0
 """A process that lived so long did not end because of its start: the next one starts at once."""
 
