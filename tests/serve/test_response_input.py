@@ -148,12 +148,14 @@ def test_the_answer_repeats_the_request_with_the_defaults_that_held() -> None:
     said = settings_of(
         asked(
             temperature=0, tools=TOOLS, tool_choice={"type": "function", "name": "time"}, metadata={"a": "b"},
-            text={"format": schema}, parallel_tool_calls=False, user="me", max_output_tokens=5,
+            parallel_tool_calls=False, user="me", max_output_tokens=5,
         ),
         "tiny",
     )  # fmt: skip
     found = check_response(ResponseWriter(said, created=1).response("in_progress"))
     assert (found.temperature, found.metadata, found.user, found.max_output_tokens) == (0, {"a": "b"}, "me", 5)
     assert (found.parallel_tool_calls, found.tool_choice.name) == (False, "time")
-    assert said["text"]["format"] == schema
     assert [tool.name for tool in found.tools] == ["weather", "time"]
+    said = settings_of(asked(text={"format": schema}, tools=TOOLS, tool_choice="none"), "tiny")
+    check_response(ResponseWriter(said, created=1).response("in_progress"))
+    assert (said["text"]["format"], said["tool_choice"]) == (schema, "none")
