@@ -90,6 +90,21 @@ def test_an_answer_is_stopped_and_what_was_written_stays(page_browser: Any, scri
     ]
 
 
+def test_a_page_that_is_left_while_an_answer_is_written_keeps_the_question(page_browser: Any, script: Script) -> None:
+    script.holds = True
+    chat = ChatDriver(page_browser, script.url)
+    chat.say("Is it kept?")
+    chat.until(lambda: [words.text for words in chat.all(".turn.running .words")] == ["Paris"])
+    page_browser.refresh()
+    chat.until(lambda: chat.turns == ["Is it kept?"])
+    assert script.left.wait(60)
+    # It has no answer, so what is said next takes its place.
+    script.holds = False
+    chat.say("Once more.")
+    assert chat.answered() == script.text
+    assert [message["content"] for message in script.asked[-1]["messages"]] == ["Once more."]
+
+
 def test_how_far_a_prompt_is_read_is_told(page_browser: Any, script: Script) -> None:
     script.text, script.holds, script.progress = "", True, ((0, 4096), (512, 4096))
     chat = ChatDriver(page_browser, script.url)

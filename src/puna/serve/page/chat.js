@@ -7,6 +7,7 @@ import { TurnView } from "./turns.js";
 import * as tree from "./tree.js";
 
 const TOO_LONG = "context_length_exceeded";
+const SAVE_MS = 2000;
 
 /**
  * `page` is what a view needs of the page: {save(), changed(), say(status), failed(error, ways), began(), scroll(),
@@ -109,9 +110,11 @@ export class ChatView {
       model: conversation.model, messages: tree.messages(conversation, asked), logprobs: true, top_logprobs: 5,
       ...requested(conversation.settings, "chat"),
     };
-    const turn = tree.add(conversation, asked.id, "assistant", "", { model: conversation.model });
     if (!conversation.named) conversation.title = tree.titleOf(tree.path(conversation)[0].content);
-    conversation.updated = Date.now();
+    // A page that is closed while an answer is written keeps the question, and the answer as far as it had come.
+    let saved = conversation.updated = Date.now();
+    this.#page.save();
+    const turn = tree.add(conversation, asked.id, "assistant", "", { model: conversation.model });
     this.#running = { stop, turn };
     this.show();
     this.#page.began();
@@ -120,6 +123,10 @@ export class ChatView {
       this.#views.get(turn.id)?.refresh({ running: true });
       this.#page.say(status(turn));
       this.#page.scroll();
+      if (turn.content && Date.now() - saved > SAVE_MS) {
+        saved = Date.now();
+        this.#page.save();
+      }
     });
     this.#page.say(status({}));
     let failed = null;
