@@ -187,3 +187,21 @@ def test_a_draft_model_reads_what_a_found_page_does_not_hold_of_it():
     (after,) = engine.generate([Request(prompt=(*begun, 9), max_tokens=4, sampling=Sampling(temperature=0))])
     assert after.cached_tokens == 8
     assert after.proposed_tokens > 0
+
+
+def test_a_page_that_is_copied_while_a_draft_model_is_silent_holds_nothing_of_it() -> None:
+    """The second text begins as the first does, to the middle of a page, and is longer than the draft model's context."""
+    begun = (1, 2, 3, 4, 5, 6)
+    model = FakeRunner(pages=16, page_size=4, context=32)
+    small = FakeRunner(pages=16, page_size=4, context=14)
+    engine = Engine(model, drafter=DraftModel(small, model, tokens=3), max_rows=24, max_requests=2)
+
+    def ask(*prompt: int) -> Completion:
+        (done,) = engine.generate([Request(prompt=prompt, max_tokens=4, sampling=Sampling(temperature=0))])
+        return done
+
+    assert ask(*begun, 7).proposed_tokens > 0
+    assert ask(*begun, *range(20, 32)).cached_tokens == 6
+    third = ask(*begun, 20, 21, 40)
+    assert third.cached_tokens == 8
+    assert third.proposed_tokens > 0

@@ -130,6 +130,9 @@ class DraftModel:
             )
             self._hold(sequence, tokens)
             writing += [chunk] if chunk.room else []
+        if not pieces:  # nothing runs, so nothing is copied
+            for _, target in copies:
+                self._held[target] = _Held()
         while pieces:
             logits_WV = self.runner.logits(rows_of(pieces, tables_SP, copies))
             copies = []
