@@ -20,6 +20,7 @@ from puna.serve.dialogue import dialogue, logprob_of, room
 from puna.serve.events import DONE, EventStream, Frames, data, progress
 from puna.serve.schema.chat import ChatAnswer, ChatRequest
 from puna.serve.schema.error import ERRORS
+from puna.serve.schema.fields import wants_usage
 from puna.serve.served_model import Progress, ServedModel
 from puna.serve.structured import check_guide, guide_of_response_format, guide_of_structured_outputs
 from puna.serve.tool_use import ToolUse, tool_use
@@ -70,6 +71,7 @@ class _Answer:
         self, body: ChatRequest, model: ServedModel, request: Asked, caller: Caller, use: ToolUse | None
     ) -> None:
         self._body, self._model, self._request, self._caller, self._use = body, model, request, caller, use
+        self._wants_usage = wants_usage(body.stream_options)
         self._head = {
             "id": f"chatcmpl-{uuid4().hex}",
             "object": "chat.completion.chunk" if body.stream else "chat.completion", "created": int(time.time()),
@@ -133,11 +135,6 @@ class _Answer:
     ) -> bytes:
         choice = {"index": sample, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         return data({**self._head, "choices": [choice], **({"usage": None} if self._wants_usage else {})})
-
-    @property
-    def _wants_usage(self) -> bool:
-        options = self._body.stream_options
-        return options is not None and options.include_usage is True
 
     def _text(self) -> "_Text":
         return _Text(self._use.reader(early=self._body.stream is True) if self._use else None)

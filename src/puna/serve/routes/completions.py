@@ -20,6 +20,7 @@ from puna.serve.events import DONE, EventStream, Frames, data, progress
 from puna.serve.prompts import prompts_of
 from puna.serve.schema.completions import MAX_TOKENS, CompletionAnswer, CompletionRequest
 from puna.serve.schema.error import ERRORS
+from puna.serve.schema.fields import wants_usage
 from puna.serve.served_model import Progress, ServedModel
 from puna.serve.structured import check_guide, guide_of_structured_outputs
 from puna.serve.usage import usage_of
@@ -58,6 +59,7 @@ class _Answer:
 
     def __init__(self, body: CompletionRequest, model: ServedModel, requests: Sequence[Asked], caller: Caller) -> None:
         self._body, self._model, self._requests, self._caller = body, model, requests, caller
+        self._wants_usage = wants_usage(body.stream_options)
         self._head = {
             "id": f"cmpl-{uuid4().hex}", "object": "text_completion", "created": int(time.time()),
             "model": model.name, "system_fingerprint": FINGERPRINT,
@@ -85,11 +87,6 @@ class _Answer:
         if self._wants_usage:
             yield data({**self._head, "choices": [], "usage": usage_of(done)})
         yield DONE
-
-    @property
-    def _wants_usage(self) -> bool:
-        options = self._body.stream_options
-        return options is not None and options.include_usage is True
 
     def index(self, request: int, sample: int) -> int:
         """The number of a text among all."""

@@ -39,6 +39,11 @@ class StreamOptions(Body):
         return value
 
 
+def wants_usage(options: StreamOptions | None) -> bool:
+    """Whether a stream tells the numbers of tokens at its end."""
+    return options is not None and options.include_usage is True
+
+
 class DrawFields(Body):
     """How tokens are drawn."""
 
