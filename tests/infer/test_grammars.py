@@ -6,7 +6,7 @@ from typing import cast
 import numpy as np
 import pytest
 from engine_twin import fitting
-from letters import letters
+from letters import ByteTokens, letters
 
 from puna.infer.grammars import Guides
 from puna.infer.guides import Guide, GuideError
@@ -90,21 +90,11 @@ def test_states_of_one_guide_are_independent(guides: Guides) -> None:
     assert other.allowed().tolist() == before
 
 
-class _Spaced:
+class _Spaced(ByteTokens):
     """As SentencePiece's tokenizers: the text behind BOS alone begins with a space that is taken off again."""
 
-    bos_id, eos_id, space_prefix = 0, 1, True
+    space_prefix = True
     contents = (b"", b"", b" ", b" a", b"a", b"b", b" b")
-
-    @property
-    def vocab_size(self) -> int:
-        return len(self.contents)
-
-    def token_bytes(self) -> list[bytes]:
-        return list(self.contents)
-
-    def bytes_of(self, token: int) -> bytes:
-        return self.contents[token]
 
 
 @pytest.mark.parametrize("prompt", [(0,), (0, 4)])

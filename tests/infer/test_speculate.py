@@ -190,7 +190,7 @@ def test_a_draft_model_reads_what_a_found_page_does_not_hold_of_it():
 
 
 def test_a_page_that_is_copied_while_a_draft_model_is_silent_holds_nothing_of_it() -> None:
-    """The second text begins as the first does, to the middle of a page, and is longer than the draft model's context."""
+    """The second text begins as the first, to the middle of a page, and is longer than the draft model's context."""
     begun = (1, 2, 3, 4, 5, 6)
     model = FakeRunner(pages=16, page_size=4, context=32)
     small = FakeRunner(pages=16, page_size=4, context=14)

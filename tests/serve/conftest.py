@@ -3,15 +3,30 @@
 from collections.abc import Iterator
 
 import pytest
-from in_process import InProcessModels
+from chat_served import scripted_model
+from chats import chat_tokenizer
+from in_process import InProcessModel, InProcessModels
 from serving import chat_model, client, loop, served
 from small_served import small_models
 from starlette.testclient import TestClient
 
 from puna.serve.app import make_app
+from puna.tokenizer.byte_bpe import ByteBPETokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
 __all__ = ["chat_model", "client", "loop", "served"]
+
+
+@pytest.fixture(scope="session")
+def chatty() -> ByteBPETokenizer:
+    """A tokenizer with the tokens of turns and calls."""
+    return chat_tokenizer(add_bos=False)
+
+
+@pytest.fixture
+def scripted(chatty: ByteBPETokenizer) -> InProcessModel:
+    """A model that says what it is told."""
+    return scripted_model(chatty)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from listening import Listening, all_of, answer_of, first_of, listening, until
+from listening import Listening, all_of, answer_of, first_of, listening, lived, until
 
 from puna.serve.limits import Limits
 from puna.serve.run import Settings
@@ -27,10 +27,7 @@ class Routes:
         self.paths_that_wait = {"/wait"}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "lifespan":
-            for kind in ("startup", "shutdown"):
-                await receive()
-                await send({"type": f"lifespan.{kind}.complete"})
+        if await lived(scope, receive, send):
             return
         path = scope["path"]
         self.asked.append(path)

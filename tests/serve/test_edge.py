@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from listening import Listening, answer_of, listening
+from listening import Listening, answer_of, listening, lived
 
 from puna.serve.keys import Keys
 from puna.serve.run import Settings
@@ -15,10 +15,7 @@ KEY = "alices-secret-key-1"
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
     """An application that answers with what it was sent, as a page of its own if that is its path."""
-    if scope["type"] == "lifespan":
-        for kind in ("startup", "shutdown"):
-            await receive()
-            await send({"type": f"lifespan.{kind}.complete"})
+    if await lived(scope, receive, send):
         return
     message = await receive()
     own = [(b"content-security-policy", b"default-src 'self'"), (b"cache-control", b"max-age=60")]

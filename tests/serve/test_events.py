@@ -36,6 +36,16 @@ class Client:
         return b"".join(message.get("body", b"") for message in self.sent)
 
 
+async def served_five() -> tuple[Client, list[int], asyncio.Task[None]]:
+    """A client that has five messages of a stream without end, a list that tells its closing, and what serves it."""
+    client, closed = Client(), list[int]()
+    stream = await EventStream.begin(numbers(10**9, closed))
+    serving = asyncio.create_task(stream({"type": "http"}, client.receive, client.send))
+    while len(client.sent) < 5:
+        await asyncio.sleep(0)
+    return client, closed, serving
+
+
 def run(work: Callable[[], Awaitable[None]]) -> None:
     async def whole() -> None:
         await work()
@@ -109,11 +119,7 @@ def test_an_error_within_is_the_last_frame(error: Exception, told: str) -> None:
 
 def test_the_frames_are_closed_when_the_client_goes_away() -> None:
     async def work() -> None:
-        client, closed = Client(), []
-        stream = await EventStream.begin(numbers(10**9, closed))
-        serving = asyncio.create_task(stream({"type": "http"}, client.receive, client.send))
-        while len(client.sent) < 5:
-            await asyncio.sleep(0)
+        client, closed, serving = await served_five()
         client.leaves.set()
         await serving
         assert len(closed) == 1
@@ -124,11 +130,7 @@ def test_the_frames_are_closed_when_the_client_goes_away() -> None:
 
 def test_the_frames_are_closed_when_a_client_goes_away_that_did_not_read() -> None:
     async def work() -> None:
-        client, closed = Client(), []
-        stream = await EventStream.begin(numbers(10**9, closed))
-        serving = asyncio.create_task(stream({"type": "http"}, client.receive, client.send))
-        while len(client.sent) < 5:
-            await asyncio.sleep(0)
+        client, closed, serving = await served_five()
         client.reads.clear()
         for _ in range(20):
             await asyncio.sleep(0)
@@ -141,11 +143,7 @@ def test_the_frames_are_closed_when_a_client_goes_away_that_did_not_read() -> No
 
 def test_the_frames_are_closed_when_the_server_ends_the_answer() -> None:
     async def work() -> None:
-        client, closed = Client(), []
-        stream = await EventStream.begin(numbers(10**9, closed))
-        serving = asyncio.create_task(stream({"type": "http"}, client.receive, client.send))
-        while len(client.sent) < 5:
-            await asyncio.sleep(0)
+        _, closed, serving = await served_five()
         serving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await serving

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from listening import Listening, all_of, listening, until
+from listening import Listening, all_of, listening, lived, until
 
 from puna.serve.keys import Keys
 from puna.serve.limits import Limits
@@ -53,10 +53,7 @@ def _requests(draw: st.DrawFn) -> bytes:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Listening]:
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "lifespan":
-            for kind in ("startup", "shutdown"):
-                await receive()
-                await send({"type": f"lifespan.{kind}.complete"})
+        if await lived(scope, receive, send):
             return
         body = (await receive())["body"]
         headers = [(b"content-length", str(len(body)).encode())]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from listening import PATIENCE_S, all_of, listening, until
+from listening import PATIENCE_S, all_of, listening, lived, until
 
 from puna.core.errors import Interrupted, ServeError
 from puna.core.terminate import orderly_end
@@ -223,10 +223,7 @@ def test_a_server_that_others_can_reach_warns(capfd: pytest.CaptureFixture[str])
 
 def test_an_application_that_fails_is_told_without_its_reason() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "lifespan":
-            for kind in ("startup", "shutdown"):
-                await receive()
-                await send({"type": f"lifespan.{kind}.complete"})
+        if await lived(scope, receive, send):
             return
         raise ValueError("a secret")
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from chat_served import scripted_model
-from chats import TEMPLATES, TOOL_TEMPLATES, chat_tokenizer
+from chats import TEMPLATES, TOOL_TEMPLATES
 from fake_runner import FakeRunner
 from in_process import InProcessModel
 
@@ -19,11 +19,6 @@ from puna.tokenizer.byte_bpe import ByteBPETokenizer
 
 TOOLS = [Tool(name, None, NO_PARAMETERS) for name in ("f", "g")]
 CALL = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
-
-
-@pytest.fixture(scope="module")
-def chatty() -> ByteBPETokenizer:
-    return chat_tokenizer(add_bos=False)
 
 
 def model_of(tokenizer: ByteBPETokenizer, source: str) -> InProcessModel:

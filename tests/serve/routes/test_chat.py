@@ -8,7 +8,7 @@ import openai
 import pydantic
 import pytest
 from chat_served import ScriptedRunner, scripted_model
-from chats import TEMPLATES, chat_tokenizer
+from chats import TEMPLATES
 from engine_twin import plain_completion
 from fake_runner import FakeRunner
 from hypothesis import given, settings
@@ -34,16 +34,6 @@ WEATHER: Any = {
 }  # fmt: skip
 CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Z\\u00fcrich"}}\n</tool_call>'
 CALLS = f"Let me see.\n{CALL}\n{CALL.replace('Z', 'M')}"
-
-
-@pytest.fixture(scope="module")
-def chatty() -> ByteBPETokenizer:
-    return chat_tokenizer(add_bos=False)
-
-
-@pytest.fixture
-def scripted(chatty: ByteBPETokenizer) -> InProcessModel:
-    return scripted_model(chatty)
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ from typing import Any
 
 import openai
 import pytest
-from chat_served import ScriptedRunner, scripted_model
-from chats import chat_tokenizer
+from chat_served import ScriptedRunner
 from fake_runner import FakeRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -54,16 +53,6 @@ class Breaking(InProcessModel):
             told += isinstance(event, Event)
             if told == 2:
                 raise ApiError(500, "the model's process has ended")
-
-
-@pytest.fixture(scope="module")
-def chatty() -> ByteBPETokenizer:
-    return chat_tokenizer(add_bos=False)
-
-
-@pytest.fixture
-def scripted(chatty: ByteBPETokenizer) -> InProcessModel:
-    return scripted_model(chatty)
 
 
 @pytest.fixture
