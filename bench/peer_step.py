@@ -45,7 +45,7 @@ def puna(compiled: bool) -> System:
     from puna.config.recipe import ModelConfig, OptimConfig, Recipe, TrainConfig
     from puna.parallel.apply import build_model
     from puna.parallel.mesh import build_mesh
-    from puna.parallel.objective import Objective
+    from puna.parallel.objective import Objective, Passed
     from puna.parallel.world import joined
     from puna.train.gradient import clip_divisor, gradient_norm
     from puna.train.optimizer import build_optimizer
@@ -66,7 +66,7 @@ def puna(compiled: bool) -> System:
     optimizer = build_optimizer(model, recipe.optim)
 
     def loss(tokens_BT: Tensor) -> Tensor:
-        return objective.train(tokens_BT[:, :-1], tokens_BT[:, 1:])[0] / (B * T)
+        return objective.train(Passed(inputs_BT=tokens_BT[:, :-1], targets_BT=tokens_BT[:, 1:]))[0] / (B * T)
 
     def update() -> None:
         optimizer.step(clip_divisor(gradient_norm(model), CLIP))

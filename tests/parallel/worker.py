@@ -18,7 +18,7 @@ from torch.distributed.tensor import DTensor
 from puna.config.recipe import ModelConfig, OptimConfig, ParallelConfig, Recipe, TrainConfig
 from puna.parallel.apply import build_model
 from puna.parallel.mesh import build_mesh
-from puna.parallel.objective import Objective
+from puna.parallel.objective import Objective, Passed
 from puna.parallel.world import World, end_process, joined
 from puna.train.gradient import clip_divisor, gradient_norm
 from puna.train.initial import load_initial
@@ -68,7 +68,7 @@ def step(recipe: Recipe, world: World) -> dict[str, torch.Tensor]:
     with objective.passes():
         for start in range(0, len(tokens_BT), micro * mesh.batches):
             rows = tokens_BT[start + mesh.batch_index * micro :][:micro]
-            total, losses = objective.train(rows[:, :-1], rows[:, 1:])
+            total, losses = objective.train(Passed(inputs_BT=rows[:, :-1], targets_BT=rows[:, 1:]))
             (total / recipe.train.batch_tokens).backward()
             sums += torch.stack((losses.double().sum(), torch.tensor(float(losses.numel()))))
     sums = world.sum(sums) / mesh.tensor

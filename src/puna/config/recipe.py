@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
 from puna.config.data import DataConfig, Share
+from puna.config.finetune import FinetuneConfig
 from puna.config.model import ModelConfig
 from puna.config.section import ConflictError, Count, Positive, Section, SourceName
 from puna.config.typed import Typed
@@ -297,6 +298,9 @@ class Recipe(Section):
     """Other places for metrics."""
     energy: EnergyConfig = EnergyConfig()
     """The carbon estimate."""
+    finetune: FinetuneConfig | None = None
+    """Set: a recipe of `puna finetune`, whose model is `train.init_from`, whose sources hold examples, and whose
+    `mixture` has the shares of the examples. Unset: one of pre-training."""
     _typed: Typed = PrivateAttr(default=Typed())
 
     @property

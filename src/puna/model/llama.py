@@ -53,8 +53,9 @@ def rope_frequencies(
 def rope_table(
     positions_T: Tensor, head_dim: int, theta: float, rope_scaling: RopeScaling | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of the angles of every position, (T, H/2) each, in float32."""
-    angles = torch.outer(positions_T.float(), rope_frequencies(head_dim, theta, rope_scaling, positions_T.device))
+    """Cosines and sines of the angles of every position, (T, H/2) each, in float32; (B, T, H/2) of (B, T) positions."""
+    frequencies = rope_frequencies(head_dim, theta, rope_scaling, positions_T.device)
+    angles = positions_T.float()[..., None] * frequencies
     return angles.cos(), angles.sin()
 
 
@@ -65,7 +66,7 @@ def rotate(x_BTNH: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     permutation of the rows of wq and wk (docs/decisions/0002).
     """
     left, right = x_BTNH.float().chunk(2, dim=-1)
-    cos, sin = cos[:, None, :], sin[:, None, :]
+    cos, sin = cos[..., None, :], sin[..., None, :]
     turned = (left * cos - right * sin, right * cos + left * sin)
     return torch.cat([half.type_as(x_BTNH) for half in turned], dim=-1)
 
@@ -214,7 +215,8 @@ class Llama(nn.Module):
             tokens_BT: Token ids.
             caches: One for each layer, holding `start` positions; None computes all from these tokens.
             start: Position of the first token.
-            positions_T: The tokens' positions if they are not consecutive; None counts from `start`.
+            positions_T: The tokens' positions if they are not consecutive, (T,), or (B, T) where sequences differ; None
+                counts from `start`.
             mask: Keeps attention within documents; None attends to all earlier tokens.
         """
         if positions_T is None:

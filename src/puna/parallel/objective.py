@@ -22,6 +22,25 @@ from puna.parallel.mesh import Mesh
 from puna.parallel.working import WorkingWeights
 
 
+@dataclass(frozen=True, kw_only=True)
+class Passed:
+    """What goes through the model in one pass, on the device.
+
+    Axes: B sequences   T tokens of a sequence
+    """
+
+    inputs_BT: Tensor
+    """The input of the model."""
+    targets_BT: Tensor
+    """The token to predict at each position; -1 where none is."""
+    documents_BT: Tensor | None = None
+    """Number of each token's document, within which attention stays; None where `bos_id` marks documents."""
+    positions_BT: Tensor | None = None
+    """Position of each token; None counts them along the sequence."""
+    first: int = 0
+    """Number of the first sequence in the order of the run, which noise is drawn by."""
+
+
 @dataclass(frozen=True)
 class Objective:
     """Computes the losses of tokens.
@@ -60,18 +79,12 @@ class Objective:
         """A context for forward and backward passes; leave it before the optimizer moves the weights."""
         return self.working or nullcontext()
 
-    def train(self, tokens_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def train(self, passed: Passed) -> tuple[Tensor, Tensor]:
         """The sum of this device's losses, to be differentiated, and each token's, (B, P) float32 in nats.
 
         The sum is scaled by the number of devices that sharding averages over, so that its gradients are sums.
-
-        Args:
-            tokens_BT: The input of the model.
-            targets_BT: The token to predict at each position; -1 where none is.
-            documents_BT: Number of each token's document, within which attention stays; None if `bos_id` marks
-                documents.
         """
-        x_ND, targets_N, shape = self._hidden(tokens_BT, targets_BT, documents_BT)
+        x_ND, targets_N, shape = self._hidden(passed)
         total, losses_N = linear_cross_entropy(
             x_ND, self._weight(), targets_N, self.chunk_tokens, z_loss=self.z_loss, group=self._group(),
             compiled=self.compiled,
@@ -80,30 +93,30 @@ class Objective:
         return total * averaged, losses_N.view(shape)
 
     @torch.no_grad()
-    def measure(self, tokens_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None = None) -> Tensor:
+    def measure(self, passed: Passed) -> Tensor:
         """Each token's loss on this device, (B, P) float32 in nats, 0 for ignored targets; nothing is kept."""
-        x_ND, targets_N, shape = self._hidden(tokens_BT, targets_BT, documents_BT)
+        x_ND, targets_N, shape = self._hidden(passed)
         return token_losses(x_ND, self._weight(), targets_N, self.chunk_tokens, group=self._group()).view(shape)
 
-    def _hidden(
-        self, tokens_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor | None
-    ) -> tuple[Tensor, Tensor, torch.Size]:
+    def _hidden(self, passed: Passed) -> tuple[Tensor, Tensor, torch.Size]:
         """The input of the output layer for this device's tokens, their targets in the same order, and their shape."""
+        tokens_BT, targets_BT, documents_BT = passed.inputs_BT, passed.targets_BT, passed.documents_BT
+        positions: Tensor | None = passed.positions_BT
         if self.working is not None and not self.working.entered:
             raise RuntimeError("passes run within Objective.passes()")
         mask: Any = None
         if documents_BT is None and self.bos_id is not None:
             documents_BT = (tokens_BT == self.bos_id).cumsum(1)
-        positions_P = None
         if self.mesh.context > 1:
             index, devices = self.mesh.context_index, self.mesh.context
-            positions_P = own_positions(tokens_BT.shape[1], index, devices, tokens_BT.device)
+            own_P = own_positions(tokens_BT.shape[1], index, devices, tokens_BT.device)
             if documents_BT is not None:
                 mask = part_masks(documents_BT, index, devices)
-            tokens_BT, targets_BT = tokens_BT[:, positions_P], targets_BT[:, positions_P]
+            tokens_BT, targets_BT = tokens_BT[:, own_P], targets_BT[:, own_P]
+            positions = own_P if positions is None else positions[:, own_P]
         elif documents_BT is not None:
             mask = document_mask(documents_BT)
-        x_BPD = self.model.hidden(tokens_BT, positions_T=positions_P, mask=mask)
+        x_BPD = self.model.hidden(tokens_BT, positions_T=positions, mask=mask)
         if isinstance(x_BPD, DTensor):
             # Each device's part of the vocabulary gives a part of the gradient.
             x_BPD = x_BPD.redistribute(placements=[Replicate()]).to_local(grad_placements=[Partial()])

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from puna.config.commands import train_command
 from puna.config.recipe import Recipe
 from puna.core.errors import DataError
+from puna.ops.transfer import sent
+from puna.parallel.objective import Passed
 from puna.shards.heldout import IGNORE
 from puna.shards.loader import Loader, read_too_often
 from puna.shards.prefetch import Prefetch
@@ -31,14 +34,27 @@ class Batch:
     documents_BT: NDArray[np.int64] | None = None
     """Number of the document of each token: attention stays within documents. None where the recipe decides: with
     `train.document_mask` a document begins at each beginning-of-sequence token."""
+    positions_BT: NDArray[np.int64] | None = None
+    """Position of each token; None counts them along the sequence."""
+    first: int = 0
+    """Number of the first sequence in the order of the run."""
+
+    def sent(self, device: torch.device) -> Passed:
+        """The batch on a device."""
+        return Passed(
+            inputs_BT=sent(self.inputs_BT, device), targets_BT=sent(self.targets_BT, device), first=self.first,
+            documents_BT=None if self.documents_BT is None else sent(self.documents_BT, device),
+            positions_BT=None if self.positions_BT is None else sent(self.positions_BT, device),
+        )  # fmt: skip
 
     @classmethod
-    def of_tokens(cls, tokens_BT1: NDArray[np.int64], sources_B: NDArray[np.int64]) -> Self:
-        """Sequences of T + 1 tokens, in which every token predicts the next one."""
+    def of_tokens(cls, tokens_BT1: NDArray[np.int64], sources_B: NDArray[np.int64], first: int = 0) -> Self:
+        """Sequences of T + 1 tokens from the `first` of the run on, in which every token predicts the next one."""
         return cls(
             inputs_BT=np.ascontiguousarray(tokens_BT1[:, :-1]),
             targets_BT=np.ascontiguousarray(tokens_BT1[:, 1:]),
             sources_B=sources_B,
+            first=first,
         )
 
 
@@ -119,7 +135,7 @@ class TokenFeed:
         return Prefetch(lambda first: self._pass(first, count), firsts)
 
     def _pass(self, first: int, count: int) -> Batch:
-        return Batch.of_tokens(self._loader.batch(first, count), self._loader.labels(first, count))
+        return Batch.of_tokens(self._loader.batch(first, count), self._loader.labels(first, count), first)
 
 
 def check_epochs(feed: Feed, batches: int, recipe: Recipe) -> None:

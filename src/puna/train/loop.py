@@ -40,6 +40,8 @@ def run(session: Session, until: int | None = None) -> bool:
     total = session.recipe.total_steps
     last = min(total, until or total)
     news = News(session.world)
+    for listener in session.listeners:
+        listener.began(session)
     while session.state.step < last:
         _steps(session, news, last)
     if last < total:

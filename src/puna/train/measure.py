@@ -22,6 +22,7 @@ from puna.core.other_load import OtherLoad
 from puna.ops.attention import gpu_kernels
 from puna.ops.transfer import sent
 from puna.parallel.apply import set_last_pass
+from puna.parallel.objective import Passed
 from puna.parallel.world import joined
 from puna.plan.count import flops_per_token
 from puna.train.device import Device
@@ -61,7 +62,7 @@ def measure(recipe: Recipe, steps: int) -> dict[str, Any] | None:
                     for number in range(2):
                         set_last_pass(session.model, mesh, last=number == 1)
                         with _timed(device, of_passes):
-                            total, _ = objective.train(inputs_BT, targets_BT)
+                            total, _ = objective.train(Passed(inputs_BT=inputs_BT, targets_BT=targets_BT))
                             (total / recipe.train.batch_tokens).backward()
                 norm = gradient_norm(session.model)
                 session.optimizer.step(clip_divisor(norm, recipe.optim.clip_norm))

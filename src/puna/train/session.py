@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self, TypeVar
+from typing import Any, NoReturn, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -33,7 +33,7 @@ from puna.model.llama import Llama
 from puna.ops.transfer import sent
 from puna.parallel.apply import build_model, set_last_pass
 from puna.parallel.mesh import Mesh, build_mesh
-from puna.parallel.objective import Objective
+from puna.parallel.objective import Objective, Passed
 from puna.parallel.world import World
 from puna.train.checkpoint import load_tensors
 from puna.train.device import Device, find_device
@@ -78,6 +78,18 @@ class Outcome:
     """Whether the weights were changed."""
 
 
+class Learns(Protocol):
+    """Computes losses from batches; `puna.parallel.objective.Objective` does it for tokens."""
+
+    def passes(self) -> AbstractContextManager[Any]:
+        """A context for forward and backward passes; leave it before the optimizer moves the weights."""
+        ...
+
+    def train(self, passed: Passed) -> tuple[Tensor, Tensor]:
+        """The sum of this device's losses, to be differentiated, and those of its part of each sequence, (B, P)."""
+        ...
+
+
 class Listener:
     """Receives the events of a session: metrics, displays, validation, samples, and users' own listeners.
 
@@ -85,6 +97,9 @@ class Listener:
     listener that runs the model must exist on all processes, because they compute together; one that only writes or
     shows need not.
     """
+
+    def began(self, session: "Session") -> None:
+        """The steps are about to begin, of a new run or of one that goes on."""
 
     def stepped(self, session: "Session", outcome: Outcome) -> None:
         """An optimizer step was taken, and logged if that was due; its checkpoint is not saved yet."""
@@ -107,6 +122,9 @@ class Session:
     feed: Feed
     model: Llama
     objective: Objective
+    """Computes the losses of tokens."""
+    learns_by: "Learns"
+    """Computes the losses of the steps; the objective, unless the session learns from something else than tokens."""
     optimizer: Optimizer
     schedule: Callable[[int], float]
     """The learning rate of the next step, from the number of steps done."""
@@ -137,6 +155,7 @@ class Session:
         mesh: Mesh | None = None,
         model: Llama | None = None,
         objective: Objective | None = None,
+        learns_by: "Learns | None" = None,
         optimizer: Optimizer | None = None,
         schedule: Callable[[int], float] | None = None,
         listeners: list[Listener] | None = None,
@@ -154,7 +173,8 @@ class Session:
             mesh: The layout.
             model: The decoder in its layout with its initial weights; by default those of `train.init_from`, or drawn
                 from the seed.
-            objective: Computes losses from batches, on this model.
+            objective: Computes the losses of tokens, on this model.
+            learns_by: Computes the losses of the steps; None is the objective.
             optimizer: Over the model's parameters.
             schedule: The learning rate of the next step, from the number of steps done.
             listeners: In the order in which they are called.
@@ -186,6 +206,7 @@ class Session:
             device = device.with_peak(state.peak_flops.get(device.name, 0.0))
         return cls(
             recipe=recipe, world=world, mesh=mesh, device=device, feed=feed, model=model, objective=objective,
+            learns_by=learns_by or objective,
             optimizer=optimizer, state=state, clock=Clock(first_step=state.step), listeners=listeners or [],
             schedule=schedule or schedule_of(recipe),
             monitor=Monitor(recipe.stability, state.history, state.recent),
@@ -260,14 +281,13 @@ class Session:
         """Forward and backward over this device's part of a batch; the losses of all devices by source, float64."""
         device, sources = self.world.device, len(self.feed.names)
         sums_2S = torch.zeros(2, sources, dtype=torch.float64, device=device)
-        with self.objective.passes():
+        with self.learns_by.passes():
             for number in range(self.passes):
                 batch = next(passes)
-                inputs_BT, targets_BT = sent(batch.inputs_BT, device), sent(batch.targets_BT, device)
-                documents_BT = None if batch.documents_BT is None else sent(batch.documents_BT, device)
+                passed = batch.sent(device)
                 by_source = sent(scored_by_source(batch, sources), device)
                 set_last_pass(self.model, self.mesh, last=number == self.passes - 1)
-                total, losses_BP = self.objective.train(inputs_BT, targets_BT, documents_BT)
+                total, losses_BP = self.learns_by.train(passed)
                 (total / targets).backward()
                 # A product, because adding by index has no fixed order on a GPU.
                 sums_2S[0] += by_source[:, :-1] @ losses_BP.sum(1, dtype=torch.float64)

@@ -21,7 +21,7 @@ from puna.core.errors import TrainError
 from puna.core.schema.lines import ValidationLine
 from puna.ops.transfer import sent
 from puna.parallel.apply import reshard
-from puna.parallel.objective import Objective
+from puna.parallel.objective import Objective, Passed
 from puna.parallel.world import World
 from puna.shards.heldout import IGNORE, HeldoutBatch, heldout_batches
 from puna.shards.shards import TokenShards
@@ -136,7 +136,8 @@ def validate(
             )
             for batch in _own(batches, objective.mesh.batch_index, objective.mesh.batches):
                 tokens_BT, targets_BT = sent(batch.inputs_BT, world.device), sent(batch.targets_BT, world.device)
-                sums[0] += objective.measure(tokens_BT, targets_BT).double().sum() * objective.mesh.context
+                losses_BP = objective.measure(Passed(inputs_BT=tokens_BT, targets_BT=targets_BT))
+                sums[0] += losses_BP.double().sum() * objective.mesh.context
                 sums[1] += int((batch.targets_BT != IGNORE).sum())
                 sums[2] += int(batch.bytes_BT.sum())
                 advance(tokens_BT.numel() * objective.mesh.batches)
