@@ -1,14 +1,19 @@
 """The tokenizer of a chat model, and transformers as the oracle."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from chats import chat_tokenizer
+from chats import ADDED, SPECIAL, chat_tokenizer
 
+from puna.tokenizer.added import AddedToken, Beside
 from puna.tokenizer.byte_bpe import ByteBPETokenizer
 from puna.tokenizer.huggingface import tokenizer_json
+from puna.tokenizer.sentencepiece import SentencePieceTokenizer
+from puna.tokenizer.sentencepiece_added import extended
 from puna.tokenizer.tokenizer import Tokenizer
+from puna.tokenizer.train import train_tokenizer
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +26,18 @@ def tokenizer() -> ByteBPETokenizer:
 def adding() -> ByteBPETokenizer:
     """Its files ask encoders to put BOS before a text."""
     return chat_tokenizer(add_bos=True)
+
+
+@pytest.fixture(scope="session")
+def pieces(tmp_path_factory: pytest.TempPathFactory) -> SentencePieceTokenizer:
+    """A SentencePiece model, with a space before each stretch of text, to which the same tokens were added."""
+    text = Path(__file__).with_name("test_template.py").read_text(encoding="utf-8")
+    out = tmp_path_factory.mktemp("pieces") / "tokenizer"
+    train_tokenizer([text], vocab_size=400, character_coverage=0.9999, config={}, inputs={}, out=out)
+    base = SentencePieceTokenizer((out / "tokenizer.model").read_bytes())
+    added = {400 + at: AddedToken(piece, special=True) for at, piece in enumerate(SPECIAL[2:])}
+    added |= {420 + at: AddedToken(piece, special=False) for at, piece in enumerate(ADDED)}
+    return extended(base, Beside(added), ())
 
 
 @pytest.fixture(scope="session")

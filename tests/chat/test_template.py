@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +12,9 @@ from hypothesis import strategies as st
 from puna.chat.controls import ANSWER, TEMPLATE, TYPED, controls_of
 from puna.chat.template import ChatTemplate, PlainText, TurnEnd, template_for
 from puna.core.errors import GenerateError
-from puna.tokenizer.added import AddedToken, Beside
 from puna.tokenizer.byte_bpe import ByteBPETokenizer
 from puna.tokenizer.sentencepiece import SentencePieceTokenizer
-from puna.tokenizer.sentencepiece_added import extended
 from puna.tokenizer.tokenizer import Tokenizer
-from puna.tokenizer.train import train_tokenizer
 
 NOW = datetime(2026, 1, 31)
 SYSTEM = [{"role": "system", "content": " You are a helpful assistant.\n"}]
@@ -37,18 +33,6 @@ CONVERSATIONS = {
 }
 
 each_template = pytest.mark.parametrize("name", TEMPLATES)
-
-
-@pytest.fixture(scope="session")
-def pieces(tmp_path_factory: pytest.TempPathFactory) -> SentencePieceTokenizer:
-    """A SentencePiece model, with a space before each stretch of text, to which the same tokens were added."""
-    text = Path(__file__).read_text(encoding="utf-8")
-    out = tmp_path_factory.mktemp("pieces") / "tokenizer"
-    train_tokenizer([text], vocab_size=400, character_coverage=0.9999, config={}, inputs={}, out=out)
-    base = SentencePieceTokenizer((out / "tokenizer.model").read_bytes())
-    added = {400 + at: AddedToken(piece, special=True) for at, piece in enumerate(SPECIAL[2:])}
-    added |= {420 + at: AddedToken(piece, special=False) for at, piece in enumerate(ADDED)}
-    return extended(base, Beside(added), ())
 
 
 def assert_equal_to_transformers(tokenizer: Tokenizer, name: str, oracle: Callable[[Tokenizer, str], Any]) -> None:

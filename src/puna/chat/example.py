@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from puna.chat.messages import Message, read_messages
+from puna.chat.tools import Tool, read_tools
 from puna.core.errors import DataError, GenerateError
 
 
@@ -25,6 +26,8 @@ class Example:
     """Of a pair: the turns of the other answer."""
     task: str = ""
     """The task that it is of, for mixing; empty where there are none."""
+    tools: tuple[Tool, ...] = ()
+    """The functions that the assistant could call."""
 
     @property
     def is_pair(self) -> bool:
@@ -40,7 +43,9 @@ class Example:
         """The example as `parse` reads it."""
         parts = {"messages": self.messages, "chosen": self.chosen, "rejected": self.rejected}
         fields: dict[str, Any] = {name: [turn.saved for turn in turns] for name, turns in parts.items() if turns}
-        return json.dumps(fields | ({"task": self.task} if self.task else {}), ensure_ascii=False)
+        fields |= {"task": self.task} if self.task else {}
+        fields |= {"tools": [tool.variable for tool in self.tools]} if self.tools else {}
+        return json.dumps(fields, ensure_ascii=False)
 
     @classmethod
     def parse(cls, text: str, where: str) -> Self:
@@ -54,9 +59,10 @@ class Example:
             if not isinstance(fields, Mapping):
                 raise DataError(f"{where}: is not an example, a JSON object with messages")
             turns = {name: _turns(fields.get(name, ())) for name in ("messages", "chosen", "rejected")}
+            tools = tuple(read_tools(fields.get("tools", ())))
         except (ValueError, GenerateError) as error:
             raise DataError(f"{where}: is not an example: {error}") from None
-        return cls(**turns, task=str(fields.get("task", "")))
+        return cls(**turns, task=str(fields.get("task", "")), tools=tools)
 
 
 def _turns(turns: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:

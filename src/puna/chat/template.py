@@ -68,6 +68,8 @@ class Rendered:
     """Of each character whether the template wrote it, the model, or somebody else (`puna.chat.controls`)."""
     answers: tuple[tuple[int, int], ...]
     """Begin and end of what stands in `{% generation %}` blocks, in characters; what tuning learns from."""
+    exact: bool
+    """Whether `origins` tell of every character but spaces; else only control tokens in messages are told apart."""
 
 
 class ChatTemplate:
@@ -81,8 +83,9 @@ class ChatTemplate:
     def __init__(self, source: str, tokenizer: Tokenizer) -> None:
         self.source = source
         self.tokenizer = tokenizer
-        self._controls = controls_of(tokenizer, source)
-        self._tags = {*_TAG.findall(source)} - {control.text for control in self._controls}
+        self.controls = controls_of(tokenizer, source)
+        """The tokens that structure a conversation."""
+        self._tags = {*_TAG.findall(source)} - {control.text for control in self.controls}
         renderer.start()
 
     @cached_property
@@ -95,7 +98,7 @@ class ChatTemplate:
             return TurnEnd()
         at = rendered.origins.rfind(ANSWER)
         behind = rendered.text[at + 1 :].lstrip() if at >= 0 else ""
-        found = [control for control in self._controls if behind.startswith(control.text)]
+        found = [control for control in self.controls if behind.startswith(control.text)]
         if found:
             return TurnEnd(tokens=frozenset({max(found, key=lambda control: len(control.text)).token}))
         tag = _TAG.match(behind)
@@ -109,7 +112,7 @@ class ChatTemplate:
     @cached_property
     def tool_form(self) -> ToolForm | None:
         """How the template writes calls of tools; None where it leaves tools out, or writes no form that is known."""
-        return find_form(self._write_turns, self._controls) if self.takes_tools else None
+        return find_form(self._write_turns, self.controls) if self.takes_tools else None
 
     def ids(
         self, messages: Messages, *, tools: Tools = (), answer: bool = True, now: datetime | None = None
@@ -126,19 +129,23 @@ class ChatTemplate:
             GenerateError: The template does not take these messages, or one of them has the text of a control token
                 that cannot be read as text.
         """
-        rendered = self.render(messages, tools=tools, answer=answer, now=now)
-        ids = encode(self.tokenizer, self._controls, rendered.text, rendered.origins)
+        return self.encode(self.render(messages, tools=tools, answer=answer, now=now))
+
+    def encode(self, rendered: Rendered) -> list[int]:
+        """The token ids of what `render` gave, as `ids` has them."""
+        ids = encode(self.tokenizer, self.controls, rendered.text, rendered.origins)
         bos = self.tokenizer.bos_id
         return [bos, *ids] if self.tokenizer.add_bos and ids[:1] != [bos] else ids
+
+    def text(self, messages: Messages, *, tools: Tools = (), answer: bool = True, now: datetime | None = None) -> str:
+        """What the template writes, as `render` has it, without asking who wrote which part."""
+        return self._write(self._said(messages, tools), answer, now or datetime.now())
 
     def render(
         self, messages: Messages, *, tools: Tools = (), answer: bool = True, now: datetime | None = None
     ) -> Rendered:
         """What the template writes, and who wrote which part of it; arguments and errors as `ids` has them."""
-        turns = read_messages(messages)
-        if "developer" not in self.source:
-            turns = [replace(turn, role="system") if turn.role == "developer" else turn for turn in turns]
-        said = Said.of(turns, read_tools(tools))
+        said = self._said(messages, tools)
         self._refuse_tags(said)
         now = now or datetime.now()
         used = said.characters().union(self.source)
@@ -148,14 +155,20 @@ class ChatTemplate:
             every = StandIns.every(said, free)
             plain = self._write(said, answer, now)
             hidden = self._write(every.said, answer, now)
-            if every.back(hidden) == plain:
+            if exact := every.back(hidden) == plain:
                 origins = every.origins(hidden)
             else:
-                some = StandIns.controls(said, free, self._controls)
+                some = StandIns.controls(said, free, self.controls)
                 origins = some.origins(self._checked(some, hidden, plain, answer, now))
         except StopIteration:
             raise GenerateError("the conversation has more different characters than can be told apart") from None
-        return Rendered(plain, origins, self._answers(said, plain, marks, answer, now))
+        return Rendered(plain, origins, self._answers(said, plain, marks, answer, now), exact)
+
+    def _said(self, messages: Messages, tools: Tools) -> Said:
+        turns = read_messages(messages)
+        if "developer" not in self.source:
+            turns = [replace(turn, role="system") if turn.role == "developer" else turn for turn in turns]
+        return Said.of(turns, read_tools(tools))
 
     def _write_turns(self, turns: Sequence[Message], tools: Sequence[Tool]) -> tuple[str, bytes]:
         rendered = self.render(turns, tools=tools, answer=False, now=_SOME_DAY)
@@ -172,13 +185,13 @@ class ChatTemplate:
     def _checked(self, some: StandIns, hidden: str, plain: str, answer: bool, now: datetime) -> str:
         """The conversation with stand-ins in control tokens alone, for a template that looks into messages."""
         text = self._write(some.said, answer, now)
-        counts = [(control.text, text.count(control.text)) for control in self._controls if control.special]
+        counts = [(control.text, text.count(control.text)) for control in self.controls if control.special]
         if some.back(text) == plain and all(hidden.count(control) == count for control, count in counts):
             return text
         raise GenerateError(
             "a message holds the text of a control token, or a part of one, and the model's chat template changes what "
             "messages say, so that it cannot be kept apart",
-            hint=f"leave out what looks like {', '.join(control.text for control in self._controls[:3])}",
+            hint=f"leave out what looks like {', '.join(control.text for control in self.controls[:3])}",
         )
 
     def _write(self, said: Said, answer: bool, now: datetime, marks: tuple[str, str] = ("", "")) -> str:

@@ -1,0 +1,196 @@
+"""An example as token ids, and which of them are learned.
+
+The ids are those that a model is given when it is asked (`ChatTemplate.ids`), so that what is trained is what is read
+later. Learned is what the model is to write itself: its answers, and the token that ends each of them. Without that a
+model that was tuned never stops.
+
+**Where answers are** the template says with `{% generation %}` blocks, if it has them. Else the characters do, which
+know who wrote them (`Rendered.origins`). Where those do not suffice, for calls of tools, whose brackets the template
+writes, for empty answers, or where a template looks into messages, the conversation is written down to each answer: the
+answer begins where that ends. A template that writes the past otherwise when the conversation goes on, without earlier
+reasoning for example, is refused there: it would teach what it never shows.
+
+**The end of a turn** behind an answer is learned with it, also where it stands outside of a `{% generation %}` block.
+Where the template writes nothing behind the last answer, EOS is put there.
+
+A token that holds a character of an answer and others is learned whole, as in transformers.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from puna.chat.alignment import Span, common, tokens_within
+from puna.chat.controls import ANSWER, encode
+from puna.chat.example import Example
+from puna.chat.messages import Message
+from puna.chat.template import ChatTemplate, Rendered
+from puna.core.errors import GenerateError
+
+Learn: TypeAlias = Literal["answers", "last-answer", "everything"]
+"""What of an example is learned, as `finetune.learn` has it."""
+
+_RUN = re.compile(bytes([ANSWER]) + b"+")
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """An example as a model reads it."""
+
+    ids: list[int]
+    """BOS first, where the model's texts begin with it."""
+    learned: list[bool]
+    """Of each token, whether the model learns to write it."""
+
+
+def tokens_of(
+    template: ChatTemplate, example: Example, *, learn: Learn = "answers", now: datetime | None = None
+) -> Tokens:
+    """The ids of a conversation, and which of them are learned.
+
+    Args:
+        template: What writes it.
+        example: Not a pair.
+        learn: All answers, the last one alone, or every token but BOS.
+        now: The time that the template may write; None is the present.
+
+    Raises:
+        GenerateError: The template does not take the conversation, or does not show where its answers are.
+    """
+    if example.is_pair:
+        raise GenerateError("the example is a pair of answers, of which `pair_of` gives the tokens")
+    return _Written(template, example, example.messages, now).tokens(learn)
+
+
+def pair_of(template: ChatTemplate, example: Example, *, now: datetime | None = None) -> tuple[Tokens, Tokens]:
+    """The conversation with the preferred answer, and with the other; learned are the answers after its messages.
+
+    Args:
+        template: What writes them.
+        example: A pair.
+        now: The time that the template may write; None is the present, the same for both.
+
+    Raises:
+        GenerateError: As for `tokens_of`, or the example is not a pair.
+    """
+    if not example.is_pair:
+        raise GenerateError("the example is not a pair of answers")
+    now = now or datetime.now()
+    first = sum(turn.role == "assistant" for turn in example.messages)
+    chosen, rejected = (
+        _Written(template, example, (*example.messages, *turns), now).tokens("answers", first)
+        for turns in (example.chosen, example.rejected)
+    )
+    return chosen, rejected
+
+
+class _Written:
+    """A conversation that a template has written."""
+
+    def __init__(
+        self, template: ChatTemplate, example: Example, turns: Sequence[Message], now: datetime | None
+    ) -> None:
+        self._template, self._turns, self._tools = template, turns, example.tools
+        self._now = now or datetime.now()
+        self._rendered = template.render(turns, tools=example.tools, answer=False, now=self._now)
+        self._asked = [at for at, turn in enumerate(turns) if turn.role == "assistant"]
+
+    def tokens(self, learn: Learn, first: int = 0) -> Tokens:
+        """Its tokens; of its answers those from the `first` on are learned."""
+        tokenizer, text = self._template.tokenizer, self._rendered.text
+        ids = self._template.encode(self._rendered)
+        begins = ids[:1] == [tokenizer.bos_id]
+        if learn == "everything":
+            learned = [True] * len(ids)
+        else:
+            spans = self._answers(self._asked[-1:] if learn == "last-answer" else self._asked[first:])
+            before = int(begins and not text.startswith(tokenizer.piece(tokenizer.bos_id)))
+            learned = [False] * before + tokens_within(tokenizer, text, ids[before:], spans, self._beginning)
+        if begins:
+            learned[0] = False
+        if self._turns[-1].role == "assistant" and not self._closed():
+            ids, learned = [*ids, tokenizer.eos_id], [*learned, True]
+        return Tokens(ids, learned)
+
+    def _beginning(self, end: int) -> list[int]:
+        template, rendered = self._template, self._rendered
+        return encode(template.tokenizer, template.controls, rendered.text[:end], rendered.origins[:end])
+
+    def _answers(self, asked: Sequence[int]) -> list[Span]:
+        """Where the answers of these turns are, each with what ends it."""
+        spans = list(self._rendered.answers)
+        if len(spans) != len(self._asked):
+            spans = self._runs()
+        if len(spans) != len(self._asked):
+            return [self._between(at) for at in asked]
+        kept = spans[len(spans) - len(asked) :]
+        return [(begin, _end_behind(self._template, self._rendered, end)) for begin, end in kept]
+
+    def _runs(self) -> list[Span]:
+        """The stretches that the model wrote; none where they are not its answers one by one."""
+        turns = [self._turns[at] for at in self._asked]
+        if not self._rendered.exact or any(turn.tool_calls or not turn.content.strip() for turn in turns):
+            return []
+        text = self._rendered.text
+        runs: list[Span] = []
+        for begin, end in (found.span() for found in _RUN.finditer(self._rendered.origins)):
+            if runs and not text[runs[-1][1] : begin].strip():  # spaces have no origin
+                begin = runs.pop()[0]
+            runs.append((begin, end))
+        if len(runs) != len(turns):
+            return []
+        return [self._with_spaces(span, turn.content) for span, turn in zip(runs, turns, strict=True)]
+
+    def _with_spaces(self, span: Span, content: str) -> Span:
+        """The stretch with the spaces around the answer, where the template has not trimmed them."""
+        (begin, end), text = span, self._rendered.text
+        before = content[: len(content) - len(content.lstrip())]
+        after = content[len(content.rstrip()) :]
+        begin -= len(before) if before and text.endswith(before, 0, begin) else 0
+        return begin, end + (len(after) if text.startswith(after, end) else 0)
+
+    def _between(self, at: int) -> Span:
+        """Where the answer of a turn is: from what the template writes before it to what it writes with it."""
+        text, write = self._rendered.text, self._write
+        until = write(self._turns[: at + 1], answer=False).rstrip()
+        before = write(self._turns[:at], answer=False) if at else ""
+        if not text.startswith(until) or not until.startswith(before):
+            raise GenerateError(
+                f"messages[{at}]: the model's chat template writes this answer, or what is before it, otherwise when "
+                "the conversation goes on, so that it cannot be learned",
+                hint='learn = "last-answer", or {% generation %} blocks in the template, say what is to be learned',
+            )
+        # What is written to ask for an answer may go on with what only new answers begin with.
+        asking = write(self._turns[:at], answer=True) if at else ""
+        return common(asking, until), len(until)
+
+    def _write(self, turns: Sequence[Message], *, answer: bool) -> str:
+        return self._template.text(turns, tools=self._tools, answer=answer, now=self._now)
+
+    def _closed(self) -> bool:
+        """Whether the template has ended the last turn."""
+        return _ended(self._template, self._rendered, len(self._rendered.text.rstrip()))
+
+
+def _ends(template: ChatTemplate) -> list[str]:
+    """What ends an answer: the template's end of a turn, and the tokens at which generating ends."""
+    tokenizer, end = template.tokenizer, template.turn_end
+    return [*end.texts, *(tokenizer.piece(token) for token in {*end.tokens, *tokenizer.stops})]
+
+
+def _ended(template: ChatTemplate, rendered: Rendered, at: int) -> bool:
+    """Whether the template has written the end of a turn right before a place."""
+    found = (len(end) for end in _ends(template) if rendered.text.endswith(end, 0, at))
+    return any(not any(rendered.origins[at - size : at]) for size in found)
+
+
+def _end_behind(template: ChatTemplate, rendered: Rendered, at: int) -> int:
+    """The place behind the end of a turn that follows at `at`, spaces before it aside; `at` where none follows."""
+    text = rendered.text
+    start = len(text) - len(text[at:].lstrip())
+    end = start + max((len(end) for end in _ends(template) if text.startswith(end, start)), default=0)
+    if end == start or any(rendered.origins[start:end]) or _ended(template, rendered, at):
+        return at
+    return end
