@@ -26,11 +26,14 @@ def inputs(n: int, d: int, v: int, seed: int = 0, ignored: float = 0.0) -> tuple
     return x_ND.requires_grad_(), weight_VD.requires_grad_(), targets_N
 
 
-def reference(x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, z_loss: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+def reference(
+    x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, z_loss: float = 0.0, weights_N: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """The sum and its gradients, of the float64 oracle."""
     x_ND, weight_VD = (tensor.detach().double().requires_grad_() for tensor in (x_ND, weight_VD))
-    loss = reference_token_losses(x_ND, weight_VD, targets_N).sum()
-    loss = loss + z_loss * reference_z_losses(x_ND, weight_VD, targets_N).sum()
+    losses_N = reference_token_losses(x_ND, weight_VD, targets_N)
+    losses_N = losses_N + z_loss * reference_z_losses(x_ND, weight_VD, targets_N)
+    loss = losses_N.sum() if weights_N is None else losses_N @ weights_N.double()
     return loss, *torch.autograd.grad(loss, (x_ND, weight_VD))
 
 
@@ -254,21 +257,38 @@ def test_bfloat16_tensors_get_bfloat16_gradients_and_a_float32_loss() -> None:
     chunk=st.integers(1, 40),
     seed=st.integers(0, 1000),
     ignored=st.sampled_from([0.0, 0.3, 1.0]),
-    z_loss=st.sampled_from([1e-4, 0.1, 2.0]),
+    z_loss=st.sampled_from([0.0, 1e-4, 0.1, 2.0]),
+    weighted=st.booleans(),
     way=st.sampled_from(WAYS),
 )
-def test_z_loss_joins_the_sum_and_its_gradients_and_not_the_tokens_losses(
-    n: int, v: int, chunk: int, seed: int, ignored: float, z_loss: float, way: str
+def test_z_loss_and_weights_of_rows_join_the_sum_and_its_gradients_and_not_the_tokens_losses(
+    n: int, v: int, chunk: int, seed: int, ignored: float, z_loss: float, weighted: bool, way: str
 ) -> None:
     x_ND, weight_VD, targets_N = inputs(n, 6, v, seed, ignored)
+    weights_N = torch.randn(n, generator=torch.Generator().manual_seed(seed)) if weighted else None
     with by(way):
-        loss, losses_N = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk, z_loss=z_loss)
+        loss, losses_N = linear_cross_entropy(x_ND, weight_VD, targets_N, chunk, z_loss=z_loss, weights_N=weights_N)
     loss.backward()
-    expected, grad_x_ND, grad_weight_VD = reference(x_ND, weight_VD, targets_N, z_loss)
-    close(loss, expected)
+    expected, grad_x_ND, grad_weight_VD = reference(x_ND, weight_VD, targets_N, z_loss, weights_N)
+    close(loss, expected, 2e-5)
     close(losses_N, reference_token_losses(x_ND, weight_VD, targets_N))
     close(x_ND.grad, grad_x_ND)
     close(weight_VD.grad, grad_weight_VD, 2e-5)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_weights_of_bfloat16_rows_are_not_rounded_themselves(way: str) -> None:
+    """0.7 would be 0.6992 in bfloat16; over many elements the gradients tell them apart."""
+    x_ND, weight_VD, targets_N = inputs(256, 64, 50)
+    weight = 0.7
+    gradients = []
+    for weights_N in (None, torch.full((256,), weight)):
+        x_ND, weight_VD = (tensor.detach().bfloat16().requires_grad_() for tensor in (x_ND, weight_VD))
+        with by(way):
+            linear_cross_entropy(x_ND, weight_VD.float(), targets_N, 32, weights_N=weights_N)[0].backward()
+        gradients.append((x_ND.grad.float(), weight_VD.grad.float()))
+    for plain, weighted in zip(*gradients, strict=True):
+        assert (weighted * plain).sum() / plain.square().sum() == pytest.approx(weight, abs=2e-4)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -35,8 +35,9 @@ class PreferenceConfig(Section):
     """Learning from pairs of answers, of which one is preferred (Rafailov et al. 2023)."""
 
     loss: Literal["dpo", "ipo", "dpo-norm", "apo-zero"] = "dpo"
-    """DPO's logistic loss (Rafailov et al. 2023, equation 7); IPO's square (Azar et al. 2024, equation 17); DPO of mean
-    log-probabilities per token (Tulu 3, Lambert et al. 2024, section 5.1.2); APO-zero (D'Oosterlinck et al. 2024)."""
+    """DPO's logistic loss (Rafailov et al. 2023, equation 7); IPO's square (Azar et al. 2024, equation 17) of mean
+    log-probabilities per token, as its authors computed it; DPO of mean log-probabilities per token (Tulu 3, Lambert et
+    al. 2024, section 5.1.2); APO-zero (D'Oosterlinck et al. 2024, equation 7)."""
     beta: float = Field(default=0.1, gt=0)
     """How strongly the reference model holds back; for IPO its tau (Rafailov et al. 2023, appendix B: 0.1)."""
 

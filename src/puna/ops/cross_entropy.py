@@ -9,6 +9,9 @@ The gradient of -log p[target] with respect to the logits is p - onehot(target).
 L of the softmax's denominator and keeps L near zero (PaLM, section 5); with it the gradient is
 p (1 + 2 z L) - onehot(target).
 
+A row's loss may have a weight, of either sign, which multiplies its two products: a loss of whole answers, such as that
+of preferences, is learned by giving its derivative to each token of an answer.
+
 Matrix products run in the dtype of `x_ND`, into which the weight is cast; probabilities, losses and the sum of the
 weight's gradient over chunks are float32.
 
@@ -41,11 +44,12 @@ _TINY = torch.finfo(torch.float32).tiny
 
 def linear_cross_entropy(
     x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, chunk: int, *,
-    ignore_index: int = -1, z_loss: float = 0.0, group: ProcessGroup | None = None, compiled: bool = False,
+    ignore_index: int = -1, z_loss: float = 0.0, weights_N: Tensor | None = None, group: ProcessGroup | None = None,
+    compiled: bool = False,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """The sum over tokens of -log softmax(weight x)[target] + z_loss L^2, and each token's first term, in float32.
+    """The sum over tokens of w (-log softmax(weight x)[target] + z_loss L^2), and -log softmax of each, in float32.
 
-    The sum can be differentiated once; the tokens' losses (N,), in nats and 0 for ignored rows, cannot.
+    The sum can be differentiated once; the tokens' losses (N,), in nats, not weighted and 0 for ignored rows, cannot.
 
     Args:
         x_ND: What the output layer reads.
@@ -54,6 +58,7 @@ def linear_cross_entropy(
         chunk: Rows whose logits exist at one time.
         ignore_index: A target that means "leave this row out".
         z_loss: Weight of the squared logarithm of the softmax's denominator.
+        weights_N: The float32 weight w of each row, of either sign, which is not differentiated; None is 1 for all.
         group: Processes that share the vocabulary: process i of n has the i-th of n equal parts of the weight's rows,
             all have the same x and targets. The losses are those of the whole vocabulary; the gradient of x is this
             process's part of it, to be summed over the group.
@@ -61,7 +66,7 @@ def linear_cross_entropy(
     """
     wants_x, wants_weight = (torch.is_grad_enabled() and tensor.requires_grad for tensor in (x_ND, weight_VD))
     return _LinearCrossEntropy.apply(
-        x_ND, weight_VD, targets_N, chunk, ignore_index, z_loss, group, compiled, wants_x, wants_weight
+        x_ND, weight_VD, targets_N, chunk, ignore_index, z_loss, weights_N, group, compiled, wants_x, wants_weight
     )  # fmt: skip
 
 
@@ -75,8 +80,9 @@ def token_losses(
     Arguments as for `linear_cross_entropy`.
     """
     return _forward(
-        x_ND, weight_VD, targets_N, chunk, ignore_index, 0.0, group, compiled=False, wants_x=False, wants_weight=False
-    )[1]
+        x_ND, weight_VD, targets_N, chunk, ignore_index, 0.0, None, group,
+        compiled=False, wants_x=False, wants_weight=False,
+    )[1]  # fmt: skip
 
 
 def softmax_gradient(
@@ -136,10 +142,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, chunk: int, ignore_index: int, z_loss: float,
-        group: ProcessGroup | None, compiled: bool, wants_x: bool, wants_weight: bool,
+        weights_N: Tensor | None, group: ProcessGroup | None, compiled: bool, wants_x: bool, wants_weight: bool,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         total, losses_N, *gradients = _forward(
-            x_ND, weight_VD, targets_N, chunk, ignore_index, z_loss, group,
+            x_ND, weight_VD, targets_N, chunk, ignore_index, z_loss, weights_N, group,
             compiled=compiled, wants_x=wants_x, wants_weight=wants_weight,
         )  # fmt: skip
         ctx.gradients, ctx.dtypes = gradients, (x_ND.dtype, weight_VD.dtype)
@@ -158,12 +164,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
             None if gradient is None else gradient.mul_(grad_outputs[0]).to(dtype)
             for gradient, dtype in zip(gradients, ctx.dtypes, strict=True)
         )
-        return *scaled, None, None, None, None, None, None, None, None
+        return *scaled, *[None] * 9
 
 
 def _forward(
     x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, chunk: int, ignore_index: int, z_loss: float,
-    group: ProcessGroup | None, *, compiled: bool, wants_x: bool, wants_weight: bool,
+    weights_N: Tensor | None, group: ProcessGroup | None, *, compiled: bool, wants_x: bool, wants_weight: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:  # fmt: skip
     """The sum, losses (N,), and the sum's gradients with respect to x and weight where they are wanted."""
     weight_VD = weight_VD.to(x_ND.dtype)
@@ -180,6 +186,7 @@ def _forward(
         chunks = _Fused(targets_N, counted_N, z_loss, kernel)
     grad_x_ND = torch.empty_like(x_ND) if wants_x else None
     grad_weight_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if wants_weight else None
+    factors_N = _factors(counted_N, weights_N, x_ND.dtype, marked=not in_place) if differentiated else None
     # Chunks of one size, so that the kernel is compiled once.
     size = -(-rows // -(-rows // chunk)) if rows else chunk
     buffered = in_place or in_cache
@@ -195,16 +202,26 @@ def _forward(
         if not differentiated:
             continue
         grad_CV = chunks.differentiate(part, out_CV).to(x_CD.dtype)
-        counted_C1 = counted_N[part, None].to(x_CD.dtype) if in_place else None
+        factors_C1 = None if factors_N is None else factors_N[part, None]
         if grad_x_ND is not None:
             product_CD = torch.mm(grad_CV, weight_VD, out=grad_x_ND[part])
-            if counted_C1 is not None:
-                product_CD.mul_(counted_C1)
+            if factors_C1 is not None:
+                product_CD.mul_(factors_C1)
         if grad_weight_VD is not None:
-            _add_product(grad_weight_VD, grad_CV.T, x_CD if counted_C1 is None else x_CD * counted_C1)
+            _add_product(grad_weight_VD, grad_CV.T, x_CD if factors_C1 is None else (x_CD * factors_C1).to(x_CD.dtype))
         del grad_CV
     losses_N = chunks.losses(x_ND, weight_VD, size).where(counted_N, 0.0)
-    return chunks.total(losses_N, counted_N), losses_N, grad_x_ND, grad_weight_VD
+    return chunks.total(losses_N, counted_N, weights_N), losses_N, grad_x_ND, grad_weight_VD
+
+
+def _factors(counted_N: Tensor, weights_N: Tensor | None, dtype: torch.dtype, *, marked: bool) -> Tensor | None:
+    """What a row's gradients are multiplied by; None where by nothing, since the kernel left out what does not count.
+
+    Weights are float32: rounded to bfloat16, one would shift the gradients of all its rows alike.
+    """
+    if weights_N is None:
+        return None if marked else counted_N.to(dtype)
+    return weights_N.float().where(counted_N, 0.0)
 
 
 def _in_place(device: torch.device, group: ProcessGroup | None) -> bool:
@@ -243,9 +260,9 @@ class _Fused:
         """The losses of all rows, (N,)."""
         return self._log_sums_N - self._target_logits_N
 
-    def total(self, losses_N: Tensor, counted_N: Tensor) -> Tensor:
-        """The sum whose gradient `differentiate` gives."""
-        return _with_z_loss(losses_N, self._log_sums_N, counted_N, self._z_loss)
+    def total(self, losses_N: Tensor, counted_N: Tensor, weights_N: Tensor | None) -> Tensor:
+        """The weighted sum; without weights `differentiate` gives its gradient."""
+        return _with_z_loss(losses_N, self._log_sums_N.where(counted_N, 0.0), self._z_loss, weights_N)
 
 
 class _Plain:
@@ -277,9 +294,9 @@ class _Plain:
             losses_N[rare_N] = _exact_losses(x_ND[rare_N], weight_VD, self._targets_N1[rare_N, 0], chunk)
         return losses_N
 
-    def total(self, losses_N: Tensor, counted_N: Tensor) -> Tensor:
-        """The sum whose gradient `differentiate` gives."""
-        return losses_N.sum()
+    def total(self, losses_N: Tensor, counted_N: Tensor, weights_N: Tensor | None) -> Tensor:
+        """The weighted sum; without weights `differentiate` gives its gradient."""
+        return losses_N.sum() if weights_N is None else losses_N @ weights_N.float()
 
 
 class _General:
@@ -320,13 +337,15 @@ class _General:
         """The losses of all rows, (N,)."""
         return self._log_sums_N - self._target_logits_N
 
-    def total(self, losses_N: Tensor, counted_N: Tensor) -> Tensor:
-        """The sum whose gradient `differentiate` gives."""
-        return _with_z_loss(losses_N, self._log_sums_N, counted_N, self._z_loss)
+    def total(self, losses_N: Tensor, counted_N: Tensor, weights_N: Tensor | None) -> Tensor:
+        """The weighted sum; without weights `differentiate` gives its gradient."""
+        return _with_z_loss(losses_N, self._log_sums_N.where(counted_N, 0.0), self._z_loss, weights_N)
 
 
-def _with_z_loss(losses_N: Tensor, log_sums_N: Tensor, counted_N: Tensor, z_loss: float) -> Tensor:
-    return losses_N.sum() + z_loss * log_sums_N.where(counted_N, 0.0).square().sum()
+def _with_z_loss(losses_N: Tensor, log_sums_N: Tensor, z_loss: float, weights_N: Tensor | None) -> Tensor:
+    if weights_N is None:
+        return losses_N.sum() + z_loss * log_sums_N.square().sum()
+    return (losses_N + z_loss * log_sums_N.square()) @ weights_N.float()
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:

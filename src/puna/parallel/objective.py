@@ -4,6 +4,7 @@ The gradient is that of the sum over all tokens, divided by the caller's number;
 own tokens, and sharding adds the parts up.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Self
@@ -26,7 +27,7 @@ from puna.parallel.working import WorkingWeights
 class Passed:
     """What goes through the model in one pass, on the device.
 
-    Axes: B sequences   T tokens of a sequence
+    Axes: B sequences   T tokens of a sequence   K pairs of a sequence
     """
 
     inputs_BT: Tensor
@@ -37,6 +38,9 @@ class Passed:
     """Number of each token's document, within which attention stays; None where `bos_id` marks documents."""
     positions_BT: Tensor | None = None
     """Position of each token; None counts them along the sequence."""
+    pairs_BK: Tensor | None = None
+    """Number of each pair of answers among the run's, -1 where a sequence has fewer; None where there are no pairs.
+    Of the k-th pair of a sequence the preferred answer is its document 2k, the other one its document 2k + 1."""
     first: int = 0
     """Number of the first sequence in the order of the run, which noise is drawn by."""
 
@@ -79,14 +83,23 @@ class Objective:
         """A context for forward and backward passes; leave it before the optimizer moves the weights."""
         return self.working or nullcontext()
 
-    def train(self, passed: Passed) -> tuple[Tensor, Tensor]:
+    def train(self, passed: Passed, weigh: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """The sum of this device's losses, to be differentiated, and each token's, (B, P) float32 in nats.
 
         The sum is scaled by the number of devices that sharding averages over, so that its gradients are sums.
+
+        Args:
+            passed: The sequences, whole on each device that shares them.
+            weigh: Makes the weights (B, P) of the sum's terms out of the losses (B, P), for which the output layer runs
+                forward once more; None gives all the weight 1.
         """
         x_ND, targets_N, shape = self._hidden(passed)
+        weight_VD, weights_N = self._weight(), None
+        if weigh is not None:
+            losses_N = token_losses(x_ND, weight_VD, targets_N, self.chunk_tokens, group=self._group())
+            weights_N = weigh(losses_N.view(shape)).flatten()
         total, losses_N = linear_cross_entropy(
-            x_ND, self._weight(), targets_N, self.chunk_tokens, z_loss=self.z_loss, group=self._group(),
+            x_ND, weight_VD, targets_N, self.chunk_tokens, z_loss=self.z_loss, weights_N=weights_N, group=self._group(),
             compiled=self.compiled,
         )  # fmt: skip
         averaged = self.mesh.fsdp_mesh.size() if self.mesh.fsdp_mesh is not None else 1
@@ -97,6 +110,13 @@ class Objective:
         """Each token's loss on this device, (B, P) float32 in nats, 0 for ignored targets; nothing is kept."""
         x_ND, targets_N, shape = self._hidden(passed)
         return token_losses(x_ND, self._weight(), targets_N, self.chunk_tokens, group=self._group()).view(shape)
+
+    def own_part(self, values_BT: Tensor) -> Tensor:
+        """The values (B, P) of this device's tokens, in the order of its losses."""
+        if self.mesh.context == 1:
+            return values_BT
+        own_P = own_positions(values_BT.shape[1], self.mesh.context_index, self.mesh.context, values_BT.device)
+        return values_BT[:, own_P]
 
     def _hidden(self, passed: Passed) -> tuple[Tensor, Tensor, torch.Size]:
         """The input of the output layer for this device's tokens, their targets in the same order, and their shape."""

@@ -1,6 +1,6 @@
 """The batches that a session learns from, by their number, cut into the passes of each device.
 
-Axes: B sequences of a pass   T tokens of a sequence
+Axes: B sequences of a pass   T tokens of a sequence   K pairs of a sequence
 """
 
 from collections.abc import Iterable, Iterator
@@ -36,6 +36,9 @@ class Batch:
     `train.document_mask` a document begins at each beginning-of-sequence token."""
     positions_BT: NDArray[np.int64] | None = None
     """Position of each token; None counts them along the sequence."""
+    pairs_BK: NDArray[np.int64] | None = None
+    """Number of each pair of answers among the run's, -1 where a sequence has fewer; None where there are no pairs.
+    Of the k-th pair of a sequence the preferred answer is its document 2k, the other one its document 2k + 1."""
     first: int = 0
     """Number of the first sequence in the order of the run."""
 
@@ -45,6 +48,7 @@ class Batch:
             inputs_BT=sent(self.inputs_BT, device), targets_BT=sent(self.targets_BT, device), first=self.first,
             documents_BT=None if self.documents_BT is None else sent(self.documents_BT, device),
             positions_BT=None if self.positions_BT is None else sent(self.positions_BT, device),
+            pairs_BK=None if self.pairs_BK is None else sent(self.pairs_BK, device),
         )  # fmt: skip
 
     @classmethod
@@ -82,7 +86,10 @@ class Feed(Protocol):
     """Sequences in one epoch of each source."""
 
     def targets(self, number: int) -> int:
-        """Number of a batch's targets on all devices that are not `IGNORE`: the divisor of the sum of its losses."""
+        """Number of a batch's losses on all devices, which divides their sum: one of each target that is not `IGNORE`.
+
+        In a feed of pairs of answers it is the number of pairs.
+        """
         ...
 
     def sequences(self, batches: int) -> dict[str, int]:
@@ -157,7 +164,10 @@ def check_epochs(feed: Feed, batches: int, recipe: Recipe) -> None:
 
 
 def scored_by_source(batch: Batch, sources: int) -> NDArray[np.float64]:
-    """The sequences of each source, and how many targets of each source count: (sources, B + 1) float64."""
+    """The sequences of each source, and how many losses of each source count: (sources, B + 1) float64.
+
+    There is a loss for each target that is not `IGNORE`, or for each pair of answers.
+    """
     is_source_SB = (batch.sources_B == np.arange(sources)[:, None]).astype(np.float64)
-    scored_B = (batch.targets_BT != IGNORE).sum(1)
+    scored_B = (batch.targets_BT != IGNORE).sum(1) if batch.pairs_BK is None else (batch.pairs_BK >= 0).sum(1)
     return np.concatenate([is_source_SB, is_source_SB @ scored_B[:, None]], axis=1)

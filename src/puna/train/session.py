@@ -86,7 +86,10 @@ class Learns(Protocol):
         ...
 
     def train(self, passed: Passed) -> tuple[Tensor, Tensor]:
-        """The sum of this device's losses, to be differentiated, and those of its part of each sequence, (B, P)."""
+        """What to differentiate, with the gradients of the sum of this device's losses; and its losses, (B, P).
+
+        A sequence's losses are those of all devices that share its tokens, of which each has its part.
+        """
         ...
 
 
