@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from puna.data.tasks.executors import Executor
     from puna.model.llama import Llama
     from puna.tokenizer.tokenizer import Tokenizer
-    from puna.train.pretrain import Evaluator
+    from puna.train.job import Evaluator
 
 
 def build_data(
@@ -174,7 +174,8 @@ def train(
         resolved = resolved.typed_with(option, place)
     # Only now, so that what is amiss with the data is told where torch is not installed, and without waiting for it.
     from puna.infer.plain import generate_text
-    from puna.train.pretrain import train as pretrain
+    from puna.train.job import carry_out
+    from puna.train.pretrain import Pretraining
 
     samples = resolved.samples
 
@@ -184,14 +185,14 @@ def train(
             top_p=samples.top_p, seed=seed,
         )  # fmt: skip
 
-    pretrain(
-        resolved, build, directory, resume=resume, force=force, sample=sample, evaluator=_evaluator(resolved),
-        stop_at=stop_at, start=start.state, weights=None if initial is None else initial.other,
-    )  # fmt: skip
+    job = Pretraining(resolved, build, sample, None if initial is None else initial.other)
+    carry_out(
+        job, directory, resume=resume, force=force, evaluator=evaluator_of(resolved), stop_at=stop_at, start=start.state
+    )
     return directory
 
 
-def _evaluator(recipe: "Recipe") -> "Evaluator | None":
+def evaluator_of(recipe: "Recipe") -> "Evaluator | None":
     """What evaluates the model while it is trained; None where the recipe names no benchmark."""
     if not recipe.evaluation.tasks:
         return None

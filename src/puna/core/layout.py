@@ -17,7 +17,9 @@ runs/demo/                    one training run (RunDir): the unit that people mo
   tensorboard/                the same numbers for TensorBoard
   tokenizer/                  the tokenizer's file, so that every checkpoint is a model that takes text
   checkpoints/step-00000100/  the training state of a step, from which `train` goes on
+  examples/                   of a run that is tuned: its examples as token ids with the mask of what is learned
   model/                      the plain model: model.safetensors, model.toml, the tokenizer's file, record.json
+  adapter/                    of a run with low-rank updates: these alone, in PEFT's format
   exports/hf/                 one directory per format, each with equivalence.json
   evaluations/step-00000100/  one directory per moment that was evaluated
   report.html
@@ -134,6 +136,16 @@ class RunDir(_Directory):
     def tokenizer(self) -> Path:
         """The directory of the tokenizer's file."""
         return self.root / "tokenizer"
+
+    @property
+    def examples(self) -> Path:
+        """Of a run that is tuned: its examples as token ids, and what is computed from them once."""
+        return self.root / "examples"
+
+    @property
+    def adapter(self) -> Path:
+        """Of a run with low-rank updates: these alone, in PEFT's format."""
+        return self.root / "adapter"
 
     @property
     def model(self) -> Path:

@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from collections.abc import Callable
 
 from puna.core.files import sha256_json
 from puna.core.layout import RunDir
@@ -9,25 +10,33 @@ from puna.core.metrics import read_metrics
 from puna.core.records import Record
 from puna.core.schema.run import Final, TrainResults, Utilisation
 from puna.core.units import format_bytes, format_count, format_duration
-from puna.model.files import save_model
 from puna.model.parts import whole
 from puna.plan.count import flops_per_token, parameters
-from puna.tokenizer.tokenizer import Tokenizer
 from puna.train.energy import estimate_energy
 from puna.train.session import Session
 from puna.train.validate import Validation
 
 
-def finish(session: Session, run: RunDir, tokenizer: Tokenizer, record: Record, final: Validation) -> None:
-    """Write the plain model, tensor by tensor from all devices, and then the record, which ends the run."""
+def save_whole(session: Session, save: Callable[[], dict[str, str]]) -> dict[str, str]:
+    """Save the model tensor by tensor from all devices: the main process by `save`, and the others help to gather.
+
+    Returns:
+        What `save` returns; nothing on the other processes.
+    """
+    if session.world.main:
+        return save()
+    # The main process gathers the tensors in this order.
+    for parameter in session.model.parameters():
+        whole(parameter)
+    return {}
+
+
+def finish(session: Session, run: RunDir, record: Record, final: Validation) -> None:
+    """Write the record, which ends the run; its outputs are those of the saved model."""
     state = session.state
     if not session.world.main:
-        # The main process gathers the tensors in this order.
-        for parameter in session.model.parameters():
-            whole(parameter)
         session.device.measured_again()
         return
-    record.outputs = save_model(session.model, run.model, tokenizer=tokenizer, inputs=record.inputs)
     state.wall_seconds += time.perf_counter() - session.clock.saved
     results = _results(session, run, record, final)
     record.results = results.model_dump()

@@ -85,7 +85,7 @@ def begin(run: RunDir, *, force: bool) -> None:
         CheckpointError: There is a run already, finished or not, and `force` is false; or the directory holds other
             things than a run, which nothing here deletes.
     """
-    existing = [path for path in (run.record, run.metrics, run.checkpoints, run.model) if path.exists()]
+    existing = [path for path in (run.record, run.metrics, run.checkpoints, run.model, run.adapter) if path.exists()]
     if existing and not force:
         raise CheckpointError(
             f"{run.root}: holds a run already",
@@ -100,7 +100,10 @@ def begin(run: RunDir, *, force: bool) -> None:
         # config.toml goes last: the rest of an interrupted deletion is still recognised as a run.
         for path in (run.record, run.metrics, *run.root.glob("report*.html")):
             remove(path)
-        for path in (run.tensorboard, run.tokenizer, run.checkpoints, run.model, run.exports, run.evaluations):
+        for path in (
+            run.tensorboard, run.tokenizer, run.examples, run.checkpoints, run.model, run.adapter, run.exports,
+            run.evaluations,
+        ):  # fmt: skip
             discard(path)
         remove(run.config)
 

@@ -1,6 +1,6 @@
 """A training session: a model, its data, its objective and its optimizer, and the step that joins them.
 
-`Session.open` makes from a recipe whatever it is not given. Pre-training (`puna.train.pretrain`), the measurements of
+`Session.open` makes from a recipe whatever it is not given. Runs (`puna.train.job`), the measurements of
 `puna tune` and the proofs about a step all take their steps with it:
 
 ```python
