@@ -55,7 +55,6 @@ TESTED_ELSEWHERE = {
     "cli/verify.py": "declares its arguments and calls train/verify.py",
     "parallel/objective.py": "tests/parallel/test_apply.py compares it with one process in every layout",
     "parallel/tensor.py": "tests/parallel/test_apply.py compares it with one process in every layout",
-    "train/announce.py": "tests/cli/test_cli.py trains and reads what it says",
     "train/job.py": "tests/train/test_pretrain.py carries it out through every kind of interruption",
     "train/finish.py": "tests/train/test_pretrain.py reads the record that it writes",
     "train/loop.py": "tests/train/test_session.py takes its steps, tests/train/test_pretrain.py what is due after them",
