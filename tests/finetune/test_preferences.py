@@ -73,6 +73,17 @@ def packed(sequences: list[list[int]], pairs: list[tuple[Answer, Answer]]) -> Pa
     )  # fmt: skip
 
 
+def by_pair(losses_BP: Tensor, sequences: list[list[int]], pairs: list[tuple[Answer, Answer]]) -> dict[int, float]:
+    """The losses of `packed` sequences by their pairs' numbers; what is behind the last pair has none."""
+    found = {}
+    for losses_P, numbers in zip(losses_BP, sequences, strict=True):
+        sizes = [sum(len(prompt) + len(answer) - 1 for prompt, answer in pairs[number]) for number in numbers]
+        *parts, rest_P = losses_P.split([*sizes, CONTEXT - sum(sizes)])
+        assert not rest_P.any()
+        found |= {number: part_P.sum().item() for number, part_P in zip(numbers, parts, strict=True)}
+    return found
+
+
 def log_probability(model: Llama, answer: Answer) -> Tensor:
     """Of one answer alone, by all logits at once."""
     prompt, tokens = answer
@@ -120,10 +131,9 @@ def test_packed_losses_and_gradients_equal_the_formulas_on_each_answer_alone(los
     gradients = torch.autograd.grad(torch.stack(expected).sum(), list(model.parameters()))
     objective.table = table_of(reference_E2)
     with objective.passes():
-        total, losses_BK = objective.train(packed([[3, 0], [1, 4, 2]], pairs))
+        total, losses_BP = objective.train(packed([[3, 0], [1, 4, 2]], pairs))
         total.backward()
-    found = dict(zip((3, 0, 1, 4, 2), losses_BK.flatten()[[0, 1, 3, 4, 5]].tolist(), strict=True))
-    assert losses_BK[0, 2] == 0, "there is no third pair in the first sequence"
+    found = by_pair(losses_BP, [[3, 0], [1, 4, 2]], pairs)
     assert [found[number] for number in range(5)] == pytest.approx([one.item() for one in expected], rel=1e-5)
     for parameter, gradient in zip(model.parameters(), gradients, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-5 * float(gradient.abs().max()))
@@ -140,11 +150,11 @@ def test_first_loss_is_that_of_equal_models_and_it_moves(loss: str, first: float
     losses = []
     for _ in range(4):
         with objective.passes():
-            total, losses_BK = objective.train(passed)
+            total, losses_BP = objective.train(passed)
             (total / 4).backward()
         optimizer.step()
         optimizer.zero_grad()
-        losses.append(losses_BK.sum().item() / 4)
+        losses.append(losses_BP.sum().item() / 4)
     assert losses[0] == pytest.approx(first, abs=1e-9)
     assert losses == sorted(losses, reverse=True)
     assert losses[3] < first - 1e-3
@@ -158,9 +168,9 @@ def test_how_pairs_are_packed_changes_neither_losses_nor_gradients():
         total = torch.zeros((), dtype=torch.float64)
         with objective.passes():
             for sequences in passes:
-                loss, losses_BK = objective.train(packed(sequences, pairs))
+                loss, losses_BP = objective.train(packed(sequences, pairs))
                 loss.backward()
-                total += losses_BK.sum()
+                total += losses_BP.sum()
         sums.append(total.item())
         gradients.append(torch.cat([parameter.grad.flatten() for parameter in objective.tokens.model.parameters()]))
     assert sums == pytest.approx([sums[0]] * 3, rel=1e-6)

@@ -47,7 +47,7 @@ def log_ratios(ours_BK2: Tensor, reference_BK2: Tensor, tokens_BK2: Tensor, conf
     Args:
         ours_BK2: Log-probabilities of the answers.
         reference_BK2: Those under the reference model.
-        tokens_BK2: Tokens of the answers.
+        tokens_BK2: Learned tokens of the answers.
         config: Names the loss.
     """
     ratios_BK2 = ours_BK2 - reference_BK2
@@ -88,17 +88,18 @@ class PreferenceObjective:
             yield
 
     def train(self, passed: Passed) -> tuple[Tensor, Tensor]:
-        """What to differentiate, whose gradients are those of the sum of the pairs' losses; and the losses, (B, K).
+        """What to differentiate, whose gradients are those of the sum of the pairs' losses; and these losses, (B, P).
 
-        The number of pairs divides them, as that of targets does the losses of tokens.
+        A pair's loss is spread evenly over the learned tokens of its answers, in float64. The number of pairs divides
+        the sums, as that of targets does the losses of tokens.
         """
-        losses_BK: list[Tensor] = []
+        spread_BP: list[Tensor] = []
 
         def weigh(losses_BP: Tensor) -> Tensor:
-            return self._weigh(passed, losses_BP, losses_BK)
+            return self._weigh(passed, losses_BP, spread_BP)
 
         total, _ = self.tokens.train(passed, weigh)
-        return total, losses_BK[0] / self.tokens.mesh.context
+        return total, spread_BP[0]
 
     @torch.no_grad()
     def measure(self, passed: Passed, table: PairTable) -> Tensor:
@@ -112,8 +113,8 @@ class PreferenceObjective:
         """The log-probabilities of the answers of each pair, (B, K, 2) float64 in nats; equal on all devices."""
         return self._of_answers(passed, self.tokens.measure(passed))
 
-    def _weigh(self, passed: Passed, losses_BP: Tensor, keep: list[Tensor]) -> Tensor:
-        """The derivative of the pairs' losses with respect to each token's; the losses are appended to `keep`."""
+    def _weigh(self, passed: Passed, losses_BP: Tensor, spread_BP: list[Tensor]) -> Tensor:
+        """The derivative of the pairs' losses with respect to each token's; the spread losses are appended."""
         if self.table is None:
             raise RuntimeError("the reference log-probabilities are not there yet")
         ours_BK2 = self._of_answers(passed, losses_BP)
@@ -121,19 +122,28 @@ class PreferenceObjective:
             ratios_BK2 = self._ratios(passed, ours_BK2.requires_grad_(), self.table)
             pairs_BK = pair_losses(ratios_BK2, self.config).where(_pairs(passed) >= 0, 0.0)
             (slopes_BK2,) = torch.autograd.grad(pairs_BK.sum(), ours_BK2)
-        pairs_BK, ratios_BK2, ours_BK2 = pairs_BK.detach(), ratios_BK2.detach(), ours_BK2.detach()
-        sums_FS = self._figures(passed, self.table, pairs_BK, ratios_BK2, ours_BK2)
+        pairs_BK = pairs_BK.detach()
+        sums_FS = self._figures(passed, self.table, pairs_BK, ratios_BK2.detach(), ours_BK2.detach())
         self.sums_FS = sums_FS if self.sums_FS is None else self.sums_FS + sums_FS
-        keep.append(pairs_BK)
-        documents_BP = self._documents(passed).clamp(max=2 * pairs_BK.shape[1] - 1)
-        # A loss is the negative of a log-probability. What follows the last pair has no targets, so its weight is moot.
-        return (-slopes_BK2).flatten(1).float().gather(1, documents_BP)
+        shares_BK = pairs_BK / self._tokens(passed).sum(-1).clamp(min=1)
+        learned_BP = self.tokens.own_part(passed.targets_BT) >= 0
+        spread_BP.append(self._at_tokens(passed, shares_BK[..., None].expand_as(slopes_BK2)).where(learned_BP, 0.0))
+        # A loss is the negative of a log-probability.
+        return self._at_tokens(passed, -slopes_BK2).float()
+
+    def _at_tokens(self, passed: Passed, values_BK2: Tensor) -> Tensor:
+        """For each token of this device the value of its answer, (B, P); any value behind the last answer."""
+        documents_BP = self._documents(passed).clamp(max=2 * values_BK2.shape[1] - 1)
+        return values_BK2.flatten(1).gather(1, documents_BP)
+
+    def _tokens(self, passed: Passed) -> Tensor:
+        """The learned tokens of each answer, (B, K, 2) float64."""
+        learned_BT = (passed.targets_BT >= 0).double()
+        return _by_answer(learned_BT, _of(passed.documents_BT), _pairs(passed).shape[1])
 
     def _ratios(self, passed: Passed, ours_BK2: Tensor, table: PairTable) -> Tensor:
-        counted_BT = (passed.targets_BT >= 0).double()
-        tokens_BK2 = _by_answer(counted_BT, _of(passed.documents_BT), _pairs(passed).shape[1])
         reference_BK2 = table.reference_E2[_pairs(passed).clamp(min=0)]
-        return log_ratios(ours_BK2, reference_BK2, tokens_BK2, self.config)
+        return log_ratios(ours_BK2, reference_BK2, self._tokens(passed), self.config)
 
     def _of_answers(self, passed: Passed, losses_BP: Tensor) -> Tensor:
         """The log-probabilities of answers from the losses of this device's tokens, summed over those that share."""

@@ -164,10 +164,7 @@ def check_epochs(feed: Feed, batches: int, recipe: Recipe) -> None:
 
 
 def scored_by_source(batch: Batch, sources: int) -> NDArray[np.float64]:
-    """The sequences of each source, and how many losses of each source count: (sources, B + 1) float64.
-
-    There is a loss for each target that is not `IGNORE`, or for each pair of answers.
-    """
+    """The sequences of each source, and how many targets of each source count: (sources, B + 1) float64."""
     is_source_SB = (batch.sources_B == np.arange(sources)[:, None]).astype(np.float64)
-    scored_B = (batch.targets_BT != IGNORE).sum(1) if batch.pairs_BK is None else (batch.pairs_BK >= 0).sum(1)
+    scored_B = (batch.targets_BT != IGNORE).sum(1)
     return np.concatenate([is_source_SB, is_source_SB @ scored_B[:, None]], axis=1)
