@@ -5,9 +5,11 @@ import sys
 from pathlib import Path
 
 import torch.distributed as dist
+from adapting import random_adapter
 from model_source import ModelSource, random_model
 
 from puna.config.recipe import ModelConfig
+from puna.infer.adapters import products_of
 from puna.infer.engine import Engine
 from puna.infer.kernel_runner import KernelRunner
 from puna.infer.operator_runner import OperatorRunner
@@ -24,9 +26,15 @@ CONFIG = ModelConfig(
     dim=64, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=16, ffn_dim=128, vocab_size=301, context=64, init_std=0.2
 )  # fmt: skip
 REQUESTS = [
-    Request(prompt=(1, *range(5, 5 + length)), max_tokens=12, sampling=Sampling(temperature=heat), logprobs=0)
-    for length, heat in ((3, 0.0), (20, 0.0), (7, 1.0))
-]
+    Request(
+        prompt=(1, *range(5, 5 + length)), max_tokens=12, sampling=Sampling(temperature=heat), logprobs=0,
+        adapter=adapter,
+    )
+    for length, heat, adapter in ((3, 0.0, ""), (20, 0.0, ""), (7, 1.0, ""), (20, 0.0, "polite"), (9, 0.0, "terse"))
+]  # fmt: skip
+ADAPTERS = {
+    "polite": random_adapter(CONFIG, rank=5, seed=1), "terse": random_adapter(CONFIG, seed=2, magnitudes=True)
+}  # fmt: skip
 
 
 def runners(source: Source) -> dict[str, Runner]:
@@ -35,9 +43,10 @@ def runners(source: Source) -> dict[str, Runner]:
     model.load_state_dict({name: source.tensor(name) for name in model.state_dict()})
     if isinstance(source, PartSource):
         add_up_outputs(model, source)
-    found: dict[str, Runner] = {"operators": OperatorRunner(model, pages=20)}
+    adapters = {name: products_of(adapter, source, name=name) for name, adapter in ADAPTERS.items()}
+    found: dict[str, Runner] = {"operators": OperatorRunner(model, pages=20, adapters=adapters)}
     for kind in (WeightKind.FLOAT32, WeightKind.INT8):
-        found[kind.value] = KernelRunner(source, kind, pages=20)
+        found[kind.value] = KernelRunner(source, kind, pages=20, adapters=adapters)
     return found
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 import torch
+from adapting import random_adapter
 from engine_twin import plain_completion, same
-from fake_runner import FakeRunner, fake_logits
+from fake_runner import ADAPTED, FakeRunner, fake_logits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from instruction_sets import has
@@ -21,6 +22,7 @@ from model_source import ModelSource, random_model
 from torch import Tensor
 
 from puna.config.recipe import ModelConfig
+from puna.infer.adapters import Products, products_of
 from puna.infer.engine import Engine
 from puna.infer.guides import Guide
 from puna.infer.kernel_runner import KernelRunner
@@ -33,6 +35,7 @@ from puna.ops.cpu.decoder import InstructionSet
 from puna.ops.quantized import WeightKind
 
 VOCABULARY, CONTEXT = 10, 40
+ADAPTERS = ("polite", "terse")
 EXAMPLES = int(os.environ.get("PUNA_ENGINE_EXAMPLES", "80"))
 
 
@@ -45,7 +48,7 @@ class Tabled(FakeRunner):
     """Logits from a table, for speed; a draft model's are a little `off`."""
 
     def __init__(self, *, pages: int, page_size: int, off: float = 0.0, context: int = CONTEXT) -> None:
-        super().__init__(pages=pages, page_size=page_size, vocab_size=VOCABULARY, context=context)
+        super().__init__(pages=pages, page_size=page_size, vocab_size=VOCABULARY, context=context, adapters=ADAPTERS)
         self.off = off
 
     def of(self, tokens: list[int]) -> Tensor:
@@ -98,6 +101,7 @@ def requests(draw: st.DrawFn) -> Request:
         n=draw(st.sampled_from([1, 1, 3])),
         salt=draw(st.sampled_from(["", "", "other"])),
         guide=draw(st.sampled_from([None, None, *LANGUAGES])),
+        adapter=draw(st.sampled_from(["", "", *ADAPTERS])),
     )
 
 
@@ -173,7 +177,12 @@ def test_every_request_is_answered_as_if_it_were_alone(
     for (number, sample), completion in found.items():
         request = numbers[number]
         language = None if request.guide is None else LANGUAGES[request.guide]
-        expected = plain_completion(runner.of, request, sample, CONTEXT, letters(), language)
+        shift = ADAPTED * (1 + ADAPTERS.index(request.adapter)) if request.adapter else 0
+
+        def model(tokens: list[int], shift: int = shift) -> Tensor:
+            return runner.of([token + shift for token in tokens])
+
+        expected = plain_completion(model, request, sample, CONTEXT, letters(), language)
         assert texts[number, sample] == completion.text
         if completion.finish == "cancelled":
             assert completion.tokens == expected.tokens[: len(completion.tokens)]
@@ -185,13 +194,24 @@ RunnerOf = Callable[[ModelConfig, int, int], Runner]
 """From a model's shape, a number of pages and a page size; two of one shape have the same weights."""
 
 
+def adapters_of(config: ModelConfig) -> dict[str, Products]:
+    """Of all layers, and of some with another rank and DoRA's norms."""
+    polite = random_adapter(config, rank=5, seed=1)
+    terse = random_adapter(config, rank=17, seed=2, magnitudes=True, only=["wk", "w1", "w2", "output"])
+    source = ModelSource(random_model(config))
+    return {name: products_of(one, source, name=name) for name, one in zip(ADAPTERS, (polite, terse), strict=True)}
+
+
 def row_by_row(config: ModelConfig, pages: int, page_size: int) -> Runner:
-    return OperatorRunner(random_model(config), pages=pages, page_size=page_size, one_by_one=True)
+    adapters = adapters_of(config)
+    return OperatorRunner(
+        random_model(config), pages=pages, page_size=page_size, one_by_one=True, adapters=adapters
+    )  # fmt: skip
 
 
 def kernels(kind: WeightKind) -> RunnerOf:
     return lambda config, pages, page_size: KernelRunner(
-        ModelSource(random_model(config)), kind, pages=pages, page_size=page_size
+        ModelSource(random_model(config)), kind, pages=pages, page_size=page_size, adapters=adapters_of(config)
     )
 
 
@@ -217,6 +237,7 @@ def test_bits_of_an_exact_runner_are_the_same_in_a_small_cache_and_in_company(
         Request(
             prompt=(1, 2, 3, 1, 2, 3, 1, *range(length // 2 + n)), max_tokens=length, n=2, logprobs=2,
             prompt_logprobs=0, scored_from=max(1, 4 * n - 13), sampling=Sampling(temperature=n % 2, top_p=0.9, seed=n),
+            adapter=("", *ADAPTERS)[n % 3],
         )
         for n in range(6)
     ]  # fmt: skip
@@ -247,11 +268,18 @@ def test_bits_of_scores_are_those_of_each_pair_alone(runner_of: RunnerOf, page_s
     alone = Engine(runner_of(config, 24, page_size), max_rows=100, max_requests=1)
     # With salts of their own they find nothing of each other's.
     expected = [alone.score([pair], salt=f"{n}")[0] for n, pair in enumerate(asked)]
+    adapted = {
+        adapter: [alone.score([pair], salt=f"{n}", adapter=adapter)[0] for n, pair in enumerate(asked)]
+        for adapter in ADAPTERS
+    }
+    assert expected != adapted["polite"] != adapted["terse"] != expected
     for pages, rows, requests in ((6, 5, 3), (9, 200, 8), (60, 7, 7)):
         engine = Engine(runner_of(config, pages, page_size), max_rows=rows, max_requests=requests)
         stream = engine.stream([Request(prompt=solved[:4], max_tokens=page_size)])
         next(stream)
         assert engine.score(asked) == expected
+        for adapter in ADAPTERS:
+            assert engine.score(asked, adapter=adapter) == adapted[adapter]
         assert engine.score(reversed(asked)) == expected[::-1]
         stream.close()
 

@@ -101,7 +101,8 @@ class Engine:
         """Take a request; returns its number, which its events carry.
 
         Raises:
-            GenerateError: The model cannot serve it: the prompt is too long, or a token id is not in the vocabulary.
+            GenerateError: The model cannot serve it: the prompt is too long, a token id is not in the vocabulary, or
+                there is no such adapter.
         """
         self._check(request)
         number, scored = self._next, []
@@ -112,6 +113,8 @@ class Engine:
             text = Text(self.tokenizer, request.prompt, request.stop)
             sequence = Sequence(request, number, sample, list(request.prompt), longest, text, scored)
             sequence.guide = self._guide(request)
+            if request.adapter:
+                sequence.adapter = self.runner.adapters.index(request.adapter)
             sequences.append(sequence)
         self._open[number] = sequences
         self._scheduler.waiting += sequences
@@ -241,22 +244,26 @@ class Engine:
                 del self._inboxes[number]
                 self.cancel(number)
 
-    def score(self, pairs: Iterable[Pair], *, salt: str = "") -> list[Score]:
+    def score(self, pairs: Iterable[Pair], *, salt: str = "", adapter: str = "") -> list[Score]:
         """How likely each continuation is after its context; what texts begin with alike is computed once.
 
         Args:
             pairs: Token ids of context and continuation; a context has at least one, the beginning of sequence. An
                 iterator may give millions.
             salt: As `Request.salt`.
+            adapter: As `Request.adapter`.
 
         Raises:
             GenerateError: A context is empty, a pair is longer than the model's context and one token more, or the
                 model's scores are not finite numbers.
         """
-        return list(scores(self, pairs, salt=salt))
+        return list(scores(self, pairs, salt=salt, adapter=adapter))
 
     def _check(self, request: Request) -> None:
         check(request, self.runner.config, longest=self.longest)
+        if request.adapter and request.adapter not in (names := self.runner.adapters):
+            near = f"there is {', '.join(names)}" if names else "the model was loaded without any"
+            raise GenerateError(f"adapter is {request.adapter!r}, which there is not: {near}")
         if request.stop and self.tokenizer is None:
             raise GenerateError("stop has texts, but the model has no tokenizer to find them with")
         self._guide(request)
@@ -324,7 +331,7 @@ class Engine:
             drawn = range(len(chunk.drafts) + 1)
             asked += [Asked(sequence.draw(chunk.drafts[:row]), 0, request.logprobs) for row in drawn]
             wanted = range(wanted.start if scored else chunk.count - 1, chunk.count + len(chunk.drafts))
-        return Piece(sequence.slot, start, sequence.tokens[start:end] + chunk.drafts, wanted), asked
+        return Piece(sequence.slot, start, sequence.tokens[start:end] + chunk.drafts, wanted, sequence.adapter), asked
 
     def _write_down(self, chunk: Chunk, tokens: list[Token]) -> None:
         """What a step found out about a sequence: log-probabilities of its prompt, then tokens of its text."""

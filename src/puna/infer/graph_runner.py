@@ -8,13 +8,14 @@ prompts go the way of `OperatorRunner`, and so do all where no compiler is.
 Axes as in puna.infer.operator_runner.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from puna.core.console import say
+from puna.infer.adapters import Products
 from puna.infer.operator_runner import OperatorRunner, Step
 from puna.infer.runner import PAGE_SIZE, Rows
 from puna.model.llama import Llama
@@ -36,14 +37,15 @@ class GraphRunner(OperatorRunner):
         model: On a GPU.
         pages: Pages of the cache.
         page_size: Positions of a page.
+        adapters: What adapters add to the model's layers, by the adapters' names.
         compiler: Compiles the function of a step; None is `torch.compile` with CUDA graphs.
     """
 
     def __init__(
-        self, model: Llama, *, pages: int, page_size: int = PAGE_SIZE,
+        self, model: Llama, *, pages: int, page_size: int = PAGE_SIZE, adapters: Mapping[str, Products] | None = None,
         compiler: Callable[[Callable[..., Tensor]], Callable[..., Tensor]] | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(model, pages=pages, page_size=page_size)
+        super().__init__(model, pages=pages, page_size=page_size, adapters=adapters)
         self.title += _COMPILED
         self._replay: Callable[..., Tensor] | None
         if compiler is None:
@@ -60,6 +62,7 @@ class GraphRunner(OperatorRunner):
             or not alone
             or n_rows > _MOST_ROWS
             or len(rows.wanted_W) != n_rows
+            or len(rows.adapters_M)
             or not self.has_memory
         ):
             return super().logits(rows)

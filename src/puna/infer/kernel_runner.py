@@ -7,19 +7,22 @@ Axes as in puna.infer.runner.
 """
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from puna.config.recipe import ModelConfig
 from puna.core.errors import GenerateError
+from puna.infer.adapters import Products, linear_shapes
 from puna.infer.part import PartSource
 from puna.infer.runner import PAGE_SIZE, Rows
 from puna.infer.source import Source
 from puna.model.llama import rope_table
 from puna.ops.cpu.builder import BuildError
 from puna.ops.cpu.decoder import InstructionSet, instruction_set, open_kernels
+from puna.ops.cpu.decoder.low_rank import PackedUpdate, pack_update
 from puna.ops.cpu.decoder.packing import Arena, Packed, pack
 from puna.ops.cpu.decoder.program import Buffer, Cache, Program, StepRows
 from puna.ops.quantized import Blocks, WeightKind, dequantize
@@ -50,6 +53,7 @@ class KernelRunner:
         pages: Pages of the cache of each layer.
         page_size: Positions of a page, a multiple of 16.
         instructions: None takes the machine's best.
+        adapters: What adapters add to the model's layers, by the adapters' names.
 
     Raises:
         GenerateError: The kernels cannot compute this model, or a matrix cannot be quantized.
@@ -67,6 +71,7 @@ class KernelRunner:
         pages: int,
         page_size: int = PAGE_SIZE,
         instructions: InstructionSet | None = None,
+        adapters: Mapping[str, Products] | None = None,
     ) -> None:
         config = source.config
         if why := obstacle(config):
@@ -77,9 +82,10 @@ class KernelRunner:
         if instructions is None:
             raise BuildError("this processor has neither AVX2 nor AVX-512")
         self.config, self.page_size, self.pages = config, page_size, pages
+        self.adapters = tuple(adapters or ())
         library = open_kernels(instructions)
-        self._program = Program(library, page_size=page_size, pages=pages)
-        packer = _Packer(source, kind, library)
+        self._program = Program(library, page_size=page_size, pages=pages, adapters=len(self.adapters))
+        packer = _Packer(source, kind, library, list((adapters or {}).values()))
         kept = cache_dtype or default_cache(source, kind)
         cache_bytes = _fill(self._program, packer, pages=pages, page_size=page_size, cache_dtype=kept)
         self.weight_bytes = packer.n_bytes
@@ -102,6 +108,7 @@ class KernelRunner:
         step = StepRows(
             tokens_M=rows.tokens_M, positions_M=rows.positions_M, sequences_M=rows.sequences_M,
             tables_SP=rows.tables_SP, wanted_W=rows.wanted_W, cosines=self._cosines, sines=self._sines,
+            adapters_M=rows.adapters_M if len(rows.adapters_M) else None,
         )  # fmt: skip
         return self._program.run(step)
 
@@ -112,11 +119,12 @@ class KernelRunner:
 
 
 class _Packer:
-    """Reads matrices and packs them, in the order in which a step needs them."""
+    """Reads matrices and packs them, in the order in which a step needs them, and so what adapters add."""
 
-    def __init__(self, source: Source, kind: WeightKind | None, library: ctypes.CDLL) -> None:
-        self.source, self.kind, self._library = source, kind, library
-        self._arena = Arena()
+    def __init__(self, source: Source, kind: WeightKind | None, library: ctypes.CDLL, adapters: list[Products]) -> None:
+        self.source, self.kind, self._library, self._adapters = source, kind, library, adapters
+        self._arena, self._arenas = Arena(), [Arena() for _ in adapters]
+        self._shapes = linear_shapes(source.config)
         self.kinds: set[WeightKind] = set()
         """Those that matrices were packed as."""
         self.n_bytes = 0
@@ -139,6 +147,14 @@ class _Packer:
         packed = pack(self._library, parts, kind, self._arena, gated=gated, name=names[0])
         self.n_bytes += packed.memory.nbytes
         return packed
+
+    def updates(self, packed: Packed, *layers: str) -> list[PackedUpdate | None]:
+        """What each adapter adds to a matrix that was packed of these layers'."""
+        outputs = [self._shapes[layer][0] for layer in layers]
+        return [
+            pack_update([products.get(layer) for layer in layers], outputs, packed, arena)
+            for products, arena in zip(self._adapters, self._arenas, strict=True)
+        ]
 
 
 def _stored(source: Source, name: str) -> Tensor | Blocks:
@@ -194,30 +210,35 @@ def _fill(program: Program, packer: _Packer, *, pages: int, page_size: int, cach
     logits = program.result(config.vocab_size)
     part = source if isinstance(source, PartSource) else None
 
-    def add(name: str, x: Buffer) -> None:
+    def linear(x: Buffer, out: Buffer, *layers: str, gated: bool = False, **how: Any) -> None:
+        packed = packer(*(f"{layer}.weight" for layer in layers), gated=gated)
+        program.linear(packed, x, out, updates=packer.updates(packed, *layers), **how)
+
+    def add(layer: str, x: Buffer) -> None:
         # Of several processes, only the first adds what was there before: they all add up.
-        program.linear(packer(name), x, hidden, adds=part is None or part.rank == 0)
+        linear(x, hidden, layer, adds=part is None or part.rank == 0)
         if part is not None:
             program.exchange(hidden, part.add_up)
 
     program.embed(_stored(source, "tok_embeddings.weight"), hidden)
     cache_bytes = 0
-    for layer in range(config.n_layers):
-        name = f"layers.{layer}."
+    for number in range(config.n_layers):
+        name = f"layers.{number}."
 
         def norm(which: str, name: str = name) -> tuple[Tensor, float]:
             return source.tensor(f"{name}{which}.weight").float(), eps
 
-        projections = packer(*(f"{name}attention.w{which}.weight" for which in "qkv"))
-        program.linear(projections, hidden, qkv, norm=norm("attention_norm"))
+        linear(hidden, qkv, *(f"{name}attention.w{which}" for which in "qkv"), norm=norm("attention_norm"))
         cache = Cache.of(pages=pages, heads=key_heads, width=width, page_size=page_size, dtype=cache_dtype)
         cache_bytes += cache.keys.nbytes + cache.values.nbytes
         program.attend(cache, qkv, attended, heads=heads)
-        add(f"{name}attention.wo.weight", attended)
-        gates = packer(f"{name}feed_forward.w1.weight", f"{name}feed_forward.w3.weight", gated=True)
-        program.linear(gates, hidden, inner, norm=norm("ffn_norm"))
-        add(f"{name}feed_forward.w2.weight", inner)
+        add(f"{name}attention.wo", attended)
+        gates = (f"{name}feed_forward.w1", f"{name}feed_forward.w3")
+        linear(hidden, inner, *gates, gated=True, norm=norm("ffn_norm"))
+        add(f"{name}feed_forward.w2", inner)
     output = "tok_embeddings.weight" if config.tie_embeddings else "output.weight"
     final_norm = source.tensor("norm.weight").float(), eps
-    program.linear(packer(output, last=True), hidden, logits, norm=final_norm, wanted=True)
+    packed = packer(output, last=True)
+    updates = packer.updates(packed, "output")
+    program.linear(packed, hidden, logits, norm=final_norm, wanted=True, updates=updates)
     return cache_bytes

@@ -1,12 +1,13 @@
 """From opened weights to a runner: Puna's kernels where they can compute the model, PyTorch's operators elsewhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from puna.core.console import say
 from puna.core.errors import GenerateError
+from puna.infer.adapters import products_of
 from puna.infer.graph_runner import GraphRunner
 from puna.infer.kernel_runner import KernelRunner, default_cache, obstacle, output_kind
 from puna.infer.operator_runner import OperatorRunner
@@ -14,6 +15,7 @@ from puna.infer.part import PartSource, add_up_outputs
 from puna.infer.runner import PAGE_SIZE, Runner, position_bytes
 from puna.infer.source import Source
 from puna.infer.weight_only import quantize_weights
+from puna.model.adapter import Adapter
 from puna.model.llama import Llama
 from puna.ops.cpu.builder import BuildError
 from puna.ops.quantized import WeightKind, dequantize, quantize
@@ -50,6 +52,7 @@ def make_runner(
     weights: WeightKind | None = None,
     cache: torch.dtype | None = None,
     pages: int | None = None,
+    adapters: Mapping[str, Adapter] | None = None,
 ) -> Runner:
     """The fastest runner that computes this model on this device; why it is not the kernels, a sentence says.
 
@@ -60,19 +63,21 @@ def make_runner(
         weights: How matrices are kept; None is as they are stored.
         cache: Of keys and values; None takes float32 with weights in float32, else float16.
         pages: Of the cache, `PAGE_SIZE` positions each; None is those of `cache_positions`.
+        adapters: Those that requests may choose, by their names.
 
     Raises:
-        GenerateError: A matrix cannot be quantized.
+        GenerateError: A matrix cannot be quantized, or an adapter does not fit the model.
     """
 
     def pages_for(dtype: torch.dtype) -> int:
         return cache_positions(source, dtype.itemsize) // PAGE_SIZE if pages is None else pages
 
+    products = {name: products_of(adapter, source, name=name) for name, adapter in (adapters or {}).items()}
     why = obstacle(source.config) if device.type == "cpu" else f"the kernels are for CPUs, not for {device}"
     if why is None:
         try:
             kept = cache or default_cache(source, weights)
-            return KernelRunner(source, weights, kept, pages=pages_for(kept), page_size=PAGE_SIZE)
+            return KernelRunner(source, weights, kept, pages=pages_for(kept), page_size=PAGE_SIZE, adapters=products)
         except BuildError as error:
             why = str(error)
     if device.type == "cpu":
@@ -86,8 +91,8 @@ def make_runner(
     model = decoder()
     pages = pages_for(model.tok_embeddings.weight.dtype)  # that of keys and values, too
     if device.type == "cuda":
-        return GraphRunner(model, pages=pages, page_size=PAGE_SIZE)
-    return OperatorRunner(model, pages=pages, page_size=PAGE_SIZE)
+        return GraphRunner(model, pages=pages, page_size=PAGE_SIZE, adapters=products)
+    return OperatorRunner(model, pages=pages, page_size=PAGE_SIZE, adapters=products)
 
 
 def cache_positions(source: Source, bytes_each: int) -> int:

@@ -12,15 +12,18 @@ Axes in names:
   L keys   N query heads   K key and value heads   H head width   W rows with logits   V vocabulary
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from puna.infer.adapters import Products
 from puna.infer.runner import PAGE_SIZE, Rows, position_bytes
 from puna.model.llama import CausalCore, Llama
 from puna.ops.attention import Mask, causal_attention
+from puna.ops.low_rank import LowRankProduct
 
 
 @dataclass(slots=True)
@@ -39,11 +42,13 @@ class Step:
     """Of each sequence with several rows: its first row, the row behind its last, and the places they read, (L,)."""
 
 
-class _Pages:
-    """What the cores of all layers share: the step that runs."""
+class _Shared:
+    """What the cores and the linear layers of all blocks share: the step that runs."""
 
     def __init__(self) -> None:
         self.step: Step | None = None
+        self.adapted: list[tuple[int, Tensor]] = []
+        """Adapters by number, and the rows that have them, of what is computed now."""
 
 
 class _PagedCore(CausalCore):
@@ -52,7 +57,7 @@ class _PagedCore(CausalCore):
     k_LKH: Tensor | None
     v_LKH: Tensor | None
 
-    def __init__(self, core: nn.Module, shared: _Pages, places: int) -> None:
+    def __init__(self, core: nn.Module, shared: _Shared, places: int) -> None:
         super().__init__()
         self.core, self._shared, self._places = core, shared, places
         # Buffers, so that compiled code knows that they stay where they are.
@@ -94,14 +99,18 @@ class OperatorRunner:
         pages: Pages of the cache; its memory is taken at the first step.
         page_size: Positions of a page.
         one_by_one: Whether each row is computed alone, exact and slow.
+        adapters: What adapters add to the model's layers, by the adapters' names.
     """
 
-    def __init__(self, model: Llama, *, pages: int, page_size: int = PAGE_SIZE, one_by_one: bool = False) -> None:
+    def __init__(
+        self, model: Llama, *, pages: int, page_size: int = PAGE_SIZE, one_by_one: bool = False,
+        adapters: Mapping[str, Products] | None = None,
+    ) -> None:  # fmt: skip
         self.config = model.config
         self.page_size, self.pages, self.exact = page_size, pages, one_by_one
         self.spare_place = pages * page_size
         """A place of the cache that no page has, for keys and values that nobody reads."""
-        self._model, self._shared = model, _Pages()
+        self._model, self._shared = model, _Shared()
         self._device = model.tok_embeddings.weight.device
         self.title = f"PyTorch's operators on {self._device}" + (", row by row" if one_by_one else "")
         matrices = {name: x for name, x in model.named_parameters(remove_duplicate=False) if x.ndim == 2}
@@ -111,6 +120,11 @@ class OperatorRunner:
             core = block.attention.core
             inner = core.core if isinstance(core, _PagedCore) else core
             block.attention.core = _PagedCore(inner, self._shared, self.spare_place + 1)
+        self.adapters = tuple(adapters or ())
+        dtype = model.tok_embeddings.weight.dtype
+        for number, products in enumerate((adapters or {}).values()):
+            for layer, product in products.items():
+                self._update(model.get_submodule(layer), number, product.to(self._device, dtype))
 
     @property
     def has_memory(self) -> bool:
@@ -119,18 +133,49 @@ class OperatorRunner:
 
     def logits(self, rows: Rows) -> Tensor:
         """The logits of the wanted rows, (W, V) in float32; see `Runner`."""
+        try:
+            return self._logits(rows)
+        finally:
+            self._choose(rows.adapters_M[:0])
+
+    def _logits(self, rows: Rows) -> Tensor:
         self.copy_pages(rows.copies_C2)
         if not self.exact:
+            self._choose(rows.adapters_M)
             x_MD = self._hidden(rows.tokens_M, rows.positions_M, rows.sequences_M, rows.tables_SP)
+            self._choose(rows.adapters_M[rows.wanted_W] if len(rows.adapters_M) else rows.adapters_M)
             return self.output(x_MD[rows.wanted_W.to(self._device)])
         wanted = set(rows.wanted_W.tolist())
         found = []
         for row in range(len(rows.tokens_M)):
             one = slice(row, row + 1)
+            self._choose(rows.adapters_M[one])
             x_1D = self._hidden(rows.tokens_M[one], rows.positions_M[one], rows.sequences_M[one], rows.tables_SP)
             if row in wanted:
                 found.append(self.output(x_1D))
         return torch.cat(found) if found else torch.empty(0, self.config.vocab_size)
+
+    def _choose(self, adapters_M: Tensor) -> None:
+        """Let the rows that are computed from now on have these adapters."""
+        self._shared.adapted = [
+            (number, (adapters_M == number).nonzero()[:, 0].to(self._device))
+            for number in adapters_M.unique().tolist()
+            if number >= 0
+        ]
+
+    def _update(self, module: nn.Module, number: int, product: LowRankProduct) -> None:
+        """Let a linear layer compute the rows of an adapter with its update."""
+
+        def updated(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+            for adapter, rows in self._shared.adapted:
+                if adapter == number:
+                    x_MI, product_MO = inputs[0].flatten(0, -2), output.flatten(0, -2)
+                    added_MO = product.added(x_MI[rows], product_MO[rows])
+                    return product_MO.index_copy(0, rows, added_MO).view_as(output)
+            return None
+
+        # Before what adds up the parts of several processes, each of which has its part of the update.
+        module.register_forward_hook(updated, prepend=True)
 
     def copy_pages(self, copies_C2: Tensor) -> None:
         """Copy pages of all layers, as `Rows.copies_C2` says."""

@@ -4,10 +4,10 @@ A page is `page_size` positions of keys and values; a runner owns the numbers, t
 is either free, or used by one or more sequences, or idle: nobody uses it, but it still holds a known prefix. Idle pages
 are handed out again when no free ones are left, the longest unused first.
 
-A full page is known by its tokens and by the page before it, which is known the same way, down to the salt: so a prefix
-is found page by page, in a dictionary whose keys are compared token by token. There is no hash that two prefixes could
-share. The page before is named by a serial number that is never used twice, and not by its page number, which may hold
-something else by then.
+A full page is known by its tokens and by the page before it, which is known the same way, down to the text's origin:
+so a prefix is found page by page, in a dictionary whose keys are compared token by token. There is no hash that two
+prefixes could share. The page before is named by a serial number that is never used twice, and not by its page number,
+which may hold something else by then.
 
 A page that is full only in part is known by the tokens that it has. It is never shared, since its user writes on: who
 begins alike gets a copy of it, and so does who has the first tokens of a page in common. For that, one page is looked
@@ -17,8 +17,10 @@ at behind each prefix, the one that became known last: where texts come in order
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
-Prefix = int | str
-"""The text before a page: the serial number of the page before, or the salt at the beginning of a text."""
+Origin = str | tuple[str, str]
+"""What is before a text: `Request.origin`, its salt and the adapter that its keys and values are computed with."""
+Prefix = int | Origin
+"""The text before a page: the serial number of the page before, or the text's origin at its beginning."""
 
 
 class Pages:
@@ -65,15 +67,15 @@ class Pages:
         self._users[page] = 1
         return page
 
-    def find(self, salt: str, tokens: Sequence[int], limit: int) -> tuple[list[int], Prefix]:
+    def find(self, origin: Origin, tokens: Sequence[int], limit: int) -> tuple[list[int], Prefix]:
         """The known pages that `tokens` begins with, now used once more, and what to call them as a prefix.
 
         Args:
-            salt: Only prefixes of the same salt are found.
+            origin: Only prefixes of the same origin are found.
             tokens: The text.
             limit: Tokens that may be found at most; only full pages are found.
         """
-        prefix: Prefix = salt
+        prefix: Prefix = origin
         pages: list[int] = []
         for start in range(0, limit - self.page_size + 1, self.page_size):
             page = self._known.get((prefix, tuple(tokens[start : start + self.page_size])))

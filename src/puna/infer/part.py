@@ -13,6 +13,7 @@ from puna.config.recipe import ModelConfig
 from puna.core.errors import GenerateError
 from puna.infer.source import Source
 from puna.model.llama import Llama
+from puna.ops.low_rank import LowRankProduct
 from puna.ops.quantized import GROUP, Blocks
 
 _AXES = {"wq": 0, "wk": 0, "wv": 0, "w1": 0, "w3": 0, "wo": 1, "w2": 1}
@@ -69,6 +70,11 @@ class PartSource:
         if blocks is None or (_axis(name) == 1 and blocks.values_NK.shape[1] % (self.size * GROUP)):
             return None
         return Blocks(blocks.kind, self._part(name, blocks.values_NK), self._part(name, blocks.scales_NG))
+
+    def part_of_product(self, layer: str, product: LowRankProduct) -> LowRankProduct:
+        """This process's part of what an adapter adds to a layer."""
+        axis = _axis(f"{layer}.weight")
+        return product if axis is None else product.part(axis, self.rank, self.size)
 
     def add_up(self, output: Tensor) -> None:
         """Add up what the processes' parts of wo or w2 give, where it lies."""

@@ -120,6 +120,8 @@ class Request:
     """Samples of one prompt, which is read once."""
     salt: str = ""
     """Prefixes are shared only between requests of one salt, so that nobody learns by timing what others have asked."""
+    adapter: str = ""
+    """The name of the adapter that the model answers with, of `Runner.adapters`; empty is the model itself."""
     guide: Guide | None = None
     """What the text is to be. Only tokens that fit are drawn, as if all others had no probability; bias and penalties
     come before, temperature and what narrows behind. Tokens of `stop_ids` fit where the text may end, and it ends by
@@ -143,6 +145,11 @@ class Request:
         for text in self.stop:
             if not isinstance(text, str) or not text:
                 raise _wrong("stop", text, "texts of at least one character")
+
+    @property
+    def origin(self) -> tuple[str, str]:
+        """What requests that may share a prefix have in common: who may learn of it, and what computes it."""
+        return self.salt, self.adapter
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

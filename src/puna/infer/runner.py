@@ -37,6 +37,9 @@ class Rows:
     last page stand zeros, which nobody reads. Sequences that begin alike may name the same pages."""
     wanted_W: Tensor
     """The rows of which logits are computed, int64, ascending; W may be 0."""
+    adapters_M: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int32))
+    """The number of each row's adapter in `Runner.adapters`, int32, -1 for none; empty where all rows have none. The
+    rows of a sequence have one, and so had those that its pages were computed with."""
     copies_C2: Tensor = field(default_factory=lambda: torch.empty(0, 2, dtype=torch.int64))
     """Pages, each with the page that it is copied to before anything is computed, int64. All are read before any is
     written, since a page may be copied and at once become the copy of another."""
@@ -54,6 +57,8 @@ class Runner(Protocol):
     """Whether the bits of a row depend on its own sequence alone, and so are the same in any company and chunking."""
     title: str
     """For people: what computes, and on which device."""
+    adapters: tuple[str, ...]
+    """The names of the adapters that rows may have, in the order of their numbers."""
     weight_bytes: int
     """Of the matrices that every step reads; the embeddings, of which it reads rows, do not count."""
     position_bytes: int
@@ -85,6 +90,8 @@ class Piece:
     """The token at each position."""
     wanted: range
     """Which of the tokens want logits, counted from the piece's first."""
+    adapter: int = -1
+    """The number of the sequence's adapter; -1 for none."""
 
 
 def rows_of(pieces: Iterable[Piece], tables_SP: Tensor, copies: Sequence[tuple[int, int]] = ()) -> Rows:
@@ -99,17 +106,20 @@ def rows_of(pieces: Iterable[Piece], tables_SP: Tensor, copies: Sequence[tuple[i
     positions: list[int] = []
     sequences: list[int] = []
     wanted: list[int] = []
+    adapters: list[int] = []
     for piece in pieces:
         first, count = len(tokens), len(piece.tokens)
         tokens += piece.tokens
         positions += range(piece.start, piece.start + count)
         sequences += [piece.slot] * count
         wanted += [first + row for row in piece.wanted]
+        adapters += [piece.adapter] * count
     return Rows(
         tokens_M=torch.tensor(tokens),
         positions_M=torch.tensor(positions, dtype=torch.int32),
         sequences_M=torch.tensor(sequences, dtype=torch.int32),
         tables_SP=tables_SP,
         wanted_W=torch.tensor(wanted, dtype=torch.int64),
+        adapters_M=torch.tensor(adapters if max(adapters) >= 0 else (), dtype=torch.int32),
         copies_C2=torch.tensor(copies, dtype=torch.int64).view(-1, 2),
     )

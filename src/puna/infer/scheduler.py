@@ -39,6 +39,8 @@ class Sequence:
     """Log-probabilities of the prompt so far; all samples of a request share the list, and the first one fills it."""
     instead: list[Token] = field(default_factory=list)
     """Log-probabilities of `Request.instead`."""
+    adapter: int = -1
+    """The number of its adapter in `Runner.adapters`; -1 for none."""
     guide: GuideState | None = None
     """How far the text has come in the grammar of `Request.guide`."""
     slot: int = -1
@@ -182,7 +184,7 @@ class Scheduler:
 
     def _admit(self, sequence: Sequence) -> bool:
         """Let it run, with the pages of its beginning that are known, if all of it that is there finds room."""
-        found, prefix = self.pages.find(sequence.request.salt, sequence.tokens, self._findable(sequence))
+        found, prefix = self.pages.find(sequence.request.origin, sequence.tokens, self._findable(sequence))
         if -(-(len(sequence.tokens) + 1) // self.pages.page_size) - len(found) > self.pages.available and self.running:
             self.pages.release(found)
             return False

@@ -36,19 +36,20 @@ class Serving(Protocol):
         ...
 
 
-def scores(engine: Serving, pairs: Iterable[Pair], *, salt: str = "") -> Iterator[Score]:
+def scores(engine: Serving, pairs: Iterable[Pair], *, salt: str = "", adapter: str = "") -> Iterator[Score]:
     """The score of each pair, in the order of the pairs.
 
     Args:
         engine: Computes.
         pairs: As of `Engine.score`.
         salt: As `Request.salt`.
+        adapter: As `Request.adapter`.
 
     Raises:
         GenerateError: As `Engine.score`.
     """
     for window in _windows(pairs):
-        found = _Window(engine, window, salt).scores()
+        found = _Window(engine, window, salt, adapter).scores()
         yield from (found[pair] for pair in window)
 
 
@@ -82,8 +83,8 @@ class _Group:
 class _Window:
     """Pairs that are put in order together."""
 
-    def __init__(self, engine: Serving, pairs: list[Pair], salt: str) -> None:
-        self._engine, self._salt = engine, salt
+    def __init__(self, engine: Serving, pairs: list[Pair], salt: str, adapter: str) -> None:
+        self._engine, self._salt, self._adapter = engine, salt, adapter
         self._found = {pair: Score(logprobs=(), greedy=True) for pair in pairs}
         groups: dict[Ids, _Group] = {}
         for context, continuation in self._found:
@@ -129,7 +130,7 @@ class _Window:
         then, instead = (continuation, ()) if continuation else (tuple(firsts)[:1], tuple(firsts)[1:])
         return Request(
             prompt=group.context + then, max_tokens=0, prompt_logprobs=1, scored_from=scored_from, instead=instead,
-            salt=self._salt,
+            salt=self._salt, adapter=self._adapter,
         )  # fmt: skip
 
     def _take(self, completion: Completion) -> None:

@@ -25,7 +25,7 @@ from puna.parallel.world import joined
 _PATIENCE = timedelta(days=365)
 """How long the others wait for rows: a chat may stand still over a weekend."""
 
-_PARTS = ("tokens_M", "positions_M", "sequences_M", "tables_SP", "wanted_W", "copies_C2")
+_PARTS = ("tokens_M", "positions_M", "sequences_M", "tables_SP", "wanted_W", "copies_C2", "adapters_M")
 
 
 class LeadingRunner:
@@ -40,6 +40,7 @@ class LeadingRunner:
     def __init__(self, runner: Runner, whole: ModelConfig, hosts: dist.ProcessGroup) -> None:
         self._runner, self._hosts = runner, hosts
         self.config, self.page_size, self.pages = whole, runner.page_size, runner.pages
+        self.adapters = runner.adapters
         # Of this process: each reads its own part.
         self.weight_bytes, self.position_bytes = runner.weight_bytes, runner.position_bytes
         # Two numbers have one sum; of more, gloo and NCCL choose the order by the size of what is summed.
@@ -81,6 +82,7 @@ def follow(runner: Runner, hosts: dist.ProcessGroup) -> None:
                 tokens_M=parts["tokens_M"], positions_M=parts["positions_M"].int(),
                 sequences_M=parts["sequences_M"].int(), tables_SP=parts["tables_SP"].int().view(-1, columns),
                 wanted_W=parts["wanted_W"], copies_C2=parts["copies_C2"].view(-1, 2),
+                adapters_M=parts["adapters_M"].int(),
             )
         )  # fmt: skip
 

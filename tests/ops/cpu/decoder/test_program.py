@@ -321,13 +321,13 @@ def embedded(library: ctypes.CDLL, table: Tensor | Blocks, tokens: list[int]) ->
     [
         ({"tokens_M": [0, 40]}, "a token"),
         ({"tokens_M": [-1, 0]}, "a token"),
-        ({"positions_M": [0, 5]}, "a row, position or page"),  # beyond the angles
-        ({"positions_M": [-1, 0]}, "a row, position or page"),
-        ({"positions_M": [1, 1]}, "a row, position or page"),
-        ({"sequences_M": [0, 1]}, "a row, position or page"),
-        ({"tables_SP": [[200]]}, "a row, position or page"),
-        ({"tables_SP": [[-1]]}, "a row, position or page"),
-        ({"wanted_W": [2]}, "a row, position or page"),
+        ({"positions_M": [0, 5]}, "a row, position, page or adapter"),  # beyond the angles
+        ({"positions_M": [-1, 0]}, "a row, position, page or adapter"),
+        ({"positions_M": [1, 1]}, "a row, position, page or adapter"),
+        ({"sequences_M": [0, 1]}, "a row, position, page or adapter"),
+        ({"tables_SP": [[200]]}, "a row, position, page or adapter"),
+        ({"tables_SP": [[-1]]}, "a row, position, page or adapter"),
+        ({"wanted_W": [2]}, "a row, position, page or adapter"),
     ],
 )
 def test_a_step_that_names_what_does_not_exist_is_refused(

@@ -13,6 +13,7 @@
 
 #include "attention.h"
 #include "layout.h"
+#include "low_rank.h"
 #include "step.h"
 #include "vectors.h"
 
@@ -226,11 +227,12 @@ void product(const Input& in, int64_t row, int64_t end, const uint8_t* block, in
 
 // Memory for the input of a product, kept from step to step.
 struct Scratch {
-    std::vector<float> floats, scales;
+    std::vector<float> floats, scales, lows;
     std::vector<int8_t> integers;
     std::vector<int32_t> totals;
 
-    void reserve(int64_t rows, int64_t inputs) {
+    void reserve(int64_t rows, int64_t inputs, int64_t ranks) {
+        if (static_cast<int64_t>(lows.size()) < rows * ranks) lows.resize(rows * ranks);
         const int64_t numbers = rows * (inputs + SKEW);
         if (static_cast<int64_t>(floats.size()) >= numbers) return;
         floats.resize(numbers);
@@ -274,6 +276,7 @@ void prepare(const Linear& op, const Step& step, int64_t first, int64_t last, Sc
             normalise(x, op, out);
             x = out;
         }
+        if (const Update* update = update_of(op, step, m)) lower(*update, x, op.inputs, scratch.lows.data() + m * op.ranks);
         if (op.kind == INT8 || op.kind == INT4) {
             const int64_t groups = m * op.inputs / GROUP;
             quantize(x, op.inputs, scratch.integers.data() + m * (op.inputs + SKEW), scratch.scales.data() + groups,
@@ -299,7 +302,7 @@ void finish(const Linear& op, const float* sums, int first, int last, float* out
 
 // A thread's share of the outputs, in halves of blocks; gates and their values stay together.
 template <class Weights>
-void share(const Linear& op, const Step& step, const Input& in, int64_t rows, int thread, int threads) {
+void share(const Linear& op, const Step& step, const Input& in, const float* lows, int64_t rows, int thread, int threads) {
     alignas(64) float sums[CHUNK * BLOCK];
     const Buffer& out = step.buffers[op.out];
     const int64_t size = op.inputs / GROUP * group_bytes(Weights::KIND), units = op.blocks * (op.gated ? 1 : 2);
@@ -310,8 +313,11 @@ void share(const Linear& op, const Step& step, const Input& in, int64_t rows, in
         for (int64_t row = 0; row < rows; row += CHUNK) {
             const int64_t stop = std::min(rows, row + CHUNK);
             product<Weights>(in, row, stop, op.weights + block * size, op.inputs, first, last, sums);
-            for (int64_t m = row; m < stop; m++)
+            for (int64_t m = row; m < stop; m++) {
+                if (const Update* update = update_of(op, step, m))
+                    raise(*update, lows + m * op.ranks, block * BLOCK / W, first, last, sums + (m - row) * BLOCK);
                 finish(op, sums + (m - row) * BLOCK, first, last, out.row(m) + block * (op.gated ? BLOCK / 2 : BLOCK));
+            }
         }
         unit += op.gated ? 1 : (last - first) / 2;
     }
@@ -323,7 +329,7 @@ void linear(const Linear& op, const Step& step, Scratch& common, int thread, int
     // A few rows are prepared by every thread for itself, which costs less than waiting for the others.
     const bool alone = rows * op.inputs <= 8192;
     Scratch& scratch = alone ? own : common;
-    if (alone) own.reserve(rows, op.inputs);
+    if (alone) own.reserve(rows, op.inputs, op.ranks);
     prepare(op, step, alone ? 0 : rows * thread / threads, alone ? rows : rows * (thread + 1) / threads, scratch);
     if (!alone) {
 #pragma omp barrier
@@ -332,10 +338,10 @@ void linear(const Linear& op, const Step& step, Scratch& common, int thread, int
     const Input in{op.gain ? scratch.floats.data() : whole.data, scratch.integers.data(), scratch.scales.data(),
                    scratch.totals.data(), op.gain ? op.inputs + SKEW : whole.step, op.inputs + SKEW, op.inputs / GROUP};
     switch (op.kind) {
-        case FLOAT32: return share<Floats32>(op, step, in, rows, thread, threads);
-        case BFLOAT16: return share<Floats16>(op, step, in, rows, thread, threads);
-        case INT8: return share<Groups<8>>(op, step, in, rows, thread, threads);
-        case INT4: return share<Groups<4>>(op, step, in, rows, thread, threads);
+        case FLOAT32: return share<Floats32>(op, step, in, scratch.lows.data(), rows, thread, threads);
+        case BFLOAT16: return share<Floats16>(op, step, in, scratch.lows.data(), rows, thread, threads);
+        case INT8: return share<Groups<8>>(op, step, in, scratch.lows.data(), rows, thread, threads);
+        case INT4: return share<Groups<4>>(op, step, in, scratch.lows.data(), rows, thread, threads);
     }
 }
 
@@ -370,6 +376,7 @@ bool valid(const Step& step) {
         const int64_t position = step.positions[m], owner = step.owners[m];
         if (position < 0 || position >= step.angles || position / step.page_size >= step.table_step) return false;
         if (owner < 0 || owner >= step.sequences) return false;
+        if (step.adapter(m) < -1 || step.adapter(m) >= step.adapter_count) return false;
         if (m + 1 < step.rows && step.owners[m + 1] == owner) {
             if (step.positions[m + 1] <= position) return false;
             continue;
@@ -384,22 +391,25 @@ bool valid(const Step& step) {
 
 }  // namespace
 
-// Works off all operators; 0, or 1 where a row, page or position doesn't exist, or 2 where a token doesn't; nothing is
+// Works off all operators; 0, or 1 where a row, page, position or adapter doesn't exist, or 2 where a token doesn't; nothing is
 // changed then. All ATTEND operators have the same heads.
 extern "C" int64_t puna_decoder_run(const Operator* operators, int64_t count, const Step* step) {
     static thread_local Scratch scratch;
     static thread_local std::vector<Tile> tiles;
     if (!valid(*step)) return 1;
-    int64_t widest = 0;
+    int64_t widest = 0, ranks = 0;
     tiles.clear();
     for (const Operator* op = operators; op < operators + count; op++) {
-        if (op->code == LINEAR) widest = std::max(widest, op->linear.inputs);
+        if (op->code == LINEAR) {
+            widest = std::max(widest, op->linear.inputs);
+            ranks = std::max(ranks, op->linear.ranks);
+        }
         if (op->code == ATTEND && tiles.empty()) tiles = all_tiles(op->attend, *step);
         if (op->code == EMBED)
             for (int64_t m = 0; m < step->rows; m++)
                 if (step->tokens[m] < 0 || step->tokens[m] >= op->embed.vocabulary) return 2;
     }
-    scratch.reserve(step->rows, widest);
+    scratch.reserve(step->rows, widest, step->adapters ? ranks : 0);
     Scratch& common = scratch;  // the caller's, for all threads
     const std::vector<Tile>& shared_tiles = tiles;
     std::atomic<int64_t> next{0};

@@ -4,7 +4,7 @@ Axes: M rows   S sequences   P pages   W wanted rows   N outputs   V vocabulary 
 """
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from puna.ops.cpu.decoder.low_rank import PackedUpdate, UpdateFields
 from puna.ops.cpu.decoder.packing import BLOCK, KINDS, Packed, rounded
 from puna.ops.quantized import Blocks
 
@@ -66,6 +67,8 @@ class StepRows:
     cosines: Tensor
     """(positions, head width / 2), float32, for every position of the step."""
     sines: Tensor
+    adapters_M: Tensor | None = None
+    """The number of each row's adapter, -1 for none; None where all rows have none."""
 
 
 class _Embed(ctypes.Structure):
@@ -80,6 +83,7 @@ class _Linear(ctypes.Structure):
         ("weights", ctypes.c_void_p), ("kind", ctypes.c_int64), ("blocks", ctypes.c_int64), ("inputs", ctypes.c_int64),
         ("gain", ctypes.c_void_p), ("epsilon", ctypes.c_float), ("adds", ctypes.c_int32), ("width", ctypes.c_int64),
         ("gated", ctypes.c_int64), ("wanted", ctypes.c_int64), ("in_", ctypes.c_int64), ("out", ctypes.c_int64),
+        ("updates", ctypes.c_void_p), ("ranks", ctypes.c_int64),
     )  # fmt: skip
 
 
@@ -109,7 +113,7 @@ class _Step(ctypes.Structure):
         ("table_step", ctypes.c_int64),
         *((name, ctypes.c_void_p) for name in ("wanted", "cosines", "sines")),
         *((name, ctypes.c_int64) for name in ("angles", "pages", "page_size")),
-        ("buffers", ctypes.c_void_p),
+        ("buffers", ctypes.c_void_p), ("adapters", ctypes.c_void_p), ("adapter_count", ctypes.c_int64),
     )  # fmt: skip
 
 
@@ -120,10 +124,11 @@ class Program:
         library: From `puna.ops.cpu.decoder.open_kernels`.
         page_size: Positions of a page of all caches, a multiple of 16.
         pages: Pages of all caches.
+        adapters: How many adapters rows may have.
     """
 
-    def __init__(self, library: ctypes.CDLL, *, page_size: int, pages: int) -> None:
-        self._library, self._page_size, self._pages = library, page_size, pages
+    def __init__(self, library: ctypes.CDLL, *, page_size: int, pages: int, adapters: int = 0) -> None:
+        self._library, self._page_size, self._pages, self._adapters = library, page_size, pages, adapters
         self._operators: list[_Operator] = []
         self._made: ctypes.Array[_Operator] | None = None
         self._kept: list[object] = []
@@ -162,6 +167,7 @@ class Program:
         norm: tuple[Tensor, float] | None = None,
         adds: bool = False,
         wanted: bool = False,
+        updates: Sequence[PackedUpdate | None] = (),
     ) -> None:
         """The product of a matrix with every row.
 
@@ -172,7 +178,10 @@ class Program:
             norm: Gain and epsilon of an RMSNorm of x.
             adds: Adds to what `out` holds.
             wanted: Only the wanted rows, into the first rows of `out`; needs a norm.
+            updates: Of each adapter of the program, what it adds to the product before all else; or nothing at all.
         """
+        if updates and len(updates) != self._adapters:
+            raise ValueError(f"a layer has updates of {len(updates)} adapters, and the program has {self._adapters}")
         if x.width != weights.inputs or out.width != weights.outputs or (wanted and norm is None):
             raise ValueError("a linear layer and its buffers have different widths, or wanted rows have no norm")
         gain, epsilon = norm or (None, 0.0)
@@ -180,12 +189,15 @@ class Program:
             padded = torch.zeros(rounded(x.width, BLOCK))
             padded[: x.width] = gain
             gain = padded
+        kept = [update for update in updates if update is not None]
+        ranks = max((update.ranks for update in kept), default=0)
+        fields = (UpdateFields * len(updates))(*(UpdateFields() if one is None else one.fields for one in updates))
         linear = _Linear(
             weights.memory.data_ptr(), KINDS.index(weights.kind), weights.blocks, rounded(x.width, 32),
             None if gain is None else gain.data_ptr(), epsilon, int(adds), x.width, int(weights.gated), int(wanted),
-            x.number, out.number,
+            x.number, out.number, ctypes.addressof(fields) if kept else None, ranks,
         )  # fmt: skip
-        self._add(_Operator(_LINEAR, _Either(linear=linear)), weights, gain)
+        self._add(_Operator(_LINEAR, _Either(linear=linear)), weights, gain, kept, fields)
 
     def attend(self, cache: Cache, qkv: Buffer, out: Buffer, *, heads: int) -> None:
         """Attention of each row to its own sequence's keys up to its position, which are written before.
@@ -247,7 +259,7 @@ class Program:
             The rows of the result's buffer, (W, width) in new memory; (W, 0) for a program without one.
 
         Raises:
-            ValueError: A row, token, position or page does not exist, or more rows are wanted than there are.
+            ValueError: A row, token, position, page or adapter does not exist, or more rows are wanted than there are.
         """
         n_rows, n_wanted = len(rows.tokens_M), len(rows.wanted_W)
         if n_wanted > n_rows:
@@ -264,11 +276,13 @@ class Program:
             rows.tables_SP.int().contiguous(), rows.wanted_W.long().contiguous(),
         ]  # fmt: skip
         tokens, positions, owners, tables, wanted = (x.data_ptr() for x in given)
+        adapters_M = None if rows.adapters_M is None else rows.adapters_M.int().contiguous()
         buffers = (_Buffer * len(self._memory))(*((x.data_ptr(), x.shape[1]) for x in self._memory))
         step = _Step(
             n_rows, len(given[3]), n_wanted, torch.get_num_threads(), tokens, positions, owners, tables,
             given[3].shape[1], wanted, rows.cosines.data_ptr(), rows.sines.data_ptr(), len(rows.cosines), self._pages,
-            self._page_size, ctypes.addressof(buffers),
+            self._page_size, ctypes.addressof(buffers), None if adapters_M is None else adapters_M.data_ptr(),
+            self._adapters,
         )  # fmt: skip
         begin = 0
         for end, number, change in self._exchanges:
@@ -288,5 +302,5 @@ class Program:
         first = ctypes.addressof(self._made) + begin * ctypes.sizeof(_Operator)
         problem = self._library.puna_decoder_run(ctypes.c_void_p(first), end - begin, ctypes.byref(step))
         if problem:
-            what = "token" if problem == 2 else "row, position or page"
+            what = "token" if problem == 2 else "row, position, page or adapter"
             raise ValueError(f"a step names a {what} that does not exist")

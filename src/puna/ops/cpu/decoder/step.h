@@ -21,6 +21,15 @@ struct Embed {
     int64_t dtype, vocabulary, width, out;
 };
 
+// What an adapter adds to a linear layer: up(down x), and then a factor for each output.
+struct Update {
+    const float* down;     // of each 16 ranks one after the other: (inputs, 16); null where the adapter leaves the layer alone
+    const float* up;       // of each 16 outputs one after the other: (their ranks, 16)
+    const int64_t* spans;  // of each 16 outputs: the first of their ranks, the one behind the last, where in `up` they begin
+    const float* factors;  // of each output; null where there are none
+    int64_t ranks;         // a multiple of 16
+};
+
 // out = f(W norm(in)), or out += W in.
 struct Linear {
     const uint8_t* weights;  // as in layout.h
@@ -32,6 +41,8 @@ struct Linear {
     int64_t gated;    // whether a block is 32 gates and 32 values: silu(gate) x value comes out
     int64_t wanted;   // whether only the wanted rows are computed, into consecutive rows; needs a norm
     int64_t in, out;  // buffers
+    const Update* updates;  // one for each adapter; null without any
+    int64_t ranks;          // of the largest update
 };
 
 // Turns queries and keys, writes keys and values into pages, and attends.
@@ -59,4 +70,8 @@ struct Step {
     const float *cosines, *sines;  // (angles, width / 2)
     int64_t angles, pages, page_size;
     const Buffer* buffers;
+    const int32_t* adapters;  // (rows): the number of each row's adapter, -1 for none; null where all rows have none
+    int64_t adapter_count;
+
+    int64_t adapter(int64_t m) const { return adapters ? adapters[m] : -1; }
 };

@@ -1,0 +1,94 @@
+"""Adapters as runners compute them: what they add to the products of a model's linear layers, which stay as they are.
+
+So one model in memory, quantized or not, answers with any number of adapters at once, each request with its own.
+"""
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from puna.config.recipe import ModelConfig
+from puna.core.errors import GenerateError
+from puna.infer.part import PartSource
+from puna.infer.source import Source
+from puna.model.adapter import Adapter, LowRank
+from puna.ops.low_rank import LowRankProduct
+
+Products: TypeAlias = Mapping[str, LowRankProduct]
+"""What an adapter adds, by the names of linear layers: `layers.0.attention.wq`, `output`."""
+
+
+def linear_shapes(config: ModelConfig) -> dict[str, tuple[int, int]]:
+    """Outputs and inputs of all linear layers of a decoder, by their names."""
+    queries, keys = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
+    of_block = {
+        "attention.wq": (queries, config.dim),
+        "attention.wk": (keys, config.dim),
+        "attention.wv": (keys, config.dim),
+        "attention.wo": (config.dim, queries),
+        "feed_forward.w1": (config.ffn_dim, config.dim),
+        "feed_forward.w2": (config.dim, config.ffn_dim),
+        "feed_forward.w3": (config.ffn_dim, config.dim),
+    }
+    shapes = {f"layers.{i}.{name}": shape for i in range(config.n_layers) for name, shape in of_block.items()}
+    return shapes | {"output": (config.vocab_size, config.dim)}
+
+
+def products_of(adapter: Adapter, source: Source, *, name: str) -> dict[str, LowRankProduct]:
+    """What an adapter adds to a model's layers.
+
+    Norms of DoRA are those of the weights as they are stored, also where a runner keeps them in fewer bits.
+
+    Args:
+        adapter: The updates.
+        source: The model, or this process's part of it.
+        name: The adapter's, for errors.
+
+    Raises:
+        GenerateError: The adapter is not of this model, or it has parameters that were trained whole.
+    """
+    whole = source.source if isinstance(source, PartSource) else source
+    if adapter.whole:
+        raise GenerateError(
+            f"adapter {name}: {min(adapter.whole)} was trained whole, and a model's own parameters cannot be another's "
+            "from request to request",
+            hint="merge the adapter into the model, and take the result",
+        )
+    shapes = linear_shapes(whole.config)
+    found = {}
+    for layer, update in adapter.updates.items():
+        if layer not in shapes:
+            raise GenerateError(f"adapter {name}: updates {layer}, which the model does not have")
+        _check_shape(update, shapes[layer], f"adapter {name}: {layer}")
+        product = _product(update, whole, layer)
+        found[layer] = source.part_of_product(layer, product) if isinstance(source, PartSource) else product
+    return found
+
+
+def _product(update: LowRank, source: Source, layer: str) -> LowRankProduct:
+    factors_O = None
+    if update.magnitude_O is not None:
+        tied = layer == "output" and source.config.tie_embeddings
+        weight_OI = source.tensor("tok_embeddings.weight" if tied else f"{layer}.weight")
+        updated_OI = weight_OI.float() + update.scale * (update.b_OR.float() @ update.a_RI.float())
+        factors_O = update.magnitude_O.float() / torch.linalg.vector_norm(updated_OI, dim=1)
+    return LowRankProduct(down_RI=update.a_RI.float(), up_OR=update.scale * update.b_OR.float(), factors_O=factors_O)
+
+
+def _check_shape(update: LowRank, shape: tuple[int, int], what: str) -> None:
+    outputs, inputs = shape
+    rank = len(update.a_RI)
+    expected: dict[str, tuple[tuple[int, ...], Tensor]] = {
+        "A": ((rank, inputs), update.a_RI),
+        "B": ((outputs, rank), update.b_OR),
+    }
+    if update.magnitude_O is not None:
+        expected["magnitudes"] = (outputs,), update.magnitude_O
+    for letter, (right, tensor) in expected.items():
+        if tensor.shape != right:
+            raise GenerateError(
+                f"{what}: {letter} has the shape {list(tensor.shape)}, and {list(right)} fits the model",
+                hint="it was trained on another model",
+            )
