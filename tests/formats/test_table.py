@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from puna.config.recipe import ModelConfig
-from puna.formats.table import by_name, count_layers, weights
+from puna.formats.table import by_name, count_layers, our_name, their_name, weights
 from puna.model.llama import Llama
 from puna.plan.count import parameters
 
@@ -155,3 +155,11 @@ def test_layers_are_counted_by_the_highest_number() -> None:
     assert count_layers(["lm_head.weight"], "model.layers.") == 0
     assert count_layers((name for name in names if re.search("1", name)), "model.layers.") == 12
     assert count_layers([f"model.layers.{'9' * 5000}.x", *names], "model.layers.") == 12
+
+
+def test_names_of_transformers_go_both_ways() -> None:
+    for weight in weights(ModelConfig(dim=64, n_layers=12, n_heads=4, vocab_size=300, context=16)):
+        assert our_name(weight.hf) == weight.name
+        assert their_name(weight.name) == weight.hf
+    assert our_name("model.layers.0.self_attn.rotary_emb.inv_freq") is None
+    assert our_name("model.layers.-1.self_attn.q_proj.weight") is None

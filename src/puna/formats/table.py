@@ -81,6 +81,8 @@ _BLOCK = (
     _Row("feed_forward.w2", "DF", 1, "mlp.down_proj", "feed_forward/w2/kernel", "ffn_down", "feed_forward.w3"),
     _Row("feed_forward.w3", "FD", 0, "mlp.up_proj", "feed_forward/w3/kernel", "ffn_up", "feed_forward.w12", "F"),
 )
+_IN_BLOCK = re.compile(r"model\.layers\.(0|[1-9]\d{0,3})\.(.+)")
+_IN_OUR_BLOCK = re.compile(r"layers\.(\d+)\.(.+)")
 _NORM = _Row("norm", "D", None, "model.norm", "transformer/ln_f/kernel", "output_norm", "norm")
 _OUTPUT = _Row("output", "VD", 0, "lm_head", "lm_head/kernel", "output", "output")
 
@@ -131,6 +133,26 @@ def by_name(config: ModelConfig, column: Column) -> dict[str, Weight]:
     """
     attribute = "name" if column == "ours" else column
     return {name: weight for weight in weights(config) if (name := getattr(weight, attribute))}
+
+
+def our_name(hf: str) -> str | None:
+    """Our name of a parameter with this name in transformers' LlamaForCausalLM, of any layer; None if it has none."""
+    layer, rows = _IN_BLOCK.fullmatch(hf), (_EMBEDDING, _NORM, _OUTPUT)
+    if layer is not None:
+        hf, rows = layer[2], _BLOCK
+    found = next((row.ours for row in rows if row.hf and f"{row.hf}.weight" == hf), None)
+    if found is None:
+        return None
+    return f"{'' if layer is None else f'layers.{layer[1]}.'}{found}.weight"
+
+
+def their_name(ours: str) -> str:
+    """The name in transformers' LlamaForCausalLM of a parameter of ours that it has; the inverse of `our_name`."""
+    layer, rows = _IN_OUR_BLOCK.fullmatch(ours), (_EMBEDDING, _NORM, _OUTPUT)
+    if layer is not None:
+        ours, rows = layer[2], _BLOCK
+    found = next(row.hf for row in rows if row.hf and f"{row.ours}.weight" == ours)
+    return f"{'' if layer is None else f'model.layers.{layer[1]}.'}{found}.weight"
 
 
 def count_layers(names: Iterable[str], prefix: str) -> int:

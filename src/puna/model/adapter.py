@@ -12,6 +12,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from puna.config.model import ModelConfig
+from puna.core.errors import CheckpointError
+from puna.model.llama import Llama
+
 
 @dataclass(frozen=True, kw_only=True)
 class LowRank:
@@ -23,6 +27,11 @@ class LowRank:
     """alpha / rank, or alpha / sqrt(rank) where it is rank-stabilised."""
     magnitude_O: Tensor | None = None
     """DoRA's norms of the rows of the updated weight; None without it."""
+
+    @property
+    def rank(self) -> int:
+        """Rows of A and columns of B."""
+        return self.a_RI.shape[0]
 
     def merged(self, weight_OI: Tensor) -> Tensor:
         """The updated weight, in float32."""
@@ -45,3 +54,28 @@ class Adapter:
     """The model that it was trained on, as it was named; empty where that is not known."""
     base_sha256: str = ""
     """The hash of that model's weights; empty where that is not known."""
+
+    def check(self, config: ModelConfig, where: str) -> None:
+        """Refuse an adapter of another decoder.
+
+        Args:
+            config: The decoder that it is to change.
+            where: What to call the adapter in the error.
+
+        Raises:
+            CheckpointError: The decoder lacks a layer or a parameter of it, or has it in another shape.
+        """
+        with torch.device("meta"):
+            shapes = {name: tuple(weight.shape) for name, weight in Llama(config).named_parameters()}
+        if config.tie_embeddings:
+            shapes["output.weight"] = shapes["tok_embeddings.weight"]
+        found = {name: tuple(tensor.shape) for name, tensor in self.whole.items()}
+        for layer, update in self.updates.items():
+            found[f"{layer}.weight"] = (update.b_OR.shape[0], update.a_RI.shape[1])
+        for name, shape in found.items():
+            if name not in shapes:
+                raise CheckpointError(f"{where}: changes {name}, which the model does not have")
+            if shape != shapes[name]:
+                raise CheckpointError(
+                    f"{where}: is of another model, it makes {name} {list(shape)}, but it is {list(shapes[name])}"
+                )

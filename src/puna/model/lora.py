@@ -1,0 +1,223 @@
+"""Low-rank updates that learn beside frozen matrices, put into a decoder from outside (LoRA, Hu et al. 2022).
+
+A layer with an update computes W x + scale B A x. W is frozen. A begins uniform within 1 / sqrt(inputs), as PEFT draws
+it, B with zeros, so that the first step sees the model as it was, to the bit. The scale is alpha / rank, or
+alpha / sqrt(rank), with which the size of an update does not fall with the rank (rsLoRA, Kalajdzievski 2023).
+
+With magnitudes, each output is scaled to a norm of its own, m (W + scale B A) x / |W + scale B A|, and m begins as |W|
+(DoRA, Liu et al. 2024). The norm below the line counts as a constant in the gradient, as section 4.3 there proposes.
+
+`attach` changes the structure, on the device `meta` too and after tensor parallelism; `start` gives first values, in
+any layout; `apply` does both for a model in memory.
+
+Shapes in names: R rank   I inputs   O outputs
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator
+from functools import partial
+from typing import cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, Placement, Replicate, Shard, distribute_tensor
+
+from puna.config.finetune import FinetuneConfig, LoraConfig
+from puna.model.adapter import Adapter, LowRank
+from puna.model.files import Rectangles
+from puna.model.frozen import freeze, is_frozen
+from puna.model.llama import Llama
+from puna.model.parts import Part, own_parts, whole
+
+UPDATE = "update"
+"""The name of the module, within a linear layer, that holds its update."""
+
+
+class Update(nn.Module):
+    """The update of one linear layer; its parameters lie over the devices as the layer's weight does.
+
+    Args:
+        layer: The layer, in its layout.
+        config: Rank, scale and form.
+    """
+
+    def __init__(self, layer: nn.Linear, config: LoraConfig) -> None:
+        super().__init__()
+        self.scale = config.alpha / (math.sqrt(config.rank) if config.rank_stabilised else config.rank)
+        weight = layer.weight
+        self.a = _beside(weight, (config.rank, layer.in_features), axis=1)
+        self.b = _beside(weight, (layer.out_features, config.rank), axis=0)
+        self.magnitude = _beside(weight, (layer.out_features,), axis=0) if config.dora else None
+
+    def forward(self, x_BTI: Tensor, product_BTO: Tensor, weight_OI: Tensor) -> Tensor:
+        """The layer's output with the update.
+
+        Args:
+            x_BTI: The layer's input.
+            product_BTO: What the frozen weight makes of it.
+            weight_OI: The frozen weight.
+        """
+        low_BTR = F.linear(x_BTI, self.a)
+        if isinstance(product_BTO, DTensor) and isinstance(low_BTR, DTensor) and product_BTO.placements[0].is_partial():
+            # Inputs are split: both sums over devices end where the layer's output is wanted, split over the sequence.
+            product_BTO, low_BTR = (each.redistribute(placements=[Shard(1)]) for each in (product_BTO, low_BTR))
+        out_BTO = product_BTO + F.linear(low_BTR, self.b) * self.scale
+        if self.magnitude is None:
+            return out_BTO
+        return out_BTO * (self.magnitude / self._norms(weight_OI)).to(out_BTO.dtype)
+
+    @torch.no_grad()
+    def _norms(self, weight_OI: Tensor) -> Tensor:
+        """Norms of the rows of the updated weight, in float32."""
+        return row_norms(weight_OI.float() + self.scale * (self.b.float() @ self.a.float()))
+
+    def low_rank(self) -> LowRank:
+        """A copy of the update, whole and on the CPU; every device asks for it at the same time."""
+        magnitude_O = None if self.magnitude is None else _copy(self.magnitude)
+        return LowRank(a_RI=_copy(self.a), b_OR=_copy(self.b), scale=self.scale, magnitude_O=magnitude_O)
+
+
+def row_norms(weight_OI: Tensor) -> Tensor:
+    """The Euclidean norm of every row, (O,)."""
+    return torch.linalg.vector_norm(weight_OI, dim=1)
+
+
+def attach(model: Llama, config: FinetuneConfig) -> None:
+    """Freeze the model and give the linear layers that the configuration names updates without values, in place.
+
+    Raises:
+        TrainError: A pattern of what is frozen names nothing, or all layers.
+    """
+    frozen = freeze(model, config.freeze)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    for number, block in enumerate(model.blocks()):
+        for target in config.lora.targets:
+            half = "attention" if target in ("wq", "wk", "wv", "wo") else "feed_forward"
+            layer: nn.Linear = getattr(getattr(block, half), target)
+            if f"layers.{number}.{half}.{target}.weight" not in frozen:
+                layer.add_module(UPDATE, Update(layer, config.lora))
+                layer.forward = partial(_forward, layer)
+
+
+@torch.no_grad()
+def start(model: Llama, seed: int, stored: Rectangles | None = None) -> None:
+    """Give every update its first values, this device's part of them; equal seeds give equal ones in every layout.
+
+    Args:
+        model: With its own weights.
+        seed: The recipe's.
+        stored: The model's weights, of which whole rows can be read; None where this process has the model whole.
+    """
+    layers = dict(updated(model))
+    for part in own_parts(model):
+        layer, _, role = part.name.partition(f".{UPDATE}.")
+        if role == "a":
+            part.tensor.copy_(_uniform(part, seed))
+        elif role == "b":
+            part.tensor.zero_()
+        elif role == "magnitude" and part.tensor.numel():
+            weight = layers[layer].weight
+            if stored is None:
+                rows_OI = weight
+            else:
+                shape = (part.tensor.shape[0], layers[layer].in_features)
+                rows_OI = stored.rectangle(f"{layer}.weight", (part.offset[0], 0), shape).to(weight.dtype)
+            part.tensor.copy_(row_norms(rows_OI.float()))
+
+
+def apply(model: Llama, config: FinetuneConfig, seed: int = 0) -> None:
+    """Freeze a model in memory and give it updates that change nothing yet, in place; `adapter_of` reads them.
+
+    Raises:
+        TrainError: A pattern of what is frozen names nothing, or all layers.
+    """
+    attach(model, config)
+    start(model, seed)
+
+
+def updated(model: Llama) -> Iterator[tuple[str, nn.Linear]]:
+    """The layers that have an update, by name, in the order of the model."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) and hasattr(module, UPDATE):
+            yield name, module
+
+
+def is_update(name: str) -> bool:
+    """Whether a parameter of this name belongs to an update, and so not to the model as it was."""
+    return f".{UPDATE}." in name
+
+
+def adapter_of(model: Llama) -> Adapter:
+    """All that the model has learned beside its frozen weights; every process asks for it at the same time."""
+    learned = {
+        name: _copy(parameter)
+        for name, parameter in model.named_parameters()
+        if not (is_update(name) or is_frozen(parameter))
+    }
+    return Adapter(updates={name: _update_of(layer).low_rank() for name, layer in updated(model)}, whole=learned)
+
+
+@torch.no_grad()
+def merge_(model: Llama) -> None:
+    """Make one weight of each frozen one and its update, in place, in float32, as all weights of the model become.
+
+    Every process does it at the same time. Where weights are sharded, the model can then be saved, not run.
+    """
+    for _, layer in list(updated(model)):
+        merged_OI = _update_of(layer).low_rank().merged(whole(layer.weight).cpu())
+        _give(layer, "weight", _part(merged_OI.to(layer.weight.device), layer.weight))
+        delattr(layer, UPDATE)
+        del layer.forward
+    for module in model.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            if parameter.dtype != torch.float32:
+                _give(module, name, parameter.float())
+    model.tie()
+
+
+def _forward(layer: nn.Linear, x_BTI: Tensor) -> Tensor:
+    return _update_of(layer)(x_BTI, F.linear(x_BTI, layer.weight), layer.weight)
+
+
+def _update_of(layer: nn.Linear) -> Update:
+    return cast(Update, getattr(layer, UPDATE))
+
+
+def _beside(weight: Tensor, shape: tuple[int, ...], *, axis: int) -> nn.Parameter:
+    """A parameter without values that is split over devices as an axis of the weight is."""
+    if not isinstance(weight, DTensor):
+        return nn.Parameter(weight.new_empty(shape))
+    own = axis if len(shape) > 1 else 0
+    placements: list[Placement] = [Shard(own) if each.is_shard(axis) else Replicate() for each in weight.placements]
+    empty = torch.empty(shape, dtype=weight.dtype, device=weight.device)
+    return nn.Parameter(distribute_tensor(empty, weight.device_mesh, placements, src_data_rank=None))
+
+
+def _uniform(part: Part, seed: int) -> Tensor:
+    """This device's part of the first A of a layer, which depends on the seed and the layer's name alone."""
+    key = hashlib.sha256(f"{seed} {part.name}".encode()).digest()
+    generator = np.random.Generator(np.random.PCG64(int.from_bytes(key)))
+    bound = 1 / math.sqrt(part.shape[1])
+    values_RI = (generator.random(part.shape, dtype=np.float32) * 2 - 1) * np.float32(bound)
+    region = tuple(slice(first, first + size) for first, size in zip(part.offset, part.tensor.shape, strict=True))
+    return torch.from_numpy(values_RI[region])
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return whole(tensor).detach().cpu().clone()
+
+
+def _part(tensor: Tensor, like: Tensor) -> Tensor:
+    """This device's part of a tensor that all devices have whole, in the layout of another one."""
+    if not isinstance(like, DTensor):
+        return tensor
+    return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
+
+
+def _give(module: nn.Module, name: str, value: Tensor) -> None:
+    """Put a frozen parameter in the place of another."""
+    setattr(module, name, nn.Parameter(value, requires_grad=False))
