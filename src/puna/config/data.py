@@ -23,10 +23,20 @@ from puna.config.section import ConflictError, Count, Positive, Section, SourceN
 Share = Annotated[float, Field(gt=0, le=1e18)]
 """A source's share of the training tokens, in any unit."""
 
+EXAMPLES = ("conversations", "preferences")
+"""Formats whose records are examples of instruction tuning; a recipe with [finetune] has no other ones, and one without
+it none of them."""
+
 FORMATS = (
     "text", "jsonl", "parquet", "arrow", "warc", "wet", "code", "wikipedia", "gutenberg", "arxiv", "stackexchange",
+    *EXAMPLES,
 )  # fmt: skip
 """What Puna's own readers read."""
+
+Column = Literal[
+    "messages", "system", "prompt", "completion", "instruction", "input", "output", "chosen", "rejected", "task"
+]
+"""What a column of examples can be; `puna.data.readers.conversations` and `preferences` say what each means."""
 
 Format = Annotated[str, WithJsonSchema({"anyOf": [{"enum": [*FORMATS]}, {"type": "string"}]})]
 """One of `FORMATS`, or that of a plug-in."""
@@ -63,9 +73,16 @@ class Source(Section):
     """Format of the files. Empty: what the endings in `include` tell (.jsonl, .parquet, .arrow, .warc, .wet), else
     `text`. `text` (each is one document), `jsonl` (such as C4), `parquet`, `arrow` (a saved Hugging Face dataset),
     `warc` and `wet` (CommonCrawl), `code` (files, archives of them, or rows of JSON lines or Parquet with `content`),
-    `wikipedia` (XML dumps), `gutenberg`, `arxiv` (LaTeX source archives), `stackexchange` (Posts.xml)."""
+    `wikipedia` (XML dumps), `gutenberg`, `arxiv` (LaTeX source archives), `stackexchange` (Posts.xml).
+    For instruction tuning, as JSON lines, a JSON list, Parquet or Arrow, by the files' first bytes: `conversations`
+    (messages of OpenAI's or ShareGPT's form, prompt and completion, Alpaca's fields), `preferences` (chosen and
+    rejected answers)."""
     text_field: str = "text"
     """format = "jsonl", "parquet" or "arrow": the column of the text."""
+    columns: dict[Column, Annotated[str, Field(min_length=1)]] = Field(default={})
+    """format = "conversations" or "preferences": the names of columns that are not the usual ones, such as
+    {prompt = "question", completion = "answer"}. Where it names one, no others are looked for, except `system` and
+    `task`."""
     sites: int = Field(default=0, ge=0, lt=2**31)
     """format = "stackexchange": how many sites, the largest by bytes; 0 takes all. LLaMA: 28."""
     clean: list[RuleName] = Field(default=[])
@@ -94,6 +111,8 @@ class Source(Section):
             conflicts.append((f"format = {self.format!r} takes no 'sites'", ["format", "sites"]))
         if self.text_field != "text" and self.format not in ("jsonl", "parquet", "arrow"):
             conflicts.append((f"format = {self.format!r} takes no 'text_field'", ["format", "text_field"]))
+        if self.columns and self.format not in EXAMPLES:
+            conflicts.append((f"format = {self.format!r} takes no 'columns'", ["format", "columns"]))
         if len(set(self.clean)) != len(self.clean):
             conflicts.append(("clean names a rule twice", ["clean"]))
         if conflicts:

@@ -64,6 +64,9 @@ class Document:
     """Measurements of rules for the card or for later rules: `language`, `perplexity`, …"""
     licence_from: str = ""
     """Where code says its licence: the words of its notice, or the names of licence files; empty if it is not known."""
+    turns: str = ""
+    """Of an example of instruction tuning: its turns, as `puna.chat.example.Example.json` writes them; `text` is then
+    what is said in them (`Example.text`), and no step changes one without the other. Empty for all other text."""
     lost: tuple[Lost, ...] = ()
     """What the reader or rule that returns it has left out; it is counted and then forgotten, and no file holds it."""
 

@@ -1,8 +1,8 @@
 """Files of documents: JSON lines, compressed by zstd; a file appears complete or not at all.
 
 A line is a document: `id`, `origin`, `text`, and if known `url`, `licence`, `date`, `language`, `scores`,
-`licence_from`; during a build also `n`, its number. A dropped document has `id`, `reason`, `detail` and, if the recipe
-keeps it, `text`.
+`licence_from`, of an example of instruction tuning `turns`; during a build also `n`, its number. A dropped document has
+`id`, `reason`, `detail` and, if the recipe keeps it, `text`.
 """
 
 import io
@@ -21,7 +21,7 @@ from puna.data.document import Document, Dropped
 from puna.shards.format import rebuild
 
 _LEVEL = 3
-_OPTIONAL = ("url", "licence", "date", "language", "scores", "licence_from")
+_OPTIONAL = ("url", "licence", "date", "language", "scores", "licence_from", "turns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def read_numbered(path: Path, source: str) -> Iterator[Numbered]:
 def _document(path: Path, number: int, source: str, fields: dict[str, Any]) -> Document:
     try:
         document = Document(source, **fields)
-        if not all(type(value) is str for value in (document.id, document.text, document.origin)):
+        if not all(type(value) is str for value in (document.id, document.text, document.origin, document.turns)):
             raise TypeError
     except TypeError:
         raise DataError(f"{path}: line {number} is damaged", hint=rebuild(path)) from None

@@ -46,6 +46,8 @@ READERS = {
     "gutenberg": "puna.data.readers.gutenberg:READER",
     "arxiv": "puna.data.readers.arxiv:READER",
     "stackexchange": "puna.data.readers.stackexchange:READER",
+    "conversations": "puna.data.readers.conversations:READER",
+    "preferences": "puna.data.readers.preferences:READER",
 }
 """Puna's own readers."""
 

@@ -55,9 +55,9 @@ def xml_as_utf8(stream: BinaryIO) -> BinaryIO:
 
 
 def json_lines_as_utf8(stream: BinaryIO) -> BinaryIO:
-    """A stream of JSON lines as UTF-8: the stream itself if it is that."""
+    """A stream of JSON lines, or of one list, as UTF-8: the stream itself if it is that."""
     head = cast(io.BufferedReader, stream).peek(4)
-    return _decoded(stream, _wide_encoding(head, "{"))
+    return _decoded(stream, _wide_encoding(head, "{") or _wide_encoding(head, "["))
 
 
 def _wide_encoding(head: bytes, first: str) -> str:

@@ -1,9 +1,30 @@
-"""A line of JSON, written by any program."""
+"""Lines of JSON, written by any program."""
 
 import json
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 import orjson
+
+_MARK = b"\xef\xbb\xbf"
+_PIECE = 1 << 20
+
+
+def json_lines(stream: BinaryIO, limit: int) -> Iterator[bytes | None]:
+    """The lines of a stream without blanks around them; empty ones too, so that lines can be counted.
+
+    Args:
+        stream: JSON lines in UTF-8.
+        limit: Most bytes of a line; one that is longer is passed over, and None stands in its place.
+    """
+    while line := stream.readline(limit + 2):
+        ended = line.endswith(b"\n")
+        if len(line) - ended > limit:
+            while not ended and (line := stream.readline(_PIECE)):
+                ended = line.endswith(b"\n")
+            yield None
+        else:
+            yield line.removeprefix(_MARK).strip()
 
 
 def parse_line(line: bytes) -> Any:

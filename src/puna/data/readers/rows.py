@@ -14,7 +14,7 @@ from puna.data.input.encodings import json_lines_as_utf8
 from puna.data.input.streams import open_stream
 from puna.data.input_file import InputFile
 from puna.data.readers.columns import arrow_rows, parquet_rows
-from puna.data.readers.json_line import parse_line
+from puna.data.readers.json_line import json_lines, parse_line
 from puna.data.spec import ReaderSpec
 from puna.data.text.decode import clean_text
 
@@ -40,7 +40,6 @@ _IDENTITY = 200
 """Most characters of a row's own id in a document's."""
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2}.*)?", re.DOTALL)
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}([_-][A-Za-z0-9]+)*")
-_PIECE = 1 << 20
 
 
 class RowsReader:
@@ -85,18 +84,12 @@ class RowsReader:
 
     def _lines(self, file: InputFile) -> Iterator[Raw | Dropped]:
         with open_stream(file) as opened:
-            stream = json_lines_as_utf8(opened)
-            number = 0
-            while line := stream.readline(self._limit + 2):
+            for number, line in enumerate(json_lines(json_lines_as_utf8(opened), self._limit)):
                 identity = f"{file.name}#{number}"
-                number += 1
-                ended = line.endswith(b"\n")
-                if len(line) - ended > self._limit:
-                    while not ended and (line := stream.readline(_PIECE)):
-                        ended = line.endswith(b"\n")
+                if line is None:
                     yield Dropped(self._source, identity, TOO_LARGE, f"a line of more than {self._limit} bytes")
-                elif stripped := line.removeprefix(b"\xef\xbb\xbf").strip():
-                    yield Raw(identity, stripped)
+                elif line:
+                    yield Raw(identity, line)
 
     def _rows(self, file: InputFile) -> Iterator[Raw | Dropped]:
         """Rows with their text as bytes, and their other columns."""

@@ -72,11 +72,21 @@ def clean_text(text: str, *, code: bool = False) -> str:
         text: The text.
         code: Whether it is code, in which an invisible character may be data.
     """
+    text = _whole_characters(text)
+    text = (undirected_text if code else visible_text)(text).rstrip()
+    return _BLANK_LINES.sub("", text, count=1)
+
+
+def turn_text(text: str) -> str:
+    """What a turn of a conversation says: as `clean_text`, but its blank ends stay, which a prompt may need."""
+    return visible_text(_whole_characters(text))
+
+
+def _whole_characters(text: str) -> str:
+    """The text with plain ends of lines, without NUL and without halves of surrogate pairs."""
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError:
             text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
-    text = newlines(text).replace("\0", "")
-    text = (undirected_text if code else visible_text)(text).rstrip()
-    return _BLANK_LINES.sub("", text, count=1)
+    return newlines(text).replace("\0", "")
