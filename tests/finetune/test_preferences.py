@@ -139,6 +139,50 @@ def test_packed_losses_and_gradients_equal_the_formulas_on_each_answer_alone(los
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-5 * float(gradient.abs().max()))
 
 
+TRL = {
+    "dpo": (3.2915186882019043, 9.26572322845459, 1.7685863971710205),
+    "ipo": (52.627655029296875, 178.20721435546875, 35.932003021240234),
+    "dpo-norm": (1.3975369930267334, 2.5025765895843506, 0.4825010597705841),
+    "apo-zero": (1.2173945903778076, 1.729073405265808, 0.33281511068344116),
+}
+"""Of TRL 1.16.0's DPOTrainer (transformers 5.23, loss_type sigmoid, ipo, sigmoid_norm, apo_zero) on `of_trl`: the mean
+loss, the norm of the gradient, and that of the output layer's."""
+
+
+def of_trl(model: Llama) -> tuple[list[tuple[Answer, Answer]], Tensor]:
+    """The pairs and what the reference model says of them; the model gets its weights."""
+    for at, parameter in enumerate(model.parameters()):
+        waves = torch.sin(0.37 * torch.arange(parameter.numel(), dtype=torch.float64) * (at + 1) + at)
+        parameter.data.copy_((0.25 * waves + float(parameter.ndim == 1)).view_as(parameter))
+    pairs = []
+    for i in range(4):
+        prompt = [7 * i + 3, 11 * i + 5, 40 + i]
+        chosen = [(13 * i + 29 * k) % 280 + 5 for k in range(2 + i)]
+        rejected = [(17 * i + 31 * k) % 280 + 4 for k in range(5 - i)]
+        pairs.append(((prompt, chosen), (prompt, rejected)))
+    return pairs, torch.tensor([[-22.0 + i, -25.0 - i] for i in range(4)])
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_losses_and_gradients_are_those_of_trl(loss: str):
+    objective = objective_of(loss, beta=0.3)
+    model = objective.tokens.model
+    pairs, reference_E2 = of_trl(model)
+    objective.table = table_of(reference_E2)
+    with objective.passes():
+        total, losses_BP = objective.train(packed([[0, 1], [2, 3]], pairs))
+        (total / 4).backward()
+    norm = torch.cat([parameter.grad.flatten() for parameter in model.parameters()]).norm().item()
+    found = losses_BP.sum().item() / 4, norm, model.output.weight.grad.norm().item()
+    assert found == pytest.approx(TRL[loss], rel=3e-6)
+    assert objective.sums_FS is not None
+    if loss in ("dpo", "apo-zero"):
+        # Its rewards are of sums for every loss.
+        assert (objective.sums_FS[2:, 0] / 4).tolist() == pytest.approx(
+            [0.25, -0.08970874547958374, 1.8625872135162354, -20.799028396606445, -20.2913761138916], rel=3e-6
+        )
+
+
 @pytest.mark.parametrize(
     ("loss", "first"), [("dpo", math.log(2)), ("dpo-norm", math.log(2)), ("ipo", 25.0), ("apo-zero", 1.0)]
 )

@@ -1,7 +1,7 @@
 """Every layout takes the step of one process: the loss, every parameter's gradient, the norm and the new weights.
 
 The cases cross layouts with recomputation, compilation, document masks, z-loss, tied embeddings, grouped queries,
-optimizers and precisions. Tolerances, in float32: 2e-6 of the largest gradient of a tensor (sums in another order), and
+The cases cross layouts with recomputation, compilation, document masks, z-loss, tied embeddings, grouped queries,
 for weights after AdamW's first step, which divides each gradient by its own size, 1e-4 where the step is 1e-2.
 """
 
@@ -49,6 +49,10 @@ TWO: dict[str, dict[str, Any]] = {
     "context, compiled, llama": CONTEXT | {"train": {"compile": True, "recompute": "llama"}},
     "context, grouped, full": CONTEXT | GROUPED | {"train": {"recompute": "full"}},
     "context, long": CONTEXT | LONG,
+    "shard, pairs": {"pairs": "dpo"},
+    "shard, pairs, bf16": {"pairs": "ipo", "train": {"precision": "bf16"}},
+    "tensor, pairs": TENSOR | {"pairs": "dpo-norm"},
+    "context, pairs": CONTEXT | {"pairs": "apo-zero"},
 }
 
 FOUR: dict[str, dict[str, Any]] = {
@@ -63,6 +67,7 @@ FOUR: dict[str, dict[str, Any]] = {
         "train": {"compile": True, "recompute": "llama", "document_mask": True},
     },
     "tensor x 4": {"parallel": {"tensor": 4}},
+    "context x tensor, pairs": {"parallel": {"context": 2, "tensor": 2}, "pairs": "dpo"},
     "context x 4, documents": {"parallel": {"context": 4}, "train": {"document_mask": True}},
     "replicate x tensor": {"parallel": {"replicate": 2, "tensor": 2}},
 }

@@ -15,7 +15,9 @@ import torch
 from safetensors.torch import save_file
 from torch.distributed.tensor import DTensor
 
+from puna.config.finetune import FinetuneConfig
 from puna.config.recipe import ModelConfig, OptimConfig, ParallelConfig, Recipe, TrainConfig
+from puna.finetune.preferences import PairTable, PreferenceObjective
 from puna.parallel.apply import build_model
 from puna.parallel.mesh import build_mesh
 from puna.parallel.objective import Objective, Passed
@@ -23,8 +25,11 @@ from puna.parallel.world import World, end_process, joined
 from puna.train.gradient import clip_divisor, gradient_norm
 from puna.train.initial import load_initial
 from puna.train.optimizer import build_optimizer, set_learning_rate
+from puna.train.session import Learns
 
 BOS = 1
+ANSWERS = (5, 12, 16, 27)
+"""Where the second answer of a sequence of pairs begins, the third, the fourth, and the padding."""
 
 
 def recipe_of(case: dict) -> Recipe:
@@ -40,6 +45,7 @@ def recipe_of(case: dict) -> Recipe:
         train=TrainConfig(**train),
         parallel=ParallelConfig(**case.get("parallel", {})),
         optim=OptimConfig(warmup_steps=0, **case.get("optim", {})),
+        finetune=FinetuneConfig.model_validate({"preference": {"loss": case["pairs"]}}) if "pairs" in case else None,
     )
 
 
@@ -49,6 +55,31 @@ def tokens_of(recipe: Recipe) -> torch.Tensor:
     generator = torch.Generator().manual_seed(7)
     tokens_BT = torch.randint(3, recipe.model.vocab_size, (rows, context + 1), generator=generator)
     return torch.where(torch.rand(tokens_BT.shape, generator=generator) < 0.1, BOS, tokens_BT)
+
+
+def learner_of(recipe: Recipe, objective: Objective) -> tuple[Learns, int]:
+    """What computes the losses of the steps, and how many of them a batch has."""
+    if recipe.finetune is None or recipe.finetune.preference is None:
+        return objective, recipe.train.batch_tokens
+    pairs = 2 * recipe.train.batch_tokens // recipe.model.context
+    reference_E2 = torch.randn(pairs, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(8)) * 3 - 40
+    table = PairTable(reference_E2=reference_E2, sources_E=torch.zeros(pairs, dtype=torch.int64), sources=1)
+    return PreferenceObjective(tokens=objective, config=recipe.finetune.preference, table=table), pairs
+
+
+def passed_of(recipe: Recipe, tokens_BT: torch.Tensor, first: int, rows: int) -> Passed:
+    """Some sequences of the batch; with pairs there are two in each, of which every third token is a prompt's."""
+    part_BT = tokens_BT[first : first + rows]
+    inputs_BT, targets_BT = part_BT[:, :-1], part_BT[:, 1:]
+    if recipe.finetune is None:
+        return Passed(inputs_BT=inputs_BT, targets_BT=targets_BT)
+    at_T = torch.arange(inputs_BT.shape[1])
+    documents_BT = (at_T >= torch.tensor(ANSWERS)[:, None]).sum(0).expand_as(inputs_BT).contiguous()
+    learned_BT = (documents_BT < len(ANSWERS)) & (at_T % 3 > 0)
+    pairs_BK = torch.arange(2 * first, 2 * (first + rows)).view(rows, 2)
+    return Passed(
+        inputs_BT=inputs_BT, targets_BT=targets_BT.where(learned_BT, -1), documents_BT=documents_BT, pairs_BK=pairs_BK
+    )  # fmt: skip
 
 
 def whole(tensor: torch.Tensor) -> torch.Tensor:
@@ -62,14 +93,13 @@ def step(recipe: Recipe, world: World) -> dict[str, torch.Tensor]:
     mesh = build_mesh(recipe.parallel, world)
     model = build_model(recipe, mesh, world.device)
     objective = Objective.of(recipe, model, mesh, BOS)
-    tokens_BT = tokens_of(recipe)
+    tokens_BT, (learner, losses_of_batch) = tokens_of(recipe), learner_of(recipe, objective)
     micro = recipe.train.micro_batch_tokens // recipe.model.context
     sums = torch.zeros(2, dtype=torch.float64)
-    with objective.passes():
+    with learner.passes():
         for start in range(0, len(tokens_BT), micro * mesh.batches):
-            rows = tokens_BT[start + mesh.batch_index * micro :][:micro]
-            total, losses = objective.train(Passed(inputs_BT=rows[:, :-1], targets_BT=rows[:, 1:]))
-            (total / recipe.train.batch_tokens).backward()
+            total, losses = learner.train(passed_of(recipe, tokens_BT, start + mesh.batch_index * micro, micro))
+            (total / losses_of_batch).backward()
             sums += torch.stack((losses.double().sum(), torch.tensor(float(losses.numel()))))
     sums = world.sum(sums) / mesh.tensor
     names = [name for name, _ in model.named_parameters()]

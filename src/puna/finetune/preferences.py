@@ -25,8 +25,8 @@ PER_TOKEN = frozenset({"dpo-norm", "ipo"})
 """The losses of mean log-probabilities per token; the others are of sums."""
 
 FIGURES = ("pairs", "loss", "right", "chosen_reward", "rejected_reward", "chosen_log_prob", "rejected_log_prob")
-"""What is added up over pairs: how many, their losses, how many have the higher reward for the preferred answer, and
-rewards and log-probabilities of the answers."""
+"""What is added up over pairs: how many, their losses, how many have the higher reward for the preferred answer (a
+tie is half of one), and rewards and log-probabilities of the answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +139,7 @@ class PreferenceObjective:
     def _tokens(self, passed: Passed) -> Tensor:
         """The learned tokens of each answer, (B, K, 2) float64."""
         learned_BT = (passed.targets_BT >= 0).double()
-        return _by_answer(learned_BT, _of(passed.documents_BT), _pairs(passed).shape[1])
+        return _by_answer(learned_BT, of(passed.documents_BT), _pairs(passed).shape[1])
 
     def _ratios(self, passed: Passed, ours_BK2: Tensor, table: PairTable) -> Tensor:
         reference_BK2 = table.reference_E2[_pairs(passed).clamp(min=0)]
@@ -153,7 +153,7 @@ class PreferenceObjective:
         return sums_BK2
 
     def _documents(self, passed: Passed) -> Tensor:
-        return self.tokens.own_part(_of(passed.documents_BT))
+        return self.tokens.own_part(of(passed.documents_BT))
 
     def _figures(
         self, passed: Passed, table: PairTable, losses_BK: Tensor, ratios_BK2: Tensor, ours_BK2: Tensor
@@ -161,7 +161,7 @@ class PreferenceObjective:
         """The sums of `FIGURES` by source, (F, S)."""
         numbers_BK = _pairs(passed)
         rewards_BK2 = self.config.beta * ratios_BK2
-        right_BK = (rewards_BK2[..., 0] > rewards_BK2[..., 1]).double()
+        right_BK = (1 + torch.sign(rewards_BK2[..., 0] - rewards_BK2[..., 1])) / 2
         figures_FBK = torch.stack(
             (torch.ones_like(losses_BK), losses_BK, right_BK, *rewards_BK2.unbind(-1), *ours_BK2.unbind(-1))
         )
@@ -172,10 +172,15 @@ class PreferenceObjective:
 
 
 def _pairs(passed: Passed) -> Tensor:
-    return _of(passed.pairs_BK)
+    return of(passed.pairs_BK)
 
 
-def _of(tensor: Tensor | None) -> Tensor:
+def of(tensor: Tensor | None) -> Tensor:
+    """What a batch of pairs has.
+
+    Raises:
+        ValueError: The batch is not of pairs.
+    """
     if tensor is None:
         raise ValueError("a batch of pairs has the number of each token's document and of each sequence's pairs")
     return tensor

@@ -86,6 +86,39 @@ class ValidationLine(Line):
     """Seconds that the validation took."""
 
 
+class PreferenceFigures(Part):
+    """Means over pairs of answers, of which one is preferred."""
+
+    pairs: Count
+    """How many pairs they are of."""
+    loss: float
+    accuracy: float
+    """Share of the pairs whose preferred answer has the higher reward; a tie is half of one."""
+    chosen_reward: float
+    """Reward of the preferred answers: beta times how much likelier they are than under the reference model, in nats,
+    or in nats per token where the loss is of means."""
+    rejected_reward: float
+    chosen_log_prob: float
+    """Log-probability of the preferred answers, in nats."""
+    rejected_log_prob: float
+
+    @property
+    def margin(self) -> float:
+        """By how much the rewards differ."""
+        return self.chosen_reward - self.rejected_reward
+
+
+class PreferenceLine(Line):
+    """How well a model tells preferred answers from the others, by source."""
+
+    kind: ClassVar[str] = "preferences"
+    split: Literal["train", "heldout"]
+    """Whether it is of the pairs of the steps since the line before, or of held-out ones."""
+    final: bool = False
+    """Whether it is of all held-out pairs at the end of the run, not of a part of them."""
+    sources: dict[str, PreferenceFigures]
+
+
 class EvaluationLine(Line):
     """Benchmarks on a few documents each, always the same ones."""
 
@@ -148,6 +181,7 @@ LINES: dict[str, type[Line]] = {
         SessionLine,
         TrainLine,
         ValidationLine,
+        PreferenceLine,
         EvaluationLine,
         SampleLine,
         SkippedLine,
