@@ -1,8 +1,9 @@
 """Every layout takes the step of one process: the loss, every parameter's gradient, the norm and the new weights.
 
 The cases cross layouts with recomputation, compilation, document masks, z-loss, tied embeddings, grouped queries,
-The cases cross layouts with recomputation, compilation, document masks, z-loss, tied embeddings, grouped queries,
-for weights after AdamW's first step, which divides each gradient by its own size, 1e-4 where the step is 1e-2.
+optimizers, precisions and losses of pairs. Tolerances, in float32: 2e-6 of the largest gradient of a tensor (sums in
+another order), and for weights after AdamW's first step, which divides each gradient by its own size, 1e-4 where the
+step is 1e-2.
 """
 
 import re
