@@ -29,15 +29,20 @@ def adding() -> ByteBPETokenizer:
 
 
 @pytest.fixture(scope="session")
-def pieces(tmp_path_factory: pytest.TempPathFactory) -> SentencePieceTokenizer:
-    """A SentencePiece model, with a space before each stretch of text, to which the same tokens were added."""
+def bare(tmp_path_factory: pytest.TempPathFactory) -> SentencePieceTokenizer:
+    """A SentencePiece model, with a space before each stretch of text, for texts and not for conversations."""
     text = Path(__file__).with_name("test_template.py").read_text(encoding="utf-8")
     out = tmp_path_factory.mktemp("pieces") / "tokenizer"
     train_tokenizer([text], vocab_size=400, character_coverage=0.9999, config={}, inputs={}, out=out)
-    base = SentencePieceTokenizer((out / "tokenizer.model").read_bytes())
+    return SentencePieceTokenizer((out / "tokenizer.model").read_bytes())
+
+
+@pytest.fixture(scope="session")
+def pieces(bare: SentencePieceTokenizer) -> SentencePieceTokenizer:
+    """The same with the tokens of chat models."""
     added = {400 + at: AddedToken(piece, special=True) for at, piece in enumerate(SPECIAL[2:])}
     added |= {420 + at: AddedToken(piece, special=False) for at, piece in enumerate(ADDED)}
-    return extended(base, Beside(added), ())
+    return extended(bare, Beside(added), ())
 
 
 @pytest.fixture(scope="session")

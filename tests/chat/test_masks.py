@@ -173,7 +173,7 @@ def test_a_past_that_is_written_otherwise_is_refused_unless_only_the_last_answer
 ) -> None:
     turns = (U("q"), A("<think>so</think>a"), U("q"), A("<think>then</think>b"))
     template = ChatTemplate(THINKING, tokenizer)
-    with pytest.raises(GenerateError, match=r"messages\[1\]: .* otherwise when the conversation goes on"):
+    with pytest.raises(GenerateError, match=r"messages\[1\]: .* differently when the conversation goes on"):
         tokens_of(template, Example(messages=turns))
     tokens = tokens_of(template, Example(messages=turns), learn="last-answer")
     assert learned(tokenizer, tokens) == ["then</think>b<|im_end|>"]

@@ -167,6 +167,19 @@ def test_whatever_stands_in_tools_calls_and_results_the_control_tokens_are_those
     assert controls(described, field, value, result) == controls("a", "b", "c", "d")
 
 
+@pytest.mark.parametrize("content", ["m.content", "'' + m.content", "m.content or ''"])
+def test_a_turn_that_only_calls_never_says_none(tokenizer: ByteBPETokenizer, content: str) -> None:
+    source = "{% for m in messages %}{{ " + content + " }}{{ m.tool_calls | tojson if m.tool_calls }};{% endfor %}"
+    text = ChatTemplate(source, tokenizer).text(CALLED[:2])
+    assert "None" not in text
+    assert "get_weather" in text
+
+
+def test_a_turn_that_says_none_says_it(tokenizer: ByteBPETokenizer) -> None:
+    called = [CALLED[0] | {"content": "None"}, *CALLED[1:]]
+    assert "None" in ChatTemplate("{% for m in messages %}{{ m.content }};{% endfor %}", tokenizer).text(called)
+
+
 def test_a_developer_is_the_system_where_the_template_knows_none(tokenizer: ByteBPETokenizer) -> None:
     turns = [{"role": "developer", "content": "Be brief."}, TALK[0]]
     system = [{"role": "system", "content": "Be brief."}, TALK[0]]

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from memory import MemoryCheckpoint
+from memory import SHAPE, MemoryCheckpoint, random_checkpoint
 
 from puna.config.recipe import ModelConfig
 from puna.formats.checkpoint import Checkpoint
@@ -27,26 +26,6 @@ SHAPES = {
     },
 }  # fmt: skip
 
-SHAPE: dict[str, Any] = {
-    "dim": 80, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "ffn_dim": 96, "vocab_size": 512, "context": 64,
-    "init_std": 0.1,
-}  # fmt: skip
-
-
-def random_source(dtype: torch.dtype = torch.float32, seed: int = 0, **shape: Any) -> MemoryCheckpoint:
-    """Random weights of a decoder; `shape` changes fields of `SHAPE`."""
-    config = ModelConfig.model_validate(SHAPE | shape)
-    generator = torch.Generator().manual_seed(seed)
-    return MemoryCheckpoint(
-        config,
-        {
-            weight.name: (
-                torch.randn(weight.shape, generator=generator) * 0.1 + (0 if weight.is_matrix else 1)
-            ).to(dtype)
-            for weight in weights(config)
-        },
-    )  # fmt: skip
-
 
 def model_of(checkpoint: Checkpoint) -> Llama:
     """Our decoder with a checkpoint's weights in float32, ready to run."""
@@ -63,7 +42,7 @@ def model_of(checkpoint: Checkpoint) -> Llama:
 @pytest.fixture(scope="session")
 def source() -> Callable[..., MemoryCheckpoint]:
     """Makes random weights in memory: `source(n_kv_heads=1, dtype=torch.bfloat16)`."""
-    return random_source
+    return random_checkpoint
 
 
 @pytest.fixture(scope="session")

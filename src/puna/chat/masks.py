@@ -7,7 +7,7 @@ model that was tuned never stops.
 **Where answers are** the template says with `{% generation %}` blocks, if it has them. Else the characters do, which
 know who wrote them (`Rendered.origins`). Where those do not suffice, for calls of tools, whose brackets the template
 writes, for empty answers, or where a template looks into messages, the conversation is written down to each answer: the
-answer begins where that ends. A template that writes the past otherwise when the conversation goes on, without earlier
+answer begins where that ends. A template that writes the past differently when the conversation goes on, without earlier
 reasoning for example, is refused there: it would teach what it never shows.
 
 **The end of a turn** behind an answer is learned with it, also where it stands outside of a `{% generation %}` block.

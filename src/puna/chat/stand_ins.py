@@ -40,9 +40,15 @@ class Said:
     tools: list[dict[str, Any]] | None
 
     @classmethod
-    def of(cls, turns: Sequence[Message], tools: Sequence[Tool]) -> "Said":
-        """As transformers passes it on: a turn without calls has no field for them."""
-        return cls([_variable(turn) for turn in turns], [tool.variable for tool in tools] or None)
+    def of(cls, turns: Sequence[Message], tools: Sequence[Tool], *, only_calls: str | None = None) -> "Said":
+        """As transformers passes it on: a turn without calls has no field for them.
+
+        Args:
+            turns: The conversation.
+            tools: The functions that may be called.
+            only_calls: The content of a turn that only calls; None for none.
+        """
+        return cls([_variable(turn, only_calls) for turn in turns], [tool.variable for tool in tools] or None)
 
     def changed(self, change: Change) -> "Said":
         """The same with other texts; roles and the names of fields stay."""
@@ -141,11 +147,11 @@ class StandIns:
         return table[character]
 
 
-def _variable(turn: Message) -> dict[str, Any]:
+def _variable(turn: Message, only_calls: str | None) -> dict[str, Any]:
     fields: dict[str, Any] = {"role": turn.role, "content": turn.content}
     if turn.tool_calls:
         # A turn that only calls has no content; templates that write one of no characters write tags around it.
-        fields |= {"content": turn.content or None, "tool_calls": [call.variable for call in turn.tool_calls]}
+        fields |= {"content": turn.content or only_calls, "tool_calls": [call.variable for call in turn.tool_calls]}
     return fields | {key: value for key in ("tool_call_id", "name") if (value := getattr(turn, key))}
 
 

@@ -35,7 +35,7 @@ from puna.chat.renderer import renderer
 from puna.chat.stand_ins import Said, StandIns
 from puna.chat.tool_calls import ToolForm
 from puna.chat.tool_form import find_form, takes_tools
-from puna.chat.tools import Tool, Tools, read_tools
+from puna.chat.tools import Tool, ToolCall, Tools, read_tools
 from puna.core.errors import GenerateError
 from puna.tokenizer.bos import prompt_ids
 from puna.tokenizer.tokenizer import Tokenizer
@@ -46,6 +46,7 @@ _TAG = re.compile(r"<\|[^|<>\s]{1,40}\|>|\[/?[A-Z_]{2,}\]|<</?[A-Z]{2,}>>|</?s>"
 """What templates mark turns with, where it is not a control token."""
 _SOME_DAY = datetime(2026, 1, 31)
 """When the form of calls is looked for: a date that changes meanwhile must not look like a part of it."""
+_CALL = ToolCall("q1w2e3r4t", "call", "{}")
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,21 @@ class ChatTemplate:
         turns = read_messages(messages)
         if "developer" not in self.source:
             turns = [replace(turn, role="system") if turn.role == "developer" else turn for turn in turns]
-        return Said.of(turns, read_tools(tools))
+        calls = any(turn.tool_calls and not turn.content for turn in turns)
+        return Said.of(turns, read_tools(tools), only_calls=self._only_calls if calls else None)
+
+    @cached_property
+    def _only_calls(self) -> str | None:
+        """The content of a turn that only calls: none, or no characters where the template would write `None`."""
+        turns = [Message("user", "q"), Message("assistant", "", tool_calls=(_CALL,))]
+
+        def nones(content: str | None) -> int:
+            try:
+                return self._write(Said.of(turns, (), only_calls=content), False, _SOME_DAY).count("None")
+            except GenerateError:
+                return len(self.source)  # more than any text has
+
+        return "" if nones("") < nones(None) else None
 
     def _write_turns(self, turns: Sequence[Message], tools: Sequence[Tool]) -> tuple[str, bytes]:
         rendered = self.render(turns, tools=tools, answer=False, now=_SOME_DAY)

@@ -10,7 +10,7 @@ from puna.core.files import read_text
 
 CHAT_TEMPLATE = "chat_template.jinja"
 
-_MOST_CHARACTERS = 1 << 20
+MOST_CHARACTERS = 1 << 20
 """Characters of a template, at most; the rest of a longer file is left out."""
 
 
@@ -21,4 +21,4 @@ def read_chat_template(directory: Path) -> str | None:
         FormatError: The file cannot be read, or is not UTF-8 text.
     """
     file = directory / CHAT_TEMPLATE
-    return read_text(file, FormatError, most_characters=_MOST_CHARACTERS, newline="") if file.is_file() else None
+    return read_text(file, FormatError, most_characters=MOST_CHARACTERS, newline="") if file.is_file() else None
