@@ -7,8 +7,8 @@ model that was tuned never stops.
 **Where answers are** the template says with `{% generation %}` blocks, if it has them. Else the characters do, which
 know who wrote them (`Rendered.origins`). Where those do not suffice, for calls of tools, whose brackets the template
 writes, for empty answers, or where a template looks into messages, the conversation is written down to each answer: the
-answer begins where that ends. A template that writes the past differently when the conversation goes on, without earlier
-reasoning for example, is refused there: it would teach what it never shows.
+answer begins where that ends. A template that then writes the past differently when the conversation goes on, without
+earlier reasoning for example, is refused: it would teach what it never shows.
 
 **The end of a turn** behind an answer is learned with it, also where it stands outside of a `{% generation %}` block.
 Where the template writes nothing behind the last answer, EOS is put there.
@@ -158,8 +158,8 @@ class _Written:
         before = write(self._turns[:at], answer=False) if at else ""
         if not text.startswith(until) or not until.startswith(before):
             raise GenerateError(
-                f"messages[{at}]: the model's chat template writes this answer, or what is before it, otherwise when "
-                "the conversation goes on, so that it cannot be learned",
+                f"messages[{at}]: the model's chat template writes this answer, or what is before it, differently "
+                "when the conversation goes on, so that it cannot be learned",
                 hint='learn = "last-answer", or {% generation %} blocks in the template, say what is to be learned',
             )
         # What is written to ask for an answer may go on with what only new answers begin with.
