@@ -148,6 +148,9 @@ class Answers:
     def sequences(self, batches: int) -> dict[str, int]:
         return {"short": batches, "long": 3 * batches}
 
+    def tokens(self, batches: int) -> dict[str, int]:
+        return {"short": 32 * batches, "long": 96 * batches}
+
     def read(self, numbers: Iterable[int], *, passes: int, reader: int, readers: int) -> nullcontext[Passes]:
         assert (passes, reader, readers) == (len(self.passes), 0, 1)
         self._all = (batch for _ in numbers for batch in self.passes)

@@ -11,11 +11,14 @@ from typing import Protocol, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from puna.config.commands import train_command
 from puna.config.recipe import Recipe
 from puna.core.errors import DataError
 from puna.ops.transfer import sent
+from puna.parallel.context import own_positions
+from puna.parallel.mesh import Mesh
 from puna.parallel.objective import Passed
 from puna.shards.heldout import IGNORE
 from puna.shards.loader import Loader, read_too_often
@@ -41,6 +44,10 @@ class Batch:
     Of the k-th pair of a sequence the preferred answer is its document 2k, the other one its document 2k + 1."""
     first: int = 0
     """Number of the first sequence in the order of the run."""
+    sources_BT: NDArray[np.int64] | None = None
+    """The source of the loss at each position, where sequences hold several; `sources_B` then counts for nothing."""
+    counted_S: NDArray[np.int64] | None = None
+    """With `sources_BT`: how many targets of each source there are, or of whatever else the loss is a sum over."""
 
     def sent(self, device: torch.device) -> Passed:
         """The batch on a device."""
@@ -83,7 +90,7 @@ class Feed(Protocol):
     bos_id: int | None
     """The token that begins a document, for `train.document_mask`."""
     in_epoch: dict[str, int]
-    """Sequences in one epoch of each source."""
+    """Sequences in one epoch of each source, or examples where these share sequences."""
 
     def targets(self, number: int) -> int:
         """Number of a batch's losses on all devices, which divides their sum: one of each target that is not `IGNORE`.
@@ -93,7 +100,11 @@ class Feed(Protocol):
         ...
 
     def sequences(self, batches: int) -> dict[str, int]:
-        """How many sequences of the first `batches` batches come from each source."""
+        """How many sequences, or examples, of the first `batches` batches come from each source."""
+        ...
+
+    def tokens(self, batches: int) -> dict[str, int]:
+        """How many tokens of the first `batches` batches come from each source, padding aside."""
         ...
 
     def read(self, numbers: Iterable[int], *, passes: int, reader: int, readers: int) -> AbstractContextManager[Passes]:
@@ -122,7 +133,7 @@ class TokenFeed:
         self.fingerprint = loader.fingerprint
         self.bos_id: int | None = loader.bos_id
         self.in_epoch = loader.chunks
-        self._rows = recipe.train.batch_tokens // recipe.model.context
+        self._rows, self._context = recipe.train.batch_tokens // recipe.model.context, recipe.model.context
         self._targets = recipe.train.batch_tokens
 
     def targets(self, number: int) -> int:
@@ -132,6 +143,10 @@ class TokenFeed:
     def sequences(self, batches: int) -> dict[str, int]:
         """How many sequences of the first `batches` batches come from each source."""
         return self._loader.counts(batches * self._rows)
+
+    def tokens(self, batches: int) -> dict[str, int]:
+        """How many tokens of the first `batches` batches come from each source: those of its sequences."""
+        return {name: count * self._context for name, count in self.sequences(batches).items()}
 
     def read(self, numbers: Iterable[int], *, passes: int, reader: int, readers: int) -> "Prefetch[Batch]":
         """One reader's passes; arguments as for `Feed.read`."""
@@ -161,6 +176,29 @@ def check_epochs(feed: Feed, batches: int, recipe: Recipe) -> None:
             hint=f"`{train_command(recipe, '--resume', f'max_epochs.{name}={times}')}` allows this, "
             f"`{train_command(recipe, '--resume', 'stability.action=skip')}` passes over less",
         )
+
+
+def sums_by_source(batch: Batch, losses_BP: Tensor, sources: int, mesh: Mesh) -> Tensor:
+    """This device's sums of the losses of each source, and its share of how many there are: (2, sources) float64.
+
+    Args:
+        batch: The pass that they are of.
+        losses_BP: The losses of this device's part of each sequence, 0 where there is no target.
+        sources: How many sources there are.
+        mesh: The layout.
+    """
+    device = losses_BP.device
+    if batch.sources_BT is None or batch.counted_S is None:
+        by_source = sent(scored_by_source(batch, sources), device)
+        # A product, because adding by index has no fixed order on a GPU.
+        nats_S, counted_S = by_source[:, :-1] @ losses_BP.sum(1, dtype=torch.float64), by_source[:, -1]
+    else:
+        sources_BT = sent(batch.sources_BT, device)
+        if mesh.context > 1:
+            sources_BT = sources_BT[:, own_positions(sources_BT.shape[1], mesh.context_index, mesh.context, device)]
+        is_source_SN = sources_BT.flatten() == torch.arange(sources, device=device)[:, None]
+        nats_S, counted_S = is_source_SN.double() @ losses_BP.flatten().double(), sent(batch.counted_S, device).double()
+    return torch.stack((nats_S, counted_S / mesh.context))
 
 
 def scored_by_source(batch: Batch, sources: int) -> NDArray[np.float64]:

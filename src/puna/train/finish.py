@@ -76,7 +76,7 @@ def _results(session: Session, run: RunDir, record: Record, final: Validation) -
         mfu=Utilisation(**{name: value * rate / peak for name, value in flops.items()}),
         energy=estimate_energy(state.wall_seconds, device, recipe.energy, size),
         sessions=state.sessions,
-        source_tokens={name: count * recipe.model.context for name, count in session.sequences_by_source().items()},
+        source_tokens=session.tokens_by_source(),
         epochs=session.epochs_by_source(),
         final=Final(loss=final.loss, bits_per_byte=final.bits_per_byte),
         recipe_sha256=sha256_json(record.config),

@@ -165,7 +165,7 @@ def _log(session: Session, outcome: Outcome) -> None:
     peak = session.device.peak_flops * session.world.size
     memory = session.world.largest(session.device.peak_memory_bytes())
     state.peak_memory_bytes = max(state.peak_memory_bytes, memory)
-    names, sequences = session.feed.names, session.sequences_by_source()
+    names = session.feed.names
     nats_S, targets_S = ([], []) if session.source_sums is None else session.source_sums.tolist()
     of_sources = zip(names, nats_S, targets_S, strict=False)
     session.record(
@@ -181,7 +181,7 @@ def _log(session: Session, outcome: Outcome) -> None:
         memory_bytes=memory,
         seconds=state.train_seconds,
         source_loss={name: nats / targets for name, nats, targets in of_sources if targets},
-        source_tokens={name: count * recipe.model.context for name, count in sequences.items()},
+        source_tokens=session.tokens_by_source(),
         epochs=session.epochs_by_source(),
     )
     clock.steps = clock.waited = 0.0

@@ -30,14 +30,13 @@ from puna.core.layout import RunDir
 from puna.core.schema.lines import Line
 from puna.core.schema.train_state import TrainState, list_checkpoints
 from puna.model.llama import Llama
-from puna.ops.transfer import sent
 from puna.parallel.apply import build_model, set_last_pass
 from puna.parallel.mesh import Mesh, build_mesh
 from puna.parallel.objective import Objective, Passed
 from puna.parallel.world import World
 from puna.train.checkpoint import load_tensors
 from puna.train.device import Device, find_device
-from puna.train.feed import Batch, Feed, Passes, scored_by_source
+from puna.train.feed import Batch, Feed, Passes, sums_by_source
 from puna.train.gradient import all_finite, clip_divisor, gradient_norm
 from puna.train.initial import OtherFormat, keep_optimizer, load_initial
 from puna.train.interrupt import Interrupt
@@ -288,33 +287,34 @@ class Session:
             for number in range(self.passes):
                 batch = next(passes)
                 passed = batch.sent(device)
-                by_source = sent(scored_by_source(batch, sources), device)
                 set_last_pass(self.model, self.mesh, last=number == self.passes - 1)
                 total, losses_BP = self.learns_by.train(passed)
                 (total / targets).backward()
-                # A product, because adding by index has no fixed order on a GPU.
-                sums_2S[0] += by_source[:, :-1] @ losses_BP.sum(1, dtype=torch.float64)
-                sums_2S[1] += by_source[:, -1] / self.mesh.context
+                sums_2S += sums_by_source(batch, losses_BP, sources, self.mesh)
         self.world.sum(sums_2S)
         sums_2S /= self.mesh.tensor
         self.source_sums = sums_2S if self.source_sums is None else self.source_sums + sums_2S
         return sums_2S[0]
 
-    def sequences_by_source(self) -> dict[str, int]:
-        """Sequences of the steps done, by source, without those that rollbacks passed over."""
-        counts = dict(self.feed.sequences(self.state.batch_number(self.state.step - 1) + 1))
-        before = 0
-        for since, batches in self.state.shifts:
-            start = since + before
-            passed_over = self.feed.sequences(start + batches)
-            for name, count in self.feed.sequences(start).items():
-                counts[name] -= passed_over[name] - count
-            before += batches
-        return counts
+    def tokens_by_source(self) -> dict[str, int]:
+        """Tokens of the steps done, by source, without those that rollbacks passed over."""
+        return self._done(self.feed.tokens)
 
     def epochs_by_source(self) -> dict[str, float]:
         """How often the steps done have read each source."""
-        return {name: count / self.feed.in_epoch[name] for name, count in self.sequences_by_source().items()}
+        return {name: count / self.feed.in_epoch[name] for name, count in self._done(self.feed.sequences).items()}
+
+    def _done(self, counted: Callable[[int], dict[str, int]]) -> dict[str, int]:
+        """What the steps done have read, from what so many first batches hold."""
+        counts = dict(counted(self.state.batch_number(self.state.step - 1) + 1))
+        before = 0
+        for since, batches in self.state.shifts:
+            start = since + before
+            passed_over = counted(start + batches)
+            for name, count in counted(start).items():
+                counts[name] -= passed_over[name] - count
+            before += batches
+        return counts
 
     def is_due(self, every_steps: int) -> bool:
         """Whether something done every `every_steps` steps is due; after the last step `ended` is called instead.

@@ -39,6 +39,10 @@ class RandomTokens:
         """The number of all sequences, which are of one source."""
         return {"random": batches * self._recipe.train.batch_tokens // self._recipe.model.context}
 
+    def tokens(self, batches: int) -> dict[str, int]:
+        """The number of all tokens."""
+        return {"random": batches * self._recipe.train.batch_tokens}
+
     def read(self, numbers: Iterable[int], *, passes: int, reader: int, readers: int) -> AbstractContextManager[Passes]:
         """Passes of batches, as `puna.train.feed.Feed.read`."""
         rows = self._recipe.train.batch_tokens // (self._recipe.model.context * passes * readers)

@@ -76,7 +76,7 @@ class Validator(Listener):
             space_prefix=self._space_prefix,
         )
         seconds = time.perf_counter() - started
-        session.agreed(lambda: _check_finite(result, session.state.step))
+        session.agreed(lambda: check_finite(result, session.state.step))
         session.record(
             ValidationLine, final=final, loss=result.loss, bits_per_byte=result.bits_per_byte, seconds=seconds
         )
@@ -85,7 +85,7 @@ class Validator(Listener):
         return result
 
 
-def _check_finite(result: Validation, step: int) -> None:
+def check_finite(result: Validation, step: int) -> None:
     """Refuse a loss that is not finite: JSON cannot hold it, and no later step can repair the weights.
 
     Raises:

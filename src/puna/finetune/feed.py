@@ -1,0 +1,118 @@
+"""Packs of examples as the batches of a session.
+
+In a sequence, documents follow one another from position 0 on, numbered from 0, each with positions of its own from 0
+on; the numbers of a pair are 2 i, the preferred answer, and 2 i + 1. What is left is padding: a document with the last
+number, of a token that ends nothing, which no loss looks at.
+
+Axes: B sequences of a pass   T tokens of a sequence   S sources
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from puna.config.recipe import Recipe
+from puna.core.files import sha256_json
+from puna.finetune.plan import Plan
+from puna.finetune.token_files import Examples
+from puna.shards.heldout import IGNORE
+from puna.shards.prefetch import Prefetch
+from puna.tokenizer.tokenizer import Tokenizer
+from puna.train.feed import Batch
+
+
+def padding_of(tokenizer: Tokenizer) -> int:
+    """The token that fills sequences up: the first one at which no text ends."""
+    return next(token for token in range(tokenizer.vocab_size) if token not in tokenizer.stops)
+
+
+def batch_of(
+    examples: Examples, packs: Sequence[NDArray[np.int64]], *, context: int, padding: int, first: int = 0
+) -> Batch:
+    """Packs as sequences of one pass.
+
+    Args:
+        examples: What the packs' numbers mean.
+        packs: The examples of each sequence.
+        context: Tokens of a sequence (T).
+        padding: The token behind the last document.
+        first: Number of the first pack in the order of the run.
+    """
+    shape = (len(packs), context)
+    inputs_BT = np.full(shape, padding, np.int64)
+    targets_BT, documents_BT = np.full(shape, IGNORE, np.int64), np.empty(shape, np.int64)
+    positions_BT, sources_BT = np.empty(shape, np.int64), np.full(shape, IGNORE, np.int64)
+    everything = np.concatenate([*packs, np.empty(0, np.int64)]).astype(np.int64)
+    read, sources = iter(examples.read(everything)), iter(examples.source(everything))
+    for row, pack in enumerate(packs):
+        at = number = 0
+        for _ in pack:
+            source = next(sources)
+            for document in next(read):
+                end = at + document.positions
+                inputs_BT[row, at:end] = document.ids[:-1]
+                targets_BT[row, at:end] = np.where(document.learned[1:], document.ids[1:], IGNORE)
+                documents_BT[row, at:end], sources_BT[row, at:end] = number, source
+                positions_BT[row, at:end] = np.arange(end - at)
+                at, number = end, number + 1
+        documents_BT[row, at:], positions_BT[row, at:] = number, np.arange(context - at)
+    counted = everything if examples.width > 1 else np.repeat(everything, examples.targets[everything])
+    return Batch(
+        inputs_BT=inputs_BT, targets_BT=targets_BT, documents_BT=documents_BT, positions_BT=positions_BT,
+        sources_B=np.zeros(len(packs), np.int64), sources_BT=sources_BT, first=first,
+        counted_S=np.bincount(examples.source(counted), minlength=len(examples.names)),
+    )  # fmt: skip
+
+
+class ExampleFeed:
+    """The batches of a run of instruction tuning; a batch follows from its number.
+
+    Args:
+        plan: Which examples make which packs.
+        recipe: Its batch.
+        tokenizer: The model's.
+    """
+
+    bos_id: int | None = None
+    """Documents are numbered, not found by a token."""
+
+    def __init__(self, plan: Plan, recipe: Recipe, tokenizer: Tokenizer) -> None:
+        self.plan = plan
+        self.examples = plan.examples
+        self.names = plan.examples.names
+        self.in_epoch = plan.mixing.in_epoch
+        self.padding = padding_of(tokenizer)
+        """The token that fills sequences up."""
+        self._context = recipe.model.context
+        self.rows = recipe.train.batch_tokens // recipe.model.context
+        """Packs of a batch, on all devices."""
+        self.fingerprint: str = sha256_json([plan.examples.fingerprint, plan.settings])
+
+    def targets(self, number: int) -> int:
+        """Learned tokens of the batch on all devices; of pairs, how many there are."""
+        first = number * self.rows
+        if self.examples.width > 1:
+            return sum(len(pack) for pack in self.plan.packs(first, self.rows))
+        return self.plan.targets(first, self.rows)
+
+    def sequences(self, batches: int) -> dict[str, int]:
+        """How many examples of the first `batches` batches come from each source."""
+        return dict(zip(self.names, self.plan.read(batches * self.rows).examples.tolist(), strict=True))
+
+    def tokens(self, batches: int) -> dict[str, int]:
+        """How many tokens of the first `batches` batches come from each source, padding aside."""
+        return dict(zip(self.names, self.plan.read(batches * self.rows).tokens.tolist(), strict=True))
+
+    def read(self, numbers: Iterable[int], *, passes: int, reader: int, readers: int) -> Prefetch[Batch]:
+        """One reader's passes; arguments as for `puna.train.feed.Feed.read`."""
+        count = self.rows // (passes * readers)
+        firsts = (
+            number * self.rows + (index * readers + reader) * count for number in numbers for index in range(passes)
+        )
+        return Prefetch(lambda first: self.batch(first, count), firsts)
+
+    def batch(self, first: int, count: int) -> Batch:
+        """The packs `first` to `first + count - 1` of the run."""
+        packs = self.plan.packs(first, count)
+        return batch_of(self.examples, packs, context=self._context, padding=self.padding, first=first)

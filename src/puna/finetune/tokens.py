@@ -1,0 +1,283 @@
+"""Writes the examples of a run down as tokens, once; a writer that was killed goes on behind its last whole part.
+
+Examples are read in order by this process, rendered and encoded in batches by others, and written in order again. So
+the files do not depend on how many processes there are, and memory holds a few batches at a time.
+"""
+
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from itertools import chain, groupby, islice
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from puna.chat.example import Example
+from puna.config.recipe import Recipe
+from puna.core.console import progress, say, warn
+from puna.core.errors import DataError
+from puna.core.files import discard, sha256_bytes, write_json
+from puna.core.terminate import orderly_end
+from puna.core.units import counted
+from puna.finetune.part_writer import Encoded, PartWriter, encode
+from puna.finetune.rendering import Rendering
+from puna.finetune.token_files import FORMAT, MANIFEST, SETTINGS, VERSION, Manifest, Part, read_manifest
+from puna.finetune.truncation import REASONS, Limits
+from puna.shards.split import SPLITS
+from puna.tokenizer.tokenizer import Tokenizer
+
+PART = 16_384
+"""Examples that are read for a part: no more are written again after a kill."""
+_BATCH = 128
+"""Examples that a process renders at one time."""
+_FEW = 2_000
+"""Examples that this process renders by itself, because others take longer to start."""
+
+
+class Numbered(Protocol):
+    """An example and where it comes from, as `puna.finetune.examples` reads them."""
+
+    @property
+    def source(self) -> str:
+        """The source's name in the recipe."""
+        ...
+
+    @property
+    def id(self) -> str:
+        """Unique in its source."""
+        ...
+
+    @property
+    def example(self) -> Example:
+        """The conversation or pair."""
+        ...
+
+
+class _Work(NamedTuple):
+    """A batch of examples of one part."""
+
+    part: str
+    split: str
+    source: str
+    examples: tuple[Numbered, ...]
+
+
+def prepare(
+    recipe: Recipe,
+    template: str,
+    tokenizer: Tokenizer,
+    examples: Callable[[str], Iterable[Numbered]],
+    out: Path,
+    *,
+    data: str,
+    workers: int | None = None,
+    total: int | None = None,
+) -> Manifest:
+    """Write the examples of both splits, where they are not there yet.
+
+    Args:
+        recipe: What decides how they are written: `finetune` and `model.context`.
+        template: The source of the chat template.
+        tokenizer: The model's.
+        examples: The examples of a split, source by source, the same ones each time.
+        out: The run's directory of examples; what it holds of other settings is deleted.
+        data: A hash of all examples.
+        workers: Processes that render; None is one for each core.
+        total: How many examples there are, for the display; None where nobody knows.
+
+    Raises:
+        DataError: There are no examples, none can be learned from, or one is not of the recipe's kind.
+        StorageError: The disk is full or not writable.
+    """
+    tuning = recipe.finetune
+    assert tuning is not None  # noqa: S101 - the caller's recipe is of this kind
+    rendering = Rendering(template, tokenizer, Limits.of(recipe), tuning.learn, tuning.preference is not None)
+    settings = {
+        "data": data, "template": sha256_bytes(template.encode()), "tokenizer": tokenizer.sha256,
+        "learn": tuning.learn, "pairs": rendering.pairs, "part": PART, **asdict(rendering.limits),
+    }  # fmt: skip
+    if (out / MANIFEST).is_file() and (manifest := read_manifest(out)).settings == settings:
+        return manifest
+    _begin(out, settings)
+    with progress("write examples", total, "examples") as advance, orderly_end():
+        _write(rendering, _batches(examples, out, advance), out, workers or os.cpu_count() or 1, advance)
+    parts = [Part(**json.loads(path.read_bytes())) for path in sorted(out.glob("*-*.json"))]
+    manifest = Manifest(2 if rendering.pairs else 1, settings, parts)
+    _check(manifest)
+    fields = {"format": FORMAT, "version": VERSION, "width": manifest.width, "settings": settings}
+    write_json(out / MANIFEST, fields | {"parts": [asdict(part) for part in parts]})
+    return manifest
+
+
+def describe(manifest: Manifest) -> list[str]:
+    """What became of the examples, a sentence each: how many there are, were cut, and were dropped, and why."""
+    lines = []
+    for split in SPLITS:
+        parts = [part for part in manifest.parts if part.split == split]
+        kept, tokens, targets = (
+            sum(getattr(part, field) for part in parts) for field in ("examples", "tokens", "targets")
+        )
+        if kept:
+            lines.append(
+                f"{split}: {counted(kept, 'example')}, {tokens:,} tokens, of which {targets:,} are learned "
+                f"({targets / tokens:.0%})"
+            )
+    cut: Counter[str] = Counter()
+    dropped: Counter[str] = Counter()
+    for part in manifest.parts:
+        cut.update(part.cut)
+        dropped.update(part.dropped)
+    if cut:
+        lines.append(
+            f"{counted(cut['examples'], 'example')} cut from the left by {cut['tokens']:,} tokens, of which "
+            f"{cut['targets']:,} would have been learned"
+        )
+    lines += [f"{counted(count, 'example')} dropped: {REASONS[reason]}" for reason, count in sorted(dropped.items())]
+    return lines
+
+
+def announce(manifest: Manifest) -> None:
+    """Say what became of the examples; warn of the first one that the template does not take."""
+    for line in describe(manifest):
+        say(line)
+    if refused := next((part.refused for part in manifest.parts if part.refused), ""):
+        warn(f"the first example that the chat template does not take is {refused}")
+
+
+def _begin(out: Path, settings: dict[str, Any]) -> None:
+    """Keep the parts of a writer that was killed, and nothing else."""
+    path = out / SETTINGS
+    same = False
+    if path.is_file():
+        with suppress(ValueError):
+            same = json.loads(path.read_bytes()) == settings
+    if not same:
+        discard(out)
+    if not path.is_file():
+        write_json(path, settings)
+
+
+def _check(manifest: Manifest) -> None:
+    train = [part for part in manifest.parts if part.split == SPLITS[0]]
+    if any(part.examples for part in train):
+        return
+    read = sum(part.read for part in train)
+    if not read:
+        raise DataError("there are no examples to train on", hint="`puna data inspect` shows what was dropped, and why")
+    dropped = Counter[str]()
+    for part in train:
+        dropped.update(part.dropped)
+    reasons = "; ".join(f"{count}: {REASONS[reason]}" for reason, count in sorted(dropped.items()))
+    refused = next((f" (first {part.refused})" for part in train if part.refused), "")
+    raise DataError(f"none of the {read} examples can be learned from: {reasons}{refused}")
+
+
+def _batches(
+    examples: Callable[[str], Iterable[Numbered]], out: Path, advance: Callable[[float], None]
+) -> Iterator[_Work]:
+    """What is to be rendered, in order, without the parts that are there."""
+    for split in SPLITS:
+        number = 0
+        for source, of_source in groupby(examples(split), key=lambda one: one.source):
+            at = 0
+            while batch := tuple(islice(of_source, _BATCH)):
+                if at == PART:
+                    number, at = number + 1, 0
+                name = f"{split}-{number:05d}"
+                at += len(batch)
+                if (out / f"{name}.json").is_file():
+                    advance(len(batch))
+                else:
+                    yield _Work(name, split, source, batch)
+            number += 1
+
+
+def _write(
+    rendering: Rendering, work: Iterator[_Work], out: Path, workers: int, advance: Callable[[float], None]
+) -> None:
+    """Render all batches and write them, part by part."""
+    width = 2 if rendering.pairs else 1
+    with _rendered(rendering, work, workers) as results:
+        for name, of_part in groupby(results, key=lambda result: result[0].part):
+            first = next(of_part)
+            batch = first[0]
+            with PartWriter(out, name, split=batch.split, source=batch.source, width=width) as writer:
+                for _, encoded in chain([first], of_part):
+                    writer.add(encoded)
+                    advance(encoded.read)
+
+
+@contextmanager
+def _rendered(rendering: Rendering, work: Iterator[_Work], workers: int) -> Iterator[Iterator[tuple[_Work, Encoded]]]:
+    """The batches in order, each with what became of it; rendered by other processes where there are many."""
+    few = list(islice(work, _FEW // _BATCH))
+    if workers == 1 or len(few) < _FEW // _BATCH:
+        yield ((batch, _encode(rendering, batch)) for batch in chain(few, work))
+        return
+    context = multiprocessing.get_context("forkserver")
+    # Nothing is ever sent: a closed end tells the workers that this process is gone.
+    watched, held = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(rendering, watched))
+    try:
+        yield _in_order(pool, chain(few, work), 4 * workers)
+    except BrokenProcessPool:
+        raise DataError(
+            "a process that wrote examples down was killed, most likely because memory ran out",
+            hint="run the same command again: what is done is kept",
+        ) from None
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.kill()  # nothing is lost: unfinished files have no names yet
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        held.close()
+        watched.close()
+
+
+def _in_order(pool: ProcessPoolExecutor, work: Iterator[_Work], ahead: int) -> Iterator[tuple[_Work, Encoded]]:
+    waiting: deque[tuple[_Work, Future[Encoded]]] = deque()
+    for batch in work:
+        waiting.append((batch, pool.submit(_encode_here, batch)))
+        if len(waiting) == ahead:
+            batch, future = waiting.popleft()
+            yield batch, future.result()
+    while waiting:
+        batch, future = waiting.popleft()
+        yield batch, future.result()
+
+
+def _encode(rendering: Rendering, batch: _Work) -> Encoded:
+    return encode([(one.id, one.example.task, rendering.write(one.example)) for one in batch.examples])
+
+
+_rendering: Rendering | None = None
+"""In a process that renders: how. Sent once."""
+
+
+def _begin_worker(rendering: Rendering, watched: Connection) -> None:
+    global _rendering
+    _rendering = rendering
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the first process ends the others
+    threading.Thread(target=_die_with, args=(watched,), daemon=True).start()
+
+
+def _die_with(watched: Connection) -> None:
+    """End this process when the first one is gone for any reason."""
+    with suppress(EOFError, OSError):
+        watched.recv()
+    os._exit(1)
+
+
+def _encode_here(batch: _Work) -> Encoded:
+    assert _rendering is not None  # noqa: S101 - set when the process began
+    return _encode(_rendering, batch)
