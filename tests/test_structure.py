@@ -81,6 +81,9 @@ TESTED_ELSEWHERE = {
     "api/evaluated.py": "tests/api/test_evaluate.py evaluates runs, moments and other models",
     "serve/limits.py": "numbers; tests/serve/test_admission.py and tests/serve/test_connection.py reach each of them",
     "serve/asgi.py": "tests/serve/test_admission.py and tests/serve/test_connection.py read its refusals",
+    "finetune/packing_kernel.py": "tests/finetune/test_packing.py compares its packs with the obvious ones",
+    "finetune/part_writer.py": "tests/finetune/test_tokens.py reads back what it writes",
+    "finetune/rendering.py": "tests/finetune/test_tokens.py compares what it gives with the template's tokens",
     "cli/train.py": "declares its arguments and calls puna.train",
 }
 

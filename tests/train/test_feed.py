@@ -4,14 +4,17 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
-from puna.config.recipe import Recipe
+from puna.config.recipe import ParallelConfig, Recipe
 from puna.core.errors import DataError
 from puna.core.layout import DataDir
+from puna.parallel.mesh import build_mesh
+from puna.parallel.world import World
 from puna.shards.heldout import IGNORE
 from puna.shards.loader import Loader
 from puna.shards.shards import TokenShards
-from puna.train.feed import Batch, TokenFeed, check_epochs, scored_by_source
+from puna.train.feed import Batch, TokenFeed, check_epochs, scored_by_source, sums_by_source
 
 ROWS, CONTEXT = 8, 32
 
@@ -65,3 +68,17 @@ def test_targets_are_counted_by_source_and_ignored_ones_are_not():
     targets = np.array([[5, IGNORE, 7], [IGNORE, IGNORE, IGNORE], [1, 2, 3]])
     batch = Batch(inputs_BT=np.zeros_like(targets), targets_BT=targets, sources_B=np.array([2, 0, 2]))
     assert scored_by_source(batch, 3).tolist() == [[0, 1, 0, 0], [0, 0, 0, 0], [1, 0, 1, 5]]
+
+
+def test_losses_of_sequences_that_hold_several_sources_are_added_up_by_the_place_of_each():
+    losses = torch.tensor([[1.0, 2.0, 4.0], [8.0, 16.0, 0.0]])
+    sources = np.array([[0, 0, 1], [1, 1, IGNORE]])
+    targets = np.where(losses.numpy() > 0, 5, IGNORE)
+    batch = Batch(
+        inputs_BT=targets, targets_BT=targets, sources_B=np.zeros(2, np.int64), sources_BT=sources,
+        counted_S=np.array([2, 3, 0]),
+    )  # fmt: skip
+    mesh = build_mesh(ParallelConfig(), World(0, 1, torch.device("cpu"), None))
+    assert sums_by_source(batch, losses, 3, mesh).tolist() == [[3, 28, 0], [2, 3, 0]]
+    whole = Batch(inputs_BT=targets, targets_BT=targets, sources_B=np.array([1, 0]))
+    assert sums_by_source(whole, losses, 3, mesh).tolist() == [[24, 7, 0], [2, 3, 0]]

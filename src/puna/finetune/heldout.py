@@ -64,7 +64,7 @@ class Heldout(Listener):
             return Validation({}, {})
         session.settle()
         started = time.perf_counter()
-        result = self._measure(session, limit)
+        result = self.measure(session, limit)
         seconds = time.perf_counter() - started
         session.agreed(lambda: check_finite(result, session.state.step))
         session.record(
@@ -74,13 +74,13 @@ class Heldout(Listener):
         session.say(f"step {session.state.step}: loss on held-out answers: {figures}")
         return result
 
-    def _measure(self, session: Session, limit: int | None) -> Validation:
+    def measure(self, session: Session, limit: int | None = None) -> Validation:
         """Loss and bits per byte by source; all processes get the same."""
         objective, world = session.objective, session.world
         mesh = objective.mesh
         loss, bits = {}, {}
         for source in self._examples.names:
-            packs = self._packs(source, limit)
+            packs = self.packs(source, limit)
             if not packs:
                 continue
             bar = (
@@ -104,7 +104,7 @@ class Heldout(Listener):
         reshard(objective.model)
         return Validation(loss, bits)
 
-    def _packs(self, source: str, limit: int | None) -> list[NDArray[np.int64]]:
+    def packs(self, source: str, limit: int | None) -> list[NDArray[np.int64]]:
         """A source's packs: of all its examples, or of some spread evenly that have about `limit` tokens."""
         examples = self._examples
         index = examples.names.index(source)

@@ -15,7 +15,7 @@ from puna.shards.heldout import IGNORE
 from puna.tokenizer.tokenizer import Tokenizer
 from puna.train.feed import Batch
 
-LEARNED, CONTEXT = ("1;32", "32"), ("2", "0")
+LEARNED, CONTEXT = ("1;32", "32"), ("2", "22")
 """ANSI's codes of tokens that are learned, bright and plain green, and of others, dim and plain; they alternate, so
 that one sees where a token ends."""
 

@@ -175,7 +175,7 @@ class Examples:
         for document in documents:
             row = self._rows[document]
             array = np.empty(int(row["tokens"]), dtype="<u4")
-            pieces.append(Piece(self._path(document, TOKENS), int(row["start"]) * 4, memoryview(array).cast("B")))
+            pieces.append(Piece(self._path(document, TOKENS), int(row["start"]) * 4, array.view(np.uint8).data))
             arrays.append(array)
         self._fill(pieces)
         read = [Document((array & ~LEARNED).astype(np.int64), (array & LEARNED) != 0) for array in arrays]
@@ -186,7 +186,7 @@ class Examples:
         document = example * self.width
         path, first = Path(self._path(document, IDS)), int(self._rows[document]["id"])
         raw = np.empty(min(_LONGEST_ID, path.stat().st_size - first), np.uint8)
-        self._fill([Piece(str(path), first, memoryview(raw))])
+        self._fill([Piece(str(path), first, raw.data)])
         return str(json.loads(raw.tobytes().split(b"\n", 1)[0]))
 
     def _by_example(self, field: str) -> NDArray[np.int64]:
@@ -211,7 +211,7 @@ class Manifest(NamedTuple):
     settings: dict[str, Any]
     """What decides the files."""
     parts: list[Part]
-    """In the order in which they were written."""
+    """By name."""
 
 
 def read_manifest(directory: Path) -> Manifest:

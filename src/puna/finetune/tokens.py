@@ -31,7 +31,7 @@ from puna.finetune.part_writer import Encoded, PartWriter, encode
 from puna.finetune.rendering import Rendering
 from puna.finetune.token_files import FORMAT, MANIFEST, SETTINGS, VERSION, Manifest, Part, read_manifest
 from puna.finetune.truncation import REASONS, Limits
-from puna.shards.split import SPLITS
+from puna.shards.split import HELDOUT, TRAIN
 from puna.tokenizer.tokenizer import Tokenizer
 
 PART = 16_384
@@ -120,7 +120,7 @@ def prepare(
 def describe(manifest: Manifest) -> list[str]:
     """What became of the examples, a sentence each: how many there are, were cut, and were dropped, and why."""
     lines = []
-    for split in SPLITS:
+    for split in (TRAIN, HELDOUT):
         parts = [part for part in manifest.parts if part.split == split]
         kept, tokens, targets = (
             sum(getattr(part, field) for part in parts) for field in ("examples", "tokens", "targets")
@@ -166,7 +166,7 @@ def _begin(out: Path, settings: dict[str, Any]) -> None:
 
 
 def _check(manifest: Manifest) -> None:
-    train = [part for part in manifest.parts if part.split == SPLITS[0]]
+    train = [part for part in manifest.parts if part.split == TRAIN]
     if any(part.examples for part in train):
         return
     read = sum(part.read for part in train)
@@ -184,7 +184,7 @@ def _batches(
     examples: Callable[[str], Iterable[Numbered]], out: Path, advance: Callable[[float], None]
 ) -> Iterator[_Work]:
     """What is to be rendered, in order, without the parts that are there."""
-    for split in SPLITS:
+    for split in (TRAIN, HELDOUT):
         number = 0
         for source, of_source in groupby(examples(split), key=lambda one: one.source):
             at = 0

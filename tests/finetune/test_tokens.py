@@ -1,0 +1,117 @@
+"""Examples on the disk: the same tokens as the template's, whoever writes them and however often it is killed."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tuning import CONTEXT, TEMPLATE, Given, made, pair, recipe_of, talk
+
+from puna.chat.masks import tokens_of
+from puna.chat.template import ChatTemplate
+from puna.config.recipe import Recipe
+from puna.core.errors import DataError
+from puna.finetune import tokens as writing
+from puna.finetune.rendering import DAY
+from puna.finetune.token_files import Examples, read_manifest
+from puna.finetune.tokens import describe, prepare
+from puna.tokenizer.tokenizer import Tokenizer
+
+Write = Callable[..., Examples]
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def test_masks_survive_writing(examples: Examples, given: dict[str, list[Given]], tokenizer: Tokenizer):
+    """Of every example that is not cut: the template's ids up to the last one that is learned, with its mask."""
+    template = ChatTemplate(TEMPLATE, tokenizer)
+    whole = 0
+    for number, (one, (document,)) in enumerate(zip(given["train"], examples.read(range(examples.total)), strict=True)):
+        assert examples.id(number) == one.id
+        expected = tokens_of(template, one.example, now=DAY)
+        last = len(expected.learned) - expected.learned[::-1].index(True)
+        if last - 1 <= CONTEXT:
+            whole += 1
+            assert document.ids.tolist() == expected.ids[:last]
+            assert document.learned.tolist() == expected.learned[:last]
+        assert document.positions == examples.lengths[number] <= CONTEXT
+        assert int(document.learned.sum()) == examples.targets[number] > 0
+    assert whole > 30
+
+
+def test_tasks_and_sources_are_kept(examples: Examples, given: dict[str, list[Given]]):
+    assert examples.counts == {"talks": 70, "tasks": 50}
+    for source in examples.names:
+        names, tasks = examples.tasks(source)
+        assert [names[task] for task in tasks] == [one.example.task for one in given["train"] if one.source == source]
+    assert examples.source(np.array([0, 69, 70, 119])).tolist() == [0, 0, 1, 1]
+
+
+def test_what_is_dropped_or_cut_is_counted(write: Write, tmp_path: Path):
+    given = [
+        Given("talks", "good", talk("Hello", "Hi.")),
+        Given("talks", "no answer", talk("Hello")),
+        Given("talks", "control token", talk("Hello <s", "Hi.")),
+        Given("talks", "long answer", talk("Hello", "the capital " * 99)),
+        Given("talks", "long question", talk("the capital " * 99, "Hi.")),
+    ]
+    examples = write(recipe_of({"talks": 1.0}), {"train": given})
+    assert [examples.id(number) for number in range(examples.total)] == ["good", "control token", "long question"]
+    manifest = read_manifest(tmp_path / "examples")
+    (part,) = manifest.parts
+    assert part.dropped == {"nothing_to_learn": 1, "too_long": 1}
+    assert part.cut["examples"] == 1
+    assert (part.read, part.examples) == (5, 3)
+    lines = "\n".join(describe(manifest))
+    assert "1 example dropped: none of their tokens would be learned" in lines
+    assert "1 example cut from the left" in lines
+
+
+def test_examples_that_the_template_refuses_are_counted_and_the_first_one_is_told(tokenizer: Tokenizer, tmp_path: Path):
+    refusing = "{% if messages[0]['content'] == 'no' %}{{ raise_exception('not this') }}{% endif %}" + TEMPLATE
+    given = [Given("talks", "first", talk("no", "Hi.")), Given("talks", "second", talk("yes", "Hi."))]
+    recipe = recipe_of({"talks": 1.0})
+    manifest = prepare(
+        recipe, refusing, tokenizer, lambda split: given if split == "train" else [], tmp_path / "x", data="h"
+    )
+    (part,) = manifest.parts
+    assert part.dropped == {"refused": 1}
+    assert part.refused.startswith("first: ")
+    assert "not this" in part.refused
+
+
+def test_nothing_to_learn_from_ends_in_a_sentence(write: Write):
+    recipe = recipe_of({"talks": 1.0})
+    with pytest.raises(DataError, match=r"none of the 2 examples can be learned from: 2: none of their tokens"):
+        write(recipe, {"train": [Given("talks", "a", talk("Hello")), Given("talks", "b", talk("Hi"))]})
+    with pytest.raises(DataError, match="there are no examples to train on"):
+        write(recipe, {})
+
+
+def test_pairs_and_conversations_are_not_taken_for_each_other(write: Write):
+    pairs = recipe_of({"talks": 1.0}, preference={})
+    with pytest.raises(DataError, match="an example is a conversation, but the recipe learns from pairs"):
+        write(pairs, {"train": [Given("talks", "a", talk("Hello", "Hi."))]})
+    with pytest.raises(DataError, match="an example is a pair of answers, but the recipe learns from conversations"):
+        write(recipe_of({"talks": 1.0}), {"train": [Given("talks", "a", pair("Hello", "Hi.", "No."))]})
+    examples = write(pairs, {"train": [Given("talks", "a", pair("Hello", "Hi.", "the"))]})
+    (documents,) = examples.read([0])
+    assert len(documents) == 2
+    assert examples.lengths.tolist() == [sum(document.positions for document in documents)]
+
+
+def test_processes_write_the_same_files(
+    recipe: Recipe, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(writing, "_FEW", 64)
+    monkeypatch.setattr(writing, "_BATCH", 16)
+    monkeypatch.setattr(writing, "PART", 32)
+    given = {"train": [*made("talks", 100, 1), *made("tasks", 50, 2)], "heldout": made("tasks", 20, 3)}
+    for workers in (1, 2):
+        prepare(
+            recipe, TEMPLATE, tokenizer, lambda split: given[split], tmp_path / str(workers), data="h", workers=workers
+        )
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
+    assert len(read_manifest(tmp_path / "1").parts) == 4 + 2 + 1
