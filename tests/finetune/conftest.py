@@ -1,4 +1,4 @@
-"""Examples as a data build gives them, written down as tokens."""
+"""Examples as a data build gives them, and written down as tokens."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,12 +6,16 @@ from typing import Any
 
 import pytest
 from chats import chat_tokenizer
-from tuning import TEMPLATE, Given, made, recipe_of
+from shelf import no_waiting_for_the_disk, out
+from tuning import TEMPLATE, made, recipe_of
 
 from puna.config.recipe import Recipe
+from puna.finetune.examples import SourceExample
 from puna.finetune.token_files import Examples
 from puna.finetune.tokens import prepare
 from puna.tokenizer.tokenizer import Tokenizer
+
+__all__ = ["no_waiting_for_the_disk", "out"]
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +25,7 @@ def tokenizer() -> Tokenizer:
 
 
 @pytest.fixture(scope="session")
-def given() -> dict[str, list[Given]]:
+def given() -> dict[str, list[SourceExample]]:
     """The examples of both splits."""
     return {
         "train": [*made("talks", 70, 1), *made("tasks", 50, 2)],
@@ -39,7 +43,7 @@ def recipe() -> Recipe:
 def write(tokenizer: Tokenizer, tmp_path: Path) -> Callable[..., Examples]:
     """Writes examples by a recipe, and opens those of a split."""
 
-    def write(recipe: Recipe, given: dict[str, list[Given]], split: str = "train", **options: Any) -> Examples:
+    def write(recipe: Recipe, given: dict[str, list[SourceExample]], split: str = "train", **options: Any) -> Examples:
         out = tmp_path / "examples"
         data = repr([(split, one.id) for split, ones in given.items() for one in ones])
         prepare(recipe, TEMPLATE, tokenizer, lambda name: given.get(name, []), out, data=data, **options)
@@ -50,7 +54,10 @@ def write(tokenizer: Tokenizer, tmp_path: Path) -> Callable[..., Examples]:
 
 @pytest.fixture(scope="session")
 def written(
-    recipe: Recipe, given: dict[str, list[Given]], tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory
+    recipe: Recipe,
+    given: dict[str, list[SourceExample]],
+    tokenizer: Tokenizer,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """The examples as tokens. Read them, do not change them."""
     out = tmp_path_factory.mktemp("run") / "examples"

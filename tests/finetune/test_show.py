@@ -3,9 +3,10 @@
 import re
 
 import pytest
-from tuning import Given, pair, recipe_of, talk
+from tuning import pair, recipe_of, talk
 
 from puna.config.recipe import Recipe
+from puna.finetune.examples import SourceExample
 from puna.finetune.feed import ExampleFeed
 from puna.finetune.plan import Plan
 from puna.finetune.show import documents_in, show_batch
@@ -31,7 +32,7 @@ def test_documents_are_read_back_from_the_arrays(feed: ExampleFeed, examples: Ex
 
 def test_a_batch_is_shown_with_weights_positions_and_counts(write, tokenizer: Tokenizer):
     recipe = recipe_of({"talks": 1.0}, rows=1)
-    examples = write(recipe, {"train": [Given("talks", "first", talk("Hello", "Hi.", "You\x1b[31m", "Yes"))]})
+    examples = write(recipe, {"train": [SourceExample("talks", "first", talk("Hello", "Hi.", "You\x1b[31m", "Yes"))]})
     text = show_batch(ExampleFeed(Plan(examples, recipe), recipe, tokenizer), tokenizer)
     assert "  document 0: talks/first, positions 0 to" in text
     lines = [line for line in text.splitlines() if line.startswith("    ")]
@@ -54,7 +55,7 @@ def test_colours_tell_the_weight_of_each_token(feed: ExampleFeed, tokenizer: Tok
 
 def test_pairs_are_shown_with_the_preferred_answer_first(write, tokenizer: Tokenizer):
     recipe = recipe_of({"talks": 1.0}, rows=1, preference={})
-    examples = write(recipe, {"train": [Given("talks", "first", pair("Hello", "Hi.", "No"))]})
+    examples = write(recipe, {"train": [SourceExample("talks", "first", pair("Hello", "Hi.", "No"))]})
     text = show_batch(ExampleFeed(Plan(examples, recipe), recipe, tokenizer), tokenizer)
     assert re.findall(r"talks/first \((\w+)\)", text) == ["chosen", "rejected"]
     assert re.findall(r"    1 \| (.*)", text) == ["Hi.<|im_end|>", "No<|im_end|>"]

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tuning import CONTEXT, TEMPLATE, Given, made, pair, recipe_of, talk
+from tuning import CONTEXT, TEMPLATE, made, pair, recipe_of, talk
 
 from puna.chat.masks import tokens_of
 from puna.chat.template import ChatTemplate
 from puna.config.recipe import Recipe
 from puna.core.errors import DataError
 from puna.finetune import tokens as writing
+from puna.finetune.examples import SourceExample
 from puna.finetune.rendering import DAY
 from puna.finetune.token_files import Examples, read_manifest
 from puna.finetune.tokens import describe, prepare
@@ -24,7 +25,7 @@ def contents(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
-def test_masks_survive_writing(examples: Examples, given: dict[str, list[Given]], tokenizer: Tokenizer):
+def test_masks_survive_writing(examples: Examples, given: dict[str, list[SourceExample]], tokenizer: Tokenizer):
     """Of every example that is not cut: the template's ids up to the last one that is learned, with its mask."""
     template = ChatTemplate(TEMPLATE, tokenizer)
     whole = 0
@@ -41,7 +42,7 @@ def test_masks_survive_writing(examples: Examples, given: dict[str, list[Given]]
     assert whole > 30
 
 
-def test_tasks_and_sources_are_kept(examples: Examples, given: dict[str, list[Given]]):
+def test_tasks_and_sources_are_kept(examples: Examples, given: dict[str, list[SourceExample]]):
     assert examples.counts == {"talks": 70, "tasks": 50}
     for source in examples.names:
         names, tasks = examples.tasks(source)
@@ -51,11 +52,11 @@ def test_tasks_and_sources_are_kept(examples: Examples, given: dict[str, list[Gi
 
 def test_what_is_dropped_or_cut_is_counted(write: Write, tmp_path: Path):
     given = [
-        Given("talks", "good", talk("Hello", "Hi.")),
-        Given("talks", "no answer", talk("Hello")),
-        Given("talks", "control token", talk("Hello <s", "Hi.")),
-        Given("talks", "long answer", talk("Hello", "the capital " * 99)),
-        Given("talks", "long question", talk("the capital " * 99, "Hi.")),
+        SourceExample("talks", "good", talk("Hello", "Hi.")),
+        SourceExample("talks", "no answer", talk("Hello")),
+        SourceExample("talks", "control token", talk("Hello <s", "Hi.")),
+        SourceExample("talks", "long answer", talk("Hello", "the capital " * 99)),
+        SourceExample("talks", "long question", talk("the capital " * 99, "Hi.")),
     ]
     examples = write(recipe_of({"talks": 1.0}), {"train": given})
     assert [examples.id(number) for number in range(examples.total)] == ["good", "control token", "long question"]
@@ -71,7 +72,7 @@ def test_what_is_dropped_or_cut_is_counted(write: Write, tmp_path: Path):
 
 def test_examples_that_the_template_refuses_are_counted_and_the_first_one_is_told(tokenizer: Tokenizer, tmp_path: Path):
     refusing = "{% if messages[0]['content'] == 'no' %}{{ raise_exception('not this') }}{% endif %}" + TEMPLATE
-    given = [Given("talks", "first", talk("no", "Hi.")), Given("talks", "second", talk("yes", "Hi."))]
+    given = [SourceExample("talks", "first", talk("no", "Hi.")), SourceExample("talks", "second", talk("yes", "Hi."))]
     recipe = recipe_of({"talks": 1.0})
     manifest = prepare(
         recipe, refusing, tokenizer, lambda split: given if split == "train" else [], tmp_path / "x", data="h"
@@ -85,7 +86,7 @@ def test_examples_that_the_template_refuses_are_counted_and_the_first_one_is_tol
 def test_nothing_to_learn_from_ends_in_a_sentence(write: Write):
     recipe = recipe_of({"talks": 1.0})
     with pytest.raises(DataError, match=r"none of the 2 examples can be learned from: 2: none of their tokens"):
-        write(recipe, {"train": [Given("talks", "a", talk("Hello")), Given("talks", "b", talk("Hi"))]})
+        write(recipe, {"train": [SourceExample("talks", "a", talk("Hello")), SourceExample("talks", "b", talk("Hi"))]})
     with pytest.raises(DataError, match="there are no examples to train on"):
         write(recipe, {})
 
@@ -93,10 +94,10 @@ def test_nothing_to_learn_from_ends_in_a_sentence(write: Write):
 def test_pairs_and_conversations_are_not_taken_for_each_other(write: Write):
     pairs = recipe_of({"talks": 1.0}, preference={})
     with pytest.raises(DataError, match="an example is a conversation, but the recipe learns from pairs"):
-        write(pairs, {"train": [Given("talks", "a", talk("Hello", "Hi."))]})
+        write(pairs, {"train": [SourceExample("talks", "a", talk("Hello", "Hi."))]})
     with pytest.raises(DataError, match="an example is a pair of answers, but the recipe learns from conversations"):
-        write(recipe_of({"talks": 1.0}), {"train": [Given("talks", "a", pair("Hello", "Hi.", "No."))]})
-    examples = write(pairs, {"train": [Given("talks", "a", pair("Hello", "Hi.", "the"))]})
+        write(recipe_of({"talks": 1.0}), {"train": [SourceExample("talks", "a", pair("Hello", "Hi.", "No."))]})
+    examples = write(pairs, {"train": [SourceExample("talks", "a", pair("Hello", "Hi.", "the"))]})
     (documents,) = examples.read([0])
     assert len(documents) == 2
     assert examples.lengths.tolist() == [sum(document.positions for document in documents)]

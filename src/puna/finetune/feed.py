@@ -4,7 +4,7 @@ In a sequence, documents follow one another from position 0 on, numbered from 0,
 on; the numbers of a pair are 2 i, the preferred answer, and 2 i + 1. What is left is padding: a document with the last
 number, of a token that ends nothing, which no loss looks at.
 
-Axes: B sequences of a pass   T tokens of a sequence   S sources
+Axes: B sequences of a pass   T tokens of a sequence   K pairs of a sequence   S sources
 """
 
 from collections.abc import Iterable, Sequence
@@ -61,8 +61,17 @@ def batch_of(
     return Batch(
         inputs_BT=inputs_BT, targets_BT=targets_BT, documents_BT=documents_BT, positions_BT=positions_BT,
         sources_B=np.zeros(len(packs), np.int64), sources_BT=sources_BT, first=first,
+        pairs_BK=_pairs(packs) if examples.width > 1 else None,
         counted_S=np.bincount(examples.source(counted), minlength=len(examples.names)),
     )  # fmt: skip
+
+
+def _pairs(packs: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """The pairs of each pack in a row of its own, -1 where it has fewer than another: (B, K)."""
+    pairs_BK = np.full((len(packs), max(1, *map(len, packs))), -1, np.int64)
+    for row, pack in enumerate(packs):
+        pairs_BK[row, : len(pack)] = pack
+    return pairs_BK
 
 
 class ExampleFeed:

@@ -32,7 +32,7 @@ class Encoded(NamedTuple):
     ids: list[str]
     """Of each example that is kept."""
     tasks: list[str]
-    """The same."""
+    """The task of each example that is kept."""
     read: int
     """Examples that went in."""
     dropped: dict[str, int]

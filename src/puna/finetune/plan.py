@@ -87,7 +87,7 @@ class Plan:
         return self._read[window] + self._count(whole.items[: whole.starts[packs - before]])
 
     def packs_of(self, epochs: float) -> int:
-        """How many packs hold the examples of so many epochs of all sources together."""
+        """How many packs hold the examples of this number of epochs, of all sources together."""
         rounds, rest = divmod(epochs, 1.0)
         whole = self._packs_before(int(rounds) * self._parts)
         if rest:

@@ -44,7 +44,7 @@ LEARNED = np.uint32(1 << 31)
 """The bit of a token that is learned."""
 _LONGEST_ID = 1 << 16
 """Bytes of an example's id that are read at most."""
-_HINT = "delete the directory and start the run again: the examples are then written anew"
+_HINT = "delete the directory and start the run again: the examples are then written again"
 
 
 class Document(NamedTuple):
@@ -65,7 +65,7 @@ class Part:
     """A part of the examples, as its record has it."""
 
     name: str
-    """`train-00000`."""
+    """Its files are called so: `train-00000`."""
     split: str
     source: str
     read: int
@@ -211,7 +211,7 @@ class Manifest(NamedTuple):
     settings: dict[str, Any]
     """What decides the files."""
     parts: list[Part]
-    """By name."""
+    """In the order of their names."""
 
 
 def read_manifest(directory: Path) -> Manifest:

@@ -18,15 +18,15 @@ from dataclasses import asdict
 from itertools import chain, groupby, islice
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-from puna.chat.example import Example
 from puna.config.recipe import Recipe
 from puna.core.console import progress, say, warn
 from puna.core.errors import DataError
 from puna.core.files import discard, sha256_bytes, write_json
 from puna.core.terminate import orderly_end
 from puna.core.units import counted
+from puna.finetune.examples import SourceExample
 from puna.finetune.part_writer import Encoded, PartWriter, encode
 from puna.finetune.rendering import Rendering
 from puna.finetune.token_files import FORMAT, MANIFEST, SETTINGS, VERSION, Manifest, Part, read_manifest
@@ -42,39 +42,20 @@ _FEW = 2_000
 """Examples that this process renders by itself, because others take longer to start."""
 
 
-class Numbered(Protocol):
-    """An example and where it comes from, as `puna.finetune.examples` reads them."""
-
-    @property
-    def source(self) -> str:
-        """The source's name in the recipe."""
-        ...
-
-    @property
-    def id(self) -> str:
-        """Unique in its source."""
-        ...
-
-    @property
-    def example(self) -> Example:
-        """The conversation or pair."""
-        ...
-
-
 class _Work(NamedTuple):
     """A batch of examples of one part."""
 
     part: str
     split: str
     source: str
-    examples: tuple[Numbered, ...]
+    examples: tuple[SourceExample, ...]
 
 
 def prepare(
     recipe: Recipe,
     template: str,
     tokenizer: Tokenizer,
-    examples: Callable[[str], Iterable[Numbered]],
+    examples: Callable[[str], Iterable[SourceExample]],
     out: Path,
     *,
     data: str,
@@ -181,7 +162,7 @@ def _check(manifest: Manifest) -> None:
 
 
 def _batches(
-    examples: Callable[[str], Iterable[Numbered]], out: Path, advance: Callable[[float], None]
+    examples: Callable[[str], Iterable[SourceExample]], out: Path, advance: Callable[[float], None]
 ) -> Iterator[_Work]:
     """What is to be rendered, in order, without the parts that are there."""
     for split in (TRAIN, HELDOUT):

@@ -305,7 +305,7 @@ class Session:
         return {name: count / self.feed.in_epoch[name] for name, count in self._done(self.feed.sequences).items()}
 
     def _done(self, counted: Callable[[int], dict[str, int]]) -> dict[str, int]:
-        """What the steps done have read, from what so many first batches hold."""
+        """What the steps done have read; `counted` says what a number of batches from the first one on holds."""
         counts = dict(counted(self.state.batch_number(self.state.step - 1) + 1))
         before = 0
         for since, batches in self.state.shifts:
