@@ -91,13 +91,16 @@ def test_states_of_one_guide_are_independent(guides: Guides) -> None:
 
 
 class _Spaced(ByteTokens):
-    """As SentencePiece's tokenizers: the text behind BOS alone begins with a space that is taken off again."""
+    """As SentencePiece's: the text right behind a control token begins with a space that is taken off again."""
 
     space_prefix = True
     contents = (b"", b"", b" ", b" a", b"a", b"b", b" b")
 
+    def is_control(self, token: int) -> bool:
+        return not self.contents[token]
 
-@pytest.mark.parametrize("prompt", [(0,), (0, 4)])
+
+@pytest.mark.parametrize("prompt", [(0,), (0, 4), (0, 4, 1)])
 def test_the_space_that_is_taken_off_a_text_is_not_the_guides(prompt: tuple[int, ...]) -> None:
     """All ways through a choice give its texts, as the engine gives them out, and each of the texts."""
     tokenizer = cast(Tokenizer, _Spaced())

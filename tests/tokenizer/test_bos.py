@@ -2,7 +2,7 @@
 
 import pytest
 
-from puna.tokenizer.bos import prompt_ids, warn_doubled
+from puna.tokenizer.bos import begins_text, prompt_ids, warn_doubled
 from puna.tokenizer.byte_bpe import ByteBPETokenizer
 from puna.tokenizer.sentencepiece import SentencePieceTokenizer
 
@@ -23,6 +23,19 @@ def test_doubled_beginning_is_warned_of_once(
     assert out == ""
     assert err.count("warning: the prompt begins with <s>") == 1
     assert err.count("\n") == 1
+
+
+def test_a_text_begins_right_behind_a_control_token_alone(
+    tokenizer: SentencePieceTokenizer, spaced: ByteBPETokenizer
+) -> None:
+    """There a dummy prefix stands that is not part of the text."""
+    the = tokenizer.encode("the")
+    for prompt in ([tokenizer.bos_id], [*the, tokenizer.eos_id]):
+        assert begins_text(tokenizer, prompt)
+        assert tokenizer.encode("<s>the</s>the", special=True)[-len(the) :] == the
+    for prompt in ([], the, [tokenizer.vocab_size + 3]):
+        assert not begins_text(tokenizer, prompt)
+    assert not begins_text(spaced, [spaced.bos_id])
 
 
 @pytest.mark.parametrize("single", ["", "the <s>", " <s>", "</s>", [], [1], [1, 5, 1], [5, 1, 1]])

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from puna.infer.guides import Guide, GuideError, llguidance
+from puna.tokenizer.bos import begins_text
 from puna.tokenizer.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Guides:
             GuideError: The grammar is not valid, or too complex.
         """
         # Of a text that begins with the tokenizer's own space, which does not belong to it, that space comes first.
-        spaced = self._tokenizer.space_prefix and tuple(prompt) == (self._tokenizer.bos_id,)
+        spaced = begins_text(self._tokenizer, prompt)
         matcher = self._matcher(guide, spaced).deep_copy()
         return GuideState(matcher, self._tokenizer, self._vocabulary, stop_ids)
 

@@ -1,5 +1,6 @@
 """Text from token ids, as far as it is certain: no half character, and nothing that may belong to a stop string."""
 
+from puna.tokenizer.bos import begins_text
 from puna.tokenizer.stream import TextStream
 from puna.tokenizer.tokenizer import Tokenizer
 
@@ -18,8 +19,7 @@ class Text:
         # Embeddings may be padded; the ids behind the vocabulary have no text.
         self._vocabulary = 0 if tokenizer is None else tokenizer.vocab_size
         if tokenizer is not None:
-            # Where nothing but BOS stands before, a dummy prefix is not part of the text.
-            self._stream = TextStream(tokenizer, starts_text=prompt == (tokenizer.bos_id,))
+            self._stream = TextStream(tokenizer, starts_text=begins_text(tokenizer, prompt))
         self._stop = stop
         self._held = ""
         self._given: list[str] = []

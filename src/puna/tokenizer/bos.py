@@ -4,6 +4,8 @@
 were never trained on that, and write worse after it.
 """
 
+from collections.abc import Sequence
+
 from puna.core.console import warn
 from puna.tokenizer.tokenizer import Tokenizer
 
@@ -22,6 +24,17 @@ def prompt_ids(tokenizer: Tokenizer, prompt: str, *, special: bool = False) -> l
     ids = tokenizer.encode(prompt, special=special)
     begins = special and ids[:1] == [tokenizer.bos_id]
     return ids if ids and (begins or not tokenizer.add_bos) else [tokenizer.bos_id, *ids]
+
+
+def begins_text(tokenizer: Tokenizer, prompt: Sequence[int]) -> bool:
+    """Whether a dummy prefix of what follows is not part of it: BOS or another control token is right before it.
+
+    Args:
+        tokenizer: The model's.
+        prompt: The ids before; a model may have more ids than the tokenizer.
+    """
+    last = prompt[-1] if prompt else tokenizer.vocab_size
+    return tokenizer.space_prefix and last < tokenizer.vocab_size and tokenizer.is_control(last)
 
 
 def pair_ids(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -3,6 +3,7 @@
 It is Jinja, copied unchanged from format to format; `puna.chat` runs it.
 """
 
+import re
 from pathlib import Path
 
 from puna.core.errors import FormatError
@@ -12,6 +13,7 @@ CHAT_TEMPLATE = "chat_template.jinja"
 
 MOST_CHARACTERS = 1 << 20
 """Characters of a template, at most; the rest of a longer file is left out."""
+_BLOCK = re.compile(r"\{%([-+]?)\s*(generation|endgeneration)\s*([-+]?)%\}")
 
 
 def read_chat_template(directory: Path) -> str | None:
@@ -22,3 +24,13 @@ def read_chat_template(directory: Path) -> str | None:
     """
     file = directory / CHAT_TEMPLATE
     return read_text(file, FormatError, most_characters=MOST_CHARACTERS, newline="") if file.is_file() else None
+
+
+def without_blocks(template: str) -> str:
+    """The template without `{% generation %}` blocks, which only tuning needs; it writes the same.
+
+    They are an extension of Jinja by transformers. Programs that read GGUF files with plain Jinja refuse such a
+    template. A condition that always holds takes their place, so that spaces and line ends around them stay.
+    """
+    words = {"generation": "if true", "endgeneration": "endif"}
+    return _BLOCK.sub(lambda tag: f"{{%{tag[1]} {words[tag[2]]} {tag[3]}%}}", template)

@@ -69,6 +69,21 @@ def test_sixteen_bits_round_to_nearest_and_gains_stay(
         assert torch.equal(found.tensor(name), expected)
 
 
+def test_blocks_for_tuning_come_back_and_are_not_in_the_template_that_others_read(
+    source: Source, tmp_path: Path
+) -> None:
+    ours, marked = source(), "{% generation %}{{ a }}{% endgeneration %}"
+    ours.chat_template = marked
+    write_gguf(ours, None, tmp_path, file_type="F32")
+    file = tmp_path / "model-F32.gguf"
+    theirs = gguf.GGUFReader(file).fields["tokenizer.chat_template"].contents()
+    assert theirs == "{% if true %}{{ a }}{% endif %}"
+    assert open_gguf(file, Hints()).chat_template == marked
+    changed = theirs.replace("a", "b").encode()
+    file.write_bytes(file.read_bytes().replace(theirs.encode(), changed))
+    assert open_gguf(file, Hints()).chat_template == changed.decode(), "another program's is the one that counts"
+
+
 @pytest.mark.parametrize("kind", FILE_TYPES)
 def test_the_gguf_package_reads_the_same(source: Source, tokenizer: Tokenizer, tmp_path: Path, kind: str) -> None:
     ours = source(dim=256, ffn_dim=352, vocab_size=520, rope_scaling=LLAMA3)

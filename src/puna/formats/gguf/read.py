@@ -13,19 +13,19 @@ from puna.core.errors import FormatError
 from puna.formats.checkpoint import Checkpoint, Hints, Stored, check_shape
 from puna.formats.containers.dtypes import FLOATS
 from puna.formats.gguf.files import StoredTensor, gguf_file, read_files
-from puna.formats.gguf.keys import ARCHITECTURE, FREQUENCIES, Keys, config_of
+from puna.formats.gguf.keys import ARCHITECTURE, CHAT_TEMPLATE, FREQUENCIES, MARKED_TEMPLATE, Keys, config_of
 from puna.formats.gguf.quantize import HELD, dequantize, held_blocks
 from puna.formats.gguf.types import DTYPES
 from puna.formats.rotary import to_halves
 from puna.formats.table import by_name
 from puna.ops.quantized import Blocks
 from puna.tokenizer import gguf_header
+from puna.tokenizer.chat_template import without_blocks
 from puna.tokenizer.gguf import read_gguf_tokenizer
 from puna.tokenizer.load import load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
 _EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
-_CHAT_TEMPLATE = "tokenizer.chat_template"
 
 
 def is_gguf(path: Path) -> bool:
@@ -52,8 +52,7 @@ class GGUFCheckpoint(Checkpoint):
         self._first = first
         self._metadata = metadata
         self._tokenizer = tokenizer
-        template = metadata.get(_CHAT_TEMPLATE)
-        self.chat_template = template if isinstance(template, str) else None
+        self.chat_template = _chat_template(metadata)
 
     def tensor(self, name: str) -> Tensor:
         """One parameter: a view of the mapped file, a copy if its rows are permuted, float32 if it is quantized.
@@ -117,6 +116,14 @@ def open_gguf(path: Path, hints: Hints) -> GGUFCheckpoint:
         extra=[name for name in tensors if name not in ours and name != FREQUENCIES], notes=notes, first=first,
         metadata=metadata, tokenizer=hints.tokenizer,
     )  # fmt: skip
+
+
+def _chat_template(metadata: Mapping[str, Any]) -> str | None:
+    """The template; with its blocks for tuning, unless another program has changed it without them."""
+    template, marked = metadata.get(CHAT_TEMPLATE), metadata.get(MARKED_TEMPLATE)
+    if isinstance(marked, str) and without_blocks(marked) == template:
+        return marked
+    return template if isinstance(template, str) else None
 
 
 def _vocab_size(path: Path, metadata: dict[str, Any], tensors: Mapping[str, StoredTensor]) -> int:

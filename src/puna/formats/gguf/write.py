@@ -17,12 +17,13 @@ from puna.formats.checkpoint import Checkpoint
 from puna.formats.containers.dtypes import FLOATS
 from puna.formats.express import check_expressible
 from puna.formats.gguf.file_types import FILE_TYPES, MEDIUM
-from puna.formats.gguf.keys import FREQUENCIES, frequency_factors, metadata_of
+from puna.formats.gguf.keys import CHAT_TEMPLATE, FREQUENCIES, MARKED_TEMPLATE, frequency_factors, metadata_of
 from puna.formats.gguf.mix import tensor_type
 from puna.formats.gguf.quantize import quantize
 from puna.formats.gguf.types import DTYPES, TYPES
 from puna.formats.rotary import to_neighbours
 from puna.formats.table import Weight
+from puna.tokenizer.chat_template import without_blocks
 from puna.tokenizer.gguf import gguf_metadata
 from puna.tokenizer.gguf_header import MAGIC
 from puna.tokenizer.tokenizer import Tokenizer
@@ -74,7 +75,9 @@ def write_gguf(
     else:
         metadata |= gguf_metadata(tokenizer, config.vocab_size)
     if source.chat_template is not None:
-        metadata["tokenizer.chat_template"] = source.chat_template
+        metadata[CHAT_TEMPLATE] = without_blocks(source.chat_template)
+        if metadata[CHAT_TEMPLATE] != source.chat_template:
+            metadata[MARKED_TEMPLATE] = source.chat_template
     kinds = {weight.name: tensor_type(file_type, weight, config) for weight in source.weights.values()}
     factors = frequency_factors(config)
     tensors = [] if factors is None else [(FREQUENCIES, tuple(factors.shape), "F32")]

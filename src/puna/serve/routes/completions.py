@@ -24,6 +24,7 @@ from puna.serve.schema.fields import wants_usage
 from puna.serve.served_model import Progress, ServedModel
 from puna.serve.structured import check_guide, guide_of_structured_outputs
 from puna.serve.usage import usage_of
+from puna.tokenizer.bos import begins_text
 
 router = APIRouter(route_class=JsonRoute, tags=["completions"], responses=ERRORS)
 
@@ -95,7 +96,7 @@ class _Answer:
     def lists(self, prompt: Sequence[int], offset: int = 0) -> LogprobLists:
         """The lists of a text behind a prompt."""
         tokenizer = self._model.tokenizer
-        begins = tuple(prompt) == (tokenizer.bos_id,)  # as `infer.stops.Text` has it
+        begins = begins_text(tokenizer, prompt)
         return LogprobLists(tokenizer, best=bool(self._body.logprobs), starts_text=begins, offset=offset)
 
     def echo(self, request: int) -> str:
