@@ -1,9 +1,9 @@
 """Every layout takes the step of one process: the loss, every parameter's gradient, the norm and the new weights.
 
 The cases cross layouts with recomputation, compilation, document masks, z-loss, tied embeddings, grouped queries,
-optimizers, precisions and losses of pairs. Tolerances, in float32: 2e-6 of the largest gradient of a tensor (sums in
-another order), and for weights after AdamW's first step, which divides each gradient by its own size, 1e-4 where the
-step is 1e-2.
+optimizers, precisions, losses of pairs and the noise of tuning. Tolerances, in float32: 2e-6 of the largest gradient of
+a tensor (sums in another order), and for weights after AdamW's first step, which divides each gradient by its own size,
+1e-4 where the step is 1e-2.
 """
 
 import re
@@ -24,6 +24,7 @@ from puna.parallel.world import joined
 
 TENSOR, CONTEXT, REPLICATE = ({"parallel": {name: 2}} for name in ("tensor", "context", "replicate"))
 GROUPED = {"model": {"n_kv_heads": 2}}
+NOISE = {"finetune": {"dropout": 0.1, "neftune": 5.0}}
 LONG = {"model": {"context": 512, "n_layers": 2}, "train": {"micro_batch_tokens": 512, "document_mask": True}}
 
 TWO: dict[str, dict[str, Any]] = {
@@ -54,6 +55,11 @@ TWO: dict[str, dict[str, Any]] = {
     "shard, pairs, bf16": {"pairs": "ipo", "train": {"precision": "bf16"}},
     "tensor, pairs": TENSOR | {"pairs": "dpo-norm"},
     "context, pairs": CONTEXT | {"pairs": "apo-zero"},
+    "shard, noise, two passes": NOISE | {"train": {"micro_batch_tokens": 32}},
+    "shard, noise, compiled, full": NOISE | {"train": {"compile": True, "recompute": "full"}},
+    "tensor, noise, llama": TENSOR | NOISE | {"train": {"recompute": "llama"}},
+    "context, noise": CONTEXT | NOISE,
+    "shard, pairs, noise": {"pairs": "dpo"} | NOISE,
 }
 
 FOUR: dict[str, dict[str, Any]] = {
@@ -71,6 +77,7 @@ FOUR: dict[str, dict[str, Any]] = {
     "context x tensor, pairs": {"parallel": {"context": 2, "tensor": 2}, "pairs": "dpo"},
     "context x 4, documents": {"parallel": {"context": 4}, "train": {"document_mask": True}},
     "replicate x tensor": {"parallel": {"replicate": 2, "tensor": 2}},
+    "context x tensor, noise": {"parallel": {"context": 2, "tensor": 2}} | NOISE,
 }
 
 Run = Callable[..., Any]

@@ -17,6 +17,7 @@ from torch.distributed.tensor import DTensor
 
 from puna.config.finetune import FinetuneConfig
 from puna.config.recipe import ModelConfig, OptimConfig, ParallelConfig, Recipe, TrainConfig
+from puna.finetune.noise import Noisy, apply_noise
 from puna.finetune.preferences import PairTable, PreferenceObjective
 from puna.parallel.apply import build_model
 from puna.parallel.mesh import build_mesh
@@ -38,6 +39,7 @@ def recipe_of(case: dict) -> Recipe:
     train = {"tokens": 4096, "precision": "fp32", "compile": False, "loss_chunk_tokens": 24}
     model |= case.get("model", {})
     train |= {"batch_tokens": 8 * model["context"], "micro_batch_tokens": 2 * model["context"]} | case.get("train", {})
+    finetune = case.get("finetune", {}) | ({"preference": {"loss": case["pairs"]}} if "pairs" in case else {})
     return Recipe(
         name="case",
         seed=5,
@@ -45,7 +47,7 @@ def recipe_of(case: dict) -> Recipe:
         train=TrainConfig(**train),
         parallel=ParallelConfig(**case.get("parallel", {})),
         optim=OptimConfig(warmup_steps=0, **case.get("optim", {})),
-        finetune=FinetuneConfig.model_validate({"preference": {"loss": case["pairs"]}}) if "pairs" in case else None,
+        finetune=FinetuneConfig.model_validate(finetune) if finetune else None,
     )
 
 
@@ -71,14 +73,15 @@ def passed_of(recipe: Recipe, tokens_BT: torch.Tensor, first: int, rows: int) ->
     """Some sequences of the batch; with pairs there are two in each, of which every third token is a prompt's."""
     part_BT = tokens_BT[first : first + rows]
     inputs_BT, targets_BT = part_BT[:, :-1], part_BT[:, 1:]
-    if recipe.finetune is None:
-        return Passed(inputs_BT=inputs_BT, targets_BT=targets_BT)
+    if recipe.finetune is None or recipe.finetune.preference is None:
+        return Passed(inputs_BT=inputs_BT, targets_BT=targets_BT, first=first)
     at_T = torch.arange(inputs_BT.shape[1])
     documents_BT = (at_T >= torch.tensor(ANSWERS)[:, None]).sum(0).expand_as(inputs_BT).contiguous()
     learned_BT = (documents_BT < len(ANSWERS)) & (at_T % 3 > 0)
     pairs_BK = torch.arange(2 * first, 2 * (first + rows)).view(rows, 2)
     return Passed(
-        inputs_BT=inputs_BT, targets_BT=targets_BT.where(learned_BT, -1), documents_BT=documents_BT, pairs_BK=pairs_BK
+        inputs_BT=inputs_BT, targets_BT=targets_BT.where(learned_BT, -1), documents_BT=documents_BT, pairs_BK=pairs_BK,
+        first=first,
     )  # fmt: skip
 
 
@@ -93,7 +96,9 @@ def step(recipe: Recipe, world: World) -> dict[str, torch.Tensor]:
     mesh = build_mesh(recipe.parallel, world)
     model = build_model(recipe, mesh, world.device)
     objective = Objective.of(recipe, model, mesh, BOS)
+    noise = None if recipe.finetune is None else apply_noise(model, mesh, recipe.finetune, recipe.seed)
     tokens_BT, (learner, losses_of_batch) = tokens_of(recipe), learner_of(recipe, objective)
+    learner = learner if noise is None else Noisy(learner, noise)
     micro = recipe.train.micro_batch_tokens // recipe.model.context
     sums = torch.zeros(2, dtype=torch.float64)
     with learner.passes():

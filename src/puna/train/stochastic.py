@@ -9,7 +9,6 @@ place in the shard. A resumed run draws the same bits, and devices that hold cop
 computed where they are used, so that all of a step, compiled, is one pass over the memory.
 """
 
-import hashlib
 import math
 from collections.abc import Callable
 from functools import cache
@@ -20,14 +19,11 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from puna.model.parts import local
+from puna.ops.random_bits import STRIDE, key_of, mixed
 from puna.ops.transfer import sent
 
 _LOW_BITS = 16
 """Bits of a float32 that a bfloat16 does not have."""
-
-_ODD = (-1640531535, -2048144789, -1028477387)
-"""2^32 over the golden ratio (Knuth 1998, section 6.4), and the multipliers of MurmurHash3's 32-bit finalizer (Appleby
-2011), as signed numbers."""
 
 
 class StochasticAdamW(torch.optim.Optimizer):
@@ -71,7 +67,7 @@ class StochasticAdamW(torch.optim.Optimizer):
             constants = sent(np.array([self._constants(group, p) for _, p in moving], dtype=np.float32), device)
             steps = [(number, int(self.state[p]["step"])) for number, p in moving]
             keys = [
-                _key(self._seed, step, number, *_place(p)) for (number, step), (_, p) in zip(steps, moving, strict=True)
+                key_of(self._seed, step, number, *_place(p)) for (number, step), (_, p) in zip(steps, moving, strict=True)
             ]
             key_rows = sent(np.array(keys, dtype=np.int32), device)
             for row, (_, parameter) in enumerate(moving):
@@ -123,15 +119,8 @@ def zero_state(parameter: Tensor) -> dict[str, Tensor]:
 def random_bits(count: int, key_2: Tensor) -> tuple[Tensor, Tensor]:
     """Two int32 of random bits for each of `count` places, by hashing the place with two int32 of a key."""
     place = torch.arange(count, dtype=torch.int32, device=key_2.device)
-    bits = _mixed(_mixed(place * _ODD[0] + key_2[0]) ^ key_2[1])
-    return bits, _mixed(bits + _ODD[0])
-
-
-def _mixed(bits: Tensor) -> Tensor:
-    """MurmurHash3's finalizer: each bit of the result depends on all bits that come in."""
-    bits = (bits ^ ((bits >> 16) & 0xFFFF)) * _ODD[1]
-    bits = (bits ^ ((bits >> 13) & 0x7FFFF)) * _ODD[2]
-    return bits ^ ((bits >> 16) & 0xFFFF)
+    bits = mixed(mixed(place * STRIDE + key_2[0]) ^ key_2[1])
+    return bits, mixed(bits + STRIDE)
 
 
 def round_stochastically(values: Tensor, bits: Tensor) -> Tensor:
@@ -148,13 +137,6 @@ def round_stochastically(values: Tensor, bits: Tensor) -> Tensor:
     rounded = ((low + values.view(torch.int32)) & (-1 << _LOW_BITS)).view(torch.float32)
     # A NaN's payload may carry into its sign or be cut off altogether.
     return torch.where(values.isfinite(), rounded, values).bfloat16()
-
-
-def _key(*numbers: int) -> tuple[int, int]:
-    """Two int32 that are a function of the numbers alone."""
-    digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
-    first, second = np.frombuffer(digest, dtype="<i4").tolist()
-    return first, second
 
 
 def _place(parameter: Tensor) -> tuple[int, ...]:

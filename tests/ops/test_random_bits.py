@@ -1,0 +1,33 @@
+"""Bits that are a function of numbers."""
+
+import numpy as np
+import torch
+
+from puna.ops.random_bits import STRIDE, key_of, mixed
+
+
+def finalizer(value: int) -> int:
+    """MurmurHash3's fmix32 in unbounded integers, from its definition."""
+    value ^= value >> 16
+    value = value * 0x85EBCA6B & 0xFFFFFFFF
+    value ^= value >> 13
+    value = value * 0xC2B2AE35 & 0xFFFFFFFF
+    return value ^ value >> 16
+
+
+def test_mixed_is_murmurhash3s_finalizer() -> None:
+    numbers = torch.cat((torch.arange(-300, 300), torch.tensor([2**31 - 1, -(2**31), 0x12345678]))).int()
+    expected = [finalizer(number & 0xFFFFFFFF) for number in numbers.tolist()]
+    assert [number & 0xFFFFFFFF for number in mixed(numbers).tolist()] == expected
+
+
+def test_mixed_of_multiples_of_the_stride_sets_every_bit_half_of_the_time() -> None:
+    bits = mixed(torch.arange(100_000, dtype=torch.int32) * STRIDE).numpy().astype(np.uint32)
+    shares = [(bits >> bit & 1).mean() for bit in range(32)]
+    assert np.abs(np.array(shares) - 0.5).max() < 5 * 0.5 / np.sqrt(100_000)
+
+
+def test_a_key_depends_on_every_number_and_on_their_order() -> None:
+    keys = [key_of(), key_of(1), key_of(1, 2), key_of(2, 1), key_of(12), key_of("1", 2), key_of(1, 2, 0)]
+    assert len(set(keys)) == len(keys)
+    assert key_of(1, 2) == key_of(1, 2)
