@@ -24,6 +24,7 @@ from puna.parallel.world import joined
 
 TENSOR, CONTEXT, REPLICATE = ({"parallel": {name: 2}} for name in ("tensor", "context", "replicate"))
 GROUPED = {"model": {"n_kv_heads": 2}}
+ADAFACTOR = {"optim": {"name": "adafactor"}, "model": {"dim": 128, "ffn_dim": 152, "n_layers": 2}}
 NOISE = {"finetune": {"dropout": 0.1, "neftune": 5.0}}
 LONG = {"model": {"context": 512, "n_layers": 2}, "train": {"micro_batch_tokens": 512, "document_mask": True}}
 
@@ -60,6 +61,8 @@ TWO: dict[str, dict[str, Any]] = {
     "tensor, noise, llama": TENSOR | NOISE | {"train": {"recompute": "llama"}},
     "context, noise": CONTEXT | NOISE,
     "shard, pairs, noise": {"pairs": "dpo"} | NOISE,
+    "shard, adafactor": ADAFACTOR,
+    "tensor, adafactor": TENSOR | ADAFACTOR,
 }
 
 FOUR: dict[str, dict[str, Any]] = {
@@ -77,6 +80,8 @@ FOUR: dict[str, dict[str, Any]] = {
     "context x tensor, pairs": {"parallel": {"context": 2, "tensor": 2}, "pairs": "dpo"},
     "context x 4, documents": {"parallel": {"context": 4}, "train": {"document_mask": True}},
     "replicate x tensor": {"parallel": {"replicate": 2, "tensor": 2}},
+    "shard x tensor, adafactor": TENSOR | ADAFACTOR,
+    "replicate, adafactor": REPLICATE | ADAFACTOR | {"train": {"micro_batch_tokens": 32}},
     "context x tensor, noise": {"parallel": {"context": 2, "tensor": 2}} | NOISE,
 }
 

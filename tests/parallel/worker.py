@@ -3,7 +3,8 @@
     python worker.py CASES.json OUT
 
 Run by conftest.py with torchrun's environment; rank 0 writes OUT/<case>.safetensors: the loss, each token's loss sum,
-the gradient of every parameter, the norm that clipping saw, and every weight after an optimizer step, whole. A case
+the gradient of every parameter, the norm that clipping saw, and every weight after an optimizer step, whole; of Adafactor
+its state too, whose sides are sharded in ways of their own. A case
 with `filled_from` takes no step: its model is filled from that directory, and its weights are written.
 """
 
@@ -25,7 +26,7 @@ from puna.parallel.objective import Objective, Passed
 from puna.parallel.world import World, end_process, joined
 from puna.train.gradient import clip_divisor, gradient_norm
 from puna.train.initial import load_initial
-from puna.train.optimizer import build_optimizer, set_learning_rate
+from puna.train.optimizer import build_optimizer, named_state, set_learning_rate
 from puna.train.session import Learns
 
 BOS = 1
@@ -115,6 +116,8 @@ def step(recipe: Recipe, world: World) -> dict[str, torch.Tensor]:
     optimizer = build_optimizer(model, recipe.optim, recipe.train.precision)
     set_learning_rate(optimizer, 1e-2)
     optimizer.step(clip_divisor(norm, 0.05))
+    if recipe.optim.name == "adafactor":
+        result |= {f"state.{name}": whole(value) for name, value in named_state(model, optimizer).items()}
     result |= {f"weight.{name}": whole(parameter) for name, parameter in model.named_parameters()}
     return result
 

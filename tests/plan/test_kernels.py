@@ -32,7 +32,7 @@ from puna.plan.kernels import (
     recomputed_blocks,
 )
 from puna.plan.layout import GPU, Share, share_of
-from puna.train import muon, stochastic
+from puna.train import adafactor, muon, stochastic
 
 
 def share(devices: int = 1, **tables: dict[str, Any]) -> Share:
@@ -200,6 +200,19 @@ def test_muon_touches_the_bytes_that_are_counted(monkeypatch: pytest.MonkeyPatch
     assert optimizer_step(one).memory - others == pytest.approx(
         (seen.bytes / 64**2 - 32) * one.matrices_held, rel=0.001
     )
+
+
+def test_adafactor_touches_the_bytes_that_are_counted():
+    matrix = nn.Parameter(torch.zeros(256, 256))
+    optimizer = adafactor.Adafactor([{"params": [matrix], "weight_decay": 0.0}], lr=0.1)
+    for _ in range(2):
+        matrix.grad = torch.zeros(256, 256)
+        with _Touched() as seen:
+            optimizer.step(torch.ones(()))
+    one = share(optim={"name": "adafactor"})
+    others = 36 * one.held + 6 * one.held
+    # Vectors are what is left over.
+    assert optimizer_step(one).memory - others == pytest.approx((seen.bytes / 256**2 - 32) * one.held, rel=0.05)
 
 
 def test_rounding_to_float8_touches_the_bytes_that_are_counted():

@@ -8,7 +8,8 @@ import torch
 from puna.config.recipe import Recipe
 from puna.core.errors import TrainError
 from puna.model.llama import Llama
-from puna.plan.layout import CPU, GPU, share_of
+from puna.plan.layout import CPU, FACTORED_FROM, GPU, share_of
+from puna.train import adafactor
 
 
 def recipe(**tables: dict[str, Any]) -> Recipe:
@@ -55,6 +56,25 @@ def test_adamw_remembers_two_moments_in_the_dtype_of_the_weights(optim: str, pre
 def test_muon_remembers_one_momentum_of_the_blocks_matrices_and_adamws_two_of_the_rest():
     share = share_of(recipe(optim={"name": "muon"}), 1, CPU)
     assert share.optimizer_state == 4 * share.matrices_held + 8 * (share.ends + 3 * share.norms)
+
+
+@pytest.mark.parametrize("model", [{}, {"dim": 128, "ffn_dim": 160}, {"dim": 256, "vocab_size": 300}])
+def test_adafactor_remembers_what_its_state_has(model: dict[str, Any]):
+    config = recipe(optim={"name": "adafactor"}, model=model)
+    with torch.device("meta"):
+        decoder = Llama(config.model)
+        states = [adafactor.zero_state(parameter) for parameter in decoder.parameters()]
+    numbers = sum(tensor.numel() for state in states for name, tensor in state.items() if name != "step")
+    assert share_of(config, 1, CPU).optimizer_state == 4 * numbers
+    assert adafactor.is_factored((FACTORED_FROM, FACTORED_FROM))
+    assert not adafactor.is_factored((FACTORED_FROM, FACTORED_FROM - 1))
+
+
+def test_devices_share_the_rows_of_adafactors_state_and_each_has_its_columns():
+    config = recipe(optim={"name": "adafactor"}, model={"dim": 128, "ffn_dim": 160, "n_layers": 1, "n_kv_heads": 4})
+    # Embedding and output layer, wq, wk, wv and wo, w1 and w3, w2; three norms.
+    rows, columns = 2 * 512 + 4 * 128 + 2 * 160 + 128, 8 * 128 + 160
+    assert share_of(config, 4, GPU).optimizer_state == 4 * (rows // 4 + columns + 3 * 128 // 4)
 
 
 @pytest.mark.parametrize(

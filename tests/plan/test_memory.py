@@ -19,7 +19,7 @@ from puna.parallel import float8
 from puna.plan.activations import in_flight, kept_compiled, kept_in_eager, total
 from puna.plan.layout import CPU, GPU, Share, share_of
 from puna.plan.memory import Memory, Moment, plan_memory
-from puna.train import stochastic
+from puna.train import adafactor, stochastic
 
 RECORD = Path(__file__).parents[2] / "bench" / "results" / "plan_cpu_2026-11-21.json"
 
@@ -218,6 +218,18 @@ def test_step_that_rounds_at_random_takes_what_is_alive_in_it():
         with _Alive(*tensors, *numbers) as seen:
             stochastic._move(*tensors, *numbers)
     assert seen.peak == pytest.approx(43 * 2**16, rel=0.001)
+
+
+def test_step_of_adafactor_takes_what_is_alive_in_it():
+    """Of its largest tensor, here the embedding; vectors are what is left over."""
+    weight = torch.nn.Parameter(torch.empty(1024, 256, device="meta"))
+    weight.grad = torch.empty(1024, 256, device="meta")
+    optimizer = adafactor.Adafactor([{"params": [weight], "weight_decay": 0.0}], lr=0.1)
+    optimizer.state[weight].update(adafactor.zero_state(weight))
+    with _Alive(weight, weight.grad, *optimizer.state[weight].values()) as seen:
+        optimizer.step(torch.ones((), device="meta"))
+    step = moment(planned(optim={"name": "adafactor"}, model={"dim": 256, "ffn_dim": 512}), "optimizer step")
+    assert bytes_of(step, "its update") == pytest.approx(seen.peak, rel=0.05)
 
 
 def test_product_in_float8_takes_what_is_alive_in_it():

@@ -8,7 +8,7 @@ from puna.model.llama import Llama
 from puna.train.optimizer import build_optimizer, describe_groups, ensure_state, named_state, set_learning_rate
 
 SMALL = ModelConfig(dim=8, n_layers=1, n_heads=2, n_kv_heads=2, ffn_dim=16, vocab_size=260, context=8)
-KINDS = [("adamw", "fp32"), ("muon", "fp32"), ("adamw", "bf16-stochastic")]
+KINDS = [("adamw", "fp32"), ("muon", "fp32"), ("adafactor", "fp32"), ("adamw", "bf16-stochastic")]
 
 
 def test_matrices_decay_and_norms_do_not():
@@ -143,9 +143,25 @@ def test_muon_with_adamw_equals_both_of_pytorchs():
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_muon_in_bfloat16_is_refused_before_anything_is_built():
-    with pytest.raises(ValueError, match="Muon needs float32 weights"):
-        build_optimizer(Llama(SMALL).to(torch.bfloat16), OptimConfig(name="muon"), "bf16-stochastic")
+@pytest.mark.parametrize("name", ["muon", "adafactor"])
+def test_others_than_adamw_are_refused_in_bfloat16_before_anything_is_built(name):
+    with pytest.raises(ValueError, match=f"{name} needs float32 weights"):
+        build_optimizer(Llama(SMALL).to(torch.bfloat16), OptimConfig(name=name), "bf16-stochastic")
+
+
+def test_adafactor_keeps_two_vectors_of_large_matrices_and_the_squares_of_all_else():
+    model = Llama(SMALL.model_copy(update={"dim": 128, "ffn_dim": 192}))
+    optimizer = build_optimizer(model, OptimConfig(name="adafactor"))
+    ensure_state(model, optimizer)
+    shapes = {name: tuple(tensor.shape) for name, tensor in named_state(model, optimizer).items()}
+    assert shapes["optim.layers.0.feed_forward.w1.weight.row"] == (192,)
+    assert shapes["optim.layers.0.feed_forward.w1.weight.column"] == (128,)
+    assert shapes["optim.norm.weight.exp_avg_sq"] == (128,)
+    assert {name.rsplit(".", 1)[1] for name in shapes} == {"step", "row", "column", "exp_avg_sq"}
+    assert describe_groups(model, optimizer)[1] == (
+        "Adafactor: 3 tensors, 384 parameters, rates relative to the weights, no decay: "
+        "layers.*.attention_norm.weight, layers.*.ffn_norm.weight, norm.weight"
+    )
 
 
 def test_groups_are_described_with_numbers_and_names():

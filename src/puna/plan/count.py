@@ -40,6 +40,15 @@ def parameters(config: ModelConfig) -> Parameters:
     )
 
 
+def matrices(config: ModelConfig) -> list[tuple[int, int]]:
+    """Rows and columns of every matrix, embedding and output layer included."""
+    q_dim, kv_dim = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
+    attention = [(q_dim, config.dim), (kv_dim, config.dim), (kv_dim, config.dim), (config.dim, q_dim)]
+    feed_forward = [(config.ffn_dim, config.dim), (config.dim, config.ffn_dim), (config.ffn_dim, config.dim)]
+    ends = [(config.vocab_size, config.dim)] * (1 if config.tie_embeddings else 2)
+    return [*ends, *(attention + feed_forward) * config.n_layers]
+
+
 def matmul_parameters(config: ModelConfig) -> int:
     """Parameters that take part in a matrix product for every token.
 

@@ -5,9 +5,13 @@ from dataclasses import dataclass
 
 from puna.config.recipe import DEFAULT_LOSS_CHUNK, Recipe
 from puna.plan.batch import check_batch, resolved_shard
-from puna.plan.count import parameters
+from puna.plan.count import matrices, parameters
 
 CPU, GPU = "cpu", "gpu"
+
+
+FACTORED_FROM = 128
+"""Rows and columns from which on `puna.train.adafactor` keeps two vectors for a matrix."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,10 +158,22 @@ class Share:
 
     @property
     def optimizer_state(self) -> int:
-        """Bytes of the optimizer's state on this device: two moments, or one for Muon's matrices."""
+        """Bytes of the optimizer's state on this device: two moments, or one for Muon's matrices, or vectors."""
         if self.recipe.optim.name == "muon":
             return 4 * self.matrices_held + 8 * (self.held - self.matrices_held)
+        if self.recipe.optim.name == "adafactor":
+            return 4 * self._adafactor_numbers
         return 2 * self.weight_bytes * self.held
+
+    @property
+    def _adafactor_numbers(self) -> int:
+        """A number for each row that this device has and for each column; one each of what has no such vectors."""
+        shapes = matrices(self.recipe.model)
+        factored = [shape for shape in shapes if min(shape) >= FACTORED_FROM]
+        whole = sum(rows * columns for rows, columns in shapes if (rows, columns) not in factored)
+        gains = parameters(self.recipe.model).norms
+        numbers = sum(math.ceil(rows / self.weight_devices) + columns for rows, columns in factored)
+        return numbers + math.ceil((whole / self.tensor + gains) / self.weight_devices)
 
     @property
     def state(self) -> int:

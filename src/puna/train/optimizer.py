@@ -1,4 +1,4 @@
-"""The optimizer of a recipe: AdamW as the paper sets it, Muon with AdamW, or AdamW in bfloat16.
+"""The optimizer of a recipe: AdamW as the paper sets it, Muon with AdamW, Adafactor, or AdamW in bfloat16.
 
 Weight decay is decoupled and spares the gains of norms. The rest of the program sees one `torch.optim.Optimizer`,
 whichever it is, and steps, saves and describes it through the functions here.
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from puna.config.recipe import OptimConfig
 from puna.core.units import format_count
-from puna.train import adamw, muon, stochastic
+from puna.train import adafactor, adamw, muon, stochastic
 
 _NAMES_SHOWN = 4
 
@@ -33,7 +33,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
             part.step(divisor)
 
 
-Optimizer = adamw.AdamW | stochastic.StochasticAdamW | MuonWithAdamW
+Optimizer = adamw.AdamW | stochastic.StochasticAdamW | MuonWithAdamW | adafactor.Adafactor
 """The optimizers of `build_optimizer`: `step(divisor)` also divides the gradient."""
 
 
@@ -53,10 +53,10 @@ def build_optimizer(
         compiled: Whether steps that PyTorch has no kernel for are compiled.
 
     Raises:
-        ValueError: Muon in a precision that it cannot work in, which a recipe refuses.
+        ValueError: Muon or Adafactor in a precision that it cannot work in, which a recipe refuses.
     """
-    if config.name == "muon" and precision == "bf16-stochastic":
-        raise ValueError("Muon needs float32 weights, which no recipe with bf16-stochastic has")
+    if config.name != "adamw" and precision == "bf16-stochastic":
+        raise ValueError(f"{config.name} needs float32 weights, which no recipe with bf16-stochastic has")
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     matrices = [p for name, p in named if config.name == "muon" and "layers." in name and p.ndim == 2]
     taken = {id(parameter) for parameter in matrices}
@@ -65,6 +65,8 @@ def build_optimizer(
         {"params": [p for p in rest if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
     ]
+    if config.name == "adafactor":
+        return adafactor.Adafactor(groups, lr=config.lr)
     betas = (config.beta1, config.beta2)
     if precision == "bf16-stochastic":
         return stochastic.StochasticAdamW(
@@ -111,7 +113,9 @@ def describe_groups(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[
     for group in optimizer.param_groups:
         if not (parameters := group["params"]):
             continue
-        if _is_muon(group):
+        if isinstance(optimizer, adafactor.Adafactor):
+            what, constants = "Adafactor", "rates relative to the weights"
+        elif _is_muon(group):
             what, constants = "Muon", f"momentum {group['momentum']:g}"
         else:
             rounded = isinstance(optimizer, stochastic.StochasticAdamW)
@@ -127,10 +131,12 @@ def describe_groups(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[
 
 
 def _is_muon(group: dict) -> bool:
-    return "betas" not in group
+    return "momentum" in group
 
 
 def _zero_state(parameter: Tensor, group: dict, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    if isinstance(optimizer, adafactor.Adafactor):
+        return adafactor.zero_state(parameter)
     if _is_muon(group):
         return muon.zero_state(parameter)
     rounded = isinstance(optimizer, stochastic.StochasticAdamW)
