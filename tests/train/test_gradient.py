@@ -33,7 +33,9 @@ def test_norms_of_bfloat16_gradients_are_summed_in_float32():
     assert gradient_norm(model).item() == pytest.approx(exact, rel=1e-6)
 
 
-@pytest.mark.parametrize(("name", "precision"), [("adamw", "fp32"), ("muon", "fp32"), ("adafactor", "fp32"), ("adamw", "bf16-stochastic")])
+@pytest.mark.parametrize(
+    ("name", "precision"), [("adamw", "fp32"), ("muon", "fp32"), ("adafactor", "fp32"), ("adamw", "bf16-stochastic")]
+)
 def test_steps_with_a_divisor_are_those_of_clip_grad_norm(name: str, precision: str):
     config = OptimConfig(name=name, lr=1e-2)
     moved = []

@@ -210,7 +210,11 @@ def _optimizer_workspace(share: Share) -> list[Term]:
         return [Term("largest tensor's update in float32", 43 * max(largest, ends) // share.weight_devices)]
     if share.recipe.optim.name == "adafactor":
         ends = share.vocabulary * config.dim
-        return [Term("largest tensor's gradient, its squares and its update", 16 * max(largest, ends) // share.weight_devices)]
+        return [
+            Term(
+                "largest tensor's gradient, its squares and its update", 16 * max(largest, ends) // share.weight_devices
+            )
+        ]
     if share.recipe.optim.name == "muon":
         whole = config.dim * config.ffn_dim
         side = min(config.dim, config.ffn_dim)

@@ -67,7 +67,8 @@ class StochasticAdamW(torch.optim.Optimizer):
             constants = sent(np.array([self._constants(group, p) for _, p in moving], dtype=np.float32), device)
             steps = [(number, int(self.state[p]["step"])) for number, p in moving]
             keys = [
-                key_of(self._seed, step, number, *_place(p)) for (number, step), (_, p) in zip(steps, moving, strict=True)
+                key_of(self._seed, step, number, *_place(p))
+                for (number, step), (_, p) in zip(steps, moving, strict=True)
             ]
             key_rows = sent(np.array(keys, dtype=np.int32), device)
             for row, (_, parameter) in enumerate(moving):
