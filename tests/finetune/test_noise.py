@@ -172,7 +172,7 @@ def test_gradients_do_not_depend_on_how_a_batch_is_cut_into_passes() -> None:
 
 
 def test_noise_changes_gradients_and_the_next_sequences_have_other_noise() -> None:
-    model, objective, noisy = noisy_model(dropout=0.3)
+    model, _, noisy = noisy_model(dropout=0.3)
     first = gradients(model, noisy, [passed(1, 16)])
     same_tokens: dict[str, Any] = {"inputs_BT": passed(1, 16).inputs_BT, "targets_BT": passed(1, 16).targets_BT}
     other = gradients(model, noisy, [Passed(**same_tokens, first=1)])

@@ -3,8 +3,8 @@
     python worker.py CASES.json OUT
 
 Run by conftest.py with torchrun's environment; rank 0 writes OUT/<case>.safetensors: the loss, each token's loss sum,
-the gradient of every parameter, the norm that clipping saw, and every weight after an optimizer step, whole; of Adafactor
-its state too, whose sides are sharded in ways of their own. A case
+the gradient of every parameter, the norm that clipping saw, and every weight after an optimizer step, whole; and of
+Adafactor its state, whose vectors are sharded in ways of their own. A case
 with `filled_from` takes no step: its model is filled from that directory, and its weights are written.
 """
 

@@ -134,10 +134,9 @@ class OptimConfig(Section):
     """AdamW with warm-up and cosine (LLaMA, section 2.3)."""
 
     name: Literal["adamw", "muon", "adafactor"] = "adamw"
-    """AdamW; or Muon for the matrices of the blocks with AdamW for embeddings, output layer and norms (Jordan et al.
-    2024), scaled so that AdamW's learning rate and decay fit (Liu et al. 2025, "Muon is scalable"); or Adafactor as T5X
-    sets it (Shazeer and Stern 2018), whose learning rate is relative to the size of each tensor's weights and whose
-    state is two vectors for each matrix."""
+    """AdamW; Muon for the matrices of the blocks with AdamW for all else (Jordan et al. 2024), scaled so that AdamW's
+    rate and decay fit (Liu et al. 2025); or Adafactor as T5X sets it (Shazeer and Stern 2018), whose rate is relative
+    to the size of each tensor's weights and whose state is two vectors for each matrix."""
     lr: float = Field(default=3e-4, gt=0)
     """Peak learning rate: 3.0e-4 for 7B and 13B, 1.5e-4 for 33B and 65B (table 2)."""
     schedule: Schedule = "cosine"
@@ -379,9 +378,7 @@ class Recipe(Section):
             sentence = f"model.qk_norm normalises over all heads, which parallel.tensor = {tensor} would split"
             conflicts.append((sentence, ["model.qk_norm", "parallel.tensor"]))
         if self.optim.name != "adamw" and self.train.precision == "bf16-stochastic":
-            sentence = (
-                f"optim.name = {self.optim.name!r} needs float32 weights, train.precision = 'bf16-stochastic' has none"
-            )
+            sentence = f"optim.name = {self.optim.name!r} needs float32 weights, bf16-stochastic has none"
             conflicts.append((sentence, ["optim.name", "train.precision"]))
         if self.train.float8 and tensor > 1:
             sentence = f"train.float8 = true scales whole rows, which parallel.tensor = {tensor} would split"

@@ -48,9 +48,8 @@ class Noise:
         self._mesh, self._seed = mesh, seed
         self._dropout, self._alpha = dropout, neftune
         self._least_kept = round(dropout * 2**31)
-        self.tokens_BP: Tensor | None = None
-        """int32, random for each token of the pass; None before the first one."""
-        self._lengths_BP: Tensor | None = None
+        self._begun = False
+        self._tokens_BP = self._lengths_BP = torch.empty(0)
 
     def begin(self, passed: Passed) -> None:
         """Draw for another pass from here on; its backward pass may compute parts of it again."""
@@ -59,9 +58,10 @@ class Noise:
         keys_B2 = [key_of(self._seed, passed.first + row) for row in range(rows)]
         keys_2B1 = sent(np.array(keys_B2, dtype=np.int32).T.copy(), device)[:, :, None]
         places_P = self._places(tokens, device)
-        self.tokens_BP = mixed(mixed(places_P.int() * STRIDE + keys_2B1[0]) ^ keys_2B1[1])
+        self._tokens_BP = mixed(mixed(places_P.int() * STRIDE + keys_2B1[0]) ^ keys_2B1[1])
         if self._alpha:
             self._lengths_BP = _lengths(passed)[:, places_P]
+        self._begun = True
 
     def dropped(self, x_BPD: Tensor, site: Tensor) -> Tensor:
         """The values after dropout at one place of the model.
@@ -70,14 +70,14 @@ class Noise:
             x_BPD: The values, of the pass that has begun.
             site: int32 scalar, the key of the place.
         """
-        if not torch.is_grad_enabled() or self.tokens_BP is None or not self._dropout:
+        if not (self._begun and self._dropout and torch.is_grad_enabled()):
             return x_BPD
         kept_BPD = (self._bits(x_BPD, site) & _SIGN) >= self._least_kept
         return torch.where(kept_BPD, x_BPD / (1 - self._dropout), 0.0)
 
     def added(self, x_BPD: Tensor, site: Tensor) -> Tensor:
         """Embeddings with NEFTune's noise; arguments as for `dropped`."""
-        if not torch.is_grad_enabled() or self._lengths_BP is None:
+        if not (self._begun and self._alpha and torch.is_grad_enabled()):
             return x_BPD
         scale_BP = self._alpha / (self._lengths_BP.float() * x_BPD.shape[-1]).sqrt()
         unit_BPD = self._bits(x_BPD, site).float() * 2.0**-31
@@ -85,8 +85,7 @@ class Noise:
 
     def _bits(self, x_BPD: Tensor, site: Tensor) -> Tensor:
         """int32 of random bits for each value: a stream of SplitMix (Steele et al. 2014) begins at every token."""
-        assert self.tokens_BP is not None
-        start_BP1 = mixed(self.tokens_BP ^ site)[:, :, None]
+        start_BP1 = mixed(self._tokens_BP ^ site)[:, :, None]
         return mixed(start_BP1 + torch.arange(x_BPD.shape[-1], dtype=torch.int32, device=x_BPD.device) * STRIDE)
 
     def _places(self, tokens: int, device: torch.device) -> Tensor:

@@ -7,8 +7,8 @@ A step of a matrix of M rows and N columns, with the gradient G of step t:
     U = G / sqrt(R C / mean(R))                               then U / max(1, RMS(U))
     W = W - lr max(1e-3, RMS(W)) U
 
-so the learning rate is relative to the size of a tensor's weights (section 8). What is not a matrix of at least 128 rows
-and columns keeps its whole second moment. Weight decay is decoupled, as in AdamW; T5X and Flan have none.
+so the learning rate is relative to the size of a tensor's weights (section 8). What is not a matrix of at least 128
+rows and columns keeps its whole second moment. Weight decay is decoupled, as in AdamW; T5X and Flan have none.
 
 Where devices share a parameter, each keeps the rows or columns of its part, and they add up their sums: the vectors
 are sharded as the sides of the matrix are, so that a checkpoint is read in any layout.
