@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from puna.config.data import Source
 from puna.config.section import Section
@@ -23,6 +23,9 @@ class RuleSpec:
     """What it does, in a few words."""
     after: str = ""
     """The paper and section, or whatever it follows."""
+    changes: Literal["nothing", "characters", "lines"] = "nothing"
+    """What it changes in a text that it keeps. A rule that changes characters where they stand is applied to each turn
+    of a conversation by itself; one that takes out lines is refused for conversations: they would not be whole."""
     reasons: Mapping[str, str] = field(default_factory=dict)
     """A sentence for each reason for which it drops a document, called `<name>.<reason>`, and for each kind of `Lost`
     that it tells of."""

@@ -51,7 +51,7 @@ def _bits_per_byte(run: RunRecords) -> Chart:
     during = [line for line in run.validations if not line.final]
     final = [line for line in run.validations if line.final]
     end = run.validations[-1]
-    unigrams = {source.name: source.unigram_bits_per_byte for source in run.card.sources} if run.card else {}
+    unigrams = run.card.unigrams if run.card else {}
     traces, styles = [], _styles(run)
     for source in end.bits_per_byte:
         group = {"legendgroup": html.escape(source)}

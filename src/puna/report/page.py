@@ -63,7 +63,7 @@ def render(run: RunRecords) -> str:
         goes_on=goes_on(run),
         again=again(run),
         left_out=_left_out(run),
-        unigrams={source.name: source.unigram_bits_per_byte for source in run.card.sources} if run.card else {},
+        unigrams=run.card.unigrams if run.card else {},
         charts=charts(run),
         benchmarks=[row_of(benchmark) for benchmark in run.benchmarks],
         evaluation_charts=evaluation_charts(run.benchmarks, run.step * run.config.train.batch_tokens),

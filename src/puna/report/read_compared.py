@@ -107,7 +107,7 @@ def _read(place: str) -> tuple[Path, ComparedRun]:
         validations=_latest(lines, ValidationLine),
         samples={line.prompt: line.text for line in lines if isinstance(line, SampleLine)},
         results=results,
-        tokenizer=card.tokenizer.sha256 if card else "",
+        tokenizer=card.tokenizer.sha256 if card and card.tokenizer else "",
         documents=card.build.documents_sha256 if card else "",
         device=record.results.device if record else session.device if session else "",
         power=_power(recipe, record, session),

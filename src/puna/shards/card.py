@@ -46,12 +46,14 @@ def with_mixture(facts: CardFacts, recipe: Recipe) -> DataCard:
     Planned figures follow from the shares and the run's tokens. Built figures are those of the order of the data, in
     whole sequences: a source has as many as fit into its tokens.
     """
+    if recipe.finetune:
+        return _with_shares(facts, recipe)
     planned = planned_tokens(recipe)
     sequences, refused = _sequences(recipe)
     total = sum(sequences.values())
     sources = []
     for source in facts.sources:
-        name, tokens = source.name, source.splits[TRAIN].tokens
+        name, tokens = source.name, _tokens(source)
         built = None
         if (in_epoch := (tokens - 1) // recipe.model.context) and total:
             built = Built(
@@ -61,7 +63,7 @@ def with_mixture(facts: CardFacts, recipe: Recipe) -> DataCard:
             )
         sources.append(
             SourceCard(
-                **{field: getattr(source, field) for field in SourceFacts.model_fields},
+                **_facts(source),
                 share=planned[name] / sum(planned.values()),
                 run_tokens=planned[name],
                 epochs=planned[name] / tokens,
@@ -69,10 +71,48 @@ def with_mixture(facts: CardFacts, recipe: Recipe) -> DataCard:
                 built=built,
             )
         )
+    return _card(facts, recipe, sources, RunCard(tokens=recipe.total_tokens, stages=_stages(recipe), refused=refused))
+
+
+def _with_shares(facts: CardFacts, recipe: Recipe) -> DataCard:
+    """The card of examples with the shares of a recipe; how often each is read is known when they are tokens."""
+    whole = sum(recipe.mixture.values())
+    sources = [
+        SourceCard(
+            **_facts(source), share=recipe.mixture[source.name] / whole, run_tokens=None, epochs=None,
+            max_epochs=recipe.max_epochs.get(source.name), built=None,
+        )
+        for source in facts.sources
+    ]  # fmt: skip
+    return _card(facts, recipe, sources, RunCard(tokens=None, stages=_stages(recipe), refused=""))
+
+
+def _card(facts: CardFacts, recipe: Recipe, sources: list[SourceCard], run: RunCard) -> DataCard:
     known = {field: getattr(facts, field) for field in CardFacts.model_fields if field not in ("version", "sources")}
-    run = RunCard(tokens=recipe.total_tokens, stages=len(recipe.stages) + 1, refused=refused)
     own: dict[str, Any] = {"schema": SCHEMA, "sources": sources, "run": run}
     return DataCard(**known | own, name=recipe.name, description=recipe.description)
+
+
+def _facts(source: SourceFacts) -> dict[str, Any]:
+    return {field: getattr(source, field) for field in SourceFacts.model_fields}
+
+
+def _stages(recipe: Recipe) -> int:
+    return len(recipe.stages) + 1
+
+
+def _tokens(source: SourceFacts) -> int:
+    """Tokens to train on of a source.
+
+    Raises:
+        DataError: It holds examples.
+    """
+    if (tokens := source.splits[TRAIN].tokens) is None:
+        raise DataError(
+            f"source {source.name!r} of the data build holds examples for instruction tuning and no token shards",
+            hint="`puna finetune` learns from them; `puna train` needs sources of text",
+        )
+    return tokens
 
 
 def planned_tokens(recipe: Recipe) -> dict[str, float]:
@@ -91,11 +131,11 @@ def repeated(card: DataCard) -> list[str]:
     """A sentence for each source that a run reads more often than is worth it, if the recipe does not ask for that."""
     return [
         f"{source.name}: the run reads it {source.epochs:.1f} times, {format_count(source.run_tokens)} tokens of "
-        f"{format_count(source.splits[TRAIN].tokens)} that are there; beyond about {EPOCHS:g} times a text teaches "
+        f"{format_count(_tokens(source))} that are there; beyond about {EPOCHS:g} times a text teaches "
         "less and less (Muennighoff et al. 2023): fewer train.tokens, a smaller share or more text; "
         f"max_epochs.{source.name} says that it is meant"
         for source in card.sources
-        if source.max_epochs is None and source.epochs > EPOCHS
+        if source.max_epochs is None and source.epochs and source.run_tokens and source.epochs > EPOCHS
     ]
 
 

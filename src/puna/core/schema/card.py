@@ -26,8 +26,9 @@ class Counts(Part):
 
     documents: Count
     bytes: Count
-    tokens: Count
-    bytes_per_token: float
+    tokens: Count | None
+    """None of examples, which become tokens in the run that knows the model."""
+    bytes_per_token: float | None
 
 
 class StepCard(Part):
@@ -136,6 +137,18 @@ class MostNamed(Part):
     unknown: Amount
 
 
+class ExamplesCard(Part):
+    """What the examples of a source are, for instruction tuning."""
+
+    turns: Count
+    """Of the system prompt, users, the assistant and tools, of both answers of a pair."""
+    answers: Count
+    """Turns of the assistant among them."""
+    pairs: Count
+    """Examples that are two answers to the same turns."""
+    tasks: MostNamed
+
+
 class PaperRow(Part):
     """What LLaMA's table 1 says of a source."""
 
@@ -165,7 +178,10 @@ class SourceFacts(Part):
     languages: MostNamed
     licences: MostNamed
     years: Named
-    unigram_bits_per_byte: float
+    examples: ExamplesCard | None = None
+    """None of a source of text."""
+    unigram_bits_per_byte: float | None
+    """None of examples."""
     paper: PaperRow | None
 
 
@@ -181,9 +197,10 @@ class SourceCard(SourceFacts):
     """One source with what a run reads of it."""
 
     share: float
-    """As planned, of the run's tokens."""
-    run_tokens: float
-    epochs: float
+    """As planned, of the run's tokens; of its examples, for instruction tuning."""
+    run_tokens: float | None
+    """None of examples, whose run counts them."""
+    epochs: float | None
     max_epochs: float | None
     built: Built | None
     """None where the order is refused, or the source has no whole sequence."""
@@ -243,7 +260,8 @@ class BuildCard(Part):
 class RunCard(Part):
     """The run that a card was made for."""
 
-    tokens: Count
+    tokens: Count | None
+    """None of examples."""
     stages: Count
     refused: str
     """Why no run with this mixture can start; empty where one can."""
@@ -253,7 +271,8 @@ class CardFacts(Part):
     """What a card says of a build, whatever run will read it."""
 
     version: Literal[3] = Field(alias="schema")
-    tokenizer: TokenizerCard
+    tokenizer: TokenizerCard | None
+    """None of examples: the model that is tuned brings its own."""
     sources: Sequence[SourceFacts]
     rules: dict[str, RuleCard]
     dedup: dict[str, Any]
@@ -270,3 +289,9 @@ class DataCard(CardFacts):
     name: str
     description: str
     run: RunCard
+
+    @property
+    def unigrams(self) -> dict[str, float]:
+        """Bits per byte of held-out text by token frequencies alone, by source; of examples none."""
+        found = {source.name: source.unigram_bits_per_byte for source in self.sources}
+        return {name: bits for name, bits in found.items() if bits is not None}

@@ -31,7 +31,7 @@ def finish_build(recipe: Recipe, out: DataDir) -> list[str]:
     from puna.data.documents import documents_record
 
     documents = documents_record(out)
-    tokenizer = load_tokenizer(out.tokenizer)
+    tokenizer = None if recipe.finetune else load_tokenizer(out.tokenizer)
     made = with_mixture(make_card(recipe, out, documents, tokenizer), recipe)
     card = card_json(made)
     write_json(out.card, card)
@@ -39,14 +39,13 @@ def finish_build(recipe: Recipe, out: DataDir) -> list[str]:
     write_text(out.card.with_suffix(".html"), html(card))
     save_recipe(recipe, out.config)
     record = Record("data", config=beside(recipe.data.model_dump(), out.root, "data"))
-    record.inputs = documents["inputs"] | {
-        "documents": sha256_json(documents["outputs"]),
-        "tokenizer": tokenizer.sha256,
-    }
-    record.outputs = {
-        f"{source}/{split}/{MANIFEST}": sha256_file(out.shards / source / split / MANIFEST)
-        for source in recipe.data.sources
-        for split in (TRAIN, HELDOUT)
-    }
+    record.inputs = documents["inputs"] | {"documents": sha256_json(documents["outputs"])}
+    if tokenizer:
+        record.inputs["tokenizer"] = tokenizer.sha256
+        record.outputs = {
+            f"{source}/{split}/{MANIFEST}": sha256_file(out.shards / source / split / MANIFEST)
+            for source in recipe.data.sources
+            for split in (TRAIN, HELDOUT)
+        }
     record.write(out.record)
     return lost_warnings(card) + repeated(made)

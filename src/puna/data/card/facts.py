@@ -43,26 +43,26 @@ PAPER = {
 _READ_TOKENS = 1 << 22
 
 
-def make_card(recipe: Recipe, out: DataDir, documents: dict[str, Any], tokenizer: Tokenizer) -> CardFacts:
+def make_card(recipe: Recipe, out: DataDir, documents: dict[str, Any], tokenizer: Tokenizer | None) -> CardFacts:
     """What the card says of the build, without what depends on a run.
 
     Args:
         recipe: The recipe of the build.
         out: The build's directory.
         documents: The record of its documents.
-        tokenizer: The tokenizer that the shards were written with.
+        tokenizer: The tokenizer that the shards were written with; None for examples, which have none.
 
     Raises:
         DataError: Documents or shards are missing or damaged, or shards are of another tokenizer.
     """
-    lengths = np.array([len(text) for text in tokenizer.token_bytes()], dtype=np.int64)
-    sources = [_source(name, recipe, out, documents, tokenizer, lengths) for name in recipe.data.sources]
+    shards = _Shards(out, tokenizer) if tokenizer else None
+    sources = [_source(name, recipe, out, documents, shards) for name in recipe.data.sources]
     used = dict.fromkeys(rule for source in recipe.data.sources.values() for rule in source.clean)
     reasons = sorted({reason for source in sources for reason in [*source["dropped"], *kinds_lost(source["lost"])]})
     facts = {
         "schema": SCHEMA,
-        "tokenizer": {name: getattr(tokenizer, name) for name in ("kind", "vocab_size", "sha256")}
-        | {"text": learned_from(out)},
+        "tokenizer": tokenizer
+        and {name: getattr(tokenizer, name) for name in ("kind", "vocab_size", "sha256")} | {"text": learned_from(out)},
         "sources": sources,
         "rules": {rule: _thresholds(rule_settings(recipe.data, rule)) for rule in used},
         "dedup": recipe.data.dedup.model_dump(),
@@ -84,21 +84,46 @@ def make_card(recipe: Recipe, out: DataDir, documents: dict[str, Any], tokenizer
     return parse(CardFacts, facts, str(out.card))
 
 
+class _Shards:
+    """The token shards of a build and what their tokenizer's tokens are."""
+
+    def __init__(self, out: DataDir, tokenizer: Tokenizer) -> None:
+        self._out, self._tokenizer = out, tokenizer
+        self._lengths = np.array([len(text) for text in tokenizer.token_bytes()], dtype=np.int64)
+
+    def of(self, source: str) -> dict[str, Any]:
+        """The figures that token shards of a source tell."""
+        train, heldout = (
+            TokenShards.open(self._out.shards / source / split, tokenizer_sha256=self._tokenizer.sha256)
+            for split in (TRAIN, HELDOUT)
+        )
+        return {
+            "splits": {TRAIN: _counts(train), HELDOUT: _counts(heldout)},
+            "unigram_bits_per_byte": unigram_bits_per_byte(train, heldout, self._lengths),
+        }
+
+
+def _examples(counts: Counts) -> dict[str, Any]:
+    """The figures of a source of examples in place of those of shards."""
+    no_tokens = {"tokens": None, "bytes_per_token": None}
+    return {
+        "splits": {split: counts[split] | no_tokens for split in (TRAIN, HELDOUT)},
+        "unigram_bits_per_byte": None,
+        "examples": {name: counts.get("examples", {}).get(name, 0) for name in ("turns", "answers", "pairs")}
+        | {"tasks": largest(counts.get("tasks", {}), NOT_TOLD)},
+    }
+
+
 def _source(
-    name: str, recipe: Recipe, out: DataDir, documents: dict[str, Any], tokenizer: Tokenizer, lengths: np.ndarray
+    name: str, recipe: Recipe, out: DataDir, documents: dict[str, Any], shards: _Shards | None
 ) -> dict[str, Any]:
     source, counts = recipe.data.sources[name], documents["results"][name]
-    splits = {
-        split: TokenShards.open(out.shards / name / split, tokenizer_sha256=tokenizer.sha256)
-        for split in (TRAIN, HELDOUT)
-    }
     return {
         "name": name,
         "licence": source.licence,
         "version": documents["inputs"][name],
         "format": source.format,
         "clean": source.clean,
-        "splits": {split: _counts(shards) for split, shards in splits.items()},
         "steps": steps_of(source, counts),
         "dropped": dropped_documents(counts),
         "lost": lost_of(source, counts),
@@ -108,9 +133,8 @@ def _source(
         "languages": largest(counts.get("languages", {}), NOT_TOLD),
         "licences": largest(counts.get("licences", {}), NOT_STATED),
         "years": years(counts.get("years", {})),
-        "unigram_bits_per_byte": unigram_bits_per_byte(splits[TRAIN], splits[HELDOUT], lengths),
         "paper": PAPER.get(name),
-    }
+    } | (shards.of(name) if shards else _examples(counts))
 
 
 def _counts(shards: TokenShards) -> Counts:

@@ -20,7 +20,7 @@ def learned_warnings(card: dict[str, Any]) -> list[str]:
     return [
         f"The tokenizer has learned from all {format_bytes(portion['taken'])} of {name}, of "
         f"{format_bytes(portion['wanted'])} that its share of the mixture would be; other sources have filled up."
-        for name, portion in card["tokenizer"]["text"].items()
+        for name, portion in (card["tokenizer"] or {"text": {}})["text"].items()
         if portion["taken"] < SHORT * portion["wanted"]
     ]
 

@@ -17,6 +17,7 @@ from puna.data.card.blocks import (
     size,
     value,
 )
+from puna.data.card.examples import example_blocks, has_examples, mixture_blocks, size_blocks, turns_of, what_of
 from puna.data.card.learned import learned_blocks
 from puna.data.card.lost import lost_blocks
 from puna.data.card.near import near_blocks
@@ -28,6 +29,13 @@ _ROWS = 8
 """How many languages or licences of a source a page shows."""
 _TOKENIZERS = {"sentencepiece": "SentencePiece BPE", "byte-bpe": "Byte-level BPE"}
 _STEPS = {READ: "records become text", DEDUP: "duplicates are dropped"}
+_USE_OF_EXAMPLES = [
+    "It was built for instruction tuning: a model that is there learns the answers. Held-out examples are there to "
+    "measure it and nothing else.",
+    "It is not a sample of what people ask or of how they talk: what it holds follows from its sources and its rules.",
+    "Whoever passes it on needs the right to do so for every source: see the licences. Where models have written "
+    "answers, the terms of their use may say more.",
+]
 _USE = [
     "It was built to pre-train language models. The held-out text is there to measure them and nothing else.",
     "It is not a sample of a language or of a population: what it holds follows from its sources and its rules.",
@@ -38,34 +46,36 @@ _USE = [
 def figures(card: dict[str, Any]) -> list[tuple[str, str]]:
     """The build in a few numbers, each with what it counts."""
     counts = [counts for source in card["sources"] for counts in source["splits"].values()]
-    documents, text, tokens = (sum(part[key] for part in counts) for key in ("documents", "bytes", "tokens"))
+    documents, text, tokens = (sum(part[key] or 0 for part in counts) for key in ("documents", "bytes", "tokens"))
     found = sum(source["steps"][0]["in"]["documents"] for source in card["sources"])
     dropped = sum(sum(source["dropped"].values()) for source in card["sources"])
     sources = len(card["sources"])
     return [
-        (f"{documents:,}", f"document{'s' * (documents != 1)} from {counted(sources, 'source')}"),
+        (f"{documents:,}", f"{what_of(card)}{'s' * (documents != 1)} from {counted(sources, 'source')}"),
         (format_bytes(text), "of text"),
-        (format_count(tokens), "tokens"),
+        turns_of(card) if has_examples(card) else (format_count(tokens), "tokens"),
         (percent(dropped / max(found, 1)), f"dropped: {dropped:,} of {counted(found, 'record')}"),
     ]
 
 
 def sections(card: dict[str, Any]) -> list[Section]:
     """The whole page, in order; warnings come first where there are any."""
-    found = warnings(card)
+    found, what = warnings(card), what_of(card)
+    examples = has_examples(card)
     parts = [
-        Section("use", "What it is for", [Points(_USE)]),
+        Section("use", "What it is for", [Points(_USE_OF_EXAMPLES if examples else _USE)]),
         Section("sources", "Sources", _sources(card)),
-        Section("mixture", "Mixture", _mixture(card)),
-        Section("steps", "From records to documents", [*map(_flow, card["sources"])]),
-        Section("dropped", "Why documents were dropped", _dropped(card)),
+        Section("mixture", "Mixture", mixture_blocks(card) if examples else _mixture(card)),
+        *([Section("examples", "Turns and tasks", example_blocks(card))] if examples else []),
+        Section("steps", f"From records to {what}s", [*map(_flow, card["sources"])]),
+        Section("dropped", f"Why {what}s were dropped", _dropped(card)),
         Section("lost", "Lost on the way", lost_blocks(card)),
         Section("duplicates", "Duplicates", _duplicates(card)),
         Section("evaluation-sets", "Evaluation sets", _evaluation_sets(card)),
         Section("languages", "Languages, licences, years", _described(card)),
         Section("unknown", "What this card does not know", [Points(unknowns(card))]),
         Section("rules", "Rules and thresholds", _rules(card)),
-        Section("tokenizer", "Tokenizer", _tokenizer(card)),
+        *([] if examples else [Section("tokenizer", "Tokenizer", _tokenizer(card))]),
         Section("provenance", "How it was made", _provenance(card)),
     ]
     return ([Section("warnings", "Warnings", [Points(found)])] if found else []) + parts
@@ -75,6 +85,9 @@ def _sources(card: dict[str, Any]) -> list[Block]:
     places = [
         [source["name"], source["version"], Code(source["format"]), _licence(source)] for source in card["sources"]
     ]
+    origin = Table("Where the text comes from", ["source", "from", "format", "licence"], 4, places)
+    if has_examples(card):
+        return [origin, *size_blocks(card)]
     sizes = [
         [
             source["name"], "held-out" if split == "heldout" else split, f"{counts['documents']:,}",
@@ -84,7 +97,7 @@ def _sources(card: dict[str, Any]) -> list[Block]:
         for split, counts in source["splits"].items()
     ]  # fmt: skip
     return [
-        Table("Where the text comes from", ["source", "from", "format", "licence"], 4, places),
+        origin,
         Table("How much of it there is", ["source", "split", "documents", "text", "tokens", "bytes/token"], 2, sizes),
         "Held-out documents are not trained on: they measure the model. Tokens count the marks where a document begins "
         "and ends.",
@@ -344,6 +357,6 @@ def _provenance(card: dict[str, Any]) -> list[Block]:
     ]  # fmt: skip
     return [
         "`puna data build config.toml`, with the recipe beside this card and the same input files, makes the same "
-        "documents and token shards, byte for byte, on any number of machines.",
+        f"documents{'' if has_examples(card) else ' and token shards'}, byte for byte, on any number of machines.",
         Table("What the build was made with", ["what", "value"], 2, rows),
     ]

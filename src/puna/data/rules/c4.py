@@ -147,5 +147,6 @@ RULE = RuleSpec(
     make=C4,
     does="keeps sentences; drops pages with few of them",
     after="Raffel et al. 2020, section 2.2",
+    changes="lines",
     reasons=REASONS,
 )

@@ -99,5 +99,6 @@ RULE = RuleSpec(
     make=Code,
     does="line lengths, letters and digits, licences; removes copyright headers",
     after="LLaMA, section 2.1; RedPajama v1",
+    changes="lines",
     reasons=REASONS,
 )

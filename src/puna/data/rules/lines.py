@@ -121,5 +121,6 @@ RULE = RuleSpec(
     make=_of_all_documents,
     does="removes lines that stand more than once in a dump; drops short pages",
     after="CCNet, section 3.1",
+    changes="lines",
     reasons=REASONS,
 )

@@ -55,5 +55,6 @@ RULE = RuleSpec(
     settings=MojibakeRules,
     make=Mojibake,
     does="reads UTF-8 again that was read in another encoding, or drops it",
+    changes="characters",
     reasons=REASONS,
 )

@@ -143,5 +143,6 @@ RULE = RuleSpec(
     settings=PiiRules,
     make=Pii,
     does="masks e-mail and IP addresses, and on request telephone, card and bank account numbers",
+    changes="characters",
     reasons=REASONS,
 )

@@ -30,7 +30,7 @@ def check_packages(recipe: Recipe, executor: Executor) -> None:
         DataError: One is missing.
     """
     library = "sentencepiece" if recipe.tokenizer.kind == "sentencepiece" else "tokenizers"
-    trained = [] if recipe.tokenizer.taken_from else [library]
+    trained = [] if recipe.tokenizer.taken_from or recipe.finetune else [library]
     for name in [*trained, "numba", "jinja2", *(["ray"] if executor == "ray" else [])]:
         if find_spec(name) is None:
             error = ModuleNotFoundError(f"No module named {name!r}", name=name)
@@ -50,6 +50,8 @@ def check_input(recipe: Recipe, out: DataDir, files: Files) -> None:
         _warn_of_names(name, source, files[name])
     _warn_of_shared(files)
     _warn_of_room(out, files)
+    if recipe.finetune:
+        return  # its model and its steps are not known before the run
     for sentence, _ in recipe.run_conflicts():
         warn(f"no run with these values can start: {sentence}")
     if recipe.run_conflicts():

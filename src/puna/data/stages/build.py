@@ -1,5 +1,7 @@
 """`puna data build`: makes documents, tokenizer, token shards and card, each if it is missing.
 
+A recipe with [finetune] needs documents and card alone: its examples become tokens in the run, which knows the model.
+
 A step is finished when its record exists and was made with the recipe's present values. A finished step is skipped; one
 that was made with other values is refused, unless it may be replaced.
 """
@@ -42,6 +44,9 @@ from puna.tokenizer.existing import named_tokenizer, tokenizer_identity, write_e
 from puna.tokenizer.load import load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
+_CARDS = (".json", ".md", ".html")
+"""Endings of the forms of the card."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
@@ -80,6 +85,9 @@ def build_data(recipe: Recipe, out: DataDir, *, force: bool, execution: Executio
 
 def _build_data(recipe: Recipe, out: DataDir, *, force: bool, execution: Execution) -> None:
     """As `build_data`, in a directory whose lock is held; a finished build with the recipe's values stays."""
+    if recipe.finetune:
+        _build_examples(recipe, out, force=force, execution=execution)
+        return
     _train_tokenizer(recipe, out, force, execution)
     tokenizer = load_tokenizer(out.tokenizer)
     made_from = {"documents": _documents_hash(out), "tokenizer": tokenizer.sha256}
@@ -88,26 +96,39 @@ def _build_data(recipe: Recipe, out: DataDir, *, force: bool, execution: Executi
         say(f"{out.root}: token shards built already")
         return
     tokenize_documents(recipe, out, tokenizer, executor=execution.executor, workers=execution.workers)
-    lost = finish_build(recipe, out)
-    for sentence in lost:
+    _finish(recipe, out)
+
+
+def _build_examples(recipe: Recipe, out: DataDir, *, force: bool, execution: Execution) -> None:
+    """The same for a recipe with [finetune]."""
+    _make_documents(recipe, out, force, execution)
+    made_from = {"documents": _documents_hash(out)}
+    finished = _finished(recipe, out, out.root, recipe.data.model_dump(), force, made_from)
+    if finished and _has_card(out):
+        say(f"{out.root}: examples built already")
+        return
+    _finish(recipe, out)
+
+
+def _finish(recipe: Recipe, out: DataDir) -> None:
+    """Write the card and the build's record, and say what should be known of them."""
+    for sentence in finish_build(recipe, out):
         warn(sentence)
     say(f"{out.root}: built; {out.card.with_suffix('.html')} describes it")
 
 
 def _is_built(recipe: Recipe, out: DataDir) -> bool:
     """Whether a finished build with the recipe's values is there, so that nothing would be replaced."""
-    wanted = {
-        out.documents: documents_config(recipe),
-        out.tokenizer: _tokenizer_config(recipe, _named_tokenizer(recipe, out)),
-        out.root: recipe.data.model_dump(),
-    }
+    wanted = {out.documents: documents_config(recipe), out.root: recipe.data.model_dump()}
+    if not recipe.finetune:
+        wanted[out.tokenizer] = _tokenizer_config(recipe, _named_tokenizer(recipe, out))
     records = {what: read_record(what / "record.json") for what in wanted}
     return all(record and not _changes(out, record, wanted[what]) for what, record in records.items())
 
 
 def _delete_build(out: DataDir) -> None:
     """Delete all that a build has written; its record goes first, so what is left is not taken for a build."""
-    for path in (out.record, out.config, *(out.card.with_suffix(suffix) for suffix in (".json", ".md", ".html"))):
+    for path in (out.record, out.config, *(out.card.with_suffix(end) for end in _CARDS)):
         remove(path)
     for path in (out.shards, out.tokenizer, out.documents, out.work):
         discard(path)
@@ -120,8 +141,13 @@ def train_tokenizer(recipe: Recipe, out: DataDir, *, force: bool) -> None:
 
     Raises:
         DataError: They were made with other values and `force` is false, or a source is missing or damaged.
-        TokenizerError: The text does not allow such a tokenizer.
+        TokenizerError: The text does not allow such a tokenizer, or the recipe's model brings its own.
     """
+    if recipe.finetune:
+        raise TokenizerError(
+            f"recipe {recipe.name!r} tunes a model that is there, with that model's tokenizer: none is trained",
+            hint="name a recipe without [finetune]",
+        )
     with DirectoryLock(out.root):
         if force:
             remove(out.tokenizer / "record.json")
@@ -134,8 +160,7 @@ def submit_data(recipe: Recipe, out: DataDir, *, force: bool, execution: Executi
     Raises:
         DataError: Something was built with other values and `force` is false, a source is missing, or Slurm refuses.
     """
-    named = _named_tokenizer(recipe, out)
-    _refuse_other_values(recipe, out, force, named)
+    _refuse_other_values(recipe, out, force)
     check_packages(recipe, execution.executor)
     if force:
         with DirectoryLock(out.root):
@@ -143,18 +168,17 @@ def submit_data(recipe: Recipe, out: DataDir, *, force: bool, execution: Executi
                 _delete_build(out)
     plan = plan_documents(recipe, out)
     check_input(recipe, out, plan.files)
-    tokens: list[Task] = [_tokenize_task(recipe, out, task, split) for task in plan.finish for split in SPLITS]
-    stages: list[list[Task]] = [
-        *plan.stages,
-        [JoinTokenizer(work=out.work, recipe=recipe, out=out, force=force)],
-        tokens,
-        [JoinData(work=out.work, recipe=recipe, out=out, force=force)],
-    ]
+    tokens: list[Task] = [] if recipe.finetune else [
+        _tokenize_task(recipe, out, task, split) for task in plan.finish for split in SPLITS
+    ]  # fmt: skip
+    tokenizer = JoinTokenizer(work=out.work, recipe=recipe, out=out, force=force)
+    last = JoinData(work=out.work, recipe=recipe, out=out, force=force)
+    stages: list[list[Task]] = [*plan.stages, *([] if recipe.finetune else [[tokenizer], tokens]), [last]]
     submit(
         stages,
         partition=execution.partition,
         time=execution.time,
-        workers=execution.workers or len(tokens),
+        workers=execution.workers or 2 * len(plan.finish),
         setup=execution.setup,
     )
 
@@ -216,13 +240,17 @@ class JoinData(_Join):
         return {}
 
 
-def _train_tokenizer(recipe: Recipe, out: DataDir, force: bool, execution: Execution) -> None:
-    named = _named_tokenizer(recipe, out)
+def _make_documents(recipe: Recipe, out: DataDir, force: bool, execution: Execution) -> None:
     there = _finished(recipe, out, out.documents, documents_config(recipe), force)
     if there and _all_documents(recipe, out) and _same_files(recipe, out):
         say(f"{out.documents}: documents built already")
     else:
         build_documents(recipe, out, executor=execution.executor, workers=execution.workers)
+
+
+def _train_tokenizer(recipe: Recipe, out: DataDir, force: bool, execution: Execution) -> None:
+    named = _named_tokenizer(recipe, out)
+    _make_documents(recipe, out, force, execution)
     # A new mixture needs no new tokenizer: the shares that it was trained with are in its record.
     config = _tokenizer_config(recipe, named)
     made_from = {} if named else {"documents": _documents_hash(out)}
@@ -280,25 +308,32 @@ def _tokenizer_config(recipe: Recipe, named: Tokenizer | None) -> dict[str, Any]
     return recipe.tokenizer.model_dump() | {"vocab_size": recipe.model.vocab_size}
 
 
-def _refuse_other_values(recipe: Recipe, out: DataDir, force: bool, named: Tokenizer | None) -> None:
+def _refuse_other_values(recipe: Recipe, out: DataDir, force: bool) -> None:
     """Refuse a recipe that would meet another one's tokenizer or shards after hours of reading.
 
     Raises:
         DataError: Something was built with other values and `force` is false.
+        TokenizerError: The tokenizer that the recipe names cannot be used.
     """
+    named = None if recipe.finetune else _named_tokenizer(recipe, out)
     if not force:
         _finished(recipe, out, out.documents, documents_config(recipe), force)
-        _finished(recipe, out, out.tokenizer, _tokenizer_config(recipe, named), force)
+        if not recipe.finetune:
+            _finished(recipe, out, out.tokenizer, _tokenizer_config(recipe, named), force)
         _finished(recipe, out, out.root, recipe.data.model_dump(), force)
 
 
 def _is_whole(recipe: Recipe, out: DataDir, tokenizer: Tokenizer) -> bool:
     """Whether the token shards and the card of a finished build all exist; content is not compared."""
-    cards = [out.card, out.card.with_suffix(".md"), out.card.with_suffix(".html"), out.config]
-    if all(path.is_file() for path in cards) and shards_are_current(recipe, out, tokenizer):
+    if _has_card(out) and shards_are_current(recipe, out, tokenizer):
         return True
     warn(f"{out.root}: token shards or the card are missing or damaged; making them again")
     return False
+
+
+def _has_card(out: DataDir) -> bool:
+    """Whether the card in its three forms and the recipe beside it are there."""
+    return all(path.is_file() for path in (*(out.card.with_suffix(end) for end in _CARDS), out.config))
 
 
 def _all_documents(recipe: Recipe, out: DataDir) -> bool:

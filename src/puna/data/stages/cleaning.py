@@ -9,6 +9,7 @@ from puna.core.errors import UserError
 from puna.data.document import INVALID_UTF8, READER_FAILED, RULE_FAILED, Document, Dropped, Raw, Reader, Rule
 from puna.data.reasons import check_reason
 from puna.data.spec import ReaderSpec, RuleSpec
+from puna.data.stages.turns import apply_rule
 from puna.data.table import DECONTAMINATE, find_reader, find_rule, make, rule_settings
 from puna.data.tasks.counts import READ, Counts, add_lost, add_verdict
 
@@ -50,11 +51,12 @@ class Chain:
         """The document after the last rule, or the first verdict against it.
 
         Raises:
-            DataError: A rule of a plug-in drops it for a reason that no sentence explains.
+            DataError: A rule of a plug-in drops it for a reason that no sentence explains, or changes the text of a
+                conversation, whose turns would then say something else.
         """
         for spec, rule in self._rules:
             try:
-                verdict = _verdict(rule(document))
+                verdict = _verdict(apply_rule(spec, rule, document))
             except (MemoryError, ImportError, UserError):
                 raise
             except Exception as error:

@@ -20,11 +20,12 @@ from puna.data.dedup.edges import BAND, bucket_edges
 from puna.data.dedup.exact import EXACT, duplicates, text_key
 from puna.data.dedup.shuffle import Rows
 from puna.data.dedup.similar import FEWEST, places, sketch_type
-from puna.data.document import CONTAINED, DUPLICATE
+from puna.data.document import CONTAINED, DUPLICATE, Document
 from puna.data.document_files import read_numbered
 from puna.data.stages.lines import Clean
 from puna.data.stages.pairs import read_pairs, write_both_ways, write_pairs
 from puna.data.stages.read import Read
+from puna.data.stages.turns import conversation_of
 from puna.data.tasks.chunks import KEPT, chunk_files
 from puna.data.tasks.counts import Counts
 from puna.data.tasks.rows import is_among, read_rows, write_rows
@@ -77,7 +78,7 @@ class Keys(Task):
             if left:
                 for numbered in read_numbered(self.cleaned.checked(name), read.name):
                     for maker in left:
-                        maker.add(numbered.number, numbered.document.text)
+                        maker.add(numbered.number, maker.compared(numbered.document))
                 for maker in left:
                     maker.write(self.directory, number, read.data.partitions)
             progress.advance(self.input_bytes // len(names))
@@ -95,6 +96,10 @@ class KeyMaker:
         """The settings that decide the keys besides the text."""
         self._rows: list[Rows] = []
         self._joined: list[Rows] = []
+
+    def compared(self, document: Document) -> str:
+        """What of a document is compared with others: what it says."""
+        return document.text
 
     def rows(self, number: int, text: str) -> Rows:
         """The keys of a document."""
@@ -120,6 +125,9 @@ class KeyMaker:
 
 class _ExactKeys(KeyMaker):
     kind, dtype = "exact", EXACT
+
+    def compared(self, document: Document) -> str:
+        return conversation_of(document.turns) if document.turns else document.text
 
     def rows(self, number: int, text: str) -> Rows:
         return np.array([(*text_key(text), number)], dtype=EXACT)

@@ -13,6 +13,7 @@ from puna.data.stages.dedup import DuplicatesTask
 from puna.data.stages.duplicates import Cleaned, read_task
 from puna.data.stages.pairs import pairs_between, read_pairs
 from puna.data.stages.read import Read
+from puna.data.stages.turns import count_example
 from puna.data.tasks.chunks import DROPPED, KEPT, REPORT, chunk_files
 from puna.data.tasks.counts import DEDUP, NOT_STATED, NOT_TOLD, Counts, add_text, add_verdict, total
 from puna.data.tasks.task import Progress, Task, fingerprint_of
@@ -78,6 +79,8 @@ class Finish(Task):
                         split = HELDOUT if position_of(numbered.number).heldout else TRAIN
                         files[split].write(document_fields(verdict))
                         _describe(counts, split, verdict, self.read.source)
+                        if verdict.turns:
+                            count_example(counts, verdict.turns, len(verdict.text.encode()))
                 progress.advance(self.input_bytes // len(names))
             for fields in self._dropped_before():
                 dropped.write(fields)

@@ -25,6 +25,7 @@ from puna.data.stages.read import Read, read_tasks
 from puna.data.stages.rule_inputs import Table, evaluation_table, model_hashes
 from puna.data.stages.similar import near_groups
 from puna.data.stages.tokens import Tokenize
+from puna.data.stages.turns import refuse_rules_of_lines
 from puna.data.table import DECONTAMINATE, LINES, check_plugins, used_plugins
 from puna.data.tasks.counts import Counts, total
 from puna.data.tasks.executors import Executor, check, run_stage
@@ -74,6 +75,7 @@ def plan_documents(recipe: Recipe, out: DataDir) -> Plan:
             hint="write a recipe that extends it, with [data.sources] and [mixture]",
         )
     check_plugins(data)
+    refuse_rules_of_lines(data)
     work = out.work
     files = {name: list_files(name, source) for name, source in data.sources.items()}
     versions = {name: locate(name, source)[1] for name, source in data.sources.items()}
