@@ -181,7 +181,7 @@ class SourceFacts(Part):
     examples: ExamplesCard | None = None
     """None of a source of text."""
     unigram_bits_per_byte: float | None
-    """None of examples."""
+    """None for examples, which are not tokens yet."""
     paper: PaperRow | None
 
 
@@ -261,7 +261,7 @@ class RunCard(Part):
     """The run that a card was made for."""
 
     tokens: Count | None
-    """None of examples."""
+    """None for examples, which it counts itself."""
     stages: Count
     refused: str
     """Why no run with this mixture can start; empty where one can."""
