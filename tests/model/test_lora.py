@@ -10,6 +10,7 @@ from puna.config.model import ModelConfig
 from puna.model import lora
 from puna.model.init import init_weights
 from puna.model.llama import Llama
+from puna.model.parts import is_update
 from puna.ops.bits import same_bits
 
 KINDS = {"lora": {}, "rank-stabilised": {"rank_stabilised": True}, "dora": {"dora": True}}
@@ -31,7 +32,7 @@ def with_values(model: Llama) -> Llama:
     """The model with updates that are more than nothing."""
     generator = torch.Generator().manual_seed(5)
     for name, parameter in model.named_parameters():
-        if lora.is_update(name):
+        if is_update(name):
             parameter.data += torch.randn(parameter.shape, generator=generator, dtype=torch.float32) * 0.05
     return model
 
@@ -81,7 +82,7 @@ def test_only_updates_learn_and_only_their_layers_have_one() -> None:
     model = decoder()
     lora.apply(model, settings(targets=["wq", "w2"]))
     learning = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    assert all(map(lora.is_update, learning))
+    assert all(map(is_update, learning))
     assert len(learning) == 3 * 2 * 2
     assert {name.split(".")[3] for name in learning} == {"wq", "w2"}
 

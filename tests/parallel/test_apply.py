@@ -23,6 +23,8 @@ from puna.parallel.objective import Objective
 from puna.parallel.world import joined
 
 TENSOR, CONTEXT, REPLICATE = ({"parallel": {name: 2}} for name in ("tensor", "context", "replicate"))
+LORA = {"finetune": {"method": "lora", "lora": {"rank": 3, "alpha": 3.0}, "freeze": ["layers.0.*"]}}
+DORA = {"finetune": {"method": "lora", "lora": {"rank": 3, "dora": True}}}
 GROUPED = {"model": {"n_kv_heads": 2}}
 ADAFACTOR = {"optim": {"name": "adafactor"}, "model": {"dim": 128, "ffn_dim": 152, "n_layers": 2}}
 NOISE = {"finetune": {"dropout": 0.1, "neftune": 5.0}}
@@ -63,6 +65,13 @@ TWO: dict[str, dict[str, Any]] = {
     "shard, pairs, noise": {"pairs": "dpo"} | NOISE,
     "shard, adafactor": ADAFACTOR,
     "tensor, adafactor": TENSOR | ADAFACTOR,
+    "shard, lora, frozen block": LORA,
+    "shard, dora, two passes, full": DORA | {"train": {"micro_batch_tokens": 32, "recompute": "full"}},
+    "shard, lora, bf16": LORA | {"train": {"precision": "bf16"}},
+    "tensor, dora, grouped": DORA | TENSOR | GROUPED,
+    "tensor, lora, compiled, llama": LORA | TENSOR | {"train": {"compile": True, "recompute": "llama"}},
+    "tensor, frozen": TENSOR | {"finetune": {"freeze": ["tok_embeddings.*", "layers.[01].*"]}},
+    "context, dora, documents": DORA | CONTEXT | {"train": {"document_mask": True}},
 }
 
 FOUR: dict[str, dict[str, Any]] = {
@@ -83,6 +92,7 @@ FOUR: dict[str, dict[str, Any]] = {
     "shard x tensor, adafactor": TENSOR | ADAFACTOR,
     "replicate, adafactor": REPLICATE | ADAFACTOR | {"train": {"micro_batch_tokens": 32}},
     "context x tensor, noise": {"parallel": {"context": 2, "tensor": 2}} | NOISE,
+    "shard x tensor, dora": DORA | TENSOR,
 }
 
 Run = Callable[..., Any]
@@ -118,7 +128,7 @@ def test_every_layout_takes_the_step_of_one_process(
     for name, case in cases.items():
         ours, reference = outcomes[keys[name]], alone(case)
         assert ours.keys() == reference.keys(), name
-        assert sum(key.startswith("grad.") for key in ours) >= 20
+        assert sum(key.startswith("grad.") for key in ours) >= (20 if "frozen" not in name else 10)
         # Sums of bfloat16 passes are rounded where they meet; Muon orthogonalises in bfloat16.
         share = 2e-2 if "bf16" in name else 2e-6
         moved = 2.1e-2 if "bf16" in name else 5e-4 if "muon" in name else 1e-4

@@ -20,6 +20,9 @@ from puna.config.finetune import FinetuneConfig
 from puna.config.recipe import ModelConfig, OptimConfig, ParallelConfig, Recipe, TrainConfig
 from puna.finetune.noise import Noisy, apply_noise
 from puna.finetune.preferences import PairTable, PreferenceObjective
+from puna.model.init import Normal, draw
+from puna.model.llama import Llama
+from puna.model.parts import own_parts
 from puna.parallel.apply import build_model
 from puna.parallel.mesh import build_mesh
 from puna.parallel.objective import Objective, Passed
@@ -92,10 +95,18 @@ def whole(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().float().cpu().contiguous().clone()
 
 
+def give_updates_values(model: Llama) -> None:
+    """Make B of every update more than nothing, so that the gradient of A is, too."""
+    for part in own_parts(model):
+        if part.name.endswith("update.b"):
+            draw(part.tensor.detach(), 3, part.name, part.shape, part.offset, Normal(0.1))
+
+
 def step(recipe: Recipe, world: World) -> dict[str, torch.Tensor]:
     """One optimizer step in the recipe's layout."""
     mesh = build_mesh(recipe.parallel, world)
     model = build_model(recipe, mesh, world.device)
+    give_updates_values(model)
     objective = Objective.of(recipe, model, mesh, BOS)
     noise = None if recipe.finetune is None else apply_noise(model, mesh, recipe.finetune, recipe.seed)
     tokens_BT, (learner, losses_of_batch) = tokens_of(recipe), learner_of(recipe, objective)
@@ -110,7 +121,10 @@ def step(recipe: Recipe, world: World) -> dict[str, torch.Tensor]:
     sums = world.sum(sums) / mesh.tensor
     names = [name for name, _ in model.named_parameters()]
     result = {"losses": sums[:1], "tokens": sums[1:]}
-    result |= {f"grad.{name}": whole(parameter.grad) for name, parameter in zip(names, model.parameters(), strict=True)}
+    for name, parameter in zip(names, model.parameters(), strict=True):
+        assert parameter.requires_grad == (parameter.grad is not None), name
+        if parameter.grad is not None:
+            result[f"grad.{name}"] = whole(parameter.grad)
     norm = gradient_norm(model)
     result["norm"] = norm[None]
     optimizer = build_optimizer(model, recipe.optim, recipe.train.precision)

@@ -28,7 +28,7 @@ from puna.core.records import Record
 from puna.model.description import model_header, read_config
 from puna.model.directory import CONFIG, RECORD, WEIGHTS, check_files
 from puna.model.llama import Llama
-from puna.model.parts import own_parts, whole
+from puna.model.parts import is_update, own_parts, whole
 from puna.model.safetensors import write_safetensors
 from puna.model.weights import open_weights
 from puna.tokenizer.chat_template import CHAT_TEMPLATE, read_chat_template
@@ -176,12 +176,14 @@ class Rectangles(Protocol):
 def fill(model: Llama, stored: Rectangles) -> None:
     """Fill an existing model, in any layout: each process reads its own part of each weight, one after the other.
 
+    Updates that learn beside frozen weights are left as they are.
+
     Args:
         model: On its device; parameters may be sharded (DTensor), wrapped for recomputation, or compiled.
         stored: Weights of the model's names and shapes.
     """
     for part in own_parts(model):
-        if part.tensor.numel():
+        if part.tensor.numel() and not is_update(part.name):
             part.tensor.copy_(stored.rectangle(part.name, part.offset, part.tensor.shape))
 
 

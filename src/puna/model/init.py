@@ -27,7 +27,7 @@ from torch import Tensor
 from puna.config.recipe import ModelConfig
 from puna.core.records import cores
 from puna.model.llama import Llama
-from puna.model.parts import own_parts
+from puna.model.parts import is_update, own_parts
 
 BLOCK = 1 << 20
 """Numbers of a block; matrices with longer rows have blocks of one row."""
@@ -47,13 +47,34 @@ class Normal:
 
 @torch.no_grad()
 def init_weights(model: Llama, seed: int) -> None:
-    """Fill every parameter, or this device's part of it, in place; the same seed gives the same weights everywhere."""
+    """Fill every parameter, or this device's part of it, in place; the same seed gives the same weights everywhere.
+
+    Updates that learn beside frozen weights are left to `puna.model.lora.start`.
+    """
     for part in own_parts(model):
+        if is_update(part.name):
+            continue
         if len(part.shape) < 2:
             part.tensor.fill_(0.0 if part.name.endswith(".bias") else 1.0)
         else:
             normal = distribution(model.config, part.name, part.shape[1])
             draw(part.tensor, seed, part.name, part.shape, part.offset, normal)
+
+
+@dataclass(frozen=True)
+class DrawnWeights:
+    """The matrices that `init_weights` draws, of which any part can be had."""
+
+    config: ModelConfig
+    seed: int
+
+    def rectangle(self, name: str, offset: Sequence[int], shape: Sequence[int]) -> Tensor:
+        """The part of a matrix from `offset` on, of `shape` along each axis, in float32."""
+        part_RC = torch.empty(tuple(shape))
+        with torch.device("meta"):
+            whole = Llama(self.config).get_parameter(name).shape
+        draw(part_RC, self.seed, name, whole, offset, distribution(self.config, name, whole[1]))
+        return part_RC
 
 
 def distribution(config: ModelConfig, name: str, columns: int) -> Normal:

@@ -30,10 +30,7 @@ from puna.model.adapter import Adapter, LowRank
 from puna.model.files import Rectangles
 from puna.model.frozen import freeze, is_frozen
 from puna.model.llama import Llama
-from puna.model.parts import Part, own_parts, whole
-
-UPDATE = "update"
-"""The name of the module, within a linear layer, that holds its update."""
+from puna.model.parts import UPDATE, Part, is_update, own_parts, whole
 
 
 class Update(nn.Module):
@@ -85,8 +82,13 @@ def row_norms(weight_OI: Tensor) -> Tensor:
     return torch.linalg.vector_norm(weight_OI, dim=1)
 
 
-def attach(model: Llama, config: FinetuneConfig) -> None:
+def attach(model: Llama, config: FinetuneConfig, *, frozen_dtype: torch.dtype | None = None) -> None:
     """Freeze the model and give the linear layers that the configuration names updates without values, in place.
+
+    Args:
+        model: On any device, in its layout.
+        config: Which layers, and how.
+        frozen_dtype: What the frozen matrices of blocks become, that of the passes; None leaves them.
 
     Raises:
         TrainError: A pattern of what is frozen names nothing, or all layers.
@@ -101,6 +103,9 @@ def attach(model: Llama, config: FinetuneConfig) -> None:
             if f"layers.{number}.{half}.{target}.weight" not in frozen:
                 layer.add_module(UPDATE, Update(layer, config.lora))
                 layer.forward = partial(_forward, layer)
+        for module in block.modules():
+            if frozen_dtype is not None and isinstance(module, nn.Linear):
+                _give(module, "weight", module.weight.to(frozen_dtype))
 
 
 @torch.no_grad()
@@ -144,11 +149,6 @@ def updated(model: Llama) -> Iterator[tuple[str, nn.Linear]]:
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear) and hasattr(module, UPDATE):
             yield name, module
-
-
-def is_update(name: str) -> bool:
-    """Whether a parameter of this name belongs to an update, and so not to the model as it was."""
-    return f".{UPDATE}." in name
 
 
 def adapter_of(model: Llama) -> Adapter:

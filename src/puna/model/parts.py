@@ -10,6 +10,8 @@ from torch.distributed.tensor._utils import compute_local_shape_and_global_offse
 
 from puna.model.llama import Llama
 
+UPDATE = "update"
+"""The name of the module, within a linear layer, that learns beside the layer's frozen weight (`puna.model.lora`)."""
 _WRAPPERS = re.compile(r"(_checkpoint_wrapped_module|_orig_mod)\.")
 """Parts that recomputation and compilation add to the names of wrapped modules."""
 
@@ -38,6 +40,11 @@ def own_parts(model: Llama) -> Iterator[Part]:
             )
         name = _WRAPPERS.sub("", wrapped)
         yield Part(name=name, tensor=local(parameter), shape=tuple(parameter.shape), offset=tuple(offset))
+
+
+def is_update(name: str) -> bool:
+    """Whether a parameter of this name belongs to an update, and so not to the model as it was."""
+    return f".{UPDATE}." in name
 
 
 def local(tensor: Tensor) -> Tensor:

@@ -2,10 +2,11 @@
 
 1. The model is described on the meta device: no memory, whatever its size.
 2. Tensor parallelism splits the matrices, context parallelism the sequences; or products run in float8.
-3. Recomputation goes around each block, compilation around that.
-4. FSDP shards what each device has left (ZeRO-3), over all devices that hold the same; its hooks stay outside of the
+3. What does not learn is frozen, and low-rank updates are put beside it, split as the matrices are.
+4. Recomputation goes around each block, compilation around that.
+5. FSDP shards what each device has left (ZeRO-3), over all devices that hold the same; its hooks stay outside of the
    compiled code, and it casts weights to the precision of the passes.
-5. Every device makes the memory of its own shards and draws its own part of the initial weights.
+6. Every device makes the memory of its own shards and draws its own part of the initial weights.
 
 A process that is alone has nothing to shard; `puna.parallel.working` then makes what its passes compute with.
 """
@@ -14,7 +15,10 @@ import torch
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
 from puna.config.recipe import Recipe
-from puna.model.init import init_weights
+from puna.core.errors import TrainError
+from puna.model import lora
+from puna.model.frozen import freeze
+from puna.model.init import DrawnWeights, init_weights
 from puna.model.llama import Llama
 from puna.parallel.context import apply_context_parallel
 from puna.parallel.float8 import apply_float8, check_float8
@@ -31,6 +35,9 @@ def build_model(recipe: Recipe, mesh: Mesh, device: torch.device, *, drawn: bool
         mesh: The layout.
         device: Where this process computes.
         drawn: Whether to draw the initial weights; otherwise they are uninitialised.
+
+    Raises:
+        TrainError: The settings cannot work together.
     """
     with torch.device("meta"):
         model = Llama(recipe.model)
@@ -41,8 +48,12 @@ def build_model(recipe: Recipe, mesh: Mesh, device: torch.device, *, drawn: bool
     if mesh.context_mesh is not None:
         apply_context_parallel(model, mesh.context_mesh)
     if recipe.train.float8:
+        if recipe.finetune is not None and recipe.finetune.method == "lora":
+            raise TrainError("train.float8 = true is for methods that move the matrices; leave it out with 'lora'")
         check_float8(model, device)
         apply_float8(model)
+    if recipe.finetune is not None:
+        _choose_what_learns(model, recipe)
     apply_recompute(model, recipe.train.recompute, compile=recipe.train.compile, on_cpu=device.type == "cpu")
     if recipe.train.compile and mesh.tensor_mesh is None and device.type != "cpu":
         # Operator by operator it is twenty passes over the stream in float32; on a CPU that is little compared with the
@@ -53,6 +64,7 @@ def build_model(recipe: Recipe, mesh: Mesh, device: torch.device, *, drawn: bool
     model.to_empty(device=device)
     if drawn:
         init_weights(model, recipe.seed)
+        lora.start(model, recipe.seed, DrawnWeights(model.config, recipe.seed))
     return model
 
 
@@ -67,6 +79,15 @@ def reshard(model: Llama) -> None:
     for module in model.modules():
         if isinstance(module, FSDPModule):
             module.reshard()
+
+
+def _choose_what_learns(model: Llama, recipe: Recipe) -> None:
+    """Freeze what the recipe says, and give the model the updates that it learns instead, if it does."""
+    tuning, train = recipe.finetune, recipe.train
+    if tuning is None or tuning.method == "full":
+        freeze(model, [] if tuning is None else tuning.freeze)
+        return
+    lora.attach(model, tuning, frozen_dtype=torch.bfloat16 if train.precision == "bf16" else None)
 
 
 def _shard(model: Llama, mesh: Mesh, precision: str) -> None:

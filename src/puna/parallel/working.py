@@ -33,12 +33,17 @@ class WorkingWeights:
         self._slots: list[tuple[nn.Module, str, nn.Parameter]] = []
         for module in model.modules():
             for name, parameter in module.named_parameters(recurse=False):
+                if parameter.dtype == torch.bfloat16:  # a frozen one, which has no sum in float32
+                    continue
                 self._slots.append((module, name, parameter))
                 if parameter not in self._copies:
-                    copy = torch.empty_like(parameter, dtype=torch.bfloat16).requires_grad_()
+                    copy = torch.empty_like(parameter, dtype=torch.bfloat16)
+                    self._copies[parameter] = copy
+                    if not parameter.requires_grad:
+                        continue
+                    copy.requires_grad_()
                     # The hook must not hold the copy, which would keep itself alive for ever.
                     copy.register_post_accumulate_grad_hook(partial(_hand_over, parameter, _adder(compiled)))
-                    self._copies[parameter] = copy
         self._own = {id(copy): parameter for parameter, copy in self._copies.items()}
 
     def own(self, weight: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 ```
 checkpoints/step-00000200/
-  shard-*.safetensors    model.<parameter> and optim.<parameter>.<key>; each process writes the shards that it holds
+  shard-*.safetensors    model.<parameter> and optim.<parameter>.<key> of what learns; each process writes the shards
+                         that it holds
   state.json             step, clocks, data fingerprint, recipe, where it was made, SHA-256 of every shard and of itself
 ```
 
@@ -107,8 +108,12 @@ def load_tensors(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer,
 
 
 def tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Every tensor of the training state by name; they share memory with the model and the optimizer."""
-    weights = {f"model.{name}": parameter.detach() for name, parameter in model.named_parameters()}
+    """Every tensor of the training state by name; they share memory with the model and the optimizer.
+
+    Frozen weights are not among them: they are those that the run began with.
+    """
+    learning = ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)
+    weights = {f"model.{name}": weight.detach() for name, weight in learning}
     return weights | named_state(model, optimizer)
 
 

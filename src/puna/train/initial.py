@@ -27,12 +27,13 @@ from puna.core.reference import find_moment
 from puna.core.schema.lineage import Parent
 from puna.core.schema.part import parse
 from puna.core.schema.train_state import is_checkpoint, read_header
+from puna.model import lora
 from puna.model.checkpoint_weights import CheckpointWeights
 from puna.model.description import read_config
 from puna.model.directory import CONFIG, check_files, resolve_model
 from puna.model.files import Rectangles, check_decoder, fill
 from puna.model.llama import Llama
-from puna.model.parts import own_parts
+from puna.model.parts import is_update, own_parts
 from puna.model.weights import open_weights
 from puna.parallel.world import World
 from puna.train.checkpoint import check_shards, load_tensors
@@ -75,9 +76,25 @@ class Initial:
     new_rows: int = 0
     """Tokens for which the weights have no row."""
 
+    def check_same(self, weights: str, checkpoint: Path) -> None:
+        """Refuse to go on beside other frozen weights than a checkpoint was made with.
+
+        Args:
+            weights: The hash of those.
+            checkpoint: Where it says so.
+
+        Raises:
+            CheckpointError: These are others.
+        """
+        if self.parent.weights != weights:
+            raise CheckpointError(
+                f"{self.parent.place}: is not the model that {checkpoint} was trained on, its hash is another",
+                hint="what does not learn is in no checkpoint: put the model back, or start again with --force",
+            )
+
 
 def load_initial(
-    place: str | os.PathLike[str], model: Llama, world: World, other: OtherFormat | None = None
+    place: str | os.PathLike[str], model: Llama, world: World, other: OtherFormat | None = None, *, seed: int = 0
 ) -> Initial:
     """Fill the model, in any layout; each process reads its own part, tensor by tensor.
 
@@ -87,28 +104,29 @@ def load_initial(
         model: Built for the recipe, on its device.
         world: The processes; all of them call this.
         other: The model, where it is in another format than Puna's own.
+        seed: Of the first values of updates that learn beside frozen weights, where the model has them.
 
     Raises:
         CheckpointError: There are no weights, they are damaged, or they are another decoder's.
     """
-    return _said(_loaded(os.fspath(place), model, world, other), world)
+    return _said(_loaded(os.fspath(place), model, world, other, seed), world)
 
 
-def _loaded(place: str, model: Llama, world: World, other: OtherFormat | None) -> Initial:
+def _loaded(place: str, model: Llama, world: World, other: OtherFormat | None, seed: int) -> Initial:
     if other is not None:
         hashes = world.first(lambda: {file.name: sha256_file(file) for file in other.files})
         parent = Parent(how="continued", run=other.path.name, place=place, weights=sha256_json(hashes))
-        return _filled(model, Initial(parent=parent), other.path, other.config, _Whole(other))
+        return _filled(model, Initial(parent=parent), other.path, other.config, _Whole(other), seed)
     directory = world.first(lambda: _find(place))
     if not is_checkpoint(directory):
         initial = world.first(lambda: _of_model(directory, place))
         config = read_config(directory)
         with open_weights(directory) as stored:
-            return _filled(model, initial, directory / CONFIG, config, stored, stored.check)
+            return _filled(model, initial, directory / CONFIG, config, stored, seed, stored.check)
     with CheckpointWeights(directory) as stored:
         check_shards(directory, stored.hashes, world)
         initial = _of_checkpoint(stored, place)
-        return _filled(model, initial, directory / "state.json", stored.config, stored, stored.check)
+        return _filled(model, initial, directory / "state.json", stored.config, stored, seed, stored.check)
 
 
 def keep_optimizer(
@@ -149,16 +167,28 @@ def _said(initial: Initial, world: World) -> Initial:
 
 
 def _filled(
-    model: Llama, initial: Initial, file: Path, config: ModelConfig, stored: Rectangles,
+    model: Llama, initial: Initial, file: Path, config: ModelConfig, stored: Rectangles, seed: int,
     check: Callable[[Mapping[str, Sequence[int]]], None] = lambda shapes: None,
 ) -> Initial:  # fmt: skip
     """Fill the model with the weights of a decoder, which is the same but for tokens that are new."""
     rows, wanted = config.vocab_size, model.config.vocab_size
     grown = config.model_copy(update={"vocab_size": max(rows, wanted)})
     differs = check_decoder(file, grown, model.config)
-    check(_stored_shapes({part.name: part.shape for part in own_parts(model)}, config))
-    fill(model, _Grown(stored, rows) if wanted > rows else stored)
+    check(_stored_shapes({part.name: part.shape for part in own_parts(model) if not is_update(part.name)}, config))
+    if wanted > rows:
+        stored = _Grown(stored, rows)
+        _let_tokens_learn(model)
+    fill(model, stored)
+    lora.start(model, seed, stored)
     return replace(initial, differs=differs, new_rows=max(0, wanted - rows))
+
+
+def _let_tokens_learn(model: Llama) -> None:
+    """Let the weights with a row for each token learn beside updates: new tokens are all alike before they do."""
+    if next(lora.updated(model), None) is not None:
+        for name, parameter in model.named_parameters():
+            if name in _BY_TOKEN:
+                parameter.requires_grad_(True)
 
 
 def _stored_shapes(shapes: Mapping[str, Sequence[int]], config: ModelConfig) -> dict[str, Sequence[int]]:

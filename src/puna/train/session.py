@@ -29,6 +29,7 @@ from puna.core.errors import OtherProcessError, TrainError, UserError
 from puna.core.layout import RunDir
 from puna.core.schema.lines import Line
 from puna.core.schema.train_state import TrainState, list_checkpoints
+from puna.model.frozen import learns_in_part
 from puna.model.llama import Llama
 from puna.parallel.apply import build_model, set_last_pass
 from puna.parallel.mesh import Mesh, build_mesh
@@ -190,20 +191,23 @@ class Session:
         device = device or find_device(recipe.train.precision, recipe.energy, world.device)
         state, initial = TrainState(data_fingerprint=feed.fingerprint), None
         if model is None:
-            begins = recipe.train.init_from if checkpoint is None else None
+            begins = recipe.train.init_from
             model = build_model(recipe, mesh, world.device, drawn=checkpoint is None and begins is None)
-            if begins is not None:
-                initial = load_initial(begins, model, world, weights)
+            # What does not learn is in no checkpoint.
+            if begins is not None and (checkpoint is None or learns_in_part(model)):
+                initial = load_initial(begins, model, world, weights, seed=recipe.seed)
         if optimizer is None:
             compiled = recipe.train.compile and device.on_gpu
             optimizer = build_optimizer(model, recipe.optim, recipe.train.precision, recipe.seed, compiled=compiled)
         objective = objective or Objective.of(recipe, model, mesh, feed.bos_id)
-        if initial is not None:
+        if initial is not None and checkpoint is None:
             if recipe.train.init_optimizer == "keep":
                 initial = keep_optimizer(initial, model, optimizer, recipe, world)
             state.initial_weights, state.lineage = initial.parent.weights, [*initial.lineage, initial.parent]
         if checkpoint is not None:
             path, state = checkpoint
+            if initial is not None:
+                initial.check_same(state.initial_weights, path)
             load_tensors(path, model, optimizer, world)
             device = device.with_peak(state.peak_flops.get(device.name, 0.0))
         return cls(
