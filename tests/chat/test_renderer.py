@@ -8,7 +8,7 @@ from datetime import datetime
 
 import pytest
 
-from puna.chat.renderer import Renderer
+from puna.chat.renderer import Given, Renderer
 from puna.core.errors import GenerateError
 
 NOW = datetime(2026, 1, 31)
@@ -48,6 +48,17 @@ def test_a_hostile_template_is_a_sentence_and_the_next_one_is_rendered(
     with pytest.raises(GenerateError, match=says):
         renderer.render(template, {}, now=NOW)
     assert renderer.render("{{ x }}", {"x": 1}, now=NOW) == "1"
+
+
+def test_several_texts_come_in_their_order_together_or_one_by_one(
+    renderer: Renderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template, each = "{% generation %}{{ x }}{% endgeneration %}", [Given({"x": 1}), Given({"x": 2}, ("<", ">"))]
+    for most in (1 << 20, 0):
+        monkeypatch.setattr("puna.chat.renderer._TOGETHER", most)
+        assert renderer.render_each(template, each, now=NOW) == ["1", "<2>"]
+    with pytest.raises(GenerateError, match="no more than one"):
+        renderer.render_each("{{ raise_exception('no more than one') if x > 1 }}", each, now=NOW)
 
 
 def test_one_process_serves_many_texts_and_threads(renderer: Renderer) -> None:

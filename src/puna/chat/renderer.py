@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from puna.core.errors import GenerateError
 
@@ -25,6 +25,17 @@ _MOST_TEXT = 1 << 24
 _SECONDS = 5
 """A processor's time for one rendering: a thousand times that of long conversations."""
 _START = "import sys; sys.path[:] = sys.argv[1:]; from puna.chat.sandbox import main; main()"
+_TOGETHER = 1 << 20
+"""Bytes of conversations that are rendered by one request; longer ones have the process's memory for themselves."""
+
+
+class Given(NamedTuple):
+    """What a template can use for one text."""
+
+    variables: dict[str, Any]
+    """Values of JSON by name."""
+    marks: Sequence[str] = ("", "")
+    """What is put before and after that which `{% generation %}` blocks write."""
 
 
 class Renderer:
@@ -53,13 +64,16 @@ class Renderer:
     def render(
         self, template: str, variables: dict[str, Any], *, now: datetime, marks: Sequence[str] = ("", "")
     ) -> str:
-        """What a template writes.
+        """What a template writes; arguments and errors as of `render_each`."""
+        return self.render_each(template, [Given(variables, marks)], now=now)[0]
+
+    def render_each(self, template: str, each: Sequence[Given], *, now: datetime) -> list[str]:
+        """What a template writes for each of several conversations; the process is waited for once.
 
         Args:
             template: Jinja's source.
-            variables: What it can use, values of JSON.
+            each: What it can use.
             now: The time that it may write.
-            marks: What is put before and after that which `{% generation %}` blocks write.
 
         Raises:
             GenerateError: The template is not valid, refuses these variables, or takes more time, memory or text than
@@ -67,14 +81,16 @@ class Renderer:
         """
         if len(template) > _MOST_TEMPLATE:
             raise GenerateError(f"the chat template has {len(template):,} characters, more than {_MOST_TEMPLATE:,}")
-        request = {
-            "template": template, "variables": variables, "now": now.isoformat(), "marks": [*marks],
-            "most": self._most, "seconds": self._seconds,
-        }  # fmt: skip
-        answer = self._ask(json.dumps(request).encode() + b"\n")
-        match answer:
-            case {"text": str(text)}:
-                return text
+        request = {"template": template, "now": now.isoformat(), "most": self._most, "seconds": self._seconds}
+        head = json.dumps(request)[:-1].encode()
+        parts = [json.dumps(given._asdict()).encode() for given in each]
+        together = [b", ".join(parts)] if sum(map(len, parts)) <= _TOGETHER else parts
+        return [text for part in together for text in self._texts(head + b', "each": [' + part + b"]}\n")]
+
+    def _texts(self, request: bytes) -> list[str]:
+        match self._ask(request):
+            case {"texts": list(texts)}:
+                return texts
             case {"refused": str(reason)}:
                 raise GenerateError(f"the model's chat template does not take this conversation: {reason:.500}")
             case {"invalid": str(reason)}:

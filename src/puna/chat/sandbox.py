@@ -7,8 +7,9 @@ process, and what a template writes is counted while it writes.
 A request is one line of JSON on standard input, the answer one line on standard output:
 
 ```
-{"template": "…", "variables": {…}, "now": "2026-01-31T12:00:00", "marks": ["x", "y"], "most": 1000, "seconds": 5}
-{"text": "…"}    or, in the template's or Jinja's words, {"refused": "…"} or {"invalid": "…"}    or {"bound": "memory"}
+{"template": "…", "each": [{"variables": {…}, "marks": ["x", "y"]}], "now": "2026-01-31T12:00:00", "most": 1000,
+ "seconds": 5}
+{"texts": ["…"]}    or, in the template's or Jinja's words, {"refused": "…"} or {"invalid": "…"}, or {"bound": "memory"}
 ```
 
 The environment is the one for which Hugging Face's templates are written
@@ -138,7 +139,6 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
     for line in sys.stdin.buffer:
         request = json.loads(line)
-        _bound_time(request["seconds"])
         answer = _answer(request)
         sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
         sys.stdout.buffer.flush()
@@ -146,17 +146,21 @@ def main() -> None:
             return
 
 
-def _answer(request: dict[str, Any]) -> dict[str, str]:
+def _answer(request: dict[str, Any]) -> dict[str, Any]:
+    now, texts = datetime.fromisoformat(request["now"]), []
     try:
-        now = datetime.fromisoformat(request["now"])
-        text = render(request["template"], request["variables"], now=now, most=request["most"], marks=request["marks"])
+        for one in request["each"]:
+            _bound_time(request["seconds"])
+            texts.append(
+                render(request["template"], one["variables"], now=now, most=request["most"], marks=one["marks"])
+            )
     except RefusedError as error:
         return {"refused": str(error)}
     except InvalidError as error:
         return {"invalid": str(error)}
     except BoundError as error:
         return {"bound": str(error)}
-    return {"text": text}
+    return {"texts": texts}
 
 
 def _bound_time(seconds: float) -> None:

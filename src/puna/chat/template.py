@@ -31,7 +31,7 @@ from typing import Any
 
 from puna.chat.controls import ANSWER, controls_of, encode
 from puna.chat.messages import Message, Messages, read_messages
-from puna.chat.renderer import renderer
+from puna.chat.renderer import Given, renderer
 from puna.chat.stand_ins import Said, StandIns
 from puna.chat.tool_calls import ToolForm
 from puna.chat.tool_form import find_form, takes_tools
@@ -46,6 +46,8 @@ _TAG = re.compile(r"<\|[^|<>\s]{1,40}\|>|\[/?[A-Z_]{2,}\]|<</?[A-Z]{2,}>>|</?s>"
 """What templates mark turns with, where it is not a control token."""
 _SOME_DAY = datetime(2026, 1, 31)
 """When the form of calls is looked for: a date that changes meanwhile must not look like a part of it."""
+_UNMARKED = ("", "")
+"""Nothing around answers."""
 _CALL = ToolCall("q1w2e3r4t", "call", "{}")
 
 
@@ -154,8 +156,9 @@ class ChatTemplate:
         try:
             marks = (next(free), next(free))
             every = StandIns.every(said, free)
-            plain = self._write(said, answer, now)
-            hidden = self._write(every.said, answer, now)
+            blocks = "endgeneration" in self.source
+            wanted = [(said, _UNMARKED), (every.said, _UNMARKED), *([(said, marks)] if blocks else [])]
+            plain, hidden, *marked = self._write_each(wanted, answer, now)
             if exact := every.back(hidden) == plain:
                 origins = every.origins(hidden)
             else:
@@ -163,7 +166,7 @@ class ChatTemplate:
                 origins = some.origins(self._checked(some, hidden, plain, answer, now))
         except StopIteration:
             raise GenerateError("the conversation has more different characters than can be told apart") from None
-        return Rendered(plain, origins, self._answers(said, plain, marks, answer, now), exact)
+        return Rendered(plain, origins, _spans(marked[0], marks, plain) if blocks else (), exact)
 
     def _said(self, messages: Messages, tools: Tools) -> Said:
         turns = read_messages(messages)
@@ -209,40 +212,39 @@ class ChatTemplate:
             hint=f"leave out what looks like {', '.join(control.text for control in self.controls[:3])}",
         )
 
-    def _write(self, said: Said, answer: bool, now: datetime, marks: tuple[str, str] = ("", "")) -> str:
+    def _write(self, said: Said, answer: bool, now: datetime) -> str:
+        return self._write_each([(said, _UNMARKED)], answer, now)[0]
+
+    def _write_each(self, each: Sequence[tuple[Said, tuple[str, str]]], answer: bool, now: datetime) -> list[str]:
+        """What the template writes for conversations, each with what is put around its answers."""
         tokenizer = self.tokenizer
-        variables: dict[str, Any] = {
-            "messages": said.messages,
+        common: dict[str, Any] = {
             "add_generation_prompt": answer,
             "bos_token": tokenizer.piece(tokenizer.bos_id),
             "eos_token": tokenizer.piece(tokenizer.eos_id),
-            "tools": said.tools,
             "documents": None,
         }
         if tokenizer.unk_id is not None:
-            variables["unk_token"] = tokenizer.piece(tokenizer.unk_id)
-        text = renderer.render(self.source, variables, now=now, marks=marks)
+            common["unk_token"] = tokenizer.piece(tokenizer.unk_id)
+        given = [Given({"messages": said.messages, "tools": said.tools, **common}, marks) for said, marks in each]
+        texts = renderer.render_each(self.source, given, now=now)
         try:
-            text.encode()
+            texts[0].encode()
         except UnicodeEncodeError:
             raise GenerateError("the model's chat template writes half of a surrogate pair") from None
-        return text
+        return texts
 
-    def _answers(
-        self, said: Said, text: str, marks: tuple[str, str], answer: bool, now: datetime
-    ) -> tuple[tuple[int, int], ...]:
-        if "endgeneration" not in self.source:
-            return ()
-        marked, spans, begin, at = self._write(said, answer, now, marks), [], 0, 0
-        for character in marked:
-            if character == marks[0]:
-                begin = at
-            elif character == marks[1]:
-                spans.append((begin, at))
-            else:
-                at += 1
-        # A template that trims what it wrote could have moved them.
-        return tuple(spans) if marked.translate(dict.fromkeys(map(ord, marks))) == text else ()
+
+def _spans(marked: str, marks: tuple[str, str], text: str) -> tuple[tuple[int, int], ...]:
+    """Begin and end, in a text, of each part that has marks around it where they were written, too."""
+    if marked.translate(dict.fromkeys(map(ord, marks))) != text:
+        return ()  # a template that trims what it wrote could have moved them
+    spans, at = [], 0
+    for number, part in enumerate(re.split("|".join(marks), marked)):
+        if number % 2:
+            spans.append((at, at + len(part)))
+        at += len(part)
+    return tuple(spans)
 
 
 class PlainText:
