@@ -1,10 +1,13 @@
 """Examples on the disk: the same tokens as the template's, whoever writes them and however often it is killed."""
 
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from chats import chat_tokenizer
 from tuning import CONTEXT, TEMPLATE, made, pair, recipe_of, talk
 
 from puna.chat.masks import tokens_of
@@ -13,12 +16,19 @@ from puna.config.recipe import Recipe
 from puna.core.errors import DataError
 from puna.finetune import tokens as writing
 from puna.finetune.examples import SourceExample
-from puna.finetune.rendering import DAY
+from puna.finetune.rendering import DAY, Rendering
 from puna.finetune.token_files import Examples, read_manifest
 from puna.finetune.tokens import describe, prepare
 from puna.tokenizer.tokenizer import Tokenizer
 
 Write = Callable[..., Examples]
+
+
+@pytest.fixture
+def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of 32 examples."""
+    monkeypatch.setattr(writing, "_BATCH", 16)
+    monkeypatch.setattr(writing, "PART", 32)
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -103,12 +113,11 @@ def test_pairs_and_conversations_are_not_taken_for_each_other(write: Write):
     assert examples.lengths.tolist() == [sum(document.positions for document in documents)]
 
 
+@pytest.mark.usefixtures("short_parts")
 def test_processes_write_the_same_files(
     recipe: Recipe, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(writing, "_FEW", 64)
-    monkeypatch.setattr(writing, "_BATCH", 16)
-    monkeypatch.setattr(writing, "PART", 32)
+    monkeypatch.setattr(writing, "_FEW", 16)
     given = {"train": [*made("talks", 100, 1), *made("tasks", 50, 2)], "heldout": made("tasks", 20, 3)}
     for workers in (1, 2):
         prepare(
@@ -116,3 +125,102 @@ def test_processes_write_the_same_files(
         )
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
     assert len(read_manifest(tmp_path / "1").parts) == 4 + 2 + 1
+
+
+@pytest.mark.usefixtures("short_parts")
+def test_a_writer_that_was_interrupted_goes_on_behind_its_last_whole_part(
+    recipe: Recipe, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    given = {"train": [*made("talks", 100, 1), *made("tasks", 50, 2)], "heldout": made("tasks", 20, 3)}
+
+    def until(last: int) -> Callable[[str], Iterator[SourceExample]]:
+        def examples(split: str) -> Iterator[SourceExample]:
+            for number, one in enumerate(given[split]):
+                if split == "train" and number == last:
+                    raise KeyboardInterrupt
+                yield one
+
+        return examples
+
+    written: list[str] = []
+    render = Rendering.write
+    monkeypatch.setattr(Rendering, "write", lambda self, example: written.append(example.text) or render(self, example))
+    monkeypatch.setattr(writing, "_FEW", 16)
+    broken, whole = tmp_path / "broken", tmp_path / "whole"
+    for last in (40, 90):
+        with pytest.raises(KeyboardInterrupt):
+            prepare(recipe, TEMPLATE, tokenizer, until(last), broken, data="h", workers=1)
+        with pytest.raises(DataError, match="the run's examples are not written"):
+            read_manifest(broken)
+    assert sorted(path.name for path in broken.glob("*.json")) == [
+        "settings.json",
+        "train-00000.json",
+        "train-00001.json",
+    ]
+    assert not list(broken.glob(".tmp*"))
+    written.clear()
+    manifest = prepare(recipe, TEMPLATE, tokenizer, until(-1), broken, data="h", workers=1)
+    assert written == [one.example.text for one in [*given["train"][64:], *given["heldout"]]]
+    written.clear()
+    assert prepare(recipe, TEMPLATE, tokenizer, until(0), broken, data="h") == manifest
+    assert written == []
+    prepare(recipe, TEMPLATE, tokenizer, until(-1), whole, data="h")
+    assert contents(broken) == contents(whole)
+
+
+@pytest.mark.usefixtures("short_parts")
+def test_other_settings_write_everything_again(write: Write, given: dict[str, list[SourceExample]], tmp_path: Path):
+    shares = {"talks": 70.0, "tasks": 50.0}
+    before = write(recipe_of(shares), given).targets.sum()
+    assert write(recipe_of(shares, learn="everything"), given).targets.sum() > before
+    assert write(recipe_of(shares, learn="last-answer"), given).targets.sum() < before
+    assert write(recipe_of(shares, max_answer_tokens=5), given).total < 120
+    assert len(list((tmp_path / "examples").glob("train-*.json"))) == 3 + 2
+
+
+KILLED = """
+import sys
+from pathlib import Path
+
+sys.path.insert(0, sys.argv[1])
+from chats import chat_tokenizer
+from tuning import TEMPLATE, made, recipe_of
+
+from puna.finetune import tokens
+
+tokens._FEW, tokens._BATCH, tokens.PART = 16, 16, 32
+
+
+def examples(split):
+    for number, one in enumerate(made("talks", 100, 1) if split == "train" else []):
+        if number == 90 and len(sys.argv) == 4:
+            print("reached", flush=True)
+            sys.stdin.read()
+        yield one
+
+
+if __name__ == "__main__":
+    out = Path(sys.argv[2])
+    tokens.prepare(
+        recipe_of({"talks": 1.0}), TEMPLATE, chat_tokenizer(add_bos=True), examples, out, data="h", workers=2
+    )
+"""
+
+
+@pytest.mark.usefixtures("short_parts")
+def test_a_writer_that_is_killed_leaves_no_process_behind_and_its_successor_writes_the_same(tmp_path: Path):
+    """Its workers have its output, which ends only when the last of them has ended."""
+    script, fixtures = tmp_path / "killed.py", str(Path(__file__).parents[1] / "fixtures")
+    script.write_text(KILLED)
+    command = [sys.executable, str(script), fixtures, str(tmp_path / "broken")]
+    with subprocess.Popen([*command, "waits"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"reached\n"
+        process.kill()
+        assert process.stdout.read() == b""
+    subprocess.run(command, check=True, timeout=300, stdin=subprocess.DEVNULL)
+    prepare(
+        recipe_of({"talks": 1.0}), TEMPLATE, chat_tokenizer(add_bos=True),
+        lambda split: made("talks", 100, 1) if split == "train" else [], tmp_path / "whole", data="h",
+    )  # fmt: skip
+    assert contents(tmp_path / "broken") == contents(tmp_path / "whole")
