@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import puna
-from puna.api.serve import ModelLoader, read_models
+from puna.api.serve import ModelLoader, read_adapters, read_models
 from puna.core.errors import CheckpointError, GenerateError
 from puna.serve.run import Settings
 
@@ -66,6 +66,37 @@ def test_what_cannot_be_meant_is_a_sentence(typed: list[str], sentence: str) -> 
     with pytest.raises(GenerateError) as caught:
         read_models(typed, {})
     assert sentence in str(caught.value)
+
+
+def test_adapters_are_of_the_one_model_or_of_the_one_that_is_named() -> None:
+    one = read_models(["runs/demo"], {})
+    assert read_adapters(["polite=runs/a", "terse=a=b"], one) == {"demo": {"polite": "runs/a", "terse": "a=b"}}
+    two = read_models(["a=x", "a:b=y"], {})
+    assert read_adapters(["a:b:c=p", "a:d=q"], two) == {"a:b": {"c": "p"}, "a": {"d": "q"}}
+    assert read_adapters([], two) == {}
+
+
+@pytest.mark.parametrize(
+    ("typed", "models", "sentence"),
+    [
+        ("runs/a", ["x"], "--adapter runs/a: has no name for requests\n  hint: write NAME=PATH"),
+        ("polite= ", ["x"], "has no name for requests"),
+        ("x=runs/a", ["x"], "'x' is the name of another model"),
+        (
+            "polite=p", ["x", "y"],
+            "several models (x, y), and it is for one of them\n  hint: name that one: --adapter x:polite=p",
+        ),
+    ],
+)  # fmt: skip
+def test_an_adapter_that_cannot_be_meant_is_a_sentence(typed: str, models: list[str], sentence: str) -> None:
+    with pytest.raises(GenerateError) as caught:
+        read_adapters([typed], read_models(models, {}))
+    assert sentence in str(caught.value)
+
+
+def test_two_adapters_of_one_name_are_refused() -> None:
+    with pytest.raises(GenerateError, match="'p' is the name of another model"):
+        read_adapters(["p=a", "p=b"], read_models(["x"], {}))
 
 
 def test_a_loader_gives_the_engine_and_what_it_is(chat_model: Path) -> None:

@@ -93,6 +93,7 @@ def test_nothing_is_written_where_the_run_has_an_empty_name(tmp_path: Path, monk
         ["generate", "RUN", "--prompts", "BAD"],
         ["generate", "RUN", "x", "--tokenizer", "BAD"],
         ["generate", "RUN", "x", "--draft", "BAD"],
+        ["generate", "RUN", "x", "--adapter", "BAD"],
         ["perplexity", "RUN", "--text", "BAD"],
         ["report", "BAD"],
         ["compare", "RUN", "RUN", "--out", "BAD"],

@@ -35,7 +35,7 @@ class Clock:
 class Script:
     """A model that tells what is written, and the only one of its server."""
 
-    created, title, longest, template = 1, "a script", 64, None
+    created, title, longest, template, parent = 1, "a script", 64, None, None
     config: Any = None
     tokenizer: Any = None
 

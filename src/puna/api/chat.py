@@ -93,6 +93,7 @@ class Chat:
         return Request(
             prompt=tuple(ids), max_tokens=self._max_tokens, sampling=replace(self._sampling, seed=seed),
             stop_ids=self._end.tokens.union(self._model.tokenizer.stops), stop=self._end.texts,
+            adapter=self._model.adapter,
         )  # fmt: skip
 
     def _answer(self, request: "Request") -> Generator[str]:

@@ -59,12 +59,7 @@ def directory_of(subject: "Subject", named: "LanguageModel | PathLike", name: st
         named: What the user called it.
         name: The last part of the path; None is the step of a run's moment, or else the model's name.
     """
-    from puna.api.language_model import LanguageModel
-
-    if is_endpoint(named):
-        last = subject.model.title.replace("/", "-")
-    else:
-        last = own_name(named.path if isinstance(named, LanguageModel) else named)
+    last = subject.model.title.replace("/", "-") if is_endpoint(named) else subject.model.title
     if subject.run is not None:
         return EvaluationDir(subject.run.evaluations / (name or f"step-{subject.model.step:08d}"))
     return EvaluationDir(Path("evaluations") / (name or last))
@@ -78,18 +73,31 @@ def _subject(model: "LanguageModel", named: "PathLike", weights: str | None) -> 
     from puna.plan.count import parameters
 
     run, step, tokens = _of_run(model.path)
+    # A run's moment has one name here, whichever the user has typed.
+    path = str(named) if run is None else f"{run}@step-{step}"
+    weights_sha256, title = _weights_sha256(model), own_name(run or named)
+    if model.adapter:  # what a run's moment says with an adapter is not the moment's
+        opened = model.adapters[model.adapter]
+        weights_sha256 = sha256_json({"weights": weights_sha256, "adapter": opened.sha256})
+        title, path = f"{title}+{_adapter_name(opened.directory)}", f"{path} + {opened.directory}"
+        run, step, tokens = None, None, None
     engine = Engine(model.runner, model.tokenizer, max_rows=ROWS, drafter=model.drafter)
     return Subject(
-        backend=LocalBackend(engine, model.tokenizer),
+        backend=LocalBackend(engine, model.tokenizer, model.adapter),
         model=EvaluatedModel(
-            # A run's moment has one name here, whichever the user has typed.
-            path=str(named) if run is None else f"{run}@step-{step}", title=own_name(run or named), step=step,
-            tokens=tokens, weights_sha256=_weights_sha256(model), tokenizer_sha256=model.tokenizer.sha256,
+            path=path, title=title, step=step,
+            tokens=tokens, weights_sha256=weights_sha256, tokenizer_sha256=model.tokenizer.sha256,
             parameters=parameters(model.config).total,
         ),
         engine=EngineUsed(title=model.runner.title, exact=model.runner.exact, weights=weights),
         run=run,
     )  # fmt: skip
+
+
+def _adapter_name(directory: Path) -> str:
+    """What an adapter is called after: its directory, or the run that left it there."""
+    place = Path(os.path.abspath(directory))
+    return place.parent.name if RunDir(place.parent).adapter == place else place.name
 
 
 def _of_run(place: Path) -> tuple[RunDir | None, int | None, int | None]:

@@ -1,6 +1,6 @@
 """A model that answers: it continues texts, one or many at once, and says how likely texts are."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from numbers import Integral
@@ -14,6 +14,7 @@ from puna.core.errors import CheckpointError, GenerateError
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from puna.api.adapters import OpenedAdapter
     from puna.chat.messages import Messages
     from puna.chat.template import ChatTemplate
     from puna.config.recipe import ModelConfig
@@ -36,7 +37,7 @@ TEMPERATURE, TOP_P = 0.8, 0.95
 SEED = 0
 """So that the same command writes the same text."""
 
-_OF_REQUESTS = ("max_tokens", "stop", "guide", "special")
+_OF_REQUESTS = ("max_tokens", "stop", "guide", "special", "adapter")
 """Options that are not of `Sampling`."""
 
 Prompt = str | Sequence[int]
@@ -70,6 +71,8 @@ class GenerateOptions(TypedDict, total=False):
     """Texts that end the text where they would begin (none)."""
     guide: "Guide | None"
     """What the text is to be: `puna.Guide.json_schema(…)`, `json_object()`, `regex(…)` or `choice(…)` (any text)."""
+    adapter: str
+    """The name of an adapter that the model was loaded with; empty is the model itself (`LanguageModel.adapter`)."""
     special: bool
     """Whether the text of control tokens (`<|im_start|>`) in a prompt is those tokens, as in what a chat template
     writes (False: it is text like any other)."""
@@ -84,17 +87,23 @@ class LanguageModel:
         runner: Computes the model.
         model: The same in PyTorch's modules, where that is what computes.
         weights: What matrices were made; None is as they are stored.
+        adapters: Those of the runner, by their names.
     """
 
     def __init__(
         self, checkpoint: "Checkpoint", tokenizer: "Tokenizer | None", runner: "Runner", *, model: "Llama | None",
-        weights: "WeightKind | None",
+        weights: "WeightKind | None", adapters: "Mapping[str, OpenedAdapter] | None" = None,
     ) -> None:  # fmt: skip
         self._checkpoint, self._tokenizer, self._weights = checkpoint, tokenizer, weights
+        self._templates: dict[str, ChatTemplate] = {}
         self.runner = runner
         """Computes the model; `title` says how."""
         self.drafter: Drafter | None = None
         """Guesses at tokens for the engine, set before it is first asked; it changes no text."""
+        self.adapters: Mapping[str, OpenedAdapter] = adapters or {}
+        """What requests may choose, by name."""
+        self.adapter = ""
+        """The name of the adapter of all requests that choose none; empty is the model itself."""
         if model is not None:
             self.model = model
 
@@ -140,28 +149,37 @@ class LanguageModel:
 
     @property
     def chat_template(self) -> str | None:
-        """The Jinja template that writes a conversation as text, where one lies with the model."""
-        return self._checkpoint.chat_template
+        """The Jinja template that writes a conversation as text, where one lies with the adapter or the model."""
+        return self.template_of(self.adapter)
+
+    def template_of(self, adapter: str) -> str | None:
+        """The template of conversations with an adapter, or with the model itself where the name is empty."""
+        own = self.adapters[adapter].template if adapter in self.adapters else None
+        return self._checkpoint.chat_template if own is None else own
 
     @cached_property
     def model(self) -> "Llama":
-        """The decoder, a `torch.nn.Module` with the weights that answers come from; made when it is asked for."""
+        """The decoder, a `torch.nn.Module` with the weights that answers come from, without adapters.
+
+        It is made when it is asked for.
+        """
         import torch
 
         from puna.infer.load import decoder
 
         return decoder(self._checkpoint, device=torch.device("cpu"), weights=self._weights)
 
-    @cached_property
-    def _conversations(self) -> "ChatTemplate":
+    def _conversations(self, adapter: str) -> "ChatTemplate":
         from puna.chat.template import ChatTemplate
 
-        if self.chat_template is None:
+        if (template := self.template_of(adapter)) is None:
             raise GenerateError(
                 f"{self.path}: has no chat template, so the model was not tuned to conversations",
                 hint="let `generate` continue a text, or put the template beside the model as chat_template.jinja",
             )
-        return ChatTemplate(self.chat_template, self.tokenizer)
+        if adapter not in self._templates:
+            self._templates[adapter] = ChatTemplate(template, self.tokenizer)
+        return self._templates[adapter]
 
     @cached_property
     def engine(self) -> "Engine":
@@ -215,7 +233,7 @@ class LanguageModel:
 
     def chat_stream(self, messages: "Messages", **options: "Unpack[GenerateOptions]") -> Iterator[str]:
         """The answer in pieces, each as soon as its characters are whole; arguments and errors as `chat`'s."""
-        template = self._conversations
+        template = self._conversations(options.get("adapter", self.adapter))
         options.setdefault("max_tokens", ANSWER_TOKENS)
         (request,) = self._requests([template.ids(messages)], options)
         end = template.turn_end
@@ -276,10 +294,12 @@ class LanguageModel:
         return sorted(done, key=lambda completion: (completion.request, completion.sample))
 
     @overload
-    def score(self, texts: str) -> "Score": ...
+    def score(self, texts: str, *, adapter: str | None = None) -> "Score": ...
     @overload
-    def score(self, texts: "Sequence[str | tuple[str, str]]") -> "list[Score]": ...
-    def score(self, texts: "str | Sequence[str | tuple[str, str]]") -> "Score | list[Score]":
+    def score(self, texts: "Sequence[str | tuple[str, str]]", *, adapter: str | None = None) -> "list[Score]": ...
+    def score(
+        self, texts: "str | Sequence[str | tuple[str, str]]", *, adapter: str | None = None
+    ) -> "Score | list[Score]":
         """How likely the model finds texts, each after its context.
 
         Texts that are longer than the model's context are read in windows of that length; the first token of each
@@ -289,6 +309,7 @@ class LanguageModel:
             texts: A text; or a list of texts and of pairs (context, continuation). A text alone has the
                 beginning-of-sequence token as its context, which a context has before it too. Spaces between context
                 and continuation count to the continuation, as tokenizers cut words.
+            adapter: The name of an adapter that the model was loaded with; None is that of all requests.
 
         Returns:
             The log-probability of each token that is scored, and whether all are the likeliest ones. The perplexity of
@@ -313,7 +334,7 @@ class LanguageModel:
             parts = list(windows(self.scored_ids(text), most, most)) if isinstance(text, str) else [self._pair(*text)]
             pairs += parts
             counts.append(len(parts))
-        found = iter(self.engine.score(pairs))
+        found = iter(self.engine.score(pairs, adapter=self.adapter if adapter is None else adapter))
         scores = []
         for count in counts:
             parts = [next(found) for _ in range(count)]
@@ -346,7 +367,7 @@ class LanguageModel:
                 sampling=Sampling(**sampling), n=n, logprobs=logprobs, prompt_logprobs=prompt_logprobs,
                 stop=(stop,) if isinstance(stop, str) else tuple(stop),
                 stop_ids=frozenset(() if self._tokenizer is None else self._tokenizer.stops),
-                guide=options.get("guide"),
+                guide=options.get("guide"), adapter=options.get("adapter", self.adapter),
             )
             for prompt in prompts
         ]  # fmt: skip

@@ -3,11 +3,13 @@
 import contextlib
 import gc
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from puna.api.adapters import ALWAYS, OpenedAdapter, model_of_adapter, open_adapters
 from puna.api.place import find_model, hints_of
 from puna.core.console import muted, progress, say
 from puna.core.errors import GenerateError, UserError
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from puna.api.adapters import Adapters
     from puna.api.language_model import LanguageModel
     from puna.api.recipes import PathLike
     from puna.formats.checkpoint import Checkpoint, Hints
@@ -47,6 +50,7 @@ def load(
     measure: bool = True,
     split: bool = False,
     draft: "PathLike | None" = None,
+    adapter: "PathLike | Mapping[str, PathLike] | None" = None,
     format: str | None = None,
     tokenizer: "PathLike | None" = None,
     heads: int | None = None,
@@ -64,7 +68,8 @@ def load(
         path: A run's directory (its finished model, else its newest checkpoint), a run at any moment (`RUN@step-400`,
             `RUN@last`, `RUN@best`) or the directory of a checkpoint; a model directory, a file or directory in any
             format that Puna reads (docs/formats), or a model on Hugging Face's hub: `owner/name`,
-            `owner/name@revision`, `owner/name@revision/file.gguf`.
+            `owner/name@revision`, `owner/name@revision/file.gguf`. Of an adapter, and of a run that has only an
+            adapter, the model that it was trained on is loaded with it.
         weights: How matrices are kept: `float32`, `bfloat16`, `int8` or `int4`. None keeps them as they are stored,
             also GGUF's Q8_0 and Q4_0; float16 and other quantized types become float32. The output layer of `int4` is
             int8.
@@ -79,6 +84,9 @@ def load(
         draft: Guesses at tokens that this model checks several at a time, so the text is the same and comes sooner: the
             path or name of a small model with the same vocabulary, or `lookup`, which takes what followed the last
             words where they stand earlier in the text. The small model is kept as this one.
+        adapter: Low-rank updates in PEFT's format, a directory or the run that left them: the weights stay as they are,
+            also quantized ones, and what the adapter adds is computed beside them. By names, several, of which each
+            request may choose one; requests that choose none are answered by the model itself.
         format: Its format's name (docs/formats); None recognises it.
         tokenizer: The tokenizer's file or directory; None takes the one that lies with the model.
         heads: Query heads, where no file says it (EasyLM).
@@ -93,8 +101,10 @@ def load(
         CheckpointError: A run has no such checkpoint or none yet, or a file of a Puna model or checkpoint is damaged.
         TokenizerError: Its tokenizer cannot be used.
         GenerateError: There is no such device, kind of weights or of cache; a matrix cannot be quantized; the model
-            cannot be split over the processes; or the draft model has another vocabulary.
+            cannot be split over the processes; the draft model has another vocabulary; or an adapter is of another
+            model, or has parameters that were trained whole and is one of several.
     """
+    path, adapter, weights = _with_base(path, adapter, weights)
     # One process has the whole model.
     split = split and int(os.environ.get("WORLD_SIZE", "1")) > 1
     follows = split and os.environ.get("RANK", "0") != "0"
@@ -113,8 +123,11 @@ def load(
                 raise GenerateError(f"threads is {threads}, but must be at least 1")
             torch.set_num_threads(threads)
         hints = hints_of(tokenizer, heads, kv_heads, context, norm_eps, rope_theta)
-        checkpoint, found = _open(place, format, hints, kind)
-        model = _ready(checkpoint, found, device=on, weights=kind, cache=kept, split=split)
+        adapters = open_adapters(adapter)
+        whole = adapters.get(ALWAYS) if not isinstance(adapter, Mapping) else None
+        checkpoint, found = _open(place, format, hints, kind, whole)
+        model = _ready(checkpoint, found, device=on, weights=kind, cache=kept, split=split, adapters=adapters)
+        model.adapter = ALWAYS if whole is not None else ""
         if measure and kind is not None and kind.is_quantized and found is not None:
             say(f"{kind}: {_fidelity(checkpoint, found, model.runner, cache)}")
         if draft is not None:
@@ -163,16 +176,39 @@ def _checked_meanwhile(place: Path, format: str | None) -> Iterator[None]:
         checked.result()
 
 
+def _with_base(path: "PathLike", adapter: "Adapters", weights: str | None) -> "tuple[PathLike, Adapters, str | None]":
+    """The model, adapter and kind of weights that are meant where the path may be an adapter's.
+
+    Raises:
+        GenerateError: It is an adapter's, and another adapter is given.
+    """
+    if (base := model_of_adapter(path)) is None:
+        return path, adapter, weights
+    if adapter is not None:
+        raise GenerateError(f"{path}: is an adapter itself, and takes no other", hint=f"name its model, {base[0]}")
+    say(f"{path}: an adapter of {base[0]}, which is loaded with it")
+    return base[0], path, weights or base[1]
+
+
 def _open(
-    place: Path, format: str | None, hints: "Hints", weights: "WeightKind | None"
+    place: Path, format: str | None, hints: "Hints", weights: "WeightKind | None", adapter: OpenedAdapter | None = None
 ) -> "tuple[Checkpoint, Tokenizer | None]":
-    """The opened files and the tokenizer, with a line for everything that was assumed."""
+    """The opened files and the tokenizer, with a line for everything that was assumed.
+
+    What was trained whole of an adapter takes its place, and the tokenizer that lies with such an adapter.
+    """
+    from puna.formats.adapted import AdaptedCheckpoint
     from puna.formats.checked_tokenizer import checked_tokenizer
     from puna.formats.containers.dtypes import FLOATS
     from puna.formats.gguf.quantize import HELD
     from puna.formats.registry import format_of
+    from puna.tokenizer.load import find_tokenizer
 
     checkpoint = format_of(place, format).open(place, hints)
+    if adapter is not None and adapter.adapter.whole:
+        checkpoint = AdaptedCheckpoint(checkpoint, adapter.adapter, adapter.directory)
+        if hints.tokenizer is None and find_tokenizer(adapter.directory) is not None:
+            hints = replace(hints, tokenizer=adapter.directory)
     tokenizer = checked_tokenizer(checkpoint, hints)
     checkpoint.check_complete()
     for note in checkpoint.notes:
@@ -188,13 +224,17 @@ def _open(
 
 def _ready(
     checkpoint: "Checkpoint", tokenizer: "Tokenizer | None", *, device: "torch.device", weights: "WeightKind | None",
-    cache: "torch.dtype | None", split: bool,
+    cache: "torch.dtype | None", split: bool, adapters: Mapping[str, OpenedAdapter],
 ) -> "LanguageModel":  # fmt: skip
     from puna.api.language_model import LanguageModel
+    from puna.formats.adapted import AdaptedCheckpoint
     from puna.formats.watched import WatchedCheckpoint
     from puna.infer.load import decoder, make_runner
 
     made: list[Llama] = []
+    updates = {name: one.adapter for name, one in adapters.items()}
+    if isinstance(checkpoint, AdaptedCheckpoint):  # what was trained whole is in its place
+        updates = {name: replace(adapter, whole={}) for name, adapter in updates.items()}
     total = sum(stored.n_bytes for stored in checkpoint.stored.values())
 
     def make(source: "Source", device: "torch.device") -> "Runner":
@@ -204,13 +244,15 @@ def _ready(
                 made.append(found)
             return found
 
-        return make_runner(source, modules, device=device, weights=weights, cache=cache)
+        return make_runner(source, modules, device=device, weights=weights, cache=cache, adapters=updates)
 
     # A bar's library takes as long to import as a small model to read.
     with progress("load", total, "bytes") if total > _LARGE else contextlib.nullcontext() as advance:
         source = checkpoint if advance is None else WatchedCheckpoint(checkpoint, advance)
         runner = _shared(source, make) if split else make(source, device)
-    return LanguageModel(checkpoint, tokenizer, runner, model=made[0] if made else None, weights=weights)
+    return LanguageModel(
+        checkpoint, tokenizer, runner, model=made[0] if made else None, weights=weights, adapters=adapters
+    )
 
 
 def _shared(source: "Checkpoint", make: "Callable[[Source, torch.device], Runner]") -> "Runner":
@@ -275,12 +317,20 @@ def _logits(checkpoint: "Checkpoint", x_TD: "Tensor") -> "Iterator[Tensor]":
 def _identity(checkpoint: "Checkpoint") -> Any:
     """What changes when the weights do: their hashes, or of other formats the files' sizes and times."""
     from puna.core.records import read_record
+    from puna.formats.adapted import AdaptedCheckpoint
     from puna.model.directory import RECORD
 
+    if isinstance(checkpoint, AdaptedCheckpoint):
+        return [_identity(checkpoint.source), _stats(sorted(checkpoint.directory.iterdir()))]
     if checkpoint.format == "puna" and (record := read_record(checkpoint.path / RECORD)) is not None:
         return record["outputs"]
-    files = [(file.resolve(), file.stat()) for file in checkpoint.files]
-    return [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in files]
+    return _stats(checkpoint.files)
+
+
+def _stats(files: list[Path]) -> list[tuple[str, int, int]]:
+    """Names, sizes and times of change."""
+    found = [(file.resolve(), file.stat()) for file in files]
+    return [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in found]
 
 
 def _one_of(name: str, value: str, choices: list[str]) -> str:

@@ -146,7 +146,8 @@ def _losses(model: "LanguageModel", texts: list[str], size: int, stride: int, ke
     logprobs: list[list[float]] = [[] for _ in texts]
     with progress("score", sum(map(len, ids)) - len(ids), "tokens") as advance:
         for group in _groups(pieces):
-            scores = model.engine.score((context, scored) for _, context, scored in group)
+            pairs = ((context, scored) for _, context, scored in group)
+            scores = model.engine.score(pairs, adapter=model.adapter)
             for (place, _, _), score in zip(group, scores, strict=True):
                 nats[place].append(-score.total)
                 if keep:

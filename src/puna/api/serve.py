@@ -4,7 +4,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -66,7 +66,8 @@ class ModelLoader:
         engine = model.engine
         about = About(
             title=model.runner.title, config=model.config, tokenizer=model.tokenizer, template=model.chat_template,
-            longest=engine.longest, at_once=engine.max_requests,
+            longest=engine.longest, at_once=engine.max_requests, adapter=model.adapter,
+            templates={name: model.template_of(name) for name in model.adapters},
         )  # fmt: skip
         return engine, about
 
@@ -93,6 +94,44 @@ def read_models(given: Sequence[str], options: Mapping[str, Any]) -> dict[str, M
             )
         models[name] = loader
     return models
+
+
+def read_adapters(given: Sequence[str], models: Mapping[str, ModelLoader]) -> dict[str, dict[str, str]]:
+    """The adapters that somebody names, `[MODEL:]NAME=PATH`: by their models' names, paths by their own names.
+
+    Args:
+        given: What was typed; a model is named where there are several.
+        models: What is served, by name.
+
+    Raises:
+        GenerateError: It is written in another way, there is no such model, or two models would have one name.
+    """
+    found: dict[str, dict[str, str]] = {}
+    taken = set(models)
+    for text in given:
+        named = _NAMED.fullmatch(text)
+        if named is None or not named[2].strip():
+            raise GenerateError(f"--adapter {text}: has no name for requests", hint="write NAME=PATH")
+        model, name = _of_model(text, named[1], models)
+        if name in taken:
+            raise GenerateError(f"--adapter {text}: {name!r} is the name of another model", hint="give it a new one")
+        taken.add(name)
+        found.setdefault(model, {})[name] = named[2]
+    return found
+
+
+def _of_model(text: str, name: str, models: Mapping[str, ModelLoader]) -> tuple[str, str]:
+    """The model that an adapter is for, and the adapter's own name."""
+    for model in sorted(models, key=len, reverse=True):
+        if name.startswith(f"{model}:") and len(name) > len(model) + 1:
+            return model, name.removeprefix(f"{model}:")
+    if len(models) > 1:
+        first = next(iter(models))
+        raise GenerateError(
+            f"--adapter {text}: there are several models ({', '.join(models)}), and it is for one of them",
+            hint=f"name that one: --adapter {first}:{text}",
+        )
+    return next(iter(models)), name
 
 
 def _read(text: str, options: Mapping[str, Any]) -> tuple[str, ModelLoader]:
@@ -133,6 +172,7 @@ def _name(path: str) -> str:
 
 def serve(
     *models: "PathLike",
+    adapter: Sequence[str] = (),
     host: str = "127.0.0.1",
     port: int = 8000,
     keys: "PathLike | None" = None,
@@ -154,6 +194,8 @@ def serve(
         models: Each as `[NAME=]PATH[,KEY=VALUE]...`, where PATH is what `puna.load` takes and KEY an option of it that
             this model has for itself: `smol=SmolLM2.gguf,weights=int4`. Without a name it is called what its file or
             directory is called. The first is the chat page's default.
+        adapter: Each as `NAME=PATH`, with several models as `MODEL:NAME=PATH`: what is served as a model called NAME is
+            MODEL with the adapter in PATH, from the same process and the same weights.
         host: The address to listen at; `0.0.0.0` is all of this machine.
         port: 0 is one that is free, which a line on stderr names.
         keys: A file of keys, one of which each request must bear; None lets everybody ask.
@@ -194,11 +236,17 @@ def serve(
     if requests_per_minute is not None and keys is None:
         raise GenerateError("requests_per_minute is of each key, and there are none", hint="give a file of keys")
     limits = EngineLimits(queue=max_queue, request_s=request_seconds, unload_s=unload_after)
-    served = Models([EngineClient(name, loader, limits) for name, loader in loaders.items()])
+    adapters = read_adapters(adapter, loaders)
+    for name, paths in adapters.items():
+        loaders[name] = replace(loaders[name], options={**loaders[name].options, "adapter": paths})
+    served = Models(
+        [EngineClient(name, loader, limits) for name, loader in loaders.items()],
+        {name: list(paths) for name, paths in adapters.items()},
+    )
     app = make_app(served)
     settings = Settings(
         keys=None if keys is None else read_keys(Path(keys)), allow_hosts=tuple(allow_host),
         allow_origins=tuple(allow_origin), grace_s=grace, metrics=app.state.metrics,
         limits=Limits(requests_at_once=requests_at_once, requests_per_minute=requests_per_minute),
     )  # fmt: skip
-    run(app, bind(host, port), settings, ", ".join(loaders), served)
+    run(app, bind(host, port), settings, ", ".join(model.name for model in served), served)

@@ -123,6 +123,15 @@ Draft: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+AdapterPath: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--adapter",
+        metavar="PATH",
+        help="An adapter in PEFT's format, or a run that left one; the model's weights stay as they are.",
+        show_default=False,
+    ),
+]
 Temperature: TypeAlias = Annotated[float, typer.Option(min=0, help="0 takes the most likely token each time.")]
 TopK: TypeAlias = Annotated[int, typer.Option(min=0, help="Draw from this many of the likeliest tokens; 0 is all.")]
 TopP: TypeAlias = Annotated[float, typer.Option(min=0, max=1, help="Nucleus sampling.")]

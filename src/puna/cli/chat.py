@@ -8,6 +8,7 @@ import typer
 import puna
 from puna.api.language_model import ANSWER_TOKENS, SEED, TEMPERATURE, TOP_P
 from puna.cli.arguments import (
+    AdapterPath,
     AnyModel,
     CacheAs,
     Context,
@@ -44,6 +45,7 @@ def chat(
     min_p: MinP = 0.0,
     repetition_penalty: RepetitionPenalty = 1.0,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="The same seed gives the same answers.")] = SEED,
+    adapter: AdapterPath = None,
     weights: WeightsAs = None,
     cache: CacheAs = None,
     draft: Draft = None,
@@ -65,7 +67,7 @@ def chat(
     model = puna.load(
         path, weights=weights, cache=cache, device=device, threads=threads,
         format=form, tokenizer=tokenizer, heads=heads, kv_heads=kv_heads, context=context, norm_eps=norm_eps,
-        rope_theta=rope_theta, split=processes()[1] > 1, draft=draft,
+        rope_theta=rope_theta, split=processes()[1] > 1, draft=draft, adapter=adapter,
     )  # fmt: skip
     from puna.api.chat import Chat
     from puna.cli.talk import Talk

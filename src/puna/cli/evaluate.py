@@ -7,6 +7,7 @@ import typer
 
 import puna
 from puna.cli.arguments import (
+    AdapterPath,
     CacheAs,
     Context,
     Device,
@@ -122,6 +123,7 @@ def evaluate(
         bool, typer.Option("--compare", help="Compare two evaluations, document by document.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, of every saved step a line.")] = False,
+    adapter: AdapterPath = None,
     weights: WeightsAs = None,
     cache: CacheAs = None,
     device: Device = "cpu",
@@ -157,7 +159,7 @@ def evaluate(
             scorer=scorer or (), out=out, name=name, data_dir=data_dir, allow_code_execution=allow_code_execution,
             engine=engine, served=served, timeout=timeout, split=split, weights=weights, cache=cache,
             device=device, threads=threads, format=form, tokenizer=tokenizer, heads=heads, kv_heads=kv_heads,
-            context=context, norm_eps=norm_eps, rope_theta=rope_theta,
+            context=context, norm_eps=norm_eps, rope_theta=rope_theta, adapter=adapter,
         )  # fmt: skip
         if processes()[0] == 0:
             _show(found, as_json)

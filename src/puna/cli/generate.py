@@ -12,6 +12,7 @@ import typer
 import puna
 from puna.api.language_model import MAX_TOKENS, SEED, TEMPERATURE, TOP_P
 from puna.cli.arguments import (
+    AdapterPath,
     AnyModel,
     CacheAs,
     Context,
@@ -85,6 +86,7 @@ def generate(
         typer.Option(min=0, help="With --json: log-probabilities of the tokens, and this many of the likeliest."),
     ] = None,
     stats: Annotated[bool, typer.Option("--stats", help="Say tokens/s, also where stderr is not a terminal.")] = False,
+    adapter: AdapterPath = None,
     weights: WeightsAs = None,
     cache: CacheAs = None,
     draft: Draft = None,
@@ -113,7 +115,7 @@ def generate(
         model = puna.load(
             path, weights=weights, cache=cache, device=device, threads=threads,
             format=form, tokenizer=tokenizer, heads=heads, kv_heads=kv_heads, context=context, norm_eps=norm_eps,
-            rope_theta=rope_theta, split=size > 1, draft=draft,
+            rope_theta=rope_theta, split=size > 1, draft=draft, adapter=adapter,
         )  # fmt: skip
     events = model.events(
         texts, n=n, logprobs=logprobs, max_tokens=max_tokens, temperature=temperature, top_k=top_k, top_p=top_p,

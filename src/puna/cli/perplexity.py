@@ -7,6 +7,7 @@ import typer
 
 import puna
 from puna.cli.arguments import (
+    AdapterPath,
     AnyModel,
     CacheAs,
     Context,
@@ -57,6 +58,7 @@ def perplexity(
     tokens: Annotated[
         bool, typer.Option("--tokens", help="With --json: each token of each text and its log-probability.")
     ] = False,
+    adapter: AdapterPath = None,
     weights: WeightsAs = None,
     cache: CacheAs = None,
     device: Device = "cpu",
@@ -81,6 +83,7 @@ def perplexity(
     model = puna.load(
         path, weights=weights, cache=cache, device=device, threads=threads, format=form, tokenizer=tokenizer,
         heads=heads, kv_heads=kv_heads, context=context, norm_eps=norm_eps, rope_theta=rope_theta, split=size > 1,
+        adapter=adapter,
     )  # fmt: skip
     found = puna.perplexity(model, texts, window=window, stride=stride, tokens=tokens)
     if not as_json:

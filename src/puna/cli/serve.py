@@ -31,6 +31,15 @@ def serve(
             "this model has: small=runs/demo,weights=int8 (weights, cache, draft, device, threads, tokenizer).",
         ),
     ],
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--adapter",
+            metavar="[MODEL:]NAME=PATH",
+            help="An adapter that is served as a model NAME, from the same weights; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     host: Annotated[str, typer.Option(help="The address to listen at; 0.0.0.0 is all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes one that is free.")] = 8000,
     keys: Annotated[
@@ -78,7 +87,8 @@ def serve(
 ) -> None:
     """Serve models to many at once: OpenAI's interface at /v1, a chat page at /. Ctrl-C ends it."""
     puna.serve(
-        *models, host=host, port=port, keys=keys, allow_host=allow_host or (), allow_origin=allow_origin or (),
+        *models, adapter=adapter or (), host=host, port=port, keys=keys,
+        allow_host=allow_host or (), allow_origin=allow_origin or (),
         requests_at_once=requests_at_once, requests_per_minute=requests_per_minute,
         max_queue=max_queue, request_seconds=request_seconds or None, unload_after=unload_after, grace=grace,
         weights=weights, cache=cache, draft=draft, device=device, threads=threads, tokenizer=tokenizer, format=form,

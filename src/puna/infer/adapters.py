@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 import torch
-from torch import Tensor
 
 from puna.config.recipe import ModelConfig
 from puna.core.errors import GenerateError
@@ -47,7 +46,8 @@ def products_of(adapter: Adapter, source: Source, *, name: str) -> dict[str, Low
         name: The adapter's, for errors.
 
     Raises:
-        GenerateError: The adapter is not of this model, or it has parameters that were trained whole.
+        GenerateError: The adapter has parameters that were trained whole.
+        CheckpointError: It is not of this model.
     """
     whole = source.source if isinstance(source, PartSource) else source
     if adapter.whole:
@@ -56,12 +56,9 @@ def products_of(adapter: Adapter, source: Source, *, name: str) -> dict[str, Low
             "from request to request",
             hint="merge the adapter into the model, and take the result",
         )
-    shapes = linear_shapes(whole.config)
+    adapter.check(whole.config, f"adapter {name}")
     found = {}
     for layer, update in adapter.updates.items():
-        if layer not in shapes:
-            raise GenerateError(f"adapter {name}: updates {layer}, which the model does not have")
-        _check_shape(update, shapes[layer], f"adapter {name}: {layer}")
         product = _product(update, whole, layer)
         found[layer] = source.part_of_product(layer, product) if isinstance(source, PartSource) else product
     return found
@@ -75,20 +72,3 @@ def _product(update: LowRank, source: Source, layer: str) -> LowRankProduct:
         updated_OI = weight_OI.float() + update.scale * (update.b_OR.float() @ update.a_RI.float())
         factors_O = update.magnitude_O.float() / torch.linalg.vector_norm(updated_OI, dim=1)
     return LowRankProduct(down_RI=update.a_RI.float(), up_OR=update.scale * update.b_OR.float(), factors_O=factors_O)
-
-
-def _check_shape(update: LowRank, shape: tuple[int, int], what: str) -> None:
-    outputs, inputs = shape
-    rank = len(update.a_RI)
-    expected: dict[str, tuple[tuple[int, ...], Tensor]] = {
-        "A": ((rank, inputs), update.a_RI),
-        "B": ((outputs, rank), update.b_OR),
-    }
-    if update.magnitude_O is not None:
-        expected["magnitudes"] = (outputs,), update.magnitude_O
-    for letter, (right, tensor) in expected.items():
-        if tensor.shape != right:
-            raise GenerateError(
-                f"{what}: {letter} has the shape {list(tensor.shape)}, and {list(right)} fits the model",
-                hint="it was trained on another model",
-            )

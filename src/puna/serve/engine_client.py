@@ -62,6 +62,7 @@ class EngineClient:
         self.name = name
         self.created = int(time.time())
         self.state: State = "loading"
+        self.parent: str | None = None
         self._loader, self._limits = loader, limits
         self._waiting: Turns[Asked] = Turns()
         """What the engine has not got yet."""
@@ -102,8 +103,11 @@ class EngineClient:
         about = process.about
         self.title, self.config, self.longest = about.title, about.config, about.longest
         self.tokenizer = about.tokenizer
+        self._adapter = about.adapter
         try:
-            self.template = None if about.template is None else ChatTemplate(about.template, about.tokenizer)
+            self.template = _template(about.template, about)
+            self.templates = {name: _template(source, about) for name, source in about.templates.items()}
+            """Of the adapters that requests may choose, by their names."""
         except UserError:
             await process.end()
             raise
@@ -139,7 +143,8 @@ class EngineClient:
         """As `ServedModel.ask`; what can be refused now is refused here, before anything is awaited."""
         check(request, self.config, longest=self.longest)
         self._refuse(caller)
-        return self._answer(request if request.salt == caller.salt else replace(request, salt=caller.salt), caller)
+        request = replace(request, salt=caller.salt, adapter=request.adapter or self._adapter)
+        return self._answer(request, caller)
 
     async def _answer(self, request: Request, caller: Caller) -> AsyncGenerator[Event | Progress]:
         self._refuse(caller)  # others may have come in between
@@ -312,6 +317,10 @@ class EngineClient:
         if self._process is not None:
             self._unloading = True
             self._process.hang_up()
+
+
+def _template(source: str | None, about: wire.About) -> ChatTemplate | None:
+    return None if source is None else ChatTemplate(source, about.tokenizer)
 
 
 def _stops() -> ApiError:

@@ -201,7 +201,7 @@ class _MeasuredModel:
         self._model, self._meter = model, meter
         self.name, self.created, self.title = model.name, model.created, model.title
         self.config, self.tokenizer, self.template = model.config, model.tokenizer, model.template
-        self.longest = model.longest
+        self.longest, self.parent = model.longest, model.parent
 
     def ask(self, request: Request, caller: Caller) -> AsyncGenerator[Event | Progress]:
         """As `ServedModel.ask`."""

@@ -1,9 +1,10 @@
 """The models of a server by their names."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
+from puna.serve.adapted_model import AdaptedModel
 from puna.serve.engine_client import EngineClient
 from puna.serve.errors import ApiError
 from puna.serve.served_model import State
@@ -17,26 +18,32 @@ class Models:
 
     Args:
         served: At least one; the first is the default of the chat page. Their names differ.
+        adapters: By the names of models, those of adapters that they are loaded with, which are models too.
     """
 
-    def __init__(self, served: Sequence[EngineClient]) -> None:
-        self._served = {model.name: model for model in served}
+    def __init__(self, served: Sequence[EngineClient], adapters: Mapping[str, Sequence[str]] | None = None) -> None:
+        self._clients = list(served)
+        self._served: dict[str, EngineClient | AdaptedModel] = {}
+        for client in served:
+            self._served[client.name] = client
+            for name in (adapters or {}).get(client.name, ()):
+                self._served[name] = AdaptedModel(name, client)
 
-    def __iter__(self) -> Iterator[EngineClient]:
-        """All models, in the order in which they were given."""
+    def __iter__(self) -> Iterator[EngineClient | AdaptedModel]:
+        """All models, in the order in which they were given, each before its adapters."""
         return iter(self._served.values())
 
     @property
     def default(self) -> EngineClient:
         """The first model, the one of the chat page."""
-        return next(iter(self))
+        return self._clients[0]
 
     @property
     def states(self) -> dict[str, State]:
         """The state of each model, by its name."""
         return {model.name: model.state for model in self}
 
-    def get(self, name: str) -> EngineClient:
+    def get(self, name: str) -> EngineClient | AdaptedModel:
         """The model of a name.
 
         Raises:
@@ -66,7 +73,7 @@ class Models:
         Raises:
             UserError: One of them cannot be loaded; those before it are ended.
         """
-        for model in self:
+        for model in self._clients:
             try:
                 await model.start()
             except BaseException:
@@ -75,7 +82,7 @@ class Models:
 
     def refuse_new(self) -> None:
         """Take no more requests, and finish those that were taken."""
-        for model in self:
+        for model in self._clients:
             model.refuse_new()
 
     async def stop(self, grace_s: float = 0.0) -> None:
@@ -84,4 +91,4 @@ class Models:
         Args:
             grace_s: Seconds that are waited; requests that are not done by then end with an error.
         """
-        await asyncio.gather(*(model.stop(grace_s) for model in self))
+        await asyncio.gather(*(model.stop(grace_s) for model in self._clients))

@@ -40,6 +40,8 @@ class ServedModel(Protocol):
     """Writes conversations; None for a model that was not tuned to any."""
     longest: int
     """Tokens of a text at most, prompt and answer together."""
+    parent: str | None
+    """The name of the model that this is an adapter of; None for a model itself."""
 
     def ask(self, request: Request, caller: Caller) -> AsyncGenerator[Event | Progress]:
         """Put a request to the engine: its events as `Engine.stream` has them, and `Progress` while it is read.

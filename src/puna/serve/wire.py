@@ -50,6 +50,10 @@ class About:
     """Tokens of a text at most, prompt and answer together."""
     at_once: int
     """Sequences that run at once."""
+    adapter: str = ""
+    """The adapter of requests that name none; empty is the model itself."""
+    templates: dict[str, str | None] = field(default_factory=dict)
+    """The sources of chat templates by the names of the adapters that requests may choose."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """A model in this process, asked by the engine."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from puna.evaluate.backend import Pair
 from puna.evaluate.example import Written
@@ -20,10 +21,11 @@ class LocalBackend:
     Args:
         engine: Answers; it has the tokenizer too where texts end at stop strings.
         tokenizer: The model's.
+        adapter: As `Request.adapter`, of all that is asked.
     """
 
-    def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
-        self._engine, self.tokenizer = engine, tokenizer
+    def __init__(self, engine: Engine, tokenizer: Tokenizer, adapter: str = "") -> None:
+        self._engine, self.tokenizer, self._adapter = engine, tokenizer, adapter
         self.title = engine.runner.title
         self.longest = engine.longest
         self.exact = engine.runner.exact
@@ -35,7 +37,7 @@ class LocalBackend:
             GenerateError: A pair is longer than the model's context and one token more, or the model's scores are not
                 finite numbers.
         """
-        return self._engine.score(pairs)
+        return self._engine.score(pairs, adapter=self._adapter)
 
     def write(self, requests: Sequence[Request]) -> list[list[Written]]:
         """The samples of each request.
@@ -44,6 +46,8 @@ class LocalBackend:
             GenerateError: The model cannot serve one of them, or its scores are not finite numbers.
         """
         written: list[list[Written]] = [[] for _ in requests]
+        if self._adapter:
+            requests = [replace(request, adapter=self._adapter) for request in requests]
         for completion in self._engine.generate(requests):
             if completion.finish == "error":
                 raise not_finite()

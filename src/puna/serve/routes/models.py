@@ -31,4 +31,5 @@ def _card(model: ServedModel) -> dict[str, Any]:
     return {
         "id": model.name, "object": "model", "created": model.created, "owned_by": "puna",
         "max_model_len": model.longest, "title": model.title, "chat": model.template is not None,
+        "parent": model.parent,
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""What `/v1/models` answers. Source: OpenAI's API reference, "Models"; `max_model_len` is vLLM's."""
+"""What `/v1/models` answers. Source: OpenAI's API reference, "Models"; `max_model_len` and `parent` are vLLM's."""
 
 from typing import Literal
 
@@ -15,6 +15,7 @@ class ModelCard(BaseModel):
     max_model_len: int
     title: str
     chat: bool
+    parent: str | None
 
 
 class ModelList(BaseModel):
