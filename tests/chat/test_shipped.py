@@ -19,6 +19,7 @@ from puna.chat.shipped import SHIPPED, ChatSetup, chat_setup
 from puna.chat.tools import read_tools
 from puna.config.finetune import TEMPLATES as NAMES
 from puna.core.errors import GenerateError
+from puna.data.readers.conversations import INPUT_HEADING
 from puna.formats.gguf.llama_server import LlamaServer
 from puna.formats.gguf.write import write_gguf
 from puna.tokenizer.byte_bpe import ByteBPETokenizer
@@ -143,7 +144,7 @@ def test_alpaca_writes_the_two_prompts_of_its_code(bare: SentencePieceTokenizer)
     given = "Below is an instruction that describes a task, paired with an input that provides further context." + end
     turns = [user("Add."), assistant("2")]
     assert template.text(turns, answer=False) == f"<s>{without}Add.\n\n### Response:2</s>"
-    turns = [user("Add.\n\n### Input:\n1 1"), assistant("2")]
+    turns = [user(f"Add.{INPUT_HEADING}1 1"), assistant("2")]
     assert template.text(turns, answer=False) == f"<s>{given}Add.\n\n### Input:\n1 1\n\n### Response:2</s>"
 
 

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -38,17 +39,30 @@ OWN = {"role": "system", "content": "own"}
         ({"prompt": "a", "response": "b", "system_prompt": "s"}, says("a", "b", system="s")),
         ({"instruction": "a", "input": "", "output": "b"}, says("a", "b")),
         ({"instruction": "a", "input": None, "output": "b", "text": "all of it"}, says("a", "b")),
-        ({"instruction": "a", "input": "x", "output": "b"}, says("a\n\nx", "b")),
-        ({"instruction": "a", "context": "x", "response": "b", "category": "open_qa"}, says("a\n\nx", "b")),
+        ({"instruction": "a", "input": "x", "output": "b"}, says("a\n\n### Input:\nx", "b")),
+        ({"instruction": "a", "context": "x", "response": "b", "category": "open_qa"}, says("a\n\n### Input:\nx", "b")),
     ],
 )  # fmt: skip
 def test_rows_in_the_forms_of_data_sets(tmp_path: Path, row: dict[str, Any], example: Example):
     assert only(tmp_path, row) == example
 
 
+@pytest.mark.parametrize("as_text", [False, True])
+def test_functions_that_could_be_called_come_with_the_conversation(tmp_path: Path, as_text: bool):
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages = [USER, {"role": "assistant", "content": None, "tool_calls": [call]}]
+    found = only(tmp_path, {"messages": messages, "tools": json.dumps(tools) if as_text else tools})
+    assert isinstance(found, Example)
+    assert [tool.variable for tool in found.tools] == tools
+    assert only(tmp_path, {"messages": [USER, ANSWER], "tools": "" if as_text else None}) == says("a", "b")
+
+
 @pytest.mark.parametrize(
     ("row", "reason", "detail"),
     [
+        ({"messages": [USER, ANSWER], "tools": "[{"}, "bad_value", "tools is text, but not JSON"),
+        ({"messages": [USER, ANSWER], "tools": [{"name": "f"}]}, "bad_value", "tools[0]"),
         ({"messages": [USER]}, "no_answer", "the conversation has no turn of the assistant"),
         ({"messages": [USER, {"role": "assistant", "content": None}]}, "no_answer", "has an empty answer"),
         ({"prompt": "a", "completion": " "}, "no_answer", "has an empty answer"),

@@ -6,17 +6,20 @@
 | `prompt` and `completion` (or `response`), each text or turns | TRL |
 | `instruction`, perhaps `input` (or `context`), and `output` (or `response`) | Alpaca; Dolly |
 
-Each may have a `system` prompt and the name of its `task`. `data.sources.NAME.columns` names columns that are called
-otherwise. What Alpaca's prompt makes of an instruction and its input is the template's to say: here the input is the
-instruction's second paragraph, as in the second of Stanford Alpaca's two prompts without their fixed words.
+Each may have a `system` prompt, the name of its `task`, and `tools`: functions that could be called, as OpenAI
+describes them. `data.sources.NAME.columns` names columns that are called otherwise. An input stands behind its
+instruction, under the heading `### Input:` that Stanford Alpaca's prompt gives it, so that the template `alpaca` writes
+that prompt.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from puna.chat.example import Example
 from puna.chat.messages import Message
-from puna.data.readers.example_rows import NO_COLUMNS, ExamplesReader, RowError, damage_of, reasons_of
+from puna.chat.tools import Tool, read_tools
+from puna.data.readers.example_rows import BAD_VALUE, NO_COLUMNS, ExamplesReader, RowError, damage_of, reasons_of
 from puna.data.readers.turns import check_answers, read_said, read_turns
 from puna.data.spec import ReaderSpec
 from puna.data.text.decode import turn_text
@@ -24,6 +27,8 @@ from puna.data.text.decode import turn_text
 SYSTEM = ("system", "system_prompt")
 _TURNS = ("messages", "conversations", "conversation")
 _COMPLETION, _OUTPUT, _INPUT = ("completion", "response"), ("output", "response"), ("input", "context")
+INPUT_HEADING = "\n\n### Input:\n"
+"""Between an instruction and its input."""
 _SHOWN = 12
 """Columns that an error names."""
 
@@ -37,7 +42,9 @@ class ConversationsReader(ExamplesReader):
         """The conversation in a row."""
         messages = self._messages(row)
         check_answers(messages, "the conversation")
-        return Example(messages=(*system_turn(self, row, messages), *messages), task=self.task_of(row))
+        return Example(
+            messages=(*system_turn(self, row, messages), *messages), task=self.task_of(row), tools=_tools(row)
+        )
 
     def _messages(self, row: dict[str, Any]) -> tuple[Message, ...]:
         name, turns = self.value(row, "messages", _TURNS)
@@ -54,9 +61,20 @@ class ConversationsReader(ExamplesReader):
             name, more = self.value(row, "input", _INPUT)
             if isinstance(more, str) and not more.strip():
                 name = ""
-            asked += f"\n\n{read_said(more, name)}" if name else ""
+            asked += f"{INPUT_HEADING}{read_said(more, name)}" if name else ""
             return (Message("user", asked), *as_turns(output, other, "assistant"))
         raise RowError(NO_COLUMNS, f"it has {', '.join(list(row)[:_SHOWN]) or 'nothing'}")
+
+
+def _tools(row: Mapping[str, Any]) -> tuple[Tool, ...]:
+    """The functions of a row; columns of a Parquet file often hold them as JSON text."""
+    value = row.get("tools")
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if value.strip() else ()
+        except (ValueError, RecursionError):
+            raise RowError(BAD_VALUE, "tools is text, but not JSON") from None
+    return tuple(read_tools(value)) if value else ()
 
 
 def as_turns(value: Any, where: str, role: Literal["user", "assistant"]) -> tuple[Message, ...]:
