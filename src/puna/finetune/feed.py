@@ -4,7 +4,8 @@ In a sequence, documents follow one another from position 0 on, numbered from 0,
 on; the numbers of a pair are 2 i, the preferred answer, and 2 i + 1. What is left is padding: a document with the last
 number, of a token that ends nothing, which no loss looks at.
 
-Axes: B sequences of a pass   T tokens of a sequence   K pairs of a sequence   S sources
+Axes: B sequences of a pass   T tokens of a sequence   K pairs of a sequence   S sources   D documents of a pass
+N tokens of all documents
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from puna.config.recipe import Recipe
 from puna.core.files import sha256_json
 from puna.finetune.plan import Plan
-from puna.finetune.token_files import Examples
+from puna.finetune.token_files import LEARNED, Examples
 from puna.shards.heldout import IGNORE
 from puna.shards.prefetch import Prefetch
 from puna.tokenizer.tokenizer import Tokenizer
@@ -40,23 +41,27 @@ def batch_of(
         first: Number of the first pack in the order of the run.
     """
     shape = (len(packs), context)
-    inputs_BT = np.full(shape, padding, np.int64)
-    targets_BT, documents_BT = np.full(shape, IGNORE, np.int64), np.empty(shape, np.int64)
-    positions_BT, sources_BT = np.empty(shape, np.int64), np.full(shape, IGNORE, np.int64)
+    sizes = np.array([len(pack) for pack in packs])
     everything = np.concatenate([*packs, np.empty(0, np.int64)]).astype(np.int64)
-    read, sources = iter(examples.read(everything)), iter(examples.source(everything))
-    for row, pack in enumerate(packs):
-        at = number = 0
-        for _ in pack:
-            source = next(sources)
-            for document in next(read):
-                end = at + document.positions
-                inputs_BT[row, at:end] = document.ids[:-1]
-                targets_BT[row, at:end] = np.where(document.learned[1:], document.ids[1:], IGNORE)
-                documents_BT[row, at:end], sources_BT[row, at:end] = number, source
-                positions_BT[row, at:end] = np.arange(end - at)
-                at, number = end, number + 1
-        documents_BT[row, at:], positions_BT[row, at:] = number, np.arange(context - at)
+    tokens_N, lengths_D = examples.read_tokens(everything)
+    # Of every document: the positions that it takes, and its row.
+    taken_D = lengths_D - 1
+    row_D = np.repeat(np.arange(len(packs)), sizes * examples.width)
+    used_B = np.bincount(row_D, taken_D, minlength=len(packs)).astype(np.int64)
+    starts_D = np.cumsum(taken_D) - taken_D - (np.cumsum(used_B) - used_B)[row_D]
+    numbers_D = np.arange(len(row_D)) - (np.cumsum(sizes) - sizes)[row_D] * examples.width
+    # Of every position that is taken: its place in its document, in the batch, and among the tokens read.
+    places_N = np.arange(int(taken_D.sum())) - np.repeat(np.cumsum(taken_D) - taken_D, taken_D)
+    to_N = np.repeat(row_D * context + starts_D, taken_D) + places_N
+    from_N = np.repeat(np.cumsum(lengths_D) - lengths_D, taken_D) + places_N
+    inputs_BT, targets_BT, sources_BT = (np.full(shape, value, np.int64) for value in (padding, IGNORE, IGNORE))
+    documents_BT = np.repeat(sizes[:, None] * examples.width, context, axis=1)
+    positions_BT = np.arange(context) - used_B[:, None]
+    following_N = tokens_N[from_N + 1]
+    inputs_BT.flat[to_N] = tokens_N[from_N] & ~LEARNED
+    targets_BT.flat[to_N] = np.where(following_N & LEARNED, (following_N & ~LEARNED).astype(np.int64), IGNORE)
+    documents_BT.flat[to_N], positions_BT.flat[to_N] = np.repeat(numbers_D, taken_D), places_N
+    sources_BT.flat[to_N] = np.repeat(np.repeat(examples.source(everything), examples.width), taken_D)
     counted = everything if examples.width > 1 else np.repeat(everything, examples.targets[everything])
     return Batch(
         inputs_BT=inputs_BT, targets_BT=targets_BT, documents_BT=documents_BT, positions_BT=positions_BT,

@@ -108,6 +108,7 @@ class Examples:
         self._rows = np.concatenate(rows) if rows else np.empty(0, ROW)
         self._ends = np.cumsum([len(part) for part in rows])
         self._files = LocalFiles(directory)
+        self._paths = [self._files.path(part.name + TOKENS) for part in parts]
 
     @classmethod
     def open(cls, directory: Path, split: str, names: list[str], *, verify: bool = False) -> Self:
@@ -170,16 +171,34 @@ class Examples:
         Raises:
             DataError: A file cannot be read any more.
         """
-        documents = [example * self.width + place for example in examples for place in range(self.width)]
-        arrays, pieces = [], []
-        for document in documents:
-            row = self._rows[document]
-            array = np.empty(int(row["tokens"]), dtype="<u4")
-            pieces.append(Piece(self._path(document, TOKENS), int(row["start"]) * 4, array.view(np.uint8).data))
-            arrays.append(array)
-        self._fill(pieces)
-        read = [Document((array & ~LEARNED).astype(np.int64), (array & LEARNED) != 0) for array in arrays]
+        numbers = np.fromiter(examples, np.int64)
+        tokens_N, lengths = self.read_tokens(numbers)
+        parts = np.split(tokens_N, np.cumsum(lengths)[:-1]) if len(lengths) else []
+        read = [Document((part & ~LEARNED).astype(np.int64), (part & LEARNED) != 0) for part in parts]
         return [read[at : at + self.width] for at in range(0, len(read), self.width)]
+
+    def read_tokens(self, examples: NDArray[np.int64]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        """The tokens of these examples' documents one after the other, as they are in the files; and their lengths.
+
+        Raises:
+            DataError: A file cannot be read any more.
+        """
+        documents = (examples[:, None] * self.width + np.arange(self.width)).flatten()
+        rows = self._rows[documents]
+        lengths = rows["tokens"].astype(np.int64)
+        ends = np.cumsum(lengths)
+        tokens_N = np.empty(int(ends[-1]) if len(ends) else 0, dtype="<u4")
+        raw = memoryview(tokens_N.view(np.uint8).data)
+        of_part = np.searchsorted(self._ends, documents, side="right").tolist()
+        self._fill(
+            [
+                Piece(self._paths[part], 4 * start, raw[4 * (end - length) : 4 * end])
+                for part, start, length, end in zip(
+                    of_part, rows["start"].tolist(), lengths.tolist(), ends.tolist(), strict=True
+                )
+            ]
+        )
+        return tokens_N, lengths
 
     def id(self, example: int) -> str:
         """The id of an example in its source."""
