@@ -10,6 +10,7 @@ from puna.core.schema.lines import RollbackLine, SkippedLine
 from puna.report.axes import tokens_axis, values_axis
 from puna.report.curves import COLOURS, NEUTRAL, Chart, Style, axis_title, chart_of, curve, only_in_legend, thinned
 from puna.report.names import shortened
+from puna.report.preference_charts import preference_charts
 from puna.report.read import RunRecords
 
 _DASHES = ["solid", "dash", "dashdot"]
@@ -22,8 +23,9 @@ _SMOOTHED_SHARE = 50
 def charts(run: RunRecords) -> list[Chart]:
     """The charts that the run has data for."""
     found = []
-    if run.validations:
+    if any(line.bits_per_byte for line in run.validations):
         found.append(_bits_per_byte(run))
+    found += preference_charts(run.preferences, _styles(run))
     if run.train:
         found.append(_loss(run))
         if any(line.source_loss for line in run.train):
@@ -33,7 +35,7 @@ def charts(run: RunRecords) -> list[Chart]:
             found.append(_device(run))
         if any(line.source_tokens for line in run.train):
             found.append(_mixture(run))
-    end = max((line.tokens for line in [*run.train, *run.validations]), default=0)
+    end = max((line.tokens for line in [*run.train, *run.validations, *run.preferences]), default=0)
     for chart in found:
         chart.figure["layout"]["xaxis"] |= tokens_axis(end)
     return found

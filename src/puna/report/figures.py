@@ -74,6 +74,10 @@ def tiles(run: RunRecords) -> list[Tile]:
     for source, bits in (measured.bits_per_byte if measured else {}).items():
         where = "all held-out text" if run.record else measured.where if measured else ""
         found.append(Tile(f"{bits:.3f}", f"bits per byte, {source}", f"{where}; lower is better"))
+    told = [line.sources for line in run.preferences if line.split == "heldout"]
+    for source, pairs in (told[-1] if told else {}).items():
+        under = f"{counted(pairs.pairs, 'held-out pair')}; 50 % is chance"
+        found.append(Tile(_percent(pairs.accuracy), f"of pairs told apart, {source}", under))
     shape = run.config.model
     layers = f"{counted(shape.n_layers, 'layer')}, width {shape.dim:,}"
     if run.record:

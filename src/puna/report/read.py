@@ -25,6 +25,7 @@ from puna.core.schema.lines import (
     CheckpointLine,
     EvaluationLine,
     Line,
+    PreferenceLine,
     RollbackLine,
     SampleLine,
     SessionLine,
@@ -71,6 +72,8 @@ class RunRecords:
     """What the run was extended, branched or continued from, oldest first."""
     train: list[TrainLine]
     validations: list[ValidationLine]
+    preferences: list[PreferenceLine]
+    """How pairs of answers were told apart; empty where the run learns from something else."""
     benchmarks: list[Benchmark]
     """How it does on each task that it was evaluated on."""
     samples: list[SampleLine]
@@ -131,6 +134,7 @@ def read_run(run: RunDir, moment: Moment | None = None) -> RunRecords:
         lineage=record.results.lineage if record else state.lineage if state else [],
         train=_latest(lines, TrainLine, lambda line: line.step),
         validations=_latest(lines, ValidationLine, lambda line: (line.step, line.final)),
+        preferences=_latest(lines, PreferenceLine, lambda line: (line.step, line.split, line.final)),
         benchmarks=read_evaluations(
             run,
             _latest(lines, EvaluationLine, lambda line: line.step),
@@ -205,7 +209,7 @@ def _is_before(line: Line, step: int) -> bool:
     """Whether a line was written when a run came to a step; a session that began there came after."""
     if isinstance(line, SessionLine):
         return line.step < step or line.step == 0
-    return line.step <= step and not (isinstance(line, ValidationLine) and line.final)
+    return line.step <= step and not (isinstance(line, ValidationLine | PreferenceLine) and line.final)
 
 
 def _read_export(path: Path) -> ExportRecord:

@@ -53,8 +53,9 @@ class Dashboard:
     def validated(self, line: ValidationLine) -> None:
         """Take in a `validation` line of the metrics."""
         self._bits = line.bits_per_byte
-        figures = ", ".join(f"{source} {bits:.3f}" for source, bits in line.bits_per_byte.items())
-        self.event(f"step {line.step}: held-out bits per byte: {figures}")
+        unit, found = ("bits per byte", line.bits_per_byte) if line.bits_per_byte else ("loss", line.loss)
+        figures = ", ".join(f"{source} {figure:.3f}" for source, figure in found.items())
+        self.event(f"step {line.step}: held-out {unit}: {figures}")
 
     def evaluated(self, line: EvaluationLine) -> None:
         """Take in an `evaluation` line of the metrics."""
