@@ -38,7 +38,7 @@ class ConversationsReader(ExamplesReader):
 
     form = "conversations"
 
-    def example(self, row: dict[str, Any], identity: str) -> Example:
+    def example(self, row: dict[str, Any], raw: Raw) -> Example:
         """The conversation in a row."""
         messages = self._messages(row)
         check_answers(messages, "the conversation")

@@ -84,12 +84,12 @@ class ExamplesReader:
         self.columns: Mapping[str, str] = {str(column): own for column, own in source.columns.items()}
         """The names of columns in the recipe, by what they are."""
 
-    def example(self, row: dict[str, Any], identity: str) -> Example:
+    def example(self, row: dict[str, Any], raw: Raw) -> Example:
         """The example in a row.
 
         Args:
             row: Its values, as JSON has them.
-            identity: The id of the document that it becomes.
+            raw: The record that it is in.
 
         Raises:
             RowError: It is not an example.
@@ -109,9 +109,8 @@ class ExamplesReader:
         identity = raw.id
         try:
             row = parsed_row(raw.content)
-            fields = row_fields(row)
-            identity = f"{raw.id}:{fields['id']}" if "id" in fields else raw.id
-            example = self.example(row, identity)
+            fields, identity = row_fields(row), document_id(raw, row)
+            example = self.example(row, raw)
         except UnicodeDecodeError as error:
             return Dropped(self._source, identity, INVALID_UTF8, str(error))
         except RowError as error:
@@ -161,6 +160,12 @@ class ExamplesReader:
                 yield Dropped(self._source, identity, TOO_LARGE, f"a row of more than {self._limit} bytes")
             else:
                 yield Raw(identity, row)
+
+
+def document_id(raw: Raw, row: dict[str, Any]) -> str:
+    """The id of the document that a row becomes: its place in the file, with an id of its own behind it."""
+    fields = row_fields(row)
+    return f"{raw.id}:{fields['id']}" if "id" in fields else raw.id
 
 
 def parsed_row(content: bytes) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class PreferencesReader(ExamplesReader):
 
     form = "preferences"
 
-    def example(self, row: dict[str, Any], identity: str) -> Example:
+    def example(self, row: dict[str, Any], raw: Raw) -> Example:
         """The two answers in a row, and the turns that both answer."""
         good, chosen = self.value(row, "chosen", ("chosen",))
         bad, rejected = self.value(row, "rejected", ("rejected",))
