@@ -45,7 +45,7 @@ def preset(request: pytest.FixtureRequest) -> tuple[Recipe, Row]:
 
 
 def test_every_size_of_the_paper_ships() -> None:
-    assert {name for name in shipped_recipes() if name.startswith("llama-")} == set(TABLE_2)
+    assert {name for name in shipped_recipes() if name.startswith("llama-")} - {"llama-i"} == set(TABLE_2)
 
 
 PROFILES = {

@@ -19,11 +19,12 @@ from pydantic import (
 from puna.config.plugins import Plugins, relocated, resolve
 from puna.config.rules import RULES, DedupConfig, RuleName, Rules
 from puna.config.section import ConflictError, Count, Positive, Section, SourceName
+from puna.config.tasks import TaskTemplates
 
 Share = Annotated[float, Field(gt=0, le=1e18)]
 """A source's share of the training tokens, in any unit."""
 
-EXAMPLES = ("conversations", "preferences")
+EXAMPLES = ("conversations", "preferences", "tasks")
 """Formats whose records are examples of instruction tuning; a recipe with [finetune] has no other ones, and one without
 it none of them."""
 
@@ -76,13 +77,16 @@ class Source(Section):
     `wikipedia` (XML dumps), `gutenberg`, `arxiv` (LaTeX source archives), `stackexchange` (Posts.xml).
     For instruction tuning, as JSON lines, a JSON list, Parquet or Arrow, by the files' first bytes: `conversations`
     (messages of OpenAI's or ShareGPT's form, prompt and completion, Alpaca's fields), `preferences` (chosen and
-    rejected answers)."""
+    rejected answers), `tasks` (rows that templates write, or with inputs and targets, as those of the Flan Collection
+    have)."""
     text_field: str = "text"
     """format = "jsonl", "parquet" or "arrow": the column of the text."""
     columns: dict[Column, Annotated[str, Field(min_length=1)]] = Field(default={})
-    """format = "conversations" or "preferences": the names of columns that are not the usual ones, such as
+    """Formats of instruction tuning: the names of columns that are not the usual ones, such as
     {prompt = "question", completion = "answer"}. Where it names one, no others are looked for, except `system` and
     `task`."""
+    tasks: dict[Annotated[str, Field(min_length=1)], TaskTemplates] = Field(default={})
+    """format = "tasks": the templates of each task, by the name in the column `task` or else of the file."""
     sites: int = Field(default=0, ge=0, lt=2**31)
     """format = "stackexchange": how many sites, the largest by bytes; 0 takes all. LLaMA: 28."""
     clean: list[RuleName] = Field(default=[])
@@ -113,6 +117,8 @@ class Source(Section):
             conflicts.append((f"format = {self.format!r} takes no 'text_field'", ["format", "text_field"]))
         if self.columns and self.format not in EXAMPLES:
             conflicts.append((f"format = {self.format!r} takes no 'columns'", ["format", "columns"]))
+        if self.tasks and self.format != "tasks":
+            conflicts.append((f"format = {self.format!r} takes no 'tasks'", ["format", "tasks"]))
         if len(set(self.clean)) != len(self.clean):
             conflicts.append(("clean names a rule twice", ["clean"]))
         if conflicts:

@@ -1,4 +1,4 @@
-"""Templates of tasks in a recipe: how a row of a task becomes an input and a target (Longpre et al. 2023, section 2)."""
+"""Templates of tasks in a recipe: how a row becomes an input and a target (Longpre et al. 2023, section 2)."""
 
 import re
 from collections.abc import Iterator

@@ -48,6 +48,7 @@ READERS = {
     "stackexchange": "puna.data.readers.stackexchange:READER",
     "conversations": "puna.data.readers.conversations:READER",
     "preferences": "puna.data.readers.preferences:READER",
+    "tasks": "puna.data.readers.tasks:READER",
 }
 """Puna's own readers."""
 

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from puna.chat.example import Example
 from puna.chat.messages import Message
 from puna.chat.tools import Tool, read_tools
+from puna.data.document import Raw
 from puna.data.readers.example_rows import BAD_VALUE, NO_COLUMNS, ExamplesReader, RowError, damage_of, reasons_of
 from puna.data.readers.turns import check_answers, read_said, read_turns
 from puna.data.spec import ReaderSpec

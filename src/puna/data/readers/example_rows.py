@@ -109,7 +109,8 @@ class ExamplesReader:
         identity = raw.id
         try:
             row = parsed_row(raw.content)
-            fields, identity = row_fields(row), document_id(raw, row)
+            fields = row_fields(row)
+            identity = document_id(raw, fields)
             example = self.example(row, raw)
         except UnicodeDecodeError as error:
             return Dropped(self._source, identity, INVALID_UTF8, str(error))
@@ -162,9 +163,8 @@ class ExamplesReader:
                 yield Raw(identity, row)
 
 
-def document_id(raw: Raw, row: dict[str, Any]) -> str:
-    """The id of the document that a row becomes: its place in the file, with an id of its own behind it."""
-    fields = row_fields(row)
+def document_id(raw: Raw, fields: Mapping[str, str]) -> str:
+    """The id of the document that a row with these fields becomes: its place in the file, and an id of its own."""
     return f"{raw.id}:{fields['id']}" if "id" in fields else raw.id
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from puna.chat.example import Example
 from puna.chat.messages import Message, Role
+from puna.data.document import Raw
 from puna.data.readers.conversations import as_turns, system_turn
 from puna.data.readers.example_rows import (
     NO_ANSWER,

@@ -42,7 +42,7 @@ def choose(templates: TaskTemplates, row: Row, key: str) -> Choice | None:
         row: Its columns.
         key: The row's source and id.
     """
-    draws = random.Random(int.from_bytes(sha256(key.encode(errors="replace")).digest()[:8], "big"))
+    draws = random.Random(int.from_bytes(sha256(key.encode(errors="replace")).digest()[:8], "big"))  # noqa: S311 - nothing secret
     groups: dict[tuple[bool, bool], list[Pattern]] = {}
     for few_shot, patterns in ((False, templates.zero_shot), (True, templates.few_shot)):
         for pattern in patterns:
@@ -137,9 +137,10 @@ def _mark(style: str, number: int) -> str:
 
 
 def _plain(row: Row) -> dict[str, str]:
-    """The columns that have a text or a number."""
-    found = {name: value for name, value in row.items() if isinstance(value, str | int | float) and value != ""}
-    return {name: turn_text(str(value)) for name, value in found.items() if not isinstance(value, bool)}
+    """The columns that have a number, or a text that says something."""
+    found = {name: value for name, value in row.items() if isinstance(value, str | int | float)}
+    texts = {name: turn_text(str(value)) for name, value in found.items() if not isinstance(value, bool)}
+    return {name: text for name, text in texts.items() if text.strip()}
 
 
 def _options(row: Row) -> list[str]:

@@ -1,4 +1,4 @@
-"""The format `tasks`: rows of tasks, which templates of the recipe write as questions and answers, or which are written.
+"""The format `tasks`: rows of tasks, which templates of the recipe write as question and answer, or are written.
 
 A row is of the task that its column `task` (or `task_name`) names, or else of that with the name of its file. If the
 recipe has templates for this task (`data.sources.NAME.tasks.TASK`), they write the row. If it has none, the row is
@@ -31,6 +31,7 @@ from puna.data.readers.example_rows import (
     parsed_row,
     reasons_of,
 )
+from puna.data.readers.rows import row_fields
 from puna.data.readers.turns import check_answers, read_said
 from puna.data.spec import ReaderSpec
 from puna.data.text.decode import turn_text
@@ -105,7 +106,7 @@ class TasksReader(ExamplesReader):
                 continue
             if (row := _row(record)) is None or (task := self._task(row, record.id)) not in self._tasks:
                 continue
-            if is_heldout(self._settings, self._source, document_id(record, row)):
+            if is_heldout(self._settings, self._source, document_id(record, row_fields(row))):
                 continue
             pool = pools.setdefault(task, [])
             entry = (-hash_fraction(f"{self._source}/{record.id}/exemplar"), record.id, row)
