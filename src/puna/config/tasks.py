@@ -52,7 +52,7 @@ class Pattern(Section):
     target: Text = "{answer}"
     """What it learns to answer, such as {answer}, or "{chain_of_thought} So the answer is {answer}."."""
     separator: str = "\n\n\n"
-    """few_shot: what stands behind each exemplar (Flan's default)."""
+    """few_shot: the text after each exemplar (Flan's default)."""
 
 
 class TaskTemplates(Section):
@@ -63,15 +63,15 @@ class TaskTemplates(Section):
     """
 
     zero_shot: list[Pattern] = Field(default=[])
-    """The input alone."""
+    """The input without other rows."""
     few_shot: list[Pattern] = Field(default=[])
-    """The input behind other rows of the task with their targets, each with the same pattern: as many as of 25 rows get
-    this one of the patterns at random, one at least (flan/v2/tasks.py)."""
+    """The input after other rows of the task with their targets, all by the same pattern: as many as of 25 rows draw
+    this one of the patterns, one at least (flan/v2/tasks.py)."""
     inverted: list[Pattern] = Field(default=[])
     """Patterns that ask for the question, or for the reasoning, from the answer: 0.3 rows for each other one
     (flan/v2/mixtures.py)."""
     option_styles: list[str] = Field(default=["- "], min_length=1)
-    """What stands before each answer to choose from; an `A`, `a` or `1` in it counts them, and then it is the answer
+    """The mark before each answer to choose from; an `A`, `a` or `1` in it counts them, and then the mark is the answer
     too, as in "(A) "."""
 
     @model_validator(mode="after")

@@ -17,7 +17,7 @@ from puna.data.readers.task_patterns import (
     exemplars,
     without_shots,
     write,
-    write_behind,
+    write_after,
 )
 
 ROW = {"question": "is ice cold", "answer": "yes", "options": ["no", "yes"], "chain_of_thought": "Ice is frozen."}
@@ -58,7 +58,7 @@ def test_an_answer_that_is_not_an_option_or_is_not_asked_by_options_stays() -> N
     assert write(choice_of("{options}", style="(A) "), {"options": ["3", " 4 "], "answer": 4})[1] == "(B)"
 
 
-def test_a_chain_of_thought_stands_before_or_behind_the_answer_as_the_pattern_says() -> None:
+def test_a_chain_of_thought_is_before_or_after_the_answer_as_the_pattern_says() -> None:
     before = choice_of("{question}? Think first.", "{chain_of_thought}\nThe answer is {answer}")
     behind = choice_of("{question}?", "{answer}, because: {chain_of_thought}")
     assert write(before, ROW) == ("is ice cold? Think first.", "Ice is frozen.\nThe answer is yes")
@@ -69,10 +69,10 @@ def test_exemplars_have_their_targets_and_the_separator_and_the_last_input_ends_
     """few_shot.py with x_y_delimiter and targets_prefix in the input, trailing spaces cut (not line ends), targets
     stripped."""
     asked = choice_of("Question: {question}\nAnswer: ", " {answer} ", separator="\n\n")
-    text, target = write_behind(asked, {"question": "c", "answer": "3"}, OTHERS[:2])
+    text, target = write_after(asked, {"question": "c", "answer": "3"}, OTHERS[:2])
     assert text == "Question: q0\nAnswer:  a0 \n\nQuestion: q1\nAnswer:  a1 \n\nQuestion: c\nAnswer:"
     assert target == "3"
-    assert write_behind(choice_of("{question}\n"), {"question": "c", "answer": "3"}, [])[0] == "c\n"
+    assert write_after(choice_of("{question}\n"), {"question": "c", "answer": "3"}, [])[0] == "c\n"
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_exemplars_are_left_out_from_where_the_input_would_be_longer_than_flans(
     assert shots_of(1, 0, [{"question": "q" * 8000, "answer": "a"}]) == []
 
 
-def test_a_row_that_nothing_can_stand_before_is_written_by_itself() -> None:
+def test_a_row_that_nothing_can_come_before_is_written_by_itself() -> None:
     templates = TaskTemplates(zero_shot=[Pattern(input="z {question}")], few_shot=[Pattern(input="f {question}")])
     choice = next(
         found for number in range(50) if (found := choose(templates, ROW, f"s/f#{number}")) and found.few_shot

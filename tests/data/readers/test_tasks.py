@@ -73,7 +73,7 @@ def test_exemplars_are_other_rows_of_the_task_with_their_own_targets(tmp_path: P
         assert all(question == answer != str(number) for question, answer in shown)
 
 
-def test_rows_that_are_held_out_are_no_exemplars(tmp_path: Path) -> None:
+def test_rows_that_are_held_out_are_never_exemplars(tmp_path: Path) -> None:
     source = Source.model_validate(
         {"path": "x", "include": ["*"], "heldout_fraction": 0.5, "format": "tasks", "tasks": FEW}
     )
@@ -146,7 +146,7 @@ def test_broken_rows_among_others_cost_only_themselves(tmp_path: Path) -> None:
     assert reasons == ["tasks.broken"] * 4 + ["invalid_utf8"]
 
 
-def test_a_long_row_is_read_but_stands_before_no_other(tmp_path: Path) -> None:
+def test_a_long_row_is_read_but_is_never_an_exemplar(tmp_path: Path) -> None:
     long = {"question": "long" * 3000, "answer": "a", "task": "qa"}
     found = examples(write_rows(tmp_path / "f", [long, *ROWS[:10]]), tasks=FEW)
     assert said(found[0])[0] == f"Q: {'long' * 3000} A: "

@@ -28,7 +28,7 @@ class Choice:
 
     pattern: Pattern
     style: str
-    """What stands before each answer to choose from."""
+    """The mark before each answer to choose from."""
     few_shot: bool
     draws: random.Random
     """For what is drawn after the pattern."""
@@ -100,8 +100,8 @@ def exemplars(choice: Choice, templates: TaskTemplates, row: Row, pool: Sequence
     return found
 
 
-def write_behind(choice: Choice, row: Row, shots: Sequence[Row]) -> tuple[str, str]:
-    """Input and target of a row behind others: each with its target and the separator; the input ends in no space."""
+def write_after(choice: Choice, row: Row, shots: Sequence[Row]) -> tuple[str, str]:
+    """Input and target of a row after others, each with its target and the separator; the input ends in no space."""
     before = [part + choice.pattern.separator for part in ("".join(write(choice, shot)) for shot in shots)]
     asked, target = write(choice, row)
     return ("".join(before) + asked).rstrip(" "), target.strip()
@@ -128,7 +128,7 @@ def _values(row: Row, style: str, lists_options: bool) -> dict[str, str]:
 
 
 def _mark(style: str, number: int) -> str:
-    """What stands before an option: `(B) ` for number 1 in the style `(A) `."""
+    """The mark of an option: `(B) ` for number 1 in the style `(A) `."""
     counted = next((character for character in style if character in _COUNTED), "")
     if not counted:
         return style

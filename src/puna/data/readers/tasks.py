@@ -86,7 +86,7 @@ class TasksReader(ExamplesReader):
             raise RowError(NO_PATTERN, f"no pattern of its task has all its fields in {', '.join(row)[:200]}")
         shots = json.loads(raw.fields.get(_SHOTS, "[]"))
         if choice.few_shot and shots:
-            return task_patterns.write_behind(choice, row, shots)
+            return task_patterns.write_after(choice, row, shots)
         if choice.few_shot:
             choice = task_patterns.without_shots(choice, templates, row)
         return task_patterns.write(choice, row)
