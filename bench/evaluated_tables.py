@@ -16,6 +16,11 @@ BESIDE = {"llama": ["LLaMA 7B"], "openllama": ["LLaMA 7B"], "openlm": ["OpenLM-1
 """The published column of each suite that stands beside ours."""
 
 
+def tables(newest: Newest, origin: Origin) -> dict[str, Callable[[], str]]:
+    """The tables by name; arguments as for each of them."""
+    return {"protocols": lambda: protocols(newest, origin), "suites": lambda: suites(newest, origin)}
+
+
 def protocols(newest: Newest, origin: Origin) -> str:
     """One model's scores on each benchmark, by protocol and metric."""
     (record,) = newest("evaluated_protocols")["evaluations"]

@@ -26,6 +26,7 @@ sys.path.append(str(ROOT / "bench"))  # also where this file is imported
 import decode_tables  # noqa: E402
 import evaluate_tables  # noqa: E402
 import evaluated_tables  # noqa: E402
+import finetune_tables  # noqa: E402
 import hardware_tables  # noqa: E402
 import parity_tables  # noqa: E402
 import serve_tables  # noqa: E402
@@ -67,10 +68,7 @@ def demo() -> str:
             f"{export['tokenizer']['strings']} strings with equal tokens, logits within "
             f"{export['logits_max_abs_difference']:.0e} of {export['oracle']}",
         ),
-        (
-            "energy, estimated",
-            f"{format_energy(train['energy']['kwh'])}, {format_carbon(train['energy']['kgco2eq'])}",
-        ),
+        ("energy, estimated", f"{format_energy(train['energy']['kwh'])}, {format_carbon(train['energy']['kgco2eq'])}"),
     ]
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
     return f"| `puna run demo` on two cores | |\n|---|---|\n{table}\n\n{origin(record)}"
@@ -409,6 +407,7 @@ def planned_memory() -> str:
 TABLES = {
     **decode_tables.tables(lambda: newest_of_each("decode"), origin),
     **evaluate_tables.tables(lambda: newest("evaluate"), origin),
+    **evaluated_tables.tables(newest, origin),
     **serve_tables.tables(lambda: newest("serve"), origin),
     "gpu": gpu,
     "gpus": hardware_tables.gpus,
@@ -430,8 +429,7 @@ TABLES = {
     "published": published,
     "planned_memory": planned_memory,
     "parity": lambda: parity_tables.table(newest, origin),
-    "protocols": lambda: evaluated_tables.protocols(newest, origin),
-    "suites": lambda: evaluated_tables.suites(newest, origin),
+    "finetune": lambda: finetune_tables.table(newest, origin),
 }
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("[fg]*/*.md")))
 

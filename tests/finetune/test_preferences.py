@@ -9,6 +9,7 @@ from torch import Tensor
 
 from puna.config.finetune import PreferenceConfig
 from puna.config.recipe import ModelConfig, OptimConfig, ParallelConfig, Recipe, TrainConfig
+from puna.core.errors import TrainError
 from puna.finetune.preferences import FIGURES, PairTable, PreferenceObjective
 from puna.model.llama import Llama
 from puna.parallel.apply import build_model
@@ -258,3 +259,8 @@ def test_batches_without_pairs_are_refused():
     tokens_BT = torch.full((1, CONTEXT), 5)
     with objective.passes(), pytest.raises(ValueError, match="a batch of pairs has"):
         objective.train(Passed(inputs_BT=tokens_BT, targets_BT=tokens_BT))
+
+
+def test_z_loss_is_refused():
+    with pytest.raises(TrainError, match=r"train\.z_loss = 0\.0001 is a part of the loss of tokens"):
+        objective_of("dpo", z_loss=1e-4)

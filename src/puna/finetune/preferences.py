@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from puna.config.finetune import PreferenceConfig
+from puna.core.errors import TrainError
 from puna.parallel.objective import Objective, Passed
 
 PER_TOKEN = frozenset({"dpo-norm", "ipo"})
@@ -70,15 +71,25 @@ class PreferenceObjective:
     """Computes losses of pairs, for the steps of a session (`Session.learns_by`).
 
     Both answers of a pair are in one sequence (`Passed.pairs_BK`).
+
+    Raises:
+        TrainError: The losses of tokens have a z-loss.
     """
 
     tokens: Objective
-    """Computes the losses of tokens, which may not have a z-loss."""
+    """Computes the losses of tokens."""
     config: PreferenceConfig
     table: PairTable | None = None
     """What is known of the pairs; set before the first step."""
     sums_FS: Tensor | None = field(default=None, init=False)
     """`FIGURES` of each source over the pairs of this device since `passes` was entered, float64."""
+
+    def __post_init__(self) -> None:
+        if self.tokens.z_loss:
+            raise TrainError(
+                f"train.z_loss = {self.tokens.z_loss:g} is a part of the loss of tokens, which preferences have not",
+                hint="set train.z_loss = 0",
+            )
 
     @contextmanager
     def passes(self) -> Iterator[None]:
