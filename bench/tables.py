@@ -26,7 +26,6 @@ sys.path.append(str(ROOT / "bench"))  # also where this file is imported
 import decode_tables  # noqa: E402
 import evaluate_tables  # noqa: E402
 import evaluated_tables  # noqa: E402
-import finetune_tables  # noqa: E402
 import hardware_tables  # noqa: E402
 import parity_tables  # noqa: E402
 import serve_tables  # noqa: E402
@@ -429,7 +428,6 @@ TABLES = {
     "published": published,
     "planned_memory": planned_memory,
     "parity": lambda: parity_tables.table(newest, origin),
-    "finetune": lambda: finetune_tables.table(newest, origin),
 }
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("[fg]*/*.md")))
 
