@@ -8,13 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from puna.chat.example import Example
+from puna.chat.messages import Message
+from puna.chat.tools import ToolCall
 from puna.core.errors import DataError
 from puna.core.files import sha256_file, write_json
 from puna.core.layout import DataDir
 from puna.core.records import Record
-from puna.data.document import Dropped
+from puna.data.document import Document, Dropped
 from puna.data.document_files import LinesWriter
-from puna.data.inspect import Cursor, Inspection, Kept, sample, without_controls
+from puna.data.inspect import Cursor, Inspection, Kept, about, sample, shown_text, without_controls
 
 KEPT = {
     ("prose", "train"): [{"id": "a", "text": "Of arms"}, {"id": "b", "text": "and the man"}],
@@ -200,3 +203,18 @@ def test_no_text_commands_a_terminal(text: str):
 
 def test_ordinary_text_is_shown_as_it_is():
     assert without_controls("naïve\n\t日本語 🐘") == "naïve\n\t日本語 🐘"
+
+
+def test_examples_are_shown_turn_by_turn():
+    call = Message("assistant", "", (ToolCall("1", "add", '{"x": 1}'),))
+    example = Example(
+        messages=(Message("system", "s"), Message("user", "a\n\nb")), chosen=(call,),
+        rejected=(Message("assistant", "no"),), task="t",
+    )  # fmt: skip
+    document = Document("s", "i", example.text, "o", licence="MIT", turns=example.json())
+    assert shown_text(document) == (
+        '[system]\ns\n\n[user]\na\n\nb\n\n[chosen: assistant]\nadd({"x": 1})\n\n[rejected: assistant]\nno'
+    )
+    assert about(Kept(document, "train")) == ["o", "task t · MIT"]
+    plain = Document("s", "i", "text", "o")
+    assert (shown_text(plain), about(Kept(plain, "train"))) == ("text", ["o"])

@@ -20,7 +20,8 @@ def test_examples_come_back_from_a_build_by_split(tmp_path: Path, out: DataDir):
     (tmp_path / "rows.jsonl").write_text(rows)
     source = {"path": str(tmp_path), "include": ["*.jsonl"], "format": "conversations", "heldout_pattern": "[05]$"}
     recipe = Recipe.model_validate(
-        {"name": "talks", "data": {"sources": {"a": source}}, "mixture": {"a": 1.0}}, context={"for data": True}
+        {"name": "talks", "data": {"sources": {"a": source}}, "mixture": {"a": 1.0}, "finetune": {}},
+        context={"for data": True},
     )
     build_documents(recipe, out)
     train, heldout = (list(read_examples(out, split)) for split in ("train", "heldout"))

@@ -13,6 +13,8 @@ from puna.chat.messages import Message, read_messages
 from puna.chat.tools import Tool, read_tools
 from puna.core.errors import DataError, GenerateError
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
@@ -45,7 +47,7 @@ class Example:
         fields: dict[str, Any] = {name: [turn.saved for turn in turns] for name, turns in parts.items() if turns}
         fields |= {"task": self.task} if self.task else {}
         fields |= {"tools": [tool.variable for tool in self.tools]} if self.tools else {}
-        return json.dumps(fields, ensure_ascii=False)
+        return _ENCODER.encode(fields)
 
     @classmethod
     def parse(cls, text: str, where: str) -> Self:

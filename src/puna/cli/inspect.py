@@ -94,10 +94,10 @@ def _fields(row: "Kept | Dropped") -> dict[str, Any]:
 
 
 def _as_text(row: "Kept | Dropped", keeps_text: bool) -> str:
-    from puna.data.inspect import Kept, about, missing_text, without_controls
+    from puna.data.inspect import Kept, about, missing_text, shown_text, without_controls
 
     if isinstance(row, Kept):
-        title, text = f"kept: {row.document.source}/{row.document.id} ({row.split})", row.document.text
+        title, text = f"kept: {row.document.source}/{row.document.id} ({row.split})", shown_text(row.document)
     else:
         title, text = f"dropped: {row.source}/{row.id}", row.text or missing_text(keeps_text)
     lines = "".join(f"{line}\n" for line in about(row))

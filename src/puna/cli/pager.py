@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from puna.data.document import Dropped
-from puna.data.inspect import Cursor, Inspection, Kept, about, missing_text, without_controls
+from puna.data.inspect import Cursor, Inspection, Kept, about, missing_text, shown_text, without_controls
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -145,7 +145,7 @@ class Pager:
         if row is None:
             return Text("None.", style="dim")
         kept = isinstance(row, Kept)
-        identity, text = (row.document.id, row.document.text) if kept else (row.id, row.text)
+        identity, text = (row.document.id, shown_text(row.document)) if kept else (row.id, row.text)
         head = Text(without_controls(" ".join(identity.split())) + "\n", style="bold")
         head.append(without_controls("\n".join(about(row))) + "\n", style="not bold " + ("dim" if kept else "yellow"))
         shown = Text(without_controls(text[:_SHOWN]) or missing_text(self._documents.keeps_text))

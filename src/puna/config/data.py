@@ -35,7 +35,17 @@ FORMATS = (
 """What Puna's own readers read."""
 
 Column = Literal[
-    "messages", "system", "prompt", "completion", "instruction", "input", "output", "chosen", "rejected", "task"
+    "messages",
+    "system",
+    "prompt",
+    "completion",
+    "instruction",
+    "input",
+    "output",
+    "chosen",
+    "rejected",
+    "task",
+    "tools",
 ]
 """What a column of examples can be; `puna.data.readers.conversations` and `preferences` say what each means."""
 
@@ -83,8 +93,8 @@ class Source(Section):
     """format = "jsonl", "parquet" or "arrow": the column of the text."""
     columns: dict[Column, Annotated[str, Field(min_length=1)]] = Field(default={})
     """Formats of instruction tuning: the names of columns that are not the usual ones, such as
-    {prompt = "question", completion = "answer"}. Where it names one, no others are looked for, except `system` and
-    `task`."""
+    {prompt = "question", completion = "answer"}. Where it names one, no others are looked for, except `system`, `task`
+    and `tools`."""
     tasks: dict[Annotated[str, Field(min_length=1)], TaskTemplates] = Field(default={})
     """format = "tasks": the templates of each task, by the name in the column `task` or else of the file."""
     sites: int = Field(default=0, ge=0, lt=2**31)

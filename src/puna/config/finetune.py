@@ -1,9 +1,11 @@
 """The section of a recipe for `puna finetune`: how examples are written, what learns from them, and by which loss."""
 
+from collections.abc import Mapping
 from typing import Literal, TypeAlias, get_args
 
 from pydantic import Field, model_validator
 
+from puna.config.data import EXAMPLES, FORMATS, Source
 from puna.config.section import ConflictError, Count, Positive, Section, SourceName
 
 TEMPLATES = ("own", "plain", "flan", "chatml", "llama2", "alpaca")
@@ -92,3 +94,25 @@ class FinetuneConfig(Section):
         if conflicts:
             raise ConflictError(conflicts)
         return self
+
+
+def format_conflicts(sources: Mapping[str, Source], finetune: FinetuneConfig | None) -> list[tuple[str, list[str]]]:
+    """Sources of text in a recipe that learns from examples, and the other way round: sentences with their keys.
+
+    Args:
+        sources: The sources by name; what the reader of a plug-in reads is not known here.
+        finetune: The section [finetune] of the recipe; None is a recipe of pre-training.
+    """
+    conflicts = []
+    pairs = finetune is not None and finetune.preference is not None
+    for name, form in ((name, source.format) for name, source in sources.items() if source.format in FORMATS):
+        keys, begin = [f"data.sources.{name}.format", "finetune"], f"data.sources.{name}: format = {form!r}"
+        if finetune is None and form in EXAMPLES:
+            conflicts.append((f"{begin} is for recipes with [finetune], and this one has no such section", keys))
+        elif finetune is not None and form not in EXAMPLES:
+            known = ", ".join(EXAMPLES)
+            conflicts.append((f"{begin} is text, and a recipe with [finetune] learns from examples: {known}", keys))
+        elif finetune is not None and pairs != (form == "preferences"):
+            keys[1] = "finetune.preference"
+            conflicts.append((f"{begin}, but the recipe has {'a' if pairs else 'no'} [finetune.preference]", keys))
+    return conflicts

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
 from puna.config.data import DataConfig, Share
-from puna.config.finetune import FinetuneConfig
+from puna.config.finetune import FinetuneConfig, format_conflicts
 from puna.config.model import ModelConfig
 from puna.config.section import ConflictError, Count, Positive, Section, SourceName
 from puna.config.typed import Typed
@@ -334,6 +334,7 @@ class Recipe(Section):
                 "each source needs its share"
             )
             conflicts.append((sentence, ["mixture", "data.sources"]))
+        conflicts += format_conflicts(self.data.sources, self.finetune)
         if not (info.context or {}).get(FOR_DATA):
             conflicts += self.run_conflicts()
         if conflicts:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from puna.chat.example import Example
+from puna.chat.messages import Message
 from puna.core.errors import DataError
 from puna.core.layout import DataDir
 from puna.data.card.steps import dropped_documents
@@ -167,8 +169,23 @@ def about(row: Kept | Dropped) -> list[str]:
         return [f"{row.reason}: {explain(row.reason)}"] + ([" ".join(row.detail.split())] if row.detail else [])
     document = row.document
     scores = [f"{name} {score:.3g}" for name, score in document.scores.items()]
-    facts = [document.language, document.date, document.licence, document.url, *scores]
+    task = f"task {named}" if document.turns and (named := Example.parse(document.turns, document.id).task) else ""
+    facts = [task, document.language, document.date, document.licence, document.url, *scores]
     return [" ".join(line.split()) for line in (document.origin, " · ".join(fact for fact in facts if fact)) if line]
+
+
+def shown_text(document: Document) -> str:
+    """The text of a document; of an example its turns, each below who says it."""
+    if not document.turns:
+        return document.text
+    example = Example.parse(document.turns, document.id)
+    parts = (("", example.messages), ("chosen: ", example.chosen), ("rejected: ", example.rejected))
+    return "\n\n".join(f"[{part}{turn.role}]\n{_said(turn)}" for part, turns in parts for turn in turns)
+
+
+def _said(turn: Message) -> str:
+    calls = [f"{call.name}({call.arguments})" for call in turn.tool_calls]
+    return "\n".join([turn.content] * bool(turn.content or not calls) + calls)
 
 
 def missing_text(keeps_text: bool) -> str:

@@ -93,7 +93,7 @@ def test_an_example_that_says_nothing_is_empty(tmp_path: Path):
     call = {"type": "function", "function": {"name": "f", "arguments": "{}"}}
     row = {"messages": [{"role": "assistant", "content": None, "tool_calls": [call]}]}
     (dropped,) = read_file(write_rows(tmp_path / "f", [row]), "conversations")
-    assert dropped == Dropped("s", "f#0", EMPTY)
+    assert dropped == Dropped("s", "f#0", EMPTY, "", json.dumps(row))
 
 
 @pytest.mark.parametrize("kind", ["json", "parquet", "arrow", "stream"])

@@ -1,14 +1,15 @@
 """Turns in the forms of data sets; every form of one conversation gives the same turns."""
 
+import json
 from typing import Any
 
 import pytest
 
 from puna.chat.messages import Message
-from puna.chat.tools import ToolCall
+from puna.chat.tools import Tool, ToolCall
 from puna.core.errors import GenerateError
 from puna.data.readers.example_rows import BAD_VALUE, NO_ANSWER, NOT_SUPPORTED, RowError
-from puna.data.readers.turns import check_answers, read_said, read_turns
+from puna.data.readers.turns import check_answers, read_functions, read_said, read_turns
 
 TALK = (Message("system", "s"), Message("user", "a"), Message("assistant", "b"))
 CALL = {"type": "function", "function": {"name": "add", "arguments": '{"x": 1}'}}
@@ -105,3 +106,22 @@ def test_a_column_of_text_says_something():
     for value in ("", " \n", None, 3, ["a"]):
         with pytest.raises(RowError, match="prompt is"):
             read_said(value, "prompt")
+
+
+def test_functions_are_the_same_in_every_form():
+    add = {"name": "add", "description": "Adds.", "parameters": {"type": "object"}}
+    whole = {"type": "function", "function": add}
+    (tool,) = read_functions([whole], "tools")
+    assert isinstance(tool, Tool)
+    for value in ([add], [whole | {"strict": None}], json.dumps([whole]), json.dumps([add])):
+        assert read_functions(value, "tools") == (tool,)
+    for nothing in (None, [], "", " "):
+        assert read_functions(nothing, "tools") == ()
+    for value, complaint in (
+        (3, "a number, not a list"),
+        ("{", "text, but not JSON"),
+        ("{}x", "not JSON"),
+        ([3], "function"),
+    ):
+        with pytest.raises((RowError, GenerateError), match=complaint):
+            read_functions(value, "tools")

@@ -6,30 +6,26 @@
 | `prompt` and `completion` (or `response`), each text or turns | TRL |
 | `instruction`, perhaps `input` (or `context`), and `output` (or `response`) | Alpaca; Dolly |
 
-Each may have a `system` prompt, the name of its `task`, and `tools`: functions that could be called, as OpenAI
-describes them. `data.sources.NAME.columns` names columns that are called otherwise. An input stands behind its
-instruction, under the heading `### Input:` that Stanford Alpaca's prompt gives it, so that the template `alpaca` writes
-that prompt.
+Each may have a `system` prompt, the `tools` that its turns call, and the name of its `task`. Columns with other names
+are named by `data.sources.NAME.columns`. An input follows its instruction as it does in Stanford Alpaca's prompt.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from puna.chat.example import Example
 from puna.chat.messages import Message
-from puna.chat.tools import Tool, read_tools
 from puna.data.document import Raw
-from puna.data.readers.example_rows import BAD_VALUE, NO_COLUMNS, ExamplesReader, RowError, damage_of, reasons_of
-from puna.data.readers.turns import check_answers, read_said, read_turns
+from puna.data.readers.example_rows import NO_COLUMNS, ExamplesReader, RowError, damage_of, reasons_of
+from puna.data.readers.turns import check_answers, read_functions, read_said, read_turns
 from puna.data.spec import ReaderSpec
 from puna.data.text.decode import turn_text
 
-SYSTEM = ("system", "system_prompt")
+SYSTEM, TOOLS = ("system", "system_prompt"), ("tools",)
 _TURNS = ("messages", "conversations", "conversation")
 _COMPLETION, _OUTPUT, _INPUT = ("completion", "response"), ("output", "response"), ("input", "context")
 INPUT_HEADING = "\n\n### Input:\n"
-"""Between an instruction and its input."""
+"""Between an instruction and its input, as in Stanford Alpaca's prompt; the template `alpaca` knows it by that."""
 _SHOWN = 12
 """Columns that an error names."""
 
@@ -43,9 +39,11 @@ class ConversationsReader(ExamplesReader):
         """The conversation in a row."""
         messages = self._messages(row)
         check_answers(messages, "the conversation")
+        name, functions = self.value(row, "tools", TOOLS)
         return Example(
-            messages=(*system_turn(self, row, messages), *messages), task=self.task_of(row), tools=_tools(row)
-        )
+            messages=(*system_turn(self, row, messages), *messages), task=self.task_of(row),
+            tools=read_functions(functions, name),
+        )  # fmt: skip
 
     def _messages(self, row: dict[str, Any]) -> tuple[Message, ...]:
         name, turns = self.value(row, "messages", _TURNS)
@@ -65,17 +63,6 @@ class ConversationsReader(ExamplesReader):
             asked += f"{INPUT_HEADING}{read_said(more, name)}" if name else ""
             return (Message("user", asked), *as_turns(output, other, "assistant"))
         raise RowError(NO_COLUMNS, f"it has {', '.join(list(row)[:_SHOWN]) or 'nothing'}")
-
-
-def _tools(row: Mapping[str, Any]) -> tuple[Tool, ...]:
-    """The functions of a row; columns of a Parquet file often hold them as JSON text."""
-    value = row.get("tools")
-    if isinstance(value, str):
-        try:
-            value = json.loads(value) if value.strip() else ()
-        except (ValueError, RecursionError):
-            raise RowError(BAD_VALUE, "tools is text, but not JSON") from None
-    return tuple(read_tools(value)) if value else ()
 
 
 def as_turns(value: Any, where: str, role: Literal["user", "assistant"]) -> tuple[Message, ...]:

@@ -28,7 +28,7 @@ _HEAD = 1024
 _LONGEST_NAME = 200
 """Characters of a task's name that are kept."""
 _TASK = ("task", "task_name")
-_BESIDE = frozenset({"system", "task"})
+_BESIDE = frozenset({"system", "task", "tools"})
 """Columns that may be named in a recipe while all others are found by their usual names."""
 
 BROKEN, NO_COLUMNS, BAD_VALUE, NO_ANSWER, NOT_SUPPORTED = (
@@ -113,13 +113,13 @@ class ExamplesReader:
             identity = document_id(raw, fields)
             example = self.example(row, raw)
         except UnicodeDecodeError as error:
-            return Dropped(self._source, identity, INVALID_UTF8, str(error))
+            return Dropped(self._source, identity, INVALID_UTF8, str(error), _as_text(raw.content))
         except RowError as error:
-            return Dropped(self._source, identity, f"{self.form}.{error.kind}", error.detail)
+            return Dropped(self._source, identity, f"{self.form}.{error.kind}", error.detail, _as_text(raw.content))
         except GenerateError as error:
-            return Dropped(self._source, identity, f"{self.form}.{BAD_VALUE}", error.message)
+            return Dropped(self._source, identity, f"{self.form}.{BAD_VALUE}", error.message, _as_text(raw.content))
         if not example.text:
-            return Dropped(self._source, identity, EMPTY)
+            return Dropped(self._source, identity, EMPTY, "", _as_text(raw.content))
         return Document(
             self._source, identity, example.text, identity,
             url=fields.get("url", ""), licence=fields.get("licence", ""), date=fields.get("date", ""),
@@ -143,7 +143,7 @@ class ExamplesReader:
     def task_of(self, row: Mapping[str, Any]) -> str:
         """The name of the task that a row is of; empty if it tells none."""
         _, value = self.value(row, "task", _TASK)
-        return " ".join(turn_text(value).split())[:_LONGEST_NAME] if isinstance(value, str) else ""
+        return " ".join(turn_text(value).split())[:_LONGEST_NAME] if value and isinstance(value, str) else ""
 
     def _records(self, file: InputFile) -> Iterator[Raw | Dropped]:
         with open_stream(file) as opened:
@@ -176,7 +176,7 @@ def parsed_row(content: bytes) -> dict[str, Any]:
         UnicodeDecodeError: It is not UTF-8.
     """
     try:
-        row = json.loads(content.decode(), object_pairs_hook=_once)
+        row = _DECODER.decode(content.decode())
     except UnicodeDecodeError:
         raise
     except (ValueError, RecursionError) as error:
@@ -186,6 +186,11 @@ def parsed_row(content: bytes) -> dict[str, Any]:
     return row
 
 
+def _as_text(content: bytes) -> str:
+    """A row as people can look at it."""
+    return content.decode("utf-8", "replace")
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
@@ -193,6 +198,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))
         raise RowError(BROKEN, f"the key {twice!r:.80} occurs twice in one object")
     return table
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_once)
 
 
 def _json_rows(stream: BinaryIO, limit: int) -> Iterator[tuple[int, bytes | None]]:

@@ -7,8 +7,9 @@
 | `chosen` and `rejected`: two conversations that begin alike | TRL, implicit prompt |
 | `chosen` and `rejected`: two texts of `Human:` and `Assistant:` that begin alike | Anthropic's HH |
 
-Each may have a `system` prompt and the name of its `task`. `data.sources.NAME.columns` names columns that are called
-otherwise. Where answers repeat turns, what both have in common is the prompt; the rest is the two answers.
+Each may have a `system` prompt, the `tools` that its turns call, and the name of its `task`. Columns with other names
+are named by `data.sources.NAME.columns`. Where answers repeat turns, what both have in common is the prompt; the rest
+is the two answers.
 """
 
 import re
@@ -17,7 +18,7 @@ from typing import Any
 from puna.chat.example import Example
 from puna.chat.messages import Message, Role
 from puna.data.document import Raw
-from puna.data.readers.conversations import as_turns, system_turn
+from puna.data.readers.conversations import TOOLS, as_turns, system_turn
 from puna.data.readers.example_rows import (
     NO_ANSWER,
     NO_COLUMNS,
@@ -26,7 +27,7 @@ from puna.data.readers.example_rows import (
     damage_of,
     reasons_of,
 )
-from puna.data.readers.turns import check_answers
+from puna.data.readers.turns import check_answers, read_functions
 from puna.data.spec import ReaderSpec
 from puna.data.text.decode import turn_text
 
@@ -63,7 +64,11 @@ class PreferencesReader(ExamplesReader):
         if not any(turn.role == "user" for turn in before):
             raise RowError(NO_PROMPT, f"{good} and {bad} answer nothing that both have in common")
         messages = (*system_turn(self, row, before), *before)
-        return Example(messages=messages, chosen=left, rejected=right, task=self.task_of(row))
+        name, functions = self.value(row, "tools", TOOLS)
+        return Example(
+            messages=messages, chosen=left, rejected=right, task=self.task_of(row),
+            tools=read_functions(functions, name),
+        )  # fmt: skip
 
 
 def _asked(value: Any, where: str) -> tuple[Message, ...]:

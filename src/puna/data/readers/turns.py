@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from puna.chat.messages import ROLES, Message, read_messages
+from puna.chat.tools import Tool, read_tools
 from puna.data.readers.example_rows import BAD_VALUE, NO_ANSWER, NOT_SUPPORTED, RowError
 from puna.data.text.decode import turn_text
 
@@ -29,6 +30,7 @@ _NOT_TEXT = (
     "reasoning", "reasoning_content", "thinking",
 )  # fmt: skip
 """Keys of what a conversation of text alone cannot hold; without them a turn would be another one."""
+_UNSUPPORTED = frozenset((*_COUNTS, *_NOT_TEXT))
 _SHOWN = 60
 
 
@@ -48,6 +50,8 @@ def read_turns(value: Any, where: str) -> tuple[Message, ...]:
     said = [turn for turn in turns if turn["role"] not in ("system", "developer") or turn["content"].strip()]
     if not said:
         raise RowError(BAD_VALUE, f"{where} has no turns")
+    if all(len(turn) == 2 for turn in said):  # role and content, which are checked here
+        return tuple(Message(turn["role"], turn["content"]) for turn in said)
     return tuple(read_messages(said))
 
 
@@ -62,6 +66,25 @@ def read_said(value: Any, where: str) -> str:
     if not (text := turn_text(value)).strip():
         raise RowError(BAD_VALUE, f"{where} is empty")
     return text
+
+
+def read_functions(value: Any, where: str) -> tuple[Tool, ...]:
+    """The functions that a row's assistant could call: a list in OpenAI's form, or that as JSON text.
+
+    Raises:
+        RowError: It is not a list.
+        GenerateError: One of them is not a function.
+    """
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if value.strip() else []
+        except (ValueError, RecursionError):
+            raise RowError(BAD_VALUE, f"{where} is text, but not JSON") from None
+    if not value:
+        return ()
+    if not isinstance(value, list):
+        raise RowError(BAD_VALUE, f"{where} is {_kind(value)}, not a list of functions")
+    return tuple(read_tools([_tool(tool) for tool in value]))
 
 
 def check_answers(turns: Sequence[Message], where: str) -> None:
@@ -92,7 +115,7 @@ def _upright(value: Any, where: str) -> list[Any]:
 
 def _turn(row: Any, where: str) -> dict[str, Any]:
     """A turn as an object of OpenAI's API."""
-    if not isinstance(row, Mapping):
+    if not isinstance(row, dict):
         raise RowError(BAD_VALUE, f"{where} is {_kind(row)}, not an object with role and content")
     row = {key: value for key, value in row.items() if value is not None}
     _refuse_unsupported(row, where)
@@ -129,6 +152,12 @@ def _said(said: Any, where: str, may_be_empty: bool) -> str:
     return text
 
 
+def _tool(tool: Any) -> Any:
+    """A function as OpenAI's form has it, with its type, though some data sets leave that out."""
+    tool = _without_null(tool)
+    return tool if not isinstance(tool, dict) or "function" in tool else {"type": "function", "function": tool}
+
+
 def _calls(calls: Any, where: str) -> Any:
     """Calls of tools without what is null in them."""
     if not isinstance(calls, list):
@@ -155,12 +184,11 @@ def _call(said: Any, where: str) -> dict[str, Any]:
 
 
 def _refuse_unsupported(row: Mapping[str, Any], where: str) -> None:
-    for key in _NOT_TEXT:
-        if row.get(key):
-            raise RowError(NOT_SUPPORTED, f"{where} has {key!r}")
-    for key in _COUNTS:
-        if key in row and row[key] not in (1, True):
+    for key in row.keys() & _UNSUPPORTED:
+        if key in _COUNTS and row[key] not in (1, True):
             raise RowError(NOT_SUPPORTED, f"{where} has {key} = {row[key]!r:.{_SHOWN}}")
+        if key not in _COUNTS and row[key]:
+            raise RowError(NOT_SUPPORTED, f"{where} has {key!r}")
 
 
 def _kind(value: Any) -> str:

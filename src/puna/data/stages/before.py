@@ -4,21 +4,27 @@ import re
 import shutil
 from collections import defaultdict
 from importlib.util import find_spec
+from itertools import islice
 
-from puna.config.data import Source, format_of
+from puna.config.data import EXAMPLES, Source, format_of
 from puna.config.recipe import Recipe
 from puna.core.console import say, warn
 from puna.core.errors import DataError
 from puna.core.layout import DataDir
 from puna.core.packages import missing_package
-from puna.core.units import format_bytes
+from puna.core.units import counted, format_bytes
+from puna.data.document import TOO_LARGE, Document, Dropped, Raw
 from puna.data.input_file import InputFile
 from puna.data.readers.fields import ROWS, columns_of, first_rows, text_columns
+from puna.data.reasons import explain
+from puna.data.stages.cleaning import make_reader, read_one
 from puna.data.tasks.executors import Executor
 from puna.data.tasks.file_tally import is_packed
 from puna.shards.mixture import Mixture
 from puna.shards.split import HELDOUT, TRAIN, is_heldout
 
+_FILES, _ROWS_SEEN = 5, 20
+"""Files, and rows of each, that are looked at to see whether they hold examples."""
 Files = dict[str, list[InputFile]]
 """The input files of each source."""
 
@@ -46,6 +52,7 @@ def check_input(recipe: Recipe, out: DataDir, files: Files) -> None:
     for name, source in recipe.data.sources.items():
         _tell_format(name, source, files[name])
         _refuse_column(name, source, files[name])
+        _refuse_rows(name, source, files[name], recipe.data.max_document_bytes)
         _refuse_splits(name, source, files[name])
         _warn_of_names(name, source, files[name])
     _warn_of_shared(files)
@@ -104,6 +111,32 @@ def _refuse_column(name: str, source: Source, files: list[InputFile]) -> None:
         f"have no text in that column; there are {', '.join(there)}",
         hint=hint or f"correct data.sources.{name}.text_field",
     )
+
+
+def _refuse_rows(name: str, source: Source, files: list[InputFile], limit: int) -> None:
+    """Refuse files whose first rows are all no examples, and say why the first one is none.
+
+    Raises:
+        DataError: With the reason and the columns that are there.
+    """
+    if source.format not in EXAMPLES:
+        return
+    reader = make_reader(name, source, limit)
+    found: list[tuple[str, Dropped]] = []
+    for file in files[:_FILES]:
+        for raw in islice(reader.records(file), _ROWS_SEEN):
+            verdict = read_one(reader, raw, name, {}) if isinstance(raw, Raw | Dropped) else None
+            if isinstance(verdict, Document):
+                return
+            if verdict and verdict.reason != TOO_LARGE:
+                found.append((file.name, verdict))
+    if found:
+        first = found[0][1]
+        raise DataError(
+            f"source {name!r}: none of the first {counted(len(found), 'row')} is an example of the format "
+            f"{source.format!r}. {explain(first.reason)} In {first.id}: {first.detail}",
+            hint=f"correct data.sources.{name}.format, or name its columns with data.sources.{name}.columns",
+        )
 
 
 def _refuse_splits(name: str, source: Source, files: list[InputFile]) -> None:
