@@ -62,7 +62,7 @@ def test_functions_that_could_be_called_come_with_the_conversation(tmp_path: Pat
     ("row", "reason", "detail"),
     [
         ({"messages": [USER, ANSWER], "tools": "[{"}, "bad_value", "tools is text, but not JSON"),
-        ({"messages": [USER, ANSWER], "tools": [{"name": "f"}]}, "bad_value", "tools[0]"),
+        ({"messages": [USER, ANSWER], "tools": [{"title": "f"}]}, "bad_value", "[0].function"),
         ({"messages": [USER]}, "no_answer", "the conversation has no turn of the assistant"),
         ({"messages": [USER, {"role": "assistant", "content": None}]}, "no_answer", "has an empty answer"),
         ({"prompt": "a", "completion": " "}, "no_answer", "has an empty answer"),
