@@ -23,7 +23,7 @@ import puna
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "puna"
 FUNCTIONS = [name for name in puna.__all__ if name[0].islower()]
-FOLDERS = ["evaluate", "plan", "report", "serve", "train"]
+FOLDERS = ["evaluate", "finetune", "plan", "report", "serve", "train"]
 HEAVY = ("torch", "numpy", "pydantic", "rich", "typer", "tokenizers", "sentencepiece")
 
 
@@ -99,7 +99,10 @@ def test_folders_that_are_functions_are_those_that_bear_a_name_of_the_api() -> N
     ],
 )
 def test_folder_is_a_function_whoever_imported_what_before(name: str, before: str) -> None:
-    module = {"evaluate": "figure", "plan": "target", "report": "read", "serve": "errors", "train": "schedule"}[name]
+    module = {
+        "evaluate": "figure", "finetune": "packing", "plan": "target", "report": "read", "serve": "errors",
+        "train": "schedule",
+    }[name]  # fmt: skip
     code = before.format(name=name, module=module)
     code += f"\nimport inspect, puna.{name}.{module} as s, importlib, sys\n"
     code += f"assert puna.{name} is sys.modules['puna.{name}'] and puna.{name}.{module} is s\n"

@@ -84,6 +84,14 @@ TESTED_ELSEWHERE = {
     "finetune/packing_kernel.py": "tests/finetune/test_packing.py compares its packs with the obvious ones",
     "finetune/part_writer.py": "tests/finetune/test_tokens.py reads back what it writes",
     "finetune/rendering.py": "tests/finetune/test_tokens.py compares what it gives with the template's tokens",
+    "api/tuned_model.py": "tests/api/test_finetune.py tunes models with and without a template, and resumes",
+    "finetune/begin.py": "tests/api/test_finetune.py begins and resumes runs with it",
+    "finetune/build.py": "tests/api/test_finetune.py tunes with and without a build",
+    "finetune/chat_samples.py": "tests/api/test_finetune.py reads what it writes",
+    "finetune/leave.py": "tests/api/test_finetune.py reads what it leaves",
+    "finetune/tuning.py": "tests/api/test_finetune.py carries it out",
+    "config/parallel.py": "numbers; tests/parallel lays runs out by them",
+    "api/evaluator.py": "tests/evaluate/test_training.py trains with it",
     "cli/train.py": "declares its arguments and calls puna.train",
 }
 

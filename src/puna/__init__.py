@@ -1,7 +1,8 @@
 """Puna: LLaMA as one system, from raw text to a trained, exported, talking model.
 
 `import puna` costs nothing: each name of `__all__` is imported when it is first used (docs/api.md describes them all).
-Five functions are called as a folder is (`puna.evaluate`, `puna.plan`, `puna.report`, `puna.serve`, `puna.train`).
+Six functions are called as a folder is (`puna.evaluate`, `puna.finetune`, `puna.plan`, `puna.report`, `puna.serve`,
+`puna.train`).
 Such a folder is callable, and calling it is calling the function; so it does not matter who imported what before
 (docs/decisions/0015-python-api.md).
 """
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from puna.api.compare import compare
     from puna.api.evaluate import Evaluation, evaluate
     from puna.api.evaluate_checkpoints import RunEvaluation, evaluate_checkpoints
+    from puna.api.finetune import finetune, show_batch
     from puna.api.init import StarterRecipe, init
     from puna.api.language_model import GenerateOptions, LanguageModel
     from puna.api.loading import load
@@ -72,6 +74,7 @@ __all__ = [
     "evaluate",
     "evaluate_checkpoints",
     "export",
+    "finetune",
     "import_model",
     "init",
     "inspect",
@@ -82,6 +85,7 @@ __all__ = [
     "report",
     "run",
     "serve",
+    "show_batch",
     "sweep",
     "train",
     "train_tokenizer",
@@ -113,6 +117,7 @@ _HOMES = {
     "evaluate": "api.evaluate",
     "evaluate_checkpoints": "api.evaluate_checkpoints",
     "export": "api.models",
+    "finetune": "api.finetune",
     "import_model": "api.models",
     "init": "api.init",
     "inspect": "api.models",
@@ -123,6 +128,7 @@ _HOMES = {
     "report": "api.stages",
     "run": "api.stages",
     "serve": "api.serve",
+    "show_batch": "api.finetune",
     "sweep": "api.sweep",
     "train": "api.stages",
     "train_tokenizer": "api.stages",
@@ -130,7 +136,7 @@ _HOMES = {
 """Where each name is defined."""
 
 
-_FOLDERS = ("evaluate", "plan", "report", "serve", "train")
+_FOLDERS = ("evaluate", "finetune", "plan", "report", "serve", "train")
 """Names that are folders too."""
 
 

@@ -38,8 +38,8 @@ def assert_sentence(result: subprocess.CompletedProcess[str], *parts: str) -> No
 def test_help_lists_the_road_in_order():
     named = re.findall(r"^[│|]?\s*([a-z][a-z-]*)  ", puna("--help").stdout, flags=re.MULTILINE)
     assert named == [
-        "recipes", "init", "plan", "data", "tokenizer", "tune", "train", "verify-resume", "export", "import",
-        "inspect", "generate", "chat", "serve", "perplexity", "evaluate", "bench", "report", "compare", "run",
+        "recipes", "init", "plan", "data", "tokenizer", "tune", "train", "finetune", "verify-resume", "export",
+        "import", "inspect", "generate", "chat", "serve", "perplexity", "evaluate", "bench", "report", "compare", "run",
     ]  # fmt: skip
 
 

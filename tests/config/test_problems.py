@@ -34,7 +34,7 @@ SENTENCES = {
     "heldout_fraction",
     "extends=demo": "command line: unknown key 'extends'; known here: name, description, seed, data, mixture, "
     "max_epochs, stages, tokenizer, model, train, parallel, stability, optim, validation, evaluation, samples, "
-    "checkpoint, metrics, energy",
+    "checkpoint, metrics, energy, finetune, chat_recipe",
     # wrong types
     "optim=3": "command line: 'optim' expects a table, got 3",
     "mixture=[1]": "command line: 'mixture' expects a table, got [1]",

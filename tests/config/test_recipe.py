@@ -30,7 +30,7 @@ def attributes_read() -> set[tuple[str, str]]:
     """Each `holder.attribute` that the package reads outside the definition of the recipe."""
     found = set()
     for path in Path(puna.__path__[0]).rglob("*.py"):
-        if path.parent.name == "config" and path.name in {"model.py", "recipe.py", "section.py"}:
+        if path.parent.name == "config" and path.name in {"finetune.py", "model.py", "recipe.py", "section.py"}:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
@@ -41,7 +41,7 @@ def attributes_read() -> set[tuple[str, str]]:
     return found
 
 
-OWNERS = ("config", "rules")
+OWNERS = ("config", "rules", "tuning")
 """What a section is called in the layer that it configures."""
 
 
@@ -51,6 +51,7 @@ def test_all_sections_are_found() -> None:
         "gopher_quality", "gopher_repetition", "c4", "code", "pii", "decontaminate", "dedup", "near", "contained",
         "plugins", "stage", "tokenizer", "model", "rope_scaling", "train", "parallel", "stability",
         "optim", "phase", "validation", "evaluation", "samples", "checkpoint", "metrics", "energy",
+        "finetune", "lora", "preference",
     ]  # fmt: skip
 
 

@@ -172,7 +172,8 @@ def test_other_data_are_refused_with_both_fingerprints(tmp_path: Path):
 
 
 PART = {
-    "description": {"description": "another"}, "train.log_every": {"train": {"log_every": 9}},
+    "description": {"description": "another"}, "chat_recipe": {"chat_recipe": "chat"},
+    "train.log_every": {"train": {"log_every": 9}},
     "max_epochs": {"max_epochs": {"prose": 4.0}},
     "stability.": {"stability": {"action": "stop"}}, "validation.": {"validation": {"every_steps": 3}},
     "evaluation.": {"evaluation": {"tasks": ["harness/copa"]}},

@@ -4,15 +4,32 @@ import contextlib
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from puna.api.language_model import ANSWER_TOKENS
 from puna.chat.conversation import Conversation
 from puna.chat.template import template_for
+from puna.core.console import say
+from puna.core.layout import RunDir
 
 if TYPE_CHECKING:
     from puna.api.language_model import LanguageModel
+    from puna.api.recipes import PathLike
     from puna.infer.requests import Completion, Request, Sampling
+
+
+def chatting(path: "PathLike") -> "PathLike":
+    """The model to chat with at a path: of a run that has learned to chat since, the one that did, which is said.
+
+    Args:
+        path: As `puna.load` takes it.
+    """
+    with contextlib.suppress(OSError):  # opening it gives the error in a sentence
+        if (run := RunDir(Path(path))).has_model and run.chat.has_model:
+            say(f"{path}: {run.chat} is the model that has learned to chat; {run.model} is the one before")
+            return run.chat.root
+    return path
 
 
 @dataclass(frozen=True)

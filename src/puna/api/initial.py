@@ -30,6 +30,8 @@ class InitialModel:
     place: str
     config: "ModelConfig"
     tokenizer: "Tokenizer | None"
+    chat_template: str | None = None
+    """The Jinja template that lies with the model."""
     other: "Checkpoint | None" = None
     """The opened files, where they are in another format than Puna's own."""
 
@@ -78,6 +80,7 @@ def open_initial(place: str) -> InitialModel:
     from puna.model.checkpoint_files import decoder_of
     from puna.model.description import read_config
     from puna.model.directory import CONFIG
+    from puna.tokenizer.chat_template import read_chat_template
     from puna.tokenizer.existing import named_tokenizer
 
     own: Tokenizer | None = None
@@ -85,20 +88,25 @@ def open_initial(place: str) -> InitialModel:
         with suppress(TokenizerError):
             own = named_tokenizer(place)
         return InitialModel(
-            place=place, config=decoder_of(moment.directory, read_header(moment.directory)[0]), tokenizer=own
-        )
+            place=place, config=decoder_of(moment.directory, read_header(moment.directory)[0]), tokenizer=own,
+            chat_template=read_chat_template(moment.run.tokenizer),
+        )  # fmt: skip
     path = find_model(place)
     if (path / CONFIG).is_file():
         with suppress(TokenizerError):
             own = named_tokenizer(str(path))
-        return InitialModel(place=place, config=read_config(path), tokenizer=own)
+        return InitialModel(
+            place=place, config=read_config(path), tokenizer=own, chat_template=read_chat_template(path)
+        )
     checkpoint = format_of(path, None).open(path, Hints())
     checkpoint.check_complete()
     for note in checkpoint.notes:
         say(f"{place}: {note}")
+    tokenizer = checked_tokenizer(checkpoint, Hints())
     return InitialModel(
-        place=place, config=checkpoint.config, tokenizer=checked_tokenizer(checkpoint, Hints()), other=checkpoint
-    )
+        place=place, config=checkpoint.config, tokenizer=tokenizer, chat_template=checkpoint.chat_template,
+        other=checkpoint,
+    )  # fmt: skip
 
 
 def with_shape(recipe: "Recipe", config: "ModelConfig", place: str, *, forced: bool) -> "Recipe":

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from puna.data.tasks.executors import Executor
     from puna.model.llama import Llama
     from puna.tokenizer.tokenizer import Tokenizer
-    from puna.train.job import Evaluator
 
 
 def build_data(
@@ -173,6 +172,7 @@ def train(
     for option, place in typed.items():
         resolved = resolved.typed_with(option, place)
     # Only now, so that what is amiss with the data is told where torch is not installed, and without waiting for it.
+    from puna.api.evaluator import evaluator_of
     from puna.infer.plain import generate_text
     from puna.train.job import carry_out
     from puna.train.pretrain import Pretraining
@@ -190,18 +190,6 @@ def train(
         job, directory, resume=resume, force=force, evaluator=evaluator_of(resolved), stop_at=stop_at, start=start.state
     )
     return directory
-
-
-def evaluator_of(recipe: "Recipe") -> "Evaluator | None":
-    """What evaluates the model while it is trained; None where the recipe names no benchmark."""
-    if not recipe.evaluation.tasks:
-        return None
-    from puna.benchmarks.files import open_split
-    from puna.evaluate.training import prepare
-
-    # Every process reads; the main one tells.
-    with muted(os.environ.get("RANK", "0") != "0"):
-        return prepare(recipe.evaluation, open_split)
 
 
 def report(run: PathLike) -> Path:
@@ -233,7 +221,9 @@ def report(run: PathLike) -> Path:
 
 
 def run(recipe: "Recipe | PathLike", data: PathLike | None = None, run: PathLike | None = None) -> RunDir:
-    """All stages: data, tokenizer, training, export to Hugging Face, report. What is finished is skipped.
+    """All stages: data, tokenizer, training, export to Hugging Face, report; and tuning, where the recipe has it.
+
+    What is finished is skipped.
 
     It can be interrupted anywhere, even killed, and called again.
 
@@ -249,9 +239,10 @@ def run(recipe: "Recipe | PathLike", data: PathLike | None = None, run: PathLike
         UserError: What each of the stages raises.
     """
     from puna.api.models import export
+    from puna.api.start import pre_training
     from puna.train.place import check_place
 
-    resolved = as_recipe(recipe)
+    resolved = pre_training(as_recipe(recipe))
     directory = run_dir(run, resolved)
     check_place(resolved, directory)  # before the data are built, which takes longest
     build = build_data(resolved, data)
@@ -261,9 +252,25 @@ def run(recipe: "Recipe | PathLike", data: PathLike | None = None, run: PathLike
         say(f"{exported}: exported already")
     else:
         export(directory, "hf", force=True)
+    if resolved.chat_recipe:
+        _learn_to_chat(resolved, directory)
     report(directory)
     say(f"try: {next_command(directory, resolved)}")
     return directory
+
+
+def _learn_to_chat(recipe: "Recipe", run: RunDir) -> None:
+    """Tune the finished model by the recipe's `chat_recipe`, with a report of its own.
+
+    Raises:
+        UserError: What `puna.finetune` raises.
+    """
+    from puna.api.finetune import finetune
+    from puna.api.recipes import load
+
+    tuning = load(recipe.chat_recipe).recipe
+    tuned = finetune(tuning, run=run.chat, model=run.model, build=run.chat.root / "data", resume=True)
+    report(tuned)
 
 
 def check_build(recipe: "Recipe", data: DataDir) -> None:
@@ -326,6 +333,8 @@ def _exported_from(run: RunDir, exported: Path) -> bool:
 
 
 def next_command(run: RunDir, recipe: "Recipe") -> str:
-    """What makes the model of a run write, as a shell takes it, whatever is in the prompt and in the path."""
+    """What makes the model of a run write or chat, as a shell takes it, whatever is in the prompt and in the path."""
+    if run.chat.has_model:
+        return shlex.join(["puna", "chat", str(run)])
     prompt = (recipe.samples.prompts or ["Once"])[0]
     return shlex.join(["puna", "generate", str(run), prompt])

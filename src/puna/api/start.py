@@ -68,7 +68,7 @@ def find_start(
         return _branch(recipe, run, branch_from, extend, schedule)
     if recipe is None:
         raise ConfigError(["which recipe is to be trained was not said"], hint="`puna recipes` lists those that ship")
-    resolved = as_recipe(recipe)
+    resolved = pre_training(as_recipe(recipe))
     own = run_of(recipe, goes_on=resume or extend is not None) if isinstance(recipe, str | os.PathLike) else None
     start = Start(recipe=resolved, run=own if run is None and own is not None else run_dir(run, resolved))
     if extend is None:
@@ -79,6 +79,22 @@ def find_start(
 
     extension = plan_extension(start.run, resolved, extend, schedule)
     return replace(start, recipe=extension.recipe, state=extension)
+
+
+def pre_training(recipe: "Recipe") -> "Recipe":
+    """The recipe, which is one of pre-training.
+
+    Raises:
+        ConfigError: It tunes a model on examples.
+    """
+    from puna.config.commands import train_command
+
+    if recipe.finetune is not None:
+        raise ConfigError(
+            [f"recipe {recipe.name!r} has a section [finetune], so it tunes a model that is there"],
+            hint=f"`{train_command(recipe)}` does that",
+        )
+    return recipe
 
 
 def _with_initial(
@@ -121,7 +137,7 @@ def _branch(
 ) -> Start:
     """The start of a branch."""
     moment = _moment(place)
-    resolved = as_recipe(parents_recipe(place) if recipe is None else recipe)
+    resolved = pre_training(as_recipe(parents_recipe(place) if recipe is None else recipe))
     directory = _branch_dir(run, resolved, moment)
     from puna.train.branch import plan_branch
 

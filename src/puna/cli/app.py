@@ -12,6 +12,7 @@ from puna.cli import (
     data,
     evaluate,
     export,
+    finetune,
     generate,
     import_,
     init,
@@ -37,6 +38,7 @@ _ROAD = [
     "tokenizer",
     "tune",
     "train",
+    "finetune",
     "verify-resume",
     "export",
     "import",
@@ -102,6 +104,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(tokenizer.app, name="tokenizer")
 app.command("tune")(tune.tune)
 app.command("train")(train.train)
+app.command("finetune")(finetune.finetune)
 app.command("verify-resume")(verify.verify_resume)
 app.command("export")(export.export)
 app.command("import")(import_.import_)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import puna
+from puna.api.chat import chatting
 from puna.api.language_model import ANSWER_TOKENS, SEED, TEMPERATURE, TOP_P
 from puna.cli.arguments import (
     AdapterPath,
@@ -65,7 +66,7 @@ def chat(
     """
     interactive = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
     model = puna.load(
-        path, weights=weights, cache=cache, device=device, threads=threads,
+        chatting(path), weights=weights, cache=cache, device=device, threads=threads,
         format=form, tokenizer=tokenizer, heads=heads, kv_heads=kv_heads, context=context, norm_eps=norm_eps,
         rope_theta=rope_theta, split=processes()[1] > 1, draft=draft, adapter=adapter,
     )  # fmt: skip

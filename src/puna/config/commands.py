@@ -21,19 +21,23 @@ def data_build_command(recipe: Recipe, out: DataDir, *options: str) -> str:
 
 
 def train_command(recipe: Recipe, *options: str) -> str:
-    """The command that trains a recipe as the user has named it, with options and overrides behind that."""
-    return f"puna train {recipe.typed}{_quoted(options)}"
+    """The command that trains a recipe, or tunes a model by it, as the user has named it; options come behind that."""
+    return f"puna {_command(recipe)} {recipe.typed}{_quoted(options)}"
 
 
 def own_run_command(recipe: Recipe, run: RunDir, *options: str) -> str:
     """The command that trains a run by its own recipe, on the data that the user has named."""
-    return f"puna train{_quoted((str(run), *recipe.typed_option('--data-dir'), *options))}"
+    return f"puna {_command(recipe)}{_quoted((str(run), *recipe.typed_option('--data-dir'), *options))}"
 
 
-def new_run_from(run: RunDir, place: Path) -> tuple[str, ...]:
+def new_run_from(recipe: Recipe, run: RunDir, place: Path) -> tuple[str, ...]:
     """The options of a command for a new run beside a run, that begins with the weights of a place."""
     free = next(path for number in itertools.count(2) if not (path := Path(f"{run}-{number}")).exists())
-    return "--init-from", str(place), "--run-dir", str(free)
+    return "--init-from" if recipe.finetune is None else "--model", str(place), "--run-dir", str(free)
+
+
+def _command(recipe: Recipe) -> str:
+    return "train" if recipe.finetune is None else "finetune"
 
 
 def _quoted(words: tuple[str, ...]) -> str:

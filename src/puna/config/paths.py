@@ -2,7 +2,8 @@
 
 A recipe in memory has its paths relative to the working directory. A shipped recipe has no place of its own: its paths
 are relative to the recipe that extends it, else to the working directory, as those of overrides are. What is absolute,
-a URL or begins with `~` stays as it is, and so does the name of a benchmark, or on the hub of a model to begin with.
+a URL or begins with `~` stays as it is, and so does the name of a benchmark, of a shipped chat template, or on the hub
+of a model to begin with.
 
 A file that a stage writes (`config.toml`, a record, the state of a checkpoint) has them relative to the directory of
 the build or run. So it says the same from everywhere, and names no directory of the builder's that the recipe does not
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from puna.config.finetune import TEMPLATES
 from puna.core.hub_name import hub_name
 
 Table: TypeAlias = dict[str, Any]
@@ -28,12 +30,18 @@ PATHS = (
     "data.rules.decontaminate.sets.*",
     "tokenizer.from",
     "train.init_from",
+    "finetune.template",
+    "chat_recipe",
 )
 """The keys whose values are paths; `*` is any name."""
 BENCHMARK = "benchmark:"
 """Before the name of a benchmark, where an evaluation set is named and not its files."""
 _MODEL = "train.init_from"
 """The one of them that may also be the name of a model on the hub."""
+_TEMPLATE = "finetune.template"
+"""The one of them that may also be one of the names of `puna.config.finetune.TEMPLATES`."""
+_RECIPE = "chat_recipe"
+"""The one of them that may also be the name of a shipped recipe."""
 
 
 def here(table: Table, folder: Path) -> Table:
@@ -96,6 +104,10 @@ def _changed(table: Table, change: Callable[[str], str], section: str, folder: P
     for key, parent in _paths(table, section):
         path = parent[key[-1]]
         if ".".join(key) == _MODEL and hub_name(path, folder) and hub_name(path):
+            continue
+        if ".".join(key) == _TEMPLATE and path in TEMPLATES:
+            continue
+        if ".".join(key) == _RECIPE and not path.endswith(".toml"):
             continue
         if key[-2:-1] == ("sets",) and path.startswith(BENCHMARK):
             continue

@@ -11,6 +11,7 @@ from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 from puna.config.data import DataConfig, Share
 from puna.config.finetune import FinetuneConfig, format_conflicts
 from puna.config.model import ModelConfig
+from puna.config.parallel import ParallelConfig
 from puna.config.section import ConflictError, Count, Positive, Section, SourceName
 from puna.config.typed import Typed
 
@@ -89,22 +90,6 @@ class TrainConfig(Section):
     (Micikevicius et al. 2022; the weight's gradient stays in bfloat16). Needs a GPU of compute capability 8.9."""
     log_every: Positive = 10
     """Optimizer steps between two lines of metrics."""
-
-
-class ParallelConfig(Section):
-    """How the devices share the work; their product is the number of processes."""
-
-    replicate: Positive = 1
-    """Groups of devices that each hold the whole sharded model (hybrid sharding, HSDP)."""
-    shard: int = Field(default=0, ge=0, lt=2**31)
-    """Devices over which weights, gradients and optimizer state are split (FSDP, ZeRO-3); 0 takes all that the other
-    three leave, like the -1 in OpenLLaMA's mesh -1,64,1."""
-    context: Positive = 1
-    """Devices that share each sequence: attention gathers the keys and values of all of them (context parallelism,
-    as Llama 3, section 3.3.2)."""
-    tensor: Positive = 1
-    """Devices that share each matrix product, with the sequence split between them outside of it (Korthikanti et al.
-    2022; LLaMA's "model and sequence parallelism", section 2.4)."""
 
 
 Schedule: TypeAlias = Literal["cosine", "linear", "wsd", "constant"]
@@ -302,6 +287,9 @@ class Recipe(Section):
     finetune: FinetuneConfig | None = None
     """Set: a recipe of `puna finetune`, whose model is `train.init_from`, whose sources hold examples, and whose
     `mixture` has the shares of the examples. Unset: one of pre-training."""
+    chat_recipe: str = ""
+    """A recipe of `puna finetune`, by which `puna run` lets the finished model learn to chat, in `chat/` of the run:
+    the name of a shipped one, or a path that ends in .toml. Empty: none."""
     _typed: Typed = PrivateAttr(default=Typed())
 
     @property
@@ -336,10 +324,21 @@ class Recipe(Section):
             conflicts.append((sentence, ["mixture", "data.sources"]))
         conflicts += format_conflicts(self.data.sources, self.finetune)
         if not (info.context or {}).get(FOR_DATA):
-            conflicts += self.run_conflicts()
+            conflicts += self._known_conflicts()
         if conflicts:
             raise ConflictError(conflicts)
         return self
+
+    def _known_conflicts(self) -> list[tuple[str, list[str]]]:
+        """Those of `run_conflicts` that are certain before model and examples of a tuning recipe are there."""
+        if self.finetune is None:
+            return self.run_conflicts()
+        if "context" not in self.model.model_fields_set:
+            return []
+        if self.finetune.epochs is None and self.finetune.warmup_ratio is None:
+            return self.run_conflicts()
+        derived = {"train.tokens", "optim.warmup_steps"}
+        return [(sentence, keys) for sentence, keys in self.run_conflicts() if derived.isdisjoint(keys)]
 
     def run_conflicts(self) -> list[tuple[str, list[str]]]:
         """Why no run of this recipe can start: a sentence and its keys for each reason. A data build needs none of it.

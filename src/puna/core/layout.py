@@ -23,6 +23,7 @@ runs/demo/                    one training run (RunDir): the unit that people mo
   exports/hf/                 one directory per format, each with equivalence.json
   evaluations/step-00000100/  one directory per moment that was evaluated
   report.html
+  chat/                       a run of its own, in which the finished model has learned to chat (`chat_recipe`)
   .lock                       held by the process that trains
 
 evaluations/NAME/             one evaluation (EvaluationDir), of a run's moment in RUN/evaluations/
@@ -151,6 +152,16 @@ class RunDir(_Directory):
     def model(self) -> Path:
         """The plain model's directory."""
         return self.root / "model"
+
+    @property
+    def chat(self) -> "RunDir":
+        """The run in which the finished model has learned to chat, by the recipe's `chat_recipe`."""
+        return RunDir(self.root / "chat")
+
+    @property
+    def command(self) -> str:
+        """The command that goes on with it: `finetune` where it learns from examples, else `train`."""
+        return "finetune" if self.examples.is_dir() else "train"
 
     @property
     def has_model(self) -> bool:

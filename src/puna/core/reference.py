@@ -206,7 +206,7 @@ def _there(run: RunDir) -> str:
     if not steps:
         if run.has_model:
             return f"{run} alone is its finished model"
-        goes_on = shlex.join(["puna", "train", str(run.config), "--run-dir", str(run), "--resume"])
+        goes_on = shlex.join(["puna", run.command, str(run.config), "--run-dir", str(run), "--resume"])
         return f"`{goes_on}` goes on with it" if run.config.is_file() else ""
     shown = [str(step) for step in steps]
     if len(steps) > _LISTED:

@@ -72,13 +72,18 @@ def prepare(config: EvaluationConfig, open_split: OpenSplit) -> Callable[[Sessio
 
 @dataclass
 class Evaluations(Listener):
-    """Evaluates a session's model at intervals, and at the end."""
+    """Evaluates a session's model at intervals, and at the end; one that is tuned before the first step, too."""
 
     config: EvaluationConfig
     chosen: Sequence[Chosen]
     tokenizer: Tokenizer
     _groups: dict[str, Group] = field(default_factory=dict)
     """What is asked in token ids, by task, from the first evaluation on."""
+
+    def began(self, session: Session) -> None:
+        """Evaluate the model that a new run of instruction tuning begins with."""
+        if session.recipe.finetune is not None and session.state.step == 0:
+            self.evaluate(session)
 
     def stepped(self, session: Session, outcome: StepOutcome) -> None:
         """Evaluate if it is due."""

@@ -45,7 +45,7 @@ def sessions(run: RunRecords) -> list[Session]:
 
 def goes_on(run: RunRecords) -> str:
     """The command that goes on with the run, as it can be typed where this page was asked for."""
-    return shlex.join(["puna", "train", str(run.run.config), "--run-dir", str(run.run), "--resume"])
+    return shlex.join(["puna", run.run.command, str(run.run.config), "--run-dir", str(run.run), "--resume"])
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def again(run: RunRecords) -> Again:
     """
     branches = [parent for parent in run.lineage if parent.how == "branched"]
     if not branches:
-        return Again("puna train recipe.toml", f"runs/{run.config.name}", "")
+        return Again(f"puna {run.run.command} recipe.toml", f"runs/{run.config.name}", "")
     parent, own = branches[-1], f"runs/{run.run.root.resolve().name}"
     moment = parent.place
     if Path(moment).parent.name != run.run.checkpoints.name:

@@ -133,7 +133,9 @@ def plan_extension(run: RunDir, recipe: Recipe, amount: str, schedule: Schedule 
 def _begin_as_long(run: RunDir, recipe: Recipe, amount: str) -> str:
     """The hint for a run that has no checkpoint: a new run of that length, or with the model's weights."""
     if run.has_model:
-        return f"`{train_command(recipe, *new_run_from(run, run.root))}` begins a new run with its model's weights"
+        return (
+            f"`{train_command(recipe, *new_run_from(recipe, run, run.root))}` begins a new run with its model's weights"
+        )
     tokens = parse_length(amount, recipe.train.tokens, recipe.train.batch_tokens)
     return f"`{train_command(recipe, f'train.tokens={tokens}')}` begins a run of this length"
 

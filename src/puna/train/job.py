@@ -65,8 +65,8 @@ class Job(Protocol):
         """The last validation, on all that is held out, once the run has ended."""
         ...
 
-    def look(self, world: World) -> str:
-        """Refuse what cannot be learned from before anything is written.
+    def look(self, run: RunDir, world: World) -> str:
+        """Refuse what cannot be learned from before anything is written into the run's directory.
 
         Returns:
             The fingerprint of the data: equal ones mean equal batches.
@@ -148,7 +148,7 @@ def carry_out(
         world.first(lambda: check_place(given, run))
         mesh = build_mesh(given.parallel, world)
         world.on_main(lambda: stack.enter_context(DirectoryLock(run.root)))
-        fingerprint = job.look(world)
+        fingerprint = job.look(run, world)
         longer = isinstance(start, Extension)
         if resume and not longer and world.first(lambda: resuming.is_finished(given, run, fingerprint)):
             if world.main:

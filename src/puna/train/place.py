@@ -20,7 +20,7 @@ def check_place(recipe: Recipe, run: RunDir) -> None:
     record = read_record(run.record)
     if record is not None and record["stage"] != "train":
         model = record["stage"] in ("import", "model")
-        begins = f"; `{train_command(recipe, *new_run_from(run, run.root))}` begins a run with its weights"
+        begins = f"; `{train_command(recipe, *new_run_from(recipe, run, run.root))}` begins a run with its weights"
         raise CheckpointError(
             f"{run.root}: holds {result_of(record)}, not a training run",
             hint=f"choose another --run-dir{begins if model else ''}",

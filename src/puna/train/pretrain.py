@@ -44,7 +44,7 @@ class Pretraining:
         """The last validation."""
         return self._validator.final
 
-    def look(self, world: World) -> str:
+    def look(self, run: RunDir, world: World) -> str:
         """Look at every file; returns the fingerprint of the training data."""
         self.tokenizer = load_tokenizer(self._data.tokenizer)
         world.first(lambda: check_prompts(self.recipe, self.tokenizer))

@@ -22,8 +22,8 @@ from puna.core.schema.train_state import TrainState, list_checkpoints, read_head
 from puna.model.directory import resolve_model
 
 MAY_CHANGE = (
-    "description", "max_epochs", "train.log_every", "stability.", "validation.", "evaluation.", "samples.",
-    "checkpoint.", "energy.", "metrics.",
+    "description", "chat_recipe", "max_epochs", "train.log_every", "stability.", "validation.", "evaluation.",
+    "samples.", "checkpoint.", "energy.", "metrics.",
 )  # fmt: skip
 """Keys that change neither the data nor a weight; and two that may let a stopped run continue, `stability` and
 `max_epochs`."""
@@ -102,7 +102,7 @@ def begin(run: RunDir, *, force: bool) -> None:
             remove(path)
         for path in (
             run.tensorboard, run.tokenizer, run.examples, run.checkpoints, run.model, run.adapter, run.exports,
-            run.evaluations,
+            run.evaluations, run.chat.root,
         ):  # fmt: skip
             discard(path)
         remove(run.config)
@@ -160,8 +160,25 @@ def check_recipe(saved: dict[str, Any], recipe: Recipe, run: RunDir, what: str) 
 
 def changes(saved: dict[str, Any], recipe: Recipe, run: RunDir) -> list[str]:
     """What differs in a recipe from one that a run's state or record has: `optim.lr: 0.001 -> 0.0005`."""
-    now = recipe.model_dump(exclude_none=True)
+    now = _with_length_of(saved, recipe).model_dump(exclude_none=True)
     return differences(with_known_places(_with_newer_keys(saved), now, run.root), now)
+
+
+def _with_length_of(saved: dict[str, Any], recipe: Recipe) -> Recipe:
+    """The recipe with the length and the warm-up of a saved one, where they follow from the number of examples.
+
+    Equal settings make equal ones of equal data, and both are compared by themselves.
+    """
+    tuning = recipe.finetune
+    follows = {
+        ("train", "tokens"): tuning is not None and tuning.epochs is not None,
+        ("optim", "warmup_steps"): tuning is not None and tuning.warmup_ratio is not None,
+    }
+    for (table, key), known in follows.items():
+        if known and isinstance(before := saved.get(table, {}).get(key), int):
+            section = getattr(recipe, table).model_copy(update={key: before})
+            recipe = recipe.model_copy(update={table: section})
+    return recipe
 
 
 def _own_recipe(saved: dict[str, Any], recipe: Recipe, run: RunDir) -> str:
@@ -176,7 +193,7 @@ def _begin_another(recipe: Recipe, run: RunDir, changed: list[str]) -> str:
     """The words of a hint for a new run with the changes that begins with this one's weights, where they fit it."""
     if not list_checkpoints(run) or any(line.startswith(("model.", "data.", "tokenizer.")) for line in changed):
         return ""
-    return f", begin a new run from these weights with `{train_command(recipe, *new_run_from(run, run.root))}`"
+    return f", begin a new run from these weights with `{train_command(recipe, *new_run_from(recipe, run, run.root))}`"
 
 
 def _refuses(line: str) -> bool:

@@ -29,10 +29,19 @@ class Samples(Listener):
         tokenizer: The model's.
         seed: The seed of the sampling.
         sample: Writes the model's continuation of a prompt.
+        before: Whether the model that a new run begins with writes, too.
     """
 
-    def __init__(self, config: SamplesConfig, tokenizer: Tokenizer, seed: int, sample: Sampler) -> None:
+    def __init__(
+        self, config: SamplesConfig, tokenizer: Tokenizer, seed: int, sample: Sampler, *, before: bool = False
+    ) -> None:
         self._config, self._tokenizer, self._seed, self._sample = config, tokenizer, seed, sample
+        self._before = before
+
+    def began(self, session: Session) -> None:
+        """Write samples before the first step, where that is wanted."""
+        if self._before and session.state.step == 0:
+            self.write(session)
 
     def stepped(self, session: Session, outcome: Outcome) -> None:
         """Write samples if they are due."""

@@ -52,7 +52,7 @@ def ways_on(recipe: Recipe, run: RunDir | None, checkpoint: Path | None) -> str:
         again = f"`{train_command(recipe, '--force', lower)}` starts again with half the learning rate"
         return again if skips else f"{again}; stability.action=skip in its place leaves such batches out"
     new = (
-        f"`{train_command(recipe, *new_run_from(run, checkpoint), lower)}` begins a new run with the newest "
+        f"`{train_command(recipe, *new_run_from(recipe, run, checkpoint), lower)}` begins a new run with the newest "
         "checkpoint's weights and half the learning rate"
     )
     skips_on = train_command(recipe, "--resume", "stability.action=skip")

@@ -58,7 +58,7 @@ def verify(run_path: Path, data: str | None, steps: int, processes: int) -> None
     with storage_errors(run_path), tempfile.TemporaryDirectory(prefix=".puna-verify-", dir=run_path.parent) as folder:
         whole, killed = RunDir(Path(folder) / "whole"), RunDir(Path(folder) / "killed")
         for copy in (whole, killed):
-            _copy(copy, recipe, path, middle)
+            _copy(run, copy, recipe, path, middle)
         _train(whole, data, end, processes)
         _kill_after(killed, data, middle, end, processes)
         _train(killed, data, end, processes)
@@ -76,7 +76,7 @@ def _starting_point(run: RunDir, recipe: Recipe, steps: int) -> tuple[int, Path 
     return 0, None
 
 
-def _copy(copy: RunDir, recipe: Recipe, checkpoint: Path | None, middle: int) -> None:
+def _copy(run: RunDir, copy: RunDir, recipe: Recipe, checkpoint: Path | None, middle: int) -> None:
     """A run directory that goes on from the checkpoint and saves after the middle step."""
     copy.root.mkdir()
     update = {
@@ -85,15 +85,19 @@ def _copy(copy: RunDir, recipe: Recipe, checkpoint: Path | None, middle: int) ->
         "train": recipe.train.model_copy(update={"log_every": 1}),
     }
     save_recipe(recipe.model_copy(update=update), copy.config)
+    if run.examples.is_dir():  # of instruction tuning: what it begins with, which is only read
+        for place, own in ((run.examples, copy.examples), (run.tokenizer, copy.tokenizer)):
+            shutil.copytree(place, own)
     if checkpoint is not None:
         read_state(checkpoint)
         shutil.copytree(checkpoint, copy.checkpoints / checkpoint.name, copy_function=os.link)
 
 
 def _command(run: RunDir, data: str, end: int, processes: int) -> list[str]:
+    kind = "train" if load_recipe(str(run.config)).recipe.finetune is None else "finetune"
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     alone = [sys.executable, *(launcher if processes > 1 else [])]
-    arguments = ["train", str(run.config), "--data-dir", data, "--run-dir", str(run.root)]
+    arguments = [kind, str(run.config), "--data-dir", data, "--run-dir", str(run.root)]
     return [*alone, "-m", "puna", *arguments, "--resume", "--stop-at", str(end)]
 
 

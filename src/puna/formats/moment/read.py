@@ -11,6 +11,7 @@ from puna.formats.checkpoint import Checkpoint, Hints, Stored, check_shape
 from puna.formats.table import weights
 from puna.model.checkpoint_files import check_weights
 from puna.model.checkpoint_weights import CheckpointWeights
+from puna.tokenizer.chat_template import read_chat_template
 from puna.tokenizer.load import find_tokenizer, load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
@@ -41,6 +42,7 @@ class MomentCheckpoint(Checkpoint):
         extra = [name for name in stored if name not in shapes]
         super().__init__(path, config, {name: stored[name] for name in shapes if name in stored}, extra=extra)
         self.step = self._weights.state.step
+        self.chat_template = read_chat_template(run_of(path).tokenizer)
 
     def tensor(self, name: str) -> Tensor:
         """One parameter; of a run of one process a view of the mapped file."""

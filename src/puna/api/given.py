@@ -1,0 +1,77 @@
+"""Files of examples that a user names on the command line, as the source of a recipe that has none."""
+
+import glob
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from puna.api.recipes import PathLike
+from puna.core.errors import ConfigError, DataError
+from puna.core.files import sha256_json
+from puna.core.user_path import user_path
+
+if TYPE_CHECKING:
+    from puna.config.recipe import Recipe
+
+SOURCE = "examples"
+"""The name of the source that they make."""
+_HELDOUT = 0.05
+"""Share of the examples that validate the model."""
+
+
+def files_of(data: PathLike | Sequence[PathLike] | None) -> list[Path]:
+    """The files, of which there may be one.
+
+    Raises:
+        DataError: One is not there.
+    """
+    named = [] if data is None else [data] if isinstance(data, str | os.PathLike) else list(data)
+    files = [user_path(name) for name in named]
+    for file in files:
+        if not file.exists():
+            raise DataError(f"--data {file}: is not there")
+    return files
+
+
+def with_files(recipe: "Recipe", files: Sequence[Path], build: PathLike | None) -> tuple["Recipe", PathLike]:
+    """A recipe that learns from the files, all of them equally often, and the data build that they go into.
+
+    Args:
+        recipe: One that names no sources.
+        files: Files of examples, or directories of them.
+        build: The data build; None is one of its own for these files as they are now.
+
+    Raises:
+        ConfigError: The recipe has sources.
+    """
+    from puna.config.data import Source
+
+    if recipe.mixture:
+        raise ConfigError(
+            [f"recipe {recipe.name!r} has sources of its own: {', '.join(recipe.mixture)}"],
+            hint="--data is for a recipe without [data.sources]; add the files to its sources instead",
+        )
+    form = "conversations" if recipe.finetune is None or recipe.finetune.preference is None else "preferences"
+    root = os.path.commonpath([os.path.abspath(file if file.is_dir() else file.parent) for file in files])
+    source = Source(
+        path=os.path.relpath(root), include=[_pattern(file, root) for file in files], format=form,
+        heldout_fraction=_HELDOUT,
+    )  # fmt: skip
+    data = recipe.data.model_copy(update={"sources": {SOURCE: source}})
+    changed = recipe.model_copy(update={"data": data, "mixture": {SOURCE: 1.0}})
+    return changed, build or Path("data") / f"{recipe.name}-{_fingerprint(files)[:8]}"
+
+
+def _pattern(file: Path, root: str) -> str:
+    relative = os.path.relpath(os.path.abspath(file), root)
+    if not file.is_dir():
+        return glob.escape(relative)
+    return "**/*" if relative == "." else f"{glob.escape(relative)}/**/*"
+
+
+def _fingerprint(files: Sequence[Path]) -> str:
+    """Changes with the files' names, sizes and times."""
+    found = [inner for file in files for inner in (sorted(file.rglob("*")) if file.is_dir() else [file])]
+    states = [(os.path.abspath(file), file.stat()) for file in found if file.is_file()]
+    return sha256_json([(name, state.st_size, state.st_mtime_ns) for name, state in states])

@@ -1,0 +1,62 @@
+"""The model that is tuned, opened: its shape, its tokenizer, and the template by which it will chat."""
+
+from typing import TYPE_CHECKING
+
+from puna.api.initial import open_initial, with_shape
+from puna.core.console import warn
+from puna.core.errors import TokenizerError
+from puna.core.layout import RunDir
+from puna.core.schema.train_state import list_checkpoints
+
+if TYPE_CHECKING:
+    from puna.config.recipe import Recipe
+    from puna.finetune.begin import Base
+
+
+def base_of(recipe: "Recipe", run: RunDir, *, forced: bool, resume: bool) -> tuple["Recipe", "Base"]:
+    """The recipe with the model's shape, and the model.
+
+    Args:
+        recipe: One of tuning, whose `train.init_from` names the model.
+        run: The run's directory; where it has begun, it has tokenizer and template.
+        forced: Whether the model's shape also takes the place of what the recipe gives.
+        resume: Whether the run goes on.
+
+    Raises:
+        UserError: The model cannot be read, has no tokenizer, or does not fit the recipe.
+    """
+    from puna.chat.growing import rewrites
+    from puna.chat.shipped import chat_setup
+    from puna.chat.template import ChatTemplate
+    from puna.config.load import load_recipe
+    from puna.finetune.begin import Base
+    from puna.tokenizer.chat_template import read_chat_template
+    from puna.tokenizer.load import load_tokenizer
+
+    place, tuning = recipe.train.init_from, recipe.finetune
+    assert place is not None  # noqa: S101 - the caller has asked for both
+    assert tuning is not None  # noqa: S101
+    source = read_chat_template(run.tokenizer) if resume and list_checkpoints(run) else None
+    if source is not None:
+        # The run has begun: it needs the model no more.
+        saved = load_recipe(str(run.config)).recipe
+        tokenizer = load_tokenizer(run.tokenizer)
+        template = ChatTemplate(source, tokenizer)
+        return (
+            with_shape(recipe, saved.model, place, forced=forced),
+            Base(place=place, tokenizer=tokenizer, template=template),
+        )
+    initial = open_initial(place)
+    if initial.tokenizer is None:
+        raise TokenizerError(
+            f"{place}: has no tokenizer, so the model takes no text",
+            hint="import it with its tokenizer: `puna import PATH --tokenizer PATH`",
+        )
+    setup = chat_setup(tuning.template, initial.chat_template, initial.tokenizer)
+    for phrase in rewrites(setup.template):
+        warn(f"finetune.template = {tuning.template!r}: {phrase}, so that what is learned is not quite what is asked")
+    shape = initial.config
+    if setup.tokenizer.vocab_size > shape.vocab_size:
+        shape = shape.model_copy(update={"vocab_size": setup.tokenizer.vocab_size})
+    base = Base(place=place, tokenizer=setup.tokenizer, template=setup.template, other=initial.other)
+    return with_shape(recipe, shape, place, forced=forced), base

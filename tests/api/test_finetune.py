@@ -1,0 +1,181 @@
+"""`puna.finetune` from files of examples to a model that chats: exact when it is resumed, and it learns to stop."""
+
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tuned import RECIPE, conversations, write_base, write_talks
+
+import puna
+from puna.core.errors import CheckpointError, ConfigError, DataError, GenerateError, TrainError, UserError
+from puna.core.files import sha256_file
+from puna.core.layout import DataDir, RunDir
+from puna.core.metrics import read_metrics
+from puna.core.records import read_record
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A run of instruction tuning, and what it was made from."""
+
+    recipe: Path
+    base: Path
+    talks: Path
+    data: DataDir
+    run: RunDir
+
+    def again(self, run: Path, **options: Any) -> RunDir:
+        """Another run of the same."""
+        return puna.finetune(self.recipe, self.talks, run, model=self.base, build=self.data, **options)
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Tuned:
+    """Trained to its end. Read it, do not change it."""
+    folder = tmp_path_factory.mktemp("tuned")
+    (folder / "recipe.toml").write_text(RECIPE)
+    made = Tuned(
+        folder / "recipe.toml", write_base(folder / "base"), write_talks(folder / "talks.jsonl"),
+        DataDir(folder / "data"), RunDir(folder / "run"),
+    )  # fmt: skip
+    made.again(made.run.root)
+    return made
+
+
+def lines(run: RunDir, kind: str) -> list[dict[str, Any]]:
+    return [line for line in read_metrics(run.metrics) if line["kind"] == kind]
+
+
+def results(run: RunDir) -> dict[str, Any]:
+    record = read_record(run.record)
+    assert record is not None
+    return record["results"]
+
+
+def test_a_tuned_model_answers_and_stops(tuned: Tuned) -> None:
+    model = puna.load(tuned.run)
+    answer = model.chat([{"role": "user", "content": "What is 4 and 5?"}], max_tokens=16, temperature=0)
+    assert answer == "much"
+    end = model.tokenizer.encode("<|im_end|>", special=True)
+    assert len(end) == 1
+    assert end[0] in model.tokenizer.stops
+
+
+def test_a_model_before_it_is_tuned_neither_answers_nor_stops(tuned: Tuned) -> None:
+    first, last = (
+        next(line["text"] for line in lines(tuned.run, "sample") if line["step"] == step)
+        for step in (0, results(tuned.run)["steps"])
+    )
+    assert "much" not in first
+    assert last == "much"
+
+
+def test_held_out_answers_are_likelier_after_than_before(tuned: Tuned) -> None:
+    before, *_, after = lines(tuned.run, "validation")
+    assert (before["step"], before["final"], after["final"]) == (0, False, True)
+    assert after["loss"]["examples"] < 0.2 * before["loss"]["examples"]
+
+
+def test_a_run_says_what_it_was_made_from(tuned: Tuned) -> None:
+    record = read_record(tuned.run.record)
+    assert record is not None
+    assert record["outputs"]["chat_template.jinja"] == sha256_file(tuned.run.model / "chat_template.jinja")
+    (parent,) = record["results"]["lineage"]
+    assert (parent["how"], Path(parent["place"]).name) == ("continued", "base")
+    assert record["config"]["train"]["tokens"] == 512 * record["results"]["steps"]
+    assert json.loads(tuned.run.data_card.read_bytes())["sources"][0]["name"] == "examples"
+
+
+def test_a_stopped_run_goes_on_exactly_and_needs_neither_data_nor_model(tuned: Tuned, tmp_path: Path) -> None:
+    base, data = tmp_path / "base", tmp_path / "data"
+    shutil.copytree(tuned.base, base)
+    run = puna.finetune(tuned.recipe, tuned.talks, tmp_path / "run", model=base, build=data, stop_at=7)
+    assert not run.model.exists()
+    shutil.rmtree(base)
+    shutil.rmtree(data)
+    puna.finetune(run, build=data, resume=True)
+    assert sha256_file(run.model / "model.safetensors") == sha256_file(tuned.run.model / "model.safetensors")
+    assert not data.exists()
+
+
+def test_a_checkpoint_of_a_run_chats_by_its_template(tuned: Tuned) -> None:
+    model = puna.load(f"{tuned.run}@last")
+    assert model.chat_template == (tuned.run.model / "chat_template.jinja").read_text()
+    assert model.chat([{"role": "user", "content": "What is 4 and 5?"}], max_tokens=16, temperature=0) == "much"
+
+
+def test_a_finished_run_stays_as_it_is(tuned: Tuned, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sha256_file(tuned.run.record)
+    tuned.again(tuned.run.root, resume=True)
+    assert "trained already" in capsys.readouterr().err
+    assert sha256_file(tuned.run.record) == before
+    with pytest.raises(CheckpointError, match="holds a run already"):
+        tuned.again(tuned.run.root)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"finetune.learn": "everything"}, 'finetune.learn: "answers" -> "everything"'),
+        ({"finetune.template": "plain"}, 'finetune.template: "chatml" -> "plain"'),
+        ({"finetune.epochs": 3.0}, "finetune.epochs: 10.0 -> 3.0"),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_settings(tuned: Tuned, change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        puna.finetune(
+            puna.recipe(tuned.recipe, change), tuned.talks, tuned.run, model=tuned.base, build=tuned.data, resume=True
+        )
+
+
+def test_a_run_does_not_go_on_with_other_examples(tuned: Tuned, tmp_path: Path) -> None:
+    talks = write_talks(tmp_path / "talks.jsonl", conversations(30, seed=8))
+    with pytest.raises(CheckpointError):
+        puna.finetune(tuned.recipe, talks, tuned.run, model=tuned.base, build=tmp_path / "data", resume=True)
+
+
+def test_a_batch_is_shown_without_training(tuned: Tuned, tmp_path: Path) -> None:
+    text = puna.show_batch(tuned.recipe, tuned.talks, tmp_path / "run", model=tuned.base, build=tuned.data)
+    assert "1 | much<|im_end|>" in text
+    assert "seen as 0 to " in text
+    assert [path.name for path in (tmp_path / "run").iterdir() if path.name != ".lock"] == ["examples"]
+    # A run that has begun is left alone, and its batches are the same.
+    before = {path: sha256_file(path) for path in sorted(tuned.run.root.rglob("*")) if path.is_file()}
+    assert puna.show_batch(tuned.recipe, tuned.talks, tuned.run, model=tuned.base, build=tuned.data) == text
+    assert before == {path: sha256_file(path) for path in sorted(tuned.run.root.rglob("*")) if path.is_file()}
+
+
+def test_a_tuned_model_is_tuned_again_by_its_own_template(tuned: Tuned, tmp_path: Path) -> None:
+    recipe = puna.recipe(tuned.recipe, {"finetune.template": "own", "finetune.epochs": 1})
+    run = puna.finetune(recipe, tuned.talks, tmp_path / "run", model=tuned.run, build=tmp_path / "data")
+    assert (run.model / "chat_template.jinja").read_bytes() == (tuned.run.model / "chat_template.jinja").read_bytes()
+    assert len(results(run)["lineage"]) == 2
+
+
+def test_recipes_of_tuning_and_of_pre_training_are_told_apart(tuned: Tuned, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no section \[finetune\]") as refused:
+        puna.finetune("demo", run=tmp_path / "run")
+    assert refused.value.hint is not None
+    assert "puna train demo" in refused.value.hint
+    for command in (puna.train, puna.run):
+        with pytest.raises(ConfigError, match=r"has a section \[finetune\]"):
+            command(tuned.recipe, run=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_missing_is_said_before_anything_is_written(tuned: Tuned, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(TrainError, match="which model is to be tuned was not said"):
+        puna.finetune(tuned.recipe, tuned.talks, run)
+    with pytest.raises(ConfigError, match="names no examples to learn from"):
+        puna.finetune(tuned.recipe, run=run, model=tuned.base)
+    with pytest.raises(DataError, match="is not there"):
+        puna.finetune(tuned.recipe, tmp_path / "none.jsonl", run, model=tuned.base)
+    own = puna.recipe(tuned.recipe, {"finetune.template": "own"})
+    with pytest.raises(GenerateError, match="has no chat template"):
+        puna.finetune(own, tuned.talks, run, model=tuned.base)
+    assert list(tmp_path.iterdir()) == []

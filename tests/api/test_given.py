@@ -1,0 +1,68 @@
+"""Files of examples on the command line become a source."""
+
+from pathlib import Path
+
+import pytest
+from tuned import RECIPE, write_talks
+
+import puna
+from puna.api.given import SOURCE, files_of, with_files
+from puna.config.recipe import Recipe
+from puna.core.errors import ConfigError
+from puna.data.input.sources import list_files
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    return puna.recipe(tmp_path / "recipe.toml")
+
+
+def found(recipe: Recipe) -> list[str]:
+    return [file.name for file in list_files(SOURCE, recipe.data.sources[SOURCE])]
+
+
+def test_files_of_several_directories_are_one_source(recipe: Recipe, tmp_path: Path) -> None:
+    files = [tmp_path / "a" / "one.jsonl", tmp_path / "b" / "c" / "two [x].jsonl"]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        write_talks(file)
+    write_talks(tmp_path / "a" / "other.jsonl")
+    given, _ = with_files(recipe, files, None)
+    assert found(given) == ["a/one.jsonl", "b/c/two [x].jsonl"]
+    assert given.mixture == {SOURCE: 1.0}
+
+
+def test_a_directory_gives_all_of_its_files(recipe: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "talks" / "more").mkdir(parents=True)
+    for name in ("one.jsonl", "more/two.jsonl"):
+        write_talks(tmp_path / "talks" / name)
+    given, _ = with_files(recipe, [tmp_path / "talks"], None)
+    assert found(given) == ["more/two.jsonl", "one.jsonl"]
+
+
+def test_changed_files_have_another_build(recipe: Recipe, tmp_path: Path) -> None:
+    file = write_talks(tmp_path / "talks.jsonl")
+    first, again = (with_files(recipe, [file], None)[1] for _ in range(2))
+    file.write_text(file.read_text() + file.read_text())
+    assert first == again != with_files(recipe, [file], None)[1]
+    assert with_files(recipe, [file], "elsewhere")[1] == "elsewhere"
+
+
+def test_pairs_are_read_where_the_recipe_learns_preferences(recipe: Recipe, tmp_path: Path) -> None:
+    file = write_talks(tmp_path / "pairs.jsonl")
+    pairs = puna.recipe(tmp_path / "recipe.toml", {"finetune.preference.loss": "dpo"})
+    assert with_files(recipe, [file], None)[0].data.sources[SOURCE].format == "conversations"
+    assert with_files(pairs, [file], None)[0].data.sources[SOURCE].format == "preferences"
+
+
+def test_a_recipe_with_sources_takes_no_files(recipe: Recipe, tmp_path: Path) -> None:
+    given, _ = with_files(recipe, [write_talks(tmp_path / "talks.jsonl")], None)
+    with pytest.raises(ConfigError, match="has sources of its own: examples"):
+        with_files(given, [tmp_path / "talks.jsonl"], None)
+
+
+def test_one_file_or_several_may_be_named(tmp_path: Path) -> None:
+    file = write_talks(tmp_path / "talks.jsonl")
+    assert files_of(None) == []
+    assert files_of(str(file)) == files_of([file]) == [file]
