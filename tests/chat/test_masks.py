@@ -1,12 +1,14 @@
 """What is learned of a conversation is what the model is to write, the end of each answer included."""
 
+import json
+import unicodedata
 from collections.abc import Callable
 from datetime import datetime
 from itertools import groupby
 from typing import Any
 
 import pytest
-from chats import TEMPLATES, TOOL_TEMPLATES
+from chats import ADDED, SPECIAL, TEMPLATES, TOOL_TEMPLATES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -104,6 +106,48 @@ def test_without_blocks_the_same_is_learned_as_with_them(tokenizer: ByteBPEToken
         tokens_of(ChatTemplate(source, tokenizer), Example(messages=turns)) for source in (with_blocks, without)
     )
     assert one == other
+
+
+@pytest.mark.parametrize("name", ["chatml", "learning", "llama2"])
+def test_a_tokenizer_that_composes_characters_gives_the_mask_of_the_composed_text(
+    tokenizer: ByteBPETokenizer, name: str
+) -> None:
+    data = json.loads(tokenizer.content) | {"normalizer": {"type": "NFC"}}
+    template = ChatTemplate(TEMPLATES[name], ByteBPETokenizer(json.dumps(data).encode()))
+    said = ["cafe\u0301", "The e\u0301.", "e\u0301", "e\u0301"]
+    apart, composed = (
+        Example(messages=tuple(make(text) for make, text in zip((U, A, U, A), texts, strict=True)))
+        for texts in (said, [unicodedata.normalize("NFC", text) for text in said])
+    )
+    assert apart != composed
+    assert tokens_of(template, apart) == tokens_of(template, composed)
+
+
+FRAGMENTS = [*SPECIAL, *ADDED, "<|im_", "end|>", "</", "|", " ", "\n", "a", "é", "{{ 1 }}", '"', "\\", "\u2581", "\0"]
+typed = st.lists(st.sampled_from(FRAGMENTS), max_size=8).map("".join)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("which", ["tokenizer", "pieces"])
+@settings(max_examples=20)
+@given(contents=st.lists(typed, min_size=4, max_size=4))
+def test_whatever_is_typed_of_control_tokens_the_ends_of_answers_alone_are_learned(
+    name: str, which: str, contents: list[str], tokenizer: Tokenizer, pieces: Tokenizer
+) -> None:
+    used = {"tokenizer": tokenizer, "pieces": pieces}[which]
+    turns = tuple(make(content) for make, content in zip((U, A, U, A), contents, strict=True))
+    template = ChatTemplate(TEMPLATES[name], used)
+    try:
+        tokens = tokens_of(template, Example(messages=turns), now=NOW)
+    except GenerateError:  # a template that looks into answers
+        assert name == "thinking"
+        return
+    controls = [
+        used.piece(token) for token, chosen in zip(tokens.ids, tokens.learned, strict=True)
+        if chosen and used.is_control(token)
+    ]  # fmt: skip
+    assert controls == [ENDS.get(name, "<|im_end|>")] * 2
+    assert tokens.ids == template.ids(turns, answer=False, now=NOW)
 
 
 @pytest.mark.parametrize("which", ["tokenizer", "pieces"])
