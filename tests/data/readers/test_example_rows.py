@@ -4,9 +4,13 @@ import codecs
 import gzip
 import json
 import tracemalloc
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from example_rows import read_file, write_rows
 from hypothesis import HealthCheck, given, settings
@@ -48,8 +52,8 @@ def test_compressed_lists_are_read(tmp_path: Path):
     ("row", "reason", "detail"),
     [
         (b"{", "conversations.broken", "Expecting property name"),
-        (b"[1]", "conversations.broken", "list, not an object"),
-        (b"17", "conversations.broken", "int, not an object"),
+        (b"[1]", "conversations.broken", "a list, not an object"),
+        (b"17", "conversations.broken", "a number, not an object"),
         (b'{"a": ' + b"[" * 10**5, "conversations.broken", "recursion"),
         (b'{"a": ' + b"1" * 5000 + b"}", "conversations.broken", "integer"),
         (b'{"prompt": "a", "completion": "b", "prompt": "c"}', "conversations.broken", "key 'prompt' occurs twice"),
@@ -94,6 +98,42 @@ def test_an_example_that_says_nothing_is_empty(tmp_path: Path):
     row = {"messages": [{"role": "assistant", "content": None, "tool_calls": [call]}]}
     (dropped,) = read_file(write_rows(tmp_path / "f", [row]), "conversations")
     assert dropped == Dropped("s", "f#0", EMPTY, "", json.dumps(row))
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_a_string_that_is_not_utf8_costs_its_row_alone(tmp_path: Path, kind: str):
+    values = pa.array([b"p" if number != 20 else b"\xff" for number in range(40)], type=pa.binary())
+    prompts = pa.Array.from_buffers(pa.string(), 40, values.buffers())
+    table = pa.table({"prompt": prompts, "completion": ["c"] * 40})
+    if kind == "parquet":
+        pq.write_table(table, tmp_path / "f")
+    else:
+        with pa.ipc.new_stream(str(tmp_path / "f"), table.schema) as file:
+            file.write_table(table)
+    found = read_file(tmp_path / "f", "conversations")
+    dropped = [row for row in found if isinstance(row, Dropped)]
+    if kind == "parquet":
+        assert (len(found), [(row.id, row.reason) for row in dropped]) == (40, [("f#20", INVALID_UTF8)])
+    else:  # a batch of Arrow is checked as a whole before any value is looked at
+        assert [(row.id, row.reason) for row in dropped] == [("f#end", UNREADABLE)]
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path):
+    columns = [pa.array([text]) for text in "abc"]
+    pq.write_table(pa.Table.from_arrays(columns, names=["prompt", "prompt", "completion"]), tmp_path / "f")
+    (dropped,) = read_file(tmp_path / "f", "conversations")
+    assert isinstance(dropped, Dropped)
+    assert (dropped.reason, "two columns that are called 'prompt'" in dropped.detail) == (UNREADABLE, True)
+
+
+def test_values_of_every_type_may_stand_beside_the_text(tmp_path: Path):
+    beside = {
+        "when": [datetime(2024, 1, 1)], "cost": [Decimal("1.5")], "raw": [b"\xff"], "score": [float("nan")],
+        "counts": pa.array([[("k", 1)]], type=pa.map_(pa.string(), pa.int64())),
+        "tag": pa.array(["x"]).dictionary_encode(),
+    }  # fmt: skip
+    pq.write_table(pa.table({"prompt": ["p"], "completion": ["c"]} | beside), tmp_path / "f")
+    assert [document.text for document in read_file(tmp_path / "f", "conversations")] == ["p\n\nc"]
 
 
 @pytest.mark.parametrize("kind", ["json", "parquet", "arrow", "stream"])

@@ -23,6 +23,7 @@ CALL = {"type": "function", "function": {"name": "add", "arguments": '{"x": 1}'}
         [{"role": turn.role, "content": [{"type": "text", "text": turn.content}]} for turn in TALK],
         [{"from": "system", "value": "s"}, {"from": "human", "value": "a"}, {"from": "gpt", "value": "b", "weight": 1}],
         {"from": ["system", "human", "gpt"], "value": ["s", "a", "b"]},
+        json.dumps([{"role": turn.role, "content": turn.content} for turn in TALK]),
         [{"role": "System", "content": "s"}, {"role": " prompter", "content": "a"}, {"role": "model", "content": "b"}],
         [{"role": turn.role, "content": turn.content, "timestamp": 3, "toxic": False} for turn in TALK],
     ],
@@ -42,6 +43,7 @@ def test_a_system_turn_that_says_nothing_is_left_out(nothing: str | None):
     [
         (None, BAD_VALUE, "messages is null, not a list of turns"),
         ("a", BAD_VALUE, "messages is text, not a list of turns"),
+        ("[{", BAD_VALUE, "messages is text, but not JSON"),
         ([], BAD_VALUE, "messages has no turns"),
         ({}, BAD_VALUE, "messages is an object, not a list of turns"),
         ({"from": ["human"], "value": []}, BAD_VALUE, "messages has columns of 0 and 1 turns"),
@@ -83,8 +85,8 @@ def test_calls_of_tools_are_the_same_in_every_form():
     ):
         (turn,) = read_turns([call], "messages")
         assert (turn.role, turn.content, turn.tool_calls) == ("assistant", "", calls)
-    answered = [{"role": "tool", "content": "2", "name": "add"}, {"from": "observation", "value": "2"}]
-    assert read_turns(answered, "m") == (Message("tool", "2", name="add"), Message("tool", "2"))
+    answered = [{"role": "tool", "content": "", "name": "add"}, {"from": "observation", "value": "2"}]
+    assert read_turns(answered, "m") == (Message("tool", "", name="add"), Message("tool", "2"))
     with pytest.raises(GenerateError, match="arguments"):
         read_turns([{"from": "function_call", "value": '{"name": "add"}'}], "messages")
 

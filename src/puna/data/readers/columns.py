@@ -53,8 +53,8 @@ def arrow_rows(file: InputFile, text: str, names: Sequence[str]) -> Iterator[Row
         raise BrokenStreamError(f"arrow: {error}") from error
 
 
-def whole_rows(file: InputFile, form: str) -> Iterator[dict[str, Any]]:
-    """The rows with all their columns, for people who do not know which there are.
+def whole_rows(file: InputFile, form: str) -> Iterator[dict[str, Any] | None]:
+    """The rows with all their columns; None in place of one with a string that is not UTF-8.
 
     Args:
         file: The file.
@@ -67,15 +67,32 @@ def whole_rows(file: InputFile, form: str) -> Iterator[dict[str, Any]]:
         if form == "arrow":
             for batch in _batches(file):
                 batch.validate(full=True)
+                _refuse_twins(batch.schema)
                 for start in range(0, batch.num_rows, _ROWS):
-                    yield from batch.slice(start, _ROWS).to_pylist()
+                    yield from _dicts(batch.slice(start, _ROWS))
             return
         with file.open() as stream:
             table = pq.ParquetFile(stream, buffer_size=_BUFFER, pre_buffer=False)
+            _refuse_twins(table.schema_arrow)
             for batch in table.iter_batches(_ROWS, use_threads=False):
-                yield from batch.to_pylist()
-    except (*_DAMAGE, UnicodeDecodeError) as error:
+                yield from _dicts(batch)
+    except _DAMAGE as error:
         raise BrokenStreamError(f"{form}: {error}") from error
+
+
+def _dicts(batch: pa.RecordBatch) -> list[dict[str, Any] | None]:
+    try:
+        return batch.to_pylist()
+    except UnicodeDecodeError:
+        if batch.num_rows == 1:
+            return [None]
+        return [row for number in range(batch.num_rows) for row in _dicts(batch.slice(number, 1))]
+
+
+def _refuse_twins(schema: pa.Schema) -> None:
+    """Raise a `ValueError` where two columns have one name: a row could have but one of their values."""
+    if twins := [name for name in schema.names if schema.names.count(name) > 1]:
+        raise ValueError(f"it has two columns that are called {twins[0]!r:.80}")
 
 
 def _batches(file: InputFile) -> Iterator[pa.RecordBatch]:

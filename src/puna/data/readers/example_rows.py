@@ -152,7 +152,11 @@ class ExamplesReader:
             if not form:
                 yield from self._checked(file, _json_rows(json_lines_as_utf8(opened), self._limit))
         if form:
-            yield from self._checked(file, enumerate(map(_as_json, whole_rows(file, form))))
+            for number, row in enumerate(whole_rows(file, form)):
+                if row is None:
+                    yield Dropped(self._source, f"{file.name}#{number}", INVALID_UTF8, "a string of the row")
+                else:
+                    yield from self._checked(file, [(number, _as_json(row))])
 
     def _checked(self, file: InputFile, rows: Iterable[tuple[int, bytes | None]]) -> Iterator[Raw | Dropped]:
         for number, row in rows:
@@ -182,8 +186,14 @@ def parsed_row(content: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise RowError(BROKEN, str(error)) from None
     if not isinstance(row, dict):
-        raise RowError(BROKEN, f"{type(row).__name__}, not an object")
+        raise RowError(BROKEN, f"{json_kind(row)}, not an object")
     return row
+
+
+def json_kind(value: Any) -> str:
+    """What a value is, in JSON's words: `a list`, `null`."""
+    names = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "text", list: "a list"}
+    return names.get(type(value), "an object")
 
 
 def _as_text(content: bytes) -> str:

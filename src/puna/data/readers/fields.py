@@ -33,7 +33,8 @@ def first_rows(file: InputFile, form: str) -> list[dict[str, Any]]:
     """
     rows: list[dict[str, Any]] = []
     with suppress(OSError):
-        rows.extend(islice(_lines(file) if form == "jsonl" else whole_rows(file, form), _FIRST))
+        found = _lines(file) if form == "jsonl" else whole_rows(file, form)
+        rows.extend(islice((row for row in found if row is not None), _FIRST))
     return rows
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from puna.chat.messages import ROLES, Message, read_messages
 from puna.chat.tools import Tool, read_tools
-from puna.data.readers.example_rows import BAD_VALUE, NO_ANSWER, NOT_SUPPORTED, RowError
+from puna.data.readers.example_rows import BAD_VALUE, NO_ANSWER, NOT_SUPPORTED, RowError, json_kind
 from puna.data.text.decode import turn_text
 
 _NAMES = {
@@ -62,7 +62,7 @@ def read_said(value: Any, where: str) -> str:
         RowError: It is not text, or says nothing.
     """
     if not isinstance(value, str):
-        raise RowError(BAD_VALUE, f"{where} is {_kind(value)}, not text")
+        raise RowError(BAD_VALUE, f"{where} is {json_kind(value)}, not text")
     if not (text := turn_text(value)).strip():
         raise RowError(BAD_VALUE, f"{where} is empty")
     return text
@@ -83,7 +83,7 @@ def read_functions(value: Any, where: str) -> tuple[Tool, ...]:
     if not value:
         return ()
     if not isinstance(value, list):
-        raise RowError(BAD_VALUE, f"{where} is {_kind(value)}, not a list of functions")
+        raise RowError(BAD_VALUE, f"{where} is {json_kind(value)}, not a list of functions")
     return tuple(read_tools([_tool(tool) for tool in value]))
 
 
@@ -102,27 +102,34 @@ def check_answers(turns: Sequence[Message], where: str) -> None:
 
 
 def _upright(value: Any, where: str) -> list[Any]:
-    """The turns as a list."""
+    """The turns as a list; a column of a table may hold them as JSON text."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise RowError(BAD_VALUE, f"{where} is text, but not JSON") from None
     if isinstance(value, Mapping) and value and all(isinstance(column, list) for column in value.values()):
         lengths = {len(column) for column in value.values()}
         if len(lengths) != 1:
             raise RowError(BAD_VALUE, f"{where} has columns of {' and '.join(map(str, sorted(lengths)))} turns")
         return [dict(zip(value, row, strict=True)) for row in zip(*value.values(), strict=True)]
     if not isinstance(value, list):
-        raise RowError(BAD_VALUE, f"{where} is {_kind(value)}, not a list of turns")
+        raise RowError(BAD_VALUE, f"{where} is {json_kind(value)}, not a list of turns")
     return value
 
 
 def _turn(row: Any, where: str) -> dict[str, Any]:
     """A turn as an object of OpenAI's API."""
     if not isinstance(row, dict):
-        raise RowError(BAD_VALUE, f"{where} is {_kind(row)}, not an object with role and content")
+        raise RowError(BAD_VALUE, f"{where} is {json_kind(row)}, not an object with role and content")
     row = {key: value for key, value in row.items() if value is not None}
     _refuse_unsupported(row, where)
     speaker = row.get("role", row.get("from"))
     said = row.get("content", row.get("value"))
     if not isinstance(speaker, str):
-        raise RowError(BAD_VALUE, f"{where} has {'no role' if speaker is None else f'{_kind(speaker)} as its role'}")
+        raise RowError(
+            BAD_VALUE, f"{where} has {'no role' if speaker is None else f'{json_kind(speaker)} as its role'}"
+        )
     name = speaker.strip().lower()
     if name == "function_call":
         return {"role": "assistant", "content": "", "tool_calls": [_call(said, where)]}
@@ -130,7 +137,8 @@ def _turn(row: Any, where: str) -> dict[str, Any]:
     if role not in ROLES:
         raise RowError(BAD_VALUE, f"{where} has the role {speaker!r:.{_SHOWN}}, which is not known")
     turn = {key: _calls(row[key], where) if key == "tool_calls" else row[key] for key in _OWN[role] if row.get(key)}
-    may_be_empty = role in ("system", "developer", "assistant")  # one is left out, of the other it is a reason
+    # A system turn is then left out, an answer is a reason, and a function may return nothing.
+    may_be_empty = role != "user"
     return turn | {"role": role, "content": _said(said, where, may_be_empty)}
 
 
@@ -145,7 +153,7 @@ def _said(said: Any, where: str, may_be_empty: bool) -> str:
     if said is None and may_be_empty:
         return ""
     if not isinstance(said, str):
-        raise RowError(BAD_VALUE, f"{where} has {_kind(said)} as its content, not text")
+        raise RowError(BAD_VALUE, f"{where} has {json_kind(said)} as its content, not text")
     text = turn_text(said)
     if not may_be_empty and not text.strip():
         raise RowError(BAD_VALUE, f"{where} says nothing")
@@ -161,7 +169,7 @@ def _tool(tool: Any) -> Any:
 def _calls(calls: Any, where: str) -> Any:
     """Calls of tools without what is null in them."""
     if not isinstance(calls, list):
-        raise RowError(BAD_VALUE, f"{where} has {_kind(calls)} as its tool_calls, not a list")
+        raise RowError(BAD_VALUE, f"{where} has {json_kind(calls)} as its tool_calls, not a list")
     return [_without_null(call) for call in calls]
 
 
@@ -189,9 +197,3 @@ def _refuse_unsupported(row: Mapping[str, Any], where: str) -> None:
             raise RowError(NOT_SUPPORTED, f"{where} has {key} = {row[key]!r:.{_SHOWN}}")
         if key not in _COUNTS and row[key]:
             raise RowError(NOT_SUPPORTED, f"{where} has {key!r}")
-
-
-def _kind(value: Any) -> str:
-    """What a value is, in JSON's words."""
-    names = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "text", list: "a list"}
-    return names.get(type(value), "an object")
