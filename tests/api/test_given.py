@@ -41,6 +41,15 @@ def test_a_directory_gives_all_of_its_files(recipe: Recipe, tmp_path: Path) -> N
     assert found(given) == ["more/two.jsonl", "one.jsonl"]
 
 
+def test_what_lies_beside_the_rows_of_a_saved_dataset_is_not_read(recipe: Recipe, tmp_path: Path) -> None:
+    names = ["train/data-00000-of-00001.arrow", "train/cache-1.arrow", "train/state.json", "train/dataset_info.json"]
+    for name in [*names, "dataset_dict.json", "README.md", "b.json.gz", "c.parquet", "d.json", "e.jsonl.zst"]:
+        (tmp_path / "saved" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "saved" / name).write_text("x")
+    given, _ = with_files(recipe, [tmp_path / "saved"], None)
+    assert found(given) == ["b.json.gz", "c.parquet", "d.json", "e.jsonl.zst", names[0]]
+
+
 def test_changed_files_have_another_build(recipe: Recipe, tmp_path: Path) -> None:
     file = write_talks(tmp_path / "talks.jsonl")
     first, again = (with_files(recipe, [file], None)[1] for _ in range(2))

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 SOURCE = "examples"
 """The name of the source that they make."""
+_ROWS = ("*.jsonl*", "*.ndjson*", "*.json", "*.json.*", "*.parquet", "*.arrow")
+"""Files that have rows, compressed or not."""
+_NOT_ROWS = ("**/dataset_info.json", "**/dataset_dict.json", "**/state.json", "**/cache-*.arrow")
+"""What lies beside the rows where Hugging Face's `datasets` has saved them."""
 _HELDOUT = 0.05
 """Share of the examples that validate the model."""
 
@@ -55,7 +59,8 @@ def with_files(recipe: "Recipe", files: Sequence[Path], build: PathLike | None) 
     form = "conversations" if recipe.finetune is None or recipe.finetune.preference is None else "preferences"
     root = os.path.commonpath([os.path.abspath(file if file.is_dir() else file.parent) for file in files])
     source = Source(
-        path=os.path.relpath(root), include=[_pattern(file, root) for file in files], format=form,
+        path=os.path.relpath(root), include=[pattern for file in files for pattern in _patterns(file, root)],
+        exclude=[*_NOT_ROWS] if any(file.is_dir() for file in files) else [], format=form,
         heldout_fraction=_HELDOUT,
     )  # fmt: skip
     data = recipe.data.model_copy(update={"sources": {SOURCE: source}})
@@ -63,11 +68,13 @@ def with_files(recipe: "Recipe", files: Sequence[Path], build: PathLike | None) 
     return changed, build or Path("data") / f"{recipe.name}-{_fingerprint(files)[:8]}"
 
 
-def _pattern(file: Path, root: str) -> str:
+def _patterns(file: Path, root: str) -> list[str]:
+    """The file, or what has rows in the directory."""
     relative = os.path.relpath(os.path.abspath(file), root)
     if not file.is_dir():
-        return glob.escape(relative)
-    return "**/*" if relative == "." else f"{glob.escape(relative)}/**/*"
+        return [glob.escape(relative)]
+    below = "" if relative == "." else f"{glob.escape(relative)}/"
+    return [f"{below}**/{rows}" for rows in _ROWS]
 
 
 def _fingerprint(files: Sequence[Path]) -> str:
