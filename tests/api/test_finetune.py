@@ -1,6 +1,7 @@
 """`puna.finetune` from files of examples to a model that chats: exact when it is resumed, and it learns to stop."""
 
 import json
+import math
 import re
 import shutil
 from dataclasses import dataclass
@@ -179,3 +180,36 @@ def test_what_is_missing_is_said_before_anything_is_written(tuned: Tuned, tmp_pa
     with pytest.raises(GenerateError, match="has no chat template"):
         puna.finetune(own, tuned.talks, run, model=tuned.base)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_low_rank_updates_are_left_beside_the_model_that_has_them(tuned: Tuned, tmp_path: Path) -> None:
+    recipe = puna.recipe(tuned.recipe, {"finetune.method": "lora", "optim.lr": 3e-2})
+    options: dict[str, Any] = {"model": tuned.base, "build": tuned.data}
+    run = puna.finetune(recipe, tuned.talks, tmp_path / "run", **options)
+    question = [{"role": "user", "content": "What is 4 and 5?"}]
+    answers = [
+        model.chat(question, max_tokens=16, temperature=0)
+        for model in (puna.load(run), puna.load(tuned.base, adapter=run))
+    ]
+    assert answers[0] == answers[1]
+    before, *_, after = lines(run, "validation")
+    assert after["loss"]["examples"] < 0.2 * before["loss"]["examples"]
+    parts = puna.finetune(recipe, tuned.talks, tmp_path / "parts", stop_at=7, **options)
+    puna.finetune(parts, build=tuned.data, resume=True)
+    for file in ("model/model.safetensors", "adapter/adapter_model.safetensors"):
+        assert sha256_file(parts.root / file) == sha256_file(run.root / file)
+
+
+def test_pairs_are_told_apart_after_they_are_learned(tuned: Tuned, tmp_path: Path) -> None:
+    rows = [
+        {"prompt": row["messages"][0]["content"], "chosen": "much", "rejected": "little"} for row in conversations(60)
+    ]
+    pairs = write_talks(tmp_path / "pairs.jsonl", rows)
+    recipe = puna.recipe(
+        tuned.recipe,
+        {"finetune.preference.loss": "dpo", "optim.lr": 1e-3, "finetune.epochs": 2, "finetune.dropout": 0.1},
+    )
+    run = puna.finetune(recipe, pairs, tmp_path / "run", model=tuned.base, build=tmp_path / "data")
+    before, *_, after = lines(run, "validation")
+    assert before["loss"]["examples"] == pytest.approx(math.log(2))
+    assert after["loss"]["examples"] < 0.8 * before["loss"]["examples"]

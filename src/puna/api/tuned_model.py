@@ -42,10 +42,11 @@ def base_of(recipe: "Recipe", run: RunDir, *, forced: bool, resume: bool) -> tup
         saved = load_recipe(str(run.config)).recipe
         tokenizer = load_tokenizer(run.tokenizer)
         template = ChatTemplate(source, tokenizer)
-        return (
-            with_shape(recipe, saved.model, place, forced=forced),
-            Base(place=place, tokenizer=tokenizer, template=template),
-        )
+        # But for what does not learn, which is in no checkpoint.
+        whole = tuning.method == "full" and not tuning.freeze
+        other = None if whole else open_initial(place).other
+        base = Base(place=place, tokenizer=tokenizer, template=template, other=other)
+        return with_shape(recipe, saved.model, place, forced=forced), base
     initial = open_initial(place)
     if initial.tokenizer is None:
         raise TokenizerError(

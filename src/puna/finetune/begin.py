@@ -1,10 +1,18 @@
-"""The session of a run of instruction tuning: the model that it begins with, changed from outside in one order."""
+"""The session of a run of instruction tuning, in the one order in which its parts fit together.
+
+1. The model is laid out over the devices with what learns in it: frozen parts and low-rank updates come before it is
+   sharded (`puna.parallel.apply`), and its weights are those that it begins with.
+2. The objective computes the losses of tokens, or, from these, of pairs of answers.
+3. Dropout and NEFTune are put on the model, and told of each pass by the objective around the others.
+"""
 
 from dataclasses import dataclass
 
 from puna.chat.template import ChatTemplate
 from puna.config.recipe import Recipe
 from puna.core.layout import RunDir
+from puna.finetune.noise import Noisy, apply_noise
+from puna.finetune.preferences import PreferenceObjective
 from puna.parallel.mesh import Mesh
 from puna.parallel.world import World
 from puna.tokenizer.tokenizer import Tokenizer
@@ -30,8 +38,8 @@ class Base:
 
 def begin_with(
     recipe: Recipe, run: RunDir, feed: Feed, base: Base, *, world: World, mesh: Mesh, found: Found
-) -> Session:
-    """The session of a run.
+) -> tuple[Session, PreferenceObjective | None]:
+    """The session of a run, and what computes the losses of its pairs, where it learns from pairs.
 
     Args:
         recipe: What is tuned, and how.
@@ -46,4 +54,12 @@ def begin_with(
         TrainError: The settings cannot work together.
         CheckpointError: The checkpoint is not of this model.
     """
-    return Session.open(recipe, world, feed, run=run, checkpoint=found, mesh=mesh, weights=base.other)
+    tuning = recipe.finetune
+    assert tuning is not None  # noqa: S101 - the caller's recipe is of this kind
+    session = Session.open(recipe, world, feed, run=run, checkpoint=found, mesh=mesh, weights=base.other)
+    pairs = None
+    if tuning.preference is not None:
+        session.learns_by = pairs = PreferenceObjective(tokens=session.objective, config=tuning.preference)
+    if (noise := apply_noise(session.model, mesh, tuning, recipe.seed)) is not None:
+        session.learns_by = Noisy(session.learns_by, noise)
+    return session, pairs

@@ -22,6 +22,7 @@ from puna.finetune.examples import SourceExample, read_examples
 from puna.finetune.feed import ExampleFeed
 from puna.finetune.heldout import Heldout
 from puna.finetune.leave import leave
+from puna.finetune.pairs import Preferences
 from puna.finetune.plan import Plan, derived
 from puna.finetune.show import show_batch
 from puna.finetune.token_files import Examples
@@ -52,7 +53,8 @@ class Tuning:
         self._data, self._base = data, base
         self.plan: Plan
         """Which examples make which packs, from `open` on."""
-        self._heldout: Heldout
+        self._heldout: Heldout | Preferences
+        self._examples_heldout: Examples
 
     @property
     def final(self) -> Validation:
@@ -81,7 +83,7 @@ class Tuning:
         self.recipe = derived(recipe, self.plan)
         if world.main:
             self._say_length()
-        self._heldout = Heldout(self._opened(run, HELDOUT, world), self.tokenizer, self.recipe)
+        self._examples_heldout = self._opened(run, HELDOUT, world)
         return self.recipe
 
     def shown(self, run: RunDir, *, number: int, sequences: int | None, colours: bool) -> str:
@@ -105,7 +107,15 @@ class Tuning:
     def session(self, recipe: Recipe, run: RunDir, world: World, mesh: Mesh, found: Found) -> Session:
         """The session of the recipe, on the model with what learns in it."""
         feed = ExampleFeed(self.plan, recipe, self.tokenizer)
-        return begin_with(recipe, run, feed, self._base, world=world, mesh=mesh, found=found)
+        session, objective = begin_with(recipe, run, feed, self._base, world=world, mesh=mesh, found=found)
+        heldout = self._examples_heldout
+        if objective is None:
+            self._heldout = Heldout(heldout, self.tokenizer, recipe)
+        else:
+            self._heldout = Preferences(
+                objective, self.plan.examples, heldout, self.tokenizer, recipe, run.examples / "reference"
+            )
+        return session
 
     def describe(self, run: RunDir) -> None:
         """Copy the card of the data, and the chat template."""
@@ -114,7 +124,7 @@ class Tuning:
         write_text(run.tokenizer / CHAT_TEMPLATE, self._base.template.source)
 
     def listeners(self, session: Session) -> list[Listener]:
-        """Validation on held-out examples, and answers to the prompts; both before the first step, too."""
+        """Validation on held-out examples or pairs, and answers to the prompts; both before the first step, too."""
         samples = self.recipe.samples
         sample = chat_sampler(self._base.template, samples)
         return [self._heldout, Samples(samples, self.tokenizer, self.recipe.seed, sample, before=True)]

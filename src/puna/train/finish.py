@@ -41,10 +41,11 @@ def finish(session: Session, run: RunDir, record: Record, final: Validation) -> 
     results = _results(session, run, record, final)
     record.results = results.model_dump()
     record.write(run.record)
+    place = run.model if run.has_model else run.adapter
     session.say(
         f"trained {format_count(session.tokens)} tokens in {format_duration(state.wall_seconds)} at "
         f"{format_count(results.tokens_per_second)} tokens/s, {results.mfu.causal:.0%} of the peak rate, "
-        f"{format_bytes(results.peak_memory_bytes)} of memory; the model is in {run.model}"
+        f"{format_bytes(results.peak_memory_bytes)} of memory; the model is in {place}"
     )
 
 

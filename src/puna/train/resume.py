@@ -51,6 +51,8 @@ def is_finished(recipe: Recipe, run: RunDir, data_fingerprint: str) -> bool:
             return False
     check_recipe(record["config"], recipe, run, f"{run.root}: is finished")
     check_data(record["inputs"].get("data", ""), data_fingerprint, run.root)
+    if recipe.finetune is not None and recipe.finetune.base != "as-it-is":
+        return (run.adapter / "record.json").is_file()
     try:
         return resolve_model(run.root) == run.model
     except CheckpointError:
