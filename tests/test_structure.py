@@ -83,7 +83,6 @@ TESTED_ELSEWHERE = {
     "serve/asgi.py": "tests/serve/test_admission.py and tests/serve/test_connection.py read its refusals",
     "finetune/packing_kernel.py": "tests/finetune/test_packing.py compares its packs with the obvious ones",
     "finetune/part_writer.py": "tests/finetune/test_tokens.py reads back what it writes",
-    "finetune/rendering.py": "tests/finetune/test_tokens.py compares what it gives with the template's tokens",
     "api/tuned_model.py": "tests/api/test_finetune.py tunes models with and without a template, and resumes",
     "finetune/begin.py": "tests/api/test_finetune.py begins and resumes runs with it",
     "finetune/build.py": "tests/api/test_finetune.py tunes with and without a build",

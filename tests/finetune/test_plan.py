@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from tuning import CONTEXT, recipe_of
 
-from puna.config.recipe import Recipe
-from puna.core.errors import ConfigError
+from puna.config.recipe import Recipe, Stage
+from puna.core.errors import ConfigError, DataError
 from puna.finetune import plan as planning
 from puna.finetune.plan import Plan, derived
 from puna.finetune.token_files import Examples
@@ -80,6 +80,19 @@ def test_tokens_and_warm_up_follow_from_epochs_and_share(recipe: Recipe, example
 def test_without_epochs_and_share_the_recipe_stays(examples: Examples):
     recipe = recipe_of({"talks": 70.0, "tasks": 50.0}, epochs=None)
     assert derived(recipe, Plan(examples, recipe)) == recipe
+
+
+def test_a_run_that_reads_a_source_too_often_is_refused(recipe: Recipe, examples: Examples):
+    limited = recipe.model_copy(update={"max_epochs": {"tasks": 2.5}})
+    assert derived(limited, Plan(examples, limited)).train.tokens == derived(recipe, Plan(examples, recipe)).train.tokens
+    limited = recipe.model_copy(update={"max_epochs": {"tasks": 1.5}})
+    with pytest.raises(DataError, match=r"source 'tasks': the run would read its 50 examples 2\.\d+ times"):
+        derived(limited, Plan(examples, limited))
+
+
+def test_stages_are_refused(recipe: Recipe):
+    staged = recipe.model_copy(update={"stages": [Stage(from_tokens=ROWS * CONTEXT, mixture={"talks": 1.0})]})
+    assert "stages are for pre-training: with [finetune] the mixture is one" in dict(staged.run_conflicts())
 
 
 def test_a_run_that_is_shorter_than_its_warm_up_is_refused(recipe: Recipe, examples: Examples):

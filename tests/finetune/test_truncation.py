@@ -58,6 +58,7 @@ def shown(pattern: str, limit: Limits) -> str:
         ("^..aa..", limits(3, everything=True), "^ [4] [5] [6]"),
         ("..aa", limits(2, everything=True), "1 [2] [3]"),
         ("^....", limits(3, everything=True), "^ [2] [3] [4]"),
+        ("..", limits(9, prompt=1, everything=True), TOO_LONG),  # found by the test below
     ],
 )
 def test_what_is_left_of_a_conversation(pattern: str, limit: Limits, expected: str):

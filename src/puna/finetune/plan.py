@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from puna.config.recipe import Recipe
-from puna.core.errors import ConfigError
+from puna.core.errors import ConfigError, DataError
 from puna.finetune.mixing import Mixing
 from puna.finetune.packing import WINDOW, Packs, pack, shuffled
 from puna.finetune.token_files import Examples
+from puna.shards.loader import read_too_often
 
 _WINDOWS = 4
 """Windows that are kept: a batch may span two, and batches that are read ahead are in the next ones."""
@@ -141,6 +142,7 @@ def derived(recipe: Recipe, plan: Plan) -> Recipe:
     The last batch is filled from the next epoch.
 
     Raises:
+        DataError: A source would be read more often than `max_epochs` allows.
         ConfigError: The run that comes of it cannot start.
     """
     tuning = recipe.finetune
@@ -157,4 +159,21 @@ def derived(recipe: Recipe, plan: Plan) -> Recipe:
         )
     if conflicts := recipe.run_conflicts():
         raise ConfigError([sentence for sentence, _ in conflicts])
+    if recipe.max_epochs:
+        _check_epochs(recipe, plan)
     return recipe
+
+
+def _check_epochs(recipe: Recipe, plan: Plan) -> None:
+    """Refuse a run that would read a source more often than `max_epochs` allows."""
+    read = plan.read(recipe.total_tokens // recipe.model.context).examples
+    in_epoch = plan.mixing.in_epoch
+    epochs = {name: int(count) / in_epoch[name] for name, count in zip(in_epoch, read, strict=True)}
+    if found := read_too_often(epochs, recipe.max_epochs):
+        name, times = found
+        raise DataError(
+            f"source {name!r}: the run would read its {in_epoch[name]} examples {times} times, but max_epochs.{name} = "
+            f"{recipe.max_epochs[name]:g}",
+            hint=f"lower finetune.epochs, train.tokens or the share mixture.{name}, or raise max_epochs.{name}; the "
+            "last batch is filled from the next epoch",
+        )

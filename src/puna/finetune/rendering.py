@@ -13,7 +13,7 @@ from puna.chat.masks import Learn, Tokens, pair_of, tokens_of
 from puna.chat.template import ChatTemplate
 from puna.core.errors import DataError, GenerateError, TokenizerError
 from puna.finetune.token_files import Document
-from puna.finetune.truncation import REFUSED, Limits, Marked, fit
+from puna.finetune.truncation import REFUSED, TOO_LONG, Limits, Marked, fit
 from puna.tokenizer.tokenizer import Tokenizer
 
 DAY = datetime(2026, 1, 31, 12)
@@ -64,6 +64,8 @@ class Rendering:
                 f"an example is {found}, but the recipe learns from {wanted}",
                 hint='pairs are for recipes with [finetune.preference], whose sources have format = "preferences"',
             )
+        if len(example.text) > self.limits.characters:
+            return Outcome((), TOO_LONG)
         try:
             marked = self._marked(example)
         except (GenerateError, TokenizerError) as error:

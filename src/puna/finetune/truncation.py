@@ -3,7 +3,8 @@
 The prompt of a conversation is everything before its last answer, earlier answers included; that of a pair is
 everything before the first token of its answers. A prompt is cut from the left, behind the token that begins a text,
 and both prompts of a pair alike. An earlier answer that loses its beginning, or all that it answers, is kept as context
-and not learned. The last answer always stays whole: where it does not fit, the example is dropped.
+and not learned. The last answer always stays whole: where it does not fit, the example is dropped. So is one whose
+text is so long that next to nothing of it would be left; writing 10 MB down for a sequence of 2,048 takes a minute.
 """
 
 from dataclasses import dataclass
@@ -28,6 +29,11 @@ REASONS = {
 """Why an example is dropped, in words that follow a number of examples."""
 
 
+_MOST_CHARACTERS, _PER_POSITION = 1 << 18, 64
+"""An example with more characters than the first, and more for each position of a sequence than the second, is too long
+to be cut: a token is about four characters of prose."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """How long examples may be."""
@@ -40,6 +46,11 @@ class Limits:
     """Whether a prompt that is too long is cut; else the example is dropped."""
     everything: bool = False
     """Whether all tokens are learned, also the rest of an answer that lost its beginning."""
+
+    @property
+    def characters(self) -> int:
+        """Of an example's text, at most."""
+        return max(_MOST_CHARACTERS, _PER_POSITION * self.positions)
 
     @classmethod
     def of(cls, recipe: Recipe) -> "Limits":
@@ -102,6 +113,8 @@ def fit(documents: list[Marked], limits: Limits, bos_id: int) -> Fitted:
     kept = [
         _cut(document, first, cut, everything=limits.everything) for document, first in zip(whole, firsts, strict=True)
     ]
+    if not all(document.learned.any() for document in kept):
+        return Fitted([], TOO_LONG)
     lost = sum(int(document.learned.sum()) for document in whole) - sum(int(one.learned.sum()) for one in kept)
     return Fitted(kept, tokens=cut * len(whole), targets=lost)
 
