@@ -157,8 +157,11 @@ def derived(recipe: Recipe, plan: Plan) -> Recipe:
         recipe = recipe.model_copy(
             update={"optim": recipe.optim.model_copy(update={"warmup_steps": min(steps, recipe.total_steps - 1)})}
         )
-    if conflicts := recipe.run_conflicts():
-        raise ConfigError([sentence for sentence, _ in conflicts])
+    conflicts = [sentence for sentence, _ in recipe.run_conflicts()]
+    if recipe.stages:
+        conflicts.append("stages are for pre-training: with [finetune] the mixture is one")
+    if conflicts:
+        raise ConfigError(conflicts)
     if recipe.max_epochs:
         _check_epochs(recipe, plan)
     return recipe
