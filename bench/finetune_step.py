@@ -112,7 +112,7 @@ def recipe_of(*, compiled: bool, lora: bool = False) -> Any:
     tuning: dict[str, Any] = {"epochs": 1.0}
     if lora:
         tuning |= {"method": "lora", "lora": {"rank": RANK, "alpha": 2.0 * RANK}}
-    source = {"path": "unused", "include": ["*.jsonl"], "heldout_fraction": 0.1}
+    source = {"path": "unused", "include": ["*.jsonl"], "format": "conversations", "heldout_fraction": 0.1}
     return Recipe.model_validate(
         {
             "name": "bench", "seed": 1, "mixture": {"talks": 1.0}, "data": {"sources": {"talks": source}},
