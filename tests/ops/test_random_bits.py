@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from puna.ops.random_bits import STRIDE, key_of, mixed
+from puna.ops.random_bits import STRIDE, key_of, mixed, streams
 
 
 def finalizer(value: int) -> int:
@@ -25,6 +25,16 @@ def test_mixed_of_multiples_of_the_stride_sets_every_bit_half_of_the_time() -> N
     bits = mixed(torch.arange(100_000, dtype=torch.int32) * STRIDE).numpy().astype(np.uint32)
     shares = [(bits >> bit & 1).mean() for bit in range(32)]
     assert np.abs(np.array(shares) - 0.5).max() < 5 * 0.5 / np.sqrt(100_000)
+
+
+def test_a_stream_is_splitmix_from_its_start() -> None:
+    starts = torch.tensor([[5, -7], [2**31 - 1, 0]], dtype=torch.int32)
+    found = streams(starts, 9).tolist()
+    for row in range(2):
+        for place in range(2):
+            state = finalizer(int(starts[row, place]) & 0xFFFFFFFF)
+            expected = [finalizer((state + number * (STRIDE & 0xFFFFFFFF)) & 0xFFFFFFFF) for number in range(9)]
+            assert [number & 0xFFFFFFFF for number in found[row][place]] == expected
 
 
 def test_a_key_depends_on_every_number_and_on_their_order() -> None:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from puna.config.finetune import FinetuneConfig
 from puna.model.llama import Llama
-from puna.ops.random_bits import STRIDE, key_of, mixed
+from puna.ops.random_bits import STRIDE, key_of, mixed, streams
 from puna.ops.transfer import sent
 from puna.parallel.context import own_positions
 from puna.parallel.mesh import Mesh
@@ -84,9 +84,8 @@ class Noise:
         return x_BPD + (unit_BPD * scale_BP[:, :, None]).type_as(x_BPD)
 
     def _bits(self, x_BPD: Tensor, site: Tensor) -> Tensor:
-        """int32 of random bits for each value: a stream of SplitMix (Steele et al. 2014) begins at every token."""
-        start_BP1 = mixed(self._tokens_BP ^ site)[:, :, None]
-        return mixed(start_BP1 + torch.arange(x_BPD.shape[-1], dtype=torch.int32, device=x_BPD.device) * STRIDE)
+        """int32 of random bits for each value."""
+        return streams(self._tokens_BP ^ site, x_BPD.shape[-1])
 
     def _places(self, tokens: int, device: torch.device) -> Tensor:
         """The places in the sequence of the tokens that this device has between the halves of blocks."""

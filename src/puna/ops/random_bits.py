@@ -7,6 +7,7 @@ section 6.4). All arithmetic is that of int32, which every backend has.
 import hashlib
 
 import numpy as np
+import torch
 from torch import Tensor
 
 STRIDE = -1640531535
@@ -19,6 +20,26 @@ def mixed(bits: Tensor) -> Tensor:
     bits = (bits ^ ((bits >> 16) & 0xFFFF)) * _MULTIPLIERS[0]
     bits = (bits ^ ((bits >> 13) & 0x7FFFF)) * _MULTIPLIERS[1]
     return bits ^ ((bits >> 16) & 0xFFFF)
+
+
+@torch.library.custom_op("puna::streams", mutates_args=())
+def streams(starts_BP: Tensor, length: int) -> Tensor:
+    """int32 of random bits, (B, P, length): a stream of SplitMix (Steele et al. 2014) begins at every start.
+
+    An operator of its own, which the compiler leaves alone: the kernel that it made of this in the sharded blocks of a
+    CPU read memory that it did not have (torch 2.13.0).
+
+    Args:
+        starts_BP: int32, random.
+        length: Numbers of each stream.
+    """
+    places = torch.arange(length, dtype=torch.int32, device=starts_BP.device)
+    return mixed(mixed(starts_BP)[:, :, None] + places * STRIDE)
+
+
+@streams.register_fake
+def _(starts_BP: Tensor, length: int) -> Tensor:
+    return starts_BP.new_empty((*starts_BP.shape, length))
 
 
 def key_of(*numbers: int | str) -> tuple[int, int]:
