@@ -1,12 +1,20 @@
 """Runs on pairs: where they begin, what they tell, how they are validated and go on."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from pair_runs import PairRun, Write, pair_recipe
+from tuned import RECIPE, conversations, write_base, write_talks
 
+import puna
+from puna.core.errors import CheckpointError
+from puna.core.files import sha256_file
+from puna.core.layout import RunDir
+from puna.core.metrics import read_metrics
 from puna.core.schema.lines import Line, PreferenceLine, RollbackLine, TrainLine, ValidationLine
 from puna.core.schema.train_state import list_checkpoints
 from puna.finetune.pairs import figures_of, spread
@@ -126,3 +134,51 @@ def test_sources_without_pairs_have_no_figures():
     found = figures_of(sums_FS, ["none", "some"])
     assert list(found) == ["some"]
     assert (found["some"].loss, found["some"].accuracy, found["some"].margin) == (0.5, 0.5, 1.0)
+
+
+PAIRS = RECIPE.replace("[finetune]\n", "[finetune]\npreference = { beta = 0.5 }\n", 1)
+
+
+@pytest.fixture(scope="module")
+def preferring(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., RunDir]:
+    """Runs of `puna finetune` on the same pairs, of which the short answers are preferred."""
+    folder = tmp_path_factory.mktemp("preferring")
+    (folder / "recipe.toml").write_text(PAIRS)
+    base = write_base(folder / "base")
+    rows = [
+        {"prompt": row["messages"][0]["content"], "chosen": "much", "rejected": "much and more"}
+        for row in conversations(30)
+    ]
+    file = write_talks(folder / "pairs.jsonl", rows)
+
+    def run(name: str, **options: Any) -> RunDir:
+        return puna.finetune(
+            folder / "recipe.toml", file, folder / name, model=base, build=folder / "data", **options
+        )  # fmt: skip
+
+    return run
+
+
+def test_the_command_learns_from_pairs_and_goes_on_exactly_with_the_kept_reference(
+    preferring: Callable[..., RunDir],
+) -> None:
+    whole = preferring("whole")
+    lines = list(read_metrics(whole.metrics))
+    first = next(line for line in lines if line["kind"] == "preferences")
+    last = next(line for line in reversed(lines) if line["kind"] == "preferences")
+    assert first["sources"]["examples"]["loss"] == pytest.approx(math.log(2), abs=1e-9)
+    assert (last["split"], last["final"]) == ("heldout", True)
+    assert last["sources"]["examples"]["accuracy"] == 1.0
+    assert last["sources"]["examples"]["loss"] < 0.5
+    broken = preferring("broken", stop_at=3)
+    parts = sorted((broken.examples / "reference").glob("*.npy"))
+    assert [part.name for part in parts] == ["heldout-00000.npy", "train-00000.npy"]
+    preferring("broken", resume=True)
+    assert sha256_file(broken.model / "model.safetensors") == sha256_file(whole.model / "model.safetensors")
+
+
+def test_a_resumed_run_without_its_reference_is_refused(preferring: Callable[..., RunDir]) -> None:
+    run = preferring("without", stop_at=2)
+    (run.examples / "reference" / "train-00000.npy").unlink()
+    with pytest.raises(CheckpointError, match="does not hold what the initial model says"):
+        preferring("without", resume=True)
