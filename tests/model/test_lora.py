@@ -7,11 +7,13 @@ import torch
 
 from puna.config.finetune import FinetuneConfig
 from puna.config.model import ModelConfig
+from puna.core.errors import TrainError
 from puna.model import lora
 from puna.model.init import init_weights
 from puna.model.llama import Llama
 from puna.model.parts import is_update
 from puna.ops.bits import same_bits
+from puna.ops.quantized import WeightKind, dequantize, quantize
 
 KINDS = {"lora": {}, "rank-stabilised": {"rank_stabilised": True}, "dora": {"dora": True}}
 TOKENS_BT = torch.randint(0, 301, (2, 20), generator=torch.Generator().manual_seed(3))
@@ -119,6 +121,39 @@ def test_first_values_depend_on_the_seed_and_the_layer() -> None:
     assert not torch.equal(same["layers.0.attention.wq"].a_RI, same["layers.1.attention.wq"].a_RI)
     largest = max(update.a_RI.abs().max().item() for name, update in same.items() if not name.endswith("w2"))
     assert 0.99 / 8 < largest <= 1 / 8
+
+
+@pytest.mark.parametrize("base", ["int8", "int4"])
+@pytest.mark.parametrize("dora", [False, True])
+def test_an_update_of_a_packed_base_begins_as_nothing_to_the_bit(base: str, dora: bool) -> None:
+    model, rounded = decoder(), decoder()
+    for name, layer in rounded.named_modules():
+        if isinstance(layer, torch.nn.Linear) and name.startswith("layers."):
+            layer.weight = torch.nn.Parameter(dequantize(quantize(layer.weight.detach(), WeightKind(base))))
+    changes = {"base": base, "freeze": ["layers.1.feed_forward.w1.*"]}
+    lora.apply(model, settings(dora=dora).model_copy(update=changes))
+    assert same_bits(model(TOKENS_BT), rounded(TOKENS_BT))
+    lora.apply(rounded, settings(dora=dora).model_copy(update={"freeze": changes["freeze"]}))
+    found, expected = (with_values(each)(TOKENS_BT) for each in (model, rounded))
+    torch.testing.assert_close(found, expected)
+    found.square().sum().backward()
+    expected.square().sum().backward()
+    theirs = dict(rounded.named_parameters())
+    learning = [name for name in theirs if is_update(name)]
+    assert len(learning) == 20 * (3 if dora else 2)
+    for name in learning:
+        torch.testing.assert_close(model.get_parameter(name).grad, theirs[name].grad, atol=1e-4, rtol=1e-4)
+
+
+def test_a_packed_base_takes_the_bytes_of_its_integers_and_refuses_a_merge() -> None:
+    model = decoder()
+    matrices = sum(p.numel() for n, p in model.named_parameters() if n.startswith("layers.") and p.ndim == 2)
+    lora.apply(model, settings().model_copy(update={"base": "int4"}))
+    assert not any(n.endswith(("wq.weight", "w2.weight")) for n, _ in model.named_parameters())
+    groups = sum(3 * o * -(-i // 32) for o, i in ((64, 64), (32, 64), (32, 64), (64, 64), (88, 64), (64, 88), (88, 64)))
+    assert sum(buffer.nbytes for buffer in model.buffers()) == matrices // 2 + 2 * groups
+    with pytest.raises(TrainError, match="is not merged into a base of int8 or int4"):
+        lora.merge_(model)
 
 
 def test_merging_makes_all_weights_float32() -> None:

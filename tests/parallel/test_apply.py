@@ -25,6 +25,7 @@ from puna.parallel.world import joined
 TENSOR, CONTEXT, REPLICATE = ({"parallel": {name: 2}} for name in ("tensor", "context", "replicate"))
 LORA = {"finetune": {"method": "lora", "lora": {"rank": 3, "alpha": 3.0}, "freeze": ["layers.0.*"]}}
 DORA = {"finetune": {"method": "lora", "lora": {"rank": 3, "dora": True}}}
+INT4 = {"finetune": {"method": "lora", "lora": {"rank": 3, "alpha": 3.0}, "base": "int4"}}
 GROUPED = {"model": {"n_kv_heads": 2}}
 ADAFACTOR = {"optim": {"name": "adafactor"}, "model": {"dim": 128, "ffn_dim": 152, "n_layers": 2}}
 NOISE = {"finetune": {"dropout": 0.1, "neftune": 5.0}}
@@ -68,6 +69,7 @@ TWO: dict[str, dict[str, Any]] = {
     "shard, lora, frozen block": LORA,
     "shard, dora, two passes, full": DORA | {"train": {"micro_batch_tokens": 32, "recompute": "full"}},
     "shard, lora, bf16": LORA | {"train": {"precision": "bf16"}},
+    "shard, int4 base, compiled, llama": INT4 | {"train": {"compile": True, "recompute": "llama"}},
     "tensor, dora, grouped": DORA | TENSOR | GROUPED,
     "tensor, lora, compiled, llama": LORA | TENSOR | {"train": {"compile": True, "recompute": "llama"}},
     "tensor, frozen": TENSOR | {"finetune": {"freeze": ["tok_embeddings.*", "layers.[01].*"]}},

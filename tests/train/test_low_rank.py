@@ -30,6 +30,7 @@ WORLD = World(0, 1, torch.device("cpu"), None)
 KINDS: dict[str, dict[str, Any]] = {
     "lora": {"method": "lora", "lora": {"rank": 3}},
     "dora": {"method": "lora", "lora": {"rank": 3, "dora": True}},
+    "int4": {"method": "lora", "lora": {"rank": 3, "dora": True}, "base": "int4"},
     "frozen": {"freeze": ["tok_embeddings.*", "layers.0.*"]},
 }
 
@@ -65,7 +66,7 @@ def trained(recipe: Recipe, data: DataDir, run: RunDir, until: int | None = None
 
 @pytest.mark.parametrize(
     ("kind", "precision"),
-    [("lora", "fp32"), ("dora", "fp32"), ("frozen", "fp32"), ("dora", "bf16"), ("lora", "bf16-stochastic")],
+    [("lora", "fp32"), ("int4", "fp32"), ("frozen", "fp32"), ("dora", "bf16"), ("lora", "bf16-stochastic")],
 )
 def test_a_run_that_goes_on_is_the_unbroken_run_to_the_bit(
     tiny: Recipe, tiny_data: DataDir, tiny_run: RunDir, tmp_path: Path, kind: str, precision: str

@@ -136,12 +136,14 @@ def import_model(
     context: int | None = None,
     norm_eps: float | None = None,
     rope_theta: float | None = None,
+    base: "PathLike | None" = None,
     force: bool = False,
 ) -> Path:
     """A model in any format as a Puna model, written and read back to prove it the same.
 
     Args:
-        source: A file, a directory, a run at any moment, or a name on Hugging Face's hub, as `load` has it.
+        source: A file, a directory, a run at any moment, or a name on Hugging Face's hub, as `load` has it; or an
+            adapter in PEFT's format, which is merged into its base.
         out: Where to write; None is `models/` and the source's name, of a moment of a run with its step.
         format: Its format's name (docs/formats); None recognises it.
         dtype: Round the weights to float32, bfloat16 or float16; None keeps theirs, float32 where they are quantized.
@@ -152,6 +154,7 @@ def import_model(
         context: Positions, likewise.
         norm_eps: Of RMSNorm, likewise.
         rope_theta: Rotary base, likewise.
+        base: The model that an adapter was trained on, in any format, or a run; None takes the one that it names.
         force: Replace what is there.
 
     Returns:
@@ -175,7 +178,9 @@ def import_model(
             raise TokenizerError("--tokenizer and --no-tokenizer cannot both be given")
         hints = replace(hints, no_tokenizer=True)
     with orderly_end():
-        bring_in(place, target, hints, form=format, dtype=dtype, force=force)
+        bring_in(
+            place, target, hints, form=format, base=None if base is None else find_model(base), dtype=dtype, force=force
+        )
     return target
 
 
@@ -209,7 +214,8 @@ def export(
 
     Args:
         run: A run's directory (its finished model, else its newest checkpoint), a run at any moment (`RUN@step-400`,
-            `RUN@last`, `RUN@best`) or the directory of a checkpoint, or a model directory.
+            `RUN@last`, `RUN@best`) or the directory of a checkpoint, a model directory, or that of an adapter, which
+            is merged into the base that it names.
         to: The format: `hf` (Hugging Face), `llama` (Meta's original), `easylm`, `gguf` (llama.cpp), `llama2c`,
             `openlm`, or one that an installed package adds.
         out: Where to write; None is `exports/` and the format's name, in the run or the model directory, and for a
@@ -232,6 +238,7 @@ def export(
     from puna.api.proof_text import proof_text
     from puna.core.terminate import orderly_end
     from puna.formats.export_model import Options, export_model
+    from puna.formats.peft.read import is_adapter
     from puna.formats.proof.equivalence import summary
     from puna.model.directory import resolve_model
 
@@ -239,7 +246,8 @@ def export(
     if (moment := named_moment(run)) is not None:
         source, home, name = moment.directory, moment.run.root, f"{to}-{moment.name}"
     else:
-        source, name = resolve_model(user_path(run)), to
+        place = user_path(run)
+        source, name = place if is_adapter(place) else resolve_model(place), to
         # A run's exports go into the run, whichever of its two directories was named; other models have their own.
         home = source.parent if source.name == RunDir(source).model.name else source
     target = user_path(out) if out is not None else home / "exports" / name

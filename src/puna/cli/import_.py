@@ -11,7 +11,8 @@ from puna.cli.arguments import Context, Dtype, From, Heads, KeyHeads, NormEps, R
 
 def import_(
     source: Annotated[
-        Path, typer.Argument(metavar="SRC", help="A file or directory in any format, or a run at any moment.")
+        Path,
+        typer.Argument(metavar="SRC", help="A model in any format, a run at any moment, or an adapter."),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", help="Where to write.  \\[default: models/NAME]", show_default=False)
@@ -30,10 +31,15 @@ def import_(
     context: Context = None,
     norm_eps: NormEps = None,
     rope_theta: RopeTheta = None,
+    base: Annotated[
+        Path | None,
+        typer.Option("--base", help="The model an adapter was trained on.  \\[default: the one that it names]"),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the model that is there.")] = False,
 ) -> None:
     """Recognise a model's format, say what it is, and write it as a Puna model; read back and compared."""
     puna.import_model(
         source, out, format=form, dtype=dtype and dtype.value, tokenizer=tokenizer, no_tokenizer=no_tokenizer,
-        heads=heads, kv_heads=kv_heads, context=context, norm_eps=norm_eps, rope_theta=rope_theta, force=force,
+        heads=heads, kv_heads=kv_heads, context=context, norm_eps=norm_eps, rope_theta=rope_theta, base=base,
+        force=force,
     )  # fmt: skip

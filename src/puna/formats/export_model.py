@@ -18,8 +18,10 @@ from puna.formats.cast import CastCheckpoint
 from puna.formats.checkpoint import Checkpoint, Hints
 from puna.formats.destination import check_destination
 from puna.formats.format import Format, Job, Value
+from puna.formats.merged import open_merged
 from puna.formats.moment.read import open_moment
 from puna.formats.native.read import open_native
+from puna.formats.peft.read import is_adapter
 from puna.formats.proof.equivalence import Text, prove
 from puna.formats.registry import check_options, target_named
 from puna.formats.unchanged import check_unchanged, file_states
@@ -48,7 +50,7 @@ def export_model(
     """Write a model in another format, prove it the same, and report the proof in equivalence.json.
 
     Args:
-        model: A Puna model directory, or a checkpoint of a run.
+        model: A Puna model directory, a checkpoint of a run, or an adapter, which is merged into the base it names.
         form: The format's name.
         out: The directory to make.
         text: The text to run the models on if their weights differ in bits.
@@ -108,8 +110,11 @@ def _open_checked(model: Path) -> tuple[Checkpoint, dict[str, str]]:
 
     A checkpoint's files stay readable once they are open, also where the run removes them.
     """
-    if is_checkpoint(model):
-        native: Checkpoint = open_moment(model, Hints())
+    if is_adapter(model):
+        native: Checkpoint = open_merged(model, None, Hints())
+        inputs = {file.name: sha256_file(file) for file in native.files}
+    elif is_checkpoint(model):
+        native = open_moment(model, Hints())
         native.verify()
         inputs = read_header(model)[1]
     else:

@@ -172,6 +172,18 @@ class Rectangles(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class InMemory:
+    """Whole weights in memory, by their names."""
+
+    weights: Mapping[str, Tensor]
+
+    def rectangle(self, name: str, offset: Sequence[int], shape: Sequence[int]) -> Tensor:
+        """The part of a weight from `offset` on, of `shape` along each axis."""
+        region = tuple(slice(first, first + size) for first, size in zip(offset, shape, strict=True))
+        return self.weights[name][region]
+
+
 @torch.no_grad()
 def fill(model: Llama, stored: Rectangles) -> None:
     """Fill an existing model, in any layout: each process reads its own part of each weight, one after the other.

@@ -26,11 +26,14 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, Placement, Replicate, Shard, distribute_tensor
 
 from puna.config.finetune import FinetuneConfig, LoraConfig
+from puna.core.errors import TrainError
 from puna.model.adapter import Adapter, LowRank
-from puna.model.files import Rectangles
+from puna.model.files import InMemory, Rectangles
 from puna.model.frozen import freeze, is_frozen
 from puna.model.llama import Llama
+from puna.model.packed import fill_packed, keep_packed, kept, packed_layers, product, weight_of
 from puna.model.parts import UPDATE, Part, is_update, own_parts, whole
+from puna.ops.quantized import WeightKind
 
 
 class Update(nn.Module):
@@ -49,14 +52,9 @@ class Update(nn.Module):
         self.b = _beside(weight, (layer.out_features, config.rank), axis=0)
         self.magnitude = _beside(weight, (layer.out_features,), axis=0) if config.dora else None
 
-    def forward(self, x_BTI: Tensor, product_BTO: Tensor, weight_OI: Tensor) -> Tensor:
-        """The layer's output with the update.
-
-        Args:
-            x_BTI: The layer's input.
-            product_BTO: What the frozen weight makes of it.
-            weight_OI: The frozen weight.
-        """
+    def forward(self, x_BTI: Tensor, layer: nn.Linear) -> Tensor:
+        """The output of the layer, which has the frozen weight, with the update."""
+        product_BTO = product(layer, x_BTI)
         low_BTR = F.linear(x_BTI, self.a)
         if isinstance(product_BTO, DTensor) and isinstance(low_BTR, DTensor) and product_BTO.placements[0].is_partial():
             # Inputs are split: both sums over devices end where the layer's output is wanted, split over the sequence.
@@ -64,12 +62,12 @@ class Update(nn.Module):
         out_BTO = product_BTO + F.linear(low_BTR, self.b) * self.scale
         if self.magnitude is None:
             return out_BTO
-        return out_BTO * (self.magnitude / self._norms(weight_OI)).to(out_BTO.dtype)
+        return out_BTO * (self.magnitude / self._norms(layer)).to(out_BTO.dtype)
 
     @torch.no_grad()
-    def _norms(self, weight_OI: Tensor) -> Tensor:
+    def _norms(self, layer: nn.Linear) -> Tensor:
         """Norms of the rows of the updated weight, in float32."""
-        return row_norms(weight_OI.float() + self.scale * (self.b.float() @ self.a.float()))
+        return row_norms(weight_of(layer).float() + self.scale * (self.b.float() @ self.a.float()))
 
     def low_rank(self) -> LowRank:
         """A copy of the update, whole and on the CPU; every device asks for it at the same time."""
@@ -103,21 +101,23 @@ def attach(model: Llama, config: FinetuneConfig, *, frozen_dtype: torch.dtype | 
             if f"layers.{number}.{half}.{target}.weight" not in frozen:
                 layer.add_module(UPDATE, Update(layer, config.lora))
                 layer.forward = partial(_forward, layer)
-        for module in block.modules():
-            if frozen_dtype is not None and isinstance(module, nn.Linear):
-                _give(module, "weight", module.weight.to(frozen_dtype))
+        for layer in [module for module in block.modules() if isinstance(module, nn.Linear)]:
+            _keep(layer, config.base, frozen_dtype)
 
 
 @torch.no_grad()
-def start(model: Llama, seed: int, stored: Rectangles | None = None) -> None:
+def start(model: Llama, seed: int, stored: Rectangles) -> None:
     """Give every update its first values, this device's part of them; equal seeds give equal ones in every layout.
+
+    Matrices that are kept in fewer bits get their values, too.
 
     Args:
         model: With its own weights.
         seed: The recipe's.
-        stored: The model's weights, of which whole rows can be read; None where this process has the model whole.
+        stored: The model's weights, of which whole rows can be read.
     """
     layers = dict(updated(model))
+    fill_packed(model, stored)
     for part in own_parts(model):
         layer, _, role = part.name.partition(f".{UPDATE}.")
         if role == "a":
@@ -125,13 +125,9 @@ def start(model: Llama, seed: int, stored: Rectangles | None = None) -> None:
         elif role == "b":
             part.tensor.zero_()
         elif role == "magnitude" and part.tensor.numel():
-            weight = layers[layer].weight
-            if stored is None:
-                rows_OI = weight
-            else:
-                shape = (part.tensor.shape[0], layers[layer].in_features)
-                rows_OI = stored.rectangle(f"{layer}.weight", (part.offset[0], 0), shape).to(weight.dtype)
-            part.tensor.copy_(row_norms(rows_OI.float()))
+            shape = (part.tensor.shape[0], layers[layer].in_features)
+            weight_OI = stored.rectangle(f"{layer}.weight", (part.offset[0], 0), shape)
+            part.tensor.copy_(row_norms(kept(weight_OI, layers[layer], layer)))
 
 
 def apply(model: Llama, config: FinetuneConfig, seed: int = 0) -> None:
@@ -139,9 +135,11 @@ def apply(model: Llama, config: FinetuneConfig, seed: int = 0) -> None:
 
     Raises:
         TrainError: A pattern of what is frozen names nothing, or all layers.
+        CheckpointError: The frozen matrices are to be kept in fewer bits, and one cannot be.
     """
+    weights = dict(model.named_parameters())
     attach(model, config)
-    start(model, seed)
+    start(model, seed, InMemory(weights))
 
 
 def updated(model: Llama) -> Iterator[tuple[str, nn.Linear]]:
@@ -166,7 +164,15 @@ def merge_(model: Llama) -> None:
     """Make one weight of each frozen one and its update, in place, in float32, as all weights of the model become.
 
     Every process does it at the same time. Where weights are sharded, the model can then be saved, not run.
+
+    Raises:
+        TrainError: The frozen matrices are kept in fewer bits: the sum would be another model than was trained, or
+            lose the update when it is rounded again.
     """
+    if next(packed_layers(model), None) is not None:
+        raise TrainError(
+            "an adapter is not merged into a base of int8 or int4", hint="load both, or merge it into the original"
+        )
     for _, layer in list(updated(model)):
         merged_OI = _update_of(layer).low_rank().merged(whole(layer.weight).cpu())
         _give(layer, "weight", _part(merged_OI.to(layer.weight.device), layer.weight))
@@ -180,7 +186,17 @@ def merge_(model: Llama) -> None:
 
 
 def _forward(layer: nn.Linear, x_BTI: Tensor) -> Tensor:
-    return _update_of(layer)(x_BTI, F.linear(x_BTI, layer.weight), layer.weight)
+    return _update_of(layer)(x_BTI, layer)
+
+
+def _keep(layer: nn.Linear, base: str, dtype: torch.dtype | None) -> None:
+    """Keep a frozen matrix as the recipe says."""
+    if base != "as-it-is":
+        keep_packed(layer, WeightKind(base))
+        if not hasattr(layer, UPDATE):
+            layer.forward = partial(product, layer)
+    elif dtype is not None:
+        _give(layer, "weight", layer.weight.to(dtype))
 
 
 def _update_of(layer: nn.Linear) -> Update:

@@ -65,7 +65,9 @@ def _selectively(shape_of_w2: tuple[int, int], block: Block, *inputs: Any) -> Te
 
 def _shape_of_w2(block: Block) -> tuple[int, int]:
     """Shape of the weight in the block's last product, (F, D), on this device."""
-    weight = block.feed_forward.w2.weight
+    layer = block.feed_forward.w2
+    if (weight := layer.weight) is None:  # kept in fewer bits
+        return layer.in_features, layer.out_features
     local = weight.to_local() if hasattr(weight, "to_local") else weight
     return local.shape[1], local.shape[0]
 

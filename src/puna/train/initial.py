@@ -33,7 +33,6 @@ from puna.model.description import read_config
 from puna.model.directory import CONFIG, check_files, resolve_model
 from puna.model.files import Rectangles, check_decoder, fill
 from puna.model.llama import Llama
-from puna.model.parts import is_update, own_parts
 from puna.model.weights import open_weights
 from puna.parallel.world import World
 from puna.train.checkpoint import check_shards, load_tensors
@@ -174,7 +173,9 @@ def _filled(
     rows, wanted = config.vocab_size, model.config.vocab_size
     grown = config.model_copy(update={"vocab_size": max(rows, wanted)})
     differs = check_decoder(file, grown, model.config)
-    check(_stored_shapes({part.name: part.shape for part in own_parts(model) if not is_update(part.name)}, config))
+    with torch.device("meta"):
+        shapes = {name: tuple(weight.shape) for name, weight in Llama(model.config).named_parameters()}
+    check(_stored_shapes(shapes, config))
     if wanted > rows:
         stored = _Grown(stored, rows)
         _let_tokens_learn(model)

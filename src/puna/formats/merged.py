@@ -1,0 +1,94 @@
+"""A model with an adapter merged into it, tensor by tensor as it is read."""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from puna.core.errors import FormatError
+from puna.core.layout import RunDir
+from puna.formats.adapted import AdaptedCheckpoint
+from puna.formats.cache import snapshot_of
+from puna.formats.checkpoint import Checkpoint, Hints, Stored
+from puna.formats.containers.dtypes import FLOATS
+from puna.formats.peft.read import read_adapter
+from puna.formats.registry import format_of
+from puna.model.adapter import Adapter
+from puna.ops.quantized import Blocks
+from puna.tokenizer.chat_template import read_chat_template
+from puna.tokenizer.load import find_tokenizer, load_tokenizer
+from puna.tokenizer.tokenizer import Tokenizer
+
+
+class MergedCheckpoint(AdaptedCheckpoint):
+    """A checkpoint whose updated weights are those of the merged model, in float32.
+
+    Args:
+        source: The base.
+        adapter: What changes it.
+        directory: Where the adapter lies; its tokenizer and chat template come before the base's.
+
+    Raises:
+        CheckpointError: The adapter is of another decoder.
+        FormatError: Likewise; or a weight that it updates is quantized: the update would be added to what rounding has
+            left.
+    """
+
+    def __init__(self, source: Checkpoint, adapter: Adapter, directory: Path) -> None:
+        super().__init__(source, adapter, directory)
+        adapter.check(self.config, str(directory))
+        self.path, self._updates = directory, adapter.updates
+        for name in (f"{layer}.weight" for layer in adapter.updates):
+            if (dtype := source.stored[name].dtype) not in FLOATS:
+                raise FormatError(
+                    f"{source.path}: {name} is {dtype}; an adapter is not merged into a quantized model, which is not "
+                    "the one that it was trained on",
+                    hint="name the original as --base, or load both: --adapter",
+                )
+            self.stored[name] = Stored("float32", 4 * self.weights[name].numel)
+        self.chat_template = read_chat_template(directory) or source.chat_template
+
+    def tensor(self, name: str) -> Tensor:
+        """One parameter, merged where the adapter changes it.
+
+        Raises:
+            FormatError: The base is damaged.
+        """
+        exact, update = super().tensor(name), self._updates.get(name.removesuffix(".weight"))
+        return exact if update is None else update.merged(exact)
+
+    def blocks(self, name: str) -> Blocks | None:
+        """A quantized parameter of the base that the adapter leaves as it is."""
+        return None if name.removesuffix(".weight") in self._updates else super().blocks(name)
+
+    def tokenizer(self) -> Tokenizer | None:
+        """The tokenizer beside the adapter, which may have new tokens; the base's where there is none."""
+        return self.source.tokenizer() if find_tokenizer(self.directory) is None else load_tokenizer(self.directory)
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of both."""
+        return [*self.source.files, *sorted(file for file in self.directory.iterdir() if file.is_file())]
+
+
+def open_merged(path: Path, base: Path | None, hints: Hints) -> MergedCheckpoint:
+    """The model that an adapter makes of its base, its weights not yet read.
+
+    Args:
+        path: The adapter's directory.
+        base: The model, in any format, or a run; None takes the one that the adapter names.
+        hints: What the base's files do not state.
+
+    Raises:
+        FormatError: One of them is damaged, the base is not known or not there, or it is quantized.
+        CheckpointError: The adapter is of another decoder.
+    """
+    adapter = read_adapter(path)
+    if base is None and not adapter.base:
+        raise FormatError(f"{path}: does not say which model it was trained on", hint="name it: --base MODEL")
+    place = Path(adapter.base) if base is None else base
+    if base is None and not place.exists():
+        raise FormatError(
+            f"{path}: was trained on {adapter.base!r}, which is not there", hint="name the model: --base MODEL"
+        )
+    place = RunDir(place).model if RunDir(place).has_model else snapshot_of(place)
+    return MergedCheckpoint(format_of(place).open(place, hints), adapter, path)
