@@ -37,6 +37,7 @@ class MergedCheckpoint(AdaptedCheckpoint):
         super().__init__(source, adapter, directory)
         adapter.check(self.config, str(directory))
         self.path, self._updates = directory, adapter.updates
+        merged = {}
         for name in (f"{layer}.weight" for layer in adapter.updates):
             if (dtype := source.stored[name].dtype) not in FLOATS:
                 raise FormatError(
@@ -44,7 +45,8 @@ class MergedCheckpoint(AdaptedCheckpoint):
                     "the one that it was trained on",
                     hint="name the original as --base, or load both: --adapter",
                 )
-            self.stored[name] = Stored("float32", 4 * self.weights[name].numel)
+            merged[name] = Stored("float32", 4 * self.weights[name].numel)
+        self.stored = {**self.stored, **merged}
         self.chat_template = read_chat_template(directory) or source.chat_template
 
     def tensor(self, name: str) -> Tensor:
@@ -66,7 +68,7 @@ class MergedCheckpoint(AdaptedCheckpoint):
 
     @property
     def files(self) -> list[Path]:
-        """The files of both."""
+        """The files of the base and of the adapter."""
         return [*self.source.files, *sorted(file for file in self.directory.iterdir() if file.is_file())]
 
 
