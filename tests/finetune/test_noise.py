@@ -8,6 +8,7 @@ import torch
 from puna.config.finetune import FinetuneConfig
 from puna.config.model import ModelConfig
 from puna.finetune.noise import Noise, Noisy, apply_noise
+from puna.model import lora
 from puna.model.init import init_weights
 from puna.model.llama import Llama
 from puna.parallel.mesh import Mesh
@@ -187,3 +188,29 @@ def test_names_of_parameters_and_their_values_are_as_before() -> None:
     init_weights(clean, 1)
     assert [*model.state_dict()] == [*clean.state_dict()]
     assert all(torch.equal(value, clean.state_dict()[name]) for name, value in model.state_dict().items())
+
+
+def test_inputs_of_updates_are_dropped_while_training_and_the_frozen_product_is_not() -> None:
+    model = Llama(ModelConfig(dim=32, n_layers=1, n_heads=2, n_kv_heads=2, ffn_dim=48, vocab_size=300, context=16))
+    init_weights(model, 0)
+    tuning = FinetuneConfig.model_validate({"method": "lora", "lora": {"rank": 2, "dropout": 0.5}})
+    lora.apply(model, tuning)
+    layer = model.blocks()[0].feed_forward.w1
+    update = lora.update_of(layer)
+    update.b.data.fill_(1.0)
+    mesh = Mesh(replicate=1, shard=1, context=1, tensor=1, rank=0)
+    noise = apply_noise(model, mesh, tuning, seed=3)
+    assert noise is not None
+    x_BTD = torch.ones(4, 16, 32)
+    with torch.no_grad():
+        plain = layer(x_BTD)
+    tokens_BT = torch.zeros(4, 16, dtype=torch.int64)
+    noise.begin(Passed(inputs_BT=tokens_BT, targets_BT=tokens_BT))
+    assert update.site is not None
+    kept_BTD = noise.dropped_input(x_BTD, update.site)
+    assert set(kept_BTD.unique().tolist()) == {0.0, 2.0}
+    assert abs((kept_BTD == 0).float().mean().item() - 0.5) < 0.06
+    expected = x_BTD @ layer.weight.T + update.scale * (kept_BTD @ update.a.T @ update.b.T)
+    torch.testing.assert_close(layer(x_BTD), expected, atol=1e-5, rtol=1e-5)
+    with torch.no_grad():
+        assert torch.equal(layer(x_BTD), plain)

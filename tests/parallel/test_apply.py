@@ -73,6 +73,8 @@ TWO: dict[str, dict[str, Any]] = {
     "tensor, dora, grouped": DORA | TENSOR | GROUPED,
     "tensor, lora, compiled, llama": LORA | TENSOR | {"train": {"compile": True, "recompute": "llama"}},
     "tensor, frozen": TENSOR | {"finetune": {"freeze": ["tok_embeddings.*", "layers.[01].*"]}},
+    "context, lora, inputs dropped": CONTEXT
+    | {"finetune": {"method": "lora", "lora": {"rank": 3, "alpha": 3.0, "dropout": 0.2}}},
     "context, dora, documents": DORA | CONTEXT | {"train": {"document_mask": True}},
 }
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from puna.config.finetune import FinetuneConfig
 from puna.model.llama import Llama
+from puna.model.lora import update_of, updated
 from puna.ops.random_bits import STRIDE, key_of, mixed, streams
 from puna.ops.transfer import sent
 from puna.parallel.context import own_positions
@@ -41,13 +42,13 @@ class Noise:
         mesh: The layout, which decides which tokens this device has.
         dropout: Share of the values that are dropped.
         neftune: NEFTune's alpha; 0 adds nothing.
+        inputs: Share of the inputs of low-rank updates that are dropped.
         seed: Of what is drawn.
     """
 
-    def __init__(self, mesh: Mesh, *, dropout: float, neftune: float, seed: int) -> None:
+    def __init__(self, mesh: Mesh, *, dropout: float, neftune: float, inputs: float = 0.0, seed: int) -> None:
         self._mesh, self._seed = mesh, seed
-        self._dropout, self._alpha = dropout, neftune
-        self._least_kept = round(dropout * 2**31)
+        self._dropout, self._alpha, self._inputs = dropout, neftune, inputs
         self._begun = False
         self._tokens_BP = self._lengths_BP = torch.empty(0)
 
@@ -70,10 +71,17 @@ class Noise:
             x_BPD: The values, of the pass that has begun.
             site: int32 scalar, the key of the place.
         """
-        if not (self._begun and self._dropout and torch.is_grad_enabled()):
+        return self._dropped(x_BPD, site, self._dropout)
+
+    def dropped_input(self, x_BPD: Tensor, site: Tensor) -> Tensor:
+        """The input of a low-rank update after dropout; arguments as for `dropped`."""
+        return self._dropped(x_BPD, site, self._inputs)
+
+    def _dropped(self, x_BPD: Tensor, site: Tensor, share: float) -> Tensor:
+        if not (self._begun and share and torch.is_grad_enabled()):
             return x_BPD
-        kept_BPD = (self._bits(x_BPD, site) & _SIGN) >= self._least_kept
-        return torch.where(kept_BPD, x_BPD / (1 - self._dropout), 0.0)
+        kept_BPD = (self._bits(x_BPD, site) & _SIGN) >= round(share * 2**31)
+        return torch.where(kept_BPD, x_BPD / (1 - share), 0.0)
 
     def added(self, x_BPD: Tensor, site: Tensor) -> Tensor:
         """Embeddings with NEFTune's noise; arguments as for `dropped`."""
@@ -101,15 +109,16 @@ def apply_noise(model: Llama, mesh: Mesh, config: FinetuneConfig, seed: int) -> 
     Args:
         model: Its blocks may be sharded, recomputed, compiled or have low-rank updates.
         mesh: The layout.
-        config: `dropout` and `neftune`.
+        config: `dropout`, `neftune` and `lora.dropout`.
         seed: Of what is drawn.
 
     Returns:
         What `Noisy` tells of each pass; None where the recipe asks for no noise, and the model is as it was.
     """
-    if not config.dropout and not config.neftune:
+    inputs = config.lora.dropout if config.method == "lora" else 0.0
+    if not config.dropout and not config.neftune and not inputs:
         return None
-    noise = Noise(mesh, dropout=config.dropout, neftune=config.neftune, seed=seed)
+    noise = Noise(mesh, dropout=config.dropout, neftune=config.neftune, inputs=inputs, seed=seed)
     device = next(model.parameters()).device
     added, embedded = (_site(seed, name, device) for name in ("added", "embedded"))
 
@@ -117,6 +126,9 @@ def apply_noise(model: Llama, mesh: Mesh, config: FinetuneConfig, seed: int) -> 
         return noise.dropped(noise.added(output, added), embedded)
 
     model.tok_embeddings.register_forward_hook(after_embedding)
+    for name, layer in updated(model) if inputs else ():
+        update = update_of(layer)
+        update.noise, update.site = noise, _site(seed, name, device)
     if config.dropout:
         for number, block in enumerate(model.blocks()):
             for name in ("attention", "feed_forward"):

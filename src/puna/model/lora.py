@@ -17,7 +17,7 @@ import hashlib
 import math
 from collections.abc import Iterator
 from functools import partial
-from typing import cast
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -36,6 +36,14 @@ from puna.model.parts import UPDATE, Part, is_update, own_parts, whole
 from puna.ops.quantized import WeightKind
 
 
+class Drops(Protocol):
+    """Drops inputs of A while training; `puna.finetune.noise.Noise` does."""
+
+    def dropped_input(self, x_BPD: Tensor, site: Tensor) -> Tensor:
+        """The values after dropout at the place of the model with this key, an int32 scalar."""
+        ...
+
+
 class Update(nn.Module):
     """The update of one linear layer; its parameters lie over the devices as the layer's weight does.
 
@@ -46,6 +54,9 @@ class Update(nn.Module):
 
     def __init__(self, layer: nn.Linear, config: LoraConfig) -> None:
         super().__init__()
+        self.noise: Drops | None = None
+        """What drops inputs of A, and at which place of the model this is; None drops nothing."""
+        self.site: Tensor | None = None
         self.scale = config.alpha / (math.sqrt(config.rank) if config.rank_stabilised else config.rank)
         weight = layer.weight
         self.a = _beside(weight, (config.rank, layer.in_features), axis=1)
@@ -55,6 +66,8 @@ class Update(nn.Module):
     def forward(self, x_BTI: Tensor, layer: nn.Linear) -> Tensor:
         """The output of the layer, which has the frozen weight, with the update."""
         product_BTO = product(layer, x_BTI)
+        if self.noise is not None and self.site is not None:
+            x_BTI = self.noise.dropped_input(x_BTI, self.site)
         low_BTR = F.linear(x_BTI, self.a)
         if isinstance(product_BTO, DTensor) and isinstance(low_BTR, DTensor) and product_BTO.placements[0].is_partial():
             # Inputs are split: both sums over devices end where the layer's output is wanted, split over the sequence.
@@ -156,7 +169,7 @@ def adapter_of(model: Llama) -> Adapter:
         for name, parameter in model.named_parameters()
         if not (is_update(name) or is_frozen(parameter))
     }
-    return Adapter(updates={name: _update_of(layer).low_rank() for name, layer in updated(model)}, whole=learned)
+    return Adapter(updates={name: update_of(layer).low_rank() for name, layer in updated(model)}, whole=learned)
 
 
 @torch.no_grad()
@@ -174,7 +187,7 @@ def merge_(model: Llama) -> None:
             "an adapter is not merged into a base of int8 or int4", hint="load both, or merge it into the original"
         )
     for _, layer in list(updated(model)):
-        merged_OI = _update_of(layer).low_rank().merged(whole(layer.weight).cpu())
+        merged_OI = update_of(layer).low_rank().merged(whole(layer.weight).cpu())
         _give(layer, "weight", _part(merged_OI.to(layer.weight.device), layer.weight))
         delattr(layer, UPDATE)
         del layer.forward
@@ -186,7 +199,7 @@ def merge_(model: Llama) -> None:
 
 
 def _forward(layer: nn.Linear, x_BTI: Tensor) -> Tensor:
-    return _update_of(layer)(x_BTI, layer)
+    return update_of(layer)(x_BTI, layer)
 
 
 def _keep(layer: nn.Linear, base: str, dtype: torch.dtype | None) -> None:
@@ -199,7 +212,8 @@ def _keep(layer: nn.Linear, base: str, dtype: torch.dtype | None) -> None:
         _give(layer, "weight", layer.weight.to(dtype))
 
 
-def _update_of(layer: nn.Linear) -> Update:
+def update_of(layer: nn.Linear) -> Update:
+    """The update of a layer that has one."""
     return cast(Update, getattr(layer, UPDATE))
 
 

@@ -87,6 +87,12 @@ def _choose_what_learns(model: Llama, recipe: Recipe) -> None:
     if tuning is None or tuning.method == "full":
         freeze(model, [] if tuning is None else tuning.freeze)
         return
+    if tuning.lora.dropout and recipe.parallel.tensor > 1:
+        raise TrainError(
+            f"finetune.lora.dropout = {tuning.lora.dropout:g}: inputs of A are not dropped where devices share a "
+            f"matrix, parallel.tensor is {recipe.parallel.tensor}",
+            hint="share the batch or the sequences instead: parallel.shard, parallel.context",
+        )
     if tuning.base != "as-it-is" and recipe.parallel.tensor > 1:
         raise TrainError(
             f"finetune.base = {tuning.base!r}: a matrix of integers is not split over devices, parallel.tensor is "
