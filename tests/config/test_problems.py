@@ -30,7 +30,7 @@ SENTENCES = {
     "optim.weigth_decay=1": "command line: unknown key 'optim.weigth_decay'; did you mean 'optim.weight_decay'?",
     "trai.tokens=1": "command line: unknown key 'trai'; did you mean 'train'?",
     "data.sources.prose.foo.bar=1": "command line: unknown key 'data.sources.prose.foo'; known here: kind, package, "
-    "path, include, exclude, format, text_field, columns, sites, clean, licence, heldout_pattern, "
+    "path, include, exclude, format, text_field, columns, tasks, sites, clean, licence, heldout_pattern, "
     "heldout_fraction",
     "extends=demo": "command line: unknown key 'extends'; known here: name, description, seed, data, mixture, "
     "max_epochs, stages, tokenizer, model, train, parallel, stability, optim, validation, evaluation, samples, "

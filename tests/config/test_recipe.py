@@ -11,7 +11,12 @@ from pydantic import BaseModel, ValidationError
 import puna
 from puna.config.data import Source
 from puna.config.recipe import OptimConfig, Phase, Recipe, Stage, TrainConfig
+from puna.config.tasks import Pattern, TaskTemplates
 
+CALLED: dict[type, str] = {
+    Phase: "phase", Source: "source", Stage: "stage", TaskTemplates: "templates", Pattern: "pattern"
+}  # fmt: skip
+"""What code calls the values of sections that a recipe has several of."""
 FILES = {"kind": "files", "path": "here", "include": ["*.txt"]}
 
 
@@ -21,9 +26,7 @@ def sections(model: type[BaseModel] = Recipe, name: str = "recipe") -> Iterator[
     for field_name, field in model.model_fields.items():
         for kind in (field.annotation, *get_args(field.annotation)):
             if isinstance(kind, type) and issubclass(kind, BaseModel):
-                yield from sections(
-                    kind, field_name.removesuffix("s") if kind in (Phase, Source, Stage) else field_name
-                )
+                yield from sections(kind, CALLED.get(kind, field_name))
 
 
 def attributes_read() -> set[tuple[str, str]]:
@@ -47,7 +50,8 @@ OWNERS = ("config", "rules", "tuning")
 
 def test_all_sections_are_found() -> None:
     assert [name for name, _ in sections()] == [
-        "recipe", "data", "source", "rules", "lines", "mojibake", "language", "perplexity", "wikipedia_like",
+        "recipe", "data", "source", "templates", "pattern", "pattern", "pattern",
+        "rules", "lines", "mojibake", "language", "perplexity", "wikipedia_like",
         "gopher_quality", "gopher_repetition", "c4", "code", "pii", "decontaminate", "dedup", "near", "contained",
         "plugins", "stage", "tokenizer", "model", "rope_scaling", "train", "parallel", "stability",
         "optim", "phase", "validation", "evaluation", "samples", "checkpoint", "metrics", "energy",
