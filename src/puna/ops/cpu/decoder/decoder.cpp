@@ -276,13 +276,17 @@ void prepare(const Linear& op, const Step& step, int64_t first, int64_t last, Sc
             normalise(x, op, out);
             x = out;
         }
-        if (const Update* update = update_of(op, step, m)) lower(*update, x, op.inputs, scratch.lows.data() + m * op.ranks);
         if (op.kind == INT8 || op.kind == INT4) {
             const int64_t groups = m * op.inputs / GROUP;
             quantize(x, op.inputs, scratch.integers.data() + m * (op.inputs + SKEW), scratch.scales.data() + groups,
                      scratch.totals.data() + groups);
         }
     }
+    by_update(op, step, first, last, [&](const Update& update, int64_t row, int64_t end) {
+        const int64_t x_step = op.gain ? op.inputs + SKEW : in.step;
+        const float* x = (op.gain ? scratch.floats.data() : in.data) + row * x_step;
+        lower(update, x, x_step, op.inputs, scratch.lows.data() + row * op.ranks, op.ranks, end - row);
+    });
 }
 
 // What becomes of the sums of one row of vectors [first, last) of a block.
@@ -313,11 +317,12 @@ void share(const Linear& op, const Step& step, const Input& in, const float* low
         for (int64_t row = 0; row < rows; row += CHUNK) {
             const int64_t stop = std::min(rows, row + CHUNK);
             product<Weights>(in, row, stop, op.weights + block * size, op.inputs, first, last, sums);
-            for (int64_t m = row; m < stop; m++) {
-                if (const Update* update = update_of(op, step, m))
-                    raise(*update, lows + m * op.ranks, block * BLOCK / W, first, last, sums + (m - row) * BLOCK);
+            by_update(op, step, row, stop, [&](const Update& update, int64_t from, int64_t to) {
+                raise(update, lows + from * op.ranks, op.ranks, block * BLOCK / W, first, last,
+                      sums + (from - row) * BLOCK, BLOCK, to - from);
+            });
+            for (int64_t m = row; m < stop; m++)
                 finish(op, sums + (m - row) * BLOCK, first, last, out.row(m) + block * (op.gated ? BLOCK / 2 : BLOCK));
-            }
         }
         unit += op.gated ? 1 : (last - first) / 2;
     }
