@@ -105,8 +105,11 @@ def main() -> None:
     parser.add_argument("--trl-python", help="the Python of an environment that has TRL and PEFT")
     parser.add_argument("--record", type=Path, help="the record's file; default: bench/results/, by date")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--threads", type=int, help="of each process; default: one for each core")
     parser.add_argument("--examples", type=int, default=160, help="conversations that each system learns from, once")
     arguments = parser.parse_args()
+    if arguments.threads:
+        os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
     rounds: list[dict[str, Any]] = []
     size = ["--examples", str(arguments.examples)]
     for number in range(arguments.rounds):
@@ -127,7 +130,8 @@ def main() -> None:
         "fp32, AdamW, clip 1.0; memory: LoRA of rank 16 on all linear layers, 8 x 512 tokens a pass",
         "command": "python bench/finetune.py "
         + ("--trl-python PYTHON " if arguments.trl_python else "")
-        + f"--rounds {arguments.rounds} --examples {arguments.examples}",
+        + f"--rounds {arguments.rounds} --examples {arguments.examples}"
+        + (f" --threads {arguments.threads}" if arguments.threads else ""),
         "commit": commit(),
         "date": now.isoformat(timespec="seconds"),
         "machine": machine(),
