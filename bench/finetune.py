@@ -126,7 +126,7 @@ def main() -> None:
     record = {
         "schema": 1,
         "benchmark": "finetune",
-        "what": "17M LLaMA (D 384, 6 layers, 6 heads, F 1024, V 4096), T 512, 8 packs or 32 conversations a batch, "
+        "what": "14M LLaMA (D 384, 6 layers, 6 heads, F 1024, V 4096), T 512, 8 packs or 32 conversations a batch, "
         "fp32, AdamW, clip 1.0; memory: LoRA of rank 16 on all linear layers, 8 x 512 tokens a pass",
         "command": "python bench/finetune.py "
         + ("--trl-python PYTHON " if arguments.trl_python else "")

@@ -26,6 +26,7 @@ sys.path.append(str(ROOT / "bench"))  # also where this file is imported
 import decode_tables  # noqa: E402
 import evaluate_tables  # noqa: E402
 import evaluated_tables  # noqa: E402
+import finetune_tables  # noqa: E402
 import hardware_tables  # noqa: E402
 import parity_tables  # noqa: E402
 import serve_tables  # noqa: E402
@@ -407,6 +408,7 @@ TABLES = {
     **decode_tables.tables(lambda: newest_of_each("decode"), origin),
     **evaluate_tables.tables(lambda: newest("evaluate"), origin),
     **evaluated_tables.tables(newest, origin),
+    "finetune": lambda: finetune_tables.table(newest, origin),
     **serve_tables.tables(lambda: newest("serve"), origin),
     "gpu": gpu,
     "gpus": hardware_tables.gpus,
