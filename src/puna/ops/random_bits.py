@@ -26,8 +26,8 @@ def mixed(bits: Tensor) -> Tensor:
 def streams(starts_BP: Tensor, length: int) -> Tensor:
     """int32 of random bits, (B, P, length): a stream of SplitMix (Steele et al. 2014) begins at every start.
 
-    An operator of its own, which the compiler leaves alone: the kernel that it made of this in the sharded blocks of a
-    CPU read memory that it did not have (torch 2.13.0).
+    An operator of its own, which the compiler leaves alone: without that, sharded and compiled blocks on CPUs crashed
+    with a violation of memory (torch 2.13.0). The cause was not found.
 
     Args:
         starts_BP: int32, random.
