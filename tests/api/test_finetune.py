@@ -12,11 +12,13 @@ import pytest
 from tuned import RECIPE, conversations, write_base, write_talks
 
 import puna
+from puna.api.tuned_model import base_of
 from puna.core.errors import CheckpointError, ConfigError, DataError, GenerateError, TrainError, UserError
 from puna.core.files import sha256_file
 from puna.core.layout import DataDir, RunDir
 from puna.core.metrics import read_metrics
 from puna.core.records import read_record
+from puna.tokenizer.load import load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,10 @@ def test_low_rank_updates_are_left_beside_the_model_that_has_them(tuned: Tuned, 
         model.chat(question, max_tokens=16, temperature=0)
         for model in (puna.load(run), puna.load(tuned.base, adapter=run))
     ]
+    named = puna.recipe(str(run.config))
+    rows = [len(load_tokenizer(place).token_bytes()) for place in (tuned.base, run.tokenizer)]
+    for resume in (False, True):
+        assert base_of(named, run, forced=True, resume=resume)[1].new_tokens == range(*rows)
     assert answers[0] == answers[1]
     before, *_, after = lines(run, "validation")
     assert after["loss"]["examples"] < 0.2 * before["loss"]["examples"]

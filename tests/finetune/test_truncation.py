@@ -55,7 +55,9 @@ def shown(pattern: str, limit: Limits) -> str:
         ("^.aa.aa", limits(9, answer=2), "^ 1 [2] [3] 4 [5] [6]"),
         ("^..aa.", limits(4, everything=True), "^ [2] [3] [4] [5]"),
         ("^..aa", limits(3, everything=True), "^ [2] [3] [4]"),
-        ("^..aa..", limits(3, everything=True), "^ [4] [5] [6]"),
+        ("^..aa..", limits(5, everything=True), "^ [2] [3] [4] [5] [6]"),
+        ("^..aa..", limits(4, everything=True), TOO_LONG),  # the last answer stays whole, whatever comes behind it
+        ("^..aa.", limits(9, prompt=2, everything=True), "^ [2] [3] [4] [5]"),  # a line end behind it is no prompt
         ("..aa", limits(2, everything=True), "1 [2] [3]"),
         ("^....", limits(3, everything=True), "^ [2] [3] [4]"),
         ("..", limits(9, prompt=1, everything=True), TOO_LONG),  # found by the test below

@@ -58,6 +58,14 @@ def test_an_output_layer_of_its_own_is_not_tied_any_more() -> None:
     grown.check_complete()
 
 
+def test_an_output_layer_that_is_the_embedding_is_tied_still() -> None:
+    rows = torch.rand(310, 32)
+    found = adapted(source(tie_embeddings=True), tok_embeddings=rows, output=rows.clone())
+    assert (found.config.tie_embeddings, found.config.vocab_size) == (True, 310)
+    found.check_complete()
+    assert adapted(source(), tok_embeddings=rows, output=rows.clone()).config.tie_embeddings is False
+
+
 @pytest.mark.parametrize(
     ("whole", "says"),
     [

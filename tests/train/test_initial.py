@@ -148,6 +148,20 @@ def test_every_part_of_a_grown_weight_is_that_of_the_whole():
         assert torch.equal(part, whole[top : top + height, left : left + width])
 
 
+def test_rows_that_pad_a_vocabulary_become_those_of_new_tokens(tiny: Recipe, tiny_run: RunDir):
+    weights = load_file(tiny_run.model / "model.safetensors")
+    larger = tiny.model_copy(update={"model": tiny.model.model_copy(update={"vocab_size": 516})})
+    for recipe, new, rows in ((tiny, range(500, 503), 3), (larger, range(508, 514), 8)):
+        model = built(recipe)
+        assert load_initial(tiny_run.model, model, WORLD, new_tokens=new).new_rows == rows
+        for name in ("tok_embeddings.weight", "output.weight"):
+            found, stored = model.get_parameter(name), weights[name]
+            mean = stored[: new.start].double().mean(0)
+            assert torch.equal(found[: new.start], stored[: new.start])
+            assert torch.allclose(found[new.start : new.stop].double(), mean.expand(len(new), -1), rtol=1e-6, atol=0)
+            assert torch.equal(found[new.stop : 512], stored[new.stop :])
+
+
 def test_the_state_of_the_optimizer_comes_along_where_it_is_asked_for(tiny: Recipe, tiny_run: RunDir):
     step, path = list_checkpoints(tiny_run)[0]
     saved = load_file(next(path.glob("*.safetensors")))

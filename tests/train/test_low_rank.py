@@ -18,10 +18,13 @@ from puna.model import lora
 from puna.model.files import load_model
 from puna.model.parts import is_update
 from puna.ops.bits import same_bits
+from puna.parallel.apply import build_model
+from puna.parallel.mesh import build_mesh
 from puna.parallel.world import World
 from puna.tokenizer.load import load_tokenizer
 from puna.train.checkpoint import read_state
 from puna.train.feed import TokenFeed
+from puna.train.initial import load_initial
 from puna.train.loop import run as run_steps
 from puna.train.pretrain import open_data
 from puna.train.session import Session
@@ -116,13 +119,16 @@ def test_another_base_than_that_of_the_checkpoint_is_refused(
         opened(other, tiny_data, run)
 
 
-def test_the_first_loss_is_that_of_the_base(tiny: Recipe, tiny_data: DataDir, tiny_run: RunDir, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_first_loss_is_that_of_the_base(
+    tiny: Recipe, tiny_data: DataDir, tiny_run: RunDir, tmp_path: Path, precision: str
+) -> None:
     losses = []
-    for kind in ("lora", "frozen"):
-        session = opened(tuned(tiny, tiny_run, kind), tiny_data, RunDir(tmp_path / kind))
+    for kind in ("lora", "dora", "frozen"):
+        session = opened(tuned(tiny, tiny_run, kind, precision), tiny_data, RunDir(tmp_path / kind))
         with session, session.batches() as passes:
             losses.append(session.step(passes).loss.item())
-    assert losses[0] == losses[1]
+    assert losses[0] == losses[1] == losses[2]
 
 
 def test_rows_of_new_tokens_learn_beside_updates(
@@ -136,6 +142,20 @@ def test_rows_of_new_tokens_learn_beside_updates(
     first = trained(recipe, tiny_data, run, until=3)
     again = trained(recipe, tiny_data, run)
     assert not torch.equal(first["output.weight"], again["output.weight"])
+
+
+def test_tokens_that_take_rows_of_padding_learn_beside_updates_unless_that_is_forbidden(
+    tiny: Recipe, tiny_run: RunDir
+) -> None:
+    recipe = tuned(tiny, tiny_run, "lora")
+    for new, expected in ((range(509, 511), {"tok_embeddings.weight", "output.weight"}), (range(511, 511), set())):
+        model = build_model(recipe, build_mesh(recipe.parallel, WORLD), WORLD.device, drawn=False)
+        load_initial(tiny_run.model, model, WORLD, new_tokens=new, freeze=["layers.*"])
+        assert {name for name, weight in model.named_parameters() if weight.requires_grad} == expected | {
+            name for name, _ in model.named_parameters() if is_update(name)
+        }
+    with pytest.raises(TrainError, match=r"finetune\.freeze: 'tok_\*' keeps tok_embeddings\.weight from learning"):
+        load_initial(tiny_run.model, model, WORLD, new_tokens=range(509, 511), freeze=["tok_*"])
 
 
 def test_float8_products_are_refused_beside_frozen_matrices(

@@ -11,6 +11,7 @@ from puna.core.schema.train_state import list_checkpoints
 if TYPE_CHECKING:
     from puna.config.recipe import Recipe
     from puna.finetune.begin import Base
+    from puna.tokenizer.tokenizer import Tokenizer
 
 
 def base_of(recipe: "Recipe", run: RunDir, *, forced: bool, resume: bool) -> tuple["Recipe", "Base"]:
@@ -44,8 +45,11 @@ def base_of(recipe: "Recipe", run: RunDir, *, forced: bool, resume: bool) -> tup
         template = ChatTemplate(source, tokenizer)
         # But for what does not learn, which is in no checkpoint.
         whole = tuning.method == "full" and not tuning.freeze
-        other = None if whole else open_initial(place).other
-        base = Base(place=place, tokenizer=tokenizer, template=template, other=other)
+        initial = None if whole else open_initial(place)
+        base = Base(
+            place=place, tokenizer=tokenizer, template=template, other=None if initial is None else initial.other,
+            new_tokens=_new(tokenizer, None if initial is None else initial.tokenizer),
+        )  # fmt: skip
         return with_shape(recipe, saved.model, place, forced=forced), base
     initial = open_initial(place)
     if initial.tokenizer is None:
@@ -59,5 +63,13 @@ def base_of(recipe: "Recipe", run: RunDir, *, forced: bool, resume: bool) -> tup
     shape = initial.config
     if setup.tokenizer.vocab_size > shape.vocab_size:
         shape = shape.model_copy(update={"vocab_size": setup.tokenizer.vocab_size})
-    base = Base(place=place, tokenizer=setup.tokenizer, template=setup.template, other=initial.other)
+    base = Base(
+        place=place, tokenizer=setup.tokenizer, template=setup.template, other=initial.other,
+        new_tokens=_new(setup.tokenizer, initial.tokenizer),
+    )  # fmt: skip
     return with_shape(recipe, shape, place, forced=forced), base
+
+
+def _new(tokenizer: "Tokenizer", own: "Tokenizer | None") -> range:
+    """The tokens that the model's own tokenizer does not have."""
+    return range(0) if own is None else range(own.vocab_size, tokenizer.vocab_size)

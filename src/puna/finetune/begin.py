@@ -34,6 +34,8 @@ class Base:
     """Writes conversations; the tuned model keeps it."""
     other: OtherFormat | None = None
     """The opened files, where they are in another format than Puna's own."""
+    new_tokens: range = range(0)
+    """The control tokens that the template adds to those that the model was trained with."""
 
 
 def begin_with(
@@ -56,7 +58,9 @@ def begin_with(
     """
     tuning = recipe.finetune
     assert tuning is not None  # noqa: S101 - the caller's recipe is of this kind
-    session = Session.open(recipe, world, feed, run=run, checkpoint=found, mesh=mesh, weights=base.other)
+    session = Session.open(
+        recipe, world, feed, run=run, checkpoint=found, mesh=mesh, weights=base.other, new_tokens=base.new_tokens
+    )  # fmt: skip
     pairs = None
     if tuning.preference is not None:
         session.learns_by = pairs = PreferenceObjective(tokens=session.objective, config=tuning.preference)

@@ -51,8 +51,10 @@ def _adapter(session: Session, run: RunDir, base: Base) -> dict[str, str]:
     adapter = replace(lora.adapter_of(session.model), base=base.place, base_sha256=session.state.initial_weights)
     if not session.world.main:
         return {}
-    layers, dropout = session.recipe.model.n_layers, tuning.lora.dropout
-    files = write_adapter(adapter, run.adapter, layers=layers, dropout=dropout, replace=True)
+    model, dropout = session.recipe.model, tuning.lora.dropout
+    files = write_adapter(
+        adapter, run.adapter, layers=model.n_layers, dropout=dropout, tied=model.tie_embeddings, replace=True
+    )  # fmt: skip
     write_text(run.adapter / CHAT_TEMPLATE, base.template.source)
     write_bytes(run.adapter / base.tokenizer.file, base.tokenizer.content)
     return {f"adapter/{name}": digest for name, digest in files.items()}

@@ -81,11 +81,11 @@ def reference_of(
 
 def settings_of(session: Session, examples: Examples) -> dict[str, Any]:
     """What decides the log-probabilities: a run with other ones computes them again."""
-    recipe = session.recipe
+    recipe, tuning = session.recipe, session.recipe.finetune
     return {
         "weights": session.state.initial_weights or f"seed {recipe.seed}",
         "model": recipe.model.model_dump(exclude_none=True),
-        "precision": [recipe.train.precision, recipe.train.float8],
+        "precision": [recipe.train.precision, recipe.train.float8, None if tuning is None else tuning.base],
         "examples": examples.fingerprint,
     }
 

@@ -131,9 +131,10 @@ def _prompt(document: Marked, *, pair: bool) -> int:
     """Tokens of the prompt, the one that begins the text included."""
     if pair:
         return int(np.argmax(document.learned))
-    if not document.answers[-1]:  # everything is learned, and an answer is not what comes last
+    answers = np.flatnonzero(document.answers)
+    if not len(answers):  # everything is learned, and there is no answer
         return len(document.ids)
-    others = np.flatnonzero(~document.answers)
+    others = np.flatnonzero(~document.answers[: answers[-1]])
     return int(others[-1]) + 1 if len(others) else 0
 
 

@@ -8,6 +8,7 @@ from puna.core.errors import FormatError
 from puna.formats.checkpoint import Checkpoint, DelegatingCheckpoint, Stored, model_config
 from puna.formats.table import Weight, weights
 from puna.model.adapter import Adapter
+from puna.ops.bits import same_bits
 from puna.ops.quantized import Blocks
 
 _EMBEDDING, _OUTPUT = "tok_embeddings.weight", "output.weight"
@@ -28,7 +29,7 @@ class AdaptedCheckpoint(DelegatingCheckpoint):
     def __init__(self, source: Checkpoint, adapter: Adapter, directory: Path) -> None:
         super().__init__(source)
         self.directory = directory
-        self._whole = adapter.whole
+        self._whole = _tied(adapter.whole) if source.config.tie_embeddings else adapter.whole
         values = source.config.model_dump()
         if (embedding_VD := self._whole.get(_EMBEDDING)) is not None:
             values["vocab_size"] = len(embedding_VD)
@@ -60,3 +61,10 @@ class AdaptedCheckpoint(DelegatingCheckpoint):
 
     def _stored_shape(self, name: str) -> tuple[int, ...]:
         return tuple(self.source.weights[name].shape) if name in self.source.weights else ()
+
+
+def _tied(whole: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The parameters without an output layer that is the embedding, bit for bit: it need not be kept twice."""
+    if {_EMBEDDING, _OUTPUT} <= whole.keys() and same_bits(whole[_EMBEDDING], whole[_OUTPUT]):
+        return {name: tensor for name, tensor in whole.items() if name != _OUTPUT}
+    return whole

@@ -52,6 +52,10 @@ class Update(nn.Module):
         config: Rank, scale and form.
     """
 
+    in_float32 = ("magnitude",)
+    """Parameters that passes in bfloat16 take as they are, where no sharding rounds them: a step of the optimizer is
+    smaller than what bfloat16 tells apart."""
+
     def __init__(self, layer: nn.Linear, config: LoraConfig) -> None:
         super().__init__()
         self.noise: Drops | None = None
@@ -75,7 +79,8 @@ class Update(nn.Module):
         out_BTO = product_BTO + F.linear(low_BTR, self.b) * self.scale
         if self.magnitude is None:
             return out_BTO
-        return out_BTO * (self.magnitude / self._norms(layer)).to(out_BTO.dtype)
+        # In float32: rounded to bfloat16, a factor near 1 would move all weights of a row alike, or none.
+        return (out_BTO * (self.magnitude.float() / self._norms(layer))).to(out_BTO.dtype)
 
     @torch.no_grad()
     def _norms(self, layer: nn.Linear) -> Tensor:

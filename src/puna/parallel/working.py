@@ -35,6 +35,8 @@ class WorkingWeights:
             for name, parameter in module.named_parameters(recurse=False):
                 if parameter.dtype == torch.bfloat16:  # a frozen one, which has no sum in float32
                     continue
+                if name in getattr(module, "in_float32", ()):  # it is a factor near 1 (`puna.model.lora`)
+                    continue
                 self._slots.append((module, name, parameter))
                 if parameter not in self._copies:
                     copy = torch.empty_like(parameter, dtype=torch.bfloat16)

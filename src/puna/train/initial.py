@@ -3,7 +3,7 @@
 The schedule and the order of the data begin again, and so does the optimizer, unless the state that a checkpoint has of
 it is to be kept (`train.init_optimizer`).
 
-A model with more tokens than the weights have rows for gets the mean of the rows in the new ones, in the embedding and
+A model with tokens that are new to the weights gets the mean of the rows in the new ones, in the embedding and
 in the output layer: it then gives each new token the probability of an average old one, and what it says of the others
 hardly changes (Hewitt 2021, "Initializing new word embeddings for pretrained language models").
 """
@@ -11,6 +11,7 @@ hardly changes (Hewitt 2021, "Initializing new word embeddings for pretrained la
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from puna.config.recipe import ModelConfig, Recipe
 from puna.core.console import say, warn
-from puna.core.errors import CheckpointError
+from puna.core.errors import CheckpointError, TrainError
 from puna.core.files import sha256_file, sha256_json
 from puna.core.layout import RunDir
 from puna.core.records import read_record
@@ -73,7 +74,7 @@ class Initial:
     differs: list[str] = field(default_factory=list)
     """The rotary settings that differ from those of the weights."""
     new_rows: int = 0
-    """Tokens for which the weights have no row."""
+    """Tokens that are new to the weights."""
 
     def check_same(self, weights: str, checkpoint: Path) -> None:
         """Refuse to go on beside other frozen weights than a checkpoint was made with.
@@ -92,9 +93,19 @@ class Initial:
             )
 
 
+@dataclass(frozen=True)
+class _Begin:
+    """How what is not in the weights begins; arguments of `load_initial`."""
+
+    seed: int
+    new_tokens: range
+    freeze: Sequence[str]
+
+
 def load_initial(
-    place: str | os.PathLike[str], model: Llama, world: World, other: OtherFormat | None = None, *, seed: int = 0
-) -> Initial:
+    place: str | os.PathLike[str], model: Llama, world: World, other: OtherFormat | None = None, *, seed: int = 0,
+    new_tokens: range = range(0), freeze: Sequence[str] = (),
+) -> Initial:  # fmt: skip
     """Fill the model, in any layout; each process reads its own part, tensor by tensor.
 
     Args:
@@ -104,28 +115,33 @@ def load_initial(
         world: The processes; all of them call this.
         other: The model, where it is in another format than Puna's own.
         seed: Of the first values of updates that learn beside frozen weights, where the model has them.
+        new_tokens: The tokens that the weights were not trained with, although some may have rows: vocabularies are
+            padded. Rows that are not there are new in any case.
+        freeze: Patterns of what does not learn.
 
     Raises:
         CheckpointError: There are no weights, they are damaged, or they are another decoder's.
+        TrainError: Rows of new tokens would have to learn beside updates, and a pattern forbids it.
     """
-    return _said(_loaded(os.fspath(place), model, world, other, seed), world)
+    found = _loaded(os.fspath(place), model, world, other, _Begin(seed, new_tokens, freeze))
+    return _said(found, world)
 
 
-def _loaded(place: str, model: Llama, world: World, other: OtherFormat | None, seed: int) -> Initial:
+def _loaded(place: str, model: Llama, world: World, other: OtherFormat | None, begin: _Begin) -> Initial:
     if other is not None:
         hashes = world.first(lambda: {file.name: sha256_file(file) for file in other.files})
         parent = Parent(how="continued", run=other.path.name, place=place, weights=sha256_json(hashes))
-        return _filled(model, Initial(parent=parent), other.path, other.config, _Whole(other), seed)
+        return _filled(model, Initial(parent=parent), other.path, other.config, _Whole(other), begin)
     directory = world.first(lambda: _find(place))
     if not is_checkpoint(directory):
         initial = world.first(lambda: _of_model(directory, place))
         config = read_config(directory)
         with open_weights(directory) as stored:
-            return _filled(model, initial, directory / CONFIG, config, stored, seed, stored.check)
+            return _filled(model, initial, directory / CONFIG, config, stored, begin, stored.check)
     with CheckpointWeights(directory) as stored:
         check_shards(directory, stored.hashes, world)
         initial = _of_checkpoint(stored, place)
-        return _filled(model, initial, directory / "state.json", stored.config, stored, seed, stored.check)
+        return _filled(model, initial, directory / "state.json", stored.config, stored, begin, stored.check)
 
 
 def keep_optimizer(
@@ -166,7 +182,7 @@ def _said(initial: Initial, world: World) -> Initial:
 
 
 def _filled(
-    model: Llama, initial: Initial, file: Path, config: ModelConfig, stored: Rectangles, seed: int,
+    model: Llama, initial: Initial, file: Path, config: ModelConfig, stored: Rectangles, begin: _Begin,
     check: Callable[[Mapping[str, Sequence[int]]], None] = lambda shapes: None,
 ) -> Initial:  # fmt: skip
     """Fill the model with the weights of a decoder, which is the same but for tokens that are new."""
@@ -176,20 +192,28 @@ def _filled(
     with torch.device("meta"):
         shapes = {name: tuple(weight.shape) for name, weight in Llama(model.config).named_parameters()}
     check(_stored_shapes(shapes, config))
-    if wanted > rows:
-        stored = _Grown(stored, rows)
-        _let_tokens_learn(model)
+    new_rows = max(0, wanted - rows) + len(range(begin.new_tokens.start, min(begin.new_tokens.stop, rows)))
+    if new_rows:
+        stored = _Grown(stored, rows, begin.new_tokens)
+        _let_tokens_learn(model, begin.freeze)
     fill(model, stored)
-    lora.start(model, seed, stored)
-    return replace(initial, differs=differs, new_rows=max(0, wanted - rows))
+    lora.start(model, begin.seed, stored)
+    return replace(initial, differs=differs, new_rows=new_rows)
 
 
-def _let_tokens_learn(model: Llama) -> None:
+def _let_tokens_learn(model: Llama, frozen: Sequence[str]) -> None:
     """Let the weights with a row for each token learn beside updates: new tokens are all alike before they do."""
-    if next(lora.updated(model), None) is not None:
-        for name, parameter in model.named_parameters():
-            if name in _BY_TOKEN:
-                parameter.requires_grad_(True)
+    if next(lora.updated(model), None) is None:
+        return
+    for name, parameter in model.named_parameters():
+        if name in _BY_TOKEN:
+            if found := next((pattern for pattern in frozen if fnmatchcase(name, pattern)), None):
+                raise TrainError(
+                    f"finetune.freeze: {found!r} keeps {name} from learning, but the chat template has tokens that are "
+                    "new to the model, and all alike before they learn",
+                    hint="leave it out, or take a template without tokens of its own: finetune.template=plain",
+                )
+            parameter.requires_grad_(True)
 
 
 def _stored_shapes(shapes: Mapping[str, Sequence[int]], config: ModelConfig) -> dict[str, Sequence[int]]:
@@ -237,10 +261,17 @@ class _Whole:
 
 
 class _Grown:
-    """Weights with more rows for tokens than are stored: the new ones are the mean of the others."""
+    """Weights with rows for new tokens, not all of which are stored: the new ones are the mean of the others.
 
-    def __init__(self, stored: Rectangles, rows: int) -> None:
-        self._stored, self._rows = stored, rows
+    Args:
+        stored: The weights.
+        rows: How many rows for tokens they have.
+        new: Tokens that are new, though they may have rows.
+    """
+
+    def __init__(self, stored: Rectangles, rows: int, new: range = range(0)) -> None:
+        self._stored, self._rows, self._new = stored, rows, new
+        self._known = min(rows, new.start) if new else rows
 
     def rectangle(self, name: str, offset: Sequence[int], shape: Sequence[int]) -> Tensor:
         """A part of a tensor."""
@@ -251,18 +282,19 @@ class _Grown:
         part_RC = torch.empty(height, width)
         if old:
             part_RC[:old] = self._stored.rectangle(name, (top, left), (old, width))
-        if old < height:
-            part_RC[old:] = self._mean(name, left, width)
+        first, end = (min(max(0, row - top), height) for row in (self._new.start, self._new.stop))
+        if old < height or first < end:
+            part_RC[old:] = part_RC[first:end] = self._mean(name, left, width)
         return part_RC
 
     def _mean(self, name: str, left: int, width: int) -> Tensor:
-        """The mean of all rows, in columns from `left` on; in float64, so that no layout changes a bit of it."""
+        """The mean of known tokens' rows, in columns from `left` on; in float64: no layout changes a bit of it."""
         sum_C = torch.zeros(width, dtype=torch.float64)
-        for top in range(0, self._rows, _ROWS_AT_ONCE):
-            rows = min(_ROWS_AT_ONCE, self._rows - top)
+        for top in range(0, self._known, _ROWS_AT_ONCE):
+            rows = min(_ROWS_AT_ONCE, self._known - top)
             for row_C in self._stored.rectangle(name, (top, left), (rows, width)):
                 sum_C += row_C
-        return (sum_C / self._rows).float()
+        return (sum_C / self._known).float()
 
 
 def _find(place: str) -> Path:

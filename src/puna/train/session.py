@@ -163,6 +163,7 @@ class Session:
         schedule: Callable[[int], float] | None = None,
         listeners: list[Listener] | None = None,
         weights: OtherFormat | None = None,
+        new_tokens: range = range(0),
     ) -> Self:
         """A session of the recipe; parts that are not given are made from the recipe.
 
@@ -182,6 +183,7 @@ class Session:
             schedule: The learning rate of the next step, from the number of steps done.
             listeners: In the order in which they are called.
             weights: What `train.init_from` names, opened, where it is in another format than Puna's own.
+            new_tokens: Tokens that it was not trained with.
 
         Raises:
             TrainError: The settings cannot work together.
@@ -195,7 +197,10 @@ class Session:
             model = build_model(recipe, mesh, world.device, drawn=checkpoint is None and begins is None)
             # What does not learn is in no checkpoint.
             if begins is not None and (checkpoint is None or learns_in_part(model)):
-                initial = load_initial(begins, model, world, weights, seed=recipe.seed)
+                freeze = recipe.finetune.freeze if recipe.finetune is not None else ()
+                initial = load_initial(
+                    begins, model, world, weights, seed=recipe.seed, new_tokens=new_tokens, freeze=freeze
+                )
         if optimizer is None:
             compiled = recipe.train.compile and device.on_gpu
             optimizer = build_optimizer(model, recipe.optim, recipe.train.precision, recipe.seed, compiled=compiled)

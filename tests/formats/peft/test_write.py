@@ -39,15 +39,18 @@ def test_peft_loads_it_with_the_same_logits(
 
 
 @pytest.mark.oracle
+@pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`:UserWarning")
+@pytest.mark.parametrize("tied", [False, True])
 def test_peft_takes_over_the_parameters_that_were_trained_whole(
     source: Callable[..., Any], decoder: Callable[..., Any], merge: Callable[..., Any], adapter: Callable[..., Any],
-    huggingface: Callable[..., Any], tmp_path: Path,
+    huggingface: Callable[..., Any], tmp_path: Path, tied: bool,
 ) -> None:  # fmt: skip
     peft = pytest.importorskip("peft")
-    base = source()
-    ends = {name: base.tensors[name] + 0.1 for name in ("tok_embeddings.weight", "output.weight")}
+    base = source(tie_embeddings=tied)
+    names = ("tok_embeddings.weight", "output.weight")[: 1 if tied else 2]
+    ends = {name: base.tensors[name] * 1.5 + 0.1 for name in names}
     ours = adapter(base, whole=ends)
-    write_adapter(ours, tmp_path / "ours")
+    write_adapter(ours, tmp_path / "ours", tied=tied)
     theirs = peft.PeftModel.from_pretrained(huggingface(base), tmp_path / "ours").eval()
     tokens_BT = torch.arange(24)[None]
     with torch.no_grad():

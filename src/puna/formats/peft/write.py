@@ -1,5 +1,6 @@
 """Writes an adapter as PEFT does, so that `PeftModel.from_pretrained` loads it upon the base in transformers' form."""
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,10 +16,13 @@ from puna.formats.peft.read import RECORD, WEIGHTS
 from puna.model.adapter import Adapter
 from puna.model.safetensors import write_safetensors
 
+_EMBEDDING, _OUTPUT = "tok_embeddings.weight", "output.weight"
+
 
 def write_adapter(
-    adapter: Adapter, directory: Path, *, layers: int | None = None, dropout: float = 0.0, replace: bool = False
-) -> dict[str, str]:
+    adapter: Adapter, directory: Path, *, layers: int | None = None, dropout: float = 0.0, tied: bool = False,
+    replace: bool = False,
+) -> dict[str, str]:  # fmt: skip
     """Write the adapter's two files, and a record with the hash of its base.
 
     Args:
@@ -27,6 +31,8 @@ def write_adapter(
         layers: Blocks of the base, where it is known: layers are then named by the ends of their names if all blocks
             have the same, as most files of PEFT do.
         dropout: `lora_dropout`, which PEFT takes up where training goes on.
+        tied: Whether the base's output layer is its embedding. Where that was trained whole, both are written: PEFT
+            leaves the output layer as it was.
         replace: Whether a directory that is there is replaced.
 
     Returns:
@@ -35,6 +41,8 @@ def write_adapter(
     Raises:
         StorageError: `directory` is there and `replace` is false, or the disk is full.
     """
+    if tied and _EMBEDDING in adapter.whole:
+        adapter = dataclasses.replace(adapter, whole={_OUTPUT: adapter.whole[_EMBEDDING]} | adapter.whole)
     record = Record("adapter", config=_settings(adapter, layers, dropout), inputs={"base": adapter.base_sha256})
     tensors = _tensors(adapter)
     with atomic_directory(directory, replace=replace) as temporary:
