@@ -131,6 +131,35 @@ PROOFS = {
         "test_ids_are_those_of_transformers",
         "test_whatever_is_typed_the_control_tokens_are_those_of_harmless_words",
     ],
+    "Of a conversation the answers": [
+        "test_answers_and_what_ends_them_are_learned_and_nothing_else",
+        "test_the_mask_of_generation_blocks_is_that_of_transformers",
+        "test_it_stops_here",
+        "test_it_stops_in_transformers",
+        "test_it_stops_in_llama_cpp",
+    ],
+    "Packed examples see themselves alone": [
+        "test_packed_loss_and_gradient_are_those_of_the_examples_one_by_one",
+        "test_any_packing_gives_the_same_gradient",
+        "test_packed_loss_and_gradient_do_not_depend_on_the_layout",
+        "test_masks_survive_writing",
+    ],
+    "A run of tuning that is resumed": [
+        "test_a_stopped_run_goes_on_exactly_and_needs_neither_data_nor_model",
+        "test_a_run_that_goes_on_is_the_unbroken_run_to_the_bit",
+        "test_the_command_learns_from_pairs_and_goes_on_exactly_with_the_kept_reference",
+    ],
+    "Losses and gradients of pairs": [
+        "test_losses_and_gradients_are_those_of_trl",
+        "test_first_loss_is_that_of_equal_models_and_it_moves",
+        "test_kept_log_probabilities_equal_fresh_ones_to_the_bit_and_ask_no_model",
+    ],
+    "Adapters of PEFT's give": [
+        "test_an_adapter_of_pefts_making_gives_its_logits",
+        "test_peft_loads_it_with_the_same_logits",
+        "test_rows_of_wq_and_wk_follow_the_rotary_permutation_into_gguf_and_the_original",
+        "test_operators_compute_the_merged_models_of_all_adapters_in_one_step",
+    ],
     "Native → Hugging Face": [
         "test_native_hf_original_easylm_gguf_native_is_the_identity",
         "test_every_format_gives_every_variant_back_or_refuses_it",

@@ -12,7 +12,7 @@ from own_tasks import write_tasks
 
 import puna
 from puna.api.adapters import directory_of_adapter, model_of_adapter
-from puna.core.errors import CheckpointError, FormatError, GenerateError
+from puna.core.errors import CheckpointError, ExportError, FormatError, GenerateError
 from puna.core.layout import RunDir
 from puna.formats.peft.write import write_adapter
 from puna.model.adapter import Adapter
@@ -127,6 +127,9 @@ def test_a_run_with_an_adapter_alone_is_loaded_with_its_model_in_the_bits_of_the
     assert model_of_adapter(run) == (str(chat_model), "int4")
     assert puna.load(run, measure=False).runner.title.startswith("int4 kernels")
     assert puna.load(run, weights="float32").runner.title.startswith("float32 kernels")
+    with pytest.raises(ExportError, match="has no model, but an adapter alone") as refused:
+        puna.export(run, "hf")
+    assert f"puna export {run.adapter} --to hf" in refused.value.hint
     run.model.mkdir()
     (run.model / "model.toml").touch()
     assert model_of_adapter(run) is None  # its model is the merged one

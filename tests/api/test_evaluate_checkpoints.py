@@ -89,6 +89,8 @@ def test_what_is_not_a_run_with_saved_steps_is_refused(run: RunDir, tasks: str, 
         puna.evaluate_checkpoints(tmp_path / "mine", tasks=tasks)
     with pytest.raises(EvaluateError, match="every saved step has a directory of its own"):
         puna.evaluate_checkpoints(run, tasks=tasks, out=tmp_path / "out")
+    with pytest.raises(EvaluateError, match="every saved step is another model"):
+        puna.evaluate_checkpoints(run, tasks=tasks, adapter=tmp_path)
     shutil.rmtree(run.checkpoints)
     shutil.rmtree(run.model)
     with pytest.raises(EvaluateError, match="has saved no step yet"):

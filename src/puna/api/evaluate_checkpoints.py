@@ -52,7 +52,7 @@ def evaluate_checkpoints(run: "PathLike", **options: Any) -> RunEvaluation:
         options: Those of `evaluate`, but for the directory of the results.
 
     Raises:
-        EvaluateError: As `evaluate`; or a directory is given.
+        EvaluateError: As `evaluate`; or a directory is given, or an adapter, which is of one moment alone.
         CheckpointError: It is not a run, is a moment of one, or has saved nothing; or a checkpoint is damaged.
         FormatError: As `evaluate`.
         TokenizerError: As `evaluate`.
@@ -63,6 +63,11 @@ def evaluate_checkpoints(run: "PathLike", **options: Any) -> RunEvaluation:
 
     if given := [name for name in ("out", "name") if options.get(name) is not None]:
         raise EvaluateError(f"--{given[0]} is for one evaluation, and every saved step has a directory of its own")
+    if options.get("adapter") is not None:
+        raise EvaluateError(
+            "an adapter was trained on one moment of a run, and every saved step is another model",
+            hint="name that moment: RUN@step-400 --adapter PATH",
+        )
     found = whole_run(user_path(run), "puna evaluate {} --all-checkpoints")
     places = _places(found)
     if not places:

@@ -112,6 +112,7 @@ def load(
         # From here on torch is needed, and takes longer to import than a small model's hashes to compute.
         import torch
 
+        from puna.formats.peft.base import warn_of_another_base
         from puna.infer.load import CACHES, check_device
         from puna.ops.quantized import WeightKind
 
@@ -126,6 +127,8 @@ def load(
         adapters = open_adapters(adapter)
         whole = adapters.get(ALWAYS) if not isinstance(adapter, Mapping) else None
         checkpoint, found = _open(place, format, hints, kind, whole)
+        for opened in adapters.values():
+            warn_of_another_base(opened.adapter, checkpoint, str(opened.directory))
         model = _ready(checkpoint, found, device=on, weights=kind, cache=kept, split=split, adapters=adapters)
         model.adapter = ALWAYS if whole is not None else ""
         if measure and kind is not None and kind.is_quantized and found is not None:

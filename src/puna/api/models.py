@@ -1,12 +1,13 @@
 """Models as files: look at them, bring them in from other formats and take them out."""
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from puna.api.place import find_model, hints_of, named_moment, own_name
 from puna.core.console import say
-from puna.core.errors import FormatError, TokenizerError
+from puna.core.errors import ExportError, FormatError, TokenizerError
 from puna.core.layout import RunDir
 from puna.core.user_path import user_path
 
@@ -247,6 +248,12 @@ def export(
         source, home, name = moment.directory, moment.run.root, f"{to}-{moment.name}"
     else:
         place = user_path(run)
+        if is_adapter(RunDir(place).adapter) and not RunDir(place).has_model:
+            adapter = RunDir(place).adapter
+            raise ExportError(
+                f"{place}: has no model, but an adapter alone, since its base was quantized",
+                hint=f"`{shlex.join(['puna', 'export', str(adapter), '--to', to])}` merges it into the original",
+            )
         source, name = place if is_adapter(place) else resolve_model(place), to
         # A run's exports go into the run, whichever of its two directories was named; other models have their own.
         home = source.parent if source.name == RunDir(source).model.name else source

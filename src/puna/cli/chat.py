@@ -66,7 +66,7 @@ def chat(
     """
     interactive = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
     model = puna.load(
-        chatting(path), weights=weights, cache=cache, device=device, threads=threads,
+        path if adapter is not None else chatting(path), weights=weights, cache=cache, device=device, threads=threads,
         format=form, tokenizer=tokenizer, heads=heads, kv_heads=kv_heads, context=context, norm_eps=norm_eps,
         rope_theta=rope_theta, split=processes()[1] > 1, draft=draft, adapter=adapter,
     )  # fmt: skip

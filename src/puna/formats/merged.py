@@ -6,10 +6,13 @@ from torch import Tensor
 
 from puna.core.errors import FormatError
 from puna.core.layout import RunDir
+from puna.core.reference import find_moment
+from puna.core.user_path import user_path
 from puna.formats.adapted import AdaptedCheckpoint
 from puna.formats.cache import snapshot_of
 from puna.formats.checkpoint import Checkpoint, Hints, Stored
 from puna.formats.containers.dtypes import FLOATS
+from puna.formats.peft.base import warn_of_another_base
 from puna.formats.peft.read import read_adapter
 from puna.formats.registry import format_of
 from puna.model.adapter import Adapter
@@ -85,12 +88,22 @@ def open_merged(path: Path, base: Path | None, hints: Hints) -> MergedCheckpoint
         CheckpointError: The adapter is of another decoder.
     """
     adapter = read_adapter(path)
-    if base is None and not adapter.base:
-        raise FormatError(f"{path}: does not say which model it was trained on", hint="name it: --base MODEL")
-    place = Path(adapter.base) if base is None else base
-    if base is None and not place.exists():
-        raise FormatError(
-            f"{path}: was trained on {adapter.base!r}, which is not there", hint="name the model: --base MODEL"
-        )
+    place = _named_base(path, adapter.base) if base is None else base
     place = RunDir(place).model if RunDir(place).has_model else snapshot_of(place)
-    return MergedCheckpoint(format_of(place).open(place, hints), adapter, path)
+    source = format_of(place).open(place, hints)
+    merged = MergedCheckpoint(source, adapter, path)
+    warn_of_another_base(adapter, source, str(path))
+    return merged
+
+
+def _named_base(path: Path, named: str) -> Path:
+    """Where the model lies that an adapter names: a path, or a moment of a run."""
+    hint = "`puna import ADAPTER --base MODEL` makes a model of both"
+    if not named:
+        raise FormatError(f"{path}: does not say which model it was trained on", hint=hint)
+    place = user_path(named)
+    if (moment := find_moment(place)) is not None:
+        return moment.directory
+    if not place.exists():
+        raise FormatError(f"{path}: was trained on {named!r:.200}, which is not there", hint=hint)
+    return place

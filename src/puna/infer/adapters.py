@@ -3,10 +3,11 @@
 So one model in memory, quantized or not, answers with any number of adapters at once, each request with its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import torch
+from torch import Tensor
 
 from puna.config.recipe import ModelConfig
 from puna.core.errors import GenerateError
@@ -35,15 +36,20 @@ def linear_shapes(config: ModelConfig) -> dict[str, tuple[int, int]]:
     return shapes | {"output": (config.vocab_size, config.dim)}
 
 
-def products_of(adapter: Adapter, source: Source, *, name: str) -> dict[str, LowRankProduct]:
-    """What an adapter adds to a model's layers.
+def _as_stored(source: Source, name: str) -> Tensor:
+    return source.tensor(name)
 
-    Norms of DoRA are those of the weights as they are stored, also where a runner keeps them in fewer bits.
+
+def products_of(
+    adapter: Adapter, source: Source, *, name: str, kept: Callable[[Source, str], Tensor] = _as_stored
+) -> dict[str, LowRankProduct]:
+    """What an adapter adds to a model's layers.
 
     Args:
         adapter: The updates.
         source: The model, or this process's part of it.
         name: The adapter's, for errors.
+        kept: Gives a weight as the runner keeps it, perhaps in fewer bits: norms of DoRA are those of what computes.
 
     Raises:
         GenerateError: The adapter has parameters that were trained whole.
@@ -59,16 +65,18 @@ def products_of(adapter: Adapter, source: Source, *, name: str) -> dict[str, Low
     adapter.check(whole.config, f"adapter {name}")
     found = {}
     for layer, update in adapter.updates.items():
-        product = _product(update, whole, layer)
+        product = _product(update, whole, layer, kept)
         found[layer] = source.part_of_product(layer, product) if isinstance(source, PartSource) else product
     return found
 
 
-def _product(update: LowRank, source: Source, layer: str) -> LowRankProduct:
+def _product(
+    update: LowRank, source: Source, layer: str, kept: Callable[[Source, str], Tensor]
+) -> LowRankProduct:  # fmt: skip
     factors_O = None
     if update.magnitude_O is not None:
         tied = layer == "output" and source.config.tie_embeddings
-        weight_OI = source.tensor("tok_embeddings.weight" if tied else f"{layer}.weight")
+        weight_OI = kept(source, "tok_embeddings.weight" if tied else f"{layer}.weight")
         updated_OI = weight_OI.float() + update.scale * (update.b_OR.float() @ update.a_RI.float())
         factors_O = update.magnitude_O.float() / torch.linalg.vector_norm(updated_OI, dim=1)
     return LowRankProduct(down_RI=update.a_RI.float(), up_OR=update.scale * update.b_OR.float(), factors_O=factors_O)

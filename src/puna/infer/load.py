@@ -72,7 +72,13 @@ def make_runner(
     def pages_for(dtype: torch.dtype) -> int:
         return cache_positions(source, dtype.itemsize) // PAGE_SIZE if pages is None else pages
 
-    products = {name: products_of(adapter, source, name=name) for name, adapter in (adapters or {}).items()}
+    def kept_as(source: Source, name: str) -> Tensor:
+        tensor = source.tensor(name)
+        return tensor if weights is None or not weights.is_quantized else _rounded(source, name, tensor, weights)
+
+    products = {
+        name: products_of(adapter, source, name=name, kept=kept_as) for name, adapter in (adapters or {}).items()
+    }  # fmt: skip
     why = obstacle(source.config) if device.type == "cpu" else f"the kernels are for CPUs, not for {device}"
     if why is None:
         try:

@@ -27,6 +27,7 @@ def read(directory: Path, **values: Any) -> Settings:
         ({"alpha_pattern": {"q_proj": 3}}, 3 / 4),
         ({"alpha_pattern": {"^model.layers.1.self_attn.q_proj$": 5}}, 5 / 4),
         ({"alpha_pattern": {r"model\.layers\.1\.self_attn\.q_proj": 5}}, 5 / 4),
+        ({"alpha_pattern": {"^q_proj": 3}}, 8 / 4),
         ({"alpha_pattern": {"proj": 3, "layers.11.self_attn.q_proj": 3}}, 8 / 4),
     ],
 )

@@ -1,6 +1,7 @@
 """Adapters of PEFT's own making give the same logits here; files that do not make sense are refused in a sentence."""
 
 import json
+import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -85,6 +86,12 @@ def written(source: Callable[..., Any], adapter: Callable[..., Any], tmp_path: P
         ({"alpha_pattern": [1]}, "alpha_pattern is not a table"),
         ({"use_dora": True}, "has no lora_magnitude_vector, but use_dora is true"),
         ({"use_rslora": "yes"}, "use_rslora is 'yes', expected true or false"),
+        ({"lora_alpha": 10**310}, "lora_alpha is 1000000000"),
+        ({"lora_alpha": -1e300}, "lora_alpha is -1e+300, expected a number"),
+        ({"alpha_pattern": {"q_proj": 10**310}}, "alpha_pattern.q_proj is 1000000000"),
+        ({"r": 8, "rank_pattern": {}}, "has rank 4, but adapter_config.json says r = 8"),
+        ({"r": "4", "rank_pattern": {}}, "r is '4', expected a whole number"),
+        ({"r": 0, "rank_pattern": {}}, "r is 0, expected a whole number"),
     ],
 )
 def test_what_cannot_be_computed_is_refused_by_name(written: Path, change: dict[str, Any], sentence: str) -> None:
@@ -117,6 +124,17 @@ def test_tensors_that_do_not_belong_are_refused(
         tensors[key] = torch.zeros(shape)
     save_file(tensors, written / "adapter_model.safetensors")
     with pytest.raises(FormatError, match=sentence):
+        read_adapter(written)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_numbers_that_are_not_finite_are_refused(written: Path, number: float, dtype: torch.dtype) -> None:
+    tensors = {name: tensor.to(dtype) for name, tensor in load_file(written / "adapter_model.safetensors").items()}
+    name = "base_model.model.model.layers.1.mlp.up_proj.lora_B.weight"
+    tensors[name][3, 2] = number
+    save_file(tensors, written / "adapter_model.safetensors")
+    with pytest.raises(FormatError, match=r"layers\.1\.mlp\.up_proj\.lora_B\.weight has numbers that are not finite"):
         read_adapter(written)
 
 

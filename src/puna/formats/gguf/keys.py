@@ -25,9 +25,10 @@ _PREFIX = f"{ARCHITECTURE}."
 FREQUENCIES = "rope_freqs.weight"
 """The tensor of factors; llama.cpp divides the rotary frequencies of a head's pairs by them."""
 
-_SCALING = "puna.rope_scaling"
 CHAT_TEMPLATE, MARKED_TEMPLATE = "tokenizer.chat_template", "puna.chat_template"
 """The model's chat template, and the same with blocks that say what tuning learns, where it has them."""
+
+_SCALING = "puna.rope_scaling"
 """Our key: the scaling behind the tensor of factors, as JSON; GGUF has no keys for it."""
 
 _READ = frozenset({

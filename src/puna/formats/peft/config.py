@@ -1,6 +1,6 @@
 """`adapter_config.json`: what it says of the scales, and what Puna cannot compute, refused by name.
 
-The tensors themselves say which layers have an update and of which rank. A key that is neither read here nor known to
+The tensors themselves say which layers have an update. A key that is neither read here nor known to
 change nothing may change what the adapter computes, and is refused, unless it is empty or false.
 """
 
@@ -19,19 +19,21 @@ CONFIG = "adapter_config.json"
 _HARMLESS = frozenset({
     "task_type", "auto_mapping", "peft_version", "revision", "inference_mode", "target_modules", "exclude_modules",
     "lora_dropout", "modules_to_save", "layers_to_transform", "layers_pattern", "megatron_core", "qalora_group_size",
-    "runtime_config", "r", "rank_pattern", "eva_config", "corda_config", "lora_ga_config", "monteclora_config",
+    "runtime_config", "eva_config", "corda_config", "lora_ga_config", "monteclora_config",
     "ensure_weight_tying",
 })  # fmt: skip
 """Keys about training and about where the tensors lie, which the tensors themselves say."""
 _READ = frozenset({
-    "peft_type", "base_model_name_or_path", "lora_alpha", "alpha_pattern", "use_rslora", "use_dora", "bias",
-    "init_lora_weights",
+    "peft_type", "base_model_name_or_path", "r", "rank_pattern", "lora_alpha", "alpha_pattern", "use_rslora",
+    "use_dora", "bias", "init_lora_weights",
 })  # fmt: skip
 _CHANGES_THE_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """Ways to draw the first A and B that take something off the base's weights, so that the adapter alone is not enough.
 PEFT converts such an adapter when it is saved with `path_initial_model_for_weight_conversion`."""
 _LITERAL = re.compile(r"\^?[A-Za-z0-9_.]+\$?")
-"""A key of a pattern that names a layer, or the end of its name."""
+"""A key of a pattern that names a layer, or the end of its name where no ^ is before it."""
+_LARGEST = 1e30
+"""Of alpha: nothing of use is near it, and float32 ends at 3e38."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,15 +42,17 @@ class Settings:
 
     base: str
     """The model that the adapter was trained on; empty where it is not said."""
+    rank: int | None
+    """Of all layers; None where it is not said, or some have another."""
     alpha: float
     alphas: Mapping[str, float]
-    """Other values of alpha, by the end of a layer's name in transformers."""
+    """Other values of alpha, by the end of a layer's name in transformers, or by ^ and all of it."""
     rank_stabilised: bool
     dora: bool
 
     def scale(self, module: str, rank: int) -> float:
         """What the product of B and A of a layer is multiplied by."""
-        ends = (end for end in self.alphas if module == end or module.endswith(f".{end}"))
+        ends = (end for end in self.alphas if module == end.removeprefix("^") or module.endswith(f".{end}"))
         alpha = self.alphas[end] if (end := next(ends, None)) is not None else self.alpha
         return alpha / (math.sqrt(rank) if self.rank_stabilised else rank)
 
@@ -78,6 +82,7 @@ def read_settings(directory: Path) -> Settings:
     base = found.get("base_model_name_or_path")
     return Settings(
         base=base if isinstance(base, str) else "",
+        rank=None if found.get("rank_pattern") else _rank(file, found.get("r")),
         alpha=_number(file, "lora_alpha", found.get("lora_alpha", 8)),
         alphas=_pattern(file, found.get("alpha_pattern") or {}),
         rank_stabilised=_flag(file, found, "use_rslora"),
@@ -92,8 +97,17 @@ def _flag(file: Path, found: Mapping[str, Any], key: str) -> bool:
     return value
 
 
+def _rank(file: Path, value: Any) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise FormatError(f"{file}: r is {value!r:.40}, expected a whole number from 1 on")
+    return value
+
+
 def _number(file: Path, key: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    # What is not a number is not below any either.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LARGEST:
         raise FormatError(f"{file}: {key} is {value!r:.40}, expected a number")
     return float(value)
 
@@ -109,5 +123,5 @@ def _pattern(file: Path, pattern: Any) -> dict[str, float]:
             raise FormatError(
                 f"{file}: alpha_pattern has {key!r:.80}, a regular expression; Puna reads names of layers"
             )
-        values[plain.strip("^$")] = _number(file, f"alpha_pattern.{key:.80}", value)
+        values[plain.removesuffix("$")] = _number(file, f"alpha_pattern.{key:.80}", value)
     return values

@@ -4,6 +4,7 @@ import contextlib
 from collections import defaultdict
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from puna.core.errors import FormatError
@@ -31,7 +32,7 @@ def read_adapter(path: Path) -> Adapter:
 
     Raises:
         FormatError: The files are missing or damaged, do not belong together, or hold something that Puna does not
-            compute: another method, LoRA of embeddings or of the output layer, biases.
+            compute: another method, LoRA of embeddings or of the output layer, biases, what is not a number.
     """
     if not is_adapter(path):
         raise FormatError(f"{path}: is not an adapter, it has no {CONFIG}")
@@ -49,6 +50,8 @@ def read_adapter(path: Path) -> Adapter:
         if place is None:
             raise FormatError(f"{path / WEIGHTS}: has {key}, which an adapter of Puna has no place for")
         tensor = file.tensor(key)
+        if not torch.isfinite(tensor).all():
+            raise FormatError(f"{path / WEIGHTS}: {key} has numbers that are not finite")
         if place.role == "whole":
             whole[place.name] = tensor
         elif place.role in parts[place.name]:
@@ -74,6 +77,11 @@ def _update(file: Path, layer: str, parts: dict[Role, Tensor], settings: Setting
     fits = a_RI.ndim == b_OR.ndim == 2 and a_RI.shape[0] == b_OR.shape[1] > 0
     if not fits or (magnitude_O is not None and magnitude_O.shape != b_OR.shape[:1]):
         raise FormatError(f"{file}: the tensors of {module} do not fit each other: {shapes!r:.120}")
+    if settings.rank not in (None, a_RI.shape[0]):
+        raise FormatError(
+            f"{file}: {module} has rank {a_RI.shape[0]}, but {CONFIG} says r = {settings.rank}",
+            hint="the two files are not of one adapter",
+        )
     return LowRank(a_RI=a_RI, b_OR=b_OR, scale=settings.scale(module, a_RI.shape[0]), magnitude_O=magnitude_O)
 
 
