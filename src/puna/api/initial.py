@@ -73,11 +73,11 @@ def open_initial(place: str) -> InitialModel:
         TokenizerError: The tokenizer of the model cannot be used.
     """
     from puna.core.reference import find_moment
-    from puna.core.schema.train_state import read_header
     from puna.formats.checked_tokenizer import checked_tokenizer
     from puna.formats.checkpoint import Hints
+    from puna.formats.moment.format import MOMENT
     from puna.formats.registry import format_of
-    from puna.model.checkpoint_files import decoder_of
+    from puna.formats.tuned_moment import TunedMoment, with_base
     from puna.model.description import read_config
     from puna.model.directory import CONFIG
     from puna.tokenizer.chat_template import read_chat_template
@@ -87,9 +87,11 @@ def open_initial(place: str) -> InitialModel:
     if (moment := find_moment(place)) is not None:
         with suppress(TokenizerError):
             own = named_tokenizer(place)
+        # What learns in a run of tuning may be a part of the weights, and is then read with the rest.
+        opened = with_base(MOMENT.open(moment.directory, Hints()))
         return InitialModel(
-            place=place, config=decoder_of(moment.directory, read_header(moment.directory)[0]), tokenizer=own,
-            chat_template=read_chat_template(moment.run.tokenizer),
+            place=place, config=opened.config, tokenizer=own, chat_template=opened.chat_template,
+            other=opened if isinstance(opened, TunedMoment) else None,
         )  # fmt: skip
     path = find_model(place)
     if (path / CONFIG).is_file():

@@ -205,9 +205,10 @@ def _open(
     from puna.formats.containers.dtypes import FLOATS
     from puna.formats.gguf.quantize import HELD
     from puna.formats.registry import format_of
+    from puna.formats.tuned_moment import with_base
     from puna.tokenizer.load import find_tokenizer
 
-    checkpoint = format_of(place, format).open(place, hints)
+    checkpoint = with_base(format_of(place, format).open(place, hints))
     if adapter is not None and adapter.adapter.whole:
         checkpoint = AdaptedCheckpoint(checkpoint, adapter.adapter, adapter.directory)
         if hints.tokenizer is None and find_tokenizer(adapter.directory) is not None:

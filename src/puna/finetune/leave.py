@@ -1,8 +1,10 @@
 """What a run of instruction tuning leaves in its directory: a model that chats, and its adapter where it has one."""
 
+import os
 from dataclasses import replace
 
 from puna.core.files import write_bytes, write_text
+from puna.core.hub_name import hub_name
 from puna.core.layout import RunDir
 from puna.finetune.begin import Base
 from puna.formats.peft.write import write_adapter
@@ -48,7 +50,9 @@ def _adapter(session: Session, run: RunDir, base: Base) -> dict[str, str]:
     """Write the adapter beside the model, with what a model needs to chat with it."""
     tuning = session.recipe.finetune
     assert tuning is not None  # noqa: S101 - the session is of this kind
-    adapter = replace(lora.adapter_of(session.model), base=base.place, base_sha256=session.state.initial_weights)
+    adapter = replace(
+        lora.adapter_of(session.model), base=_seen_from(run, base.place), base_sha256=session.state.initial_weights
+    )
     if not session.world.main:
         return {}
     model, dropout = session.recipe.model, tuning.lora.dropout
@@ -58,3 +62,13 @@ def _adapter(session: Session, run: RunDir, base: Base) -> dict[str, str]:
     write_text(run.adapter / CHAT_TEMPLATE, base.template.source)
     write_bytes(run.adapter / base.tokenizer.file, base.tokenizer.content)
     return {f"adapter/{name}": digest for name, digest in files.items()}
+
+
+def _seen_from(run: RunDir, place: str) -> str:
+    """The base as the adapter names it: relative to the adapter where the user's path was relative.
+
+    So it is found from every directory, and where both are moved.
+    """
+    if hub_name(place) is not None or os.path.isabs(place) or place.startswith("~"):
+        return place
+    return os.path.relpath(place, run.adapter)

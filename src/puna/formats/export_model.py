@@ -24,6 +24,7 @@ from puna.formats.native.read import open_native
 from puna.formats.peft.read import is_adapter
 from puna.formats.proof.equivalence import Text, prove
 from puna.formats.registry import check_options, target_named
+from puna.formats.tuned_moment import with_base
 from puna.formats.unchanged import check_unchanged, file_states
 from puna.formats.watched import WatchedCheckpoint
 from puna.model.directory import check_files
@@ -114,7 +115,7 @@ def _open_checked(model: Path) -> tuple[Checkpoint, dict[str, str]]:
         native: Checkpoint = open_merged(model, None, Hints())
         inputs = {file.name: sha256_file(file) for file in native.files}
     elif is_checkpoint(model):
-        native = open_moment(model, Hints())
+        native = with_base(open_moment(model, Hints()))
         native.verify()
         inputs = read_header(model)[1]
     else:

@@ -19,6 +19,7 @@ from puna.formats.native.write import write_native
 from puna.formats.peft.read import is_adapter
 from puna.formats.proof.compare import compare_weights
 from puna.formats.registry import format_of
+from puna.formats.tuned_moment import with_base
 from puna.formats.unchanged import check_unchanged, file_states, states_of
 from puna.formats.watched import WatchedCheckpoint
 from puna.model.directory import CONFIG
@@ -96,7 +97,7 @@ def _opened(path: Path, form: str | None, base: Path | None, hints: Hints) -> tu
     if base is not None:
         raise FormatError(f"{path}: is not an adapter, so it has no base", hint="leave --base out")
     reader = format_of(path, form)
-    return reader.name, reader.title, reader.open(path, hints)
+    return reader.name, reader.title, with_base(reader.open(path, hints))
 
 
 def _hashes(path: Path, files: list[Path], advance: Callable[[float], None]) -> dict[str, str]:

@@ -61,7 +61,7 @@ class Update(nn.Module):
         self.noise: Drops | None = None
         """What drops inputs of A, and at which place of the model this is; None drops nothing."""
         self.site: Tensor | None = None
-        self.scale = config.alpha / (math.sqrt(config.rank) if config.rank_stabilised else config.rank)
+        self.scale = scale_of(config)
         weight = layer.weight
         self.a = _beside(weight, (config.rank, layer.in_features), axis=1)
         self.b = _beside(weight, (layer.out_features, config.rank), axis=0)
@@ -91,6 +91,11 @@ class Update(nn.Module):
         """A copy of the update, whole and on the CPU; every device asks for it at the same time."""
         magnitude_O = None if self.magnitude is None else _copy(self.magnitude)
         return LowRank(a_RI=_copy(self.a), b_OR=_copy(self.b), scale=self.scale, magnitude_O=magnitude_O)
+
+
+def scale_of(config: LoraConfig) -> float:
+    """What the product of B and A is multiplied by: alpha / rank, or alpha / sqrt(rank)."""
+    return config.alpha / (math.sqrt(config.rank) if config.rank_stabilised else config.rank)
 
 
 def row_norms(weight_OI: Tensor) -> Tensor:

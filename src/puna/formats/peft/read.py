@@ -1,6 +1,7 @@
 """Reads an adapter that PEFT, or Puna, has written."""
 
 import contextlib
+import os
 from collections import defaultdict
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def read_adapter(path: Path) -> Adapter:
     if not parts and not whole:
         raise FormatError(f"{path / WEIGHTS}: holds no tensor")
     updates = {layer: _update(path / WEIGHTS, layer, found, settings) for layer, found in parts.items()}
-    return Adapter(updates=updates, whole=whole, base=settings.base, base_sha256=_recorded(path))
+    return Adapter(updates=updates, whole=whole, base=_seen_from_here(path, settings.base), base_sha256=_recorded(path))
 
 
 def _update(file: Path, layer: str, parts: dict[Role, Tensor], settings: Settings) -> LowRank:
@@ -83,6 +84,13 @@ def _update(file: Path, layer: str, parts: dict[Role, Tensor], settings: Setting
             hint="the two files are not of one adapter",
         )
     return LowRank(a_RI=a_RI, b_OR=b_OR, scale=settings.scale(module, a_RI.shape[0]), magnitude_O=magnitude_O)
+
+
+def _seen_from_here(path: Path, base: str) -> str:
+    """The path of the base where it is relative to the adapter, as Puna writes it; all else as it is."""
+    place = os.path.normpath(os.path.join(path, base))
+    there = base.startswith(("./", "../")) and (os.path.exists(place) or os.path.exists(place.rpartition("@")[0]))
+    return place if there else base
 
 
 def _recorded(path: Path) -> str:
