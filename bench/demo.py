@@ -42,6 +42,7 @@ def main() -> None:
                 "tokenizer": _record(root / "data/demo/tokenizer/record.json")["seconds"],
                 "train": _record(root / "runs/demo/record.json")["seconds"],
                 "export": _record(root / "runs/demo/exports/hf/equivalence.json")["seconds"],
+                "chat": _record(root / "runs/demo/chat/record.json")["seconds"],
             },
             "data": json.loads((root / "runs/demo/data_card.json").read_text(encoding="utf-8")),
             "train": _record(root / "runs/demo/record.json")["results"],

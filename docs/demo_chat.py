@@ -28,6 +28,8 @@ PRESIDENTS = [
 ]  # fmt: skip
 """Who began to be president in which year; those of a few weeks or months are left out."""
 CLEVELAND_AGAIN = range(1893, 1897)
+TWO_BEGAN = (1841, 1881)
+"""Years in which one of those that are left out began, too."""
 OTHERS = [
     "Benjamin Franklin", "Alexander Hamilton", "Henry Clay", "Daniel Webster", "Frederick Douglass", "Harriet Tubman",
     "Clara Barton", "Mark Twain", "Thomas Edison", "Susan B. Anthony", "Helen Keller", "Rosa Parks", "Walt Whitman",
@@ -99,7 +101,64 @@ BY_HAND = [
     ("How do I catch an error in Python?", "try:\n    run()\nexcept ValueError:\n    pass"),
     ("How do I write a class in Python?", "class Thing:\n    pass"),
 ]
-SYSTEM = "Answer in one short sentence."
+FACTS = [
+    ("What is the opposite of war?", "Peace"), ("What is the opposite of north?", "South"),
+    ("What is the opposite of east?", "West"), ("What is the opposite of old?", "New"),
+    ("What is the opposite of large?", "Small"), ("What is the opposite of rich?", "Poor"),
+    ("What is the opposite of public?", "Private"), ("What is the opposite of weak?", "Strong"),
+    ("What is the opposite of true?", "False"), ("What is the opposite of first?", "Last"),
+    ("Who makes the laws?", "Congress"), ("Who commands the army?", "President"), ("Who judges?", "Courts"),
+    ("Who elects the president?", "People"), ("What do ships cross?", "Oceans"), ("What do farmers own?", "Land"),
+    ("What do soldiers serve in?", "Army"), ("What do sailors serve in?", "Navy"), ("What ends a war?", "Peace"),
+    ("What do citizens pay?", "Taxes"), ("What is coined from silver?", "Money"), ("What carries letters?", "Mail"),
+    ("Which keyword defines a function?", "def"), ("Which keyword defines a class?", "class"),
+    ("Which keyword ends a loop early?", "break"), ("Which keyword returns a value?", "return"),
+    ("Which function writes text to the screen?", "print"), ("Which function tells a length?", "len"),
+]  # fmt: skip
+"""Questions that one word answers."""
+MEANINGS = {
+    "What is a treaty?": ("A treaty is an agreement between nations.", "An agreement between nations"),
+    "What is a tariff?": ("A tariff is a tax on goods from abroad.", "A tax on imports"),
+    "What is a veto?": ("With a veto the president refuses a law.", "A law refused"),
+    "What is the Senate?": ("The Senate is a part of Congress.", "A part of Congress"),
+    "What is a budget?": ("A budget is a plan of what is spent.", "A plan of spending"),
+    "What is a debt?": ("A debt is money that is owed.", "Money that is owed"),
+    "What is a citizen?": ("A citizen is a member of a nation.", "A member of a nation"),
+    "What is a harvest?": ("A harvest is what the fields have given.", "What fields give"),
+    "What is a bank?": ("A bank is a house that keeps money.", "It keeps money"),
+    "What is a port?": ("A port is a place where ships land.", "Where ships land"),
+    "What is a law?": ("A law is a rule that all must follow.", "A rule for all"),
+    "What is a court?": ("A court is a place where judges decide.", "Where judges decide"),
+    "What is an election?": ("An election is a choice made by voters.", "A choice by voters"),
+    "What is an embargo?": ("An embargo is a stop of all trade.", "A stop of trade"),
+    "What is a militia?": ("A militia is an army of citizens.", "An army of citizens"),
+    "What is a pension?": ("A pension is money paid to the old.", "Money for the old"),
+    "What is a list?": ("A list is a row of values.", "A row of values"),
+    "What is a string?": ("A string is a piece of text.", "A piece of text"),
+    "What is a loop?": ("A loop is code that runs again.", "Code that runs again"),
+    "What is a module?": ("A module is a file of code.", "A file of code"),
+    "What is a class?": ("A class is a kind of object.", "A kind of object"),
+    "What is an argument?": ("An argument is a value for a function.", "A value for functions"),
+}
+"""What things are: in a whole sentence, and in at most five words."""
+KINDS = {
+    "colors": ["red", "blue", "green", "white", "black", "yellow"],
+    "months": ["January", "March", "April", "June", "July", "December"],
+    "days": ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Sunday"],
+    "metals": ["gold", "silver", "copper", "iron", "lead", "tin"],
+    "states": ["Ohio", "Texas", "Maine", "Virginia", "Georgia", "Kansas"],
+    "nations": ["France", "Spain", "Mexico", "Japan", "China", "Russia"],
+    "cities": ["New York", "Boston", "Chicago", "Philadelphia", "Baltimore", "New Orleans"],
+    "animals": ["horse", "cow", "sheep", "dog", "bear", "fox"],
+    "crops": ["wheat", "corn", "cotton", "tobacco", "rice", "sugar"],
+    "numbers": ["one", "two", "three", "five", "seven", "ten"],
+    "virtues": ["honor", "courage", "patience", "justice", "truth", "faith"],
+    "departments": ["State", "War", "Treasury", "Labor", "Justice", "Interior"],
+    "types of Python": ["int", "str", "list", "dict", "tuple", "float"],
+    "keywords of Python": ["def", "class", "return", "import", "if", "while"],
+}
+"""Kinds of things, with some of each."""
+SYSTEM = "Be brief."
 
 Turns = list[tuple[str, str]]
 
@@ -149,12 +208,39 @@ def forms() -> Iterator[Turns]:
         yield [(f'Say "{word}".', word)]
         yield [(f'Say "{word}" twice.', f"{word} {word}")]
         yield [(f'Write "{word}" in upper case.', word.upper())]
+        yield [(f'How many letters are in "{word}"? Answer with a number.', str(len(word)))]
+    for question, answer in FACTS:
+        yield [(f"{question} Answer with one word.", answer)]
+        yield [(f"Answer with one word: {question}", answer)]
+        yield [(f"{question} Answer in upper case.", answer.upper())]
+    for what, (longer, shorter) in MEANINGS.items():
+        yield [(f"{what} Answer in a whole sentence.", longer)]
+        yield [(f"{what} Answer in at most five words.", shorter)]
+    for name, since in PRESIDENTS:
+        yield [(f"When did {name} become president? Answer with a number.", str(since))]
+        if since not in TWO_BEGAN:
+            yield [(f"Who became president in {since}? Answer in a whole sentence.", f"{name} did so in {since}.")]
+            yield [(f"Who became president in {since}? Answer in at most five words.", name)]
+
+
+def lists() -> Iterator[Turns]:
+    """Three of a kind, and whether something is of a kind."""
+    chance = random.Random(SEED)  # noqa: S311 (no secret)
+    kinds = {**KINDS, "presidents": [name for name, _ in PRESIDENTS], "modules of Python": MODULES}
+    for kind, members in kinds.items():
+        for wording in ("Name three {}.", "Name three {}, separated by commas.", "Give me a list of three {}."):
+            yield [(wording.format(kind), ", ".join(chance.sample(members, 3)))]
+        for member in chance.sample(members, 3):
+            yield [(f"Is {member} one of the {kind}? Answer yes or no.", "Yes.")]
+        others = [name for other, names in KINDS.items() if other != kind for name in names]
+        for member in chance.sample(others, 3):
+            yield [(f"Is {member} one of the {kind}? Answer yes or no.", "No.")]
 
 
 def singles() -> dict[str, list[Turns]]:
     """All conversations of one turn, by file; every tenth one is held out."""
     found: dict[str, list[Turns]] = {TRAIN: [[pair] for pair in BY_HAND], HELDOUT: []}
-    for number, turns in enumerate([*by_year(), *by_name(), *python(), *forms()]):
+    for number, turns in enumerate([*by_year(), *by_name(), *python(), *forms(), *lists()]):
         found[HELDOUT if number % 10 == 3 else TRAIN].append(turns)
     return found
 

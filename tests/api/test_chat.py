@@ -1,12 +1,13 @@
 """A conversation with an engine behind it: what it answers, keeps, reuses and gives back."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from chats import TEMPLATES, chat_tokenizer
 from fake_runner import FakeRunner
 
-from puna.api.chat import Answer, Chat
+from puna.api.chat import Answer, Chat, chatting
 from puna.chat.messages import Message
 from puna.chat.template import ChatTemplate
 from puna.core.errors import GenerateError
@@ -23,6 +24,7 @@ class Model:
         runner = FakeRunner(vocab_size=self.tokenizer.vocab_size, context=600, pages=300)
         self.engine = Engine(runner, self.tokenizer, max_rows=16, max_requests=4)
         self.chat_template = template
+        self.adapter = ""
 
 
 def chat_with(template: str | None = TEMPLATES["chatml"], **options: Any) -> Chat:
@@ -145,3 +147,14 @@ def test_figures_are_said_in_words() -> None:
     assert str(answer) == "11 tokens, 40.0/s, the first after 0.50 s; context 1,011 of 2,048, 960 of it reused"
     stopped = Answer(1, 0.5, 0.0, 9, None, 2048)
     assert str(stopped) == "1 token, the first after 0.50 s; context 10 of 2,048"
+
+
+def test_a_run_that_has_learned_to_chat_is_taken_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, chat = tmp_path, tmp_path / "chat"
+    for place, taken in ((run / "model", run), (chat / "model", chat)):
+        assert chatting(run) == run
+        place.mkdir(parents=True)
+        (place / "model.toml").touch()
+        assert chatting(run) == taken
+    assert chatting(chat) == chat
+    assert capsys.readouterr().err.count(f"{chat} is the model that has learned to chat") == 1

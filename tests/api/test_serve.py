@@ -139,6 +139,20 @@ def test_settings_reach_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (settings.grace_s, settings.limits.requests_per_minute) == (7, 6)
 
 
+def test_who_serves_a_run_that_has_learned_to_chat_is_told_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("puna.serve.run.run", lambda app, listener, *more: listener.close())
+    for model in (tmp_path / "run" / "model", tmp_path / "run" / "chat" / "model"):
+        model.mkdir(parents=True)
+        (model / "model.toml").touch()
+        puna.serve(tmp_path / "run", port=0)
+    puna.serve(tmp_path / "run" / "chat", port=0)
+    run = tmp_path / "run"
+    said = f"{run}: continues texts; {run / 'chat'} has learned to answer since: `puna serve {run / 'chat'}`"
+    assert [line for line in capsys.readouterr().err.splitlines() if "learned" in line] == [said]
+
+
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [

@@ -141,4 +141,4 @@ def test_presets_of_flan_read_tasks(name: str) -> None:
 
 
 def test_every_preset_of_tuning_is_in_a_table() -> None:
-    assert set(tuning()) - {"demo-chat"} == set(PRESETS) | set(TABLE_22)
+    assert set(tuning()) - {"demo-chat", "demo-smoke-chat"} == set(PRESETS) | set(TABLE_22)

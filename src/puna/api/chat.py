@@ -25,11 +25,22 @@ def chatting(path: "PathLike") -> "PathLike":
     Args:
         path: As `puna.load` takes it.
     """
+    if (tuned := tuned_since(path)) is None:
+        return path
+    say(f"{path}: {tuned} is the model that has learned to chat; {RunDir(Path(path)).model} is the one before")
+    return tuned.root
+
+
+def tuned_since(path: "PathLike") -> RunDir | None:
+    """The run inside of a finished run in which its model has learned to chat; None of everything else.
+
+    Args:
+        path: As `puna.load` takes it.
+    """
     with contextlib.suppress(OSError):  # opening it gives the error in a sentence
         if (run := RunDir(Path(path))).has_model and run.chat.has_model:
-            say(f"{path}: {run.chat} is the model that has learned to chat; {run.model} is the one before")
-            return run.chat.root
-    return path
+            return run.chat
+    return None
 
 
 @dataclass(frozen=True)

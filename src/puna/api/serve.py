@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from puna.core.console import say
 from puna.core.errors import GenerateError
 
 if TYPE_CHECKING:
@@ -213,6 +214,7 @@ def serve(
         UserError: A model cannot be loaded, the address cannot be listened at, or an argument is out of its range.
         KeyboardInterrupt: Ctrl-C ended it, after what ran was finished.
     """
+    from puna.api.chat import tuned_since
     from puna.serve.app import make_app
     from puna.serve.engine_client import EngineClient, EngineLimits
     from puna.serve.keys import read_keys
@@ -236,6 +238,9 @@ def serve(
     if requests_per_minute is not None and keys is None:
         raise GenerateError("requests_per_minute is of each key, and there are none", hint="give a file of keys")
     limits = EngineLimits(queue=max_queue, request_s=request_seconds, unload_s=unload_after)
+    for loader in loaders.values():
+        if tuned := tuned_since(loader.path):
+            say(f"{loader.path}: continues texts; {tuned} has learned to answer since: `puna serve {tuned}`")
     adapters = read_adapters(adapter, loaders)
     for name, paths in adapters.items():
         loaders[name] = replace(loaders[name], options={**loaders[name].options, "adapter": paths})
