@@ -141,6 +141,46 @@ def test_a_run_does_not_go_on_with_other_examples(tuned: Tuned, tmp_path: Path) 
         puna.finetune(tuned.recipe, talks, tuned.run, model=tuned.base, build=tmp_path / "data", resume=True)
 
 
+def test_what_named_files_hold_now_counts_and_not_what_a_run_has_of_them(
+    tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    talks = write_talks(tmp_path / "talks.jsonl")
+    options: dict[str, Any] = {"model": tuned.base, "resume": True, "stop_at": 1}
+    puna.finetune(tuned.recipe, talks, "run", **options)
+    write_talks(talks, conversations(30, seed=8))
+    with pytest.raises(CheckpointError, match="was trained on other examples"):
+        puna.finetune(tuned.recipe, talks, "run", **options)
+    # The same rows as before, but with another time: another build of equal documents.
+    run = puna.finetune(tuned.recipe, write_talks(talks), "run", **options | {"stop_at": 2})
+    assert [line["step"] for line in lines(run, "session")] == [0, 1]
+    assert len(list((tmp_path / "data").iterdir())) == 3
+
+
+def test_a_run_that_is_there_is_refused_before_its_data_are_built(tuned: Tuned, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds a run already"):
+        puna.finetune(tuned.recipe, tuned.talks, tuned.run, model=tuned.base, build=tmp_path / "data")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_that_are_dropped_are_told_with_their_reasons(
+    tuned: Tuned, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = conversations(20)
+    talks = write_talks(tmp_path / "talks.jsonl", [*rows, rows[3], {"messages": []}, {"other": 1}, rows[4]])
+    data = tmp_path / "data"
+    puna.show_batch(tuned.recipe, talks, tmp_path / "run", model=tuned.base, build=data)
+    told = " ".join(capsys.readouterr().err.split())
+    assert "examples: 2 rows dropped (duplicate): Its text equals that of a document which was kept." in told
+    assert told.count("examples: 1 row dropped (conversations.") == 2
+    assert f"`puna data inspect {data} --dropped` shows them" in told
+
+
+def test_a_batch_behind_the_end_of_the_run_is_refused(tuned: Tuned) -> None:
+    with pytest.raises(ConfigError, match=r"--batch 99999999: the run has \d+ batches, from 0 on"):
+        puna.show_batch(tuned.run, build=tuned.data, number=99_999_999)
+
+
 def test_a_batch_is_shown_without_training(tuned: Tuned, tmp_path: Path) -> None:
     text = puna.show_batch(tuned.recipe, tuned.talks, tmp_path / "run", model=tuned.base, build=tuned.data)
     assert "1 | much<|im_end|>" in text

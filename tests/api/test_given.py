@@ -50,11 +50,13 @@ def test_what_lies_beside_the_rows_of_a_saved_dataset_is_not_read(recipe: Recipe
     assert found(given) == ["b.json.gz", "c.parquet", "d.json", "e.jsonl.zst", names[0]]
 
 
-def test_changed_files_have_another_build(recipe: Recipe, tmp_path: Path) -> None:
+def test_changed_files_and_other_cleaning_have_another_build(recipe: Recipe, tmp_path: Path) -> None:
     file = write_talks(tmp_path / "talks.jsonl")
     first, again = (with_files(recipe, [file], None)[1] for _ in range(2))
     file.write_text(file.read_text() + file.read_text())
     assert first == again != with_files(recipe, [file], None)[1]
+    other = puna.recipe(tmp_path / "recipe.toml", {"data.dedup.exact": "none"})
+    assert len({with_files(of, [file], None)[1] for of in (recipe, other)}) == 2
     assert with_files(recipe, [file], "elsewhere")[1] == "elsewhere"
 
 

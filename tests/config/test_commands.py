@@ -15,3 +15,9 @@ def test_a_build_is_named_where_it_is_not_in_its_usual_place(
 ) -> None:
     command = data_build_command(tiny, DataDir(Path(out)), "--force")
     assert command == f"puna data build {tiny_toml}{place} --force"
+
+
+def test_a_build_is_named_without_the_options_of_a_run(tiny: Recipe, tiny_toml: Path) -> None:
+    typed = tiny.typed_with("--model", "runs/demo").typed_with("--data-dir", "there").typed_with("--run-dir", "here")
+    command = data_build_command(typed, DataDir(Path("there")))
+    assert command == f"puna data build {tiny_toml} --data-dir there"

@@ -8,7 +8,7 @@ import torch
 from pair_runs import PairRun, Write, pair_recipe
 from torch import Tensor
 
-from puna.core.errors import CheckpointError
+from puna.core.errors import CheckpointError, Interrupted
 from puna.finetune import reference
 from puna.finetune.preferences import PreferenceObjective
 from puna.finetune.reference import reference_of
@@ -112,3 +112,21 @@ def test_missing_log_probabilities_of_a_model_that_has_learned_are_refused(pairs
     with pytest.raises(CheckpointError, match="does not hold what the initial model says") as raised:
         ask(pairs, session)
     assert "--force" in str(raised.value.hint)
+
+
+def test_signal_ends_the_command_before_the_first_step_and_whole_files_are_kept(
+    pairs: PairRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    session, _ = pairs.open()
+    computed = reference._compute
+
+    def interrupted(*arguments: Any) -> Any:
+        values_E2 = computed(*arguments)
+        session.interrupt.signal = 15
+        return values_E2
+
+    monkeypatch.setattr(reference, "_compute", interrupted)
+    with pytest.raises(Interrupted):
+        ask(pairs, session)
+    assert [path.name for path in sorted(pairs.reference.glob("*.npy"))] == ["train-00000.npy"]
+    assert "`--resume` goes on" in capsys.readouterr().err

@@ -24,6 +24,8 @@ class Wanted:
     run: RunDir
     data: DataDir
     base: "Base"
+    kept: bool
+    """Whether the examples that the run has will do where the data build is gone."""
 
 
 def finetune(
@@ -76,7 +78,7 @@ def finetune(
     from puna.finetune.tuning import Tuning
     from puna.train.job import carry_out
 
-    job = Tuning(wanted.recipe, wanted.data, wanted.base)
+    job = Tuning(wanted.recipe, wanted.data, wanted.base, kept=wanted.kept)
     carry_out(
         job, wanted.run, resume=resume, force=force, evaluator=evaluator_of(wanted.recipe), stop_at=stop_at
     )  # fmt: skip
@@ -90,6 +92,7 @@ def show_batch(
     *,
     model: PathLike | None = None,
     build: PathLike | None = None,
+    resume: bool = False,
     number: int = 0,
     sequences: int | None = None,
     colours: bool = False,
@@ -97,14 +100,15 @@ def show_batch(
     """A batch as the model would be given it: tokens with their weight in the loss, documents and positions.
 
     Nothing is trained. The examples are written into the run's directory, where the run finds them; beside a run that
-    has begun they are written to a temporary directory.
+    has begun with other settings they are written to a temporary directory.
 
     Args:
-        recipe: As `puna.finetune` takes it, like the next four.
+        recipe: As `puna.finetune` takes it, like the next four; the directory of a run means that run.
         data: Files of examples.
         run: The run's directory.
         model: What would be tuned.
         build: The data build.
+        resume: Whether the run that is there is meant, with its examples and its template.
         number: The number of the batch, counted from 0.
         sequences: How many of its sequences are shown; None is all.
         colours: Whether tokens are coloured for a terminal; else each stretch has its weight before it.
@@ -115,10 +119,11 @@ def show_batch(
     Raises:
         UserError: What `puna.finetune` raises before its first step.
     """
-    wanted = _wanted(recipe, data, run, model=model, build=build, resume=False)
+    own = run_of(recipe, goes_on=resume) if isinstance(recipe, str | os.PathLike) else None
+    wanted = _wanted(recipe, data, run, model=model, build=build, resume=resume or own is not None)
     from puna.finetune.tuning import Tuning
 
-    return Tuning(wanted.recipe, wanted.data, wanted.base).shown(
+    return Tuning(wanted.recipe, wanted.data, wanted.base, kept=wanted.kept).shown(
         wanted.run, number=number, sequences=sequences, colours=colours
     )
 
@@ -170,4 +175,4 @@ def _wanted(
             hint="name a run, a model in any format, or one on the hub: `--model runs/demo`",
         )
     tuned, base = base_of(resolved, directory, forced=model is not None, resume=resume)
-    return Wanted(recipe=tuned, run=directory, data=data_source(build, resolved), base=base)
+    return Wanted(recipe=tuned, run=directory, data=data_source(build, resolved), base=base, kept=resume and not files)

@@ -44,7 +44,7 @@ def with_files(recipe: "Recipe", files: Sequence[Path], build: PathLike | None) 
     Args:
         recipe: One that names no sources.
         files: Files of examples, or directories of them.
-        build: The data build; None is one of its own for these files as they are now.
+        build: The data build; None is one of its own for these files as they are now, and the recipe's [data].
 
     Raises:
         ConfigError: The recipe has sources.
@@ -65,7 +65,7 @@ def with_files(recipe: "Recipe", files: Sequence[Path], build: PathLike | None) 
     )  # fmt: skip
     data = recipe.data.model_copy(update={"sources": {SOURCE: source}})
     changed = recipe.model_copy(update={"data": data, "mixture": {SOURCE: 1.0}})
-    return changed, build or Path("data") / f"{recipe.name}-{_fingerprint(files)[:8]}"
+    return changed, build or Path("data") / f"{recipe.name}-{_fingerprint(files, changed)[:8]}"
 
 
 def _patterns(file: Path, root: str) -> list[str]:
@@ -77,8 +77,10 @@ def _patterns(file: Path, root: str) -> list[str]:
     return [f"{below}**/{rows}" for rows in _ROWS]
 
 
-def _fingerprint(files: Sequence[Path]) -> str:
-    """Changes with the files' names, sizes and times."""
+def _fingerprint(files: Sequence[Path], recipe: "Recipe") -> str:
+    """Changes with the files' names, sizes and times, and with what the recipe makes of them."""
     found = [inner for file in files for inner in (sorted(file.rglob("*")) if file.is_dir() else [file])]
     states = [(os.path.abspath(file), file.stat()) for file in found if file.is_file()]
-    return sha256_json([(name, state.st_size, state.st_mtime_ns) for name, state in states])
+    return sha256_json(
+        [[(name, state.st_size, state.st_mtime_ns) for name, state in states], recipe.data.model_dump(mode="json")]
+    )

@@ -138,8 +138,9 @@ def with_shape(recipe: "Recipe", config: "ModelConfig", place: str, *, forced: b
     if other and not forced:
         raise CheckpointError(
             f"{place}: is of another decoder than the recipe's: it has {told}",
-            hint="leave these out of [model], which then are the model's; `--init-from` on the command line takes the "
-            "model's in any case",
+            hint="leave these out of [model], which then are the model's; "
+            f"`{'--init-from' if recipe.finetune is None else '--model'}` on the command line takes the model's in any "
+            "case",
         )
     if other:
         say(f"{place}: gives [model] {told}")

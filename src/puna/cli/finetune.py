@@ -65,11 +65,15 @@ def finetune(
             ["by which recipe is to be tuned was not said"],
             hint="`puna finetune chat --model MODEL --data talks.jsonl` tunes any model; `puna recipes` lists others",
         )
-    if run is None and (own := run_of(recipe, goes_on=resume)):
+    own = run_of(recipe, goes_on=resume)
+    if run is None and own is not None:
         run = own.root
     resolved = resolve(recipe, overrides, show)
     if show_batch:
-        text = puna.show_batch(resolved, data, run, model=model, build=build, number=batch, colours=sys.stdout.isatty())
+        text = puna.show_batch(
+            resolved, data, run, model=model, build=build, resume=resume or own is not None, number=batch,
+            colours=sys.stdout.isatty(),
+        )  # fmt: skip
         print(text, end="")
         return
     puna.finetune(resolved, data, run, model=model, build=build, resume=resume, force=force, stop_at=stop_at)

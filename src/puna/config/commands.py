@@ -7,6 +7,9 @@ from pathlib import Path
 from puna.config.recipe import Recipe
 from puna.core.layout import DataDir, RunDir
 
+_OF_RUNS = ("--model", "--data", "--data-dir", "--run-dir")
+"""Options of commands that train, which `puna data build` has not, or which are named anew."""
+
 
 def data_build_command(recipe: Recipe, out: DataDir, *options: str) -> str:
     """The command that builds a recipe's data in a directory, as a user can type it.
@@ -17,7 +20,7 @@ def data_build_command(recipe: Recipe, out: DataDir, *options: str) -> str:
         options: Others of the command.
     """
     place = [] if out.root == Path("data") / recipe.name else ["--data-dir", str(out.root)]
-    return f"puna data build {recipe.typed}{_quoted((*place, *options))}"
+    return f"puna data build {recipe.typed_without(*_OF_RUNS)}{_quoted((*place, *options))}"
 
 
 def train_command(recipe: Recipe, *options: str) -> str:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from puna.core.console import progress
-from puna.core.errors import CheckpointError
+from puna.core.errors import CheckpointError, Interrupted
 from puna.core.files import atomic_file, remove, write_json
 from puna.finetune.feed import batch_of
 from puna.finetune.packing import pack
@@ -56,6 +56,7 @@ def reference_of(
     Raises:
         CheckpointError: Steps are done and the numbers are not kept, so nothing can make them any more.
         StorageError: They cannot be written.
+        Interrupted: A signal came; the whole parts are kept.
     """
     parts = _Parts(directory, split, examples.total)
     world, settings = session.world, settings_of(session, examples)
@@ -140,11 +141,23 @@ def _compute(
     found_E2 = torch.zeros(len(chosen), 2, dtype=torch.float64, device=world.device)
     with torch.compiler.set_stance("force_eager"), objective.tokens.passes():
         for batch in own_batches(session, examples, chosen, padding):
+            _leave_if_asked(session)
             passed = batch.sent(world.device)
             pairs_BK, values_BK2 = of(passed.pairs_BK), objective.log_probabilities(passed)
             there_BK = pairs_BK >= 0
             found_E2[pairs_BK[there_BK] - int(chosen[0])] = values_BK2[there_BK]
     return (world.sum(found_E2) / (mesh.context * mesh.tensor)).cpu().numpy()
+
+
+def _leave_if_asked(session: Session) -> None:
+    """End the command after a signal to any process: no step is done, so there is no state to save.
+
+    Raises:
+        Interrupted: A signal came.
+    """
+    if signal := session.world.largest(session.interrupt.signal or 0):
+        session.say("stopped before the first step; `--resume` goes on with what the reference model has said")
+        raise Interrupted(signal)
 
 
 def own_batches(session: Session, examples: Examples, chosen: NDArray[np.int64], padding: int) -> Iterator[Batch]:

@@ -78,13 +78,7 @@ def prepare(
         DataError: There are no examples, none can be learned from, or one is not of the recipe's kind.
         StorageError: The disk is full or not writable.
     """
-    tuning = recipe.finetune
-    assert tuning is not None  # noqa: S101 - the caller's recipe is of this kind
-    rendering = Rendering(template, tokenizer, Limits.of(recipe), tuning.learn, tuning.preference is not None)
-    settings = {
-        "data": data, "template": sha256_bytes(template.encode()), "tokenizer": tokenizer.sha256,
-        "learn": tuning.learn, "pairs": rendering.pairs, "part": PART, **asdict(rendering.limits),
-    }  # fmt: skip
+    rendering, settings = _settled(recipe, template, tokenizer, data)
     if (out / MANIFEST).is_file() and (manifest := read_manifest(out)).settings == settings:
         return manifest
     _begin(out, settings)
@@ -96,6 +90,22 @@ def prepare(
     fields = {"format": FORMAT, "version": VERSION, "width": manifest.width, "settings": settings}
     write_json(out / MANIFEST, fields | {"parts": [asdict(part) for part in parts]})
     return manifest
+
+
+def is_written(recipe: Recipe, template: str, tokenizer: Tokenizer, out: Path, *, data: str) -> bool:
+    """Whether `prepare` would find all examples there; arguments as it takes them."""
+    return (out / MANIFEST).is_file() and read_manifest(out).settings == _settled(recipe, template, tokenizer, data)[1]
+
+
+def _settled(recipe: Recipe, template: str, tokenizer: Tokenizer, data: str) -> tuple[Rendering, dict[str, Any]]:
+    """How examples are written, and all that decides what they become."""
+    tuning = recipe.finetune
+    assert tuning is not None  # noqa: S101 - the caller's recipe is of this kind
+    rendering = Rendering(template, tokenizer, Limits.of(recipe), tuning.learn, tuning.preference is not None)
+    return rendering, {
+        "data": data, "template": sha256_bytes(template.encode()), "tokenizer": tokenizer.sha256,
+        "learn": tuning.learn, "pairs": rendering.pairs, "part": PART, **asdict(rendering.limits),
+    }  # fmt: skip
 
 
 def describe(manifest: Manifest) -> list[str]:
@@ -111,6 +121,8 @@ def describe(manifest: Manifest) -> list[str]:
                 f"{split}: {counted(kept, 'example')}, {tokens:,} tokens, of which {targets:,} are learned "
                 f"({targets / tokens:.0%})"
             )
+        elif split == HELDOUT:
+            lines.append(f"{split}: no example, so nothing measures what the model does on others")
     cut: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
     for part in manifest.parts:

@@ -4,6 +4,7 @@ The examples are written into the run as tokens once (`puna.finetune.tokens`), p
 (`puna.finetune.plan`), and read by number; all else is as in pre-training (`puna.train.job`).
 """
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,11 +13,13 @@ import torch
 
 from puna.config.recipe import Recipe
 from puna.core.console import say
+from puna.core.errors import ConfigError
 from puna.core.files import sha256_json, write_json, write_text
 from puna.core.layout import DataDir, RunDir
 from puna.core.lock import DirectoryLock
+from puna.core.units import counted
 from puna.finetune.begin import Base, begin_with
-from puna.finetune.build import documents_of
+from puna.finetune.build import documents_of, dropped_by
 from puna.finetune.chat_samples import chat_sampler, check_chat_prompts
 from puna.finetune.examples import SourceExample, read_examples
 from puna.finetune.feed import ExampleFeed
@@ -26,7 +29,7 @@ from puna.finetune.pairs import Preferences
 from puna.finetune.plan import Plan, derived
 from puna.finetune.show import show_batch
 from puna.finetune.token_files import Examples
-from puna.finetune.tokens import announce, prepare
+from puna.finetune.tokens import announce, is_written, prepare
 from puna.parallel.mesh import Mesh
 from puna.parallel.world import World
 from puna.shards.card import card_json, read_card
@@ -46,11 +49,12 @@ class Tuning:
         data: The data build with its examples.
         base: The model that it begins with: its tokenizer, the chat template, and its weights where they are in
             another format than Puna's own.
+        kept: Whether the examples that the run has will do where the data build is gone.
     """
 
-    def __init__(self, recipe: Recipe, data: DataDir, base: Base) -> None:
+    def __init__(self, recipe: Recipe, data: DataDir, base: Base, *, kept: bool) -> None:
         self.recipe, self.tokenizer = recipe, base.tokenizer
-        self._data, self._base = data, base
+        self._data, self._base, self._kept = data, base, kept
         self.plan: Plan
         """Which examples make which packs, from `open` on."""
         self._heldout: Heldout | Preferences
@@ -64,20 +68,22 @@ class Tuning:
     def look(self, run: RunDir, world: World) -> str:
         """Build the data where that is not done; returns the fingerprint of the examples and of how they are told."""
         world.first(lambda: check_chat_prompts(self.recipe, self._base.template))
-        documents = world.first(lambda: documents_of(self.recipe, self._data, run))
+        documents = world.first(lambda: documents_of(self.recipe, self._data, run, kept=self._kept))
         return sha256_json([documents, self._base.template.source, self.tokenizer.sha256])
 
     def open(self, run: RunDir, world: World) -> Recipe:
         """Write the examples down as tokens, where that is not done; returns the recipe with the length of the run."""
         # The examples of a run that was deleted a moment ago were its own.
         recipe = self.recipe
-        documents = world.first(lambda: documents_of(recipe, self._data, run))
+        documents = world.first(lambda: documents_of(recipe, self._data, run, kept=self._kept))
         manifest = world.first(
             lambda: prepare(
                 recipe, self._base.template.source, self.tokenizer, self._examples, run.examples, data=documents
             )
         )
         if world.main:
+            for line in dropped_by(self._data):
+                say(line)
             announce(manifest)
         self.plan = Plan(self._opened(run, TRAIN, world), recipe)
         self.recipe = derived(recipe, self.plan)
@@ -90,19 +96,26 @@ class Tuning:
         """A batch as people read it (`puna.finetune.show`); the examples are written where the run will find them.
 
         Args:
-            run: The run's directory; where a run has begun there, a temporary one takes its place.
+            run: The run's directory; where a run with other settings has begun, a temporary one takes its place.
             number: The number of the batch.
             sequences: How many of its sequences are shown; None is all.
             colours: Whether tokens are coloured for a terminal.
         """
         world = World(0, 1, torch.device("cpu"), None)
         self.look(run, world)
-        with TemporaryDirectory() as folder:
-            place = RunDir(Path(folder)) if run.config.exists() else run
-            with DirectoryLock(place.root):
-                recipe = self.open(place, world)
-                feed = ExampleFeed(self.plan, recipe, self.tokenizer)
-                return show_batch(feed, self.tokenizer, number=number, sequences=sequences, colours=colours)
+        documents = documents_of(self.recipe, self._data, run, kept=self._kept)
+        there = is_written(self.recipe, self._base.template.source, self.tokenizer, run.examples, data=documents)
+        with TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+            place = RunDir(Path(folder)) if run.config.exists() and not there else run
+            if not there:  # else nothing is written, and the run may be at work
+                stack.enter_context(DirectoryLock(place.root))
+            recipe = self.open(place, world)
+            if number >= recipe.total_steps:
+                raise ConfigError(
+                    [f"--batch {number}: the run has {counted(recipe.total_steps, 'batch', 'batches')}, from 0 on"]
+                )
+            feed = ExampleFeed(self.plan, recipe, self.tokenizer)
+            return show_batch(feed, self.tokenizer, number=number, sequences=sequences, colours=colours)
 
     def session(self, recipe: Recipe, run: RunDir, world: World, mesh: Mesh, found: Found) -> Session:
         """The session of the recipe, on the model with what learns in it."""

@@ -148,6 +148,8 @@ def carry_out(
         world.first(lambda: check_place(given, run))
         mesh = build_mesh(given.parallel, world)
         world.on_main(lambda: stack.enter_context(DirectoryLock(run.root)))
+        if start is None and not resume:
+            world.first(lambda: resuming.check_room(run, force=force))  # before the data, which may have to be built
         fingerprint = job.look(run, world)
         longer = isinstance(start, Extension)
         if resume and not longer and world.first(lambda: resuming.is_finished(given, run, fingerprint)):
@@ -215,7 +217,7 @@ def _check_found(recipe: Recipe, run: RunDir, fingerprint: str, found: Found) ->
     if found is not None:
         path, state = found
         resuming.check_recipe(state.recipe, recipe, run, f"{path}: was saved")
-        resuming.check_data(state.data_fingerprint, fingerprint, path)
+        resuming.check_data(state.data_fingerprint, fingerprint, path, examples=recipe.finetune is not None)
 
 
 def _describe(job: Job, recipe: Recipe, run: RunDir) -> None:

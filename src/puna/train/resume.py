@@ -50,7 +50,8 @@ def is_finished(recipe: Recipe, run: RunDir, data_fingerprint: str) -> bool:
         if (checkpoints := list_checkpoints(run)) and extended_since(record, read_header(checkpoints[-1][1])[0]):
             return False
     check_recipe(record["config"], recipe, run, f"{run.root}: is finished")
-    check_data(record["inputs"].get("data", ""), data_fingerprint, run.root)
+    trained_on = record["inputs"].get("data", "")
+    check_data(trained_on, data_fingerprint, run.root, examples=recipe.finetune is not None)
     if recipe.finetune is not None and recipe.finetune.base != "as-it-is":
         return (run.adapter / "record.json").is_file()
     try:
@@ -80,8 +81,8 @@ def saved_recipe(state: TrainState, checkpoint: Path) -> Recipe:
         ) from None
 
 
-def begin(run: RunDir, *, force: bool) -> None:
-    """Make room for a new run.
+def check_room(run: RunDir, *, force: bool) -> bool:
+    """Refuse a directory in which no new run can begin; returns whether there is one that has to go first.
 
     Raises:
         CheckpointError: There is a run already, finished or not, and `force` is false; or the directory holds other
@@ -98,12 +99,23 @@ def begin(run: RunDir, *, force: bool) -> None:
             f"{run.root}: has {existing[0].name} but is not a run of Puna, so --force leaves it alone",
             hint="choose another --run-dir",
         )
+    return bool(existing)
+
+
+def begin(run: RunDir, *, force: bool) -> None:
+    """Make room for a new run.
+
+    Raises:
+        CheckpointError: As `check_room`.
+    """
+    # Examples that were written before a run began are those of any run with their settings, which are beside them.
+    examples = [run.examples] if check_room(run, force=force) else []
     with storage_errors(run.root):
         # config.toml goes last: the rest of an interrupted deletion is still recognised as a run.
         for path in (run.record, run.metrics, *run.root.glob("report*.html")):
             remove(path)
         for path in (
-            run.tensorboard, run.tokenizer, run.examples, run.checkpoints, run.model, run.adapter, run.exports,
+            run.tensorboard, run.tokenizer, *examples, run.checkpoints, run.model, run.adapter, run.exports,
             run.evaluations, run.chat.root,
         ):  # fmt: skip
             discard(path)
@@ -129,15 +141,22 @@ def newest(recipe: Recipe, run: RunDir) -> Path | None:
     return None
 
 
-def check_data(trained_on: str, present: str, path: Path) -> None:
+def check_data(trained_on: str, present: str, path: Path, *, examples: bool = False) -> None:
     """Refuse data that are not those of the run.
+
+    Args:
+        trained_on: The fingerprint of the run's data.
+        present: That of the data which are there.
+        path: What was trained on the first ones.
+        examples: Whether the run learns from examples, by a chat template.
 
     Raises:
         CheckpointError: Naming both fingerprints.
     """
     if trained_on != present:
+        what = "examples, or with another chat template or tokenizer" if examples else "token shards"
         raise CheckpointError(
-            f"{path}: was trained on other token shards (fingerprint {trained_on[:12]}, these have {present[:12]})",
+            f"{path}: was trained on other {what} (fingerprint {trained_on[:12]}, these have {present[:12]})",
             hint="build the data as they were, choose another --run-dir, or start again with --force",
         )
 
