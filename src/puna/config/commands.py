@@ -8,7 +8,7 @@ from puna.config.recipe import Recipe
 from puna.core.layout import DataDir, RunDir
 
 _OF_RUNS = ("--model", "--data", "--data-dir", "--run-dir")
-"""Options of commands that train, which `puna data build` has not, or which are named anew."""
+"""Options of commands that train, which `puna data build` lacks, or which are named behind them."""
 
 
 def data_build_command(recipe: Recipe, out: DataDir, *options: str) -> str:
@@ -20,7 +20,9 @@ def data_build_command(recipe: Recipe, out: DataDir, *options: str) -> str:
         options: Others of the command.
     """
     place = [] if out.root == Path("data") / recipe.name else ["--data-dir", str(out.root)]
-    return f"puna data build {recipe.typed_without(*_OF_RUNS)}{_quoted((*place, *options))}"
+    words = shlex.split(recipe.typed)
+    own = [word for at, word in enumerate(words) if word not in _OF_RUNS and words[max(0, at - 1)] not in _OF_RUNS]
+    return f"puna data build {shlex.join(own)}{_quoted((*place, *options))}"
 
 
 def train_command(recipe: Recipe, *options: str) -> str:

@@ -313,12 +313,6 @@ class Recipe(Section):
         words = self._typed.words
         return words[words.index(option) :][:2] if option in words else ()
 
-    def typed_without(self, *options: str) -> str:
-        """As `typed`, without these options and their values, which another command does not have."""
-        words = self._typed.words or (self.name,)
-        left = [word for at, word in enumerate(words) if word not in options and words[max(0, at - 1)] not in options]
-        return str(Typed(tuple(left)))
-
     @model_validator(mode="after")
     def _consistent(self, info: ValidationInfo) -> "Recipe":
         conflicts = []

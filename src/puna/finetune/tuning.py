@@ -89,6 +89,8 @@ class Tuning:
         self.recipe = derived(recipe, self.plan)
         if world.main:
             self._say_length()
+            if self.recipe.train.compile and world.device.type == "cpu":
+                say("the first steps wait for the compiler; train.compile=false spares a short run that")
         self._examples_heldout = self._opened(run, HELDOUT, world)
         return self.recipe
 
