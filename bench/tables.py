@@ -27,6 +27,7 @@ import decode_tables  # noqa: E402
 import evaluate_tables  # noqa: E402
 import evaluated_tables  # noqa: E402
 import finetune_tables  # noqa: E402
+import format_tables  # noqa: E402
 import hardware_tables  # noqa: E402
 import parity_tables  # noqa: E402
 import serve_tables  # noqa: E402
@@ -410,6 +411,7 @@ TABLES = {
     **evaluated_tables.tables(newest, origin),
     "finetune": lambda: finetune_tables.table(newest, origin),
     **serve_tables.tables(lambda: newest("serve"), origin),
+    "format_following": lambda: format_tables.table(newest, origin),
     "gpu": gpu,
     "gpus": hardware_tables.gpus,
     "demo": demo,
