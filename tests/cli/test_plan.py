@@ -111,3 +111,10 @@ def test_planning_needs_no_torch_and_few_modules():
     assert "6.74B" in result.stdout
     # About half of them are the recipe's, that is pydantic's.
     assert int(result.stderr.splitlines()[-1]) < 700
+
+
+def test_a_recipe_that_tunes_is_refused_with_what_counts_its_tokens():
+    result = puna("chat-lora")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "error: recipe 'chat-lora' tunes a model: what that takes depends on the model and on the examples" in result.stderr
+    assert "`puna finetune chat-lora --model MODEL --show-batch`" in result.stderr

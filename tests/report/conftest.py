@@ -1,10 +1,12 @@
 """A run's records as the other stages write them, small and made by hand."""
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 
 from puna.config.load import save_recipe
 from puna.config.recipe import Recipe
@@ -87,3 +89,68 @@ def report_run(tiny: Recipe, tmp_path: Path) -> RunDir:
     }  # fmt: skip
     proof.write(run.exports / "hf" / "equivalence.json")
     return run
+
+
+@pytest.fixture
+def tuned_run(report_run: RunDir) -> RunDir:
+    """The run of the records as one of instruction tuning by low-rank updates, validated before its first step."""
+    tuning = {"template": "chatml", "learn": "answers", "epochs": 2.0, "pack": True, "too_long": "cut"}
+    tuning |= {"method": "lora", "base": "as-it-is", "freeze": [], "dropout": 0.0, "neftune": 5.0}
+    lora = {"rank": 8, "alpha": 16.0, "dropout": 0.1, "targets": ["wq", "wv"], "rank_stabilised": False, "dora": False}
+    tuning["lora"] = lora
+    config = tomllib.loads(report_run.config.read_text()) | {"finetune": tuning}
+    report_run.config.write_text(tomli_w.dumps(config))
+    record = json.loads(report_run.record.read_text())
+    record["config"]["finetune"] = tuning
+    record["outputs"] = {"adapter/adapter_model.safetensors": "12" * 32, "model.safetensors": "ef" * 32}
+    parent = {"how": "continued", "run": "demo", "place": "runs/demo", "step": 400, "tokens": 102_400}
+    record["results"]["lineage"] = [parent]
+    record["results"]["final"] = {"loss": {"prose": 2.0, "code": 2.5}, "bits_per_byte": {"prose": 0.7, "code": 0.8}}
+    report_run.record.write_text(json.dumps(record))
+    first = {"step": 0, "tokens": 0}
+    bits = {"prose": 1.2, "code": 1.3}
+    loss = {"loss": {"prose": 4.25, "code": 4.5}, "bits_per_byte": bits, "seconds": 1.0}
+    begin: list[dict[str, Any]] = [
+        {"kind": "validation", "final": False} | first | loss,
+        {"kind": "sample", "prompt": "The <b>", "text": "once upon\x1b a time"} | first,
+    ]
+    metrics = report_run.metrics.read_text()
+    report_run.metrics.write_text("".join(json.dumps(line) + "\n" for line in begin) + metrics)
+    cut = {"examples": 2, "tokens": 300, "targets": 7}
+    counts: list[dict[str, Any]] = [
+        {
+            "source": source, "split": split, "read": 12, "examples": 9, "tokens": 1000, "targets": 250,
+            "dropped": {"too_long": 3}, "cut": cut,
+        }
+        for source in ("prose", "code") for split in ("train", "heldout")
+    ]  # fmt: skip
+    counts[-1] |= {"dropped": {}, "cut": {"examples": 0, "tokens": 0, "targets": 0}}
+    run = {"sequences": 96, "context": 64, "examples": {"prose": 18, "code": 18}}
+    run |= {"tokens": {"prose": 3000, "code": 2990}, "epochs": {"prose": 2.0, "code": 2.0}}
+    record = {"schema": 1, "model": "runs/demo", "template_sha256": "ab" * 32, "parameters": 50_000, "learned": 500}
+    record |= {"counts": counts, "reasons": {"too_long": "they do not fit <i>"}, "run": run}
+    report_run.tuning.write_text(json.dumps(record))
+    return report_run
+
+
+@pytest.fixture
+def pairs_run(tuned_run: RunDir) -> RunDir:
+    """The tuned run as one that learns from pairs of answers."""
+    record = json.loads(tuned_run.record.read_text())
+    record["config"]["finetune"]["preference"] = {"loss": "dpo", "beta": 0.1}
+    record["results"]["final"]["bits_per_byte"] = {}
+    tuned_run.record.write_text(json.dumps(record))
+    config = tomllib.loads(tuned_run.config.read_text())
+    config["finetune"]["preference"] = {"loss": "dpo", "beta": 0.1}
+    tuned_run.config.write_text(tomli_w.dumps(config))
+    lines = [json.loads(line) for line in tuned_run.metrics.read_text().splitlines()]
+    for line in lines:
+        if line["kind"] == "validation":
+            line["bits_per_byte"] = {}
+    figures = {"pairs": 4, "loss": 0.69, "chosen_reward": 0.0, "rejected_reward": 0.0}
+    figures |= {"chosen_log_prob": -9.0, "rejected_log_prob": -8.0}
+    for step, final, accuracy in ((0, False, 0.5), (24, True, 0.75)):
+        line = {"kind": "preferences", "step": step, "tokens": 256 * step, "split": "heldout", "final": final}
+        lines.append(line | {"sources": {"prose": figures | {"accuracy": accuracy, "chosen_reward": step / 24}}})
+    tuned_run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return tuned_run

@@ -1,6 +1,7 @@
 """Which runs can be compared, under which names, and in which state."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from puna.core.errors import CheckpointError, DataError
 from puna.core.layout import RunDir
 from puna.core.schema.lineage import Parent
 from puna.core.schema.train_state import TrainState, directory_of, write_state
+from puna.report.compare_charts import axes, charts
+from puna.report.compare_page import render
 from puna.report.read_compared import read_comparison
 
 
@@ -134,3 +137,37 @@ def test_a_damaged_file_is_named(tiny: Recipe, tmp_path: Path, damage: str):
     (runs[1].root / damage).write_text(content)
     with pytest.raises(DataError, match=f"{runs[1].root}"):
         read_comparison(runs)
+
+
+def test_a_tuned_run_has_its_tokenizer_from_the_record_its_template_and_its_pairs(pairs_run: RunDir):
+    card = json.loads(pairs_run.data_card.read_text())
+    pairs_run.data_card.write_text(json.dumps(card | {"tokenizer": None}))
+    record = json.loads(pairs_run.record.read_text())
+    record["inputs"]["tokenizer"] = "fe" * 32
+    pairs_run.record.write_text(json.dumps(record))
+    other = pairs_run.root.parent / "other"
+    shutil.copytree(pairs_run.root, other)
+    tuning = json.loads(pairs_run.tuning.read_text())
+    (other / "tuning.json").write_text(json.dumps(tuning | {"template_sha256": "cd" * 32}))
+    comparison = read_comparison([pairs_run, other])
+    run = comparison.runs[0]
+    assert (run.tokenizer, run.template, run.told_apart) == ("fe" * 32, "ab" * 32, 0.75)
+    assert comparison.common_tokens is None
+    assert [note for note in comparison.notes if "chat templates differ" in note]
+    titles = [chart.title for chart in charts(comparison)]
+    assert titles[:3] == ["Held-out pairs told apart", "Margins of held-out pairs", "Loss of pairs"]
+    assert axes(comparison)[0].title == "tokens of the batches, padding included"
+    page = render(comparison)
+    assert '<td class="n">75.0 %</td>' in page
+    assert "held-out text" not in page.partition("<script>")[0]
+    assert "<mark>The &lt;b&gt;</mark></h3>" in page
+
+
+def test_runs_that_learn_from_different_things_are_not_compared_by_their_losses(
+    tuned_run: RunDir, tiny: Recipe, tmp_path: Path
+):
+    comparison = read_comparison([tuned_run, compared_run(tmp_path / "text", tiny)])
+    assert [note for note in comparison.notes if "losses cannot be compared" in note]
+    assert "nats per token" not in [
+        chart.figure["layout"]["yaxis"]["title"]["text"] for chart in charts(comparison)
+    ]

@@ -99,6 +99,12 @@ def plan(
     if mfu is not None and (network_gbps is not None or devices_per_node is not None):
         raise ConfigError(["--mfu stands in for the estimate that --network-gbps and --devices-per-node are for"])
     resolved = as_recipe(recipe)
+    if resolved.finetune is not None:
+        raise ConfigError(
+            [f"recipe {resolved.name!r} tunes a model: what that takes depends on the model and on the examples"],
+            hint=f"`puna finetune {resolved.typed} --model MODEL --show-batch` counts them and their tokens, and trains "
+            "nothing; `puna plan` of a recipe of pre-training with the model's shape and these train.tokens bounds it",
+        )
     layout = resolved.parallel
     count = devices or layout.replicate * max(1, layout.shard) * layout.context * layout.tensor
     target = find_target(device, resolved, count, node_devices=devices_per_node, network_gbps=network_gbps)

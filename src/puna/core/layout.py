@@ -18,6 +18,7 @@ runs/demo/                    one training run (RunDir): the unit that people mo
   tokenizer/                  the tokenizer's file, so that every checkpoint is a model that takes text
   checkpoints/step-00000100/  the training state of a step, from which `train` goes on
   examples/                   of a run that is tuned: its examples as token ids with the mask of what is learned
+  tuning.json                 of such a run: what it learns from, counted
   model/                      the plain model: model.safetensors, model.toml, the tokenizer's file, record.json
   adapter/                    of a run with low-rank updates: these alone, in PEFT's format
   exports/hf/                 one directory per format, each with equivalence.json
@@ -142,6 +143,11 @@ class RunDir(_Directory):
     def examples(self) -> Path:
         """Of a run that is tuned: its examples as token ids, and what is computed from them once."""
         return self.root / "examples"
+
+    @property
+    def tuning(self) -> Path:
+        """Of a run that is tuned: what it learns from, counted."""
+        return self.root / "tuning.json"
 
     @property
     def adapter(self) -> Path:

@@ -21,6 +21,7 @@ from puna.core.units import counted
 from puna.finetune.begin import Base, begin_with
 from puna.finetune.build import documents_of, dropped_by
 from puna.finetune.chat_samples import chat_sampler, check_chat_prompts
+from puna.finetune.describe import learned_parameters, tuning_record
 from puna.finetune.examples import SourceExample, read_examples
 from puna.finetune.feed import ExampleFeed
 from puna.finetune.heldout import Heldout
@@ -28,10 +29,11 @@ from puna.finetune.leave import leave
 from puna.finetune.pairs import Preferences
 from puna.finetune.plan import Plan, derived
 from puna.finetune.show import show_batch
-from puna.finetune.token_files import Examples
+from puna.finetune.token_files import Examples, read_manifest
 from puna.finetune.tokens import announce, is_written, prepare
 from puna.parallel.mesh import Mesh
 from puna.parallel.world import World
+from puna.plan.count import parameters
 from puna.shards.card import card_json, read_card
 from puna.shards.split import HELDOUT, TRAIN
 from puna.tokenizer.chat_template import CHAT_TEMPLATE
@@ -59,6 +61,7 @@ class Tuning:
         """Which examples make which packs, from `open` on."""
         self._heldout: Heldout | Preferences
         self._examples_heldout: Examples
+        self._learned: int
 
     @property
     def final(self) -> Validation:
@@ -123,6 +126,7 @@ class Tuning:
         """The session of the recipe, on the model with what learns in it."""
         feed = ExampleFeed(self.plan, recipe, self.tokenizer)
         session, objective = begin_with(recipe, run, feed, self._base, world=world, mesh=mesh, found=found)
+        self._learned = learned_parameters(session)
         heldout = self._examples_heldout
         if objective is None:
             self._heldout = Heldout(heldout, self.tokenizer, recipe)
@@ -133,10 +137,16 @@ class Tuning:
         return session
 
     def describe(self, run: RunDir) -> None:
-        """Copy the card of the data, and the chat template."""
+        """Copy the card of the data, and the chat template; write down what the run learns from."""
         if self._data.card.is_file():
             write_json(run.data_card, card_json(read_card(self._data)))
         write_text(run.tokenizer / CHAT_TEMPLATE, self._base.template.source)
+        recipe = self.recipe
+        record = tuning_record(
+            self._base, self.plan, read_manifest(run.examples), learned=self._learned,
+            sequences=recipe.total_tokens // recipe.model.context, model=parameters(recipe.model).total,
+        )  # fmt: skip
+        write_json(run.tuning, record.as_dict())
 
     def listeners(self, session: Session) -> list[Listener]:
         """Validation on held-out examples or pairs, and answers to the prompts; both before the first step, too."""

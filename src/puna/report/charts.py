@@ -9,9 +9,11 @@ from typing import Any
 from puna.core.schema.lines import RollbackLine, SkippedLine
 from puna.report.axes import tokens_axis, values_axis
 from puna.report.curves import COLOURS, NEUTRAL, Chart, Style, axis_title, chart_of, curve, only_in_legend, thinned
+from puna.report.heldout_charts import heldout_charts
 from puna.report.names import shortened
 from puna.report.preference_charts import preference_charts
 from puna.report.read import RunRecords
+from puna.report.wording import Wording, wording
 
 _DASHES = ["solid", "dash", "dashdot"]
 """The lines of the first sources, of as many as there are colours, are solid, the next ones dashed."""
@@ -23,21 +25,24 @@ _SMOOTHED_SHARE = 50
 def charts(run: RunRecords) -> list[Chart]:
     """The charts that the run has data for."""
     found = []
-    if any(line.bits_per_byte for line in run.validations):
+    words = wording(run.config)
+    if run.config.finetune is not None:
+        found += heldout_charts(run.validations, _styles(run), words)
+    elif any(line.bits_per_byte for line in run.validations):
         found.append(_bits_per_byte(run))
     found += preference_charts(run.preferences, _styles(run))
     if run.train:
-        found.append(_loss(run))
+        found.append(_loss(run, words))
         if any(line.source_loss for line in run.train):
-            found.append(_loss_by_source(run))
-        found += [_learning_rate(run), _throughput(run)]
+            found.append(_loss_by_source(run, words))
+        found += [_learning_rate(run), _throughput(run, words)]
         if any(line.mfu or line.data_wait is not None for line in run.train):
             found.append(_device(run))
         if any(line.source_tokens for line in run.train):
             found.append(_mixture(run))
     end = max((line.tokens for line in [*run.train, *run.validations, *run.preferences]), default=0)
     for chart in found:
-        chart.figure["layout"]["xaxis"] |= tokens_axis(end)
+        chart.figure["layout"]["xaxis"] |= tokens_axis(end) | {"title": axis_title(words.across)}
     return found
 
 
@@ -87,7 +92,7 @@ def _diamond(colour: str) -> dict[str, Any]:
     return {"mode": "markers", "marker": {"symbol": "diamond", "size": 11, "color": colour}}
 
 
-def _loss(run: RunRecords) -> Chart:
+def _loss(run: RunRecords, words: Wording) -> Chart:
     losses = [line.loss for line in run.train]
     raw = curve("each logged step", run.train, losses, COLOURS[0])
     radius = len(losses) // _SMOOTHED_SHARE
@@ -100,7 +105,7 @@ def _loss(run: RunRecords) -> Chart:
     if run.skipped or run.rollbacks:
         sentence += " Marks: batches that were left out, and checkpoints that the run went back to."
         traces += _marks(run)
-    return chart_of("Training loss", sentence, traces, "nats per token")
+    return chart_of(words.loss, sentence, traces, words.unit)
 
 
 def _marks(run: RunRecords) -> list[dict[str, Any]]:
@@ -120,7 +125,7 @@ def _marks(run: RunRecords) -> list[dict[str, Any]]:
     return [trace for trace in marks if trace["x"]]
 
 
-def _loss_by_source(run: RunRecords) -> Chart:
+def _loss_by_source(run: RunRecords, words: Wording) -> Chart:
     traces, radius = [], len(run.train) // _SMOOTHED_SHARE
     for source, style in _styles(run).items():
         lines = [line for line in run.train if source in line.source_loss]
@@ -137,7 +142,7 @@ def _loss_by_source(run: RunRecords) -> Chart:
             )
     smoothed = f", over {2 * radius + 1} of them" if radius else ""
     sentence = f"Mean between two logged steps{smoothed}. A click on a name hides its curve."
-    return chart_of("Training loss by source", sentence, traces, "nats per token")
+    return chart_of(f"{words.loss} by source", sentence, traces, words.unit)
 
 
 def _learning_rate(run: RunRecords) -> Chart:
@@ -152,7 +157,7 @@ def _learning_rate(run: RunRecords) -> Chart:
     return chart
 
 
-def _throughput(run: RunRecords) -> Chart:
+def _throughput(run: RunRecords, words: Wording) -> Chart:
     lines = thinned(run.train)
     traces = [curve("optimizer steps alone", lines, [line.tokens_per_second for line in lines], COLOURS[0])]
     overall = [line.tokens_per_second_overall for line in lines]
@@ -161,7 +166,7 @@ def _throughput(run: RunRecords) -> Chart:
     sentence = (
         "Alone: mean between two logged steps. With validation, samples and checkpoints: since the session began."
     )
-    chart = chart_of("Throughput", sentence, traces, "tokens per second", from_zero=True)
+    chart = chart_of("Throughput", sentence, traces, words.rate, from_zero=True)
     chart.figure["layout"]["yaxis"] |= {"hoverformat": ".4~s"}
     return chart
 
@@ -181,6 +186,8 @@ def _device(run: RunRecords) -> Chart:
         "Share of the device's rate that the steps reach (MFU), counting the attention scores that a causal model "
         "needs or all of them, and share of their time that goes into waiting for data."
     )
+    if run.config.finetune is not None:
+        sentence += " MFU is counted as if sequences were whole texts and all parameters learned."
     return chart_of("Use of the device", sentence, traces, "%", from_zero=True)
 
 
@@ -198,7 +205,8 @@ def _mixture(run: RunRecords) -> Chart:
         group = {"legendgroup": html.escape(source)}
         traces.append(tokens | group)
         traces.append(epochs | group | {"showlegend": False, "yaxis": "y2"})
-    sentence = "What the run has read of each source: above in tokens, below in epochs of its text."
+    what = "text" if run.config.finetune is None else "examples"
+    sentence = f"What the run has read of each source: above in tokens, below in epochs of its {what}."
     chart = chart_of("The mixture as trained", sentence, traces, "tokens", from_zero=True)
     chart.figure["layout"]["yaxis"] |= {"hoverformat": ".4~s"}
     _split(chart, "epochs")
@@ -218,7 +226,7 @@ def _split(chart: Chart, unit: str) -> None:
 
 def _styles(run: RunRecords) -> dict[str, Style]:
     """The colour and the dashes of each source, the same in all charts."""
-    validated = run.validations[-1].bits_per_byte if run.validations else {}
+    validated = run.validations[-1].bits_per_byte | run.validations[-1].loss if run.validations else {}
     trained = [
         source for line in (run.train[:1] + run.train[-1:]) for source in (line.source_tokens or line.source_loss)
     ]

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from puna.core.schema.evaluation import TaskResult
-from puna.core.schema.lines import EvaluationLine, Line, TrainLine, ValidationLine
+from puna.core.schema.lines import EvaluationLine, Line, PreferenceLine, TrainLine, ValidationLine
 from puna.core.units import counted
 from puna.report.charts import smooth
 from puna.report.comparison import ComparedRun, Comparison, Difference
 from puna.report.curves import line_mode, thinned
 from puna.report.evaluated import comparable
+from puna.report.preference_charts import over_all
+from puna.report.wording import MIXED, PRE_TRAINING
 
 _Curve: TypeAlias = tuple[int, Sequence[Line], Sequence[float | None], dict[str, Any]]
 """The number of a run, the lines of its metrics with the tokens of the points, the values, and how it is drawn."""
@@ -79,7 +81,7 @@ def dash(number: int) -> str:
 
 def axes(comparison: Comparison) -> list[Axis]:
     """The axes that at least one run has places on."""
-    found = [Axis(TOKENS, "tokens", "tokens trained on", lambda run, tokens: float(tokens))]
+    found = [Axis(TOKENS, "tokens", comparison.words.across, lambda run, tokens: float(tokens))]
     seconds = [run.seconds for run in comparison.runs if run.seconds is not None]
     if seconds:
         unit, scale = _unit(max(seconds), [("s", 1.0), ("min", 60.0), ("h", 3600.0), ("d", 86400.0)])
@@ -104,8 +106,11 @@ def charts(comparison: Comparison) -> list[ComparedChart]:
     dial = _dial(comparison)
     if dial is not None:
         found.append(_against(comparison, dial))
-    if comparison.same_tokenizer and any(run.train for run in runs):
-        found.append(_trained(comparison, "Training loss", "nats per token", lambda line: line.loss, smoothed=True))
+    if comparison.with_pairs:
+        found += _pairs(comparison)
+    words = comparison.words
+    if comparison.same_tokenizer and words is not MIXED and any(run.train for run in runs):
+        found.append(_trained(comparison, words.loss, words.unit, lambda line: line.loss, smoothed=True))
     if len(sources) > 1:
         for source in sources:
             title = f"Held-out bits per byte, {source}"
@@ -114,7 +119,7 @@ def charts(comparison: Comparison) -> list[ComparedChart]:
     if any(run.train for run in runs):
         rate = _trained(comparison, "Learning rate", "learning rate", lambda line: line.lr)
         rate.figure["layout"]["yaxis"] |= {"exponentformat": "e", "rangemode": "tozero"}
-        speed = _trained(comparison, "Throughput", "tokens per second", lambda line: line.tokens_per_second)
+        speed = _trained(comparison, "Throughput", words.rate, lambda line: line.tokens_per_second)
         speed.figure["layout"]["yaxis"] |= {"rangemode": "tozero", "hoverformat": ".4~s"}
         found += [rate, speed]
     return found
@@ -128,9 +133,36 @@ def _heldout(comparison: Comparison, title: str, value: Callable[[ValidationLine
         curves.append((number, run.during, [value(line) for line in run.during], {"mode": "lines+markers"}))
         diamond = {"mode": "markers", "marker": _diamond(number)}
         curves.append((number, final, [value(line) for line in final], diamond))
-    sentence = "Lower is better. Lines: a part of the text, while training"
+    sentence = f"Lower is better. Lines: a part of {_the(comparison)}, while training"
     sentence += "; diamonds: all of it, at the end." if any(run.finished for run in comparison.runs) else "."
     return _chart(comparison, title, sentence, "bits per byte", curves)
+
+
+def _the(comparison: Comparison) -> str:
+    words = comparison.words
+    return {PRE_TRAINING.heldout: "the text", MIXED.heldout: MIXED.heldout}.get(words.heldout, f"the {words.heldout}")
+
+
+def _pairs(comparison: Comparison) -> list[ComparedChart]:
+    """How many held-out pairs are told apart as preferred, and by how much their rewards differ."""
+
+    def of(title: str, sentence: str, unit: str, value: Callable[[PreferenceLine], float]) -> ComparedChart:
+        curves: list[_Curve] = [
+            (number, run.preferences, [value(line) for line in run.preferences], {"mode": "lines+markers"})
+            for number, run in enumerate(comparison.runs)
+        ]
+        return _chart(comparison, title, sentence, unit, curves)
+
+    return [
+        of(
+            "Held-out pairs told apart", "Share whose preferred answer has the higher reward. 50 % is chance.", "%",
+            lambda line: 100 * over_all(line).accuracy,
+        ),
+        of(
+            "Margins of held-out pairs", "By how much the rewards of the two answers differ, mean over all pairs.",
+            "reward, nats", lambda line: over_all(line).margin,
+        ),
+    ]  # fmt: skip
 
 
 def _benchmarks(comparison: Comparison) -> list[ComparedChart]:

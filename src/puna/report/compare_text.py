@@ -44,6 +44,8 @@ def _figures(comparison: Comparison, console: Console) -> RenderableType:
     measured = [*(["mean"] if with_mean else []), *map(escaped, comparison.sources)]
     if comparison.common_tokens is not None:
         measured.append(f"at {format_count(comparison.common_tokens)} tokens")
+    if comparison.with_pairs:
+        measured.append("told apart")
     head = [*measured, "tokens", "tokens/s", "MFU", "time", "energy"]
     rows = [_row(comparison, run, with_mean) for run in comparison.runs]
     whole, split = [(0, len(head))], [(0, len(measured)), (len(measured), len(head))]
@@ -80,7 +82,10 @@ def _row(comparison: Comparison, run: ComparedRun, with_mean: bool) -> list[str]
     figures += [bits.get(source) for source in comparison.sources]
     if comparison.common_tokens is not None:
         figures.append(comparison.at_common_tokens(run))
-    return ["-" if figure is None else f"{figure:.4f}" for figure in figures] + _costs(run)
+    shown = ["-" if figure is None else f"{figure:.4f}" for figure in figures]
+    if comparison.with_pairs:
+        shown.append("-" if run.told_apart is None else f"{run.told_apart:.1%}")
+    return shown + _costs(run)
 
 
 def _costs(run: ComparedRun) -> list[str]:

@@ -15,8 +15,10 @@ from typing import Any
 
 from puna.config.explain import flatten
 from puna.config.toml import inline
-from puna.core.schema.lines import EvaluationLine, TrainLine, ValidationLine
+from puna.core.schema.lines import EvaluationLine, PreferenceLine, TrainLine, ValidationLine
 from puna.core.schema.run import TrainResults
+from puna.report.preference_charts import over_all
+from puna.report.wording import MIXED, Wording, common_wording
 
 _UNTOLD = ("name", "description")
 """Keys of a recipe that say nothing about how a run goes."""
@@ -74,6 +76,10 @@ class ComparedRun:
     """A sentence for each run or model that it comes from, the oldest first."""
     evaluations: list[EvaluationLine] = field(default_factory=list)
     """Of benchmarks, while it was trained."""
+    preferences: list[PreferenceLine] = field(default_factory=list)
+    """How held-out pairs of answers were told apart; empty where it learns from something else."""
+    template: str = ""
+    """SHA-256 of the chat template that it is tuned with; empty of other runs, and where its directory does not say."""
 
     @property
     def finished(self) -> bool:
@@ -89,6 +95,11 @@ class ComparedRun:
     def during(self) -> list[ValidationLine]:
         """The validations on a part of the held-out text while it trained."""
         return [line for line in self.validations if not line.final]
+
+    @property
+    def told_apart(self) -> float | None:
+        """The share of the held-out pairs that its newest validation told apart as preferred."""
+        return over_all(self.preferences[-1]).accuracy if self.preferences else None
 
     @property
     def rate(self) -> float | None:
@@ -160,6 +171,16 @@ class Comparison:
     notes: list[str]
     """Sentences on what cannot be compared, or only with care."""
 
+    @cached_property
+    def words(self) -> Wording:
+        """What the figures of the runs are called."""
+        return common_wording([run.recipe for run in self.runs])
+
+    @property
+    def with_pairs(self) -> bool:
+        """Whether a run was validated on pairs of answers."""
+        return any(run.preferences for run in self.runs)
+
     @property
     def same_tokenizer(self) -> bool:
         """Whether a loss per token means the same everywhere."""
@@ -189,10 +210,11 @@ class Comparison:
     def common_tokens(self) -> int | None:
         """Tokens of the last validation while training of the run that got least far.
 
-        None where all runs got equally far, and so can be compared by their newest validations.
+        None where all runs got equally far, and so can be compared by their newest validations; or where they have no
+        mean.
         """
         ends = [run.during[-1].tokens for run in self.runs if run.during]
-        return min(ends) if len(ends) == len(self.runs) and len(set(ends)) > 1 else None
+        return min(ends) if self.weights and len(ends) == len(self.runs) and len(set(ends)) > 1 else None
 
     def at_common_tokens(self, run: ComparedRun) -> float | None:
         """The mean of a run's validations while training at `common_tokens`.
@@ -250,6 +272,7 @@ class Comparison:
         return {
             "name": run.name, "place": run.place, "finished": run.finished, "step": run.step,
             "total_steps": run.total_steps, "tokens": run.tokens, "parameters": run.parameters,
+            "pairs_told_apart": run.told_apart,
             "mean_bits_per_byte": self.heldout(run), "mean_at_common_tokens": self.at_common_tokens(run),
             "tokens_per_second": run.rate, "mfu": run.mfu,
             "train_seconds": run.seconds, "train_kwh": run.kwh, "device": run.device, "tokenizer_sha256": run.tokenizer,
@@ -283,15 +306,22 @@ def _weights(runs: Sequence[ComparedRun]) -> dict[str, float]:
 
 
 def _notes(runs: Sequence[ComparedRun], weights: dict[str, float]) -> list[str]:
+    words = common_wording([run.recipe for run in runs])
+    what = words.heldout
+    held = "what is held out" if words is MIXED else f"the {what}"
     notes = [
         f"{run.name} is not finished: step {run.step:,} of {run.total_steps:,}." for run in runs if not run.finished
     ]
     if len({run.finished for run in runs if run.last}) == 2:
-        notes.append("The held-out figures of finished runs are of all held-out text, the others' of a part of it.")
+        notes.append(f"The held-out figures of finished runs are of all {what}, the others' of a part of it.")
     if len({run.tokenizer for run in runs}) > 1:
         notes.append("The tokenizers differ, so a loss per token means something else in each; bits per byte do not.")
     if len({run.documents for run in runs}) > 1:
-        notes.append("The data builds differ, so each run is measured on the held-out text of its own build.")
+        notes.append(f"The data builds differ, so each run is measured on {held} of its own build.")
+    if words is MIXED:
+        notes.append("Not all runs learn from the same: text, answers or pairs of answers. So losses cannot be compared.")
+    if len({run.template for run in runs if run.template}) > 1:
+        notes.append("The chat templates differ, so the tokens that are learned differ where they end answers.")
     measured = {source for run in runs if run.last for source in run.last.bits_per_byte}
     if missing := sorted(measured - weights.keys()):
         if weights:

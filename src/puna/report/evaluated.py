@@ -66,18 +66,36 @@ class Row:
     chance: str
     documents: str
     step: int
+    before: str
+    """The same figure before the first step, with its interval; a dash where none was measured in the same way."""
 
 
 def row_of(benchmark: Benchmark) -> Row:
     """The newest result of a task in figures of four decimals; a dash where there is none."""
     newest = benchmark.newest
     result, (name, metric) = newest.result, newest.result.main
-    known = metric.low is not None and metric.high is not None
     return Row(
         id=result.id, title=result.title, metric=name, step=newest.step, value=_figure(metric.value),
-        interval=f"{_figure(metric.low)} to {_figure(metric.high)}" if known else "-", chance=_figure(result.chance),
-        documents=f"{result.n:,}" if result.n == result.of else f"{result.n:,} of {result.of:,}",
+        interval=_interval(metric) or "-", chance=_figure(result.chance),
+        before=_before(benchmark), documents=f"{result.n:,}" if result.n == result.of else f"{result.n:,} of {result.of:,}",
     )  # fmt: skip
+
+
+def _before(benchmark: Benchmark) -> str:
+    """The figure at step 0 of the series that has the newest one."""
+    newest = benchmark.newest
+    own = next(series for series in benchmark.series if newest in series.points)
+    first = own.points[0]
+    if first.step != 0 or first is newest:
+        return "-"
+    interval = _interval(first.main)
+    return _figure(first.main.value) + (f" ({interval})" if interval else "")
+
+
+def _interval(metric: Metric) -> str:
+    if metric.low is None or metric.high is None:
+        return ""
+    return f"{_figure(metric.low)} to {_figure(metric.high)}"
 
 
 def _figure(value: float | None) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from puna.core.schema.evaluation import GOLD, Metric
 from puna.report.axes import tokens_axis
-from puna.report.curves import COLOURS, NEUTRAL, Chart, Style, chart_of, curve
+from puna.report.curves import COLOURS, NEUTRAL, Chart, Style, axis_title, chart_of, curve
 from puna.report.evaluated import Benchmark, Point, Series
 from puna.report.names import shortened
 
@@ -19,18 +19,21 @@ _BAND_OPACITY = "33"
 """Of an interval, the last two digits of its colour: a fifth, so that lines and grid are seen through it."""
 
 
-def evaluation_charts(benchmarks: Sequence[Benchmark], end: int) -> list[Chart]:
+def evaluation_charts(
+    benchmarks: Sequence[Benchmark], end: int, *, across: str = "tokens trained on"
+) -> list[Chart]:
     """A chart for each task, and one of the surprise at right answers.
 
     Args:
         benchmarks: The tasks.
         end: Tokens at which the axes end.
+        across: What they count.
     """
     found = [_of_task(benchmark, end) for benchmark in benchmarks]
     if (surprise := _surprise(benchmarks)) is not None:
         found.append(surprise)
     for chart in found:
-        chart.figure["layout"]["xaxis"] |= tokens_axis(end)
+        chart.figure["layout"]["xaxis"] |= tokens_axis(end) | {"title": axis_title(across)}
     return found
 
 

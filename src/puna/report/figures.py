@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from puna.core.schema.run import TrainResults, Utilisation
 from puna.core.units import counted, format_bytes, format_carbon, format_count, format_duration, format_energy
 from puna.report.read import Progress, RunRecords
+from puna.report.wording import wording
 
 Fact = tuple[str, str]
 """What it is, and a sentence or a figure."""
@@ -38,13 +39,16 @@ class Heldout:
 
 def heldout(run: RunRecords) -> Heldout | None:
     """The last validation; None before there is one."""
+    what = wording(run.config).heldout
     if run.record:
         final = run.record.results.final
-        return Heldout("all held-out text, at the end", final.bits_per_byte, final.loss)
+        return Heldout(f"all {what}, at the end", final.bits_per_byte, final.loss)
     if not run.validations:
         return None
     line = run.validations[-1]
-    text = "all held-out text" if line.final else "a part of the held-out text"
+    # A run that is tuned is validated on all of it before its first step.
+    whole = line.final or (line.step == 0 and run.config.finetune is not None)
+    text = f"all {what}" if whole else f"a part of the {what}"
     return Heldout(f"{text}, at step {line.step:,}", line.bits_per_byte, line.loss)
 
 
@@ -59,7 +63,7 @@ def summary(run: RunRecords) -> str:
     batch, size = run.config.train.batch_tokens, format_count(run.progress.parameters if run.progress else 0)
     return (
         f"A LLaMA of {size} parameters, trained so far on {format_count(run.step * batch)} of "
-        f"{format_count(run.total_steps * batch)} tokens" + (f" on {on}." if (on := _device(run)) else ".")
+        f"{format_count(run.total_steps * batch)} tokens" + (f" on {on}." if (on := last_device(run)) else ".")
     )
 
 
@@ -74,10 +78,6 @@ def tiles(run: RunRecords) -> list[Tile]:
     for source, bits in (measured.bits_per_byte if measured else {}).items():
         where = "all held-out text" if run.record else measured.where if measured else ""
         found.append(Tile(f"{bits:.3f}", f"bits per byte, {source}", f"{where}; lower is better"))
-    told = [line.sources for line in run.preferences if line.split == "heldout"]
-    for source, pairs in (told[-1] if told else {}).items():
-        under = f"{counted(pairs.pairs, 'held-out pair')}; 50 % is chance"
-        found.append(Tile(_percent(pairs.accuracy), f"of pairs told apart, {source}", under))
     shape = run.config.model
     layers = f"{counted(shape.n_layers, 'layer')}, width {shape.dim:,}"
     if run.record:
@@ -140,9 +140,10 @@ def _speed_at_the_end(run: RunRecords, results: TrainResults) -> list[Fact]:
         (
             "Throughput",
             f"{format_count(results.tokens_per_second)} tokens/s in optimizer steps (median), "
-            f"{format_count(results.tokens_per_second_overall)} with validation, samples and checkpoints",
+            f"{format_count(results.tokens_per_second_overall)} with validation, samples and checkpoints"
+            f"{_padding(run)}",
         ),
-        ("Share of the device's rate (MFU)", _utilisation(results.mfu)),
+        ("Share of the device's rate (MFU)", _utilisation(results.mfu) + _counted_as(run)),
         ("Peak memory", format_bytes(results.peak_memory_bytes)),
         (
             "Time",
@@ -165,14 +166,14 @@ def _speed_at_the_end(run: RunRecords, results: TrainResults) -> list[Fact]:
 
 
 def _speed_so_far(run: RunRecords) -> list[Fact]:
-    found: list[Fact] = [("Device", device)] if (device := _device(run)) else []
+    found: list[Fact] = [("Device", device)] if (device := last_device(run)) else []
     if run.train:
         line = run.train[-1]
         overall = ""
         if line.tokens_per_second_overall is not None:
             rate = format_count(line.tokens_per_second_overall)
             overall = f", {rate} with validation, samples and checkpoints in the last session"
-        found.append(("Throughput", f"{format_count(_rate(run))} tokens/s in optimizer steps (median){overall}"))
+        found.append(("Throughput", f"{format_count(_rate(run))} tokens/s in optimizer steps (median){overall}{_padding(run)}"))
         if memory := max((line.memory_bytes or 0 for line in run.train), default=0):
             found.append(("Peak memory", format_bytes(memory)))
         if line.seconds is not None:
@@ -201,11 +202,29 @@ def _utilisation(mfu: Utilisation) -> str:
     )
 
 
+def _padding(run: RunRecords) -> str:
+    """What the rate of a tuned run counts."""
+    if run.config.finetune is None:
+        return ""
+    filled = run.tuning.run.filled if run.tuning else None
+    return "; padding included" + ("" if filled is None else f", tokens are {100 * filled:.1f} % of it")
+
+
+def _counted_as(run: RunRecords) -> str:
+    """How the shares of a tuned run are to be taken."""
+    if run.config.finetune is None:
+        return ""
+    return (
+        ". It is counted as in pre-training, as if each sequence were one text and all parameters learned: packed "
+        "examples and frozen parameters need less, so the device did less than that"
+    )
+
+
 def _rate(run: RunRecords) -> float:
     return statistics.median(line.tokens_per_second for line in run.train)
 
 
-def _device(run: RunRecords) -> str:
+def last_device(run: RunRecords) -> str:
     """The devices of the last session; empty where nothing names them."""
     return devices(run.sessions[-1].devices, run.sessions[-1].device) if run.sessions else ""
 

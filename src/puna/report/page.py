@@ -21,6 +21,9 @@ from puna.report.figures import heldout, speed, summary, tiles
 from puna.report.past import again, goes_on, sessions
 from puna.report.read import RunRecords, read_run
 from puna.report.template import render_page
+from puna.report.tuned import answers, heldout_rows, left_out_examples, legible, tuning_facts
+from puna.report.tuned_figures import tuned_summary, tuned_tiles
+from puna.report.wording import wording
 
 
 def write_report(run: RunDir, moment: Moment | None = None) -> Path:
@@ -45,18 +48,27 @@ def write_report(run: RunDir, moment: Moment | None = None) -> Path:
 
 def render(run: RunRecords) -> str:
     """The whole page as HTML, with style, scripts and figures in it."""
+    tuned, words = run.config.finetune, wording(run.config)
     return render_page(
         "page.html",
         styles=["page.css"],
         script="page.js",
-        filters={"count": format_count, "bytes": format_bytes, "moment": _moment},
+        filters={"count": format_count, "bytes": format_bytes, "moment": _moment, "legible": legible},
         run=run,
         config=run.config,
         record=run.record,
         progress=run.progress,
         puna=VERSION,
-        summary=summary(run),
-        tiles=tiles(run),
+        words=words,
+        summary=tuned_summary(run) if tuned else summary(run),
+        tiles=tuned_tiles(run) if tuned else tiles(run),
+        tuned=tuned,
+        tuning_facts=tuning_facts(run),
+        heldout_rows=heldout_rows(run) if tuned else [],
+        left_out_examples=left_out_examples(run),
+        answers=answers(run) if tuned else [],
+        chat=run.chat,
+        chat_rows=heldout_rows(run.chat) if run.chat else [],
         heldout=heldout(run),
         speed=speed(run),
         sessions=sessions(run),
@@ -66,7 +78,9 @@ def render(run: RunRecords) -> str:
         unigrams=run.card.unigrams if run.card else {},
         charts=charts(run),
         benchmarks=[row_of(benchmark) for benchmark in run.benchmarks],
-        evaluation_charts=evaluation_charts(run.benchmarks, run.step * run.config.train.batch_tokens),
+        evaluation_charts=evaluation_charts(
+            run.benchmarks, run.step * run.config.train.batch_tokens, across=words.across
+        ),
         samples=_samples_by_prompt(run),
     )
 

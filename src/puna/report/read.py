@@ -36,6 +36,7 @@ from puna.core.schema.lines import (
 from puna.core.schema.part import parse
 from puna.core.schema.run import TrainedRecipe, TrainRecord
 from puna.core.schema.train_state import TrainState, list_checkpoints, read_header
+from puna.core.schema.tuning import TuningRecord
 from puna.plan.count import parameters
 from puna.report.evaluated import Benchmark, read_evaluations
 
@@ -82,6 +83,10 @@ class RunRecords:
     checkpoints: list[CheckpointLine]
     card: DataCard | None
     """The data card; None if the run's directory has none."""
+    tuning: TuningRecord | None
+    """What a run of instruction tuning learns from; None of other runs, and of older versions."""
+    chat: "RunRecords | None"
+    """The run inside of it, in which the model has learned to chat; None where there is none."""
     exports: dict[str, ExportResults]
     """The figures of the proof of each export, by format."""
     outdated: list[str]
@@ -146,6 +151,8 @@ def read_run(run: RunDir, moment: Moment | None = None) -> RunRecords:
         rollbacks=_latest(lines, RollbackLine, lambda line: (line.step, line.from_step)),
         checkpoints=_latest(lines, CheckpointLine, lambda line: line.step),
         card=parse(DataCard, _read_json(run.data_card), str(run.data_card)) if run.data_card.exists() else None,
+        tuning=parse(TuningRecord, _read_json(run.tuning), str(run.tuning)) if run.tuning.exists() else None,
+        chat=_read_chat(run.chat) if moment is None else None,
         exports={name: proof.results for name, proof in proofs.items()},
         outdated=[name for name, proof in proofs.items() if record and _is_outdated(proof, record.outputs)],
         recipe=tomli_w.dumps(here(recipe, run.root)),
@@ -162,6 +169,12 @@ def _read_record(run: RunDir) -> TrainRecord | None:
             hint="give a run's directory such as runs/demo",
         )
     return parse(TrainRecord, record, str(run.record))
+
+
+def _read_chat(run: RunDir) -> RunRecords | None:
+    """The tuned run inside of a run, where one has begun."""
+    begun = run.config.is_file() and run.metrics.is_file() and run.metrics.stat().st_size > 0
+    return read_run(run) if begun else None
 
 
 def _read_recipe(run: RunDir) -> dict[str, Any]:

@@ -21,10 +21,20 @@ from puna.core.records import read_record
 from puna.core.reference import PathLike, find_moment, is_run
 from puna.core.schema.card import DataCard
 from puna.core.schema.lineage import Parent
-from puna.core.schema.lines import LINES, EvaluationLine, Line, SampleLine, SessionLine, TrainLine, ValidationLine
+from puna.core.schema.lines import (
+    LINES,
+    EvaluationLine,
+    Line,
+    PreferenceLine,
+    SampleLine,
+    SessionLine,
+    TrainLine,
+    ValidationLine,
+)
 from puna.core.schema.part import parse
 from puna.core.schema.run import TrainRecord
 from puna.core.schema.train_state import TrainState, list_checkpoints, read_header
+from puna.core.schema.tuning import TuningRecord
 from puna.core.user_path import user_path
 from puna.plan.count import parameters
 from puna.plan.hardware import WATTS_PER_CORE, find_gpu
@@ -95,6 +105,8 @@ def _read(place: str) -> tuple[Path, ComparedRun]:
     step = step if results is None else results.steps
     header = _newest_state(run) if moment is None else read_header(moment.directory)[0]
     card = parse(DataCard, _read_json(run.data_card), str(run.data_card)) if run.data_card.exists() else None
+    tuning = parse(TuningRecord, _read_json(run.tuning), str(run.tuning)) if run.tuning.exists() else None
+    heldout: list[Line] = [line for line in lines if isinstance(line, PreferenceLine) and line.split == "heldout"]
     return run.root.resolve(), ComparedRun(
         name=place,
         place=place,
@@ -107,13 +119,24 @@ def _read(place: str) -> tuple[Path, ComparedRun]:
         validations=_latest(lines, ValidationLine),
         samples={line.prompt: line.text for line in lines if isinstance(line, SampleLine)},
         results=results,
-        tokenizer=card.tokenizer.sha256 if card and card.tokenizer else "",
+        tokenizer=_tokenizer(card, record, header),
         documents=card.build.documents_sha256 if card else "",
         device=record.results.device if record else session.device if session else "",
         power=_power(recipe, record, session),
         evaluations=_latest(lines, EvaluationLine),
+        preferences=_latest(heldout, PreferenceLine),
+        template=tuning.template_sha256 if tuning else "",
         ancestry=[_origin(parent) for parent in (results.lineage if results else header.lineage if header else [])],
     )
+
+
+def _tokenizer(card: DataCard | None, record: TrainRecord | None, state: TrainState | None) -> str:
+    """SHA-256 of a run's tokenizer, which the card of examples does not have; empty where nothing says it."""
+    if card is not None and card.tokenizer is not None:
+        return card.tokenizer.sha256
+    if record is not None and "tokenizer" in record.inputs:
+        return record.inputs["tokenizer"]
+    return state.tokenizer if state is not None else ""
 
 
 def _newest_state(run: RunDir) -> TrainState | None:

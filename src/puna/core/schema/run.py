@@ -29,6 +29,42 @@ class Amounts(Part):
     batch_tokens: Annotated[Count, Field(gt=0)]
 
 
+class LowRank(Part):
+    """The fields of `[finetune.lora]` that the report shows."""
+
+    rank: Count
+    alpha: float
+    dropout: float = 0.0
+    targets: list[str]
+    rank_stabilised: bool = False
+    dora: bool = False
+
+
+class Preference(Part):
+    """The fields of `[finetune.preference]` that the report shows."""
+
+    loss: str
+    beta: float
+
+
+class TunedRecipe(Part):
+    """The fields of `[finetune]` that the report shows."""
+
+    template: str
+    learn: str
+    epochs: float | None = None
+    pack: bool = True
+    too_long: str = "cut"
+    method: str = "full"
+    lora: LowRank | None = None
+    base: str = "as-it-is"
+    freeze: list[str] = Field(default=[])
+    dropout: float = 0.0
+    neftune: float = 0.0
+    preference: Preference | None = None
+    """None where it learns from answers, not from pairs of them."""
+
+
 class TrainedRecipe(Part):
     """The fields of the recipe that the report uses beyond quoting it."""
 
@@ -37,6 +73,8 @@ class TrainedRecipe(Part):
     model: Shape
     train: Amounts
     samples: Sampling
+    finetune: TunedRecipe | None = None
+    """None of a recipe of pre-training."""
 
 
 class Utilisation(Part):
