@@ -116,5 +116,8 @@ def test_planning_needs_no_torch_and_few_modules():
 def test_a_recipe_that_tunes_is_refused_with_what_counts_its_tokens():
     result = puna("chat-lora")
     assert (result.returncode, result.stdout) == (2, "")
-    assert "error: recipe 'chat-lora' tunes a model: what that takes depends on the model and on the examples" in result.stderr
+    assert (
+        "error: recipe 'chat-lora' tunes a model: what that takes depends on the model and on the examples"
+        in result.stderr
+    )
     assert "`puna finetune chat-lora --model MODEL --show-batch`" in result.stderr

@@ -10,7 +10,9 @@ from puna.finetune.token_files import Examples, Manifest, Part, read_manifest
 
 def _part(name: str, source: str, split: str, read: int, **values: object) -> Part:
     fields = {"examples": 0, "documents": 0, "tokens": 0, "targets": 0, "tasks": [], "dropped": {}, "cut": {}}
-    return Part(**{"name": name, "source": source, "split": split, "read": read, "refused": "", "files": {}} | fields | values)  # type: ignore[arg-type]
+    return Part(
+        **{"name": name, "source": source, "split": split, "read": read, "refused": "", "files": {}} | fields | values
+    )  # type: ignore[arg-type]
 
 
 def test_counts_are_those_of_the_files(written: Path, recipe: Recipe, examples: Examples):

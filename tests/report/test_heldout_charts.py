@@ -18,7 +18,9 @@ def test_the_line_begins_before_the_first_step_and_all_examples_are_diamonds():
     assert found == [([0, 500], [4.0, 3.0], "lines+markers"), ([0, 900], [4.0, 2.5], "markers")]
     assert chart.title == "Loss on held-out answers"
     assert chart.figure["layout"]["yaxis"]["title"]["text"] == "nats per learned token"
-    assert chart.sentence.endswith("before the first step and at the end; dots between: a part of them, while training.")
+    assert chart.sentence.endswith(
+        "before the first step and at the end; dots between: a part of them, while training."
+    )
 
 
 def test_what_is_not_there_yet_is_not_spoken_of():

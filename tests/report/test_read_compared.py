@@ -168,6 +168,4 @@ def test_runs_that_learn_from_different_things_are_not_compared_by_their_losses(
 ):
     comparison = read_comparison([tuned_run, compared_run(tmp_path / "text", tiny)])
     assert [note for note in comparison.notes if "losses cannot be compared" in note]
-    assert "nats per token" not in [
-        chart.figure["layout"]["yaxis"]["title"]["text"] for chart in charts(comparison)
-    ]
+    assert "nats per token" not in [chart.figure["layout"]["yaxis"]["title"]["text"] for chart in charts(comparison)]

@@ -17,7 +17,9 @@ def learned_parameters(session: Session) -> int:
     return sum(parameter.numel() for parameter in session.model.parameters() if parameter.requires_grad)
 
 
-def tuning_record(base: Base, plan: Plan, manifest: Manifest, *, learned: int, sequences: int, model: int) -> TuningRecord:
+def tuning_record(
+    base: Base, plan: Plan, manifest: Manifest, *, learned: int, sequences: int, model: int
+) -> TuningRecord:
     """What is known of a run when it begins.
 
     Args:
@@ -32,7 +34,8 @@ def tuning_record(base: Base, plan: Plan, manifest: Manifest, *, learned: int, s
     names = plan.examples.names
     examples, tokens = (dict(zip(names, found.tolist(), strict=True)) for found in (read.examples, read.tokens))
     return TuningRecord(
-        model=base.place, template_sha256=sha256_bytes(base.template.source.encode()), parameters=model, learned=learned,
+        model=base.place, template_sha256=sha256_bytes(base.template.source.encode()), parameters=model,
+        learned=learned,
         counts=example_counts(manifest, names), reasons=REASONS,
         run=PackedRun(
             sequences=sequences, context=plan.context, examples=examples, tokens=tokens,

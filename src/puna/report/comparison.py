@@ -319,7 +319,9 @@ def _notes(runs: Sequence[ComparedRun], weights: dict[str, float]) -> list[str]:
     if len({run.documents for run in runs}) > 1:
         notes.append(f"The data builds differ, so each run is measured on {held} of its own build.")
     if words is MIXED:
-        notes.append("Not all runs learn from the same: text, answers or pairs of answers. So losses cannot be compared.")
+        notes.append(
+            "Not all runs learn from the same: text, answers or pairs of answers. So losses cannot be compared."
+        )
     if len({run.template for run in runs if run.template}) > 1:
         notes.append("The chat templates differ, so the tokens that are learned differ where they end answers.")
     measured = {source for run in runs if run.last for source in run.last.bits_per_byte}

@@ -77,7 +77,8 @@ def row_of(benchmark: Benchmark) -> Row:
     return Row(
         id=result.id, title=result.title, metric=name, step=newest.step, value=_figure(metric.value),
         interval=_interval(metric) or "-", chance=_figure(result.chance),
-        before=_before(benchmark), documents=f"{result.n:,}" if result.n == result.of else f"{result.n:,} of {result.of:,}",
+        before=_before(benchmark),
+        documents=f"{result.n:,}" if result.n == result.of else f"{result.n:,} of {result.of:,}",
     )  # fmt: skip
 
 

@@ -19,9 +19,7 @@ _BAND_OPACITY = "33"
 """Of an interval, the last two digits of its colour: a fifth, so that lines and grid are seen through it."""
 
 
-def evaluation_charts(
-    benchmarks: Sequence[Benchmark], end: int, *, across: str = "tokens trained on"
-) -> list[Chart]:
+def evaluation_charts(benchmarks: Sequence[Benchmark], end: int, *, across: str = "tokens trained on") -> list[Chart]:
     """A chart for each task, and one of the surprise at right answers.
 
     Args:

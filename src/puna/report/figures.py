@@ -173,7 +173,9 @@ def _speed_so_far(run: RunRecords) -> list[Fact]:
         if line.tokens_per_second_overall is not None:
             rate = format_count(line.tokens_per_second_overall)
             overall = f", {rate} with validation, samples and checkpoints in the last session"
-        found.append(("Throughput", f"{format_count(_rate(run))} tokens/s in optimizer steps (median){overall}{_padding(run)}"))
+        found.append(
+            ("Throughput", f"{format_count(_rate(run))} tokens/s in optimizer steps (median){overall}{_padding(run)}")
+        )
         if memory := max((line.memory_bytes or 0 for line in run.train), default=0):
             found.append(("Peak memory", format_bytes(memory)))
         if line.seconds is not None:

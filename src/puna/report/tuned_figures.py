@@ -79,9 +79,7 @@ def _size(run: RunRecords) -> list[Tile]:
 def _costs(run: RunRecords) -> list[Tile]:
     if run.record is None:
         seconds = run.train[-1].seconds if run.train else None
-        return (
-            [] if seconds is None else [Tile(format_duration(seconds), "in optimizer steps", "over all sessions")]
-        )
+        return [] if seconds is None else [Tile(format_duration(seconds), "in optimizer steps", "over all sessions")]
     results = run.record.results
     steps = f"{format_duration(results.train_seconds)} of it in optimizer steps"
     energy = results.energy
