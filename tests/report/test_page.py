@@ -4,12 +4,12 @@ import json
 import re
 import shutil
 import tomllib
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tomli_w
+from html_pages import Page, words_of
 from looks import faults
 from made_results import made_metric, made_task
 from sessions import add_session
@@ -20,41 +20,14 @@ from puna.core.schema.evaluation import GOLD
 from puna.evaluate.figure import mean_of
 from puna.report.page import write_report
 
-VOID = {"meta", "img", "br", "link", "input"}
-
-
-class _Page(HTMLParser):
-    """The text and the tags of a page, and whether every tag is closed."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag in {"td", "th"}:
-            self.text += " "
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if not self.open or self.open[-1] not in {"script", "style"}:
-            self.text += data
-
 
 @pytest.fixture
-def page(report_run: RunDir) -> _Page:
+def page(report_run: RunDir) -> Page:
     return _page(report_run)
 
 
-def _page(run: RunDir) -> _Page:
-    return _Page(write_report(run).read_text(encoding="utf-8"))
+def _page(run: RunDir) -> Page:
+    return Page(write_report(run).read_text(encoding="utf-8"))
 
 
 def _change(path: Path, *keys: str, **values: Any) -> None:
@@ -66,39 +39,35 @@ def _change(path: Path, *keys: str, **values: Any) -> None:
     path.write_text(json.dumps(whole))
 
 
-def _words(page: _Page) -> str:
-    return " ".join(page.text.split())
-
-
-def test_page_is_well_formed_and_has_every_section(page: _Page):
+def test_page_is_well_formed_and_has_every_section(page: Page):
     assert page.open == []
     sections = [attributes.get("id") for tag, attributes in page.tags if tag == "section"]
     assert sections[1:] == ["curves", "samples", "data", "speed", "exports", "lineage", "reproduce"]
 
 
-def test_figures_are_those_of_the_records(page: _Page):
+def test_figures_are_those_of_the_records(page: Page):
     for expected in ("2.800", "3.800", "45k", "6.14k", "614", "50 %", "500 Wh", "200 gCO2eq", "1.5e-06", "383 strings"):
-        assert expected in _words(page)
-    assert "12 s training time 10 s of it in optimizer steps" in _words(page)
-    assert "prose invalid_utf8 Its bytes are not text." in _words(page)
+        assert expected in words_of(page)
+    assert "12 s training time 10 s of it in optimizer steps" in words_of(page)
+    assert "prose invalid_utf8 Its bytes are not text." in words_of(page)
 
 
-def test_energy_is_called_an_estimate_and_comes_with_its_formula(page: _Page):
-    words = _words(page)
+def test_energy_is_called_an_estimate_and_comes_with_its_formula(page: Page):
+    words = words_of(page)
     assert words.count("estimated") == 4
     assert "500 Wh = 12 s \u00d7 7 W \u00d7 1.1. The power is not a measurement (a guess)" in words
     assert "200 gCO2eq = 500 Wh \u00d7 0.385 kgCO2eq per kWh" in words
 
 
 def test_what_was_left_out_is_listed_with_its_reason(report_run: RunDir):
-    assert "left out" not in _words(_page(report_run))
+    assert "left out" not in words_of(_page(report_run))
     with report_run.metrics.open("a") as file:
         for step in range(1, 24):
             line = {"kind": "skipped", "step": step, "tokens": 256 * step, "reason": f"<i>spike {step}</i>"}
             file.write(json.dumps(line | {"first_sequence": 8, "sequences": 8, "loss": "inf", "grad_norm": 2.0}) + "\n")
         line = {"kind": "rollback", "step": 1005, "tokens": 5, "from_step": 1009, "to_step": 1005, "batches": 4}
         file.write(json.dumps(line | {"reason": "nan"}) + "\n")
-    words = _words(_page(report_run))
+    words = words_of(_page(report_run))
     assert "What was left out: 23 batches, and those before 1 return to a checkpoint; the latest" in words
     assert "4 its batch was left out <i>spike 4</i> 5 its" in words
     assert "spike 3<" not in words
@@ -106,26 +75,26 @@ def test_what_was_left_out_is_listed_with_its_reason(report_run: RunDir):
 
 
 def test_checkpoints_are_counted_with_the_time_that_they_took(report_run: RunDir):
-    assert "Checkpoints3; training stood still for 1.5 s in all" in _words(_page(report_run))
+    assert "Checkpoints3; training stood still for 1.5 s in all" in words_of(_page(report_run))
 
 
-def test_every_convention_of_the_devices_share_is_spelled_out(page: _Page):
+def test_every_convention_of_the_devices_share_is_spelled_out(page: Page):
     assert (
         "50.0 % counting the attention scores that a causal model needs, 55.0 % counting all of them (PaLM's "
-        "convention), 45.0 % counting none" in _words(page)
+        "convention), 45.0 % counting none" in words_of(page)
     )
     assert "More than 100 %" not in page.text
 
 
 def test_share_above_the_whole_is_not_left_unexplained(report_run: RunDir):
     _change(report_run.record, "results", "mfu", causal=1.16)
-    words = _words(_page(report_run))
+    words = words_of(_page(report_run))
     assert "of the device's rate (MFU) which was measured too low: see Speed and energy" in words
     assert "More than 100 % says that the device's rate came out too low" in words
 
 
-def test_held_out_results_stand_beside_what_token_frequencies_reach(page: _Page):
-    assert "prose 2.8000 2.5000 2.0000 code 3.8000 3.5000 not known" in _words(page)
+def test_held_out_results_stand_beside_what_token_frequencies_reach(page: Page):
+    assert "prose 2.8000 2.5000 2.0000 code 3.8000 3.5000 not known" in words_of(page)
 
 
 def test_evaluations_have_a_section_with_charts_and_the_newest_figures(report_run: RunDir):
@@ -142,7 +111,7 @@ def test_evaluations_have_a_section_with_charts_and_the_newest_figures(report_ru
     figures = json.loads(re.search(r'id="figures">(.*?)</script>', html, re.DOTALL)[1])  # type: ignore[index]
     assert len(figures) == len(places)
     assert figures[-1]["data"][2]["y"] == [0.6]
-    assert "PIQA <b> harness/piqa@0 acc 0.6000 0.2306 to 0.9694 0.5000 10 of 1,838 20" in _words(page)
+    assert "PIQA <b> harness/piqa@0 acc 0.6000 0.2306 to 0.9694 0.5000 10 of 1,838 20" in words_of(page)
 
 
 def test_samples_are_the_newest_first_and_the_others_folded_away(report_run: RunDir):
@@ -153,8 +122,8 @@ def test_samples_are_the_newest_first_and_the_others_folded_away(report_run: Run
     assert html.index("alert(1)&gt;24") < html.index("<details>") < html.index("alert(1)&gt;20")
 
 
-def test_commands_reproduce_this_run(page: _Page):
-    words = _words(page)
+def test_commands_reproduce_this_run(page: Page):
+    words = words_of(page)
     assert "puna train recipe.toml puna export runs/tiny --to hf puna report runs/tiny" in words
     assert f"sha256sum runs/tiny/model/model.safetensors The last line prints {'ef' * 32}" in words
     assert 'name = "tiny"' in page.text
@@ -164,15 +133,15 @@ def test_a_branch_is_reproduced_from_the_moment_that_it_began_at(report_run: Run
     first = {"how": "extended", "run": "tiny", "place": "runs/tiny", "step": 200, "tokens": 51200}
     branch = {"how": "branched", "run": "tiny", "place": "runs/tiny@best", "step": 400, "tokens": 102400}
     _change(report_run.record, "results", lineage=[first, branch])
-    words, own = _words(_page(report_run)), f"runs/{report_run.root.name}"
+    words, own = words_of(_page(report_run)), f"runs/{report_run.root.name}"
     assert "and with the run that it branched from, at runs/tiny@step-400" in words
     assert f"puna train recipe.toml --branch-from runs/tiny@step-400 --run-dir {own}" in words
     assert f"puna report {own}" in words
     _change(report_run.record, "results", lineage=[branch | {"place": "runs/tiny/checkpoints/step-00000400"}])
-    words = _words(_page(report_run))
+    words = words_of(_page(report_run))
     assert "puna train recipe.toml --branch-from runs/tiny/checkpoints/step-00000400 --run-dir" in words
     _change(report_run.record, "results", lineage=[first])
-    assert "puna train recipe.toml puna export" in _words(_page(report_run))
+    assert "puna train recipe.toml puna export" in words_of(_page(report_run))
 
 
 def test_the_recipe_below_has_paths_from_where_its_commands_are_typed(
@@ -187,14 +156,14 @@ def test_the_recipe_below_has_paths_from_where_its_commands_are_typed(
 
 def test_exports_are_reproduced_with_their_choices_and_places(report_run: RunDir):
     _change(report_run.exports / "hf" / "equivalence.json", "results", format="gguf", choices=["--type", "Q8_0"])
-    words = _words(_page(report_run))
+    words = words_of(_page(report_run))
     assert "puna export runs/tiny --to gguf --type Q8_0 --out runs/tiny/exports/hf puna report runs/tiny" in words
 
 
 def test_an_export_of_a_moment_says_its_step_and_is_reproduced_from_it(report_run: RunDir):
     (report_run.exports / "hf").rename(report_run.exports / "hf-step-15")
     _change(report_run.exports / "hf-step-15" / "equivalence.json", "results", format="hf", step=15)
-    words = _words(_page(report_run))
+    words = words_of(_page(report_run))
     assert "puna export runs/tiny@step-15 --to hf puna report runs/tiny" in words
     assert "model the checkpoint of step 15 weights" in words
 
@@ -204,14 +173,14 @@ def test_an_export_of_the_model_before_the_run_was_made_longer_says_so(report_ru
     says = "model an earlier one of this run"
     path = report_run.exports / "hf" / "equivalence.json"
     _change(path, inputs={**files, "tokenizer.model": "ab"})
-    assert says not in _words(_page(report_run))
+    assert says not in words_of(_page(report_run))
     _change(path, inputs=dict.fromkeys(files, "ab"))
-    assert says in _words(_page(report_run))
+    assert says in words_of(_page(report_run))
     _change(path, "results", step=15)
-    assert says not in _words(_page(report_run))
+    assert says not in words_of(_page(report_run))
 
 
-def test_lineage_names_hashes_machine_and_packages(page: _Page, report_run: RunDir):
+def test_lineage_names_hashes_machine_and_packages(page: Page, report_run: RunDir):
     record = json.loads(report_run.record.read_text())
     for expected in (
         "cd" * 32,
@@ -219,17 +188,17 @@ def test_lineage_names_hashes_machine_and_packages(page: _Page, report_run: RunD
         record["machine"]["processor"],
         f"torch {record['packages']['torch']}",
     ):
-        assert " ".join(expected.split()) in _words(page)
+        assert " ".join(expected.split()) in words_of(page)
 
 
 def test_changes_that_no_commit_has_are_said(report_run: RunDir):
     _change(report_run.record, commit="abc+")
-    assert "commit abc with uncommitted changes" in _words(_page(report_run))
+    assert "commit abc with uncommitted changes" in words_of(_page(report_run))
     _change(report_run.record, commit=None)
-    assert "commit" not in _words(_page(report_run)).partition("Lineage")[2]
+    assert "commit" not in words_of(_page(report_run)).partition("Lineage")[2]
 
 
-def test_hostile_text_stays_text(page: _Page):
+def test_hostile_text_stays_text(page: Page):
     scripts = [tag for tag, _ in page.tags if tag == "script"]
     assert len(scripts) == 3
     assert not [tag for tag, _ in page.tags if tag == "img"]
@@ -242,7 +211,7 @@ def test_half_a_surrogate_pair_is_shown_as_a_question_mark(report_run: RunDir):
     assert "half ? pair" in _page(report_run).text
 
 
-def test_page_needs_no_network(page: _Page, report_run: RunDir):
+def test_page_needs_no_network(page: Page, report_run: RunDir):
     for tag, attributes in page.tags:
         for name in ("src", "href", "action"):
             assert (attributes.get(name) or "#").startswith("#"), (tag, attributes)
@@ -252,7 +221,7 @@ def test_page_needs_no_network(page: _Page, report_run: RunDir):
     assert not re.search(r"url\(|@import", style)
 
 
-def test_tables_and_charts_can_be_read_without_seeing_them(page: _Page):
+def test_tables_and_charts_can_be_read_without_seeing_them(page: Page):
     tables = [attributes for tag, attributes in page.tags if tag == "table"]
     regions = [attributes for _, attributes in page.tags if "scroll" in (attributes.get("class") or "").split()]
     assert len(tables) == len(regions) == 6
@@ -418,78 +387,3 @@ def test_browser_refuses_to_load_what_a_text_might_ask_for(report_run: RunDir, b
         "setTimeout(() => done('loaded'), 3000);"
     )
     assert blocked == "img-src"
-
-
-def test_a_tuned_run_has_its_own_sections_and_words(tuned_run: RunDir):
-    page = _page(tuned_run)
-    assert page.open == []
-    sections = [attributes.get("id") for tag, attributes in page.tags if tag == "section"]
-    assert sections[1:] == ["tuning", "curves", "samples", "data", "speed", "exports", "lineage", "reproduce"]
-    words = _words(page)
-    assert "prose train 9 1,000 250 25.0 % 18 2.00 prose held-out 9 1,000 250 25.0 % scored, not learned -" in words
-    assert "prose train dropped: too_long they do not fit <i> 3 of 12" in words
-    assert "Held-out answers: before the first step, and all held-out answers, at the end" in words
-    assert "prose 4.2500 2.8000 1.2000 2.8000 code" in words
-    assert "before tuning once upon\u241b a time after step 24" in words
-    assert "as if each sequence were one text and all parameters learned" in words
-    for text in ("held-out text", "Samples", "bytes per token", "documents", "after each prompt"):
-        assert text not in words.partition("every value resolved")[0], text
-
-
-def test_a_tuned_run_on_pairs_tells_how_many_are_told_apart(pairs_run: RunDir):
-    words = _words(_page(pairs_run))
-    assert "Held-out pairs: before the first step, and all held-out pairs, at the end" in words
-    assert "prose 4.2500 2.8000 0.5000 0.7500 code 4.5000 3.8000 not known not known" in words
-    assert "bits per byte" not in words.partition("every value resolved")[0]
-
-
-def test_evaluations_before_and_after_stand_beside_each_other(tuned_run: RunDir):
-    with tuned_run.metrics.open("a") as file:
-        for step, right in ((0, 4), (24, 6)):
-            task = made_task("harness/piqa@0", right, 10, title="PIQA", of=1838, limit_seed=0, chance=0.5)
-            line = {"kind": "evaluation", "step": step, "tokens": 256 * step}
-            file.write(json.dumps(line | {"tasks": [task.model_dump(exclude_unset=True)]}) + "\n")
-    words = _words(_page(tuned_run))
-    assert "PIQA harness/piqa@0 acc 0.4000 (0.0306 to 0.7694) 0.6000 0.2306 to 0.9694 0.5000 10 of 1,838 24" in words
-
-
-def test_a_run_with_nothing_held_out_says_so(tuned_run: RunDir):
-    record = json.loads(tuned_run.tuning.read_text())
-    record["counts"] = [one for one in record["counts"] if one["split"] == "train"]
-    tuned_run.tuning.write_text(json.dumps(record))
-    lines = tuned_run.metrics.read_text().splitlines()
-    tuned_run.metrics.write_text("".join(line + "\n" for line in lines if '"validation"' not in line))
-    assert "Nothing was held out, so nothing tells how the model does" in _words(_page(tuned_run))
-
-
-def test_the_tuned_run_inside_of_a_run_is_linked_with_its_figures(tuned_run: RunDir):
-    # The same run, as it was before it was tuned, and in it what became of it.
-    shutil.copytree(tuned_run.root, tuned_run.root.parent / "copy")
-    (tuned_run.root.parent / "copy").rename(tuned_run.chat.root)
-    report_run, tuned_inside = tuned_run, tuned_run.chat
-    config = tomllib.loads(report_run.config.read_text())
-    del config["finetune"]
-    report_run.config.write_text(tomli_w.dumps(config))
-    record = json.loads(report_run.record.read_text())
-    del record["config"]["finetune"]
-    report_run.record.write_text(json.dumps(record))
-    page = _page(report_run)
-    words = _words(page)
-    assert ("a", {"href": "chat/report.html"}) in page.tags
-    assert f"puna chat {report_run} to talk with it. It is finished." in words
-    assert "prose 4.2500 2.8000 code 4.5000 3.8000" in words
-    tuned_inside.record.unlink()
-    assert "It is not finished: step 24 of 24" in _words(_page(report_run))
-    tuned_inside.metrics.write_text("")
-    assert "Chat" not in _page(report_run).text
-
-
-@pytest.mark.browser
-@needs_chromium
-@pytest.mark.parametrize("kind", ["tuned_run", "pairs_run"])
-def test_a_tuned_run_fits_a_phone_a_tablet_a_desk_and_paper(request: Any, browser: Any, kind: str):
-    run: RunDir = request.getfixturevalue(kind)
-    for path in (run.metrics, run.record, run.data_card, run.tuning):
-        path.write_text(path.read_text().replace('"prose"', f'"{LONG}"'))
-    _evaluate(run, LONG, "piqa")
-    assert faults(browser, write_report(run)) == []

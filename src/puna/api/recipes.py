@@ -102,8 +102,8 @@ def plan(
     if resolved.finetune is not None:
         raise ConfigError(
             [f"recipe {resolved.name!r} tunes a model: what that takes depends on the model and on the examples"],
-            hint=f"`puna finetune {resolved.typed} --model MODEL --show-batch` counts them and trains nothing; `puna plan` "
-            "of a recipe of pre-training with the model's shape and as many train.tokens is an upper bound",
+            hint=f"`puna finetune {resolved.typed} --model MODEL --show-batch` counts them and trains nothing; "
+            "`puna plan` of a recipe of pre-training with the model's shape and as many train.tokens is an upper bound",
         )
     layout = resolved.parallel
     count = devices or layout.replicate * max(1, layout.shard) * layout.context * layout.tensor

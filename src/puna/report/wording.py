@@ -19,7 +19,7 @@ class Wording:
     loss: str
     """The title of the chart of the loss."""
     unit: str
-    """Of the loss."""
+    """The unit of the loss, as axes and tables name it."""
     across: str
     """What the axis of the curves counts."""
     rate: str
