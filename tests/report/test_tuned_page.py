@@ -1,4 +1,4 @@
-"""The page of a tuned run: its own sections and words, figures before and after, and its link from the run around it."""
+"""The page of a tuned run: its sections and words, figures before and after, and its link from the run around it."""
 
 import json
 import shutil
