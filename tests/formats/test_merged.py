@@ -48,6 +48,13 @@ def test_a_quantized_base_is_refused(source: Callable[..., Any], tmp_path: Path)
         MergedCheckpoint(base, ONE, tmp_path)
 
 
+def test_a_base_that_lacks_weights_is_refused(source: Callable[..., Any], tmp_path: Path) -> None:
+    base = source()
+    base.stored = {name: stored for name, stored in base.stored.items() if "attention.w" not in name}
+    with pytest.raises(FormatError, match=r"lacks 8 tensors, the first is layers\.0\.attention\.wq\.weight"):
+        MergedCheckpoint(base, ONE, tmp_path)
+
+
 def test_another_decoder_is_refused(source: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is of another model"):
         MergedCheckpoint(source(dim=96), ONE, tmp_path)

@@ -32,11 +32,12 @@ class MergedCheckpoint(AdaptedCheckpoint):
 
     Raises:
         CheckpointError: The adapter is of another decoder.
-        FormatError: Likewise; or a weight that it updates is quantized: the update would be added to what rounding has
-            left.
+        FormatError: Likewise; the base lacks a weight, as what a run with updates has saved does; or a weight that the
+            adapter updates is quantized: the update would be added to what rounding has left.
     """
 
     def __init__(self, source: Checkpoint, adapter: Adapter, directory: Path) -> None:
+        source.check_complete()
         super().__init__(source, adapter, directory)
         adapter.check(self.config, str(directory))
         self.path, self._updates = directory, adapter.updates
