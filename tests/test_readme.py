@@ -154,11 +154,13 @@ PROOFS = {
         "test_first_loss_is_that_of_equal_models_and_it_moves",
         "test_kept_log_probabilities_equal_fresh_ones_to_the_bit_and_ask_no_model",
     ],
-    "Adapters of PEFT's give": [
+    "An adapter begins as nothing": [
         "test_an_adapter_of_pefts_making_gives_its_logits",
         "test_peft_loads_it_with_the_same_logits",
         "test_rows_of_wq_and_wk_follow_the_rotary_permutation_into_gguf_and_the_original",
         "test_operators_compute_the_merged_models_of_all_adapters_in_one_step",
+        "test_an_update_begins_as_nothing_to_the_bit",
+        "test_the_merged_model_is_the_model_with_its_updates",
     ],
     "Native → Hugging Face": [
         "test_native_hf_original_easylm_gguf_native_is_the_identity",
@@ -181,25 +183,6 @@ PROOFS = {
     "The order of the data": [
         "test_any_partition_of_the_batches_gives_the_same_sequences",
         "test_another_process_reads_the_same_sequences",
-    ],
-    "Packed loss and gradients of instruction tuning": [
-        "test_packed_loss_and_gradient_are_those_of_the_examples_one_by_one",
-        "test_any_packing_gives_the_same_gradient",
-        "test_packed_loss_and_gradient_do_not_depend_on_the_layout",
-        "test_the_mask_of_generation_blocks_is_that_of_transformers",
-        "test_answers_and_what_ends_them_are_learned_and_nothing_else",
-    ],
-    "A run of tuning that was stopped": [
-        "test_a_stopped_run_goes_on_exactly_and_needs_neither_data_nor_model",
-        "test_a_tuned_model_answers_and_stops",
-        "test_a_run_begins_at_log_2_and_learns_to_tell_held_out_pairs_apart",
-        "test_losses_and_gradients_are_those_of_trl",
-    ],
-    "An adapter begins as nothing": [
-        "test_an_update_begins_as_nothing_to_the_bit",
-        "test_the_merged_model_is_the_model_with_its_updates",
-        "test_peft_loads_it_with_the_same_logits",
-        "test_an_adapter_of_pefts_making_gives_its_logits",
     ],
     "Bad input ends": [
         "test_mistyped_recipe_override_and_value_are_named_all_at_once",
