@@ -127,7 +127,8 @@ def test_evaluation_sets_are_looked_for_in_all_turns(tmp_path: Path, out: DataDi
     )
     (tmp_path / "set.jsonl").write_text(json.dumps({"question": question}) + "\n")
     found = [
-        talk(question, "The Weser."), talk("Ask me about rivers.", question), talk("a", "b", "c", question + " The Weser."),
+        talk(question, "The Elbe."), talk("Ask me about rivers.", question),
+        talk("a", "b", "c", question + " The Elbe."),
     ]  # fmt: skip
     both = [pair("Ask me.", question, "No."), pair("Ask me!", "No.", question)]
     settings = {"sets": {"rivers": str(tmp_path / "set.jsonl")}}
