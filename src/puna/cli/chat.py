@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import puna
-from puna.api.chat import chatting
 from puna.api.language_model import ANSWER_TOKENS, SEED, TEMPERATURE, TOP_P
 from puna.cli.arguments import (
     AdapterPath,
@@ -64,13 +63,14 @@ def chat(
 
     Under torchrun the processes share the model.
     """
+    from puna.api.chat import Chat, chatting
+
     interactive = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
     model = puna.load(
         path if adapter is not None else chatting(path), weights=weights, cache=cache, device=device, threads=threads,
         format=form, tokenizer=tokenizer, heads=heads, kv_heads=kv_heads, context=context, norm_eps=norm_eps,
         rope_theta=rope_theta, split=processes()[1] > 1, draft=draft, adapter=adapter,
     )  # fmt: skip
-    from puna.api.chat import Chat
     from puna.cli.talk import Talk
     from puna.infer.requests import Sampling
 

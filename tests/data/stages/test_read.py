@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from puna.config.data import DataConfig, Source
 from puna.config.recipe import Recipe
 from puna.config.rules import RULES
+from puna.config.tasks import TaskTemplates
 from puna.core.errors import DataError
 from puna.core.layout import DataDir
 from puna.core.records import read_record
@@ -60,7 +61,7 @@ def other(value: Any, name: str) -> Any:
         case list():
             return value[1:] if value and name in ("clean", "kinds", "sources") else [*value, "x"]
         case dict():
-            return value | ({"x": "0"} if name == "sets" else {"x": 0.5})
+            return value | {"x": {"sets": "0", "columns": "0", "tasks": TaskTemplates.model_construct()}.get(name, 0.5)}
     raise AssertionError(name)
 
 
