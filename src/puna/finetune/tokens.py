@@ -5,18 +5,13 @@ the files do not depend on how many processes there are, and memory holds a few 
 """
 
 import json
-import multiprocessing
 import os
-import signal
-import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from itertools import chain, groupby, islice
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +21,7 @@ from puna.core.errors import DataError
 from puna.core.files import discard, sha256_bytes, write_json
 from puna.core.terminate import orderly_end
 from puna.core.units import counted
+from puna.core.workers import worker_pool
 from puna.finetune.examples import SourceExample
 from puna.finetune.part_writer import Encoded, PartWriter, encode
 from puna.finetune.rendering import Rendering
@@ -215,25 +211,10 @@ def _rendered(rendering: Rendering, work: Iterator[_Work], workers: int) -> Iter
     if workers == 1 or len(few) < _FEW // _BATCH:
         yield ((batch, _encode(rendering, batch)) for batch in chain(few, work))
         return
-    context = multiprocessing.get_context("forkserver")
-    # Nothing is ever sent: a closed end tells the workers that this process is gone.
-    watched, held = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(rendering, watched))
-    try:
+    killed = "a process that wrote examples down was killed, most likely because memory ran out"
+    hint = "run the same command again: what is done is kept"
+    with worker_pool(workers, _begin_worker, rendering, killed=killed, hint=hint) as pool:
         yield _in_order(pool, chain(few, work), 4 * workers)
-    except BrokenProcessPool:
-        raise DataError(
-            "a process that wrote examples down was killed, most likely because memory ran out",
-            hint="run the same command again: what is done is kept",
-        ) from None
-    except BaseException:
-        for process in multiprocessing.active_children():
-            process.kill()  # nothing is lost: unfinished files have no names yet
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-        held.close()
-        watched.close()
 
 
 def _in_order(pool: ProcessPoolExecutor, work: Iterator[_Work], ahead: int) -> Iterator[tuple[_Work, Encoded]]:
@@ -256,19 +237,9 @@ _rendering: Rendering | None = None
 """In a process that renders: how. Sent once."""
 
 
-def _begin_worker(rendering: Rendering, watched: Connection) -> None:
+def _begin_worker(rendering: Rendering) -> None:
     global _rendering
     _rendering = rendering
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the first process ends the others
-    threading.Thread(target=_die_with, args=(watched,), daemon=True).start()
-
-
-def _die_with(watched: Connection) -> None:
-    """End this process when the first one is gone for any reason."""
-    with suppress(EOFError, OSError):
-        watched.recv()
-    os._exit(1)
 
 
 def _encode_here(batch: _Work) -> Encoded:

@@ -59,6 +59,7 @@ class Tuning:
         self._data, self._base, self._kept = data, base, kept
         self.plan: Plan
         """Which examples make which packs, from `open` on."""
+        self._documents: str
         self._heldout: Heldout | Preferences
         self._examples_heldout: Examples
         self._learned: int
@@ -71,17 +72,15 @@ class Tuning:
     def look(self, run: RunDir, world: World) -> str:
         """Build the data where that is not done; returns the fingerprint of the examples and of how they are told."""
         world.first(lambda: check_chat_prompts(self.recipe, self._base.template))
-        documents = world.first(lambda: documents_of(self.recipe, self._data, run, kept=self._kept))
-        return sha256_json([documents, self._base.template.source, self.tokenizer.sha256])
+        self._documents = world.first(lambda: documents_of(self.recipe, self._data, run, kept=self._kept))
+        return sha256_json([self._documents, self._base.template.source, self.tokenizer.sha256])
 
     def open(self, run: RunDir, world: World) -> Recipe:
         """Write the examples down as tokens, where that is not done; returns the recipe with the length of the run."""
-        # The examples of a run that was deleted a moment ago were its own.
         recipe = self.recipe
-        documents = world.first(lambda: documents_of(recipe, self._data, run, kept=self._kept))
         manifest = world.first(
             lambda: prepare(
-                recipe, self._base.template.source, self.tokenizer, self._examples, run.examples, data=documents
+                recipe, self._base.template.source, self.tokenizer, self._examples, run.examples, data=self._documents
             )
         )
         if world.main:
@@ -108,8 +107,7 @@ class Tuning:
         """
         world = World(0, 1, torch.device("cpu"), None)
         self.look(run, world)
-        documents = documents_of(self.recipe, self._data, run, kept=self._kept)
-        there = is_written(self.recipe, self._base.template.source, self.tokenizer, run.examples, data=documents)
+        there = is_written(self.recipe, self._base.template.source, self.tokenizer, run.examples, data=self._documents)
         with TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
             place = RunDir(Path(folder)) if run.config.exists() and not there else run
             if not there:  # else nothing is written, and the run may be at work

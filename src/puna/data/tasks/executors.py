@@ -6,15 +6,10 @@ Finished tasks are known by their own records, not by datatrove's markers, which
 """
 
 import logging
-import multiprocessing
-import os
-import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection
+from concurrent.futures import as_completed
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast, get_args
 
@@ -28,6 +23,7 @@ from loguru import logger
 from puna.core.console import progress, warn
 from puna.core.errors import DataError
 from puna.core.terminate import orderly_end
+from puna.core.workers import worker_pool
 from puna.data.tasks.task import Task
 
 Executor: TypeAlias = Literal["local", "ray", "slurm"]
@@ -117,47 +113,22 @@ class _Local(ByRecords):
             for rank in ranks:
                 self._run_for_rank(rank, local_rank=1)  # rank 0's log would go to stderr
             return
-        context = multiprocessing.get_context("forkserver")
-        # Nothing is ever sent: a closed end tells the workers that this process is gone.
-        watched, held = context.Pipe(duplex=False)
-        with orderly_end():  # workers first, as after Ctrl-C
-            pool = ProcessPoolExecutor(self._workers, context, initializer=_begin_worker, initargs=(self, watched))
-            try:
-                for future in as_completed([pool.submit(_work, rank) for rank in ranks]):
-                    future.result()
-            except BrokenProcessPool:
-                raise DataError(
-                    f"stage {self.stage.name}: a worker was killed, most likely because memory ran out",
-                    hint="run it again with fewer --workers, or a smaller data.task_bytes: what is done is kept",
-                ) from None
-            except BaseException:
-                for process in multiprocessing.active_children():
-                    process.kill()  # nothing is lost: unfinished files have no names yet
-                raise
-            finally:
-                pool.shutdown(cancel_futures=True)
-                held.close()
-                watched.close()
+        killed = f"stage {self.stage.name}: a worker was killed, most likely because memory ran out"
+        hint = "run it again with fewer --workers, or a smaller data.task_bytes: what is done is kept"
+        # Workers end first, as after Ctrl-C.
+        with orderly_end(), worker_pool(self._workers, _begin_worker, self, killed=killed, hint=hint) as pool:
+            for future in as_completed([pool.submit(_work, rank) for rank in ranks]):
+                future.result()
 
 
 _executor: "_Local | None" = None
 """In a worker: the executor whose tasks it runs. Sent once, since it holds all tasks."""
 
 
-def _begin_worker(executor: "_Local", watched: Connection) -> None:
+def _begin_worker(executor: "_Local") -> None:
     global _executor
     _executor = executor
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the first process ends the others
     logger.disable("datatrove")
-    threading.Thread(target=_die_with, args=(watched,), daemon=True).start()
-
-
-def _die_with(watched: Connection) -> None:
-    """End this process when the first one is gone for any reason."""
-    with suppress(EOFError, OSError):
-        watched.recv()
-    os._exit(1)
 
 
 def _work(rank: int) -> None:
