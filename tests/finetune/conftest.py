@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from chats import chat_tokenizer
+from pair_runs import PairRun, pair_recipe
 from shelf import no_waiting_for_the_disk, out
 from tuning import TEMPLATE, made, recipe_of
 
@@ -69,3 +70,9 @@ def written(
 def examples(recipe: Recipe, written: Path) -> Examples:
     """Those to train on."""
     return Examples.open(written, "train", list(recipe.mixture))
+
+
+@pytest.fixture
+def pairs(write: Callable[..., Examples], tokenizer: Tokenizer, tmp_path: Path) -> PairRun:
+    """A run of six steps."""
+    return PairRun(write, tokenizer, pair_recipe(), tmp_path)

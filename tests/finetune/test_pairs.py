@@ -17,7 +17,7 @@ from puna.core.layout import RunDir
 from puna.core.metrics import read_metrics
 from puna.core.schema.lines import Line, PreferenceLine, RollbackLine, TrainLine, ValidationLine
 from puna.core.schema.train_state import list_checkpoints
-from puna.finetune.pairs import figures_of, spread
+from puna.finetune.pairs import figures_of
 from puna.tokenizer.tokenizer import Tokenizer
 from puna.train.loop import run as run_steps
 from puna.train.session import Listener, Outcome, Session
@@ -37,12 +37,6 @@ class Heard(Listener):
     def told(self, split: str) -> list[PreferenceLine]:
         """The lines on pairs of a split."""
         return [line for line in self.lines if isinstance(line, PreferenceLine) and line.split == split]
-
-
-@pytest.fixture
-def pairs(write: Write, tokenizer: Tokenizer, tmp_path: Path) -> PairRun:
-    """A run of six steps."""
-    return PairRun(write, tokenizer, pair_recipe(), tmp_path)
 
 
 def test_a_run_begins_at_log_2_and_learns_to_tell_held_out_pairs_apart(
@@ -120,13 +114,6 @@ def test_a_resumed_run_ends_with_the_bits_of_one_without_a_break(
     for name, weight in whole.model.named_parameters():
         assert torch.equal(dict(resumed.model.named_parameters())[name], weight), name
     assert listener.final.loss
-
-
-def test_a_part_of_the_held_out_pairs_is_spread_over_each_source(pairs: PairRun):
-    tokens = int(pairs.heldout.lengths.sum())
-    assert spread(pairs.heldout, None).tolist() == spread(pairs.heldout, tokens).tolist() == list(range(9))
-    assert spread(pairs.heldout, 1).tolist() == [0, 5], "one pair of each source at least"
-    assert len(spread(pairs.heldout, tokens // 4)) < 9
 
 
 def test_sources_without_pairs_have_no_figures():

@@ -71,7 +71,7 @@ def libraries_muted() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def progress(label: str, total: float | None, unit: str) -> Iterator[Callable[[float], None]]:
+def progress(label: str, total: float | None, unit: str, *, visible: bool = True) -> Iterator[Callable[[float], None]]:
     """Show rate and time left of a piece of work; yields a function to call with each amount done.
 
     On a terminal it is a bar; where stderr is a file it is a line every ten seconds.
@@ -80,7 +80,11 @@ def progress(label: str, total: float | None, unit: str) -> Iterator[Callable[[f
         label: The name of the work: `tokenize prose`.
         total: How much there is in all, in `unit`; None if unknown.
         unit: What is counted: `documents`, `bytes`, `tokens`.
+        visible: Whether anything is shown; of several processes one shows it.
     """
+    if not visible:
+        yield lambda amount: None
+        return
     if not sys.stderr.isatty():
         yield _quiet_progress(label, total, unit)
         return

@@ -4,10 +4,8 @@ The examples are packed like those of training, and only what training learns is
 these tokens, those that end answers included, over ln 2 and the bytes of the answers' text in UTF-8.
 """
 
-import contextlib
 import math
 import time
-from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -15,16 +13,15 @@ from numpy.typing import NDArray
 
 from puna.config.recipe import Recipe
 from puna.core.console import progress
-from puna.core.schema.lines import ValidationLine
-from puna.finetune.feed import batch_of, padding_of
-from puna.finetune.packing import WINDOW, pack
+from puna.finetune.feed import padding_of
+from puna.finetune.measured import of_source, own_batches, packs_of
+from puna.finetune.packing import WINDOW
 from puna.finetune.token_files import Examples
 from puna.parallel.apply import reshard
 from puna.shards.heldout import IGNORE
 from puna.tokenizer.tokenizer import Tokenizer
-from puna.train.feed import Batch
 from puna.train.session import Listener, Outcome, Session
-from puna.train.validate import Validation, check_finite
+from puna.train.validate import Validation, record_validation
 
 
 class Heldout(Listener):
@@ -65,11 +62,7 @@ class Heldout(Listener):
         session.settle()
         started = time.perf_counter()
         result = self.measure(session, limit)
-        seconds = time.perf_counter() - started
-        session.agreed(lambda: check_finite(result, session.state.step))
-        session.record(
-            ValidationLine, final=final, loss=result.loss, bits_per_byte=result.bits_per_byte, seconds=seconds
-        )
+        record_validation(session, result, started, final=final)
         figures = ", ".join(f"{source} {loss:.3f}" for source, loss in result.loss.items())
         session.say(f"step {session.state.step}: loss on held-out answers: {figures}")
         return result
@@ -83,14 +76,10 @@ class Heldout(Listener):
             packs = self.packs(source, limit)
             if not packs:
                 continue
-            bar = (
-                progress(f"validate {source}", len(packs), "sequences")
-                if world.main
-                else contextlib.nullcontext(lambda _: None)
-            )
+            bar = progress(f"validate {source}", len(packs), "sequences", visible=world.main)
             sums = torch.zeros(3, dtype=torch.float64, device=world.device)  # nats, targets, bytes
             with torch.compiler.set_stance("force_eager"), objective.passes(), bar as advance:
-                for batch in self._own(packs, mesh.batch_index, mesh.batches):
+                for batch in own_batches(session, self._examples, packs, self._padding):
                     losses_BP = objective.measure(batch.sent(world.device))
                     scored = batch.targets_BT[batch.targets_BT != IGNORE]
                     sums[0] += losses_BP.double().sum() * mesh.context
@@ -106,27 +95,7 @@ class Heldout(Listener):
 
     def packs(self, source: str, limit: int | None) -> list[NDArray[np.int64]]:
         """A source's packs: of all its examples, or of some spread evenly that have about `limit` tokens."""
-        examples = self._examples
-        index = examples.names.index(source)
-        numbers = np.arange(examples.firsts[index], examples.firsts[index + 1])
-        tokens = int(examples.lengths[numbers].sum())
-        if limit is not None and tokens > limit:
-            count = max(1, limit * len(numbers) // tokens)
-            numbers = numbers[np.arange(count) * len(numbers) // count]
+        numbers = of_source(self._examples, self._examples.names.index(source), limit)
+        windows = (numbers[first : first + WINDOW] for first in range(0, len(numbers), WINDOW))
         context = self._recipe.model.context
-        packs = []
-        for first in range(0, len(numbers), WINDOW):
-            part = numbers[first : first + WINDOW]
-            found = pack(examples.lengths[part], context, together=self._together)
-            packs += [part[found[number]] for number in range(len(found))]
-        return packs
-
-    def _own(self, packs: list[NDArray[np.int64]], index: int, readers: int) -> Iterator[Batch]:
-        """This device's batches; all devices get the same number, some a last one of padding alone."""
-        context = self._recipe.model.context
-        rows = max(1, self._recipe.train.micro_batch_tokens // context)
-        nothing: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
-        for first in range(0, len(packs), rows * readers):
-            at = first + index * rows
-            mine = packs[at : min(at + rows, len(packs))] or nothing
-            yield batch_of(self._examples, mine, context=context, padding=self._padding)
+        return [one for part in windows for one in packs_of(self._examples, part, context, together=self._together)]

@@ -3,27 +3,26 @@
 Axes: E pairs   F figures   S sources
 """
 
-import contextlib
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from puna.config.recipe import Recipe
 from puna.core.console import progress
-from puna.core.schema.lines import Line, PreferenceFigures, PreferenceLine, RollbackLine, TrainLine, ValidationLine
+from puna.core.schema.lines import Line, PreferenceFigures, PreferenceLine, RollbackLine, TrainLine
 from puna.finetune.feed import padding_of
+from puna.finetune.measured import own_batches, packs_of, spread
 from puna.finetune.packing import WINDOW
 from puna.finetune.preferences import FIGURES, PairTable, PreferenceObjective
-from puna.finetune.reference import own_batches, reference_of
+from puna.finetune.reference import reference_of
 from puna.finetune.token_files import Examples
 from puna.parallel.apply import reshard
 from puna.tokenizer.tokenizer import Tokenizer
 from puna.train.session import Listener, Outcome, Session
-from puna.train.validate import Validation, check_finite
+from puna.train.validate import Validation, record_validation
 
 
 class Preferences(Listener):
@@ -95,27 +94,22 @@ class Preferences(Listener):
         started = time.perf_counter()
         figures = self._measure(session, limit)
         result = Validation({source: found.loss for source, found in figures.items()}, {})
-        session.agreed(lambda: check_finite(result, session.state.step))
-        seconds = time.perf_counter() - started
-        session.record(ValidationLine, final=final, loss=result.loss, bits_per_byte={}, seconds=seconds)
+        record_validation(session, result, started, final=final)
         session.record(PreferenceLine, split="heldout", final=final, sources=figures)
         told = ", ".join(f"{source} {found.accuracy:.1%}" for source, found in figures.items())
         session.say(f"step {session.state.step}: held-out pairs told apart as preferred: {told}")
         return result
 
     def _measure(self, session: Session, limit: int | None) -> dict[str, PreferenceFigures]:
-        chosen = spread(self._heldout, limit)
+        heldout = self._heldout
+        chosen = spread(heldout, limit)
         sums_FS = torch.zeros(len(FIGURES), len(self._heldout.names), dtype=torch.float64, device=session.world.device)
-        bar = progress("validate", len(chosen), "pairs") if session.world.main else None
-        tokens = self._objective.tokens
-        with (
-            torch.compiler.set_stance("force_eager"),
-            tokens.passes(),
-            bar or contextlib.nullcontext(lambda _: None) as advance,
-        ):
+        bar = progress("validate", len(chosen), "pairs", visible=session.world.main)
+        with torch.compiler.set_stance("force_eager"), self._objective.tokens.passes(), bar as advance:
             for first in range(0, len(chosen), WINDOW):
                 part = chosen[first : first + WINDOW]
-                for batch in own_batches(session, self._heldout, part, self._padding):
+                packs = packs_of(heldout, part, session.recipe.model.context)
+                for batch in own_batches(session, heldout, packs, self._padding):
                     sums_FS += self._objective.measure(batch.sent(session.world.device), self._table)
                 advance(len(part))
         reshard(session.model)
@@ -137,16 +131,3 @@ def figures_of(sums_FS: Tensor, names: list[str]) -> dict[str, PreferenceFigures
             means = {key: value / pairs for key, value in sums.items()}
             found[name] = PreferenceFigures(pairs=pairs, accuracy=accuracy, **means)
     return found
-
-
-def spread(examples: Examples, limit: int | None) -> NDArray[np.int64]:
-    """The numbers of all examples, or of each source some, spread evenly, that have about `limit` tokens together."""
-    found = [np.empty(0, np.int64)]
-    for first, end in zip(examples.firsts, examples.firsts[1:], strict=False):
-        numbers = np.arange(first, end)
-        tokens = int(examples.lengths[numbers].sum())
-        if limit is not None and tokens > limit:
-            count = max(1, limit * len(numbers) // tokens)
-            numbers = numbers[np.arange(count) * len(numbers) // count]
-        found.append(numbers)
-    return np.concatenate(found)

@@ -15,7 +15,6 @@ Axes: E pairs   K pairs of a sequence
 
 import contextlib
 import json
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,12 +27,10 @@ from torch import Tensor
 from puna.core.console import progress
 from puna.core.errors import CheckpointError, Interrupted
 from puna.core.files import atomic_file, remove, write_json
-from puna.finetune.feed import batch_of
-from puna.finetune.packing import pack
+from puna.finetune.measured import own_batches, packs_of
 from puna.finetune.preferences import PreferenceObjective, of
 from puna.finetune.token_files import Examples
 from puna.parallel.apply import reshard
-from puna.train.feed import Batch
 from puna.train.session import Session
 
 PART = 4096
@@ -65,8 +62,7 @@ def reference_of(
     if missing and session.state.step:
         session.agreed(parts.refuse)
     found = [torch.empty(0, 2, dtype=torch.float64)]
-    bar = progress(f"reference model, {split}", missing, "pairs") if world.main and missing else None
-    with bar or contextlib.nullcontext(lambda _: None) as advance:
+    with progress(f"reference model, {split}", missing, "pairs", visible=world.main and missing > 0) as advance:
         for number, size in enumerate(parts.sizes):
             values_E2 = kept.get(number)
             if values_E2 is None:
@@ -140,7 +136,8 @@ def _compute(
     world, mesh = session.world, session.mesh
     found_E2 = torch.zeros(len(chosen), 2, dtype=torch.float64, device=world.device)
     with torch.compiler.set_stance("force_eager"), objective.tokens.passes():
-        for batch in own_batches(session, examples, chosen, padding):
+        packs = packs_of(examples, chosen, session.recipe.model.context)
+        for batch in own_batches(session, examples, packs, padding):
             _leave_if_asked(session)
             passed = batch.sent(world.device)
             pairs_BK, values_BK2 = of(passed.pairs_BK), objective.log_probabilities(passed)
@@ -158,22 +155,3 @@ def _leave_if_asked(session: Session) -> None:
     if signal := session.world.largest(session.interrupt.signal or 0):
         session.say("stopped before the first step; `--resume` goes on with what the reference model has said")
         raise Interrupted(signal)
-
-
-def own_batches(session: Session, examples: Examples, chosen: NDArray[np.int64], padding: int) -> Iterator[Batch]:
-    """The passes of this device over some pairs; all devices get equally many, of padding alone if need be.
-
-    Args:
-        session: Its layout and sizes.
-        examples: The pairs.
-        chosen: The numbers of those that are passed over.
-        padding: The token that fills sequences up.
-    """
-    mesh, context = session.mesh, session.recipe.model.context
-    rows = max(1, session.recipe.train.micro_batch_tokens // context)
-    packs = pack(examples.lengths[chosen], context)
-    nothing: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
-    for first in range(0, len(packs), rows * mesh.batches):
-        at = first + mesh.batch_index * rows
-        mine = [chosen[packs[number]] for number in range(at, min(at + rows, len(packs)))] or nothing
-        yield batch_of(examples, mine, context=context, padding=padding)

@@ -5,7 +5,6 @@ across tokenizers. Text is read in windows of the model's context that do not ov
 before it on average. The end of a document is predicted and counted; the beginning-of-sequence token is not.
 """
 
-import contextlib
 import math
 import time
 from collections.abc import Iterator
@@ -75,17 +74,24 @@ class Validator(Listener):
             micro_batch_tokens=self._recipe.train.micro_batch_tokens,
             space_prefix=self._space_prefix,
         )
-        seconds = time.perf_counter() - started
-        session.agreed(lambda: check_finite(result, session.state.step))
-        session.record(
-            ValidationLine, final=final, loss=result.loss, bits_per_byte=result.bits_per_byte, seconds=seconds
-        )
+        record_validation(session, result, started, final=final)
         figures = ", ".join(f"{source} {bits:.3f}" for source, bits in result.bits_per_byte.items())
         session.say(f"step {session.state.step}: bits per byte of held-out text: {figures}")
         return result
 
 
-def check_finite(result: Validation, step: int) -> None:
+def record_validation(session: Session, result: Validation, started: float, *, final: bool) -> None:
+    """Send the line of a validation that began at `started`, by `time.perf_counter`.
+
+    Raises:
+        TrainError: A loss is not finite.
+    """
+    seconds = time.perf_counter() - started
+    session.agreed(lambda: _check_finite(result, session.state.step))
+    session.record(ValidationLine, final=final, loss=result.loss, bits_per_byte=result.bits_per_byte, seconds=seconds)
+
+
+def _check_finite(result: Validation, step: int) -> None:
     """Refuse a loss that is not finite: JSON cannot hold it, and no later step can repair the weights.
 
     Raises:
@@ -127,7 +133,7 @@ def validate(
     loss, bits = {}, {}
     for source, shards in heldout.items():
         total = min(shards.tokens, max_tokens or shards.tokens)
-        bar = progress(f"validate {source}", total, "tokens") if world.main else contextlib.nullcontext(lambda _: None)
+        bar = progress(f"validate {source}", total, "tokens", visible=world.main)
         # nats, tokens, bytes
         sums = torch.zeros(3, dtype=torch.float64, device=world.device)
         with torch.compiler.set_stance("force_eager"), objective.passes(), bar as advance:
