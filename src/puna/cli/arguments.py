@@ -39,6 +39,18 @@ Overrides: TypeAlias = Annotated[
 Show: TypeAlias = Annotated[
     bool, typer.Option("--show", help="Print the resolved recipe with the origin of every value, and stop.")
 ]
+Resume: TypeAlias = Annotated[
+    bool, typer.Option("--resume", help="Go on from the newest checkpoint, if there is one, exactly.")
+]
+StopAt: TypeAlias = Annotated[
+    int | None, typer.Option("--stop-at", min=1, help="Save and leave after this step of the run.")
+]
+ForceRun: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Delete the run that is there, with its checkpoints, model and exports, and start again."
+    ),
+]
 DataPath: TypeAlias = Annotated[
     Path | None, typer.Option("--data-dir", help="The data build.  \\[default: data/NAME]", show_default=False)
 ]

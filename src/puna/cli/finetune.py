@@ -8,7 +8,7 @@ import typer
 
 import puna
 from puna.api.recipes import run_of
-from puna.cli.arguments import DataPath, Overrides, RecipeOrRun, RunPath, Show, resolve
+from puna.cli.arguments import DataPath, ForceRun, Overrides, RecipeOrRun, Resume, RunPath, Show, StopAt, resolve
 from puna.core.errors import ConfigError
 
 
@@ -36,10 +36,8 @@ def finetune(
     ] = None,
     build: DataPath = None,
     run: RunPath = None,
-    resume: bool = typer.Option(False, "--resume", help="Go on from the newest checkpoint, if there is one, exactly."),
-    stop_at: Annotated[
-        int | None, typer.Option("--stop-at", min=1, help="Save and leave after this step of the run.")
-    ] = None,
+    resume: Resume = False,
+    stop_at: StopAt = None,
     show: Show = False,
     show_batch: bool = typer.Option(
         False,
@@ -48,12 +46,7 @@ def finetune(
         "stop.",
     ),
     batch: int = typer.Option(0, "--batch", min=0, help="Which one --show-batch prints, counted from 0."),
-    force: Annotated[
-        bool,
-        typer.Option(
-            "--force", help="Delete the run that is there, with its checkpoints, model and exports, and start again."
-        ),
-    ] = False,
+    force: ForceRun = False,
 ) -> None:
     """Tune a model on examples: conversations, tasks, pairs of answers; under torchrun on as many devices as it starts.
 

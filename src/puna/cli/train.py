@@ -7,7 +7,18 @@ import typer
 
 import puna
 from puna.api.recipes import run_of
-from puna.cli.arguments import DataSource, Overrides, RecipeOrRun, RunPath, ScheduleName, Show, resolve
+from puna.cli.arguments import (
+    DataSource,
+    ForceRun,
+    Overrides,
+    RecipeOrRun,
+    Resume,
+    RunPath,
+    ScheduleName,
+    Show,
+    StopAt,
+    resolve,
+)
 from puna.cli.sweep import sweep
 from puna.core.errors import ConfigError
 
@@ -27,7 +38,7 @@ def train(
     overrides: Overrides = None,
     data: DataSource = None,
     run: RunPath = None,
-    resume: bool = typer.Option(False, "--resume", help="Go on from the newest checkpoint, if there is one, exactly."),
+    resume: Resume = False,
     extend: Annotated[
         str | None,
         typer.Option(
@@ -65,16 +76,9 @@ def train(
             show_default=False,
         ),
     ] = None,
-    stop_at: Annotated[
-        int | None, typer.Option("--stop-at", min=1, help="Save and leave after this step of the run.")
-    ] = None,
+    stop_at: StopAt = None,
     show: Show = False,
-    force: Annotated[
-        bool,
-        typer.Option(
-            "--force", help="Delete the run that is there, with its checkpoints, model and exports, and start again."
-        ),
-    ] = False,
+    force: ForceRun = False,
 ) -> None:
     """Pre-train the recipe's model on its data build; under torchrun on as many devices as it starts.
 
