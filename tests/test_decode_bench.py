@@ -1,26 +1,16 @@
 """bench/decode.py runs with tiny models, so that its record is whole when it is made on a quiet machine."""
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from scripts import script_module
 
 BENCH = Path(__file__).parents[1] / "bench"
-
-
-def module(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, BENCH / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
 
 
 def row(system: str, weights: str, task: str, rounds: list[float]) -> dict[str, Any]:
@@ -31,7 +21,7 @@ def row(system: str, weights: str, task: str, rounds: list[float]) -> dict[str, 
 
 
 def test_ratios_are_taken_within_a_round_and_compared_with_what_was_aimed_at() -> None:
-    found = module("decode_more").ratios(
+    found = script_module("bench/decode_more.py").ratios(
         [
             row("puna", "int8", "decode", [20.0, 10.0, 30.0]),
             row("llama.cpp", "Q8_0", "decode", [10.0, 10.0, 10.0]),
@@ -48,9 +38,9 @@ def test_ratios_are_taken_within_a_round_and_compared_with_what_was_aimed_at() -
 
 
 def test_rows_of_equal_bits_are_one_class() -> None:
-    for classes in module("decode_more").linear_classes(1).values():
+    for classes in script_module("bench/decode_more.py").linear_classes(1).values():
         numbers = [number for numbers in classes for number in numbers]
-        assert sorted(numbers) == list(module("decode_more").ROWS)
+        assert sorted(numbers) == list(script_module("bench/decode_more.py").ROWS)
 
 
 @pytest.mark.e2e
@@ -76,7 +66,7 @@ def test_a_dry_run_takes_every_section_and_every_table_can_be_made(tmp_path: Pat
     assert {one["rows"]: one["exact"] for one in record["bits"]["one_by_one"]} == {
         "together": False, "each alone": True
     }  # fmt: skip
-    parts = module("decode_tables").PARTS
+    parts = script_module("bench/decode_tables.py").PARTS
     tables = {name: part(record) for name, part in parts.items()}
     assert "**" in tables["turns"]
     assert "tiny" in tables["bounds"]

@@ -1,32 +1,16 @@
 """bench/format_following.py judges forms as they are meant, and asks about nothing that the demo was tuned on."""
 
-import importlib.util
 import json
 import math
 import re
-import sys
 from importlib import resources
 from itertools import pairwise
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from scripts import script_module
 
-BENCH = Path(__file__).parents[1] / "bench"
-
-
-def module(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, BENCH / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    sys.modules[name] = made  # dataclasses look their module up
-    spec.loader.exec_module(made)
-    return made
-
-
-bench = module("format_following")
+bench = script_module("bench/format_following.py")
 FORMS = {form.name: form for form in bench.FORMS}
 HAVE = {
     "yes or no": ["Yes.", "no", "NO."],

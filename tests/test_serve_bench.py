@@ -1,33 +1,22 @@
 """bench/serve.py runs with a tiny model, so that its record is whole when it is made on a quiet machine."""
 
 import asyncio
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from scripts import script_module
 
 BENCH = Path(__file__).parents[1] / "bench"
 
 
-def module(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, BENCH / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    sys.modules[name] = made  # dataclasses look their module up
-    spec.loader.exec_module(made)
-    return made
-
-
 async def asked(answer: list[bytes], requests: int, clients: int) -> tuple[Any, int]:
     """The load on a server that answers so, and how many asked at once at most."""
-    client = module("serve_client")
+    client = script_module("bench/serve_client.py")
     open_now, most = 0, 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -81,7 +70,7 @@ def row(system: str, weights: str, rounds: list[float], first: list[float]) -> d
 
 def test_ratios_are_taken_within_a_round_beside_peers_of_as_many_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(BENCH)
-    found = module("serve").ratios(
+    found = script_module("bench/serve.py").ratios(
         [
             row("puna", "int8", [20.0, 10.0, 30.0], [0.1, 0.2, 0.4]),
             row("llama.cpp", "Q8_0", [10.0, 10.0, 10.0], [0.2, 0.2, 0.2]),
@@ -111,7 +100,7 @@ def test_a_dry_run_takes_every_section_and_every_table_can_be_made(tmp_path: Pat
         ("mixed", "puna", 2), ("mixed", "llama.cpp", 2)
     }  # fmt: skip
     assert all(row["tokens_per_second"] > 0 and row["first_seconds"] > 0 for row in record["rows"])
-    tables = {name: part(record, "origin") for name, part in module("serve_tables").PARTS.items()}
+    tables = {name: part(record, "origin") for name, part in script_module("bench/serve_tables.py").PARTS.items()}
     assert tables["serve_overhead"].count("\n| float32 | 1 |") == 2
     assert tables["serve_peers"].count("llama.cpp F32 |") == 2
     assert "**puna float32**" in tables["serve_mixed"]

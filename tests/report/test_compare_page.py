@@ -2,11 +2,11 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import needs_chromium
 from compared_runs import compared_run
 
 from puna.config.load import load_recipe
@@ -94,11 +94,6 @@ def test_only_a_comparison_is_replaced(found: Comparison, tmp_path: Path):
     assert mine.read_text() == "<p>mine</p>"
     with pytest.raises(DataError, match="is a directory"):
         check_page(tmp_path)
-
-
-needs_chromium = pytest.mark.skipif(
-    shutil.which("chromedriver") is None, reason="needs Debian's chromium and chromium-driver"
-)
 
 
 @pytest.mark.browser

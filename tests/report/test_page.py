@@ -9,15 +9,14 @@ from typing import Any
 
 import pytest
 import tomli_w
+from chromium import needs_chromium
 from html_pages import Page, words_of
 from looks import faults
-from made_results import made_metric, made_task
+from made_results import add_evaluations, made_task
 from sessions import add_session
 
 from puna.core.errors import DataError
 from puna.core.layout import RunDir
-from puna.core.schema.evaluation import GOLD
-from puna.evaluate.figure import mean_of
 from puna.report.page import write_report
 
 
@@ -286,30 +285,13 @@ def test_export_without_an_oracle_says_so(report_run: RunDir):
     assert f"not compared: {missing}" in _page(report_run).text
 
 
-needs_chromium = pytest.mark.skipif(
-    shutil.which("chromedriver") is None, reason="needs Debian's chromium and chromium-driver"
-)
-
-
-def _evaluate(run: RunDir, *names: str) -> None:
-    """Add evaluations at two steps, of tasks that have these names and titles."""
-    with run.metrics.open("a") as file:
-        for step in (10, 20):
-            found = [made_task(f"harness/{name}@0", step, 40, title=name, of=1838, chance=0.5) for name in names]
-            surprise = made_metric(mean_of([4 - step / 10, 3.5]))
-            found = [task.model_copy(update={"metrics": task.metrics | {GOLD: surprise}}) for task in found]
-            tasks = [task.model_dump(exclude_unset=True) for task in found]
-            line = {"kind": "evaluation", "step": step, "tokens": 256 * step, "tasks": tasks}
-            file.write(json.dumps(line) + "\n")
-
-
 @pytest.mark.browser
 @needs_chromium
 @pytest.mark.parametrize(("width", "height"), [(1200, 900), (390, 844)])
 def test_browser_draws_every_chart_without_errors_or_overflow(
     report_run: RunDir, browser: Any, width: int, height: int
 ):
-    _evaluate(report_run, "piqa", "copa")
+    add_evaluations(report_run, "piqa", "copa")
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     browser.get(write_report(report_run).as_uri())
@@ -340,7 +322,7 @@ def test_long_names_and_wide_tables_fit_a_phone_a_tablet_a_desk_and_paper(report
     report_run.metrics.write_text(report_run.metrics.read_text() + json.dumps(skipped) + "\n")
     parent = {"how": "branched", "run": LONG, "place": f"runs/{LONG}@400", "step": 400, "weights": "ab" * 32}
     _change(report_run.record, "results", lineage=[parent | {"changes": ["optim.lr: 0.001 -> 0.002", "z" * 80]}])
-    _evaluate(report_run, LONG, "piqa", "copa")
+    add_evaluations(report_run, LONG, "piqa", "copa")
     if state == "unfinished":
         report_run.record.unlink()
     assert faults(browser, write_report(report_run)) == []

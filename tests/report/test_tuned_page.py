@@ -7,38 +7,22 @@ from typing import Any
 
 import pytest
 import tomli_w
+from chromium import needs_chromium
 from html_pages import Page, words_of
 from looks import faults
-from made_results import made_metric, made_task
+from made_results import add_evaluations, made_task
 
 from puna.core.layout import RunDir
-from puna.core.schema.evaluation import GOLD
-from puna.evaluate.figure import mean_of
 from puna.report.page import write_report
 
 LONG = "a_source_with_a_very_long_name_that_does_not_break_anywhere_at_all"
-needs_chromium = pytest.mark.skipif(
-    shutil.which("chromedriver") is None, reason="needs Debian's chromium and chromium-driver"
-)
 
 
 def _page(run: RunDir) -> Page:
     return Page(write_report(run).read_text(encoding="utf-8"))
 
 
-def _evaluate(run: RunDir, *names: str) -> None:
-    """Add evaluations at two steps, of tasks that have these names and titles."""
-    with run.metrics.open("a") as file:
-        for step in (10, 20):
-            found = [made_task(f"harness/{name}@0", step, 40, title=name, of=1838, chance=0.5) for name in names]
-            surprise = made_metric(mean_of([4 - step / 10, 3.5]))
-            found = [task.model_copy(update={"metrics": task.metrics | {GOLD: surprise}}) for task in found]
-            tasks = [task.model_dump(exclude_unset=True) for task in found]
-            line = {"kind": "evaluation", "step": step, "tokens": 256 * step, "tasks": tasks}
-            file.write(json.dumps(line) + "\n")
-
-
-def test_a_tuned_run_has_its_own_sections_andwords_of(tuned_run: RunDir):
+def test_a_tuned_run_has_its_own_sections_and_words(tuned_run: RunDir):
     page = _page(tuned_run)
     assert page.open == []
     sections = [attributes.get("id") for tag, attributes in page.tags if tag == "section"]
@@ -109,5 +93,5 @@ def test_a_tuned_run_fits_a_phone_a_tablet_a_desk_and_paper(request: Any, browse
     run: RunDir = request.getfixturevalue(kind)
     for path in (run.metrics, run.record, run.data_card, run.tuning):
         path.write_text(path.read_text().replace('"prose"', f'"{LONG}"'))
-    _evaluate(run, LONG, "piqa")
+    add_evaluations(run, LONG, "piqa")
     assert faults(browser, write_report(run)) == []
