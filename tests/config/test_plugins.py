@@ -73,7 +73,7 @@ def test_a_recipe_without_plugins_does_not_speak_of_them():
         ("data.rules.no_shoutin.mark=a", "unknown key 'data.rules.no_shoutin'; did you mean 'data.rules.no_shouting'?"),
         ('data.sources.songs.clean=["no-shoutin"]', "'data.sources.songs.clean.0' expects 'lines', 'mojibake'"),
         ('data.sources.songs.clean=["no-shoutin"]', "'decontaminate' or 'no-shouting', got \"no-shoutin\""),
-        ("data.sources.songs.format=sonnet", "'preferences' or 'song', got \"sonnet\""),
+        ("data.sources.songs.format=sonnet", "'tasks' or 'song', got \"sonnet\""),
     ],
 )
 def test_a_wrong_value_is_named_with_its_field_and_what_was_expected(

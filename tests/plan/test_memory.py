@@ -161,7 +161,7 @@ def test_loss_takes_what_is_alive_in_it(
         targets_N = torch.zeros(1024, dtype=torch.int64)
         with _Alive(x_ND, weight_VD, targets_N) as seen:
             cross_entropy._forward(
-                x_ND, weight_VD, targets_N, one.loss_chunk, -1, 1e-4, None,
+                x_ND, weight_VD, targets_N, one.loss_chunk, -1, 1e-4, None, None,
                 compiled=False, wants_x=True, wants_weight=True,
             )  # fmt: skip
     loss = moment(plan_memory(one), "loss")

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from puna.config.recipe import Recipe
 from puna.parallel.apply import build_model, set_last_pass
 from puna.parallel.mesh import build_mesh
-from puna.parallel.objective import Objective
+from puna.parallel.objective import Objective, Passed
 from puna.parallel.world import World
 from puna.plan.hardware import Link
 from puna.plan.kernels import Rates
@@ -112,7 +112,7 @@ def test_bytes_are_those_of_the_collectives_that_a_pass_asks_for(
     set_last_pass(model, mesh, True)
     tokens_BT = torch.randint(0, 512, (2, 64))
     with _Asked(mesh.replicate, mesh.tensor) as asked:
-        loss, _ = Objective(model, mesh, CHUNK).train(tokens_BT, tokens_BT)
+        loss, _ = Objective(model, mesh, CHUNK).train(Passed(inputs_BT=tokens_BT, targets_BT=tokens_BT))
         loss.backward()
     share = share_of(config, 8, GPU)
     assert share.passes == 1

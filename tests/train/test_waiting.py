@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import puna.train.session as session_module
+import puna.train.feed as feed_module
 from puna.config.recipe import Recipe
 from puna.ops import cross_entropy
 from puna.ops.flex import block_mask
@@ -167,7 +167,7 @@ def test_a_look_at_the_device_that_is_put_back_into_the_loss_is_found(
 
 
 def test_a_copy_that_the_host_waits_for_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "sent", lambda array, device: torch.from_numpy(array).to(device))
+    monkeypatch.setattr(feed_module, "sent", lambda array, device: torch.from_numpy(array).to(device))
     with pytest.raises(AssertionError, match="the host waits: a copy from cpu to meta"):
         steps_on_meta(recipe_of(train={"precision": "bf16"}))
 
