@@ -129,8 +129,14 @@ def test_extended_file_lies_beside_the_recipe_not_in_the_current_directory(
     ("extends", "sentence"),
     [
         ("3", "mine.toml: 'extends' expects the name of a recipe, got 3"),
-        ('"mine.toml"', "mine.toml: extends 'mine.toml', which itself extends another; one step is all there is"),
-        ('"demo-smoke"', "mine.toml: extends 'demo-smoke', which itself extends another; one step is all there is"),
+        (
+            '"mine.toml"',
+            "mine.toml: extends 'mine.toml', which goes round in a circle: mine.toml -> mine.toml",
+        ),
+        (
+            '"other.toml"',
+            "other.toml: extends './mine.toml', which goes round in a circle: mine.toml -> other.toml -> mine.toml",
+        ),
         (
             '"dmo"',
             "mine.toml: extends 'dmo': no recipe is called 'dmo'; did you mean 'demo'?\n"
@@ -138,9 +144,39 @@ def test_extended_file_lies_beside_the_recipe_not_in_the_current_directory(
         ),
     ],
 )
-def test_extends_takes_one_step_to_a_recipe_that_exists(tmp_path: Path, extends: str, sentence: str) -> None:
+def test_extends_leads_to_recipes_that_exist_and_not_back(tmp_path: Path, extends: str, sentence: str) -> None:
     (tmp_path / "mine.toml").write_text(f"extends = {extends}")
+    (tmp_path / "other.toml").write_text('extends = "./mine.toml"')
     assert refusal(str(tmp_path / "mine.toml")) == sentence
+
+
+def test_chain_of_recipes_is_merged_in_order_and_every_value_knows_its_file(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(
+        'extends = "demo-smoke"\n[optim]\nlr = 1e-3\nbeta2 = 0.98\n[data.sources]\ncode = false'
+    )
+    (tmp_path / "b.toml").write_text('extends = "a.toml"\nname = "b"\n[optim]\nlr = 2e-3')
+    loaded = load_recipe(str(tmp_path / "b.toml"))
+    recipe, origins = loaded.recipe, loaded.origins
+    assert (recipe.optim.lr, recipe.optim.beta2, list(recipe.mixture)) == (2e-3, 0.98, ["prose"])
+    keys = ("name", "optim.lr", "optim.beta2", "train.tokens", "data.sources.prose.kind")
+    assert [origins[key] for key in keys] == ["b.toml", "b.toml", "a.toml", "demo-smoke.toml", "demo.toml"]
+
+
+def test_chain_of_recipes_has_an_end(tmp_path: Path) -> None:
+    for number in range(9):
+        extends = "" if number == 0 else f'extends = "{number - 1}.toml"'
+        (tmp_path / f"{number}.toml").write_text(f'{extends}\nname = "n{number}"')
+    assert load_recipe(str(tmp_path / "7.toml")).recipe.name == "n7"
+    assert refusal(str(tmp_path / "8.toml")) == "1.toml: extends '0.toml': more than 8 recipes extend each other"
+
+
+def test_cap_of_a_source_that_is_left_out_goes_with_it_and_one_of_none_is_refused() -> None:
+    tuning = load_recipe("flan-palm-62b", ["data.sources.cot=false"]).recipe.finetune
+    assert tuning is not None
+    assert set(tuning.task_cap) == {"muffin", "t0_sf", "niv2"}
+    assert "finetune.task_cap names cots but data.sources are muffin, t0_sf, cot, niv2" in refusal(
+        "flan-palm-62b", ["finetune.task_cap.cots=3"]
+    )
 
 
 def test_unknown_recipe_is_refused_with_the_nearest_name() -> None:

@@ -102,6 +102,17 @@ def test_paths_of_a_shipped_recipe_are_relative_to_the_one_that_extends_it(mine:
     assert extended.data.rules.perplexity.model == "recipes/models/lm-{language}"
 
 
+def test_paths_of_shipped_recipes_in_a_chain_are_relative_to_the_nearest_file(mine: Path) -> None:
+    mine.write_text('extends = "llama-i"\nname = "mine"')
+    Path("top.toml").write_text('extends = "recipes/mine.toml"\nname = "top"')
+    for name, path in (
+        ("llama-i", "dumps/flan"),
+        (str(mine), "recipes/dumps/flan"),
+        ("top.toml", "recipes/dumps/flan"),
+    ):
+        assert load_recipe(name).recipe.data.sources["cot"].path == path
+
+
 def test_paths_of_an_extended_file_are_relative_to_that_file(mine: Path) -> None:
     Path("top.toml").write_text('extends = "recipes/mine.toml"\n[data.sources.more]\npath = "more"\n')
     loaded = load_recipe(

@@ -97,7 +97,7 @@ class FinetuneConfig(Section):
 
 
 def format_conflicts(sources: Mapping[str, Source], finetune: FinetuneConfig | None) -> list[tuple[str, list[str]]]:
-    """Sources of text in a recipe that learns from examples, and the other way round: sentences with their keys.
+    """Sources whose format is not for this kind of recipe, and caps of no source: sentences with their keys.
 
     Args:
         sources: The sources by name; what the reader of a plug-in reads is not known here.
@@ -115,4 +115,8 @@ def format_conflicts(sources: Mapping[str, Source], finetune: FinetuneConfig | N
         elif finetune is not None and pairs != (form == "preferences"):
             keys[1] = "finetune.preference"
             conflicts.append((f"{begin}, but the recipe has {'a' if pairs else 'no'} [finetune.preference]", keys))
+    # Without sources the files come with `--data`, and with them a source that a cap may name already.
+    if finetune is not None and sources and (unknown := sorted(finetune.task_cap.keys() - sources.keys())):
+        sentence = f"finetune.task_cap names {', '.join(unknown)} but data.sources are {', '.join(sources)}"
+        conflicts.append((sentence, ["finetune.task_cap", "data.sources"]))
     return conflicts

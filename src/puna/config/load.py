@@ -1,9 +1,9 @@
-"""Read a recipe: TOML, one `extends`, `key=value` overrides; every value remembers where it came from.
+"""Read a recipe: TOML, `extends`, `key=value` overrides; every value remembers where it came from.
 
-The order of precedence, later over earlier: the field's default, the recipe named by `extends`, the recipe itself, the
-overrides of the command line or of Python. Tables merge key by key, any other value replaces the older one; so a
-recipe can add and change sources of the recipe that it extends. `data.sources.prose = false` leaves one out, with its
-share.
+The order of precedence, later over earlier: the field's default, the recipe named by `extends` (before it the one that
+that recipe extends), the recipe itself, the overrides of the command line or of Python. Tables merge key by key, any
+other value replaces the older one; so a recipe can add and change sources of the recipe that it extends.
+`data.sources.prose = false` leaves one out, with its share.
 
 The problems of all values are reported at once, each with its source, its key, what was expected, what was found and
 the nearest name. Whether values fit together is checked once each is valid on its own.
@@ -37,6 +37,8 @@ __all__ = ["DEFAULT", "Loaded", "load_recipe", "parse_override", "save_recipe", 
 _COMMAND_LINE, _PYTHON = "command line", "overrides"
 _LISTED = 12
 """Runs that an error names at most."""
+_LONGEST_CHAIN = 8
+"""Recipes of which each extends the next, at most."""
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
@@ -212,28 +214,41 @@ def _refuse_path(name: str) -> None:
 
 
 def _lineage(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """The recipe's name and table, after those of the recipe that it extends, which must not extend another."""
-    table = read_toml(path)
-    base = table.pop("extends", None)
-    own = path not in shipped_recipes().values()
-    tables = [(path.name, here(table, path.parent) if own else table)]
-    if base is None:
-        return tables
-    if not isinstance(base, str):
-        raise ConfigError([f"{path.name}: 'extends' expects the name of a recipe, got {base!r:.60}"])
-    try:
-        base_path = path.parent / base if base.endswith(".toml") else _find(base)
-        base_table = read_toml(base_path)
-    except ConfigError as error:
-        raise ConfigError([f"{path.name}: extends {base!r}: {error.message}"], hint=error.hint) from None
-    if "extends" in base_table:
-        raise ConfigError([f"{path.name}: extends {base!r}, which itself extends another; one step is all there is"])
-    folder = base_path.parent if base.endswith(".toml") else path.parent
-    return [(base_path.name, here(base_table, folder) if own else base_table), *tables]
+    """Names and tables of the recipe and of all that it extends, the recipe itself last.
+
+    The paths of a shipped recipe are relative to the nearest file of the user's that extends it.
+
+    Raises:
+        ConfigError: A recipe is missing or not valid TOML, `extends` is not a name, or they go round in a circle or on
+            for too long; the sentence begins with the file that says `extends`.
+    """
+    shipped = shipped_recipes().values()
+    table, folder = read_toml(path), None if path in shipped else path.parent
+    chain, tables = [path], []
+    while True:
+        base = table.pop("extends", None)
+        tables.append((path.name, table if folder is None else here(table, folder)))
+        if base is None:
+            return tables[::-1]
+        if not isinstance(base, str):
+            raise ConfigError([f"{path.name}: 'extends' expects the name of a recipe, got {base!r:.60}"])
+        try:
+            extended = path.parent / base if base.endswith(".toml") else _find(base)
+            table = read_toml(extended)
+        except ConfigError as error:
+            raise ConfigError([f"{path.name}: extends {base!r}: {error.message}"], hint=error.hint) from None
+        if any(extended.samefile(older) for older in chain):
+            way = " -> ".join(file.name for file in (*chain, extended))
+            raise ConfigError([f"{path.name}: extends {base!r}, which goes round in a circle: {way}"])
+        if len(chain) == _LONGEST_CHAIN:
+            raise ConfigError([f"{path.name}: extends {base!r}: more than {_LONGEST_CHAIN} recipes extend each other"])
+        path = extended
+        folder = folder if path in shipped else path.parent
+        chain.append(path)
 
 
 def _leave_out(values: dict[str, Any], table: dict[str, Any], origins: dict[str, str], origin: str) -> list[str]:
-    """Take out of `values` the sources that are `false` in the table that comes next, with their shares.
+    """Take out of `values` the sources that are `false` in the table that comes next, with their shares and caps.
 
     Returns:
         A sentence for each that is not there.
@@ -246,7 +261,7 @@ def _leave_out(values: dict[str, Any], table: dict[str, Any], origins: dict[str,
             known = f"; there are {', '.join(there)}" if there else "; there are none"
             problems.append(f"{origin}: 'data.sources.{name}' = false leaves out a source that is not there{known}")
         _forget(values, name)
-        for place in ("data.sources", "mixture", "max_epochs"):
+        for place in ("data.sources", "mixture", "max_epochs", "finetune.task_cap"):
             _table(values, *place.split(".")).pop(name, None)
             for key in [key for key in origins if f"{key}.".startswith(f"{place}.{name}.")]:
                 del origins[key]
