@@ -135,6 +135,30 @@ def test_a_run_does_not_go_on_with_other_settings(tuned: Tuned, change: dict[str
         )
 
 
+def test_a_run_does_not_go_on_where_the_file_of_its_template_has_changed(tuned: Tuned, tmp_path: Path) -> None:
+    run, file = RunDir(tmp_path / "run"), tmp_path / "chat.jinja"
+    shutil.copy(tuned.run.model / "chat_template.jinja", file)
+    recipe = puna.recipe(tuned.recipe, {"finetune.template": str(file)})
+    own = puna.load(tuned.run).tokenizer  # with the control tokens
+    options: dict[str, Any] = {"model": tuned.run, "build": tuned.data}
+    puna.finetune(recipe, tuned.talks, run, stop_at=1, **options)
+    assert load_tokenizer(run.tokenizer).sha256 == own.sha256
+    source = file.read_text()
+    file.write_text(source + "\n")
+    before = {path: sha256_file(path) for path in sorted(run.root.rglob("*")) if path.is_file()}
+    for begin in (
+        lambda: puna.finetune(recipe, tuned.talks, run, resume=True, **options),
+        lambda: puna.finetune(run, build=tuned.data, resume=True),
+    ):
+        with pytest.raises(CheckpointError, match=r"run: was tuned by another chat template than .*chat\.jinja has now"):
+            begin()
+    assert before == {path: sha256_file(path) for path in sorted(run.root.rglob("*")) if path.is_file()}
+    file.write_text(source)
+    puna.finetune(run, build=tuned.data, resume=True, stop_at=2)
+    file.unlink()  # the run has a copy
+    puna.finetune(run, build=tuned.data, resume=True, stop_at=3)
+
+
 def test_a_run_does_not_go_on_with_other_examples(tuned: Tuned, tmp_path: Path) -> None:
     talks = write_talks(tmp_path / "talks.jsonl", conversations(30, seed=8))
     with pytest.raises(CheckpointError):

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from puna.core.errors import Interrupted
 from puna.train.interrupt import Interrupt
 
 
@@ -23,6 +24,19 @@ def test_second_ctrl_c_leaves_at_once():
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_where_nothing_is_to_be_saved_the_first_signal_leaves_at_once():
+    with Interrupt() as interrupt:
+        with pytest.raises(Interrupted), interrupt.at_once():
+            os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Interrupted), interrupt.at_once():  # the one from before
+            raise AssertionError("not entered")
+    with Interrupt() as interrupt:
+        with interrupt.at_once():
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert interrupt.signal == signal.SIGTERM
 
 
 def test_handlers_are_given_back():

@@ -158,6 +158,16 @@ def test_tokens_that_take_rows_of_padding_learn_beside_updates_unless_that_is_fo
         load_initial(tiny_run.model, model, WORLD, new_tokens=range(509, 511), freeze=["tok_*"])
 
 
+def test_rows_of_new_tokens_may_not_be_kept_from_learning_where_all_else_learns_whole(
+    tiny: Recipe, tiny_run: RunDir
+) -> None:
+    model = build_model(tiny, build_mesh(tiny.parallel, WORLD), WORLD.device, drawn=False)
+    with pytest.raises(TrainError, match=r"finetune\.freeze: 'tok_\*' keeps tok_embeddings\.weight from learning"):
+        load_initial(tiny_run.model, model, WORLD, new_tokens=range(509, 511), freeze=["tok_*"])
+    load_initial(tiny_run.model, model, WORLD, new_tokens=range(509, 511), freeze=["layers.0.*"])
+    load_initial(tiny_run.model, model, WORLD, freeze=["tok_*"])
+
+
 def test_float8_products_are_refused_beside_frozen_matrices(
     tiny: Recipe, tiny_data: DataDir, tiny_run: RunDir, tmp_path: Path
 ) -> None:

@@ -270,6 +270,28 @@ class Ends(Listener):
             signal.raise_signal(signal.SIGTERM)
 
 
+class Looks(Listener):
+    """Sends this process a signal while the model is looked at before the first step."""
+
+    looked = False
+
+    def began(self, session: Session) -> None:
+        signal.raise_signal(signal.SIGINT)
+        self.looked = True
+
+
+def test_a_signal_before_the_first_step_ends_a_session_at_once(
+    answers: Answers, tmp_path, capsys: pytest.CaptureFixture[str]
+):
+    directory, looks = RunDir(tmp_path / "run"), Looks()
+    session = Session.open(recipe_of(), WORLD, answers, device=DEVICE, run=directory, listeners=[looks])
+    with pytest.raises(Interrupted) as caught, session:
+        run(session)
+    assert caught.value.exit_code == 128 + signal.SIGINT
+    assert (looks.looked, session.state.step, list_checkpoints(directory)) == (False, 0, [])
+    assert "stopped before step 1; `--resume` begins the run" in capsys.readouterr().err
+
+
 def test_a_signal_ends_a_session_after_its_step_and_saves_it(answers: Answers, tmp_path):
     directory = RunDir(tmp_path / "run")
     session = Session.open(recipe_of(), WORLD, answers, device=DEVICE, run=directory, listeners=[Ends()])

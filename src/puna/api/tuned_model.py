@@ -1,12 +1,14 @@
 """The model that is tuned, opened: its shape, its tokenizer, and the template by which it will chat."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from puna.api.initial import open_initial, with_shape
 from puna.core.console import warn
-from puna.core.errors import TokenizerError
+from puna.core.errors import CheckpointError, TokenizerError
 from puna.core.layout import RunDir
 from puna.core.schema.train_state import list_checkpoints
+from puna.tokenizer.chat_template import CHAT_TEMPLATE
 
 if TYPE_CHECKING:
     from puna.config.recipe import Recipe
@@ -24,7 +26,8 @@ def base_of(recipe: "Recipe", run: RunDir, *, forced: bool, resume: bool) -> tup
         resume: Whether the run goes on.
 
     Raises:
-        UserError: The model cannot be read, has no tokenizer, or does not fit the recipe.
+        UserError: The model cannot be read, has no tokenizer, or does not fit the recipe; or the run goes on, and the
+            file of its template has changed.
     """
     from puna.chat.growing import rewrites
     from puna.chat.shipped import chat_setup
@@ -40,6 +43,7 @@ def base_of(recipe: "Recipe", run: RunDir, *, forced: bool, resume: bool) -> tup
     source = read_chat_template(run.tokenizer) if resume and list_checkpoints(run) else None
     if source is not None:
         # The run has begun: it needs the model no more.
+        _check_template(tuning.template, source, run)
         saved = load_recipe(str(run.config)).recipe
         tokenizer = load_tokenizer(run.tokenizer)
         template = ChatTemplate(source, tokenizer)
@@ -68,6 +72,29 @@ def base_of(recipe: "Recipe", run: RunDir, *, forced: bool, resume: bool) -> tup
         new_tokens=_new(setup.tokenizer, initial.tokenizer),
     )  # fmt: skip
     return with_shape(recipe, shape, place, forced=forced), base
+
+
+def _check_template(name: str, source: str, run: RunDir) -> None:
+    """Refuse to go on by another template than a run has begun with; a file that is gone is needed no more.
+
+    Args:
+        name: As `finetune.template` has it.
+        source: The template that the run has.
+        run: The run.
+
+    Raises:
+        CheckpointError: It is a file, which has another template now.
+        GenerateError: The file cannot be read.
+    """
+    from puna.chat.shipped import template_in
+    from puna.config.finetune import TEMPLATES
+
+    if name not in TEMPLATES and Path(name).exists() and template_in(Path(name)) != source:
+        raise CheckpointError(
+            f"{run}: was tuned by another chat template than {name} has now",
+            hint=f"put that of the run back, {run.tokenizer / CHAT_TEMPLATE}, choose another --run-dir, or start again "
+            "with --force",
+        )
 
 
 def _new(tokenizer: "Tokenizer", own: "Tokenizer | None") -> range:

@@ -72,11 +72,20 @@ def chat_setup(name: str, own: str | None, tokenizer: Tokenizer) -> ChatSetup:
     return ChatSetup(template if ended is tokenizer else ChatTemplate(template.source, ended), ended)
 
 
+def template_in(file: Path) -> str:
+    """The chat template in a Jinja file, with the file's line ends.
+
+    Raises:
+        GenerateError: The file cannot be read.
+    """
+    return read_text(file, GenerateError, most_characters=MOST_CHARACTERS, newline="")
+
+
 def _source(name: str, own: str | None, tokenizer: Tokenizer) -> str:
     if name in SHIPPED:
         return shipped_template(name, tokenizer)
     if name != OWN:
-        return read_text(Path(name), GenerateError, most_characters=MOST_CHARACTERS, newline="")
+        return template_in(Path(name))
     if own is None:
         raise GenerateError(
             "finetune.template = 'own': the model has no chat template",

@@ -121,7 +121,7 @@ def load_initial(
 
     Raises:
         CheckpointError: There are no weights, they are damaged, or they are another decoder's.
-        TrainError: Rows of new tokens would have to learn beside updates, and a pattern forbids it.
+        TrainError: Rows of new tokens would have to learn, and a pattern forbids it.
     """
     found = _loaded(os.fspath(place), model, world, other, _Begin(seed, new_tokens, freeze))
     return _said(found, world)
@@ -202,9 +202,11 @@ def _filled(
 
 
 def _let_tokens_learn(model: Llama, frozen: Sequence[str]) -> None:
-    """Let the weights with a row for each token learn beside updates: new tokens are all alike before they do."""
-    if next(lora.updated(model), None) is None:
-        return
+    """Let the weights with a row for each token learn, beside updates, too: new tokens are all alike before they do.
+
+    Raises:
+        TrainError: A pattern keeps one of them from it.
+    """
     for name, parameter in model.named_parameters():
         if name in _BY_TOKEN:
             if found := next((pattern for pattern in frozen if fnmatchcase(name, pattern)), None):
@@ -213,7 +215,7 @@ def _let_tokens_learn(model: Llama, frozen: Sequence[str]) -> None:
                     "new to the model, and all alike before they learn",
                     hint="leave it out, or take a template without tokens of its own: finetune.template=plain",
                 )
-            parameter.requires_grad_(True)
+            parameter.requires_grad_(True)  # updates learn beside it, and have kept it frozen
 
 
 def _stored_shapes(shapes: Mapping[str, Sequence[int]], config: ModelConfig) -> dict[str, Sequence[int]]:

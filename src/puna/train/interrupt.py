@@ -1,9 +1,13 @@
 """Ctrl-C, SIGTERM and SIGHUP while training: finish the step, save, leave. A second Ctrl-C leaves at once."""
 
+import contextlib
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Self
+
+from puna.core.errors import Interrupted
 
 
 class Interrupt:
@@ -16,6 +20,7 @@ class Interrupt:
         self.signal: int | None = None
         """The number of the signal that came; None if there was none."""
         self._previous: dict[int, object] = {}
+        self._leaves = False
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -30,8 +35,25 @@ class Interrupt:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """While entered, the first signal ends the process at once: for where there is nothing to save.
+
+        Raises:
+            Interrupted: It came, or had come before.
+        """
+        if self.signal is not None:
+            raise Interrupted(self.signal)
+        self._leaves = True
+        try:
+            yield
+        finally:
+            self._leaves = False
+
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         # Nothing is printed here: the same Ctrl-C may have ended the program that reads our messages.
-        self.signal = number
+        first, self.signal = self.signal is None, number
+        if first and self._leaves:
+            raise Interrupted(number)

@@ -4,6 +4,7 @@ The order of the data is a function of the step alone, so a resumed run needs on
 same bits as a run without a break.
 """
 
+import contextlib
 import math
 import time
 from pathlib import Path
@@ -35,13 +36,12 @@ def run(session: Session, until: int | None = None) -> bool:
         TrainError: The loss stopped being finite, or too many batches were not fit to learn from.
         StorageError: A checkpoint could not be written.
         OtherProcessError: Another process has raised one of these.
-        Interrupted: A signal came; the state is saved.
+        Interrupted: A signal came; the state is saved, where there was a step since the last checkpoint.
     """
     total = session.recipe.total_steps
     last = min(total, until or total)
     news = News(session.world)
-    for listener in session.listeners:
-        listener.began(session)
+    _look_at_first(session)
     while session.state.step < last:
         _steps(session, news, last)
     if last < total:
@@ -53,6 +53,29 @@ def run(session: Session, until: int | None = None) -> bool:
     if session.saver is not None:
         session.saver.wait()
     return True
+
+
+def _look_at_first(session: Session) -> None:
+    """Let the listeners look at the model before the first step, which may take long.
+
+    There is nothing to save yet, so a signal ends it: a process that is alone at once, several together after the
+    listener that is looking.
+
+    Raises:
+        Interrupted: A signal came.
+    """
+    interrupt, alone = session.interrupt, session.world.size == 1
+    try:
+        for listener in session.listeners:
+            with interrupt.at_once() if alone else contextlib.nullcontext():
+                listener.began(session)
+            if signal := News(session.world).hear((interrupt.signal or 0,), at_once=True)[0]:
+                raise Interrupted(signal)
+    except Interrupted:
+        step = session.state.step
+        goes_on = f"`--resume` goes on from step {step}" if step else "`--resume` begins the run"
+        session.say(f"stopped before step {step + 1}; {goes_on}")
+        raise
 
 
 def _steps(session: Session, news: News, last: int) -> None:
