@@ -11,6 +11,8 @@ from puna.api.chat import Answer, Chat, chatting
 from puna.chat.messages import Message
 from puna.chat.template import ChatTemplate
 from puna.core.errors import GenerateError
+from puna.core.layout import RunDir
+from puna.core.records import Record
 from puna.infer.engine import Engine
 from puna.infer.requests import Request, Sampling
 from puna.tokenizer.byte_bpe import ByteBPETokenizer
@@ -158,3 +160,17 @@ def test_a_run_that_has_learned_to_chat_is_taken_and_said(tmp_path: Path, capsys
         assert chatting(run) == taken
     assert chatting(chat) == chat
     assert capsys.readouterr().err.count(f"{chat} is the model that has learned to chat") == 1
+
+
+def test_one_that_has_learned_from_an_earlier_model_is_taken_with_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunDir(tmp_path / "my run")
+    Record("train", inputs={"initial_weights": "0" * 64}).write(run.chat.record)
+    for directory in (run.model, run.chat.model):
+        Record("model", outputs={"model.safetensors": "1" * 64}).write(directory / "record.json")
+        (directory / "model.toml").touch()
+    assert chatting(run) == run.chat.root
+    said = " ".join(capsys.readouterr().err.split())
+    assert "was tuned from other weights than" in said
+    assert f"`puna run '{run.config}' --run-dir '{run}'` tunes these" in said

@@ -9,9 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
+from tuned import RECIPE, write_base, write_talks
 
 import puna
-from puna.api.stages import next_command
+from puna.api import stages
+from puna.api.stages import _learn_to_chat, next_command
 from puna.config.load import load_recipe
 from puna.config.recipe import Recipe
 from puna.core.errors import DataError
@@ -137,3 +139,24 @@ def test_command_that_ends_a_run_works_as_it_is_typed(prompt: str):
     recipe = load_recipe("demo", {"samples.prompts": [prompt]}).recipe
     command = next_command(RunDir(Path("runs/my texts")), recipe)
     assert shlex.split(command) == ["puna", "generate", "runs/my texts", prompt]
+
+
+def test_a_model_that_was_trained_again_learns_to_chat_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(stages, "report", lambda run: None)
+    run, talks = RunDir(tmp_path / "run"), write_talks(tmp_path / "talks.jsonl")
+    source = f'path = "."\ninclude = ["{talks.name}"]\nformat = "conversations"\nlicence = "CC0-1.0"\nheldout_fraction = 0.1'
+    own = RECIPE.replace("epochs = 10", "epochs = 1").replace("prompts = [", "prompts = []  # [")
+    (tmp_path / "chat.toml").write_text(f"{own}\n[data.sources.talks]\n{source}\n\n[mixture]\ntalks = 1.0\n")
+    recipe = puna.recipe("demo", {"chat_recipe": str(tmp_path / "chat.toml")})
+    said, weights = [], []
+    for seed in (1, 1, 2):
+        write_base(run.model, seed=seed)
+        _learn_to_chat(recipe, run)
+        said.append(" ".join(capsys.readouterr().err.split()))
+        weights.append(sha256_file(run.chat.model / "model.safetensors"))
+    assert "trained already" in said[1]
+    assert weights[1] == weights[0]
+    assert f"{run.chat}: was tuned from other weights than {run.model} has now, and is made again" in said[2]
+    assert weights[2] != weights[0]

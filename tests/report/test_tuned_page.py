@@ -13,6 +13,7 @@ from looks import faults
 from made_results import add_evaluations, made_task
 
 from puna.core.layout import RunDir
+from puna.core.records import Record
 from puna.report.page import write_report
 
 LONG = "a_source_with_a_very_long_name_that_does_not_break_anywhere_at_all"
@@ -80,6 +81,12 @@ def test_the_tuned_run_inside_of_a_run_is_linked_with_its_figures(tuned_run: Run
     assert ("a", {"href": "chat/report.html"}) in page.tags
     assert f"puna chat {report_run} to talk with it. It is finished." in words
     assert "prose 4.2500 2.8000 code 4.5000 3.8000" in words
+    assert "It began with an earlier model" not in words
+    Record("model", outputs={"model.safetensors": "0" * 64}).write(report_run.model / "record.json")
+    record = json.loads(tuned_inside.record.read_text())
+    record["inputs"]["initial_weights"] = "1" * 64
+    tuned_inside.record.write_text(json.dumps(record))
+    assert "It began with an earlier model of this run; puna run tunes today's." in words_of(_page(report_run))
     tuned_inside.record.unlink()
     assert "It is not finished: step 24 of 24" in words_of(_page(report_run))
     tuned_inside.metrics.write_text("")

@@ -21,7 +21,8 @@ def test_matmul_rate_is_what_a_product_takes(monkeypatch: pytest.MonkeyPatch):
     """A clock that says that every product takes two milliseconds."""
     ticks = iter(range(1000))
     monkeypatch.setattr(device.time, "perf_counter", lambda: next(ticks) * 0.002)
-    assert matmul_rate() == pytest.approx(2 * 2048**3 / 0.002)
+    monkeypatch.setattr(device, "_MEASURED_SIZE", 64)
+    assert matmul_rate() == pytest.approx(2 * 64**3 / 0.002)
 
 
 def test_cpu_is_measured_and_its_power_is_an_estimate(monkeypatch: pytest.MonkeyPatch):

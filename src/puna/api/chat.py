@@ -1,6 +1,7 @@
 """A conversation with a model that goes on: each answer is streamed, and the next turn finds its beginning computed."""
 
 import contextlib
+import shlex
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING
 from puna.api.language_model import ANSWER_TOKENS
 from puna.chat.conversation import Conversation
 from puna.chat.template import template_for
-from puna.core.console import say
+from puna.core.console import say, warn
 from puna.core.layout import RunDir
+from puna.core.outdated import chat_is_outdated
 
 if TYPE_CHECKING:
     from puna.api.language_model import LanguageModel
@@ -27,8 +29,17 @@ def chatting(path: "PathLike") -> "PathLike":
     """
     if (tuned := tuned_since(path)) is None:
         return path
-    say(f"{path}: {tuned} is the model that has learned to chat; {RunDir(Path(path)).model} is the one before")
+    run = RunDir(Path(path))
+    say(f"{path}: {tuned} is the model that has learned to chat; {run.model} is the one before")
+    warn_if_outdated(run)
     return tuned.root
+
+
+def warn_if_outdated(run: RunDir) -> None:
+    """Warn where the run inside of a run has learned to chat from other weights than the run's model has now."""
+    if chat_is_outdated(run):
+        again = shlex.join(["puna", "run", str(run.config), "--run-dir", str(run)])
+        warn(f"{run.chat}: was tuned from other weights than {run.model} has now; `{again}` tunes these")
 
 
 def tuned_since(path: "PathLike") -> RunDir | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from puna.core.console import say
 from puna.core.errors import GenerateError
+from puna.core.layout import RunDir
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -214,7 +215,7 @@ def serve(
         UserError: A model cannot be loaded, the address cannot be listened at, or an argument is out of its range.
         KeyboardInterrupt: Ctrl-C ended it, after what ran was finished.
     """
-    from puna.api.chat import tuned_since
+    from puna.api.chat import tuned_since, warn_if_outdated
     from puna.serve.app import make_app
     from puna.serve.engine_client import EngineClient, EngineLimits
     from puna.serve.keys import read_keys
@@ -241,6 +242,7 @@ def serve(
     for loader in loaders.values():
         if tuned := tuned_since(loader.path):
             say(f"{loader.path}: continues texts; {tuned} has learned to answer since: `puna serve {tuned}`")
+            warn_if_outdated(RunDir(Path(loader.path)))
     adapters = read_adapters(adapter, loaders)
     for name, paths in adapters.items():
         loaders[name] = replace(loaders[name], options={**loaders[name].options, "adapter": paths})

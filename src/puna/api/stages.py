@@ -262,14 +262,21 @@ def run(recipe: "Recipe | PathLike", data: PathLike | None = None, run: PathLike
 def _learn_to_chat(recipe: "Recipe", run: RunDir) -> None:
     """Tune the finished model by the recipe's `chat_recipe`, with a report of its own.
 
+    What was tuned from other weights, before the run was made longer or trained again, is made again.
+
     Raises:
         UserError: What `puna.finetune` raises.
     """
     from puna.api.finetune import finetune
     from puna.api.recipes import load
+    from puna.core.outdated import chat_is_outdated
 
     tuning = load(recipe.chat_recipe).recipe
-    tuned = finetune(tuning, run=run.chat, model=run.model, build=run.chat.root / "data", resume=True)
+    if again := chat_is_outdated(run):
+        say(f"{run.chat}: was tuned from other weights than {run.model} has now, and is made again")
+    tuned = finetune(
+        tuning, run=run.chat, model=run.model, build=run.chat.root / "data", resume=not again, force=again
+    )  # fmt: skip
     report(tuned)
 
 

@@ -15,6 +15,7 @@ from puna.config.toml import read_toml
 from puna.core.errors import CheckpointError, ConfigError, DataError
 from puna.core.files import read_text
 from puna.core.layout import RunDir
+from puna.core.outdated import chat_is_outdated
 from puna.core.records import read_record
 from puna.core.reference import Moment
 from puna.core.schema.card import DataCard
@@ -87,6 +88,8 @@ class RunRecords:
     """What a run of instruction tuning learns from; None of other runs, and of older versions."""
     chat: "RunRecords | None"
     """The run inside of it, in which the model has learned to chat; None where there is none."""
+    chat_outdated: bool
+    """Whether that was tuned from other weights than the model has now."""
     exports: dict[str, ExportResults]
     """The figures of the proof of each export, by format."""
     outdated: list[str]
@@ -153,6 +156,7 @@ def read_run(run: RunDir, moment: Moment | None = None) -> RunRecords:
         card=parse(DataCard, _read_json(run.data_card), str(run.data_card)) if run.data_card.exists() else None,
         tuning=parse(TuningRecord, _read_json(run.tuning), str(run.tuning)) if run.tuning.exists() else None,
         chat=_read_chat(run.chat) if moment is None else None,
+        chat_outdated=moment is None and chat_is_outdated(run),
         exports={name: proof.results for name, proof in proofs.items()},
         outdated=[name for name, proof in proofs.items() if record and _is_outdated(proof, record.outputs)],
         recipe=tomli_w.dumps(here(recipe, run.root)),
