@@ -181,6 +181,40 @@ def test_what_named_files_hold_now_counts_and_not_what_a_run_has_of_them(
     assert len(list((tmp_path / "data").iterdir())) == 3
 
 
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"finetune.max_answer_tokens": 1, "finetune.too_long": "drop"}, r"none of the \d+ examples can be learned from"),  # the tokens
+        ({"finetune.freeze": ["norm"]}, "matches no parameter"),  # the session
+    ],
+)
+def test_a_run_stays_until_the_one_that_takes_its_place_begins(
+    tuned: Tuned, tmp_path: Path, changes: dict[str, Any], sentence: str
+) -> None:
+    run = tuned.again(tmp_path / "run", stop_at=1)
+    before = {path: sha256_file(path) for path in sorted(run.root.rglob("*")) if path.is_file()}
+    with pytest.raises(UserError, match=sentence):
+        puna.finetune(
+            puna.recipe(tuned.recipe, changes), tuned.talks, run, model=tuned.base, build=tuned.data, force=True
+        )
+    assert before == {path: sha256_file(path) for path in sorted(run.root.rglob("*")) if path.is_file()}
+    tuned.again(run.root, resume=True, stop_at=2)
+
+
+def test_a_run_is_replaced_by_one_of_other_examples(tuned: Tuned, tmp_path: Path) -> None:
+    run = tuned.again(tmp_path / "run", stop_at=1)
+    talks = write_talks(tmp_path / "talks.jsonl", conversations(30, seed=8))
+    puna.finetune(tuned.recipe, talks, run, model=tuned.base, build=tmp_path / "data", force=True, stop_at=2)
+    assert [line["step"] for line in lines(run, "session")] == [0]
+    assert sum(part["read"] for part in json.loads((run.examples / "manifest.json").read_bytes())["parts"]) == 30
+    assert not run.next_examples.exists()
+    puna.finetune(run, build=tmp_path / "data", resume=True, stop_at=3)
+    with pytest.raises(CheckpointError, match=r"has the model that the run is to begin with, .*run@last, which --force"):
+        puna.finetune(
+            tuned.recipe, talks, run, model=f"{run}@last", build=tmp_path / "data", force=True, stop_at=1
+        )  # fmt: skip
+
+
 def test_a_run_that_is_there_is_refused_before_its_data_are_built(tuned: Tuned, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds a run already"):
         puna.finetune(tuned.recipe, tuned.talks, tuned.run, model=tuned.base, build=tmp_path / "data")

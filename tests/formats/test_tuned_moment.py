@@ -110,6 +110,39 @@ def test_another_run_begins_with_it(run: RunDir, tmp_path: Path) -> None:
     assert first["loss"]["examples"] == pytest.approx(final["loss"]["examples"], abs=1e-5)
 
 
+def test_an_adapter_trained_on_it_knows_it_again_and_is_merged_into_it(
+    run: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, moment = run.root.parents[1] / "first0/data", f"{run}@last"
+    recipe = puna.recipe(run.config)
+    after = puna.finetune(recipe, run=tmp_path / "after", model=moment, build=data)
+    capsys.readouterr()
+    merged = puna.import_model(after.adapter, tmp_path / "merged", base=moment)
+    for place, adapter in ((moment, after), (after.adapter, None), (f"{after}@last", None), (merged, None)):
+        puna.load(place, adapter=adapter)
+    assert "was trained on other weights" not in capsys.readouterr().err
+    exact, found = load_file(after.model / "model.safetensors"), load_file(merged / "model.safetensors")
+    assert all(same_bits(found[name], tensor) for name, tensor in exact.items())
+    puna.load(run.model, adapter=after.adapter)  # the same weights in another form, of which nothing says that
+    assert "was trained on other weights" in capsys.readouterr().err
+
+
+def test_it_is_told_as_what_learns_and_nothing_as_missing(run: RunDir) -> None:
+    found = puna.inspect(f"{run}@last")
+    assert (found.missing, found.extra) == ([], [])
+    (told,) = (line for line in str(found).splitlines() if line.startswith("weights"))
+    assert told == (
+        "weights        only what learns: 2 whole tensors and 28 tensors of updates; the other 19 tensors are those of "
+        f"{run.root.parent / 'base'}"
+    )
+    assert "missing" not in str(found)
+    assert "not a LLaMA's" not in str(found)
+    told_to_programs = found.as_dict()
+    assert told_to_programs["base"] == str(run.root.parent / "base")
+    assert (told_to_programs["missing"], told_to_programs["extra"]) == ([], [])
+    assert puna.inspect(run).as_dict()["base"] is None
+
+
 def test_another_base_is_refused(run: RunDir, tmp_path: Path) -> None:
     shutil.copytree(run.root.parent, tmp_path / "copy")
     copy = RunDir(tmp_path / "copy/run")

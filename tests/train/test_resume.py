@@ -283,6 +283,17 @@ def test_force_deletes_all_of_a_run_and_nothing_else(tmp_path: Path, known_by: s
     begin(run, force=False)
 
 
+def test_a_new_run_gets_the_examples_that_were_written_for_it(tmp_path: Path):
+    run = RunDir(tmp_path)
+    for directory in (run.examples, run.next_examples):
+        directory.mkdir()
+        (directory / directory.name).write_text("")
+    for file in (run.config, run.metrics):
+        file.write_text("")
+    begin(run, force=True)
+    assert [path.name for path in run.root.rglob("*")] == ["examples", "next-examples"]
+
+
 @pytest.mark.parametrize("lacking", ["config", "metrics"])
 def test_force_deletes_only_what_is_known_as_a_run(tmp_path: Path, lacking: str):
     run = RunDir(tmp_path)

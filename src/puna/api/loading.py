@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from puna.api.adapters import ALWAYS, OpenedAdapter, model_of_adapter, open_adapters
 from puna.api.place import find_model, hints_of
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from puna.api.adapters import Adapters
     from puna.api.language_model import LanguageModel
     from puna.api.recipes import PathLike
+    from puna.formats.adapted import AdaptedCheckpoint
     from puna.formats.checkpoint import Checkpoint, Hints
     from puna.infer.fidelity import Fidelity
     from puna.infer.runner import Runner
@@ -127,8 +128,10 @@ def load(
         adapters = open_adapters(adapter)
         whole = adapters.get(ALWAYS) if not isinstance(adapter, Mapping) else None
         checkpoint, found = _open(place, format, hints, kind, whole)
+        # What was trained whole of an adapter has taken the place of its base's.
+        base = checkpoint.source if _has_whole(checkpoint) else checkpoint
         for opened in adapters.values():
-            warn_of_another_base(opened.adapter, checkpoint, str(opened.directory))
+            warn_of_another_base(opened.adapter, base, str(opened.directory))
         model = _ready(checkpoint, found, device=on, weights=kind, cache=kept, split=split, adapters=adapters)
         model.adapter = ALWAYS if whole is not None else ""
         if measure and kind is not None and kind.is_quantized and found is not None:
@@ -226,18 +229,25 @@ def _open(
     return checkpoint, tokenizer
 
 
+def _has_whole(checkpoint: "Checkpoint") -> "TypeGuard[AdaptedCheckpoint]":
+    """Whether what was trained whole of an adapter has taken its place in an opened model."""
+    from puna.formats.adapted import AdaptedCheckpoint
+    from puna.formats.tuned_moment import TunedMoment
+
+    return isinstance(checkpoint, AdaptedCheckpoint) and not isinstance(checkpoint, TunedMoment)
+
+
 def _ready(
     checkpoint: "Checkpoint", tokenizer: "Tokenizer | None", *, device: "torch.device", weights: "WeightKind | None",
     cache: "torch.dtype | None", split: bool, adapters: Mapping[str, OpenedAdapter],
 ) -> "LanguageModel":  # fmt: skip
     from puna.api.language_model import LanguageModel
-    from puna.formats.adapted import AdaptedCheckpoint
     from puna.formats.watched import WatchedCheckpoint
     from puna.infer.load import decoder, make_runner
 
     made: list[Llama] = []
     updates = {name: one.adapter for name, one in adapters.items()}
-    if isinstance(checkpoint, AdaptedCheckpoint):  # what was trained whole is in its place
+    if _has_whole(checkpoint):  # it is in its place
         updates = {name: replace(adapter, whole={}) for name, adapter in updates.items()}
     total = sum(stored.n_bytes for stored in checkpoint.stored.values())
 

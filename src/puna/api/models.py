@@ -55,13 +55,17 @@ class ModelInfo:
 
     @property
     def missing(self) -> list[str]:
-        """Parameters of the decoder that the files lack."""
-        return self.checkpoint.missing
+        """Parameters of the decoder that the files lack; none where they are in the model that a run was tuned from."""
+        from puna.formats.describe import missing_of
+
+        return missing_of(self.checkpoint)
 
     @property
     def extra(self) -> list[str]:
-        """The files' tensors for which the decoder has no place."""
-        return self.checkpoint.extra
+        """The files' tensors for which the decoder has no place, nor a run of tuning as updates."""
+        from puna.formats.describe import extra_of
+
+        return extra_of(self.checkpoint)
 
     @property
     def notes(self) -> list[str]:

@@ -145,6 +145,11 @@ class RunDir(_Directory):
         return self.root / "examples"
 
     @property
+    def next_examples(self) -> Path:
+        """The same of a run that takes the place of the one that is there, until it does."""
+        return self.root / "next-examples"
+
+    @property
     def tuning(self) -> Path:
         """Of a run that is tuned: what it learns from, counted."""
         return self.root / "tuning.json"

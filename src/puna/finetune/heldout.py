@@ -80,6 +80,8 @@ class Heldout(Listener):
             sums = torch.zeros(3, dtype=torch.float64, device=world.device)  # nats, targets, bytes
             with torch.compiler.set_stance("force_eager"), objective.passes(), bar as advance:
                 for batch in own_batches(session, self._examples, packs, self._padding):
+                    if not session.state.step:
+                        session.leave_if_asked()
                     losses_BP = objective.measure(batch.sent(world.device))
                     scored = batch.targets_BT[batch.targets_BT != IGNORE]
                     sums[0] += losses_BP.double().sum() * mesh.context

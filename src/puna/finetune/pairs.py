@@ -110,6 +110,8 @@ class Preferences(Listener):
                 part = chosen[first : first + WINDOW]
                 packs = packs_of(heldout, part, session.recipe.model.context)
                 for batch in own_batches(session, heldout, packs, self._padding):
+                    if not session.state.step:
+                        session.leave_if_asked()
                     sums_FS += self._objective.measure(batch.sent(session.world.device), self._table)
                 advance(len(part))
         reshard(session.model)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from puna.core.console import progress
-from puna.core.errors import CheckpointError, Interrupted
+from puna.core.errors import CheckpointError
 from puna.core.files import atomic_file, remove, write_json
 from puna.finetune.measured import own_batches, packs_of
 from puna.finetune.preferences import PreferenceObjective, of
@@ -138,20 +138,9 @@ def _compute(
     with torch.compiler.set_stance("force_eager"), objective.tokens.passes():
         packs = packs_of(examples, chosen, session.recipe.model.context)
         for batch in own_batches(session, examples, packs, padding):
-            _leave_if_asked(session)
+            session.leave_if_asked()
             passed = batch.sent(world.device)
             pairs_BK, values_BK2 = of(passed.pairs_BK), objective.log_probabilities(passed)
             there_BK = pairs_BK >= 0
             found_E2[pairs_BK[there_BK] - int(chosen[0])] = values_BK2[there_BK]
     return (world.sum(found_E2) / (mesh.context * mesh.tensor)).cpu().numpy()
-
-
-def _leave_if_asked(session: Session) -> None:
-    """End the command after a signal to any process: no step is done, so there is no state to save.
-
-    Raises:
-        Interrupted: A signal came.
-    """
-    if signal := session.world.largest(session.interrupt.signal or 0):
-        session.say("stopped before the first step; `--resume` goes on with what the reference model has said")
-        raise Interrupted(signal)

@@ -99,7 +99,7 @@ class Examples:
     """
 
     def __init__(self, directory: Path, parts: list[Part], names: list[str], width: int) -> None:
-        self.directory, self.parts, self.names, self.width = directory, parts, names, width
+        self.parts, self.names, self.width = parts, names, width
         self.counts = {name: sum(part.examples for part in parts if part.source == name) for name in names}
         """Examples of each source."""
         self.firsts = np.cumsum([0, *self.counts.values()])
@@ -107,8 +107,7 @@ class Examples:
         rows = [_read_rows(directory, part) for part in parts]
         self._rows = np.concatenate(rows) if rows else np.empty(0, ROW)
         self._ends = np.cumsum([len(part) for part in rows])
-        self._files = LocalFiles(directory)
-        self._paths = [self._files.path(part.name + TOKENS) for part in parts]
+        self.moved(directory)
 
     @classmethod
     def open(cls, directory: Path, split: str, names: list[str], *, verify: bool = False) -> Self:
@@ -130,6 +129,11 @@ class Examples:
             for part in parts:
                 _verify(directory, part)
         return cls(directory, ordered, names, manifest.width)
+
+    def moved(self, directory: Path) -> None:
+        """Read the files from here on in another directory, into which they were moved."""
+        self.directory, self._files = directory, LocalFiles(directory)
+        self._paths = [self._files.path(part.name + TOKENS) for part in self.parts]
 
     @property
     def fingerprint(self) -> str:

@@ -75,26 +75,31 @@ class Tuning:
         self._documents = world.first(lambda: documents_of(self.recipe, self._data, run, kept=self._kept))
         return sha256_json([self._documents, self._base.template.source, self.tokenizer.sha256])
 
-    def open(self, run: RunDir, world: World) -> Recipe:
+    def open(self, run: RunDir, world: World, *, aside: bool) -> Recipe:
         """Write the examples down as tokens, where that is not done; returns the recipe with the length of the run."""
-        recipe = self.recipe
+        recipe, out = self.recipe, run.next_examples if aside else run.examples
         manifest = world.first(
             lambda: prepare(
-                recipe, self._base.template.source, self.tokenizer, self._examples, run.examples, data=self._documents
+                recipe, self._base.template.source, self.tokenizer, self._examples, out, data=self._documents
             )
         )
         if world.main:
             for line in dropped_by(self._data):
                 say(line)
             announce(manifest)
-        self.plan = Plan(self._opened(run, TRAIN, world), recipe)
+        self.plan = Plan(self._opened(out, TRAIN, world), recipe)
         self.recipe = derived(recipe, self.plan)
         if world.main:
             self._say_length()
             if self.recipe.train.compile and world.device.type == "cpu":
                 say("the first steps wait for the compiler; train.compile=false spares a short run that")
-        self._examples_heldout = self._opened(run, HELDOUT, world)
+        self._examples_heldout = self._opened(out, HELDOUT, world)
         return self.recipe
+
+    def moved(self, run: RunDir) -> None:
+        """Read the examples from the run's own directory."""
+        for examples in (self.plan.examples, self._examples_heldout):
+            examples.moved(run.examples)
 
     def shown(self, run: RunDir, *, number: int, sequences: int | None, colours: bool) -> str:
         """A batch as people read it (`puna.finetune.show`); the examples are written where the run will find them.
@@ -112,7 +117,7 @@ class Tuning:
             place = RunDir(Path(folder)) if run.config.exists() and not there else run
             if not there:  # else nothing is written, and the run may be at work
                 stack.enter_context(DirectoryLock(place.root))
-            recipe = self.open(place, world)
+            recipe = self.open(place, world, aside=False)
             if number >= recipe.total_steps:
                 raise ConfigError(
                     [f"--batch {number}: the run has {counted(recipe.total_steps, 'batch', 'batches')}, from 0 on"]
@@ -159,11 +164,11 @@ class Tuning:
     def _examples(self, split: str) -> Iterator[SourceExample]:
         return read_examples(self._data, split)
 
-    def _opened(self, run: RunDir, split: str, world: World) -> Examples:
+    def _opened(self, directory: Path, split: str, world: World) -> Examples:
         names = list(self.recipe.mixture)
         # The main process has looked at every file before the others open them.
-        world.first(lambda: Examples.open(run.examples, split, names, verify=True).total)
-        return Examples.open(run.examples, split, names)
+        world.first(lambda: Examples.open(directory, split, names, verify=True).total)
+        return Examples.open(directory, split, names)
 
     def _say_length(self) -> None:
         recipe, rows = self.recipe, self.recipe.train.batch_tokens // self.recipe.model.context

@@ -113,6 +113,8 @@ class Checkpoint(ABC):
         """The optimizer steps that its run had done, where it is a checkpoint of a run."""
         self.chat_template: str | None = None
         """The model's Jinja template, which writes a conversation as text."""
+        self.base: str | None = None
+        """The model that its other weights are in, where the files hold only what learns; as the run names it."""
         self.stop_ids: tuple[int, ...] = ()
         """The tokens at which the model's own files end a text, where they say so beside the tokenizer."""
 
@@ -155,6 +157,14 @@ class Checkpoint(ABC):
         """A tensor on the device `meta` of the shape and dtype that `tensor` gives."""
         dtype = FLOATS.get(self.stored[name].dtype, torch.float32)
         return torch.empty(self.weights[name].shape, dtype=dtype, device="meta")
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """The hash by which a run that begins with these weights names them, where one is written down with them.
+
+        None where the files would have to be read for it.
+        """
+        return None
 
     @property
     def files(self) -> list[Path]:

@@ -4,9 +4,10 @@ from collections import Counter
 from typing import Any
 
 from puna.core.errors import shown
-from puna.core.units import format_bytes, format_count
+from puna.core.units import counted, format_bytes, format_count
 from puna.formats.checkpoint import Checkpoint
 from puna.formats.express import features
+from puna.model.parts import is_update
 from puna.plan.count import parameters
 from puna.tokenizer.tokenizer import Tokenizer
 
@@ -32,10 +33,10 @@ def describe(checkpoint: Checkpoint, title: str, tokenizer: Tokenizer | None) ->
         ("weights", _weights(checkpoint)),
         ("tokenizer", _tokenizer(tokenizer)),
     ]
-    if checkpoint.missing:
-        lines.append(("missing", _names(checkpoint.missing)))
-    if checkpoint.extra:
-        lines.append(("not a LLaMA's", _names(checkpoint.extra)))
+    if missing := missing_of(checkpoint):
+        lines.append(("missing", _names(missing)))
+    if extra := extra_of(checkpoint):
+        lines.append(("not a LLaMA's", _names(extra)))
     lines += [("note", note) for note in _notes(checkpoint, tokenizer)]
     return [shown(f"{name:<14} {text}") for name, text in lines]
 
@@ -54,8 +55,9 @@ def as_dict(checkpoint: Checkpoint, form: str, tokenizer: Tokenizer | None) -> d
             }
             for name, stored in checkpoint.stored.items()
         },
-        "missing": checkpoint.missing,
-        "extra": checkpoint.extra,
+        "base": checkpoint.base,
+        "missing": missing_of(checkpoint),
+        "extra": extra_of(checkpoint),
         "notes": _notes(checkpoint, tokenizer),
         "tokenizer": tokenizer
         and {
@@ -66,7 +68,23 @@ def as_dict(checkpoint: Checkpoint, form: str, tokenizer: Tokenizer | None) -> d
     }  # fmt: skip
 
 
+def missing_of(checkpoint: Checkpoint) -> list[str]:
+    """Parameters of the decoder that the files lack; none where they are in the model that a run was tuned from."""
+    return [] if checkpoint.base is not None else checkpoint.missing
+
+
+def extra_of(checkpoint: Checkpoint) -> list[str]:
+    """The files' tensors for which the decoder has no place, nor a run of tuning as updates."""
+    return [name for name in checkpoint.extra if checkpoint.base is None or not is_update(name)]
+
+
 def _weights(checkpoint: Checkpoint) -> str:
+    if (base := checkpoint.base) is not None:
+        updates = sum(is_update(name) for name in checkpoint.extra)
+        return (
+            f"only what learns: {counted(len(checkpoint.stored), 'whole tensor')} and {counted(updates, 'tensor')} of "
+            f"updates; the other {counted(len(checkpoint.missing), 'tensor')} are those of {base}"
+        )
     kinds = Counter(stored.dtype for stored in checkpoint.stored.values())
     total = sum(stored.n_bytes for stored in checkpoint.stored.values())
     return f"{len(checkpoint.stored)} tensors, {format_bytes(total)}: " + ", ".join(

@@ -15,6 +15,7 @@ from puna.formats.containers.dtypes import FLOATS
 from puna.formats.peft.base import warn_of_another_base
 from puna.formats.peft.read import read_adapter
 from puna.formats.registry import format_of
+from puna.formats.tuned_moment import with_base
 from puna.model.adapter import Adapter
 from puna.ops.quantized import Blocks
 from puna.tokenizer.chat_template import read_chat_template
@@ -91,7 +92,7 @@ def open_merged(path: Path, base: Path | None, hints: Hints) -> MergedCheckpoint
     adapter = read_adapter(path)
     place = _named_base(path, adapter.base) if base is None else base
     place = RunDir(place).model if RunDir(place).has_model else snapshot_of(place)
-    source = format_of(place).open(place, hints)
+    source = with_base(format_of(place).open(place, hints))
     merged = MergedCheckpoint(source, adapter, path)
     warn_of_another_base(adapter, source, str(path))
     return merged

@@ -4,7 +4,6 @@ Frozen weights come from the model that the run began with, which must be the on
 Low-rank updates are merged into them as each is read, which gives the weights that the finished run has.
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,15 +17,14 @@ from puna.core.files import sha256_file, sha256_json
 from puna.core.hub_name import hub_name
 from puna.core.layout import RunDir
 from puna.core.reference import find_moment, run_of
-from puna.core.schema.train_state import TrainState, is_checkpoint, read_header
+from puna.core.schema.train_state import TrainState, read_header
 from puna.formats.adapted import AdaptedCheckpoint
 from puna.formats.cache import snapshot_of
 from puna.formats.checkpoint import Checkpoint, Hints, Stored
 from puna.formats.hub import fetch
-from puna.formats.moment.read import MomentCheckpoint
+from puna.formats.moment.read import MomentCheckpoint, base_place
 from puna.formats.registry import format_of
 from puna.model.adapter import Adapter, LowRank
-from puna.model.checkpoint_files import check_weights
 from puna.model.directory import CONFIG, check_files
 from puna.model.lora import scale_of
 from puna.model.parts import UPDATE, is_update
@@ -59,6 +57,7 @@ class TunedMoment(AdaptedCheckpoint):
                 hint="finish the run, which leaves a model",
             )
         self._moment, self._updates, self._rounded = moment, adapter.updates, rounded
+        self._base_sha256 = read_header(moment.path)[0].initial_weights
         self.path, self.config, self.step = moment.path, moment.config, moment.step
         self.notes, self.extra = moment.notes, []
         self.chat_template, self.stop_ids = moment.chat_template, ()
@@ -91,6 +90,11 @@ class TunedMoment(AdaptedCheckpoint):
     def verify(self) -> None:
         """Compare the checkpoint's files with their hashes; those of the base were compared when it was opened."""
         self._moment.verify()
+
+    @property
+    def weights_sha256(self) -> str:
+        """Of the hash of what has learned, and of that of the base."""
+        return sha256_json([self._moment.weights_sha256, self._base_sha256])
 
     @property
     def files(self) -> list[Path]:
@@ -132,14 +136,6 @@ def with_base(opened: Checkpoint) -> Checkpoint:
     return TunedMoment(opened, base, adapter, rounded=rounded)
 
 
-def base_place(run: RunDir, state: TrainState) -> str:
-    """The model that a run began with: its path from here, or its name on the hub."""
-    place = str(state.recipe["train"].get("init_from") or "")
-    if hub_name(place, run.root) is not None or os.path.isabs(place) or place.startswith("~"):
-        return os.path.expanduser(place)
-    return os.path.normpath(os.path.join(run.root, place))
-
-
 def _tuning(path: Path, state: TrainState) -> FinetuneConfig | None:
     """The section [finetune] of a checkpoint's recipe, where a part of the weights does not learn."""
     try:
@@ -163,11 +159,10 @@ def _opened(path: Path, place: str, hint: str) -> tuple[Checkpoint, str]:
     base = with_base(format_of(directory).open(directory, Hints()))
     base.check_complete()
     if (directory / CONFIG).is_file():
-        return base, sha256_json(check_files(directory)["outputs"])
-    if is_checkpoint(directory) and not isinstance(base, TunedMoment):
-        check_weights(directory)
-        return base, sha256_json(read_header(directory)[1])
-    return base, sha256_json({file.name: sha256_file(file) for file in base.files})
+        check_files(directory)
+    else:
+        base.verify()
+    return base, base.weights_sha256 or sha256_json({file.name: sha256_file(file) for file in base.files})
 
 
 def _updates(tensors: Mapping[str, Tensor], config: LoraConfig) -> dict[str, LowRank]:

@@ -56,6 +56,15 @@ class OtherFormat(Protocol):
         """The files that it is read from."""
         ...
 
+    @property
+    def weights_sha256(self) -> str | None:
+        """The hash of these weights, where one is written down with them; None where the files must be read."""
+        ...
+
+    def verify(self) -> None:
+        """Compare the files with the hashes that are written down with them."""
+        ...
+
     def tensor(self, name: str) -> Tensor:
         """One parameter by its name in the model."""
         ...
@@ -129,8 +138,8 @@ def load_initial(
 
 def _loaded(place: str, model: Llama, world: World, other: OtherFormat | None, begin: _Begin) -> Initial:
     if other is not None:
-        hashes = world.first(lambda: {file.name: sha256_file(file) for file in other.files})
-        parent = Parent(how="continued", run=other.path.name, place=place, weights=sha256_json(hashes))
+        weights = world.first(lambda: _hash_of(other))
+        parent = Parent(how="continued", run=other.path.name, place=place, weights=weights)
         return _filled(model, Initial(parent=parent), other.path, other.config, _Whole(other), begin)
     directory = world.first(lambda: _find(place))
     if not is_checkpoint(directory):
@@ -142,6 +151,14 @@ def _loaded(place: str, model: Llama, world: World, other: OtherFormat | None, b
         check_shards(directory, stored.hashes, world)
         initial = _of_checkpoint(stored, place)
         return _filled(model, initial, directory / "state.json", stored.config, stored, begin, stored.check)
+
+
+def _hash_of(other: OtherFormat) -> str:
+    """The hash of the weights of another format: of that which is written down and holds, else of its files."""
+    if (known := other.weights_sha256) is not None:
+        other.verify()
+        return known
+    return sha256_json({file.name: sha256_file(file) for file in other.files})
 
 
 def keep_optimizer(

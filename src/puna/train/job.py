@@ -18,7 +18,7 @@ from puna.config.paths import beside
 from puna.config.recipe import Recipe
 from puna.core.console import say
 from puna.core.errors import Interrupted, TrainError
-from puna.core.files import write_bytes
+from puna.core.files import discard, write_bytes
 from puna.core.layout import RunDir
 from puna.core.lock import DirectoryLock
 from puna.core.records import Record, command_line, commit
@@ -73,12 +73,21 @@ class Job(Protocol):
         """
         ...
 
-    def open(self, run: RunDir, world: World) -> Recipe:
+    def open(self, run: RunDir, world: World, *, aside: bool) -> Recipe:
         """Open the data, in the run's directory where they are put there.
+
+        Args:
+            run: The run's directory.
+            world: The processes.
+            aside: Whether another run is there, whose data must stay as they are until `moved`.
 
         Returns:
             The recipe with what follows from the data.
         """
+        ...
+
+    def moved(self, run: RunDir) -> None:
+        """Take the data that were put aside from their place in the run, whose directory is now its own."""
         ...
 
     def session(self, recipe: Recipe, run: RunDir, world: World, mesh: Mesh, found: Found) -> Session:
@@ -128,7 +137,8 @@ def carry_out(
         job: What it learns from.
         run: Where checkpoints, metrics and the model go.
         resume: Go on from the newest checkpoint if there is one; nothing happens where the run is finished.
-        force: Delete the content of the run's directory and start again.
+        force: Delete the content of the run's directory and start again; what is there goes only when nothing keeps the
+            new run from its first step any more.
         evaluator: Makes what evaluates the model; None where the recipe asks for no task.
         stop_at: Save and leave after this step of the run; None trains to the end.
         start: Makes the run longer, or begins it at a moment of another one; the job's recipe is what comes of it.
@@ -145,11 +155,13 @@ def carry_out(
     began, given = time.perf_counter(), job.recipe
     with joined() as world, gpu_kernels(shapes_repeat=True), contextlib.ExitStack() as stack:
         world.first(lambda: check_batch(given, world.size))
-        world.first(lambda: check_place(given, run))
+        world.first(lambda: check_place(given, run, force=force))
         mesh = build_mesh(given.parallel, world)
         world.on_main(lambda: stack.enter_context(DirectoryLock(run.root)))
-        if start is None and not resume:
-            world.first(lambda: resuming.check_room(run, force=force))  # before the data, which may have to be built
+        # Before the data, which may have to be built.
+        replaces = start is None and not resume and world.first(lambda: resuming.check_room(run, force=force))
+        if replaces and world.main:
+            stack.callback(discard, run.next_examples)  # where the new run does not begin
         fingerprint = job.look(run, world)
         longer = isinstance(start, Extension)
         if resume and not longer and world.first(lambda: resuming.is_finished(given, run, fingerprint)):
@@ -158,16 +170,21 @@ def carry_out(
             return
         if isinstance(start, Branch):
             world.first(lambda: start.check_tokenizer(job.tokenizer.sha256))
-        path = world.first(lambda: _make_room(given, run, fingerprint, resume=resume, force=force, start=start))
+        path = None
+        if not replaces:
+            path = world.first(lambda: _make_room(given, run, fingerprint, resume=resume, force=force, start=start))
         found = None if path is None else (path, read_state(path, world))
         world.first(lambda: _check_found(given, run, fingerprint, found))
-        recipe = job.open(run, world)
+        recipe = job.open(run, world, aside=replaces)
         record = Record("train", config=beside(recipe.model_dump(exclude_none=True), run.root))
         record.inputs = {"data": fingerprint, "tokenizer": job.tokenizer.sha256}
         with explain_out_of_memory(recipe):
             session = job.session(recipe, run, world, mesh, found)
             session.clock.began = session.clock.saved = began
-            # Only now: what does not begin leaves no run.
+            # Only now: what does not begin leaves no run, and leaves the one that is there.
+            if replaces:
+                world.first(lambda: resuming.begin(run, force=True))
+                job.moved(run)
             world.first(lambda: _describe(job, recipe, run))
             _begin(session, record, found)
             metrics = world.on_main(lambda: Metrics(run, session.state.step, recipe.metrics.wandb_project))

@@ -58,8 +58,8 @@ def run(session: Session, until: int | None = None) -> bool:
 def _look_at_first(session: Session) -> None:
     """Let the listeners look at the model before the first step, which may take long.
 
-    There is nothing to save yet, so a signal ends it: a process that is alone at once, several together after the
-    listener that is looking.
+    There is nothing to save yet, so a signal ends it: a process that is alone at once, several together where they
+    agree on it, at the latest when a listener has looked.
 
     Raises:
         Interrupted: A signal came.
@@ -69,8 +69,7 @@ def _look_at_first(session: Session) -> None:
         for listener in session.listeners:
             with interrupt.at_once() if alone else contextlib.nullcontext():
                 listener.began(session)
-            if signal := News(session.world).hear((interrupt.signal or 0,), at_once=True)[0]:
-                raise Interrupted(signal)
+            session.leave_if_asked()
     except Interrupted:
         step = session.state.step
         goes_on = f"`--resume` goes on from step {step}" if step else "`--resume` begins the run"

@@ -51,11 +51,14 @@ class Pretraining:
         # The main process has looked at every file before the others open them.
         return world.first(lambda: open_data(self.recipe, self._data, self.tokenizer, verify=True)[0].fingerprint)
 
-    def open(self, run: RunDir, world: World) -> Recipe:
+    def open(self, run: RunDir, world: World, *, aside: bool) -> Recipe:
         """Open the shards; the recipe stays as it is."""
         self._loader, heldout = open_data(self.recipe, self._data, self.tokenizer, verify=False)
         self._validator = Validator(heldout, self.tokenizer, self.recipe)
         return self.recipe
+
+    def moved(self, run: RunDir) -> None:
+        """Nothing: the shards are not in the run."""
 
     def session(self, recipe: Recipe, run: RunDir, world: World, mesh: Mesh, found: Found) -> Session:
         """The session of the recipe."""

@@ -1,6 +1,7 @@
 """Whether a run may start, may go on or is finished, and the checkpoint that it goes on from."""
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def check_room(run: RunDir, *, force: bool) -> bool:
 
 
 def begin(run: RunDir, *, force: bool) -> None:
-    """Make room for a new run.
+    """Make room for a new run, and give it the examples that were written for it meanwhile.
 
     Raises:
         CheckpointError: As `check_room`.
@@ -120,6 +121,8 @@ def begin(run: RunDir, *, force: bool) -> None:
         ):  # fmt: skip
             discard(path)
         remove(run.config)
+        if run.next_examples.is_dir() and not run.examples.is_dir():
+            os.replace(run.next_examples, run.examples)
 
 
 def newest(recipe: Recipe, run: RunDir) -> Path | None:

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from puna.config.recipe import Recipe
 from puna.core.console import say
-from puna.core.errors import OtherProcessError, TrainError, UserError
+from puna.core.errors import Interrupted, OtherProcessError, TrainError, UserError
 from puna.core.layout import RunDir
 from puna.core.schema.lines import Line
 from puna.core.schema.train_state import TrainState, list_checkpoints
@@ -403,6 +403,17 @@ class Session:
             if self.world.main:
                 raise
             raise OtherProcessError from None
+
+    def leave_if_asked(self) -> None:
+        """End the command after a signal to any process, while no step is done: there is no state to save.
+
+        All processes call it.
+
+        Raises:
+            Interrupted: A signal came.
+        """
+        if signal := self.world.largest(self.interrupt.signal or 0):
+            raise Interrupted(signal)
 
     def count_step_time(self, seconds: float) -> None:
         """Add to the time in optimizer steps."""

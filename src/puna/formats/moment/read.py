@@ -1,12 +1,17 @@
 """The model that a run was at one step, read in place from its checkpoint, one tensor at a time."""
 
 import math
+import os
 from pathlib import Path
 
 from torch import Tensor
 
 from puna.core.errors import CheckpointError
+from puna.core.files import sha256_json
+from puna.core.hub_name import hub_name
+from puna.core.layout import RunDir
 from puna.core.reference import run_of
+from puna.core.schema.train_state import TrainState
 from puna.formats.checkpoint import Checkpoint, Hints, Stored, check_shape
 from puna.formats.table import weights
 from puna.model.checkpoint_files import check_weights
@@ -43,6 +48,9 @@ class MomentCheckpoint(Checkpoint):
         super().__init__(path, config, {name: stored[name] for name in shapes if name in stored}, extra=extra)
         self.step = self._weights.state.step
         self.chat_template = read_chat_template(run_of(path).tokenizer)
+        tuning = self._weights.state.recipe.get("finetune")
+        if self.missing and isinstance(tuning, dict) and (tuning.get("method") == "lora" or tuning.get("freeze")):
+            self.base = base_place(run_of(path), self._weights.state)
 
     def tensor(self, name: str) -> Tensor:
         """One parameter; of a run of one process a view of the mapped file."""
@@ -80,9 +88,22 @@ class MomentCheckpoint(Checkpoint):
         check_weights(self.path)
 
     @property
+    def weights_sha256(self) -> str:
+        """That of the hashes in its state."""
+        return sha256_json(self._weights.hashes)
+
+    @property
     def files(self) -> list[Path]:
         """The description, and the files that hold weights."""
         return [self.path / "state.json", *self._weights.files]
+
+
+def base_place(run: RunDir, state: TrainState) -> str:
+    """The model that a run began with: its path from here, or its name on the hub."""
+    place = str(state.recipe["train"].get("init_from") or "")
+    if hub_name(place, run.root) is not None or os.path.isabs(place) or place.startswith("~"):
+        return os.path.expanduser(place)
+    return os.path.normpath(os.path.join(run.root, place))
 
 
 def open_moment(path: Path, hints: Hints) -> MomentCheckpoint:

@@ -5,11 +5,13 @@ from pathlib import Path
 
 from torch import Tensor
 
+from puna.core.files import sha256_json
+from puna.core.records import read_record
 from puna.formats.checkpoint import Checkpoint, Hints, Stored, check_dtype, check_shape
 from puna.formats.containers.safetensors import ShardedSafetensors
 from puna.formats.table import weights
 from puna.model.description import read_config
-from puna.model.directory import CONFIG
+from puna.model.directory import CONFIG, RECORD
 from puna.tokenizer.chat_template import read_chat_template
 from puna.tokenizer.load import find_tokenizer, load_tokenizer
 from puna.tokenizer.tokenizer import Tokenizer
@@ -47,6 +49,12 @@ class NativeCheckpoint(Checkpoint):
     def tokenizer(self) -> Tokenizer | None:
         """The tokenizer, if the model has one."""
         return None if find_tokenizer(self.path) is None else load_tokenizer(self.path)
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """That of the hashes in its record."""
+        record = read_record(self.path / RECORD)
+        return None if record is None else sha256_json(record["outputs"])
 
 
 def open_native(path: Path, hints: Hints) -> NativeCheckpoint:

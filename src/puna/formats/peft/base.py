@@ -3,7 +3,6 @@
 from puna.core.console import warn
 from puna.core.files import sha256_json
 from puna.core.records import read_record
-from puna.core.schema.train_state import read_header
 from puna.formats.checkpoint import Checkpoint
 from puna.model.adapter import Adapter
 from puna.model.directory import RECORD
@@ -30,8 +29,7 @@ def warn_of_another_base(adapter: Adapter, base: Checkpoint, where: str) -> None
 
 def _hashes(base: Checkpoint) -> set[str]:
     """The hashes by which a run may have named these weights, those of all files in one (`puna.train.initial`)."""
-    if base.format == "puna-checkpoint":
-        return {sha256_json(read_header(base.path)[1])}
-    if base.format != "puna" or (record := read_record(base.path / RECORD)) is None:
+    if (known := base.weights_sha256) is None:
         return set()
-    return {sha256_json(record["outputs"]), sha256_json(record["inputs"])}
+    record = read_record(base.path / RECORD) if base.format == "puna" else None
+    return {known} | (set() if record is None else {sha256_json(record["inputs"])})
