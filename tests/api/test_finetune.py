@@ -150,7 +150,9 @@ def test_a_run_does_not_go_on_where_the_file_of_its_template_has_changed(tuned: 
         lambda: puna.finetune(recipe, tuned.talks, run, resume=True, **options),
         lambda: puna.finetune(run, build=tuned.data, resume=True),
     ):
-        with pytest.raises(CheckpointError, match=r"run: was tuned by another chat template than .*chat\.jinja has now"):
+        with pytest.raises(
+            CheckpointError, match=r"run: was tuned by another chat template than .*chat\.jinja has now"
+        ):
             begin()
     assert before == {path: sha256_file(path) for path in sorted(run.root.rglob("*")) if path.is_file()}
     file.write_text(source)
@@ -184,7 +186,10 @@ def test_what_named_files_hold_now_counts_and_not_what_a_run_has_of_them(
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"finetune.max_answer_tokens": 1, "finetune.too_long": "drop"}, r"none of the \d+ examples can be learned from"),  # the tokens
+        (
+            {"finetune.max_answer_tokens": 1, "finetune.too_long": "drop"},
+            r"none of the \d+ examples can be learned from",
+        ),  # the tokens
         ({"finetune.freeze": ["norm"]}, "matches no parameter"),  # the session
     ],
 )
@@ -209,7 +214,9 @@ def test_a_run_is_replaced_by_one_of_other_examples(tuned: Tuned, tmp_path: Path
     assert sum(part["read"] for part in json.loads((run.examples / "manifest.json").read_bytes())["parts"]) == 30
     assert not run.next_examples.exists()
     puna.finetune(run, build=tmp_path / "data", resume=True, stop_at=3)
-    with pytest.raises(CheckpointError, match=r"has the model that the run is to begin with, .*run@last, which --force"):
+    with pytest.raises(
+        CheckpointError, match=r"has the model that the run is to begin with, .*run@last, which --force"
+    ):
         puna.finetune(
             tuned.recipe, talks, run, model=f"{run}@last", build=tmp_path / "data", force=True, stop_at=1
         )  # fmt: skip

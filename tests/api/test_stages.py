@@ -146,7 +146,9 @@ def test_a_model_that_was_trained_again_learns_to_chat_again(
 ):
     monkeypatch.setattr(stages, "report", lambda run: None)
     run, talks = RunDir(tmp_path / "run"), write_talks(tmp_path / "talks.jsonl")
-    source = f'path = "."\ninclude = ["{talks.name}"]\nformat = "conversations"\nlicence = "CC0-1.0"\nheldout_fraction = 0.1'
+    source = (
+        f'path = "."\ninclude = ["{talks.name}"]\nformat = "conversations"\nlicence = "CC0-1.0"\nheldout_fraction = 0.1'
+    )
     own = RECIPE.replace("epochs = 10", "epochs = 1").replace("prompts = [", "prompts = []  # [")
     (tmp_path / "chat.toml").write_text(f"{own}\n[data.sources.talks]\n{source}\n\n[mixture]\ntalks = 1.0\n")
     recipe = puna.recipe("demo", {"chat_recipe": str(tmp_path / "chat.toml")})

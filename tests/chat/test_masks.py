@@ -108,6 +108,30 @@ def test_without_blocks_the_same_is_learned_as_with_them(tokenizer: ByteBPEToken
     assert one == other
 
 
+@pytest.mark.parametrize("name", ["llama2", "llama3", "vicuna"])
+@pytest.mark.parametrize("answer", [" Yes", "  Yes", "\n\nYes ", " Yes  "])
+@pytest.mark.parametrize("which", ["tokenizer", "pieces"])
+def test_spaces_that_a_template_takes_from_an_answer_change_nothing(
+    name: str, answer: str, which: str, request: pytest.FixtureRequest
+) -> None:
+    vicuna = "{% for m in messages %}{{ m.role | upper }}:  {{ m.content.strip() }}  {% endfor %}"
+    template = ChatTemplate(TEMPLATES.get(name, vicuna), request.getfixturevalue(which))
+    spaced, bare = (
+        tokens_of(template, Example(messages=(*TALK[:1], A(text), TALK[2], A("No"))), now=NOW)
+        for text in (answer, "Yes")
+    )
+    assert spaced == bare
+
+
+@pytest.mark.parametrize("answer", [" Yes", "  Yes", "\n\nYes ", " Yes  "])
+def test_spaces_that_a_template_passes_on_are_of_the_answer_and_its_own_are_not(
+    tokenizer: ByteBPETokenizer, answer: str
+) -> None:
+    template = ChatTemplate("{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>\n\n {% endfor %}", tokenizer)
+    tokens = tokens_of(template, Example(messages=(*TALK[:1], A(answer), TALK[2], A("No"))), now=NOW)
+    assert learned(tokenizer, tokens) == [f"{answer}<|im_end|>", "No<|im_end|>"]
+
+
 @pytest.mark.parametrize("name", ["chatml", "learning", "llama2"])
 def test_a_tokenizer_that_composes_characters_gives_the_mask_of_the_composed_text(
     tokenizer: ByteBPETokenizer, name: str

@@ -18,7 +18,7 @@ A token that holds a character of an answer and others is learned whole, as in t
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, TypeAlias
 
@@ -133,23 +133,33 @@ class _Written:
         turns = [self._turns[at] for at in self._asked]
         if not self._rendered.exact or any(turn.tool_calls or not turn.content.strip() for turn in turns):
             return []
-        text = self._rendered.text
-        runs: list[Span] = []
-        for begin, end in (found.span() for found in _RUN.finditer(self._rendered.origins)):
-            if runs and not text[runs[-1][1] : begin].strip():  # spaces have no origin
-                begin = runs.pop()[0]
-            runs.append((begin, end))
+        runs = _runs_in(self._rendered)
         if len(runs) != len(turns):
             return []
-        return [self._with_spaces(span, turn.content) for span, turn in zip(runs, turns, strict=True)]
+        kept = self._spaces(runs, turns)
+        return [(begin - before, end + after) for (begin, end), (before, after) in zip(runs, kept, strict=True)]
 
-    def _with_spaces(self, span: Span, content: str) -> Span:
-        """The stretch with the spaces around the answer, where the template has not trimmed them."""
-        (begin, end), text = span, self._rendered.text
-        before = content[: len(content) - len(content.lstrip())]
-        after = content[len(content.rstrip()) :]
-        begin -= len(before) if before and text.endswith(before, 0, begin) else 0
-        return begin, end + (len(after) if text.startswith(after, end) else 0)
+    def _spaces(self, runs: Sequence[Span], turns: Sequence[Message]) -> list[Span]:
+        """How many of the spaces before and behind each answer are its own, which say of nobody who wrote them.
+
+        The conversation is written again without them. Those that the template does not pass on, or writes itself,
+        are as many as before.
+        """
+        none = [(0, 0)] * len(runs)
+        if all(turn.content == turn.content.strip() for turn in turns):
+            return none
+        bare = [
+            replace(turn, content=turn.content.strip()) if turn.role == "assistant" else turn for turn in self._turns
+        ]
+        rendered = self._template.render(bare, tools=self._tools, answer=False, now=self._now)
+        others = _runs_in(rendered)
+        if len(others) != len(runs):
+            return none
+        around, without = _spaces_around(self._rendered.text, runs), _spaces_around(rendered.text, others)
+        return [
+            (max(0, before - less[0]), max(0, after - less[1]))
+            for (before, after), less in zip(around, without, strict=True)
+        ]
 
     def _between(self, at: int) -> Span:
         """Where the answer of a turn is: from what the template writes before it to what it writes with it."""
@@ -172,6 +182,25 @@ class _Written:
     def _closed(self) -> bool:
         """Whether the template has ended the last turn."""
         return _ended(self._template, self._rendered, len(self._rendered.text.rstrip()))
+
+
+def _runs_in(rendered: Rendered) -> list[Span]:
+    """The stretches of a text that the model wrote, with the spaces inside of them, which have no origin."""
+    runs: list[Span] = []
+    for begin, end in (found.span() for found in _RUN.finditer(rendered.origins)):
+        if runs and not rendered.text[runs[-1][1] : begin].strip():
+            begin = runs.pop()[0]
+        runs.append((begin, end))
+    return runs
+
+
+def _spaces_around(text: str, spans: Sequence[Span]) -> list[Span]:
+    """How many spaces and line ends are right before and right behind each part of a text."""
+    counts = []
+    for begin, end in spans:
+        before, behind = text[:begin], text[end:]
+        counts.append((begin - len(before.rstrip()), len(behind) - len(behind.lstrip())))
+    return counts
 
 
 def _ends(template: ChatTemplate) -> list[str]:
