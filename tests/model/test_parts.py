@@ -1,6 +1,8 @@
 """Which part of a parameter a device holds, compared with PyTorch's own split of the whole."""
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,3 +63,13 @@ def test_each_device_holds_and_reads_its_part_of_the_whole(tmp_path: Path, sizes
                 fill(model, stored)
             for part, own in zip(own_parts(model), expected, strict=True):
                 assert torch.equal(part.tensor, own), (part.name, rank)
+
+
+def test_a_model_is_read_without_torchs_distributed_tensors_and_without_its_compiler(tmp_path: Path) -> None:
+    save_model(build(), tmp_path / "model", tokenizer=None, inputs={})
+    code = (
+        "import sys; from pathlib import Path; from puna.model.files import load_model; load_model(Path(sys.argv[1]));"
+        "print({'torch', 'torch._dynamo', 'torch.distributed.tensor'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "model")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "{'torch'}\n"

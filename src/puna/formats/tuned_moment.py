@@ -24,9 +24,8 @@ from puna.formats.checkpoint import Checkpoint, Hints, Stored
 from puna.formats.hub import fetch
 from puna.formats.moment.read import MomentCheckpoint, base_place
 from puna.formats.registry import format_of
-from puna.model.adapter import Adapter, LowRank
+from puna.model.adapter import Adapter, LowRank, scale_of
 from puna.model.directory import CONFIG, check_files
-from puna.model.lora import scale_of
 from puna.model.parts import UPDATE, is_update
 from puna.ops.quantized import Blocks
 from puna.tokenizer.tokenizer import Tokenizer

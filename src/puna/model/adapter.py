@@ -7,11 +7,13 @@ decoder (`layers.0.attention.wq`), rotary halves are those of the decoder too, s
 Shapes in names: R rank   I inputs   O outputs
 """
 
+import math
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from puna.config.finetune import LoraConfig
 from puna.config.model import ModelConfig
 from puna.core.errors import CheckpointError
 from puna.model.llama import Llama
@@ -79,3 +81,8 @@ class Adapter:
                 raise CheckpointError(
                     f"{where}: is of another model, it makes {name} {list(shape)}, but it is {list(shapes[name])}"
                 )
+
+
+def scale_of(config: LoraConfig) -> float:
+    """What the product of B and A is multiplied by: alpha / rank, or alpha / sqrt(rank)."""
+    return config.alpha / (math.sqrt(config.rank) if config.rank_stabilised else config.rank)

@@ -194,7 +194,9 @@ class Llama(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.tok_embeddings = nn.Embedding(config.vocab_size, config.dim)
+        # `nn.Embedding` would draw weights, for which torch imports its compiler on the meta device. They are
+        # drawn by `puna.model.init`, or read.
+        self.tok_embeddings = nn.Embedding.from_pretrained(torch.empty(config.vocab_size, config.dim), freeze=False)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.norm = _norm(config, config.dim)
         self.output = nn.Linear(config.dim, config.vocab_size, bias=False)

@@ -27,7 +27,7 @@ from torch.distributed.tensor import DTensor, Placement, Replicate, Shard, distr
 
 from puna.config.finetune import FinetuneConfig, LoraConfig
 from puna.core.errors import TrainError
-from puna.model.adapter import Adapter, LowRank
+from puna.model.adapter import Adapter, LowRank, scale_of
 from puna.model.files import InMemory, Rectangles
 from puna.model.frozen import freeze, is_frozen
 from puna.model.llama import Llama
@@ -91,11 +91,6 @@ class Update(nn.Module):
         """A copy of the update, whole and on the CPU; every device asks for it at the same time."""
         magnitude_O = None if self.magnitude is None else _copy(self.magnitude)
         return LowRank(a_RI=_copy(self.a), b_OR=_copy(self.b), scale=self.scale, magnitude_O=magnitude_O)
-
-
-def scale_of(config: LoraConfig) -> float:
-    """What the product of B and A is multiplied by: alpha / rank, or alpha / sqrt(rank)."""
-    return config.alpha / (math.sqrt(config.rank) if config.rank_stabilised else config.rank)
 
 
 def row_norms(weight_OI: Tensor) -> Tensor:

@@ -1,14 +1,17 @@
 """Tensors that devices share: the part of each that this device holds, where in the whole it lies, and the whole."""
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeGuard
 
 from torch import Tensor
-from torch.distributed.tensor import DTensor
-from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
 from puna.model.llama import Llama
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 UPDATE = "update"
 """The name of the module, within a linear layer, that learns beside the layer's frozen weight (`puna.model.lora`)."""
@@ -34,7 +37,9 @@ def own_parts(model: Llama) -> Iterator[Part]:
     """This device's part of every parameter, in the model's order; the whole parameter if it is not sharded."""
     for wrapped, parameter in model.named_parameters():
         offset = (0,) * parameter.ndim
-        if isinstance(parameter, DTensor):
+        if _is_shared(parameter):
+            from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
+
             _, offset = compute_local_shape_and_global_offset(
                 parameter.shape, parameter.device_mesh, parameter.placements
             )
@@ -49,9 +54,19 @@ def is_update(name: str) -> bool:
 
 def local(tensor: Tensor) -> Tensor:
     """The part of a tensor that this device holds; it shares memory with it."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return tensor.to_local() if _is_shared(tensor) else tensor
 
 
 def whole(tensor: Tensor) -> Tensor:
     """The tensor of all devices, contiguous; every device asks for it at the same time."""
-    return tensor.full_tensor().contiguous() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor().contiguous() if _is_shared(tensor) else tensor
+
+
+def _is_shared(tensor: Tensor) -> "TypeGuard[DTensor]":
+    """Whether devices share the tensor.
+
+    Nobody has such a tensor without torch's module of them. It takes a third as long to import as torch itself, so what
+    only reads a model or generates goes without.
+    """
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(tensor, module.DTensor)
