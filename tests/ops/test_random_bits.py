@@ -1,6 +1,7 @@
 """Bits that are a function of numbers."""
 
 import numpy as np
+import pytest
 import torch
 
 from puna.ops.random_bits import STRIDE, key_of, mixed, streams
@@ -35,6 +36,17 @@ def test_a_stream_is_splitmix_from_its_start() -> None:
             state = finalizer(int(starts[row, place]) & 0xFFFFFFFF)
             expected = [finalizer((state + number * (STRIDE & 0xFFFFFFFF)) & 0xFFFFFFFF) for number in range(9)]
             assert [number & 0xFFFFFFFF for number in found[row][place]] == expected
+
+
+def test_numbers_computed_in_several_tiles_are_those_of_each_stream_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = torch.arange(-5, 6, dtype=torch.int32)[None, :].expand(3, 11)
+    whole = streams(starts, 7)
+    monkeypatch.setattr("puna.ops.random_bits._TILE", 4 * 7 + 3)
+    assert torch.equal(streams(starts, 7), whole)
+    monkeypatch.setattr("puna.ops.random_bits._TILE", 1)
+    assert torch.equal(streams(starts, 7), whole)
+    assert streams(starts[:0], 7).shape == (0, 11, 7)
+    assert streams(starts, 0).shape == (3, 11, 0)
 
 
 def test_a_key_depends_on_every_number_and_on_their_order() -> None:

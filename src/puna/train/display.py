@@ -64,6 +64,8 @@ class Display(Listener):
 
     def recorded(self, session: Session, line: Line) -> None:
         """Show a line of the metrics; a file gets one `train` line every ten seconds at most, and the last one."""
+        if not isinstance(line, TrainLine):
+            self._pace.begin()
         if isinstance(line, TrainLine):
             self._log(line)
         elif isinstance(line, ValidationLine):
@@ -120,6 +122,11 @@ class _Pace:
     def __init__(self) -> None:
         self._steps = 0
         self._began = self._first = self._last = time.monotonic()
+
+    def begin(self) -> None:
+        """Count from now on, where no step has ended yet: what was measured before the first one comes once only."""
+        if not self._steps:
+            self._began = self._first = self._last = time.monotonic()
 
     def step(self) -> None:
         """Count a step that has just ended."""
