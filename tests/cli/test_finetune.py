@@ -1,6 +1,7 @@
 """`puna finetune` as users type it."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,14 @@ def test_a_model_is_tuned_and_chats(place: Path) -> None:
     assert answered.stdout == "much\n"
     again = puna(place, "finetune", "runs/small-talk", "--resume")
     assert (again.returncode, "trained already" in again.stderr) == (0, True), again.stderr
+    traced = puna(place, "data", "trace", "runs/small-talk", "--step", "2")
+    assert traced.returncode == 0, traced.stderr
+    assert all(
+        re.fullmatch(r"\d+\texamples\ttalks\.jsonl#\d+\t\t\d+\t\d+\t\d+", line) for line in traced.stdout.splitlines()
+    )
+    refused = puna(place, "data", "trace", "runs/small-talk", "--step", "2", "--data-dir", "data")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("error: --data-dir data: runs/small-talk was tuned, and has its examples with it")
     other = puna(place, "train", "runs/small-talk", "--resume")
     assert other.returncode == 2
     assert "`puna finetune runs/small-talk` does that" in other.stderr

@@ -1,7 +1,7 @@
 """`puna data`: from raw text to token shards, and from a training step back to the text."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -88,7 +88,8 @@ def trace(
     """Print the documents in the batch of an optimizer step: one line for each document's part of a sequence.
 
     The columns are: number of the sequence in the run, source, id of the document, its first token there, how many
-    tokens, origin.
+    tokens, origin. Of a run of tuning, which has its examples with it: number of the sequence, source, file and row of
+    the example, of a pair which answer, its first position, how many positions, how many tokens that are learned.
     """
     from puna.config.load import load_recipe
     from puna.core.reference import whole_run
@@ -99,6 +100,9 @@ def trace(
         raise DataError(f"--step {step}: the run in {run} has {recipe.total_steps} steps")
     state = _newest_state(directory)
     _refuse_parents(state, recipe, step)
+    if recipe.finetune is not None:
+        _trace_examples(recipe, directory, state, step, data, as_json=as_json)
+        return
     loader = _loader(recipe, directory, data_source(data, recipe), state)
     rows = recipe.train.batch_tokens // recipe.model.context
     first = state.batch_number(step - 1) * rows
@@ -108,8 +112,30 @@ def trace(
                 "sequence": sequence, "source": span.source, "document": span.document["id"], "first": span.first,
                 "count": span.count, "origin": span.document["origin"],
             }  # fmt: skip
-            columns = (" ".join(str(value).split()) for value in fields.values())
-            print(json_line(fields) if as_json else "\t".join(columns))
+            print(json_line(fields) if as_json else _columns(fields))
+
+
+def _columns(fields: dict[str, Any]) -> str:
+    """The values of a line, each on one line, with tabs between."""
+    return "\t".join(" ".join(str(value).split()) for value in fields.values())
+
+
+def _trace_examples(
+    recipe: "Recipe", run: RunDir, state: "TrainState", step: int, data: str | None, *, as_json: bool
+) -> None:
+    """Print the examples in the batch of a step of a run of tuning.
+
+    Raises:
+        DataError: The examples are missing or others, or a data build is named.
+    """
+    from puna.finetune.trace import trace as trace_examples
+
+    if data is not None:
+        raise DataError(f"--data-dir {data}: {run} was tuned, and has its examples with it", hint="leave it out")
+    record = read_record(run.record)
+    trained_on = str(record["inputs"].get("data", "")) if record else state.data_fingerprint
+    for traced in trace_examples(run, recipe, state.batch_number(step - 1), trained_on):
+        print(json_line(traced._asdict()) if as_json else _columns(traced._asdict()))
 
 
 def _newest_state(run: RunDir) -> "TrainState":

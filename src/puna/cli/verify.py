@@ -25,7 +25,8 @@ def verify_resume(
     from puna.core.reference import whole_run
 
     recipe = load_recipe(str(whole_run(user_path(run), "puna verify-resume {}").config)).recipe
-    check_build(recipe, data_source(data, recipe))  # before copies of the run look for it
+    if recipe.finetune is None or data is not None:  # a run of tuning has its examples with it
+        check_build(recipe, data_source(data, recipe))  # before copies of the run look for it
     from puna.train.verify import verify
 
     verify(user_path(run), data, steps, processes)

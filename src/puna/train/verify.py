@@ -40,7 +40,8 @@ def verify(run_path: Path, data: str | None, steps: int, processes: int) -> None
 
     Args:
         run_path: The run; it is only read.
-        data: Where its data build lies; None for `data/` and the recipe's name.
+        data: Where its data build lies; None for `data/` and the recipe's name. A run of tuning has its examples with
+            it, and needs none.
         steps: How many steps.
         processes: How many processes train each copy.
 
@@ -50,13 +51,14 @@ def verify(run_path: Path, data: str | None, steps: int, processes: int) -> None
     """
     run = whole_run(run_path, "puna verify-resume {}")
     recipe = load_recipe(str(run.config)).recipe
-    data = data or str(Path("data") / recipe.name)
     start, path = _starting_point(run, recipe, steps)
     middle, end = start + max(1, steps // 2), start + steps
     say(f"{run_path}: steps {start + 1} to {end}, straight through and killed after step {middle}")
     # Beside the run, on the disk that has room for checkpoints; the first checkpoint is linked and takes no room.
     with storage_errors(run_path), tempfile.TemporaryDirectory(prefix=".puna-verify-", dir=run_path.parent) as folder:
         whole, killed = RunDir(Path(folder) / "whole"), RunDir(Path(folder) / "killed")
+        # Where no build is, the copies take the examples of the run, whatever lies in data/ by now.
+        data = data or str(Path("data" if recipe.finetune is None else folder) / recipe.name)
         for copy in (whole, killed):
             _copy(run, copy, recipe, path, middle)
         _train(whole, data, end, processes)
