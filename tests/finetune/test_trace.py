@@ -56,7 +56,7 @@ def test_other_examples_than_those_of_the_run_are_refused(pairs: PairRun, tokeni
     data = [(split, one) for split, ones in _ids(pairs).items() for one in ones]
     own = sha256_json([repr(data), TEMPLATE, tokenizer.sha256])
     assert list(trace(pairs.run, pairs.recipe, 0, own))
-    with pytest.raises(DataError, match="holds other examples than .* was trained on"):
+    with pytest.raises(DataError, match=r"holds other examples than .* was trained on"):
         list(trace(pairs.run, pairs.recipe, 0, "0" * 64))
 
 

@@ -59,7 +59,7 @@ def _look_at_first(session: Session) -> None:
     """Let the listeners look at the model before the first step, which may take long.
 
     There is nothing to save yet, so a signal ends it: a process that is alone at once, several together where they
-    agree on it, at the latest when a listener has looked.
+    agree on it, at the latest when all listeners have looked.
 
     Raises:
         Interrupted: A signal came.
@@ -69,7 +69,7 @@ def _look_at_first(session: Session) -> None:
         for listener in session.listeners:
             with interrupt.at_once() if alone else contextlib.nullcontext():
                 listener.began(session)
-            session.leave_if_asked()
+        session.leave_if_asked()  # not after each of them: the main process has more than the others
     except Interrupted:
         step = session.state.step
         goes_on = f"`--resume` goes on from step {step}" if step else "`--resume` begins the run"
