@@ -31,6 +31,7 @@ import format_tables  # noqa: E402
 import hardware_tables  # noqa: E402
 import parity_tables  # noqa: E402
 import serve_tables  # noqa: E402
+import tuned_tables  # noqa: E402
 
 
 def newest(benchmark: str) -> dict[str, Any]:
@@ -412,6 +413,7 @@ TABLES = {
     "finetune": lambda: finetune_tables.table(newest, origin),
     **serve_tables.tables(lambda: newest("serve"), origin),
     "format_following": lambda: format_tables.table(newest, origin),
+    "tuned_model": lambda: tuned_tables.table(newest, origin),
     "gpu": gpu,
     "gpus": hardware_tables.gpus,
     "demo": demo,

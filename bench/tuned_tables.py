@@ -35,5 +35,7 @@ def table(newest: Callable[[str], Record], origin: Callable[[Record], str]) -> s
 
 def _row(name: str, one: Record, first: str, second: str) -> str:
     before, after = one[first], one[second]
-    difference = f"{100 * (after - before):+.1f} ({100 * one['low']:+.1f} to {100 * one['high']:+.1f})"
+    difference = f"{100 * (after - before):+.1f}"
+    if one["more"] or one["less"]:  # else no two answers differ, and the interval would have no width
+        difference += f" ({100 * one['low']:+.1f} to {100 * one['high']:+.1f})"
     return f"| {name} | {one['n']} | {before:.1%} | {after:.1%} | {difference} |"
