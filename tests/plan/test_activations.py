@@ -8,7 +8,12 @@ import torch._functorch.config as compiler
 from torch import Tensor
 
 from puna.config.recipe import Recipe
+from puna.finetune.noise import apply_noise
 from puna.model.llama import Block, rope_table
+from puna.parallel.apply import build_model
+from puna.parallel.mesh import build_mesh
+from puna.parallel.objective import Passed
+from puna.parallel.world import World
 from puna.plan.activations import kept, kept_by_full, kept_by_llama, kept_compiled, kept_in_eager, total
 from puna.plan.layout import CPU, GPU, Share, share_of
 
@@ -109,3 +114,63 @@ def test_context_parallelism_splits_tokens_but_every_device_has_all_keys():
     one, two = (share({"context": 512}, {"precision": "bf16"}, GPU, context=n) for n in (1, 2))
     keys, joined = 2 * 2 * 512 * 32, 2 * 256 * 64
     assert total(kept_compiled(two)) - keys - joined == (total(kept_compiled(one)) - keys) // 2
+
+
+LORAS: list[dict[str, Any]] = [
+    {}, {"targets": ["wq", "wv"]}, {"targets": ["w2"]}, {"dropout": 0.25}, {"dora": True},
+    {"dora": True, "dropout": 0.5, "targets": ["wk", "w1"]},
+]  # fmt: skip
+
+
+def tuned(finetune: dict[str, Any], train: dict[str, Any]) -> Share:
+    """A share of a recipe that tunes; its context is one that attention does not take by blocks."""
+    shape = {"dim": 64, "n_layers": 2, "n_heads": 4, "n_kv_heads": 4, "ffn_dim": 192, "vocab_size": 512, "context": 128}
+    training = {"tokens": 16384, "batch_tokens": 512, "micro_batch_tokens": 512, "precision": "fp32", "compile": False}
+    recipe = Recipe.model_validate(
+        {
+            "name": "small", "model": shape, "train": training | train, "optim": {"warmup_steps": 0},
+            "finetune": finetune,
+        }
+    )  # fmt: skip
+    return share_of(recipe, 1, CPU)
+
+
+def kept_by_last_block(one: Share) -> int:
+    """Bytes of what the last block of a model under tuning keeps for its backward pass."""
+    recipe, tuning = one.recipe, one.recipe.finetune
+    assert tuning is not None
+    world = World(0, 1, torch.device("cpu"), None)
+    mesh = build_mesh(recipe.parallel, world)
+    model = build_model(recipe, mesh, world.device)
+    tokens_BT = torch.ones(4, 128, dtype=torch.int64)
+    if (noise := apply_noise(model, mesh, tuning, 0)) is not None:
+        noise.begin(Passed(inputs_BT=tokens_BT, targets_BT=tokens_BT))
+    found: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        found[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    cos, sin = rope_table(torch.arange(128), 16, 10_000.0)
+    dtype = torch.float32 if recipe.train.precision == "fp32" else torch.bfloat16
+    x_BTD = torch.randn(4, 128, 64, dtype=dtype).requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        out_BTD = model.layers[1](x_BTD * 1, cos, sin)
+    mine = (*model.parameters(), *model.buffers(), cos, sin, x_BTD)
+    assert out_BTD.requires_grad
+    return sum(size for at, size in found.items() if at not in {x.untyped_storage().data_ptr() for x in mine})
+
+
+@pytest.mark.parametrize("base", ["as-it-is", "int4"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16-stochastic"])
+@pytest.mark.parametrize("lora", LORAS, ids=str)
+def test_block_with_updates_keeps_the_tensors_that_are_listed(lora: dict[str, Any], precision: str, base: str):
+    one = tuned({"method": "lora", "base": base, "lora": {"rank": 8} | lora}, {"precision": precision})
+    # Scales of rows are what is left over.
+    assert kept_by_last_block(one) == pytest.approx(total(kept_in_eager(one)), rel=0.01)
+
+
+@pytest.mark.parametrize("freeze", [["*norm*"], ["layers.1.attention.*"], ["*.w2.*"]])
+def test_block_that_learns_in_part_keeps_the_tensors_that_are_listed(freeze: list[str]):
+    one = tuned({"freeze": freeze}, {})
+    assert kept_by_last_block(one) == pytest.approx(total(kept_in_eager(one)), abs=64)

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -7,9 +8,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from puna.config.load import load_recipe
-from puna.config.recipe import ModelConfig
+from puna.config.recipe import ModelConfig, Recipe
 from puna.model.llama import Llama
-from puna.plan.count import flops_per_token, matmul_parameters, parameters
+from puna.parallel.apply import build_model
+from puna.parallel.mesh import build_mesh
+from puna.parallel.world import World
+from puna.plan.count import backward_work, flops_per_token, matmul_parameters, parameters
+from puna.plan.learning import Learning, learning_of, shapes
+from puna.train.initial import _let_tokens_learn
 
 # name: exact parameters, what is published, its unit
 PUBLISHED = {
@@ -78,6 +84,62 @@ def test_full_convention_is_what_a_flop_counter_counts_in_unfused_attention(conf
     flops = flops_per_token(config, config.context)
     # The first layer's input is a look-up, so no gradient is left out: each product costs two more backward.
     assert counter.get_total_flops() == flops["full"] * tokens_BT.numel()
+
+
+TUNINGS: dict[str, dict[str, Any]] = {
+    "lora": {"method": "lora", "lora": {"rank": 8}},
+    "lora of queries": {"method": "lora", "lora": {"targets": ["wq"]}},
+    "lora of values and w2": {"method": "lora", "lora": {"targets": ["wv", "w2"], "rank": 4}},
+    "lora above": {"method": "lora", "freeze": ["layers.[01].*"]},
+    "int8": {"method": "lora", "base": "int8"},
+    "frozen below": {"freeze": ["tok_embeddings.*", "layers.0.*"]},
+    "frozen matrices": {"freeze": ["*.w[123].*", "*.w[qkvo].*"]},
+    "ends alone": {"freeze": ["layers.*", "norm.*"]},
+    "last norm alone": {"freeze": ["tok_embeddings.*", "layers.*", "[!n]*"]},
+}
+
+
+def tuned(name: str, **model: Any) -> Recipe:
+    shape = {"dim": 32, "n_layers": 3, "n_heads": 4, "n_kv_heads": 2, "ffn_dim": 48, "vocab_size": 272, "context": 16}
+    train = {"tokens": 320, "batch_tokens": 32, "micro_batch_tokens": 32, "precision": "fp32", "compile": False}
+    tables = {"name": "tuned", "model": shape | model, "train": train, "optim": {"warmup_steps": 0}}
+    return Recipe.model_validate(tables | {"finetune": TUNINGS[name]})
+
+
+@pytest.mark.parametrize("tokens_learn", [False, True])
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("name", TUNINGS)
+def test_tuning_computes_what_a_flop_counter_counts(name: str, tied: bool, tokens_learn: bool) -> None:
+    recipe = tuned(name, tie_embeddings=tied)
+    world = World(0, 1, torch.device("meta"), None)
+    model = build_model(recipe, build_mesh(recipe.parallel, world), world.device, drawn=False)
+    if tokens_learn and TUNINGS[name].get("method") == "lora":
+        _let_tokens_learn(model, [])
+    tokens_BT = torch.zeros(2, 16, dtype=torch.long, device="meta")
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model(tokens_BT).sum().backward()
+    learning = learning_of(recipe, tokens_learn=tokens_learn)
+    assert counter.get_total_flops() == 32 * flops_per_token(recipe.model, 16, learning)["full"]
+
+
+def test_updates_save_nearly_a_third_and_cost_what_their_own_matrices_do() -> None:
+    recipe = load_recipe("llama-7b", []).recipe
+    config = recipe.model
+    names = frozenset(f"layers.{n}.{half}" for n in range(32) for half in ("attention.wq", "attention.wv"))
+    updated = learning_of(
+        Recipe.model_validate(recipe.model_dump() | {"finetune": {"method": "lora", "lora": {"targets": ["wq", "wv"]}}})
+    )
+    assert updated.updated == names
+    # Two updates of rank 16 in each block; below the first block nothing asks for a gradient.
+    own, first = 6 * 32 * 2 * 16 * 2 * 4096, 2 * 3 * 4096 * 4096 + 2 * 2 * 16 * 4096
+    assert flops_per_token(config, 2048, updated)["param"] == 4 * matmul_parameters(config) + own - first
+
+
+def test_walk_over_the_parts_finds_the_formula_where_everything_learns(config: ModelConfig) -> None:
+    *blocks, output = backward_work(config, Learning(config, frozenset(shapes(config))))
+    assert sum(part.forward + part.backward for part in (*blocks, output)) == 6 * matmul_parameters(config)
+    assert {part.products_of_scores for part in blocks} == {4}
+    assert {part.reached for part in blocks} == {True}
 
 
 def test_conventions_differ_by_what_attention_counts(config: ModelConfig) -> None:

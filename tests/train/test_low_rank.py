@@ -13,6 +13,7 @@ from puna.config.finetune import FinetuneConfig
 from puna.config.recipe import Recipe
 from puna.core.errors import CheckpointError, TrainError
 from puna.core.layout import DataDir, RunDir
+from puna.core.schema.lines import Line, TrainLine
 from puna.core.schema.train_state import list_checkpoints
 from puna.model import lora
 from puna.model.files import load_model
@@ -21,13 +22,15 @@ from puna.ops.bits import same_bits
 from puna.parallel.apply import build_model
 from puna.parallel.mesh import build_mesh
 from puna.parallel.world import World
+from puna.plan.count import flops_per_token
+from puna.plan.learning import learning_of
 from puna.tokenizer.load import load_tokenizer
 from puna.train.checkpoint import read_state
 from puna.train.feed import TokenFeed
 from puna.train.initial import load_initial
 from puna.train.loop import run as run_steps
 from puna.train.pretrain import open_data
-from puna.train.session import Session
+from puna.train.session import Listener, Session
 
 WORLD = World(0, 1, torch.device("cpu"), None)
 KINDS: dict[str, dict[str, Any]] = {
@@ -97,6 +100,33 @@ def test_a_checkpoint_holds_what_learns_and_nothing_else(
     else:
         assert names == {n for n in weights if not n.startswith(("tok_embeddings.", "layers.0."))}
     assert {key.split(".", 1)[1].rpartition(".")[0] for key in saved if key.startswith("optim.")} == names
+
+
+class _Lines(Listener):
+    """Keeps the lines of logged steps."""
+
+    def __init__(self) -> None:
+        self.found: list[TrainLine] = []
+
+    def recorded(self, session: Session, line: Line) -> None:
+        if isinstance(line, TrainLine):
+            self.found.append(line)
+
+
+@pytest.mark.parametrize("new_tokens", [0, 4])
+def test_utilisation_counts_gradients_of_what_learns(
+    tiny: Recipe, tiny_data: DataDir, tiny_run: RunDir, new_tokens: int
+) -> None:
+    recipe = tuned(tiny, tiny_run, "lora", vocab_size=tiny.model.vocab_size + new_tokens)
+    loader = open_data(tuned(tiny, tiny_run, "lora"), tiny_data, load_tokenizer(tiny_data.tokenizer), verify=False)[0]
+    lines = _Lines()
+    with Session.open(recipe, WORLD, TokenFeed(loader, recipe), listeners=[lines]) as session:
+        run_steps(session, 1)
+    learning = learning_of(recipe, tokens_learn=new_tokens > 0)
+    flops = flops_per_token(recipe.model, recipe.model.context, learning)["causal"]
+    (line,) = lines.found
+    assert line.flops_per_second["causal"] == pytest.approx(flops * line.tokens_per_second)
+    assert flops < flops_per_token(recipe.model, recipe.model.context)["causal"]
 
 
 def test_what_is_frozen_is_the_base_before_and_after(

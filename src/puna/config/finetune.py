@@ -1,12 +1,14 @@
 """The section of a recipe for `puna finetune`: how examples are written, what learns from them, and by which loss."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias, get_args
 
 from pydantic import Field, model_validator
 
 from puna.config.data import EXAMPLES, FORMATS, Source
 from puna.config.section import ConflictError, Count, Positive, Section, SourceName
+from puna.core.errors import TrainError
 
 TEMPLATES = ("own", "plain", "flan", "chatml", "llama2", "alpaca")
 """The names that `finetune.template` knows; anything else is the path of a Jinja file."""
@@ -120,3 +122,27 @@ def format_conflicts(sources: Mapping[str, Source], finetune: FinetuneConfig | N
         sentence = f"finetune.task_cap names {', '.join(unknown)} but data.sources are {', '.join(sources)}"
         conflicts.append((sentence, ["finetune.task_cap", "data.sources"]))
     return conflicts
+
+
+def frozen_names(names: Collection[str], patterns: Sequence[str]) -> set[str]:
+    """The parameters that match a pattern of `finetune.freeze`.
+
+    Args:
+        names: Of all parameters.
+        patterns: As the shell has them: `*` any text, `?` any character, `[0-3]` one of these.
+
+    Raises:
+        TrainError: A pattern matches no parameter, or all parameters match.
+    """
+    frozen: set[str] = set()
+    for pattern in patterns:
+        found = {name for name in names if fnmatchcase(name, pattern)}
+        if not found:
+            raise TrainError(
+                f"finetune.freeze: {pattern!r} matches no parameter",
+                hint="names are such as tok_embeddings.weight, layers.0.attention.wq.weight, norm.weight",
+            )
+        frozen |= found
+    if len(frozen) == len(names):
+        raise TrainError("finetune.freeze: matches all parameters, so nothing would learn")
+    return frozen

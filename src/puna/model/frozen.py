@@ -1,11 +1,10 @@
 """Parameters that do not learn, chosen by patterns of their names such as `layers.[0-3].*`."""
 
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 
 from torch import Tensor
 
-from puna.core.errors import TrainError
+from puna.config.finetune import frozen_names
 from puna.model.llama import Llama
 
 
@@ -20,17 +19,7 @@ def freeze(model: Llama, patterns: Sequence[str]) -> set[str]:
         TrainError: A pattern matches no parameter, or all parameters match.
     """
     names = dict(model.named_parameters())
-    frozen: set[str] = set()
-    for pattern in patterns:
-        found = {name for name in names if fnmatchcase(name, pattern)}
-        if not found:
-            raise TrainError(
-                f"finetune.freeze: {pattern!r} matches no parameter",
-                hint="names are such as tok_embeddings.weight, layers.0.attention.wq.weight, norm.weight",
-            )
-        frozen |= found
-    if len(frozen) == len(names):
-        raise TrainError("finetune.freeze: matches all parameters, so nothing would learn")
+    frozen = frozen_names(names, patterns)
     for name in frozen:
         names[name].requires_grad_(False)
     return frozen

@@ -15,7 +15,6 @@ import torch
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
 from puna.config.recipe import Recipe
-from puna.core.errors import TrainError
 from puna.model import lora
 from puna.model.frozen import freeze
 from puna.model.init import DrawnWeights, init_weights
@@ -25,6 +24,7 @@ from puna.parallel.float8 import apply_float8, check_float8
 from puna.parallel.mesh import Mesh
 from puna.parallel.recompute import apply_recompute
 from puna.parallel.tensor import apply_tensor_parallel
+from puna.plan.learning import check_method
 
 
 def build_model(recipe: Recipe, mesh: Mesh, device: torch.device, *, drawn: bool = True) -> Llama:
@@ -39,6 +39,7 @@ def build_model(recipe: Recipe, mesh: Mesh, device: torch.device, *, drawn: bool
     Raises:
         TrainError: The settings cannot work together.
     """
+    check_method(recipe)
     with torch.device("meta"):
         model = Llama(recipe.model)
         if recipe.train.precision == "bf16-stochastic":
@@ -48,8 +49,6 @@ def build_model(recipe: Recipe, mesh: Mesh, device: torch.device, *, drawn: bool
     if mesh.context_mesh is not None:
         apply_context_parallel(model, mesh.context_mesh)
     if recipe.train.float8:
-        if recipe.finetune is not None and recipe.finetune.method == "lora":
-            raise TrainError("train.float8 = true is for methods that move the matrices; leave it out with 'lora'")
         check_float8(model, device)
         apply_float8(model)
     if recipe.finetune is not None:
@@ -87,18 +86,6 @@ def _choose_what_learns(model: Llama, recipe: Recipe) -> None:
     if tuning is None or tuning.method == "full":
         freeze(model, [] if tuning is None else tuning.freeze)
         return
-    if tuning.lora.dropout and recipe.parallel.tensor > 1:
-        raise TrainError(
-            f"finetune.lora.dropout = {tuning.lora.dropout:g}: inputs of A are not dropped where devices share a "
-            f"matrix, parallel.tensor is {recipe.parallel.tensor}",
-            hint="share the batch or the sequences instead: parallel.shard, parallel.context",
-        )
-    if tuning.base != "as-it-is" and recipe.parallel.tensor > 1:
-        raise TrainError(
-            f"finetune.base = {tuning.base!r}: a matrix of integers is not split over devices, parallel.tensor is "
-            f"{recipe.parallel.tensor}",
-            hint="share the batch or the sequences instead: parallel.shard, parallel.context",
-        )
     lora.attach(model, tuning, frozen_dtype=torch.bfloat16 if train.precision == "bf16" else None)
 
 

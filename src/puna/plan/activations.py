@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 from puna.plan.layout import CPU, Share
+from puna.plan.learning import Layer, layers_of
 
 BLOCKED_FEWEST = 256
 """Tokens of a sequence from which on float32 on a CPU runs by blocks of queries (`puna.ops.attention`)."""
@@ -85,14 +86,15 @@ def kept_in_eager(share: Share) -> list[Term]:
     s = sizes(share)
     terms = [
         Term("stream in float32, for both norms", 2 * s.stream32),
-        Term("normalised stream before the gains", 2 * s.stream),
+        Term("normalised stream before the gains", 2 * s.stream * _gains_learn(share)),
         Term("scales of the norms", 2 * s.statistics),
-        Term("inputs of wq, wk, wv and of w1, w3", 2 * s.gathered),
+        Term("inputs of wq, wk, wv and of w1, w3", _shared_inputs(share)),
         *_attention(share),
-        Term("w1's output, silu of it, w3's output, their product", 4 * s.hidden),
+        Term("w1's output, silu of it, w3's output, their product", (3 + _input_read(share, "w2")) * s.hidden),
+        *_of_updates(share, masks=True),
     ]
     if share.recipe.model.qk_norm:
-        normed = s.queries32 + s.own_keys32 + s.queries + s.own_keys
+        normed = s.queries32 + s.own_keys32 + _gains_learn(share) * (s.queries + s.own_keys)
         terms.append(Term("queries and keys for their norms", normed + 2 * s.statistics))
     return terms
 
@@ -107,9 +109,10 @@ def kept_compiled(share: Share) -> list[Term]:
     terms = [
         Term("stream before and between the halves", 2 * s.stream),
         Term("scales of the norms", 2 * s.statistics),
-        Term("inputs of wq, wk, wv and of w1, w3", 2 * s.gathered),
+        Term("inputs of wq, wk, wv and of w1, w3", _shared_inputs(share)),
         *_attention(share),
-        Term("outputs of w1 and w3, input of w2", 3 * s.hidden),
+        Term("outputs of w1 and w3, input of w2", (2 + _input_read(share, "w2")) * s.hidden),
+        *_of_updates(share, masks=False),
     ]
     if share.recipe.model.qk_norm:
         terms.append(Term("queries and keys for their norms", s.queries + s.own_keys + 2 * s.statistics))
@@ -126,12 +129,77 @@ def kept_by_llama(share: Share) -> list[Term]:
         Term("output of wo", s.gathered),
         Term("outputs of w1 and w3", 2 * s.hidden),
     ]
+    if share.learning.lora is not None:
+        updated = [layer for layer, _ in _updated(share)]
+        products = sum(_low(share) + _output(share, layer) for layer in updated)
+        terms.append(Term("outputs of the updates' matrices", products))
+        if share.learning.lora.dora:
+            # Under this policy the product of B and A is one of the products whose outputs are kept.
+            terms.append(Term("products of B and A for the norms of rows", sum(4 * layer.size for layer in updated)))
     if share.tensor > 1:
         terms.append(
             Term("what travelled: inputs of wq and w1 gathered, output of wo scattered", 2 * s.gathered + s.stream)
         )
     if share.context > 1:
         terms.append(Term("keys and values of all devices", 2 * s.keys))
+    return terms
+
+
+def _updated(share: Share) -> list[tuple[Layer, str]]:
+    """The layers with an update in the last block, which stands for all, and the inputs that they read."""
+    last = share.recipe.model.n_layers - 1
+    read = {"wq": "attention", "wk": "attention", "wv": "attention", "w1": "feed_forward", "w3": "feed_forward"}
+    return [
+        (layer, read.get(layer.name, layer.name))
+        for layer in layers_of(share.recipe.model)
+        if layer.in_block(last) in share.learning.updated
+    ]
+
+
+def _input_read(share: Share, *names: str) -> bool:
+    """Whether the gradient of what a layer learns reads the layer's input; with dropout that is another tensor."""
+    last, learning = share.recipe.model.n_layers - 1, share.learning
+    layers = [layer.in_block(last) for layer in layers_of(share.recipe.model) if layer.name in names]
+    updated = learning.lora is not None and not learning.lora.dropout
+    return any(f"{layer}.weight" in learning.whole or (updated and layer in learning.updated) for layer in layers)
+
+
+def _shared_inputs(share: Share) -> int:
+    """Bytes of the inputs of wq, wk, wv and of w1, w3 that a weight's gradient reads."""
+    return sizes(share).gathered * (_input_read(share, "wq", "wk", "wv") + _input_read(share, "w1", "w3"))
+
+
+def _gains_learn(share: Share) -> bool:
+    """Whether the gains of the last block's norms learn, which stands for all."""
+    return f"layers.{share.recipe.model.n_layers - 1}.ffn_norm.weight" in share.learning.whole
+
+
+def _low(share: Share) -> int:
+    """Bytes of what A makes of the tokens."""
+    return 0 if share.learning.lora is None else share.matrix_bytes * share.tokens * share.learning.lora.rank
+
+
+def _output(share: Share, layer: Layer) -> int:
+    """Bytes of what a layer makes of the tokens, on this device."""
+    return share.matrix_bytes * share.tokens * layer.outputs // share.tensor
+
+
+def _of_updates(share: Share, *, masks: bool) -> list[Term]:
+    """What a block keeps for its low-rank updates.
+
+    Args:
+        share: One device's part.
+        masks: Whether which inputs were dropped is kept; the compiler draws it again.
+    """
+    lora, layers = share.learning.lora, [layer for layer, _ in _updated(share)]
+    if lora is None:
+        return []
+    terms = [Term("inputs of the updates' B", len(layers) * _low(share))]
+    if lora.dropout:
+        inputs = sum(share.tokens * layer.inputs for layer in layers)
+        terms.append(Term("inputs of A after dropout", (share.matrix_bytes + masks) * inputs))
+    if lora.dora:
+        terms.append(Term("outputs before the magnitudes", sum(_output(share, layer) for layer in layers)))
     return terms
 
 

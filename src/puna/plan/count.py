@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from puna.config.recipe import ModelConfig
+from puna.plan.learning import BY_INPUTS, Layer, Learning, layers_of
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,91 @@ def matmul_parameters(config: ModelConfig) -> int:
     return counts.attention + counts.feed_forward + config.vocab_size * config.dim
 
 
-def flops_per_token(config: ModelConfig, tokens: int) -> dict[str, float]:
+def flops_per_token(config: ModelConfig, tokens: int, learning: Learning | None = None) -> dict[str, float]:
     """FLOPs of a forward and a backward pass per token, in sequences of `tokens`, by convention.
 
-    Each matrix parameter costs 2 FLOPs forward and 4 backward. Attention's two products over `tokens` positions cost
-    12 L N H T more where all scores are counted (`full`: PaLM, Chowdhery et al. 2022, appendix B) and half of it where
-    only those below the diagonal are, which is what a causal kernel computes (`causal`). `param` leaves attention out.
+    Each matrix parameter costs 2 FLOPs forward and 4 backward: 2 for its gradient and 2 for that of its input. One that
+    does not learn has no gradient, and below the first weight that learns there is no backward pass. Low-rank updates
+    count as the two matrices that they are.
+
+    Attention's two products over `tokens` positions cost 12 L N H T more where all scores are counted (`full`: PaLM,
+    Chowdhery et al. 2022, appendix B) and half of it where only those below the diagonal are, which is what a causal
+    kernel computes (`causal`). `param` leaves attention out.
+
+    Args:
+        config: The model.
+        tokens: Tokens of a sequence.
+        learning: What learns; None is all of it.
     """
-    matmul = 6.0 * matmul_parameters(config)
-    attention = 12.0 * config.n_layers * config.n_heads * config.head_dim * tokens
+    if learning is None or learning.everything:
+        matmul = 6.0 * matmul_parameters(config)
+        attention = 12.0 * config.n_layers * config.n_heads * config.head_dim * tokens
+    else:
+        *blocks, output = backward_work(config, learning)
+        matmul = sum(work.forward + work.backward for work in (*blocks, output))
+        scores = 2.0 * config.n_heads * config.head_dim * tokens
+        attention = scores * sum(2 + work.products_of_scores for work in blocks)
     return {"full": matmul + attention, "causal": matmul + attention / 2, "param": matmul}
+
+
+@dataclass(frozen=True)
+class PartWork:
+    """FLOPs of matrix products per token, of a block or of the output layer, and how far the backward pass goes."""
+
+    forward: float
+    backward: float
+    products_of_scores: int = 0
+    """Products of attention's backward pass: one for each of queries, keys and values that needs its gradient, and one
+    for the scores where queries or keys do."""
+    reached: bool = True
+    """Whether the backward pass goes through what this part makes."""
+
+
+def backward_work(config: ModelConfig, learning: Learning, tensor: int = 1) -> list[PartWork]:
+    """The work of each block, and last that of the output layer; a gradient is made only where something needs it.
+
+    Args:
+        config: The model.
+        learning: What learns.
+        tensor: Devices that share each product. Of an update of a layer whose outputs they share, each computes the
+            smaller half whole.
+    """
+    found, needed = [], learning.embedding
+    for number in range(config.n_layers):
+        work = _block_work(config, learning, number, tensor, needed)
+        needed = work.reached
+        found.append(work)
+    needed |= any(f"norm.{part}" in learning.whole for part in ("weight", "bias"))
+    output = 2.0 * config.vocab_size * config.dim / tensor
+    return [*found, PartWork(output, output * (needed + learning.output))]
+
+
+def _block_work(config: ModelConfig, learning: Learning, number: int, tensor: int, needed: bool) -> PartWork:
+    """The work of a block; `needed` says whether the gradient of the stream before it is."""
+    forward = backward = 0.0
+
+    def gains(name: str) -> bool:
+        return any(f"layers.{number}.{name}.{part}" in learning.whole for part in ("weight", "bias"))
+
+    def linear(layer: Layer, read: bool) -> bool:
+        """Count a layer whose input needs a gradient or not; returns whether its output does."""
+        nonlocal forward, backward
+        name, size = layer.in_block(number), 2.0 * layer.size / tensor
+        learns, updated = f"{name}.weight" in learning.whole, name in learning.updated
+        forward, backward = forward + size, backward + size * (learns + read)
+        if updated and learning.lora is not None:
+            a, b = (2.0 * learning.lora.rank * width for width in (layer.inputs, layer.outputs))
+            a, b = a / (tensor if layer.name in BY_INPUTS else 1), b / tensor
+            forward, backward = forward + a + b, backward + a * (1 + read) + 2 * b
+        return read or learns or updated
+
+    wq, wk, wv, wo, w1, w2, w3 = layers_of(config)
+    normed = needed or gains("attention_norm")
+    queries = linear(wq, normed) or gains("attention.q_norm")
+    keys, values = linear(wk, normed) or gains("attention.k_norm"), linear(wv, normed)
+    scores = (queries or keys) + queries + keys + values
+    stream = linear(wo, queries or keys or values) or needed
+    normed = stream or gains("ffn_norm")
+    inner, gate = linear(w1, normed), linear(w3, normed)
+    stream |= linear(w2, inner or gate)
+    return PartWork(forward, backward, scores, stream)

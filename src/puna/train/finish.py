@@ -11,7 +11,7 @@ from puna.core.records import Record
 from puna.core.schema.run import Final, TrainResults, Utilisation
 from puna.core.units import format_bytes, format_count, format_duration
 from puna.model.parts import whole
-from puna.plan.count import flops_per_token, parameters
+from puna.plan.count import parameters
 from puna.train.energy import estimate_energy
 from puna.train.session import Session
 from puna.train.validate import Validation
@@ -56,7 +56,7 @@ def _results(session: Session, run: RunDir, record: Record, final: Validation) -
     rates = [line["tokens_per_second"] for line in read_metrics(run.metrics) if line["kind"] == "train"]
     rate = statistics.median(rates) if rates else tokens / state.train_seconds
     peak = device.peak_flops * size
-    flops = flops_per_token(recipe.model, recipe.model.context)
+    flops = session.flops_per_token
     return TrainResults(
         parameters=parameters(recipe.model).total,
         tokens=tokens,

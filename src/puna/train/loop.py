@@ -14,7 +14,6 @@ from puna.core.schema.lines import CheckpointLine, RollbackLine, SkippedLine, Tr
 from puna.core.schema.part import Number
 from puna.core.schema.train_state import list_checkpoints
 from puna.parallel.world import News
-from puna.plan.count import flops_per_token
 from puna.train.checkpoint import load_tensors, read_state
 from puna.train.feed import check_epochs
 from puna.train.saver import Saver
@@ -181,7 +180,7 @@ def _log(session: Session, outcome: Outcome) -> None:
     rate = tokens / clock.steps
     now = time.perf_counter()
     overall = (state.step - clock.first_step) * recipe.train.batch_tokens / (now - clock.began)
-    flops = flops_per_token(recipe.model, recipe.model.context)
+    flops = session.flops_per_token
     achieved = {name: flops[name] * rate for name in ("causal", "full")}
     session.device = session.device.at_rate(max(achieved.values()) / session.world.size)
     peak = session.device.peak_flops * session.world.size

@@ -24,7 +24,6 @@ from puna.ops.transfer import sent
 from puna.parallel.apply import set_last_pass
 from puna.parallel.objective import Passed
 from puna.parallel.world import joined
-from puna.plan.count import flops_per_token
 from puna.train.device import Device
 from puna.train.gradient import clip_divisor, gradient_norm
 from puna.train.synthetic import on_random_tokens, synthetic_session
@@ -75,7 +74,7 @@ def measure(recipe: Recipe, steps: int) -> dict[str, Any] | None:
         tokens = recipe.train.micro_batch_tokens * mesh.batches
         passes = max(1, recipe.train.batch_tokens // tokens)
         rate = passes * tokens / (passes * one_pass + update)
-        flops = flops_per_token(recipe.model, recipe.model.context)["causal"]
+        flops = session.flops_per_token["causal"]
         memory = world.largest(device.peak_memory_bytes())
         device = device.at_rate(flops * rate / world.size)
         if not world.main:

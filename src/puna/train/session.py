@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Protocol, Self, TypeVar
@@ -35,6 +36,8 @@ from puna.parallel.apply import build_model, set_last_pass
 from puna.parallel.mesh import Mesh, build_mesh
 from puna.parallel.objective import Objective, Passed
 from puna.parallel.world import World
+from puna.plan.count import flops_per_token
+from puna.plan.learning import learning_of
 from puna.train.checkpoint import load_tensors
 from puna.train.device import Device, find_device
 from puna.train.feed import Batch, Feed, Passes, sums_by_source
@@ -244,6 +247,14 @@ class Session:
     def passes(self) -> int:
         """Passes of a batch on each device."""
         return self.recipe.train.batch_tokens // (self.recipe.train.micro_batch_tokens * self.mesh.batches)
+
+    @cached_property
+    def flops_per_token(self) -> dict[str, float]:
+        """FLOPs of a token by convention (`puna.plan.count`), with the gradients that are computed where a part learns."""
+        recipe, learning = self.recipe, None
+        if recipe.finetune is not None:
+            learning = learning_of(recipe, tokens_learn=self.model.tok_embeddings.weight.requires_grad)
+        return flops_per_token(recipe.model, recipe.model.context, learning)
 
     @property
     def tokens(self) -> int:
