@@ -10,16 +10,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from puna.config.recipe import Recipe
+from puna.finetune.noise import Noisy, apply_noise
 from puna.ops import cross_entropy
 from puna.parallel import float8
+from puna.parallel.apply import build_model
+from puna.parallel.mesh import build_mesh
+from puna.parallel.objective import Objective, Passed
+from puna.parallel.world import World
 from puna.plan.activations import in_flight, kept_compiled, kept_in_eager, total
 from puna.plan.layout import CPU, GPU, Share, share_of
 from puna.plan.memory import Memory, Moment, plan_memory
 from puna.train import adafactor, stochastic
+from puna.train.optimizer import build_optimizer, ensure_state
 
 RECORD = Path(__file__).parents[2] / "bench" / "results" / "plan_cpu_2026-11-21.json"
 
@@ -261,6 +268,64 @@ def test_block_that_is_computed_again_exists_beside_what_the_others_keep():
     assert bytes_of(last, "computed again") == (block - 128) * 1024
     # SwiGLU's backward pass: gradients of both factors of its product, and of both inputs of w1 and w3.
     assert bytes_of(last, "gradients of activations") == (2 * 384 + 2 * 128) * 1024
+
+
+class _Storages(TorchDispatchMode):
+    """The most bytes of memory made meanwhile that are alive at one time, whoever holds them: a graph, too."""
+
+    def __init__(self, *given: Tensor) -> None:
+        super().__init__()
+        self.peak, self._alive = 0, dict[int, tuple[StorageWeakRef, int]]()
+        self._given = {tensor.untyped_storage()._cdata for tensor in given}
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = function(*args, **(kwargs or {}))
+        self._alive = {key: found for key, found in self._alive.items() if not found[0].expired()}
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, Tensor) and (storage := leaf.untyped_storage())._cdata not in self._given:
+                self._alive[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
+        self.peak = max(self.peak, sum(size for _, size in self._alive.values()))
+        return out
+
+
+HELD = ("Python", "gaps", "weights that learn", "frozen weights", "frozen matrices", "optimizer state")
+TUNINGS: dict[str, dict[str, Any]] = {
+    "all": {}, "lora": {"method": "lora"}, "lora of two": {"method": "lora", "lora": {"targets": ["wq", "wv"]}},
+    "lora, dropout": {"method": "lora", "lora": {"dropout": 0.1}}, "int4": {"method": "lora", "base": "int4"},
+    "dora, int8": {"method": "lora", "base": "int8", "lora": {"dora": True}},
+    "frozen ends": {"freeze": ["tok_embeddings.*", "output.*"]}, "dropout": {"dropout": 0.1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "policy"), [*((name, "none") for name in TUNINGS), ("lora", "full"), ("dora, int8", "full")]
+)
+def test_step_of_tuning_takes_what_is_alive_in_it(name: str, policy: str):
+    """Beside weights and optimizer state, of a real step on a CPU, operator by operator."""
+    train = ONE_PASS | {"precision": "fp32", "compile": False, "recompute": policy, "loss_chunk_tokens": 128}
+    shape = {"context": 128}
+    config = recipe(train=train, model=shape, finetune=TUNINGS[name], checkpoint={"asynchronous": False})
+    world = World(0, 1, torch.device("cpu"), None)
+    mesh = build_mesh(config.parallel, world)
+    model = build_model(config, mesh, world.device)
+    optimizer = build_optimizer(model, config.optim)
+    objective = Objective.of(config, model, mesh)
+    tokens_BT = torch.ones(8, 128, dtype=torch.int64)
+    passed = Passed(inputs_BT=tokens_BT, targets_BT=tokens_BT)
+    assert config.finetune is not None
+    noise = apply_noise(model, mesh, config.finetune, 0)
+    learns = objective if noise is None else Noisy(objective, noise)
+    ensure_state(model, optimizer)
+    state = [tensor for each in optimizer.state.values() for tensor in each.values()]
+    with _Storages(*model.parameters(), *model.buffers(), *state) as seen, learns.passes():
+        learns.train(passed)[0].backward()
+        optimizer.step()
+    memory = plan_memory(share_of(config, 1, CPU))
+    planned = max(
+        sum(term.bytes for term in moment.terms if not term.name.startswith((*HELD, "weights")))
+        for moment in memory.moments
+    )
+    assert planned == pytest.approx(seen.peak, rel=0.07)
 
 
 layouts = st.fixed_dictionaries(

@@ -121,6 +121,35 @@ def test_bytes_are_those_of_the_collectives_that_a_pass_asks_for(
     assert planned == pytest.approx({kind: sent for kind, sent in asked.sent.items() if sent})
 
 
+TUNINGS: list[tuple[dict[str, Any], dict[str, int], str]] = [
+    # what learns, layout, precision
+    ({"method": "lora"}, {}, "bf16"), ({"method": "lora"}, {"replicate": 2, "context": 2}, "fp32"),
+    ({"method": "lora", "base": "int8"}, {"replicate": 2}, "bf16"),
+    ({"method": "lora", "lora": {"targets": ["wq", "w2"], "dora": True}}, {}, "bf16"),
+    ({"freeze": ["tok_embeddings.*", "layers.0.*"]}, {"replicate": 2}, "bf16"),
+    ({"freeze": ["output.*", "*norm*"]}, {"tensor": 2}, "fp32"),
+    ({"method": "lora"}, {"tensor": 2}, "bf16"), ({"method": "lora"}, {"tensor": 8}, "fp32"),
+    ({"method": "lora", "lora": {"targets": ["wo", "w1"], "dora": True}}, {"tensor": 2}, "fp32"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("finetune", "parallel", "precision"), TUNINGS, ids=str)
+def test_bytes_of_tuning_are_those_of_the_collectives_that_a_pass_asks_for(
+    world: World, finetune: dict[str, Any], parallel: dict[str, int], precision: str
+):
+    config = recipe(8, {"precision": precision}, parallel, finetune=finetune)
+    mesh = build_mesh(config.parallel, world)
+    model = build_model(config, mesh, world.device)
+    set_last_pass(model, mesh, True)
+    tokens_BT = torch.randint(0, 512, (2, 64))
+    with _Asked(mesh.replicate, mesh.tensor) as asked:
+        loss, _ = Objective(model, mesh, CHUNK).train(Passed(inputs_BT=tokens_BT, targets_BT=tokens_BT))
+        loss.backward()
+    step = step_time(share_of(config, 8, GPU), Rates(1e12, 1e12, 1e12), LINKS)
+    planned = {kind.name: kind.node_bytes for kind in step.traffic}
+    assert planned == pytest.approx({kind: sent for kind, sent in asked.sent.items() if sent})
+
+
 def test_replicas_add_up_the_part_of_a_gradient_that_each_holds():
     share = share_of(recipe(8, {}, {"replicate": 2}), 8, GPU)
     messages = weight_messages(share, LINKS, 4000)

@@ -93,6 +93,9 @@ def kept_in_eager(share: Share) -> list[Term]:
         Term("w1's output, silu of it, w3's output, their product", (3 + _input_read(share, "w2")) * s.hidden),
         *_of_updates(share, masks=True),
     ]
+    if share.recipe.finetune is not None and share.recipe.finetune.dropout:
+        # Compiled, they are drawn again.
+        terms.append(Term("which outputs of the halves were dropped", 2 * s.stream // share.matrix_bytes))
     if share.recipe.model.qk_norm:
         normed = s.queries32 + s.own_keys32 + _gains_learn(share) * (s.queries + s.own_keys)
         terms.append(Term("queries and keys for their norms", normed + 2 * s.statistics))
@@ -253,7 +256,18 @@ def in_flight(share: Share) -> int:
         attention += 2 * 4 * BLOCKED_QUERIES * share.tokens * share.recipe.model.n_heads // share.tensor
     # When attention begins, the tensors that the feed-forward network kept are freed.
     gone = (3 if compiled else 4) * s.hidden + 2 * s.stream + s.gathered
-    return max(feed_forward, attention - gone) + _in_float8(share)
+    return max(feed_forward, attention - gone) + _in_float8(share) + _in_updates(share)
+
+
+def _in_updates(share: Share) -> int:
+    """Memory of the gradient of the inputs of w2's update that were dropped, beside that of the inputs of w2 itself.
+
+    The other updates' gradients are made when more of the feed-forward network has been freed.
+    """
+    lora, layers = share.learning.lora, [layer for layer, _ in _updated(share)]
+    if lora is None or not lora.dropout or not any(layer.name == "w2" for layer in layers):
+        return 0
+    return sizes(share).hidden
 
 
 def _in_float8(share: Share) -> int:

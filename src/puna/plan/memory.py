@@ -5,10 +5,12 @@ bench/plan.py. Sharded weights are gathered one block ahead (FSDP2, torch.distri
 pass there may be those of a third block, which is done, but its memory is freed only in the stream of the messages.
 """
 
+import math
 from dataclasses import dataclass
 
 from puna.plan.activations import Term, in_flight, kept, sizes, total
 from puna.plan.layout import CPU, Share
+from puna.plan.learning import layers_of
 
 MUON_AT_ONCE = 8
 """Matrices that `puna.train.muon` holds whole at one time."""
@@ -60,29 +62,35 @@ def plan_memory(share: Share) -> Memory:
     """The moments of an optimizer step on one device."""
     layers, output = share.recipe.model.n_layers, share.vocabulary * share.recipe.model.dim
     held, accumulates = _held(share), share.passes > 1
-    gradients = Term("gradients", share.weight_bytes * share.held)
+    gradients = Term("gradients", share.weight_bytes * share.learned_held)
     activations, working = kept(share)
     own = total(working)
     again = Term("one block computed again", max(0, own - total(activations) // layers))
     flight = Term("gradients of activations", in_flight(share))
     # Without sharding the embedding's gradient is the last to be made; with it the ends of the model share a message.
-    ends = 0 if share.recipe.model.tie_embeddings else share.ends if share.grouped else output
-    late = 0 if accumulates else share.weight_bytes * ends // share.weight_devices
+    ends = 0 if share.recipe.model.tie_embeddings else sum(share.learned_end_groups) if share.grouped else output
+    late = 0 if accumulates else share.weight_bytes * ends * share.learning.embedding // share.weight_devices
     so_far = Term("gradients so far", gradients.bytes - late)
     first = gradients if accumulates else Term(
-        "gradients so far", 0 if share.grouped else share.weight_bytes * (output + share.block)
+        "gradients so far",
+        0 if share.grouped else share.weight_bytes * (output * share.learning.output + _learned_block(share)),
     )  # fmt: skip
     before = [gradients] if accumulates else []
     two = _gathered(share, 2)
     moments = {
-        "forward pass": [*before, *activations, *_passing(share, total(activations) // layers), *_gathered(share, 3)],
+        "forward pass": [
+            *before, *activations, *_passing(share, total(activations) // layers), *_made(share), *_gathered(share, 3)
+        ],
         "loss": [*before, *activations, *_last_norm(share), *_loss(share), *two],
-        "backward pass, last block": [first, *activations, again, flight, *_unreduced_block(share), *two],
+        "backward pass, last block": [
+            first, *activations, again, flight, *_made(share), *_unreduced_block(share), *two
+        ],
         "backward pass, first block": [
-            so_far, Term("one block's activations", own), flight, *_unreduced_block(share), *two
+            so_far, Term("one block's activations", own), flight, *_made(share), *_unreduced_block(share), *two
         ],
         "backward pass, embedding": [
-            gradients, Term("gradient of the stream, twice", 2 * sizes(share).stream), *_unreduced_ends(share), *two
+            gradients, Term("gradient of the stream, twice", 2 * sizes(share).stream * share.learning.embedding),
+            *_unreduced_ends(share), *two,
         ],
         "optimizer step": [gradients, *_optimizer_workspace(share), *two],
     }  # fmt: skip
@@ -105,7 +113,7 @@ def _held(share: Share) -> list[Term]:
     """What stays in memory all the time."""
     train, c = share.recipe.train, share.matrix_bytes
     terms = [
-        Term("weights", share.weight_bytes * share.held),
+        *_weights(share),
         Term(f"optimizer state ({share.recipe.optim.name})", share.optimizer_state),
     ]
     if share.kind == CPU:
@@ -113,12 +121,45 @@ def _held(share: Share) -> list[Term]:
         if share.recipe.checkpoint.asynchronous:
             terms.append(Term("copy of the state that is being written", share.state))
     if share.copied:
-        terms.append(Term("bfloat16 copies of the weights for the passes", c * share.held))
+        terms.append(Term("bfloat16 copies of the weights for the passes", c * share.copied_elements))
+    if share.recipe.finetune is not None and share.recipe.finetune.dropout and share.learning.embedding:
+        terms.append(Term("which embeddings were dropped", share.tokens * share.recipe.model.dim // share.tensor))
     if share.grouped:
         terms.append(Term("embedding and output layer gathered for the passes", c * share.ends))
         if share.replicate > 1 and share.passes > 1:
-            terms.append(Term("gradients that replicas have not added up yet", 4 * share.held))
+            terms.append(Term("gradients that replicas have not added up yet", 4 * share.learned_held))
     return terms
+
+
+def _weights(share: Share) -> list[Term]:
+    """The weights, apart by what becomes of them where not all of them learn."""
+    learned = share.weight_bytes * share.learned_held
+    if share.learning.everything:
+        return [Term("weights", learned)]
+    packed = share.recipe.model.n_layers * share.packed_bytes
+    return [
+        Term("weights that learn", learned),
+        Term("frozen weights", share.frozen_bytes),
+        Term(f"frozen matrices in {share.learning.base}, with their scales", packed),
+    ]
+
+
+def _made(share: Share) -> list[Term]:
+    """What is made of frozen matrices for a product, or for the norms of an updated weight's rows, one at a time."""
+    largest, lora = max(layer.size for layer in layers_of(share.recipe.model)) // share.tensor, share.learning.lora
+    each, narrow = 0, share.matrix_bytes == 2
+    if share.packed_bytes:
+        # Integers as float32, scales of each, their products; of 4 bits the bytes of pairs; the products rounded.
+        each = 12 + (share.learning.base == "int4") + 2 * narrow
+    if lora is not None and lora.dora:
+        # The product of B and A, scaled, and their sum with the weight, which is float32 for it.
+        each = max(each, 12 if share.packed_bytes or narrow else 8)
+    return [Term("floats of a frozen matrix", each * largest)] if each else []
+
+
+def _learned_block(share: Share) -> int:
+    """Elements of a block that learn, on average over those that do."""
+    return -(-share.learned_blocks // max(1, share.reached))
 
 
 def _gathered(share: Share, ahead: int) -> list[Term]:
@@ -160,12 +201,12 @@ def _loss(share: Share) -> list[Term]:
         per_logit = 19 if narrow else 17
     terms = [
         Term("logits of a chunk and their gradient", per_logit * share.loss_chunk * share.vocabulary),
-        Term("gradient of the output layer", 4 * weight),
+        Term("gradient of the output layer", 4 * weight * share.learning.output),
         Term("gradient of what it reads", c * share.tokens * dim),
     ]
     if share.copied:
         terms.append(Term("the output layer in bfloat16 for its products", 2 * weight))
-    if narrow and share.kind == CPU:
+    if narrow and share.kind == CPU and share.learning.output:
         terms.append(Term("a chunk's part of the output layer's gradient", 2 * weight))
     return terms
 
@@ -175,13 +216,16 @@ def _unreduced_block(share: Share) -> list[Term]:
 
     Sharding adds them up over the devices, block by block; a single device tensor by tensor.
     """
-    c, config = share.matrix_bytes, share.recipe.model
+    c, learned = share.matrix_bytes, _learned_block(share)
     if share.copied:
-        return [Term(UNADDED, c * max(config.dim * config.ffn_dim, config.dim * config.n_heads * config.head_dim))]
+        return [Term(UNADDED, c * share.largest_learned)]
     if not share.grouped:
         return []
-    output = Term("gradient of the output layer, not yet reduced", c * share.vocabulary * config.dim)
-    return [output, Term("gradients of a block, not yet reduced, and the message", (c + 4) * share.block)]
+    output = c * share.vocabulary * share.recipe.model.dim * share.learning.output
+    return [
+        Term("gradient of the output layer, not yet reduced", output),
+        Term("gradients of a block, not yet reduced, and the message", (c + 4) * learned),
+    ]
 
 
 def _unreduced_ends(share: Share) -> list[Term]:
@@ -191,8 +235,9 @@ def _unreduced_ends(share: Share) -> list[Term]:
     """
     if share.grouped:
         name = "gradients of embedding and output layer, not yet reduced, and the message"
-        return [Term(name, share.matrix_bytes * share.ends + 4 * max(share.end_groups))]
-    embedding = share.matrix_bytes * share.vocabulary * share.recipe.model.dim
+        learned = share.learned_end_groups
+        return [Term(name, share.matrix_bytes * sum(learned) + 4 * max(learned, default=0))]
+    embedding = share.matrix_bytes * share.vocabulary * share.recipe.model.dim * share.learning.embedding
     if share.copied:
         return [Term(UNADDED, embedding)]
     return [Term("the embedding's gradient before it is added up", embedding)] if share.passes > 1 else []
@@ -201,23 +246,18 @@ def _unreduced_ends(share: Share) -> list[Term]:
 def _optimizer_workspace(share: Share) -> list[Term]:
     """Short-lived memory of an optimizer step; a step in one pass over the memory takes none."""
     config = share.recipe.model
-    largest = config.dim * config.ffn_dim // share.tensor
+    by_token = share.vocabulary * config.dim * (share.learning.embedding or share.learning.output)
+    largest = max(share.largest_learned, by_token)
     if share.recipe.train.precision == "bf16-stochastic":
         if share.compiled_update:
             return []
         # Both moments, the weight and their results in float32, and random bits.
-        ends = share.vocabulary * config.dim
-        return [Term("largest tensor's update in float32", 43 * max(largest, ends) // share.weight_devices)]
+        return [Term("largest tensor's update in float32", 43 * largest // share.weight_devices)]
     if share.recipe.optim.name == "adafactor":
-        ends = share.vocabulary * config.dim
-        return [
-            Term(
-                "largest tensor's gradient, its squares and its update", 16 * max(largest, ends) // share.weight_devices
-            )
-        ]
-    if share.recipe.optim.name == "muon":
-        whole = config.dim * config.ffn_dim
-        side = min(config.dim, config.ffn_dim)
+        return [Term("largest tensor's gradient, its squares and its update", 16 * largest // share.weight_devices)]
+    if share.recipe.optim.name == "muon" and share.matrices_held:
+        matrices = [shape for name, shape in share.learning.shapes.items() if "layers." in name and len(shape) == 2]
+        whole, side = max(math.prod(shape) for shape in matrices), max(min(shape) for shape in matrices)
         gram = 2 * 3 * side * side
         return [
             Term("Muon: eight whole matrices, one made orthogonal", 2 * MUON_AT_ONCE * whole + 2 * 3 * whole + gram)

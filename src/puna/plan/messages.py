@@ -47,21 +47,36 @@ class StreamMessages:
     """Messages of the forward pass that are repeated where a block is computed again (policy `full`)."""
 
 
-def weight_messages(share: Share, links: Links, elements: int) -> WeightMessages:
-    """Messages for a number of parameters, counted in this device's part of a tensor-parallel group."""
+def weight_messages(share: Share, links: Links, elements: float, learned: float | None = None) -> WeightMessages:
+    """Messages for a number of parameters, counted in this device's part of a tensor-parallel group.
+
+    Args:
+        share: One device's part.
+        links: Between the devices.
+        elements: Parameters that are gathered.
+        learned: Those of them that learn, whose gradients are added up; None is all.
+    """
+    learned = elements if learned is None else learned
     if not share.grouped:
         return WeightMessages(Sent(), Sent(), Sent())
     weights, replicas = weight_group(share, links), replica_group(share, links)
     return WeightMessages(
         gather=gathered(share.matrix_bytes * elements, weights, links),
-        reduce=gathered(SUM_BYTES * elements, weights, links),
-        replicas=reduced(SUM_BYTES * elements / share.weight_devices, replicas, links),
+        reduce=gathered(SUM_BYTES * learned, weights, links),
+        replicas=reduced(SUM_BYTES * learned / share.weight_devices, replicas, links),
     )
+
+
+def block_messages(share: Share, links: Links) -> WeightMessages:
+    """Messages for a block, on average: of all of its weights, and of the gradients of those that learn."""
+    layers = share.recipe.model.n_layers
+    return weight_messages(share, links, share.blocks / layers, share.learned_blocks / layers)
 
 
 def end_messages(share: Share, links: Links) -> WeightMessages:
     """Messages for the embedding and for the output layer with the last norm; for tied ones one message."""
-    each = [weight_messages(share, links, size) for size in share.end_groups]
+    each = [weight_messages(share, links, size, 0) for size in share.end_groups]
+    each += [weight_messages(share, links, 0, size) for size in share.learned_end_groups]
     return WeightMessages(
         gather=sum((messages.gather for messages in each), Sent()),
         reduce=sum((messages.reduce for messages in each), Sent()),

@@ -25,13 +25,13 @@ from puna.plan.kernels import (
 from puna.plan.layout import Share
 from puna.plan.links import Links, Sent
 from puna.plan.messages import (
+    block_messages,
     context_messages,
     end_messages,
     loss_messages,
     muon_messages,
     tensor_end_messages,
     tensor_messages,
-    weight_messages,
 )
 
 
@@ -107,7 +107,7 @@ def _parts(share: Share, rates: Rates) -> list[Part]:
 def _weights(share: Share, rates: Rates, links: Links) -> list[Traffic]:
     """Weights gathered, gradients scattered and, once per step, replicas' sums."""
     layers, passes = share.recipe.model.n_layers, share.passes
-    block = weight_messages(share, links, share.block)
+    block = block_messages(share, links)
     edge = end_messages(share, links)
     waits = tensor_messages(share, links), context_messages(share, links)
     again = recomputed_blocks(share)
