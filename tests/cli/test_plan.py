@@ -113,11 +113,33 @@ def test_planning_needs_no_torch_and_few_modules():
     assert int(result.stderr.splitlines()[-1]) < 700
 
 
-def test_a_recipe_that_tunes_is_refused_with_what_counts_its_tokens():
+def test_a_recipe_that_tunes_is_planned_for_the_model_that_is_named_and_needs_no_torch_for_a_recipes_shape():
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "sys.argv = ['puna', 'plan', 'chat-lora', '--model', 'llama-7b', 'finetune.base=int4']\n"
+        "import puna.cli\n"
+        "puna.cli.main()"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0
+    lines = {line[: line.find("  ", 2)].strip(): line for line in result.stdout.splitlines() if line}
+    assert "rank 16" in lines["learn"]
+    assert "train.tokens=" in lines["time"]
+    assert "3.4 GiB" in lines["frozen matrices in int4, with their scales"]
+    for name in ("weights that learn", "frozen weights", "inputs of the updates' B", "energy"):
+        assert name in lines
+    assert "<|im_end|> count as new tokens" in result.stderr
+
+
+def test_pairs_are_looked_at_by_the_reference_model_before_the_first_step():
+    result = puna("dpo", "--model", "llama-7b", "--devices", "8", "train.tokens=100_000_000")
+    lines = {line[: line.find("  ", 2)].strip(): line for line in result.stdout.splitlines() if line}
+    assert "the reference model" in lines["before the first step"]
+    assert "of an epoch" in lines["examples as tokens"]
+
+
+def test_which_model_is_missing_is_said():
     result = puna("chat-lora")
     assert (result.returncode, result.stdout) == (2, "")
-    assert (
-        "error: recipe 'chat-lora' tunes a model: what that takes depends on the model and on the examples"
-        in result.stderr
-    )
-    assert "`puna finetune chat-lora --model MODEL --show-batch`" in result.stderr
+    assert "error: which model is to be tuned was not said" in result.stderr
+    assert "`--model llama-7b`; or set train.init_from" in " ".join(result.stderr.split())

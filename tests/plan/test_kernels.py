@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from touched import NoAttention, Touched
 
 from puna.config.recipe import Recipe
 from puna.model.llama import Block, rope_table
@@ -68,68 +67,12 @@ def test_times_add_up_at_the_share_that_a_run_sustains():
     assert (work + work * 2).seconds(rates) == pytest.approx(3 * work.seconds(rates))
 
 
-class _Attention(torch.autograd.Function):
-    """In place of attention's kernel, which has another rate."""
-
-    @staticmethod
-    def forward(ctx: Any, *inputs: Tensor) -> Tensor:
-        ctx.save_for_backward(*inputs)
-        return torch.empty_like(inputs[0])
-
-    @staticmethod
-    # pyrefly: ignore[bad-override] one name for all gradients
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
-        return tuple(torch.empty_like(tensor) for tensor in ctx.saved_tensors)
-
-
-class _Core(nn.Module):
-    def forward(self, q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, mask: Any = None) -> Tensor:
-        return _Attention.apply(q_BNTH, k_BKSH, v_BKSH)
-
-
-class _Touched(TorchDispatchMode):
-    """Bytes that operators read and write, matrix products, views and memory that is only made aside.
-
-    Of a product that is added to a sum the sum counts; a few numbers of each row, looked up or changed, do not.
-    """
-
-    ASIDE = (
-        "mm", "addmm", "bmm", "empty_like", "empty", "_unsafe_view", "ones_like", "detach", "arange", "gather",
-        "scatter_add_",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bytes = 0
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = function(*args, **(kwargs or {}))
-        name = function._schema.name.partition("::")[2]
-        if name not in self.ASIDE and not function.is_view:
-            match name:
-                case "zeros_like" | "zero_":
-                    read: Any = ()
-                case "copy_":
-                    read = args[1]
-                case "addmm_":
-                    read = args[0]
-                case "_foreach_div_":
-                    read = args[0], args[0]
-                case _:
-                    read = args, kwargs
-            for tensor in tree_leaves((read, out)):
-                if isinstance(tensor, Tensor):
-                    kept = [size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride]
-                    self.bytes += torch.Size(kept).numel() * tensor.element_size()
-        return out
-
-
 def touched(one: Share) -> tuple[int, int]:
     """By a block that is not compiled, forward and backward, on the meta device."""
     config, train = one.recipe.model, one.recipe.train
     with torch.device("meta"):
         block = Block(config).to(torch.float32 if train.precision == "fp32" else torch.bfloat16)
-        block.attention.core = _Core()
+        block.attention.core = NoAttention()
         if train.float8:
             for layer in block.modules():
                 if isinstance(layer, nn.Linear):
@@ -138,10 +81,10 @@ def touched(one: Share) -> tuple[int, int]:
         batch, dtype = train.micro_batch_tokens // config.context, block.attention.wq.weight.dtype
         x_BTD = torch.randn(batch, config.context, config.dim, dtype=dtype).requires_grad_() * 1
         block(x_BTD, cos, sin)
-        with _Touched() as forward:
+        with Touched() as forward:
             out_BTD = block(x_BTD, cos, sin)
         gradient = torch.empty_like(out_BTD)
-        with _Touched() as backward:
+        with Touched() as backward:
             out_BTD.backward(gradient)
     return forward.bytes, backward.bytes
 
@@ -153,9 +96,9 @@ def loss_touched(one: Share, z_loss: float = 0.0) -> int:
     dtype = torch.float32 if train.precision == "fp32" else torch.bfloat16
     x_ND = torch.ones(one.tokens, config.dim, dtype=dtype, device=kind).requires_grad_()
     stored = torch.float32 if one.copied else dtype
-    weight_VD = torch.ones(one.vocabulary, config.dim, dtype=stored, device=kind).requires_grad_()
+    weight_VD = torch.ones(one.vocabulary, config.dim, dtype=stored, device=kind).requires_grad_(one.learning.output)
     targets_N = torch.zeros(one.tokens, dtype=torch.int64, device=kind)
-    with _Touched() as seen:
+    with Touched() as seen:
         total, _ = cross_entropy.linear_cross_entropy(x_ND, weight_VD, targets_N, one.loss_chunk, z_loss=z_loss)
         total.backward()
     return seen.bytes
@@ -178,11 +121,37 @@ def test_loss_touches_the_bytes_that_are_counted(
     assert loss_touched(one, 1e-4) == pytest.approx(loss_bytes(one), rel=0.01)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16-stochastic"])
+def test_log_probabilities_of_pairs_touch_the_bytes_that_are_counted(precision: str):
+    preference: dict[str, Any] = {"finetune": {"preference": {}, "learn": "answers"}}
+    train = {"precision": precision, "compile": False}
+    plain, pairs = (share(model={"vocab_size": 4096}, train=train, **more) for more in ({}, preference))
+    dtype = torch.float32 if precision == "fp32" else torch.bfloat16
+    with torch.device("meta"):
+        x_ND, weight_VD = torch.ones(plain.tokens, 256, dtype=dtype), torch.ones(4096, 256, dtype=dtype)
+        with Touched() as seen:
+            cross_entropy.token_losses(x_ND, weight_VD, torch.zeros(plain.tokens, dtype=torch.int64), plain.loss_chunk)
+    assert ends(pairs).memory - ends(plain).memory == pytest.approx(seen.bytes, rel=0.01)
+    assert ends(pairs).products - ends(plain).products == 2 * plain.tokens * 4096 * 256
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "bf16-stochastic"])
+@pytest.mark.parametrize("devices", [1, 2])
+def test_loss_under_a_frozen_output_layer_touches_the_bytes_that_are_counted(
+    monkeypatch: pytest.MonkeyPatch, precision: str, devices: int
+):
+    monkeypatch.setattr(cross_entropy.cpu, "library", lambda: None)
+    train = {"precision": precision, "compile": False, "loss_chunk_tokens": 256}
+    frozen: dict[str, Any] = {"finetune": {"freeze": ["output.*"]}}
+    one = share(devices, model={"vocab_size": 4096}, train=train, parallel={"tensor": devices}, **frozen)
+    assert loss_touched(one, 1e-4) == pytest.approx(loss_bytes(one), rel=0.01)
+
+
 def test_step_that_rounds_at_random_touches_the_bytes_that_are_counted():
     with torch.device("meta"):
         tensors = [torch.empty(2**16, dtype=torch.bfloat16) for _ in range(4)]
         numbers = torch.empty(()), torch.empty(6), torch.empty(2, dtype=torch.int32)
-        with _Touched() as seen:
+        with Touched() as seen:
             stochastic._move(*tensors, *numbers)
     assert seen.bytes == pytest.approx(_EAGER_STOCHASTIC * 2**16, rel=0.001)
 
@@ -193,7 +162,7 @@ def test_muon_touches_the_bytes_that_are_counted(monkeypatch: pytest.MonkeyPatch
     optimizer = muon.Muon([{"params": [matrix], "weight_decay": 0.1}], lr=0.1, momentum=0.9)
     for _ in range(2):
         matrix.grad = torch.zeros(64, 64)
-        with _Touched() as seen:
+        with Touched() as seen:
             optimizer.step(torch.ones(()))
     one = share(optim={"name": "muon"})
     others = 36 * one.held + 6 * one.held
@@ -207,7 +176,7 @@ def test_adafactor_touches_the_bytes_that_are_counted():
     optimizer = adafactor.Adafactor([{"params": [matrix], "weight_decay": 0.0}], lr=0.1)
     for _ in range(2):
         matrix.grad = torch.zeros(256, 256)
-        with _Touched() as seen:
+        with Touched() as seen:
             optimizer.step(torch.ones(()))
     one = share(optim={"name": "adafactor"})
     others = 36 * one.held + 6 * one.held
@@ -216,7 +185,7 @@ def test_adafactor_touches_the_bytes_that_are_counted():
 
 
 def test_rounding_to_float8_touches_the_bytes_that_are_counted():
-    with torch.device("meta"), _Touched() as seen:
+    with torch.device("meta"), Touched() as seen:
         float8.to_float8(torch.empty(512, 512, dtype=torch.bfloat16))
     assert seen.bytes == pytest.approx(_EAGER_FLOAT8 * 512**2, rel=0.01)
 

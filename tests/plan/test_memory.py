@@ -177,6 +177,21 @@ def test_loss_takes_what_is_alive_in_it(
     assert seen.peak == pytest.approx(sum(term.bytes for term in terms), rel=0.03)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_log_probabilities_of_pairs_take_what_is_alive_in_them(precision: str):
+    train = ONE_PASS | {"precision": precision, "loss_chunk_tokens": 512}
+    one = share_of(recipe(train=train, model={"vocab_size": 8192}, finetune={"preference": {}}), 1, GPU)
+    dtype = torch.float32 if precision == "fp32" else torch.bfloat16
+    with torch.device("meta"):
+        x_ND, weight_VD = torch.zeros(1024, 64, dtype=dtype), torch.zeros(8192, 64)
+        targets_N = torch.zeros(1024, dtype=torch.int64)
+        with _Alive(x_ND, weight_VD, targets_N) as seen:
+            cross_entropy.token_losses(x_ND, weight_VD, targets_N, one.loss_chunk)
+    loss = moment(plan_memory(one), "loss")
+    terms = [term for term in loss.terms if term.name.startswith(LOSS) or "output layer in bfloat16" in term.name]
+    assert seen.peak == pytest.approx(sum(term.bytes for term in terms), rel=0.03)
+
+
 def test_compiled_loss_has_the_logits_and_their_gradient():
     for precision, width in (("fp32", 4), ("bf16", 2)):
         loss = moment(planned(train=ONE_PASS | {"loss_chunk_tokens": 500, "precision": precision}), "loss")

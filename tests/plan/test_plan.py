@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from growth import calls
 
+from puna.api.planned_model import with_model
 from puna.config.load import load_recipe
 from puna.config.recipe import Recipe
 from puna.core.errors import TrainError
@@ -140,6 +141,59 @@ def test_memory_above_nine_tenths_is_called_tight():
         return plan(recipe, type(target)(**vars(target) | {"memory_bytes": there}), 8).verdict
 
     assert [verdict(int(needed * share)) for share in (0.99, 1.01, 1.12)] == ["does not fit", "tight", "fits"]
+
+
+def tuned(*overrides: str, devices: int = 1, device: str = "h100") -> Plan:
+    """LLaMA 7B's shape under the recipe that is the first of the overrides."""
+    recipe = with_model(load_recipe(overrides[0], list(overrides[1:])).recipe, "llama-7b")[0]
+    return plan(recipe, find_target(device, recipe, devices), devices)
+
+
+def test_tuning_keeps_checkpoints_of_what_learns_and_leaves_adapter_and_merged_model():
+    plain, packed = (
+        tuned("chat-lora", "finetune.template=plain", f"finetune.base={base}") for base in ("as-it-is", "int4")
+    )
+    parameters, learned = 6_738_415_616, 16 * 32 * (4 * 2 * 4096 + 3 * (4096 + 11008))
+    assert plain.share.learning.size == learned
+    assert (plain.disk.model, plain.disk.checkpoint) == (4 * (parameters + learned), 12 * learned)
+    assert (packed.disk.model, packed.disk.checkpoint) == (4 * learned, 12 * learned)
+    assert plain.disk.shards == 0
+    assert tuned("chat", "train.tokens=65536").disk.shards == 4 * 65536 // 2
+
+
+def test_length_of_a_run_follows_from_its_examples_unless_it_is_given():
+    unknown, given = tuned("chat"), tuned("chat", "train.tokens=3276800")
+    assert (unknown.tokens, unknown.speed.seconds, unknown.energy) == (None, None, None)
+    assert given.tokens == 3_276_800
+    assert given.speed.seconds == pytest.approx(3_276_800 / unknown.speed.tokens_per_second)
+    assert tuned("llama-i", devices=8).tokens == 2_621_440_000
+
+
+def test_reference_model_takes_a_forward_pass_of_every_pair():
+    """A third of an epoch's time, or nearly: its passes wait for nobody and go forward only."""
+    found = tuned("dpo", "train.tokens=6553600", "finetune.epochs=2")
+    step, reference = found.speed.step, found.speed.reference_seconds
+    assert step is not None
+    assert reference == pytest.approx(50 * step.seconds / 3, rel=0.2)
+    assert tuned("dpo").speed.reference_seconds is None
+    assert tuned("chat", "train.tokens=6553600").speed.reference_seconds is None
+
+
+def test_updates_are_faster_and_smaller_than_moving_all_weights():
+    full, lora = (tuned(name, "finetune.template=plain") for name in ("chat", "chat-lora"))
+    quantized = tuned("chat-lora", "finetune.template=plain", "finetune.base=int4")
+    assert lora.memory.peak.bytes < 0.6 * full.memory.peak.bytes
+    assert lora.memory.peak.bytes - quantized.memory.peak.bytes > 8 * 2**30
+    assert lora.speed.tokens_per_second > full.speed.tokens_per_second
+    # FLOPs are those of what is computed, of which updates spare nearly a third.
+    ratio = lora.share.flops_per_token["causal"] / full.share.flops_per_token["causal"]
+    assert 2 / 3 < ratio < 0.72
+
+
+def test_changes_keep_what_learns():
+    found = tuned("chat-lora", "train.micro_batch_tokens=32768", device="rtx-4090")
+    assert found.verdict == "does not fit"
+    assert all(way.bytes < found.memory.peak.bytes for way in changes(found))
 
 
 def test_layout_that_does_not_fit_the_devices_is_a_sentence():

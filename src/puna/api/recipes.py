@@ -65,6 +65,7 @@ def _tokens_of(place: str) -> int:
 def plan(
     recipe: "Recipe | PathLike",
     *,
+    model: PathLike | None = None,
     devices: int | None = None,
     device: str = "a100",
     devices_per_node: int | None = None,
@@ -75,6 +76,9 @@ def plan(
 
     Args:
         recipe: A recipe, its name or its path.
+        model: Of a recipe with [finetune], what would be tuned: a run, a model in any format or on the hub, which is
+            opened, but not read, and needs torch; or a recipe whose [model] is meant. None is the recipe's
+            `train.init_from`.
         devices: How many; None takes as many as the recipe's layout asks for.
         device: A GPU such as `a100`, as in the paper, or `rtx-4090`; `cpu`, this machine's; or FLOP/s such as `4e14`.
         devices_per_node: GPUs of one machine; None is 8, as in NVIDIA's own machines.
@@ -87,8 +91,11 @@ def plan(
 
     Raises:
         ConfigError: The recipe or an argument is wrong.
-        TrainError: The layout has another number of devices, or they cannot share the batch.
+        TrainError: The layout has another number of devices, or they cannot share the batch; or it was not said which
+            model is tuned.
+        UserError: The model that would be tuned cannot be opened.
     """
+    from puna.api.planned_model import with_model
     from puna.plan.plan import plan as make_plan
     from puna.plan.target import find_target
 
@@ -98,17 +105,11 @@ def plan(
         raise ConfigError([f"--network-gbps {network_gbps:g}: expected Gbit/s above 0, such as 200"])
     if mfu is not None and (network_gbps is not None or devices_per_node is not None):
         raise ConfigError(["--mfu stands in for the estimate that --network-gbps and --devices-per-node are for"])
-    resolved = as_recipe(recipe)
-    if resolved.finetune is not None:
-        raise ConfigError(
-            [f"recipe {resolved.name!r} tunes a model: what that takes depends on the model and on the examples"],
-            hint=f"`puna finetune {resolved.typed} --model MODEL --show-batch` counts them and trains nothing; "
-            "`puna plan` of a recipe of pre-training with the model's shape and as many train.tokens is an upper bound",
-        )
+    resolved, tokens_learn = with_model(as_recipe(recipe), model)
     layout = resolved.parallel
     count = devices or layout.replicate * max(1, layout.shard) * layout.context * layout.tensor
     target = find_target(device, resolved, count, node_devices=devices_per_node, network_gbps=network_gbps)
-    return make_plan(resolved, target, count, mfu)
+    return make_plan(resolved, target, count, mfu, tokens_learn=tokens_learn)
 
 
 def repeated_sources(recipe: "Recipe") -> list[str]:
@@ -116,7 +117,7 @@ def repeated_sources(recipe: "Recipe") -> list[str]:
     from puna.shards.card import read_card, repeated, with_mixture
 
     build = data_dir(None, recipe)
-    if not build.card.is_file():
+    if recipe.finetune is not None or not build.card.is_file():
         return []
     card = read_card(build)
     return repeated(with_mixture(card, recipe)) if {source.name for source in card.sources} == {*recipe.mixture} else []

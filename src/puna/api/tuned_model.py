@@ -29,8 +29,6 @@ def base_of(recipe: "Recipe", run: RunDir, *, forced: bool, resume: bool) -> tup
         UserError: The model cannot be read, has no tokenizer, or does not fit the recipe; or the run goes on, and the
             file of its template has changed.
     """
-    from puna.chat.growing import rewrites
-    from puna.chat.shipped import chat_setup
     from puna.chat.template import ChatTemplate
     from puna.config.load import load_recipe
     from puna.finetune.begin import Base
@@ -55,7 +53,27 @@ def base_of(recipe: "Recipe", run: RunDir, *, forced: bool, resume: bool) -> tup
             new_tokens=_new(tokenizer, None if initial is None else initial.tokenizer),
         )  # fmt: skip
         return with_shape(recipe, saved.model, place, forced=forced), base
-    initial = open_initial(place)
+    tuned, base, _ = opened(recipe, place, forced=forced)
+    return tuned, base
+
+
+def opened(recipe: "Recipe", place: str, *, forced: bool) -> tuple["Recipe", "Base", int]:
+    """The recipe with the shape of a model that a run would begin with, that model, and its rows for tokens.
+
+    Args:
+        recipe: One of tuning.
+        place: The model, as the user named it.
+        forced: Whether the model's shape also takes the place of what the recipe gives.
+
+    Raises:
+        UserError: The model cannot be read, has no tokenizer, or does not fit the recipe.
+    """
+    from puna.chat.growing import rewrites
+    from puna.chat.shipped import chat_setup
+    from puna.finetune.begin import Base
+
+    tuning, initial = recipe.finetune, open_initial(place)
+    assert tuning is not None  # noqa: S101 - the caller has asked for it
     if initial.tokenizer is None:
         raise TokenizerError(
             f"{place}: has no tokenizer, so the model takes no text",
@@ -71,7 +89,7 @@ def base_of(recipe: "Recipe", run: RunDir, *, forced: bool, resume: bool) -> tup
         place=place, tokenizer=setup.tokenizer, template=setup.template, other=initial.other,
         new_tokens=_new(setup.tokenizer, initial.tokenizer),
     )  # fmt: skip
-    return with_shape(recipe, shape, place, forced=forced), base
+    return with_shape(recipe, shape, place, forced=forced), base, initial.config.vocab_size
 
 
 def _check_template(name: str, source: str, run: RunDir) -> None:

@@ -41,6 +41,11 @@ class ChatSetup:
     among its stops."""
 
 
+def control_tokens(name: str) -> tuple[str, ...]:
+    """The tokens that a template needs beyond those of most tokenizers; `name` as `finetune.template` has it."""
+    return _CONTROLS.get(name, ())
+
+
 def shipped_template(name: str, tokenizer: Tokenizer) -> str:
     """The Jinja source of a template that comes with Puna.
 
@@ -65,7 +70,7 @@ def chat_setup(name: str, own: str | None, tokenizer: Tokenizer) -> ChatSetup:
         GenerateError: The model has no template of its own, or the file cannot be read.
         TokenizerError: The tokenizer cannot have the template's control tokens.
     """
-    tokenizer = grown(tokenizer, _CONTROLS.get(name, ()))
+    tokenizer = grown(tokenizer, control_tokens(name))
     template = ChatTemplate(_source(name, own, tokenizer), tokenizer)
     ends = [tokenizer.piece(token) for token in sorted(template.turn_end.tokens)]
     ended = grown(tokenizer, (), ends=ends)

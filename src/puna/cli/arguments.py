@@ -63,6 +63,16 @@ DataSource: TypeAlias = Annotated[
 RunPath: TypeAlias = Annotated[
     Path | None, typer.Option("--run-dir", help="The run.  \\[default: runs/NAME]", show_default=False)
 ]
+TunedModel: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        help="What would be tuned: a run, a model in any format or on the hub, or a recipe whose [model] is meant.  "
+        "\\[default: the recipe's train.init_from]",
+        show_default=False,
+    ),
+]
 RunOrModel: TypeAlias = Annotated[
     Path,
     typer.Argument(

@@ -6,7 +6,7 @@ import typer
 
 import puna
 from puna.api.recipes import repeated_sources
-from puna.cli.arguments import Overrides, RecipeName, Show, resolve
+from puna.cli.arguments import Overrides, RecipeName, Show, TunedModel, resolve
 from puna.core.console import warn
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def plan(
     recipe: RecipeName,
     overrides: Overrides = None,
+    model: TunedModel = None,
     devices: int | None = typer.Option(
         None, "--devices", min=0, help="How many.  \\[default: the layout's]", show_default=False
     ),
@@ -40,7 +41,7 @@ def plan(
     """Print what a run will need: parameters, memory per device, FLOPs, days, disk, energy and carbon."""
     resolved = resolve(recipe, overrides, show)
     planned = puna.plan(
-        resolved, devices=devices, device=device, devices_per_node=devices_per_node,
+        resolved, model=model, devices=devices, device=device, devices_per_node=devices_per_node,
         network_gbps=network_gbps, mfu=mfu,
     )  # fmt: skip
     if as_json:
@@ -71,28 +72,39 @@ def _parameters(plan: "Plan") -> list[tuple[str, str, str]]:
 
     counts = parameters(plan.recipe.model)
     rows = [(f"  {name.replace('_', ' ')}", format_count(count), "") for name, count in vars(counts).items()]
+    if not (learning := plan.share.learning).everything:
+        how = f"rank {learning.lora.rank}" if learning.lora is not None else "of the model's own"
+        rows.append(("  learn", format_count(learning.size), how))
     return [("parameters", format_count(counts.total), ""), *rows]
 
 
 def _work(plan: "Plan") -> list[tuple[str, str, str]]:
     from puna.core.units import format_count, format_duration
-    from puna.plan.count import flops_per_token
 
     recipe, speed, target = plan.recipe, plan.speed, plan.target
     passes = "1 pass each" if plan.share.passes == 1 else f"{plan.share.passes} passes each"
-    batch = f"{recipe.total_steps} steps of {recipe.train.batch_tokens}, {passes}"
+    steps = f"{recipe.total_steps} steps" if plan.tokens is not None else "steps"
+    batch = f"{steps} of {recipe.train.batch_tokens}, {passes}"
     meanings = {"full": "with all scores of attention", "causal": "half of them", "param": "without attention"}
     on_each = format_count(speed.tokens_per_second / plan.share.devices)
-    per_token = flops_per_token(recipe.model, recipe.model.context)
+    per_token = plan.share.flops_per_token
     unit, scale = ("TFLOP/s", 1e12) if target.peak_flops >= 1e12 else ("GFLOP/s", 1e9)
     rate = f"{target.peak_flops / scale:.3g} {unit} each, {target.peak_source}"
+    length = [("time", "unknown", "follows from the examples; train.tokens=... plans for so many tokens")]
+    if plan.tokens is not None and speed.seconds is not None:
+        length = [("time", format_duration(speed.seconds), "without validation, checkpoints and failures")]
+    if speed.reference_seconds is not None:
+        length.append(("  before the first step", format_duration(speed.reference_seconds), "the reference model"))
+    tokens, run = plan.tokens, []
+    if tokens is not None:
+        run = [("FLOPs of the run, causal", f"{per_token['causal'] * tokens:.3e}", "")]
     return [
-        ("tokens", format_count(plan.tokens), batch),
+        ("tokens", "unknown" if tokens is None else format_count(tokens), batch),
         *((f"FLOPs per token, {name}", f"{per_token[name]:.3e}", meaning) for name, meaning in meanings.items()),
-        ("FLOPs of the run, causal", f"{per_token['causal'] * plan.tokens:.3e}", ""),
+        *run,
         ("utilisation (MFU)", f"{speed.mfu:.1%}", f"{speed.mfu_source}; of {rate}"),
         ("tokens/s", format_count(speed.tokens_per_second), f"{on_each} on each device"),
-        ("time", format_duration(speed.seconds), "without validation, checkpoints and failures"),
+        *length,
     ]  # fmt: skip
 
 
@@ -166,13 +178,23 @@ def _disk(plan: "Plan") -> list[tuple[str, str, str]]:
         ("disk", format_bytes(disk.total), "while the last checkpoint is written"),
         ("  model", format_bytes(disk.model), ""),
         ("  one checkpoint", format_bytes(disk.checkpoint), f"{disk.kept} stay"),
-        ("  token shards", format_bytes(disk.shards), "if the run reads no token twice"),
+        *_tokens_on_disk(plan),
     ]
+
+
+def _tokens_on_disk(plan: "Plan") -> list[tuple[str, str, str]]:
+    from puna.core.units import format_bytes
+
+    if plan.recipe.finetune is None:
+        return [("  token shards", format_bytes(plan.disk.shards), "if the run reads no token twice")]
+    return [("  examples as tokens", format_bytes(plan.disk.shards), "of an epoch")] if plan.disk.shards else []
 
 
 def _energy(plan: "Plan") -> list[tuple[str, str, str]]:
     from puna.core.units import format_carbon, format_count, format_energy
 
+    if plan.speed.seconds is None:
+        return [("energy", "unknown", "as the time is")]
     if plan.energy is None or plan.target.watts is None:
         return [("energy", "unknown", "give the device's power with energy.device_watts=400")]
     config, hours = plan.recipe.energy, plan.speed.seconds * plan.share.devices / 3600

@@ -91,11 +91,8 @@ def kept_in_eager(share: Share) -> list[Term]:
         Term("inputs of wq, wk, wv and of w1, w3", _shared_inputs(share)),
         *_attention(share),
         Term("w1's output, silu of it, w3's output, their product", (3 + _input_read(share, "w2")) * s.hidden),
-        *_of_updates(share, masks=True),
+        *_of_updates(share, compiled=False),
     ]
-    if share.recipe.finetune is not None and share.recipe.finetune.dropout:
-        # Compiled, they are drawn again.
-        terms.append(Term("which outputs of the halves were dropped", 2 * s.stream // share.matrix_bytes))
     if share.recipe.model.qk_norm:
         normed = s.queries32 + s.own_keys32 + _gains_learn(share) * (s.queries + s.own_keys)
         terms.append(Term("queries and keys for their norms", normed + 2 * s.statistics))
@@ -115,7 +112,7 @@ def kept_compiled(share: Share) -> list[Term]:
         Term("inputs of wq, wk, wv and of w1, w3", _shared_inputs(share)),
         *_attention(share),
         Term("outputs of w1 and w3, input of w2", (2 + _input_read(share, "w2")) * s.hidden),
-        *_of_updates(share, masks=False),
+        *_of_updates(share, compiled=True),
     ]
     if share.recipe.model.qk_norm:
         terms.append(Term("queries and keys for their norms", s.queries + s.own_keys + 2 * s.statistics))
@@ -187,22 +184,25 @@ def _output(share: Share, layer: Layer) -> int:
     return share.matrix_bytes * share.tokens * layer.outputs // share.tensor
 
 
-def _of_updates(share: Share, *, masks: bool) -> list[Term]:
-    """What a block keeps for its low-rank updates.
+def _of_updates(share: Share, *, compiled: bool) -> list[Term]:
+    """What a block keeps for dropout and for its low-rank updates.
 
-    Args:
-        share: One device's part.
-        masks: Whether which inputs were dropped is kept; the compiler draws it again.
+    Of outputs before the magnitudes the compiler keeps those from which it makes others again: of wv, w1 and w3.
     """
-    lora, layers = share.learning.lora, [layer for layer, _ in _updated(share)]
+    lora, layers, tuning = share.learning.lora, [layer for layer, _ in _updated(share)], share.recipe.finetune
+    terms = []
+    if tuning is not None and tuning.dropout:
+        dropped = 2 * sizes(share).stream // share.matrix_bytes
+        terms.append(Term("which outputs of the halves were dropped", dropped))
     if lora is None:
-        return []
-    terms = [Term("inputs of the updates' B", len(layers) * _low(share))]
+        return terms
+    terms.append(Term("inputs of the updates' B", len(layers) * _low(share)))
     if lora.dropout:
         inputs = sum(share.tokens * layer.inputs for layer in layers)
-        terms.append(Term("inputs of A after dropout", (share.matrix_bytes + masks) * inputs))
+        terms.append(Term("inputs of A after dropout, and which were dropped", (share.matrix_bytes + 1) * inputs))
     if lora.dora:
-        terms.append(Term("outputs before the magnitudes", sum(_output(share, layer) for layer in layers)))
+        others = [layer for layer in layers if not compiled or layer.name not in ("wv", "w1", "w3")]
+        terms.append(Term("outputs before the magnitudes", sum(_output(share, layer) for layer in others)))
     return terms
 
 

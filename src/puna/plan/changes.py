@@ -100,7 +100,9 @@ def _first_that_fits(found: Plan, candidates: list[tuple[dict[str, Any], int]]) 
             values["parallel"]["shard"] = 0
             words += [f"--devices {devices}", *(["parallel.shard=0"] if layout.shard else [])]
         try:
-            share = share_of(Recipe.model_validate(values), devices, found.target.kind)
+            changed, learning = Recipe.model_validate(values), found.share.learning
+            tokens_learn = learning.lora is not None and learning.embedding
+            share = share_of(changed, devices, found.target.kind, tokens_learn=tokens_learn)
         except TrainError:
             continue
         memory = plan_memory(share)

@@ -96,7 +96,11 @@ class PartWork:
     """Products of attention's backward pass: one for each of queries, keys and values that needs its gradient, and one
     for the scores where queries or keys do."""
     reached: bool = True
-    """Whether the backward pass goes through what this part makes."""
+    """Whether the backward pass goes through what a block makes; through what the output layer reads."""
+    pairs: bool = True
+    """Whether the gradients of keys or values are made."""
+    streams: int = 4
+    """How many of the four gradients of the stream are made that go before and after both halves of a block."""
 
 
 def backward_work(config: ModelConfig, learning: Learning, tensor: int = 1) -> list[PartWork]:
@@ -115,7 +119,7 @@ def backward_work(config: ModelConfig, learning: Learning, tensor: int = 1) -> l
         found.append(work)
     needed |= any(f"norm.{part}" in learning.whole for part in ("weight", "bias"))
     output = 2.0 * config.vocab_size * config.dim / tensor
-    return [*found, PartWork(output, output * (needed + learning.output))]
+    return [*found, PartWork(output, output * (needed + learning.output), reached=needed)]
 
 
 def _block_work(config: ModelConfig, learning: Learning, number: int, tensor: int, needed: bool) -> PartWork:
@@ -137,13 +141,18 @@ def _block_work(config: ModelConfig, learning: Learning, number: int, tensor: in
             forward, backward = forward + a + b, backward + a * (1 + read) + 2 * b
         return read or learns or updated
 
+    def learns(layer: Layer) -> bool:
+        return f"{layer.in_block(number)}.weight" in learning.whole
+
     wq, wk, wv, wo, w1, w2, w3 = layers_of(config)
     normed = needed or gains("attention_norm")
     queries = linear(wq, normed) or gains("attention.q_norm")
     keys, values = linear(wk, normed) or gains("attention.k_norm"), linear(wv, normed)
     scores = (queries or keys) + queries + keys + values
-    stream = linear(wo, queries or keys or values) or needed
-    normed = stream or gains("ffn_norm")
-    inner, gate = linear(w1, normed), linear(w3, normed)
+    joined = queries or keys or values
+    stream = linear(wo, joined) or needed
+    gated_normed = stream or gains("ffn_norm")
+    inner, gate = linear(w1, gated_normed), linear(w3, gated_normed)
     stream |= linear(w2, inner or gate)
-    return PartWork(forward, backward, scores, stream)
+    streams = normed + (joined or learns(wo)) + gated_normed + (inner or gate or learns(w2))
+    return PartWork(forward, backward, scores, stream, keys or values, streams)

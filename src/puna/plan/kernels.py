@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from puna.plan.layout import Share
 from puna.plan.messages import muon_workers
+from puna.plan.updates import gains_spared, halves_dropped, unpacked, update_bytes
 
 ATTENTION_SHARE = 0.5
 """Share of the GPU's rate that causal attention reaches, forward and backward together: FlashAttention-2 says 50 to 73
@@ -71,6 +72,9 @@ class Work:
         return alone / SUSTAINED
 
 
+FORWARD = 2.0
+"""FLOPs of a product per token and element of its matrix."""
+
 _EAGER_NORMS = {
     2: {"rms": (36, 94), "layer": (24, 38), "layer-bias": (28, 40)},
     4: {"rms": (28, 96), "layer": (16, 40), "layer-bias": (24, 44)},
@@ -83,6 +87,8 @@ _EAGER_LOSS = {2: 80, 4: 68}
 """The same, per logit, of `puna.ops.cross_entropy.softmax_gradient`."""
 _SHARED_LOSS = {2: 44, 4: 32}
 """The same where other devices have the rest of the vocabulary, for which the loss runs in single steps."""
+_LOG_PROBABILITIES = {2: 30, 4: 24}
+"""The same where there is no gradient to make: of `puna.ops.cross_entropy.token_losses`."""
 _EAGER_FLOAT8, _FLOAT8 = 39, 5
 """Per number of an operand of a product: bytes read and written to round bfloat16 to float8, operator by operator, and
 compiled, which reads twice and writes once."""
@@ -91,17 +97,25 @@ _EAGER_STOCHASTIC, _STOCHASTIC = 740, 14
 
 
 def block_forward(share: Share) -> Work:
-    """One block of a pass, forward."""
-    return (
-        _products(share, 2.0, 1.0) + _attention(share, 1.0) + Work(memory=_pointwise(share)[0] + float8_bytes(share)[0])
-    )
+    """One block of a pass, forward; where blocks differ in what learns, on average over all of them."""
+    memory = _pointwise(share)[0] + float8_bytes(share)[0] + unpacked(share)
+    memory += update_bytes(share).forward + halves_dropped(share)[0]
+    return _products(share, FORWARD, 1.0) + _attention(share, 1.0) + Work(update_bytes(share).products, memory=memory)
 
 
 def block_backward(share: Share) -> Work:
     """The same, backward, without what is computed again."""
-    memory = _pointwise(share)[1] + float8_bytes(share)[1]
+    reached, blocks = _reached(share), share.work[:-1]
+    memory = _pointwise(share)[1] - gains_spared(share) + unpacked(share) + halves_dropped(share)[1]
+    memory = memory * reached + float8_bytes(share)[1] + update_bytes(share).backward
+    attended = sum(block.products_of_scores > 0 for block in blocks) / len(blocks)
     # The weight's gradient is never computed in float8.
-    return _products(share, 4.0, 0.5) + _attention(share, ATTENTION_BACKWARD) + Work(memory=memory)
+    return _products(share, 2 * FORWARD, 0.5) + _attention(share, ATTENTION_BACKWARD * attended) + Work(memory=memory)
+
+
+def _reached(share: Share) -> float:
+    """Share of the blocks that the backward pass goes through."""
+    return share.reached / share.recipe.model.n_layers
 
 
 def block_again(share: Share) -> Work:
@@ -118,7 +132,11 @@ def block_again(share: Share) -> Work:
 
 
 def recomputed_blocks(share: Share) -> float:
-    """Share of the blocks that are computed again whole."""
+    """Share of the blocks that are computed again whole, of which there are none below the first that learns."""
+    return _reached(share) * _by_policy(share)
+
+
+def _by_policy(share: Share) -> float:
     policy, layers = share.recipe.train.recompute, share.recipe.model.n_layers
     if policy.startswith("every-"):
         return math.ceil(layers / int(policy.removeprefix("every-"))) / layers
@@ -130,12 +148,17 @@ def recomputed_blocks(share: Share) -> float:
 def ends(share: Share) -> Work:
     """The output layer, the loss, the last norm and the embedding, forward and backward."""
     config, tokens, c = share.recipe.model, share.tokens, share.matrix_bytes
-    output = share.vocabulary * config.dim
+    output, layer = share.vocabulary * config.dim, share.work[-1]
     norm = (2 + 5) * c if share.compiled_norm else sum(_EAGER_NORMS[c][config.norm])
     # The look-up reads and writes; its gradient is rows that are sorted and added into a table of zeros.
-    embedding = 5 * c * tokens * config.dim + c * output
+    embedding = (5 * c * tokens * config.dim + c * output) if share.learning.embedding else 2 * c * tokens * config.dim
     memory = loss_bytes(share) + norm * tokens * config.dim / share.tensor + embedding
-    return Work(products=6.0 * tokens * output, memory=memory)
+    products = tokens * (layer.forward + layer.backward)
+    if share.recipe.finetune is not None and share.recipe.finetune.preference is not None:
+        # The log-probabilities of answers come first, in a pass of their own.
+        products += tokens * layer.forward
+        memory += _LOG_PROBABILITIES[c] * share.vocabulary * tokens
+    return Work(products=products, memory=memory)
 
 
 def loss_bytes(share: Share) -> float:
@@ -148,60 +171,75 @@ def loss_bytes(share: Share) -> float:
     else:
         # Rows that don't count are masked in what the output layer reads, and in its gradient.
         per_logit, per_number = _SHARED_LOSS[c], 6 * c
-    # Each chunk's product is added to the weight's gradient, which was zeros and is scaled at the end. In bfloat16 a
-    # float32 weight is cast for the products, or the gradient to the dtype of a weight that is bfloat16 already.
-    per_weight = 8 * share.loss_chunks + 4 + 8 + (6 if c == 2 else 0)
+    if share.learning.output:
+        # Each chunk's product is added to the weight's gradient, which was zeros and is scaled at the end. In bfloat16
+        # a float32 weight is cast for the products, or the gradient to the dtype of a weight that is bfloat16 already.
+        per_weight = 8 * share.loss_chunks + 4 + 8 + (6 if c == 2 else 0)
+    else:
+        per_weight = 6 if share.copied else 0
+        per_number -= 0 if share.fused_loss else 2 * c
     return per_logit * share.vocabulary * tokens + per_number * tokens * dim + per_weight * output
 
 
 def copies(share: Share) -> Work:
     """Bytes of a pass, on average: weights cast and copied for it, gradients copied and added to earlier passes'."""
-    c, held, output = share.matrix_bytes, share.held, share.vocabulary * share.recipe.model.dim
+    c, learned, output = share.matrix_bytes, share.learned_held, share.vocabulary * share.recipe.model.dim
+    output *= share.learning.output
     later = (share.passes - 1) / share.passes
     if share.copied:
         # A step's first gradients are cast to float32, the others are added. The output layer's come in float32, and
         # are the first where it is the embedding too.
-        sums = (6 + 4 * later) * (held - output) + 12 * later * output
+        sums = (6 + 4 * later) * (learned - output) + 12 * later * output
         return Work(memory=sums + (10 * output if share.recipe.model.tie_embeddings else 0))
     if not share.grouped:
-        return Work(memory=3 * share.weight_bytes * held * later)
-    blocks = share.recipe.model.n_layers * share.block
+        return Work(memory=3 * share.weight_bytes * learned * later)
     whole = share.block_gathers * share.block + share.ends
     cast = (share.weight_bytes + c) if share.weight_bytes != c else 0
     # Devices that hold a part cast it and copy it into the message, all copy out of it; the same for gradients.
-    memory = (cast + 2 * c) * whole / share.weight_devices + 2 * c * whole
-    memory += (c + 4) * (blocks + share.ends) + (4 + 4 + 3 * share.weight_bytes) * held
-    return Work(memory=memory)
+    # Matrices that do not learn are in the dtype of the message.
+    memory = (cast * (whole - share.block_gathers * share.frozen_matrices) + 2 * c * whole) / share.weight_devices
+    memory += 2 * c * whole
+    memory += (c + 4) * (share.learned_blocks + sum(share.learned_end_groups))
+    return Work(memory=memory + (4 + 4 + 3 * share.weight_bytes) * learned)
 
 
 def optimizer_step(share: Share) -> Work:
     """Bytes of a step: the gradient's norm, and the update, which also divides the gradient."""
-    config, held = share.recipe.model, share.held
+    learned = share.learned_held
     if share.recipe.train.precision == "bf16-stochastic":
-        return Work(memory=(2 + (_STOCHASTIC if share.compiled_update else _EAGER_STOCHASTIC)) * held)
+        return Work(memory=(2 + (_STOCHASTIC if share.compiled_update else _EAGER_STOCHASTIC)) * learned)
     # The norm reads the gradient; fused AdamW reads four tensors and writes them, the clipped gradient among them.
-    memory = (4 + 16 + 16) * held
+    memory = (4 + 16 + 16) * learned
     if share.copied:
-        memory += 6 * held
+        memory += 6 * share.copied_elements
     products = 0.0
     if share.recipe.optim.name == "adafactor":
         # Divided, squared, added up twice, scaled twice, squared and added up, as the weight is; then scaled and
         # subtracted: 84 bytes instead of 32, without the weight decay.
-        memory += (84 - 32) * held
+        memory += (84 - 32) * learned
     if share.recipe.optim.name == "muon":
         # Divided, averaged twice and cast; the result is scaled and added to the weight: 56 bytes instead of 32.
         memory += (56 - 32) * share.matrices_held
-        shapes = [(config.n_heads * config.head_dim, config.dim)] * 2
-        shapes += [(config.n_kv_heads * config.head_dim, config.dim)] * 2 + [(config.ffn_dim, config.dim)] * 3
+        shapes = [shape for name, shape in share.learning.shapes.items() if "layers." in name and len(shape) == 2]
         sides = [(min(shape), max(shape)) for shape in shapes]
         # Five iterations of three products: of a matrix with itself, of that with itself, and with the matrix.
-        products = 5.0 * sum(4 * low * low * high + 2 * low**3 for low, high in sides) * config.n_layers
+        products = 5.0 * sum(4 * low * low * high + 2 * low**3 for low, high in sides)
     return Work(products=products / muon_workers(share), memory=memory)
 
 
 def _products(share: Share, flops: float, part: float) -> Work:
-    """These FLOPs per token and element of a block's matrices, a part of them in float8 where the recipe says so."""
+    """The FLOPs of a block's products, a part of them in float8 where the recipe says so.
+
+    Args:
+        share: One device's part.
+        flops: Per token and element of the block's matrices, 2 forward or 4 backward, where all of them learn.
+        part: Of these, what can be in float8.
+    """
     found = flops * share.tokens * share.block_matrices
+    if not share.learning.everything:
+        blocks = share.work[:-1]
+        total = sum(block.forward if flops == FORWARD else block.backward for block in blocks)  # fmt: skip
+        found = share.tokens * total / len(blocks)
     narrow = part * found if share.recipe.train.float8 else 0.0
     return Work(products=found - narrow, float8=narrow)
 

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from puna.config.recipe import DEFAULT_LOSS_CHUNK, Recipe
 from puna.plan.batch import check_batch, resolved_shard
-from puna.plan.count import PartWork, backward_work, parameters
+from puna.plan.count import PartWork, backward_work, flops_per_token, parameters
 from puna.plan.learning import BY_INPUTS, Layer, Learning, layers_of, learning_of
 
 CPU, GPU = "cpu", "gpu"
@@ -151,7 +151,7 @@ class Share:
         return sum(self.update_elements(layer) for _, layer in self.learning.updates())
 
     def update_elements(self, layer: Layer) -> int:
-        """Elements of a layer's update: A is split where the layer's inputs are, B and the magnitudes with its outputs."""
+        """Elements of a layer's update: A is split where the layer's inputs are, the rest where its outputs are."""
         by_inputs = layer.name in BY_INPUTS
         sizes = {name: math.prod(shape) for name, shape in self.learning.update(layer).items()}
         return sum(size // (self.tensor if (name == "a") == by_inputs else 1) for name, size in sizes.items())
@@ -160,6 +160,11 @@ class Share:
     def work(self) -> list[PartWork]:
         """FLOPs per token of each block, and last of the output layer, on this device."""
         return backward_work(self.recipe.model, self.learning, self.tensor)
+
+    @property
+    def flops_per_token(self) -> dict[str, float]:
+        """FLOPs of the model for a token, by convention."""
+        return flops_per_token(self.recipe.model, self.recipe.model.context, self.learning)
 
     @property
     def reached(self) -> int:
@@ -182,10 +187,11 @@ class Share:
     def block_gathers(self) -> int:
         """How often the weights of a block are gathered in a pass, summed over all blocks.
 
-        Forward, and backward where the pass gets there, but only once for the last block, with which it begins.
+        Forward, and backward where the pass gets there, but only once for the last block, with which it begins. FSDP
+        gathers one block more before the backward pass ends, if there is one.
         """
-        layers = self.recipe.model.n_layers
-        return layers if self.alone else layers + max(0, self.reached - 1)
+        layers, reached = self.recipe.model.n_layers, self.reached
+        return layers if self.alone or not reached else layers + reached - (reached == layers)
 
     @property
     def matrices_held(self) -> int:
@@ -231,6 +237,13 @@ class Share:
         return list(groups.values())
 
     @property
+    def learned_gains(self) -> tuple[int, int]:
+        """Gains and biases that learn: of all blocks, and of the last norm."""
+        gains = {name: shape[0] for name, shape in self.learning.shapes.items() if len(shape) == 1}
+        ends = sum(size for name, size in gains.items() if name.startswith("norm."))
+        return sum(size for name, size in gains.items() if ".update." not in name) - ends, ends
+
+    @property
     def largest_learned(self) -> int:
         """Elements of the largest matrix of a block that learns, in this device's part of a tensor-parallel group."""
         if self.learning.everything:
@@ -242,10 +255,7 @@ class Share:
         """Elements of something that learns, in this device's part of a tensor-parallel group."""
         layer, _, part = name.partition(".update.")
         by_inputs = layer.removesuffix(".weight").rpartition(".")[2] in BY_INPUTS
-        if part:
-            split = (part == "a") == by_inputs
-        else:
-            split = len(shape) == 2
+        split = (part == "a") == by_inputs if part else len(shape) == 2
         if split and name.startswith(("tok_embeddings.", "output.")):
             return self.vocabulary * shape[1]
         return math.prod(shape) // (self.tensor if split else 1)

@@ -3,6 +3,7 @@
 Names and shapes are those of `puna.model.llama` and `puna.model.lora`, against which the tests hold them.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -104,6 +105,11 @@ class Learning:
             for part, shape in self.update(layer).items():
                 found[f"{layer.in_block(number)}.update.{part}"] = shape
         return found
+
+    @property
+    def size(self) -> int:
+        """How many numbers learn."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
 
     @cached_property
     def everything(self) -> bool:

@@ -208,7 +208,16 @@ def _loss(share: Share) -> list[Term]:
         terms.append(Term("the output layer in bfloat16 for its products", 2 * weight))
     if narrow and share.kind == CPU and share.learning.output:
         terms.append(Term("a chunk's part of the output layer's gradient", 2 * weight))
-    return terms
+    tuning = share.recipe.finetune
+    if tuning is None or tuning.preference is None or not share.fused_loss:
+        return terms
+    # Log-probabilities of answers come first: logits, as float32, less the largest of each row, and their exponentials.
+    first = [
+        Term("logits of a chunk and their exponentials", (14 if narrow else 12) * share.loss_chunk * share.vocabulary)
+    ]
+    if share.copied:
+        first.append(Term("the output layer in bfloat16 for its products", 2 * weight))
+    return max(terms, first, key=total)
 
 
 def _unreduced_block(share: Share) -> list[Term]:

@@ -3,10 +3,11 @@
 Read beside `puna.parallel`: each message here is a collective there.
 """
 
+import math
 from dataclasses import dataclass
 
-from puna.plan.count import parameters
 from puna.plan.layout import Share
+from puna.plan.learning import BY_INPUTS
 from puna.plan.links import (
     Group,
     Links,
@@ -62,8 +63,8 @@ def weight_messages(share: Share, links: Links, elements: float, learned: float 
     weights, replicas = weight_group(share, links), replica_group(share, links)
     return WeightMessages(
         gather=gathered(share.matrix_bytes * elements, weights, links),
-        reduce=gathered(SUM_BYTES * learned, weights, links),
-        replicas=reduced(SUM_BYTES * learned / share.weight_devices, replicas, links),
+        reduce=gathered(SUM_BYTES * learned, weights, links) if learned else Sent(),
+        replicas=reduced(SUM_BYTES * learned / share.weight_devices, replicas, links) if learned else Sent(),
     )
 
 
@@ -75,12 +76,12 @@ def block_messages(share: Share, links: Links) -> WeightMessages:
 
 def end_messages(share: Share, links: Links) -> WeightMessages:
     """Messages for the embedding and for the output layer with the last norm; for tied ones one message."""
-    each = [weight_messages(share, links, size, 0) for size in share.end_groups]
-    each += [weight_messages(share, links, 0, size) for size in share.learned_end_groups]
+    whole = [weight_messages(share, links, size) for size in share.end_groups]
+    learned = [weight_messages(share, links, size) for size in share.learned_end_groups]
     return WeightMessages(
-        gather=sum((messages.gather for messages in each), Sent()),
-        reduce=sum((messages.reduce for messages in each), Sent()),
-        replicas=sum((messages.replicas for messages in each), Sent()),
+        gather=sum((messages.gather for messages in whole), Sent()),
+        reduce=sum((messages.reduce for messages in learned), Sent()),
+        replicas=sum((messages.replicas for messages in learned), Sent()),
     )
 
 
@@ -90,16 +91,41 @@ def tensor_messages(share: Share, links: Links) -> StreamMessages:
     The backward pass reads what was gathered forward, and adds up the gradients of the gains, which all devices have. A
     block that is computed again ends before its last product, so its last scatter isn't repeated.
     """
-    one = gathered(share.matrix_bytes * share.tokens * share.recipe.model.dim, tensor_group(share, links), links)
-    gain = reduced(share.matrix_bytes * share.recipe.model.dim, tensor_group(share, links), links)
-    return StreamMessages(one * 4, one * 4 + gain * (share.norms // share.recipe.model.dim), one * 3)
+    config, among = share.recipe.model, tensor_group(share, links)
+    one = gathered(share.matrix_bytes * share.tokens * config.dim, among, links)
+    gain = reduced(share.matrix_bytes * config.dim, among, links)
+    blocks, (gains, _) = share.work[:-1], share.learned_gains
+    back = one * (sum(block.streams for block in blocks) / config.n_layers)
+    back += gain * (gains / config.dim / config.n_layers)
+    forward, gradients = _update_messages(share, links)
+    # What is repeated ends before the block's last product and its update's.
+    return StreamMessages(one * 4 + forward, back + forward + gradients, one * 3 + forward)
+
+
+def _update_messages(share: Share, links: Links) -> tuple[Sent, Sent]:
+    """Messages of a block's updates, on average: what A makes of split inputs, and gradients of what all devices have.
+
+    Where a layer's inputs are split, A's outputs are added up and scattered over the sequence, in the backward pass
+    gathered, and every device has B and the magnitudes whole. Where its outputs are, every device has A.
+    """
+    among, c = tensor_group(share, links), share.matrix_bytes
+    low, gradients = Sent(), Sent()
+    for _, layer in share.learning.updates():
+        sizes = {name: math.prod(shape) for name, shape in share.learning.update(layer).items()}
+        if layer.name in BY_INPUTS:
+            low += gathered(c * share.tokens * sizes["a"] / layer.inputs, among, links)
+        whole = [size for name, size in sizes.items() if (name == "a") != (layer.name in BY_INPUTS)]
+        gradients += sum((reduced(c * size, among, links) for size in whole), Sent())
+    layers = share.recipe.model.n_layers
+    return low * (1 / layers), gradients * (1 / layers)
 
 
 def tensor_end_messages(share: Share, links: Links) -> Sent:
     """Messages of a pass: the embedding's sums scattered, the stream gathered for the output layer, gradients back."""
     dim, among = share.recipe.model.dim, tensor_group(share, links)
     one = gathered(share.matrix_bytes * share.tokens * dim, among, links)
-    return one * 4 + reduced(share.matrix_bytes * dim, among, links) * (share.last_norm // dim)
+    back = share.work[-1].reached + share.learning.embedding
+    return one * (2 + back) + reduced(share.matrix_bytes * dim, among, links) * (share.learned_gains[1] // dim)
 
 
 def loss_messages(share: Share, links: Links) -> Sent:
@@ -114,15 +140,17 @@ def context_messages(share: Share, links: Links) -> StreamMessages:
     config = share.recipe.model
     pairs = 2 * share.tokens * share.context * config.n_kv_heads * config.head_dim // share.tensor
     one = gathered(share.matrix_bytes * pairs, context_group(share, links), links)
-    return StreamMessages(one, one, one)
+    blocks = share.work[:-1]
+    return StreamMessages(one, one * (sum(block.pairs for block in blocks) / len(blocks)), one)
 
 
 def muon_messages(share: Share, links: Links) -> Sent:
     """Messages of a step: every matrix gathered in bfloat16, and sent to all by the device that made it orthogonal."""
     if share.recipe.optim.name != "muon" or share.devices == 1:
         return Sent()
-    counts = parameters(share.recipe.model)
-    whole = 2.0 * (counts.attention + counts.feed_forward)
+    whole = 2.0 * sum(
+        math.prod(shape) for name, shape in share.learning.shapes.items() if "layers." in name and len(shape) == 2
+    )
     sent = gathered(whole / share.tensor, weight_group(share, links), links)
     sent += gathered(whole, tensor_group(share, links), links)
     if muon_workers(share) > 1:

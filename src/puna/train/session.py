@@ -250,7 +250,7 @@ class Session:
 
     @cached_property
     def flops_per_token(self) -> dict[str, float]:
-        """FLOPs of a token by convention (`puna.plan.count`), with the gradients that are computed where a part learns."""
+        """FLOPs of a token by convention (`puna.plan.count`), with gradients only of what needs them."""
         recipe, learning = self.recipe, None
         if recipe.finetune is not None:
             learning = learning_of(recipe, tokens_learn=self.model.tok_embeddings.weight.requires_grad)
