@@ -179,12 +179,13 @@ def test_reference_model_takes_a_forward_pass_of_every_pair():
     assert tuned("chat", "train.tokens=6553600").speed.reference_seconds is None
 
 
-def test_updates_are_faster_and_smaller_than_moving_all_weights():
+def test_updates_are_smaller_than_moving_all_weights_and_faster_where_no_inputs_are_dropped():
     full, lora = (tuned(name, "finetune.template=plain") for name in ("chat", "chat-lora"))
     quantized = tuned("chat-lora", "finetune.template=plain", "finetune.base=int4")
+    undropped = tuned("chat-lora", "finetune.template=plain", "finetune.lora.dropout=0")
     assert lora.memory.peak.bytes < 0.6 * full.memory.peak.bytes
     assert lora.memory.peak.bytes - quantized.memory.peak.bytes > 8 * 2**30
-    assert lora.speed.tokens_per_second > full.speed.tokens_per_second
+    assert undropped.speed.tokens_per_second > full.speed.tokens_per_second > lora.speed.tokens_per_second
     # FLOPs are those of what is computed, of which updates spare nearly a third.
     ratio = lora.share.flops_per_token["causal"] / full.share.flops_per_token["causal"]
     assert 2 / 3 < ratio < 0.72
