@@ -33,7 +33,8 @@ if TYPE_CHECKING:
         inspect,
     )
     from puna.api.perplexity import Perplexity, TextLoss, perplexity
-    from puna.api.recipes import plan, recipe
+    from puna.api.plan import plan
+    from puna.api.recipes import recipe
     from puna.api.serve import serve
     from puna.api.stages import build_data, report, run, train, train_tokenizer
     from puna.api.sweep import TrainingSweep, sweep
@@ -123,7 +124,7 @@ _HOMES = {
     "inspect": "api.models",
     "load": "api.loading",
     "perplexity": "api.perplexity",
-    "plan": "api.recipes",
+    "plan": "api.plan",
     "recipe": "api.recipes",
     "report": "api.stages",
     "run": "api.stages",

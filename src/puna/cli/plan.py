@@ -90,7 +90,7 @@ def _work(plan: "Plan") -> list[tuple[str, str, str]]:
     per_token = plan.share.flops_per_token
     unit, scale = ("TFLOP/s", 1e12) if target.peak_flops >= 1e12 else ("GFLOP/s", 1e9)
     rate = f"{target.peak_flops / scale:.3g} {unit} each, {target.peak_source}"
-    length = [("time", "unknown", "follows from the examples; train.tokens=... plans for so many tokens")]
+    length = [("time", "unknown", "follows from the examples; train.tokens=10M plans for that number")]
     if plan.tokens is not None and speed.seconds is not None:
         length = [("time", format_duration(speed.seconds), "without validation, checkpoints and failures")]
     if speed.reference_seconds is not None:
