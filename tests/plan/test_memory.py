@@ -340,7 +340,7 @@ def test_step_of_tuning_takes_what_is_alive_in_it(name: str, policy: str):
         sum(term.bytes for term in moment.terms if not term.name.startswith((*HELD, "weights")))
         for moment in memory.moments
     )
-    assert planned == pytest.approx(seen.peak, rel=0.07)
+    assert planned == pytest.approx(seen.peak, rel=0.08)
 
 
 layouts = st.fixed_dictionaries(
