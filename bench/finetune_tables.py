@@ -1,7 +1,10 @@
-"""The guide's table of instruction tuning against pre-training, TRL and PEFT, from the record of bench/finetune.py."""
+"""The guide's tables of instruction tuning; made here: that against pre-training, TRL and PEFT (bench/finetune.py)."""
 
 from collections.abc import Callable
 from typing import Any
+
+import format_tables
+import tuned_tables
 
 Record = dict[str, Any]
 
@@ -15,6 +18,15 @@ NAMES = {
     "trl packed": "TRL 1.16, packed without padding",
 }
 """What each row is."""
+
+
+def tables(newest: Callable[[str], Record], origin: Callable[[Record], str]) -> dict[str, Callable[[], str]]:
+    """What makes each of the tables, by its name; arguments as of `table`."""
+    return {
+        "finetune": lambda: table(newest, origin),
+        "format_following": lambda: format_tables.table(newest, origin),
+        "tuned_model": lambda: tuned_tables.table(newest, origin),
+    }
 
 
 def table(newest: Callable[[str], Record], origin: Callable[[Record], str]) -> str:

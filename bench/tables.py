@@ -27,11 +27,9 @@ import decode_tables  # noqa: E402
 import evaluate_tables  # noqa: E402
 import evaluated_tables  # noqa: E402
 import finetune_tables  # noqa: E402
-import format_tables  # noqa: E402
 import hardware_tables  # noqa: E402
 import parity_tables  # noqa: E402
 import serve_tables  # noqa: E402
-import tuned_tables  # noqa: E402
 
 
 def newest(benchmark: str) -> dict[str, Any]:
@@ -410,10 +408,8 @@ TABLES = {
     **decode_tables.tables(lambda: newest_of_each("decode"), origin),
     **evaluate_tables.tables(lambda: newest("evaluate"), origin),
     **evaluated_tables.tables(newest, origin),
-    "finetune": lambda: finetune_tables.table(newest, origin),
+    **finetune_tables.tables(newest, origin),
     **serve_tables.tables(lambda: newest("serve"), origin),
-    "format_following": lambda: format_tables.table(newest, origin),
-    "tuned_model": lambda: tuned_tables.table(newest, origin),
     "gpu": gpu,
     "gpus": hardware_tables.gpus,
     "demo": demo,
