@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
 import puna
+from puna.cli.app import app
+from puna.config.load import save_recipe
 from puna.core.errors import CheckpointError, TrainError
 from puna.core.layout import DataDir, RunDir
 from puna.train import verify as verifying
@@ -33,6 +36,24 @@ def test_a_branch_that_was_made_longer_resumes_exactly_on_one_process(
     said = capsys.readouterr().err
     assert "steps 23 to 26, straight through and killed after step 24" in said
     assert "4 losses are the same bits: resume is exact here" in said
+
+
+def test_a_tuned_run_is_compared_by_the_examples_that_it_has_whatever_lies_in_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run, builds = RunDir(tmp_path / "run"), []
+    source = {"path": "talks.jsonl", "include": ["*"], "format": "conversations", "licence": "CC0-1.0"}
+    sources = source | {"heldout_fraction": 0.1}
+    changes = {"data.sources": {"talks": sources}, "mixture": {"talks": 1.0}, "train.init_from": "base"}
+    run.root.mkdir()
+    save_recipe(puna.recipe("chat", changes), run.config)
+    monkeypatch.setattr(verifying, "_train", lambda copy, data, end, processes: builds.append(Path(data)))
+    monkeypatch.setattr(verifying, "_kill_after", lambda *_: None)
+    monkeypatch.setattr(verifying, "_compare", lambda *_: (1, 1, 1))
+    result = CliRunner().invoke(app, ["verify-resume", str(run)])
+    assert result.exit_code == 0, result.output
+    assert len(builds) == 2
+    assert all(build.parent.name.startswith(".puna-verify-") for build in builds)
 
 
 @pytest.mark.parametrize("change", ["weight", "loss"])

@@ -19,6 +19,7 @@ import torch
 from safetensors import safe_open
 
 from puna.config.load import load_recipe, save_recipe
+from puna.config.paths import beside, here
 from puna.config.recipe import Recipe
 from puna.core.console import say
 from puna.core.errors import CheckpointError, TrainError
@@ -26,9 +27,10 @@ from puna.core.files import storage_errors, sweep
 from puna.core.layout import RunDir
 from puna.core.metrics import read_metrics
 from puna.core.reference import whole_run
-from puna.core.schema.train_state import list_checkpoints
+from puna.core.schema.train_state import list_checkpoints, read_header
 from puna.ops.bits import same_bits
 from puna.train.checkpoint import read_state
+from puna.train.restate import restate
 
 _LONGEST_WAIT_S = 3600.0
 _LAST_WORDS = 800
@@ -92,7 +94,10 @@ def _copy(run: RunDir, copy: RunDir, recipe: Recipe, checkpoint: Path | None, mi
             shutil.copytree(place, own)
     if checkpoint is not None:
         read_state(checkpoint)
-        shutil.copytree(checkpoint, copy.checkpoints / checkpoint.name, copy_function=os.link)
+        state, hashes = read_header(checkpoint)
+        # Its paths are from the run's directory, and the copy lies deeper.
+        state.recipe = beside(here(state.recipe, run.root), copy.root)
+        restate(checkpoint, copy.checkpoints / checkpoint.name, state, hashes)
 
 
 def _command(run: RunDir, data: str, end: int, processes: int) -> list[str]:
