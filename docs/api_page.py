@@ -14,7 +14,8 @@ import puna
 
 PAGE = Path(__file__).with_name("api.md")
 FUNCTIONS = (
-    "init", "recipe", "plan", "build_data", "train_tokenizer", "train", "finetune", "show_batch", "load", "perplexity",
+    "init", "recipe", "plan", "build_data", "train_tokenizer", "index_data", "find", "train", "finetune",
+    "show_batch", "load", "trace", "perplexity",
     "evaluate", "evaluate_checkpoints", "serve", "bench_infer",
     "export", "import_model", "inspect", "report", "compare", "sweep", "run",
 )  # fmt: skip

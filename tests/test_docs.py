@@ -110,7 +110,7 @@ def test_capabilities_are_in_the_folder_that_is_named():
     rows = re.findall(
         r"^\| [^|]+ \| `([\w/]+)` \| `([\w.]+)` \|$", section("Where do I look for …"), flags=re.MULTILINE
     )
-    assert len(rows) == 17
+    assert len(rows) == 18
     for folder, file in rows:
         assert (SOURCE / folder / file).is_file(), f"{folder}/{file}"
 

@@ -57,6 +57,12 @@ PROOFS = {
         "test_an_extended_run_has_the_bits_of_its_recipe_from_the_beginning",
         "test_a_branch_that_changes_nothing_ends_with_the_bits_of_its_parent",
     ],
+    "What a search finds in a build": [
+        "test_counts_are_those_of_a_search_at_every_character",
+        "test_a_text_is_found_however_its_documents_were_cut_into_tokens",
+        "test_longest_spans_are_those_that_trying_all_finds",
+        "test_shards_are_searched_as_one_text",
+    ],
     "A data build killed anywhere": ["test_data_build_killed_anywhere_and_run_again_gives_the_same_bytes"],
     "One process = several workers": [
         "test_local_workers_give_the_bytes_of_one_process",

@@ -28,6 +28,9 @@ TESTED_ELSEWHERE = {
     "formats/containers/dtypes.py": "one table of names",
     "formats/easylm/forms.py": "tables of names; tests/formats/easylm/test_write.py writes each form",
     "formats/gguf/file_types.py": "tables of names; tests/formats/gguf/test_mix.py and test_write.py write each type",
+    "search/format.py": "tests/search/test_index.py reads damaged and foreign records",
+    "search/kernel.py": "tests/search/test_index.py and test_suffixes.py compare it with slow searches",
+    "search/lattice.py": "tests/search/test_index.py compares what it finds with slow searches",
     "formats/native/write.py": "tests/formats/native/test_read.py reads what it writes",
     **{
         f"formats/{name}/format.py": "a record; tests/formats/test_registry.py and test_export_model.py use all of it"

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from puna.api.perplexity import Perplexity, TextLoss, perplexity
     from puna.api.plan import plan
     from puna.api.recipes import recipe
+    from puna.api.search import find, index_data, trace
     from puna.api.serve import serve
     from puna.api.stages import build_data, report, run, train, train_tokenizer
     from puna.api.sweep import TrainingSweep, sweep
@@ -75,8 +76,10 @@ __all__ = [
     "evaluate",
     "evaluate_checkpoints",
     "export",
+    "find",
     "finetune",
     "import_model",
+    "index_data",
     "init",
     "inspect",
     "load",
@@ -88,6 +91,7 @@ __all__ = [
     "serve",
     "show_batch",
     "sweep",
+    "trace",
     "train",
     "train_tokenizer",
 ]
@@ -118,8 +122,10 @@ _HOMES = {
     "evaluate": "api.evaluate",
     "evaluate_checkpoints": "api.evaluate_checkpoints",
     "export": "api.models",
+    "find": "api.search",
     "finetune": "api.finetune",
     "import_model": "api.models",
+    "index_data": "api.search",
     "init": "api.init",
     "inspect": "api.models",
     "load": "api.loading",
@@ -131,6 +137,7 @@ _HOMES = {
     "serve": "api.serve",
     "show_batch": "api.finetune",
     "sweep": "api.sweep",
+    "trace": "api.search",
     "train": "api.stages",
     "train_tokenizer": "api.stages",
 }

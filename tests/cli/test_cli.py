@@ -39,7 +39,8 @@ def test_help_lists_the_road_in_order():
     named = re.findall(r"^[│|]?\s*([a-z][a-z-]*)  ", puna("--help").stdout, flags=re.MULTILINE)
     assert named == [
         "recipes", "init", "plan", "data", "tokenizer", "tune", "train", "finetune", "verify-resume", "export",
-        "import", "inspect", "generate", "chat", "serve", "perplexity", "evaluate", "bench", "report", "compare", "run",
+        "import", "inspect", "generate", "chat", "serve", "perplexity", "evaluate", "trace", "bench", "report",
+        "compare", "run",
     ]  # fmt: skip
 
 

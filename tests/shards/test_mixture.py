@@ -143,3 +143,19 @@ def test_stages_of_equal_shares_do_not_repeat_each_others_order():
     shares = {"source0": 1.0, "source1": 1.0}
     mixture = _mixture([1.0, 1.0], 0, [(100, shares), (200, shares)])
     assert len({stage.block(0)[0].tobytes() for stage in mixture.stages}) == 3
+
+
+def test_a_sequence_is_found_by_its_number_in_its_source():
+    stages = [(0, 1000), (1000, BLOCK + 7), (1007 + BLOCK, 300)]
+    later = [(1000, {"a": 1.0, "c": 1.0}), (1007 + BLOCK, {"b": 1.0})]
+    mixture = Mixture({"a": 5.0, "b": 1.0, "c": 0.0001}, 3, later)
+    seen = [0, 0, 0]
+    for (first, count), stage in zip(stages, mixture.stages, strict=True):
+        blocks = [stage.block(number)[0] for number in range(-(-count // BLOCK))]
+        for sequence, source in enumerate(np.concatenate(blocks)[:count].tolist(), first):
+            if sequence % 97 == 0 or sequence - first in (0, 1, count - 1):
+                assert mixture.sequence_of(source, seen[source]) == sequence
+            seen[source] += 1
+    # The last stage has only b.
+    assert mixture.sequence_of(0, seen[0]) is None
+    assert mixture.sequence_of(1, seen[1]) == 1307 + BLOCK

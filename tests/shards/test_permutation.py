@@ -57,3 +57,11 @@ def test_the_order_of_this_version_is_the_order_of_every_version():
 def test_sizes_that_do_not_fit_are_refused(n: int):
     with pytest.raises(ValueError, match="permutation of"):
         Permutation(n, 0)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 97, 1 << 12, 5000])
+def test_an_image_leads_back_to_its_number(n: int):
+    permutation = Permutation(n, ["key", n])
+    numbers = np.arange(n)
+    tweaks = numbers % 5
+    assert np.array_equal(permutation.inverse(permutation(numbers, tweaks), tweaks), numbers)

@@ -3,13 +3,12 @@
 import json
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import s3fs
-from moto.server import ThreadedMotoServer
+from object_store import URL, s3, server
 
 from puna.config.recipe import Recipe
 from puna.core.errors import DataError
@@ -21,32 +20,7 @@ from puna.shards.remote import RemoteFiles, mirror, open_files
 from puna.shards.shards import TokenShards
 from puna.shards.split import HELDOUT, TRAIN
 
-URL = "s3://bucket/demo"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def s3(server: str, tiny_data: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[s3fs.S3FileSystem]:
-    """A server that holds the tiny data build, and a cache of this test alone."""
-    for name, value in {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_ENDPOINT_URL": server}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    s3fs.S3FileSystem.clear_instance_cache()
-    fs = s3fs.S3FileSystem()
-    fs.mkdir("bucket")
-    fs.put(f"{tiny_data.root}/", "bucket/demo", recursive=True)
-    yield fs
-    fs.rm("bucket", recursive=True)
-    s3fs.S3FileSystem.clear_instance_cache()
+__all__ = ["s3", "server"]
 
 
 def _loader(recipe: Recipe, data: DataDir, *, verify: bool = False) -> Loader:

@@ -22,6 +22,7 @@ from puna.cli import (
     recipes,
     report,
     run,
+    search,
     serve,
     tokenizer,
     train,
@@ -48,6 +49,7 @@ _ROAD = [
     "serve",
     "perplexity",
     "evaluate",
+    "trace",
     "bench",
     "report",
     "compare",
@@ -114,6 +116,7 @@ app.command("chat")(chat.chat)
 app.command("serve")(serve.serve)
 app.command("perplexity")(perplexity.perplexity)
 app.command("evaluate")(evaluate.evaluate)
+app.command("trace")(search.trace)
 app.add_typer(bench.app, name="bench")
 app.command("report")(report.report)
 app.command("compare")(compare.compare)

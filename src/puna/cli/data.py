@@ -18,6 +18,7 @@ from puna.cli.arguments import (
 from puna.cli.inspect import inspect
 from puna.cli.json_output import json_line
 from puna.cli.models import references, train_classifier, train_lm
+from puna.cli.search import find, index
 from puna.core.console import warn
 from puna.core.errors import DataError
 from puna.core.layout import DataDir, RunDir
@@ -73,6 +74,8 @@ def build(
 
 
 app.command()(inspect)
+app.command()(index)
+app.command()(find)
 app.command("train-lm")(train_lm)
 app.command("train-classifier")(train_classifier)
 app.command()(references)

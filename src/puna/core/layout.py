@@ -7,6 +7,7 @@ data/demo/                    one data build (DataDir)
   work/                       intermediate results by stage and task; may be deleted when the build is done
   tokenizer/                  tokenizer.model (SentencePiece only), tokenizer.json, record.json
   shards/<source>/<split>/    token ids, index, origins, manifest.json
+  index/<source>/<split>/     where each text is: the order of the suffixes of each shard (`puna data index`)
   card.json  .md  .html       the data card
   record.json                 how the build came to be
 
@@ -86,6 +87,11 @@ class DataDir(_Directory):
     def shards(self) -> Path:
         """Token shards: one directory per source, one below it per split."""
         return self.root / "shards"
+
+    @property
+    def index(self) -> Path:
+        """The index of all text, by source and split as the shards are."""
+        return self.root / "index"
 
     @property
     def card(self) -> Path:

@@ -13,6 +13,7 @@ _EXTRAS = {
     "perplexity": ("kenlm",),
     "ray": ("ray",),
     "report": ("jinja2", "markupsafe", "plotly"),
+    "search": ("pydivsufsort",),
     "serve": ("fastapi", "httptools", "llguidance", "prometheus_client", "starlette", "uvicorn", "uvloop"),
     "train": ("safetensors", "tensorboard", "torch"),
 }  # fmt: skip

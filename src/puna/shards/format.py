@@ -9,7 +9,7 @@ shards/<source>/<split>/
                               tokens  how many tokens it has, <s> and </s> included
                               bytes   length of its text in UTF-8
                               origin  offset of its line in origins-00000.jsonl
-  origins-00000.jsonl       {"id", "origin"} per document
+  origins-00000.jsonl       {"id", "origin"} per document, and `url`, `licence` and `date` where they are known
   …-00001.…                 the next shard
   verified.json             the files that were compared with their hashes, and their state then; not part of
                             the format, written by the first training run on them

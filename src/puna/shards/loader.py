@@ -127,6 +127,27 @@ class Loader:
             position = stop
         return spans
 
+    def reads(self, source: str, position: int, sequences: int) -> list[int]:
+        """Which of the run's first sequences have read a token as an input; the inverse of `trace`.
+
+        Args:
+            source: The token's source.
+            position: Its position in the training shards of the source.
+            sequences: How many sequences the run has read.
+        """
+        if source not in self.chunks:
+            return []
+        chunk, chunks, label = position // self._context, self.chunks[source], self.names.index(source)
+        if chunk >= chunks:
+            return []  # behind the last whole sequence
+        found = []
+        for epoch in range(-(-self.counts(sequences)[source] // chunks)):
+            place = int(self._orders[label].inverse(np.array([chunk]), epoch)[0])
+            sequence = self._mixture.sequence_of(label, epoch * chunks + place)
+            if sequence is not None and sequence < sequences:
+                found.append(sequence)
+        return found
+
     def _check_shards(self) -> None:
         tokenizers = {part.tokenizer_sha256: name for name, part in zip(self.names, self._shards, strict=True)}
         if len(tokenizers) > 1:

@@ -11,6 +11,7 @@ versions (NEP 19).
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,11 @@ BLOCK = 1 << 16
 """Sequences of a block, in which the counts of all sources are exact; shares are multiples of 1/65,536."""
 
 
-@dataclass(frozen=True)
+_BLOCKS = 16
+"""How many blocks' places of a source are cached."""
+
+
+@dataclass(frozen=True, eq=False)
 class MixtureStage:
     """A part of the run with one mixture."""
 
@@ -44,6 +49,11 @@ class MixtureStage:
         for source, (before, quota) in enumerate(zip(self.before, self.quotas, strict=True)):
             numbers[labels == source] = before + block * quota + np.arange(quota)
         return labels, numbers
+
+    def places_of(self, source: int, block: int) -> NDArray[np.int64]:
+        """The places in a block of the sequences of a source, in order: the inverse of `block` for one source."""
+        first = int(self.quotas[:source].sum())
+        return np.sort(self.places.inverse(np.arange(first, first + self.quotas[source]), block))
 
     def counts(self, sequences: int) -> NDArray[np.int64]:
         """How many of the run's sequences before the stage's `sequences`-th come from each source."""
@@ -80,12 +90,24 @@ class Mixture:
             quotas = _quotas(other, names, f"stages[{number}].mixture")
             self.stages.append(MixtureStage(first, quotas, before, places))
         self._firsts = [stage.first for stage in self.stages]
+        self._places = lru_cache(maxsize=_BLOCKS)(lambda stage, source, block: stage.places_of(source, block))
 
     def find(self, sequence: int) -> tuple[int, int, int]:
         """The place of a sequence in the run: its stage, the block of that stage, its place in the block."""
         stage = bisect_right(self._firsts, sequence) - 1
         block, place = divmod(sequence - self._firsts[stage], BLOCK)
         return stage, block, place
+
+    def sequence_of(self, source: int, number: int) -> int | None:
+        """The sequence of the run that is a source's `number`-th; None if no stage gets so far."""
+        for stage, later in zip(self.stages, [*self.stages[1:], None], strict=True):
+            if later is not None and number >= later.before[source]:
+                continue
+            if not stage.quotas[source]:
+                return None
+            block, place = divmod(number - int(stage.before[source]), int(stage.quotas[source]))
+            return stage.first + block * BLOCK + int(self._places(stage, source, block)[place])
+        return None
 
     def counts(self, sequences: int) -> NDArray[np.int64]:
         """How many of the run's first `sequences` sequences come from each source."""

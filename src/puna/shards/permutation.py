@@ -49,6 +49,32 @@ class Permutation:
             outside = outside[images[outside] >= self._n]
         return images.astype(np.int64)
 
+    def inverse(self, images: NDArray[np.int64], tweaks: ArrayLike) -> NDArray[np.int64]:
+        """The numbers whose images these are: what `__call__` was given.
+
+        Args:
+            images: One-dimensional, each in range(n).
+            tweaks: As there.
+        """
+        tweaks = np.broadcast_to(np.asarray(tweaks, dtype=np.uint64), images.shape)
+        numbers = self._undo(images.astype(np.uint64), tweaks)
+        outside = np.flatnonzero(numbers >= self._n)
+        while len(outside):
+            numbers[outside] = self._undo(numbers[outside], tweaks[outside])
+            outside = outside[numbers[outside] >= self._n]
+        return numbers.astype(np.int64)
+
+    def _undo(self, images: NDArray[np.uint64], tweaks: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """The rounds of `_permute` from the last to the first."""
+        high, low = images >> self._low_bits, images & self._low
+        for number in reversed(range(_ROUNDS)):
+            round_keys = _mix(tweaks ^ self._keys[number])
+            if number % 2:
+                high ^= _mix(low ^ round_keys) & self._high
+            else:
+                low ^= _mix(high ^ round_keys) & self._low
+        return (high << self._low_bits) | low
+
     def _permute(self, numbers: NDArray[np.uint64], tweaks: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """Each round changes one half by a function of the other, so that the same round would undo it."""
         high, low = numbers >> self._low_bits, numbers & self._low

@@ -5,7 +5,7 @@ import mmap
 from bisect import bisect_right
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -79,6 +79,28 @@ class TokenShards:
         tokens = [self._files[TOKENS.format(number)]["sha256"] for number in range(len(self._paths))]
         return sha256_json([self.dtype.name, self.tokenizer_sha256, tokens])
 
+    @property
+    def sizes(self) -> list[int]:
+        """Tokens of each shard."""
+        return [end - start for start, end in pairwise(self._starts)]
+
+    def start_of(self, number: int) -> int:
+        """The position of a shard's first token."""
+        return self._starts[number]
+
+    def sha256_of(self, number: int) -> str:
+        """The hash of a shard's file of tokens."""
+        return self._files[TOKENS.format(number)]["sha256"]
+
+    def map_tokens(self, number: int) -> NDArray[np.integer[Any]]:
+        """The ids of a shard, mapped into memory and read-only; those of an object store are copied here first.
+
+        Raises:
+            DataError: The file cannot be read, or what an object store has is damaged.
+        """
+        name = TOKENS.format(number)
+        return self._map(self.files.local(name, self._files[name]["sha256"]), self.dtype)
+
     def read(self, start: int, count: int) -> NDArray[np.integer[Any]]:
         """`count` token ids from position `start` on.
 
@@ -125,9 +147,11 @@ class TokenShards:
 
     def _map_rows(self, number: int) -> NDArray[Any]:
         name = DOCUMENTS.format(number)
-        path = self.files.local(name, self._files[name]["sha256"])
+        return self._map(self.files.local(name, self._files[name]["sha256"]), ROW)
+
+    def _map(self, path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
         try:
             with path.open("rb") as file:
-                return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=ROW)
+                return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=dtype)
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: cannot be mapped into memory ({error})", hint=rebuild(path)) from None

@@ -27,6 +27,8 @@ class Encoded:
     ids: list[int] | NDArray[np.uint32]
     """Token ids, without <s> and </s>."""
     text_bytes: int
+    facts: dict[str, str] = field(default_factory=dict)
+    """What else is known of it: `url`, `licence`, `date`."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,8 @@ class ShardWriter:
         tokens.write(ids.tobytes())
         row = (self._tokens, len(ids), document.text_bytes, self._origin)
         documents.write(np.array(row, dtype=ROW).tobytes())
-        line = json.dumps({"id": document.id, "origin": document.origin}, ensure_ascii=False).encode() + b"\n"
+        facts = {"id": document.id, "origin": document.origin, **document.facts}
+        line = json.dumps(facts, ensure_ascii=False).encode() + b"\n"
         origins.write(line)
         self._tokens += len(ids)
         self._documents += 1

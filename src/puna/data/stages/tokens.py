@@ -72,13 +72,20 @@ class Tokenize(Task):
             for batch in _batches(read_documents(self.documents, self.source, progress.advance)):
                 encoded = tokenizer.encode_arrays([document.text for document in batch], threads=self.threads)
                 for document, ids in zip(batch, encoded, strict=True):
-                    writer.add(Encoded(document.id, document.origin, ids, len(document.text.encode())))
+                    writer.add(
+                        Encoded(document.id, document.origin, ids, len(document.text.encode()), _facts(document))
+                    )
         return {"shards": writer.shards, "text_bytes": writer.text_bytes, "tokenizer": tokenizer.sha256}
 
     def part(self) -> Part:
         """The shards that a finished task has written."""
         results = self.results()
         return Part(self.directory, results["shards"], results["text_bytes"], self.hashes())
+
+
+def _facts(document: Document) -> dict[str, str]:
+    facts = {"url": document.url, "licence": document.licence, "date": document.date}
+    return {name: value for name, value in facts.items() if value}
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,81 @@
+"""When a run has read a token: the way back from a document to the steps that learned from it."""
+
+from bisect import bisect_left
+from dataclasses import dataclass
+
+from puna.config.load import load_recipe
+from puna.core.errors import DataError
+from puna.core.layout import DataDir, RunDir
+from puna.core.records import read_record
+from puna.core.schema.lineage import Parent
+from puna.core.schema.part import parse
+from puna.core.schema.train_state import TrainState, list_checkpoints, read_header
+from puna.shards.loader import Loader
+from puna.shards.shards import TokenShards
+from puna.shards.split import TRAIN
+
+
+@dataclass(frozen=True)
+class Reads:
+    """The order in which a run has read its data.
+
+    `since` is the step up to which another run made it, whose order may have been another.
+    """
+
+    loader: Loader
+    state: TrainState
+    rows: int
+    """Sequences of a step."""
+    steps: int
+    """Optimizer steps done."""
+    since: int
+
+    def of(self, source: str, position: int) -> list[int]:
+        """The steps, counted from 1, that have read a token as an input.
+
+        Args:
+            source: The token's source.
+            position: Its position in the training shards of the source.
+        """
+        batches = self.state.batch_number(self.steps - 1) + 1 if self.steps else 0
+        found = set()
+        for sequence in self.loader.reads(source, position, batches * self.rows):
+            batch = sequence // self.rows
+            step = bisect_left(range(self.steps), batch, key=self.state.batch_number)
+            # A batch that a rollback has passed over belongs to no step.
+            if step < self.steps and self.state.batch_number(step) == batch and step >= self.since:
+                found.add(step + 1)
+        return sorted(found)
+
+
+def reads_of(run: RunDir, data: DataDir) -> Reads:
+    """The order in which a run has read a data build.
+
+    Raises:
+        DataError: The build is damaged, or not the one that the run was trained on.
+    """
+    recipe = load_recipe(str(run.config)).recipe
+    state = newest_state(run)
+    loader = Loader({name: TokenShards.open(data.shards / name / TRAIN) for name in recipe.mixture}, recipe)
+    record = read_record(run.record)
+    trained_on = record["inputs"].get("data") if record else state.data_fingerprint
+    if trained_on and trained_on != loader.fingerprint:
+        raise DataError(
+            f"{data.root}: holds other token shards than {run.root} was trained on (fingerprint "
+            f"{loader.fingerprint[:12]}, the run has {trained_on[:12]})",
+            hint="name the run's own data with --data-dir",
+        )
+    done = recipe.total_steps if record else state.step
+    branched = [parent.tokens // recipe.train.batch_tokens for parent in state.lineage if parent.how == "branched"]
+    rows = recipe.train.batch_tokens // recipe.model.context
+    return Reads(loader, state, rows, done, max(branched, default=0))
+
+
+def newest_state(run: RunDir) -> TrainState:
+    """The state of the newest checkpoint, or else the one in the record; an empty state if there is neither."""
+    if checkpoints := list_checkpoints(run):
+        return read_header(checkpoints[-1][1])[0]
+    record = read_record(run.record)
+    results = record["results"] if record else {}
+    before = [parse(Parent, value, f"{run.record}: lineage") for value in results.get("lineage", [])]
+    return TrainState(shifts=results.get("shifts", []), lineage=before)
