@@ -113,7 +113,7 @@ def test_folder_is_a_function_whoever_imported_what_before(name: str, before: st
 
 
 def test_calling_the_folder_is_calling_the_function() -> None:
-    from puna.api.recipes import plan
+    from puna.api.plan import plan
 
     assert puna.plan("demo", device="1e12").as_dict() == plan("demo", device="1e12").as_dict()
     with pytest.raises(puna.UserError, match="no recipe is called 'dmo'"):
