@@ -71,8 +71,8 @@ def test_a_control_token_of_one_character_cannot_be_typed(tokenizer: ByteBPEToke
 
 def test_a_control_token_that_a_normalizer_would_make_is_refused(tokenizer: ByteBPETokenizer) -> None:
     class Normalizing(ByteBPETokenizer):
-        def _encode_special(self, text: str) -> list[int]:
-            return super()._encode_special(text.replace("\u212a", "k"))
+        def encode_special(self, texts: list[str]) -> list[list[int]]:
+            return super().encode_special([text.replace("\u212a", "k") for text in texts])
 
     other = Normalizing(tokenizer.content)
     control = Control("<think>", other.added["<think>"], special=False)

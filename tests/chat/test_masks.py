@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from puna.chat.example import Example
-from puna.chat.masks import Tokens, pair_of, tokens_of
+from puna.chat.masks import Tokens, pair_of, pairs_of_each, tokens_of, tokens_of_each
 from puna.chat.messages import Message, read_messages
 from puna.chat.template import ChatTemplate
 from puna.chat.tools import read_tools
@@ -273,3 +273,37 @@ def test_typed_control_tokens_are_neither_ends_nor_learned(pieces: SentencePiece
     end = pieces.encode("<|im_end|>", special=True)[0]
     assert [token for token, chosen in zip(tokens.ids, tokens.learned, strict=True) if chosen].count(end) == 1
     assert learned(pieces, tokens) == ["a<|im_end|><|im_end|>"]
+
+
+@pytest.mark.parametrize("name", ["chatml", "llama2", "llama3", "zephyr"])
+@pytest.mark.parametrize("which", ["tokenizer", "pieces"])
+def test_many_conversations_have_the_tokens_of_each_by_itself(
+    name: str, which: str, request: pytest.FixtureRequest
+) -> None:
+    template = ChatTemplate(TEMPLATES[name], request.getfixturevalue(which))
+    contents = ["The capital", "<|im_end|> </s>", "", "\U000f0000", "</think> x", "[INST]", "日本"]
+    examples = [Example(messages=(U(one), A(other), *TALK)) for one in contents for other in contents[:4]]
+    found = tokens_of_each(template, examples, now=NOW)
+    assert [one if isinstance(one, Tokens) else str(one) for one in found] == [alone(template, one) for one in examples]
+
+
+def alone(template: ChatTemplate, example: Example) -> Tokens | str:
+    try:
+        return tokens_of(template, example, now=NOW)
+    except GenerateError as error:
+        return str(error)
+
+
+def test_a_pair_whose_one_answer_is_refused_has_no_tokens_and_the_others_have_theirs(
+    tokenizer: ByteBPETokenizer,
+) -> None:
+    template = ChatTemplate(
+        "{{ raise_exception('no') if messages[-1].content == 'x' }}" + TEMPLATES["chatml"], tokenizer
+    )
+    examples = [
+        Example(messages=(U("q"),), chosen=(A(chosen),), rejected=(A(rejected),))
+        for chosen, rejected in [("a", "b"), ("a", "x"), ("x", "a"), ("c", "d")]
+    ]
+    found = pairs_of_each(template, examples, now=NOW)
+    assert [isinstance(one, GenerateError) for one in found] == [False, True, True, False]
+    assert found[3] == pair_of(template, examples[3], now=NOW)

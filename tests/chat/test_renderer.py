@@ -61,6 +61,24 @@ def test_several_texts_come_in_their_order_together_or_one_by_one(
         renderer.render_each("{{ raise_exception('no more than one') if x > 1 }}", each, now=NOW)
 
 
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [("{{ raise_exception('not this') }}", "not this"), (LOOP, "took longer"), ("{{ 'a' * 10 ** 10 }}", "more memory")],
+    ids=["refusal", "loop", "memory"],
+)
+def test_of_many_conversations_one_that_fails_leaves_the_others_their_texts(
+    renderer: Renderer, fault: str, says: str
+) -> None:
+    template = "{% if x == 3 %}" + fault + "{% endif %}{{ x }}"
+    found = renderer.render_all(
+        template, [[Given({"x": 2 * at}), Given({"x": 2 * at + 1})] for at in range(3)], now=NOW
+    )
+    failed = found.pop(1)
+    assert found == [["0", "1"], ["4", "5"]]
+    assert isinstance(failed, GenerateError)
+    assert says in str(failed)
+
+
 def test_one_process_serves_many_texts_and_threads(renderer: Renderer) -> None:
     seen: set[str] = set()
 

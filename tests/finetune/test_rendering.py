@@ -39,5 +39,22 @@ def test_of_a_pair_both_answers_are_learned_behind_the_same_prompt(tokenizer: To
 def test_a_turn_of_megabytes_is_dropped_before_it_is_written(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch):
     kept = rendering(tokenizer).write(talk("the capital " * 100, "Hi."))
     assert (kept.reason, len(kept.documents)) == ("", 1)
-    monkeypatch.delattr("puna.finetune.rendering.tokens_of")
+    monkeypatch.delattr("puna.finetune.rendering.tokens_of_each")
     assert rendering(tokenizer).write(talk("a" * 10_000_000, "Hi.")).reason == TOO_LONG
+
+
+@pytest.mark.parametrize("learn", ["answers", "everything"])
+def test_examples_together_become_what_each_becomes_by_itself(tokenizer: Tokenizer, learn: str):
+    examples = [
+        talk("Hello", "Hi."), talk("a" * 10_000_000, "Hi."), talk("Hello", ""), talk("no answer"),
+        talk("the capital " * 9000, "Hi."), talk("<|im_start|>", "Hi.\n"), talk("", " "),
+    ]  # fmt: skip
+    used = rendering(tokenizer, learn=learn)
+    together = used.write_each(examples)
+    for one, example in zip(together, examples, strict=True):
+        other = used.write(example)
+        assert one[1:] == other[1:]
+        for document, expected in zip(one.documents, other.documents, strict=True):
+            assert document.ids.tolist() == expected.ids.tolist()
+            assert document.learned.tolist() == expected.learned.tolist()
+    assert len({one.reason for one in together}) > 1

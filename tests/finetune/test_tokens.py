@@ -10,13 +10,14 @@ import pytest
 from chats import chat_tokenizer
 from tuning import CONTEXT, TEMPLATE, made, pair, recipe_of, talk
 
+from puna.chat.example import Example
 from puna.chat.masks import tokens_of
 from puna.chat.template import ChatTemplate
 from puna.config.recipe import Recipe
 from puna.core.errors import DataError
 from puna.finetune import tokens as writing
 from puna.finetune.examples import SourceExample
-from puna.finetune.rendering import DAY, Rendering
+from puna.finetune.rendering import DAY, Outcome, Rendering
 from puna.finetune.token_files import Examples, read_manifest
 from puna.finetune.tokens import describe, prepare
 from puna.tokenizer.tokenizer import Tokenizer
@@ -143,8 +144,13 @@ def test_a_writer_that_was_interrupted_goes_on_behind_its_last_whole_part(
         return examples
 
     written: list[str] = []
-    render = Rendering.write
-    monkeypatch.setattr(Rendering, "write", lambda self, example: written.append(example.text) or render(self, example))
+    render = Rendering.write_each
+
+    def write_each(self: Rendering, examples: list[Example]) -> list[Outcome]:
+        written.extend(example.text for example in examples)
+        return render(self, examples)
+
+    monkeypatch.setattr(Rendering, "write_each", write_each)
     monkeypatch.setattr(writing, "_FEW", 16)
     broken, whole = tmp_path / "broken", tmp_path / "whole"
     for last in (40, 90):

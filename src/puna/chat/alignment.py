@@ -12,6 +12,9 @@ counts to a part the whole of a word that only begins outside of it.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from puna.tokenizer.sentencepiece import SentencePieceTokenizer
 from puna.tokenizer.tokenizer import Tokenizer
 
@@ -32,42 +35,53 @@ def tokens_within(
         encode: The ids of the text's first characters, as many as it is given.
     """
     content = text.encode()
-    wanted = bytearray(len(content) + 1)
-    for begin, end in spans:
-        first = len(text[:begin].encode())
-        size = len(text[begin:end].encode())
-        wanted[first : first + size] = b"\1" * size
     places = walk(tokenizer, content, ids)
     if places is None:
         return by_beginnings(ids, spans, encode)
+    wanted = np.zeros(len(content) + 2, np.int64)
+    place = byte = 0
+    for begin, end in spans:
+        first = byte + len(text[place:begin].encode())
+        place, byte = end, first + len(text[begin:end].encode())
+        wanted[1 + first : 1 + byte] = 1
+    before = wanted.cumsum()
     # A token without a byte of its own, a dummy prefix, belongs to the byte behind it.
-    return [1 in wanted[begin : max(end, begin + 1)] for begin, end in places]
+    begins, ends = places[:, 0], np.maximum(places[:, 1], places[:, 0] + 1)
+    return (before[ends] > before[begins]).tolist()
 
 
-def walk(tokenizer: Tokenizer, content: bytes, ids: Sequence[int]) -> list[Span] | None:
-    """Begin and end of each token among the bytes of a text; None where they are not its bytes one after the other.
+def walk(tokenizer: Tokenizer, content: bytes, ids: Sequence[int]) -> NDArray[np.int64] | None:
+    """Where each token is among the bytes of a text; None where they are not its bytes one after the other.
 
     Args:
         tokenizer: What encoded the text.
         content: The text in UTF-8.
         ids: Its tokens.
+
+    Returns:
+        Begin and end of each: (tokens, 2).
     """
-    texts, every = tokenizer.token_bytes(), tokenizer.space_prefix
-    after = _prefixed(tokenizer)
-    places: list[Span] = []
-    at, owed = 0, every
-    for token in ids:
-        own = texts[token]
-        control = not own
-        own = own or tokenizer.piece(token).encode()
-        if not control and owed and own[:1] == b" " and content.startswith(own[1:], at):
-            own = own[1:]
-        elif not content.startswith(own, at):
-            return None
-        places.append((at, at + len(own)))
-        at += len(own)
-        owed = every and (control or token in after)
-    return places if at == len(content) else None
+    texts = tokenizer.token_bytes()
+    each = [texts[token] or tokenizer.piece(token).encode() for token in ids]
+    if tokenizer.space_prefix:
+        _without_prefixes(tokenizer, content, ids, each)
+    if b"".join(each) != content:
+        return None
+    sizes = np.fromiter(map(len, each), np.int64, len(each))
+    ends = sizes.cumsum()
+    return np.stack([ends - sizes, ends], axis=1)
+
+
+def _without_prefixes(tokenizer: Tokenizer, content: bytes, ids: Sequence[int], each: list[bytes]) -> None:
+    """Take the dummy prefixes off the bytes of tokens, in place: where the text goes on without them."""
+    texts, after = tokenizer.token_bytes(), _prefixed(tokenizer)
+    owed = [0, *(at for at, token in enumerate(ids, start=1) if not texts[token] or token in after)]
+    last = place = 0
+    for at in owed:
+        place += sum(map(len, each[last:at]))
+        last = at
+        if at < len(ids) and texts[ids[at]][:1] == b" " and content.startswith(each[at][1:], place):
+            each[at] = each[at][1:]
 
 
 def _prefixed(tokenizer: Tokenizer) -> frozenset[int]:

@@ -12,8 +12,9 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any, NamedTuple
 
 from puna.core.errors import GenerateError
@@ -68,7 +69,7 @@ class Renderer:
         return self.render_each(template, [Given(variables, marks)], now=now)[0]
 
     def render_each(self, template: str, each: Sequence[Given], *, now: datetime) -> list[str]:
-        """What a template writes for each of several conversations; the process is waited for once.
+        """What a template writes for each of a few texts, of one conversation as a rule.
 
         Args:
             template: Jinja's source.
@@ -79,27 +80,63 @@ class Renderer:
             GenerateError: The template is not valid, refuses these variables, or takes more time, memory or text than
                 it is given.
         """
+        (texts,) = self.render_all(template, [each], now=now)
+        if isinstance(texts, GenerateError):
+            raise texts
+        return texts
+
+    def render_all(
+        self, template: str, conversations: Sequence[Sequence[Given]], *, now: datetime
+    ) -> list[list[str] | GenerateError]:
+        """The texts of many conversations, or why one of them has none; the process is waited for seldom.
+
+        Args:
+            template: Jinja's source.
+            conversations: What it can use for each text of each of them.
+            now: The time that it may write.
+
+        Raises:
+            GenerateError: Jinja is not installed, or the template is far too long to be one.
+        """
         if len(template) > _MOST_TEMPLATE:
             raise GenerateError(f"the chat template has {len(template):,} characters, more than {_MOST_TEMPLATE:,}")
         request = {"template": template, "now": now.isoformat(), "most": self._most, "seconds": self._seconds}
         head = json.dumps(request)[:-1].encode()
-        parts = [json.dumps(given._asdict()).encode() for given in each]
-        together = [b", ".join(parts)] if sum(map(len, parts)) <= _TOGETHER else parts
-        return [text for part in together for text in self._texts(head + b', "each": [' + part + b"]}\n")]
+        parts = ([_json(given._asdict()) for given in each] for each in conversations)
+        return [found for group in _grouped(parts) for found in self._of_group(head, group)]
 
-    def _texts(self, request: bytes) -> list[str]:
-        match self._ask(request):
+    def _of_group(self, head: bytes, group: list[list[bytes]]) -> list[list[str] | GenerateError]:
+        if len(group) == 1:
+            return [self._of_one(head, group[0])]
+        answers = self._answers(head, [part for parts in group for part in parts])
+        if isinstance(answers, GenerateError):  # which of them was too much shows each by itself
+            return [self._of_one(head, parts) for parts in group]
+        each = iter(answers)
+        return [_all_of([*islice(each, len(parts))]) for parts in group]
+
+    def _of_one(self, head: bytes, parts: list[bytes]) -> list[str] | GenerateError:
+        together = [parts] if sum(map(len, parts)) <= _TOGETHER else [[part] for part in parts]
+        texts: list[str] = []
+        for some in together:
+            answers = self._answers(head, some)
+            found = answers if isinstance(answers, GenerateError) else _all_of(answers)
+            if isinstance(found, GenerateError):
+                return found
+            texts += found
+        return texts
+
+    def _answers(self, head: bytes, parts: list[bytes]) -> list[str | GenerateError] | GenerateError:
+        """What is written for each part, or why nothing is; one error where that holds for the whole request."""
+        match self._ask(head + b', "each": [' + b", ".join(parts) + b"]}\n"):
             case {"texts": list(texts)}:
-                return texts
-            case {"refused": str(reason)}:
-                raise GenerateError(f"the model's chat template does not take this conversation: {reason:.500}")
+                return [text if isinstance(text, str) else _refused(text["refused"]) for text in texts]
             case {"invalid": str(reason)}:
-                raise GenerateError(f"the model's chat template is not valid: {reason:.500}")
+                return [GenerateError(f"the model's chat template is not valid: {reason:.500}")] * len(parts)
             case {"bound": "text"}:
-                raise GenerateError(f"the model's chat template wrote more than {self._most:,} characters")
+                return GenerateError(f"the model's chat template wrote more than {self._most:,} characters")
             case {"bound": _}:
-                raise GenerateError("the model's chat template needs more memory than a template should")
-        raise GenerateError(f"the model's chat template was ended: it took longer than {self._seconds} s or crashed")
+                return GenerateError("the model's chat template needs more memory than a template should")
+        return GenerateError(f"the model's chat template was ended: it took longer than {self._seconds} s or crashed")
 
     def close(self) -> None:
         """End the process; the next text starts a new one."""
@@ -149,6 +186,40 @@ class Renderer:
         process.kill()
         with contextlib.suppress(BrokenPipeError), process:  # closes its pipes and waits for it
             pass
+
+
+def _json(value: Any) -> bytes:
+    """One line; characters as they are, since half of a long conversation's are private ones, which escapes make 12."""
+    return json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass")
+
+
+def _refused(reason: str) -> GenerateError:
+    return GenerateError(f"the model's chat template does not take this conversation: {reason:.500}")
+
+
+def _all_of(answers: list[str | GenerateError]) -> list[str] | GenerateError:
+    """The texts, or the first error."""
+    texts: list[str] = []
+    for answer in answers:
+        if isinstance(answer, GenerateError):
+            return answer
+        texts.append(answer)
+    return texts
+
+
+def _grouped(conversations: Iterable[list[bytes]]) -> Iterator[list[list[bytes]]]:
+    """Conversations in order, as many together as one request takes."""
+    group: list[list[bytes]] = []
+    size = 0
+    for parts in conversations:
+        own = sum(map(len, parts))
+        if group and size + own > _TOGETHER:
+            yield group
+            group, size = [], 0
+        group.append(parts)
+        size += own
+    if group:
+        yield group
 
 
 renderer = Renderer()

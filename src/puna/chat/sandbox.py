@@ -9,8 +9,10 @@ A request is one line of JSON on standard input, the answer one line on standard
 ```
 {"template": "…", "each": [{"variables": {…}, "marks": ["x", "y"]}], "now": "2026-01-31T12:00:00", "most": 1000,
  "seconds": 5}
-{"texts": ["…"]}    or, in the template's or Jinja's words, {"refused": "…"} or {"invalid": "…"}, or {"bound": "memory"}
+{"texts": ["…"]}    or {"invalid": "…"}, in Jinja's words, or {"bound": "memory"}
 ```
+
+In place of the text of a conversation that the template refuses stands {"refused": "…"}, in its words or Python's.
 
 The environment is the one for which Hugging Face's templates are written
 (https://huggingface.co/docs/transformers/chat_templating_writing).
@@ -140,22 +142,24 @@ def main() -> None:
     for line in sys.stdin.buffer:
         request = json.loads(line)
         answer = _answer(request)
-        sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
+        sys.stdout.buffer.write(json.dumps(answer, ensure_ascii=False).encode(errors="surrogatepass") + b"\n")
         sys.stdout.buffer.flush()
         if "bound" in answer:
             return
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
-    now, texts = datetime.fromisoformat(request["now"]), []
+    now = datetime.fromisoformat(request["now"])
+    texts: list[str | dict[str, str]] = []
     try:
         for one in request["each"]:
             _bound_time(request["seconds"])
-            texts.append(
-                render(request["template"], one["variables"], now=now, most=request["most"], marks=one["marks"])
-            )
-    except RefusedError as error:
-        return {"refused": str(error)}
+            try:
+                texts.append(
+                    render(request["template"], one["variables"], now=now, most=request["most"], marks=one["marks"])
+                )
+            except RefusedError as error:
+                texts.append({"refused": str(error)})
     except InvalidError as error:
         return {"invalid": str(error)}
     except BoundError as error:

@@ -12,9 +12,12 @@ control token.
 `object`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from puna.chat.controls import ANSWER, TEMPLATE, TYPED, Control
 from puna.chat.messages import Message
@@ -28,6 +31,10 @@ _SCHEMA_WORDS = frozenset(
         "string", "title", "type",
     ]
 )  # fmt: skip
+_LONG = 1 << 16
+"""Characters from which on a table of all of Unicode pays."""
+_CODES = 0x110000
+"""How many codes Unicode has."""
 Change = Callable[[str, int, bool], str]
 """From a text, who wrote it, and whether templates quote it, to what stands in its place."""
 
@@ -55,14 +62,13 @@ class Said:
         tools = None if self.tools is None else [_tool(tool, change) for tool in self.tools]
         return Said([_message(message, change) for message in self.messages], tools)
 
-    def typed(self) -> Iterator[tuple[str, str]]:
-        """All texts that others than the model wrote, and where each stands."""
-        found: list[tuple[str, str]] = []
+    def texts(self) -> Iterator[tuple[str, str, int]]:
+        """All texts that others than the template wrote, where each stands, and who wrote it."""
+        found: list[tuple[str, str, int]] = []
 
         def note(where: str) -> Change:
             def keep(text: str, origin: int, _: bool) -> str:
-                if origin == TYPED:
-                    found.append((where, text))
+                found.append((where, text, origin))
                 return text
 
             return keep
@@ -73,20 +79,9 @@ class Said:
             _tool(tool, note(f"tools[{at}]"))
         return iter(found)
 
-    def characters(self) -> set[str]:
-        """All characters that occur in it."""
-        found: set[str] = set()
-
-        def note(text: str, *_: object) -> str:
-            found.update(text)
-            return text
-
-        self.changed(note)
-        return found
-
 
 class StandIns:
-    """A conversation in which stand-ins are put for some characters.
+    """Stand-ins for characters of conversations.
 
     Args:
         free: Characters that occur nowhere.
@@ -97,54 +92,68 @@ class StandIns:
         self._tables: dict[int, dict[str, str]] = {TYPED: {}, ANSWER: {}}
         self._originals: dict[int, str] = {}
         self._origins: dict[int, int] = {}
-        self.said = Said([], None)
-        """The conversation with them."""
 
-    @classmethod
-    def every(cls, said: Said, free: Iterator[str]) -> "StandIns":
-        """A stand-in for every character, spaces and line ends excepted, since templates trim and split at these."""
-        stand = cls(free)
+    def hide(self, said: Said) -> Said:
+        """A conversation with a stand-in for every character.
+
+        Spaces and line ends excepted, since templates trim and split at these.
+        """
 
         def change(text: str, origin: int, quoted: bool) -> str:
-            kept = {one for one in set(text) if one.isspace() or (quoted and (one in '"\\' or one < " "))}
-            return text.translate({ord(one): stand._for(one, origin) for one in set(text) - kept})
+            table, own = self._tables[origin], set(text)
+            kept = {one for one in own if one.isspace() or (quoted and (one in '"\\' or one < " "))}
+            for one in own.difference(kept, table):
+                self._add(one, origin)
+            return _translated(text, {ord(one): table[one] for one in own - kept})
 
-        stand.said = said.changed(change)
-        return stand
+        return said.changed(change)
 
-    @classmethod
-    def controls(cls, said: Said, free: Iterator[str], controls: Sequence[Control]) -> "StandIns":
-        """A stand-in for the first character of each control token."""
-        stand = cls(free)
+    def hide_controls(self, said: Said, controls: Sequence[Control]) -> Said:
+        """A conversation with a stand-in for the first character of each control token."""
 
         def change(text: str, origin: int, _: bool) -> str:
-            characters = [*text]
+            characters, table = [*text], self._tables[origin]
             for control in controls:
                 at = text.find(control.text) if control.special or origin == TYPED else -1
                 while at >= 0:
-                    characters[at] = stand._for(text[at], origin)
+                    if text[at] not in table:
+                        self._add(text[at], origin)
+                    characters[at] = table[text[at]]
                     at = text.find(control.text, at + 1)
             return "".join(characters)
 
-        stand.said = said.changed(change)
-        return stand
+        return said.changed(change)
 
     def back(self, text: str) -> str:
         """A text with the characters in place of their stand-ins."""
-        return text.translate(self._originals)
+        return _translated(text, self._originals)
 
     def origins(self, text: str) -> bytes:
         """Of each character of a text with stand-ins, where it comes from."""
-        table = {ord(one): self._origins.get(ord(one), TEMPLATE) for one in set(text)}
-        return text.translate(table).encode("latin-1")
+        if len(text) < _LONG:
+            table = {ord(one): self._origins.get(ord(one), TEMPLATE) for one in set(text)}
+            return text.translate(table).encode("latin-1")
+        lookup = np.full(_CODES, TEMPLATE, np.uint8)
+        lookup[[*self._origins]] = [*self._origins.values()]
+        return lookup[_codes(text)].tobytes()
 
-    def _for(self, character: str, origin: int) -> str:
-        table = self._tables[origin]
-        if character not in table:
-            table[character] = stand_in = next(self._free)
-            self._originals[ord(stand_in)] = character
-            self._origins[ord(stand_in)] = origin
-        return table[character]
+    def _add(self, character: str, origin: int) -> None:
+        self._tables[origin][character] = stand_in = next(self._free)
+        self._originals[ord(stand_in)] = character
+        self._origins[ord(stand_in)] = origin
+
+
+def _translated(text: str, table: Mapping[int, str]) -> str:
+    """`str.translate`, many times faster for long texts."""
+    if len(text) < _LONG:
+        return text.translate(table)
+    lookup = np.arange(_CODES, dtype="<u4")
+    lookup[[*table]] = [ord(one) for one in table.values()]
+    return lookup[_codes(text)].tobytes().decode("utf-32-le", "surrogatepass")
+
+
+def _codes(text: str) -> NDArray[np.uint32]:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 
 def _variable(turn: Message, only_calls: str | None) -> dict[str, Any]:

@@ -23,13 +23,13 @@ was tuned with it would go on with the user's next turn.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
-from puna.chat.controls import ANSWER, controls_of, encode
+from puna.chat.controls import ANSWER, TYPED, controls_of, encode_each
 from puna.chat.messages import Message, Messages, read_messages
 from puna.chat.renderer import Given, renderer
 from puna.chat.stand_ins import Said, StandIns
@@ -48,6 +48,9 @@ _SOME_DAY = datetime(2026, 1, 31)
 """When the form of calls is looked for: a date that changes meanwhile must not look like a part of it."""
 _UNMARKED = ("", "")
 """Nothing around answers."""
+_TOO_MANY = "the conversation has more different characters than can be told apart"
+_Wanted: TypeAlias = tuple[Said, tuple[str, str]]
+"""What is to be written, and what is put around its answers."""
 _CALL = ToolCall("q1w2e3r4t", "call", "{}")
 
 
@@ -108,6 +111,12 @@ class ChatTemplate:
         return TurnEnd(texts=(tag[0],) if tag else ())
 
     @cached_property
+    def ends(self) -> list[str]:
+        """The texts of what ends an answer: `turn_end`, and the tokens at which generating ends."""
+        tokens = {*self.turn_end.tokens, *self.tokenizer.stops}
+        return [*self.turn_end.texts, *map(self.tokenizer.piece, tokens)]
+
+    @cached_property
     def takes_tools(self) -> bool:
         """Whether the template writes down the tools that it is given."""
         return takes_tools(self._write_turns)
@@ -136,9 +145,16 @@ class ChatTemplate:
 
     def encode(self, rendered: Rendered) -> list[int]:
         """The token ids of what `render` gave, as `ids` has them."""
-        ids = encode(self.tokenizer, self.controls, rendered.text, rendered.origins)
-        bos = self.tokenizer.bos_id
-        return [bos, *ids] if self.tokenizer.add_bos and ids[:1] != [bos] else ids
+        (ids,) = self.encode_each([rendered])
+        if isinstance(ids, GenerateError):
+            raise ids
+        return ids
+
+    def encode_each(self, each: Sequence[Rendered]) -> list[list[int] | GenerateError]:
+        """`encode` of many conversations, or why one of them has no ids; in less time than one by one."""
+        bos = [self.tokenizer.bos_id] if self.tokenizer.add_bos else []
+        encoded = encode_each(self.tokenizer, self.controls, [(one.text, one.origins) for one in each])
+        return [ids if isinstance(ids, GenerateError) or ids[:1] == bos else bos + ids for ids in encoded]
 
     def text(self, messages: Messages, *, tools: Tools = (), answer: bool = True, now: datetime | None = None) -> str:
         """What the template writes, as `render` has it, without asking who wrote which part."""
@@ -148,25 +164,83 @@ class ChatTemplate:
         self, messages: Messages, *, tools: Tools = (), answer: bool = True, now: datetime | None = None
     ) -> Rendered:
         """What the template writes, and who wrote which part of it; arguments and errors as `ids` has them."""
-        said = self._said(messages, tools)
-        self._refuse_tags(said)
+        (rendered,) = self.render_each([(messages, tools)], answer=answer, now=now)
+        if isinstance(rendered, GenerateError):
+            raise rendered
+        return rendered
+
+    def render_each(
+        self, conversations: Iterable[tuple[Messages, Tools]], *, answer: bool = True, now: datetime | None = None
+    ) -> list[Rendered | GenerateError]:
+        """`render` of many conversations, or why one of them is not written; in less time than one by one.
+
+        Args:
+            conversations: The turns of each, and its tools.
+            answer: As `ids` has it.
+            now: As `ids` has it.
+        """
         now = now or datetime.now()
-        used = said.characters().union(self.source)
+        taken = [self._taken(messages, tools) for messages, tools in conversations]
+        begun = self._begin([one for one in taken if isinstance(one, Said)])
+        texts = self._write_all([one.wanted for one in begun if isinstance(one, _Begun)], answer, now)
+        written, rest = iter(texts), iter(begun)
+        found: list[Rendered | GenerateError] = []
+        for said in taken:
+            one = said if isinstance(said, GenerateError) else next(rest)
+            found.append(one if isinstance(one, GenerateError) else self._end(one, next(written), answer, now))
+        return found
+
+    def _taken(self, messages: Messages, tools: Tools) -> Said | GenerateError:
+        """A conversation as the template sees it."""
+        try:
+            said = self._said(messages, tools)
+            self._refuse_tags(said)
+        except GenerateError as error:
+            return error
+        return said
+
+    def _begin(self, taken: Sequence[Said]) -> "list[_Begun | GenerateError]":
+        """What is to be written for conversations, whose stand-ins are the same."""
+        used = {*self.source}.union(*(text for said in taken for _, text, _ in said.texts()))
         free = (chr(code) for codes in _PRIVATE for code in codes if chr(code) not in used)
         try:
-            marks = (next(free), next(free))
-            every = StandIns.every(said, free)
-            blocks = "endgeneration" in self.source
-            wanted = [(said, _UNMARKED), (every.said, _UNMARKED), *([(said, marks)] if blocks else [])]
-            plain, hidden, *marked = self._write_each(wanted, answer, now)
-            if exact := every.back(hidden) == plain:
-                origins = every.origins(hidden)
-            else:
-                some = StandIns.controls(said, free, self.controls)
-                origins = some.origins(self._checked(some, hidden, plain, answer, now))
+            marks = (next(free), next(free)) if "endgeneration" in self.source else _UNMARKED
+            every = StandIns(free)
+            return [_Begun(said, every, every.hide(said), free, marks) for said in taken]
         except StopIteration:
-            raise GenerateError("the conversation has more different characters than can be told apart") from None
-        return Rendered(plain, origins, _spans(marked[0], marks, plain) if blocks else (), exact)
+            if len(taken) == 1:
+                return [GenerateError(_TOO_MANY)]
+            return [one for said in taken for one in self._begin([said])]
+
+    def _end(
+        self, begun: "_Begun", texts: list[str] | GenerateError, answer: bool, now: datetime
+    ) -> Rendered | GenerateError:
+        """Who wrote what, as the texts show that `_begin` has asked for."""
+        if isinstance(texts, GenerateError):
+            return texts
+        plain, marked = texts
+        hidden = _without(marked, begun.marks)
+        if begun.every.back(hidden) == plain:
+            return Rendered(plain, begun.every.origins(hidden), _spans(marked, begun.marks), exact=True)
+        try:
+            return self._told_apart(begun, plain, answer, now)
+        except GenerateError as error:
+            return error
+        except StopIteration:
+            return GenerateError(_TOO_MANY)
+
+    def _told_apart(self, begun: "_Begun", plain: str, answer: bool, now: datetime) -> Rendered:
+        """Who wrote what, where the template looks into messages, or at what it wrote itself between the marks."""
+        said, every, marks = begun.said, begun.every, begun.marks
+        wanted = [(begun.hidden, _UNMARKED), *([(said, marks)] if any(marks) else [])]
+        hidden, *others = self._write_each(wanted, answer, now)
+        spans = _spans(others[0], marks) if others and _without(others[0], marks) == plain else ()
+        if every.back(hidden) == plain:
+            return Rendered(plain, every.origins(hidden), spans, exact=True)
+        some = StandIns(begun.free)
+        text = self._write(some.hide_controls(said, self.controls), answer, now)
+        self._check(some.back(text) == plain, text, hidden)
+        return Rendered(plain, some.origins(text), spans, exact=False)
 
     def _said(self, messages: Messages, tools: Tools) -> Said:
         turns = read_messages(messages)
@@ -193,19 +267,22 @@ class ChatTemplate:
         return rendered.text, rendered.origins
 
     def _refuse_tags(self, said: Said) -> None:
-        for where, text in said.typed():
+        if not self._tags:
+            return
+        for where, text, origin in said.texts():
+            if origin != TYPED:
+                continue
             if found := next((tag for tag in self._tags if tag in text), None):
                 raise GenerateError(
                     f"{where}: holds {found}, with which the model's chat template marks turns",
                     hint="leave it out, or write it with a space inside",
                 )
 
-    def _checked(self, some: StandIns, hidden: str, plain: str, answer: bool, now: datetime) -> str:
-        """The conversation with stand-ins in control tokens alone, for a template that looks into messages."""
-        text = self._write(some.said, answer, now)
+    def _check(self, same: bool, text: str, hidden: str) -> None:
+        """Refuse a text in which control tokens with stand-ins are not those of the one in which all has stand-ins."""
         counts = [(control.text, text.count(control.text)) for control in self.controls if control.special]
-        if some.back(text) == plain and all(hidden.count(control) == count for control, count in counts):
-            return text
+        if same and all(hidden.count(control) == count for control, count in counts):
+            return
         raise GenerateError(
             "a message holds the text of a control token, or a part of one, and the model's chat template changes what "
             "messages say, so that it cannot be kept apart",
@@ -215,8 +292,17 @@ class ChatTemplate:
     def _write(self, said: Said, answer: bool, now: datetime) -> str:
         return self._write_each([(said, _UNMARKED)], answer, now)[0]
 
-    def _write_each(self, each: Sequence[tuple[Said, tuple[str, str]]], answer: bool, now: datetime) -> list[str]:
-        """What the template writes for conversations, each with what is put around its answers."""
+    def _write_each(self, each: Sequence[_Wanted], answer: bool, now: datetime) -> list[str]:
+        """What the template writes for a conversation in several forms."""
+        (texts,) = self._write_all([each], answer, now)
+        if isinstance(texts, GenerateError):
+            raise texts
+        return texts
+
+    def _write_all(
+        self, each: Sequence[Sequence[_Wanted]], answer: bool, now: datetime
+    ) -> list[list[str] | GenerateError]:
+        """What the template writes for conversations, each in several forms, or why one is not written."""
         tokenizer = self.tokenizer
         common: dict[str, Any] = {
             "add_generation_prompt": answer,
@@ -226,19 +312,51 @@ class ChatTemplate:
         }
         if tokenizer.unk_id is not None:
             common["unk_token"] = tokenizer.piece(tokenizer.unk_id)
-        given = [Given({"messages": said.messages, "tools": said.tools, **common}, marks) for said, marks in each]
-        texts = renderer.render_each(self.source, given, now=now)
-        try:
-            texts[0].encode()
-        except UnicodeEncodeError:
-            raise GenerateError("the model's chat template writes half of a surrogate pair") from None
-        return texts
+        given = [
+            [Given({"messages": said.messages, "tools": said.tools, **common}, marks) for said, marks in wanted]
+            for wanted in each
+        ]
+        written = renderer.render_all(self.source, given, now=now)
+        return [texts if isinstance(texts, GenerateError) else _unicode(texts) for texts in written]
 
 
-def _spans(marked: str, marks: tuple[str, str], text: str) -> tuple[tuple[int, int], ...]:
-    """Begin and end, in a text, of each part that has marks around it where they were written, too."""
-    if marked.translate(dict.fromkeys(map(ord, marks))) != text:
-        return ()  # a template that trims what it wrote could have moved them
+class _Begun(NamedTuple):
+    """A conversation that is to be written."""
+
+    said: Said
+    every: StandIns
+    """Stand-ins for every character of it."""
+    hidden: Said
+    """The conversation with these stand-ins."""
+    free: Iterator[str]
+    """More characters that occur nowhere."""
+    marks: tuple[str, str]
+    """What is put around answers."""
+
+    @property
+    def wanted(self) -> list[_Wanted]:
+        """As it is, and with stand-ins and marks."""
+        return [(self.said, _UNMARKED), (self.hidden, self.marks)]
+
+
+def _unicode(texts: list[str]) -> list[str] | GenerateError:
+    """The texts, whose first one is what is read."""
+    try:
+        texts[0].encode()
+    except UnicodeEncodeError:
+        return GenerateError("the model's chat template writes half of a surrogate pair")
+    return texts
+
+
+def _without(marked: str, marks: tuple[str, str]) -> str:
+    """A text without the marks; one that trims what it wrote could have moved them, and then it is another text."""
+    return marked.replace(marks[0], "").replace(marks[1], "") if any(marks) else marked
+
+
+def _spans(marked: str, marks: tuple[str, str]) -> tuple[tuple[int, int], ...]:
+    """Begin and end of each part that has marks around it, in the text without them."""
+    if not any(marks):
+        return ()
     spans, at = [], 0
     for number, part in enumerate(re.split("|".join(marks), marked)):
         if number % 2:

@@ -228,7 +228,8 @@ def _in_order(pool: ProcessPoolExecutor, work: Iterator[_Work], ahead: int) -> I
 
 
 def _encode(rendering: Rendering, batch: _Work) -> Encoded:
-    return encode([(one.id, one.example.task, rendering.write(one.example)) for one in batch.examples])
+    outcomes = rendering.write_each([one.example for one in batch.examples])
+    return encode([(one.id, one.example.task, outcome) for one, outcome in zip(batch.examples, outcomes, strict=True)])
 
 
 _rendering: Rendering | None = None

@@ -4,7 +4,7 @@ The prompt of a conversation is everything before its last answer, earlier answe
 everything before the first token of its answers. A prompt is cut from the left, behind the token that begins a text,
 and both prompts of a pair alike. An earlier answer that loses its beginning, or all that it answers, is kept as context
 and not learned. The last answer always stays whole: where it does not fit, the example is dropped. So is one whose
-text is so long that next to nothing of it would be left; writing 10 MB down for a sequence of 2,048 takes a minute.
+text is so long that next to nothing of it would be left; writing 10 MB down for a sequence of 2,048 takes seconds.
 """
 
 from dataclasses import dataclass

@@ -19,6 +19,7 @@ from puna.tokenizer.cuts import cuts_of, cuts_outside
 from puna.tokenizer.ends import read_ends, template_of
 from puna.tokenizer.engine import as_tokenizer_error, engine_of, line_of
 from puna.tokenizer.json_parts import check_parts
+from puna.tokenizer.stretches import Between
 from puna.tokenizer.tokenizer import Tokenizer
 from puna.tokenizer.words import Ids, Lengths, WordEncoder, in_a_row
 
@@ -149,6 +150,16 @@ class ByteBPETokenizer(Tokenizer):
             return self._special_engine.encode(text, add_special_tokens=False).ids
         except BaseException as error:
             raise as_tokenizer_error(error, self.origin) from None
+
+    @cached_property
+    def _between_specials(self) -> Between | None:
+        found = json.loads(self.content).get("added_tokens", [])
+        if any(token.get(flag) for token in found for flag in ("lstrip", "rstrip", "single_word")):
+            return None
+        if any(token["special"] and token.get("normalized") for token in found):
+            return None  # it is looked for in the stretches, after characters were composed
+        # Ordinary tokens, too: of two that overlap, the library takes the one that begins first.
+        return Between({token["content"]: token["id"] for token in found if not token.get("normalized")})
 
     @cached_property
     def _special_engine(self) -> tokenizers.Tokenizer:

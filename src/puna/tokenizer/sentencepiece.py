@@ -13,7 +13,6 @@ anything else, with a dummy prefix for each stretch between them; `Extras.prefix
 """
 
 import re
-from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
@@ -35,6 +34,7 @@ from puna.tokenizer.sentencepiece_model import (
     read_extras,
     read_pieces,
 )
+from puna.tokenizer.stretches import Between, any_of
 from puna.tokenizer.tokenizer import Tokenizer
 from puna.tokenizer.words import Ids, Lengths, WordEncoder
 
@@ -152,34 +152,21 @@ class SentencePieceTokenizer(Tokenizer):
     @cached_property
     def _found(self) -> re.Pattern[str] | None:
         """The tokens that are looked for in a text before anything else, with a dummy prefix after each."""
-        return _any_of(self.added) if self.prefix_each else None
+        return any_of(self.added) if self.prefix_each else None
 
     def _encode_texts(self, texts: list[str], threads: int) -> list[list[int]]:
         if self._found is None or not any(map(self._found.search, texts)):
             return self._encode_stretches(texts, threads)
-        return [self._encode_between(self._found, text) for text in texts]
+        return Between(self.added).encode(texts, lambda stretches: self._encode_stretches(stretches, threads))
 
     @cached_property
-    def _found_special(self) -> re.Pattern[str] | None:
-        """The same, and the control tokens."""
+    def _between_specials(self) -> Between:
         controls = {self.piece(token) for token in range(self.vocab_size) if self.is_control(token)}
-        return _any_of({*controls, *(self.added if self.prefix_each else ())} - {""})
+        texts = {*controls, *(self.added if self.prefix_each else ())} - {""}
+        return Between({text: self._processor.piece_to_id(text) for text in texts})
 
     def _encode_special(self, text: str) -> list[int]:
-        found = self._found_special
-        return self._encode_between(found, text) if found is not None else self.encode(text)
-
-    def _encode_between(self, tokens: re.Pattern[str], text: str) -> list[int]:
-        """Ids of the tokens in a text, and between them those of stretches, each like a text of its own."""
-        stretches = tokens.split(text)
-        pieces = [self._processor.piece_to_id(piece) for piece in tokens.findall(text)]
-        ids: list[int] = []
-        for stretch, token in zip(stretches, [*pieces, None], strict=True):
-            if stretch:
-                ids += self._encode_stretches([stretch], 1)[0]
-            if token is not None:
-                ids.append(token)
-        return ids
+        return self._between_specials.encode([text], self.encode_batch)[0]
 
     def _encode_stretches(self, texts: list[str], threads: int) -> list[list[int]]:
         encoded = self._processor.encode(texts, num_threads=threads)
@@ -243,12 +230,6 @@ class SentencePieceTokenizer(Tokenizer):
             return b""
         piece = self.piece(token)
         return bytes([int(piece[3:5], 16)]) if self.is_byte(token) else piece.replace(SPACE, " ").encode()
-
-
-def _any_of(texts: Iterable[str]) -> re.Pattern[str] | None:
-    """Finds any of these texts, the longest where several begin at one place; None where there are none."""
-    longest_first = sorted(texts, key=lambda text: (-len(text), text))
-    return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
 
 def _check_bytes(content: bytes, origin: str) -> None:

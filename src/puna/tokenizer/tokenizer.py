@@ -13,12 +13,16 @@ import numpy as np
 
 from puna.core.errors import TokenizerError
 from puna.core.files import sha256_bytes
+from puna.tokenizer.stretches import Between
 from puna.tokenizer.words import Ids, WordEncoder, can_cut
 
 Kind = Literal["sentencepiece", "byte-bpe"]
 
 _MANY = 1 << 21
 """Characters that the library encodes in about the time that loading the word encoder takes."""
+
+_EACH = 64
+"""Characters that the library encodes in about the time that one call of it takes."""
 
 _FEW = 256
 """Characters that the library encodes in less time than one call of the word encoder takes."""
@@ -118,10 +122,26 @@ class Tokenizer(ABC):
         Raises:
             TokenizerError: The text has a lone surrogate, so it is not Unicode text.
         """
-        if special:
-            check_unicode(text)
-        ids = self._encode_special(text) if special else self.encode_batch([text])[0]
+        ids = (self.encode_special if special else self.encode_batch)([text])[0]
         return [self.bos_id] * bos + ids + [self.eos_id] * eos
+
+    def encode_special(self, texts: list[str]) -> list[list[int]]:
+        """Token ids of each text, in which the texts of control tokens are those tokens: never for text from outside.
+
+        Raises:
+            TokenizerError: A text has a lone surrogate.
+        """
+        for text in texts:
+            check_unicode(text)
+        between = self._between_specials
+        if between is None:
+            return [self._encode_special(text) for text in texts]
+        return between.encode(texts, self.encode_batch)
+
+    @cached_property
+    def _between_specials(self) -> Between | None:
+        """What finds the control tokens in a text; None where only the library can tell."""
+        return None
 
     def encode_batch(self, texts: list[str], *, threads: int = 1) -> list[list[int]]:
         """Token ids of each text, on several threads.
@@ -150,7 +170,7 @@ class Tokenizer(ABC):
         for text in texts:
             check_unicode(text)
         size = sum(map(len, texts))
-        self._encoded += size
+        self._encoded += size + _EACH * len(texts)
         return self._words if size >= _FEW and self._encoded >= _MANY else None
 
     @cached_property
