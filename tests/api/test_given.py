@@ -1,5 +1,6 @@
 """Files of examples on the command line become a source."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ from tuned import RECIPE, write_talks
 import puna
 from puna.api.given import SOURCE, files_of, with_files
 from puna.config.recipe import Recipe
-from puna.core.errors import ConfigError
+from puna.core.errors import ConfigError, DataError
 from puna.data.input.sources import list_files
+from puna.shards.split import is_heldout
 
 
 @pytest.fixture
@@ -77,3 +79,30 @@ def test_one_file_or_several_may_be_named(tmp_path: Path) -> None:
     file = write_talks(tmp_path / "talks.jsonl")
     assert files_of(None) == []
     assert files_of(str(file)) == files_of([file]) == [file]
+
+
+def heldout_of(recipe: Recipe, file: Path, count: int) -> int:
+    """How many of so many examples of a file are held out."""
+    rows = [{"prompt": f"What comes after {number}?", "completion": f"{number + 1}"} for number in range(count)]
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    source = with_files(recipe, [file], None)[0].data.sources[SOURCE]
+    return sum(is_heldout(source, SOURCE, f"{file.name}#{number}") for number in range(count))
+
+
+def test_of_few_examples_some_are_held_out_and_most_are_learned(recipe: Recipe, tmp_path: Path) -> None:
+    for name in ("a.jsonl", "b.jsonl"):
+        found = {count: heldout_of(recipe, tmp_path / name, count) for count in (2, 3, 9, 10, 40)}
+        assert all(max(1, min(4, count // 5)) <= heldout <= max(1, count // 4) for count, heldout in found.items()), (
+            found
+        )
+
+
+def test_of_many_examples_the_usual_share_is_held_out(recipe: Recipe, tmp_path: Path) -> None:
+    heldout_of(recipe, tmp_path / "many.jsonl", 600)
+    given, _ = with_files(recipe, [tmp_path / "many.jsonl"], None)
+    assert given.data.sources[SOURCE].heldout_fraction == 0.05
+
+
+def test_one_example_alone_is_refused(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has one example alone; one is learned, and another must validate"):
+        heldout_of(recipe, tmp_path / "one.jsonl", 1)

@@ -1,5 +1,6 @@
 """The packs of a whole run: every example in its turn, whichever batch is asked for first."""
 
+import re
 from collections import Counter
 from itertools import pairwise
 
@@ -10,7 +11,7 @@ from tuning import CONTEXT, recipe_of
 from puna.config.recipe import Recipe, Stage
 from puna.core.errors import ConfigError, DataError
 from puna.finetune import plan as planning
-from puna.finetune.plan import Plan, derived
+from puna.finetune.plan import Plan, derived, few_steps
 from puna.finetune.token_files import Examples
 
 ROWS = 4
@@ -102,3 +103,28 @@ def test_a_run_that_is_shorter_than_its_warm_up_is_refused(recipe: Recipe, examp
     long = recipe.model_copy(update={"optim": recipe.optim.model_copy(update={"warmup_steps": 1000})})
     with pytest.raises(ConfigError, match=r"not more than optim\.warmup_steps = 1000"):
         derived(long, Plan(examples, long))
+
+
+def test_a_run_of_few_steps_is_remarked_with_batches_that_give_it_more(recipe: Recipe, examples: Examples):
+    plan = Plan(examples, recipe)
+    large = recipe.model_copy(update={"train": recipe.train.model_copy(update={"batch_tokens": 1024 * CONTEXT})})
+    said = few_steps(derived(large, plan), plan, 1)
+    assert said is not None
+    batch, micro = re.fullmatch(
+        r"a model hardly changes in 1 step; smaller batches give it more: train.batch_tokens=(\d+)"
+        r"(?: train.micro_batch_tokens=(\d+))?", said,
+    ).groups()  # fmt: skip
+    sizes = {"batch_tokens": int(batch), "micro_batch_tokens": int(micro or recipe.train.micro_batch_tokens)}
+    small = derived(recipe.model_copy(update={"train": recipe.train.model_copy(update=sizes)}), plan)
+    assert small.total_steps > 10
+    several = few_steps(derived(large, plan), plan, 2)
+    assert several is not None
+    assert several.endswith("finetune.epochs, train.batch_tokens")
+
+
+def test_a_run_of_many_steps_is_not_remarked(recipe: Recipe, examples: Examples):
+    plan = Plan(examples, recipe)
+    long = recipe.model_copy(
+        update={"train": recipe.train.model_copy(update={"tokens": 20 * recipe.train.batch_tokens})}
+    )
+    assert few_steps(long, plan, 1) is None

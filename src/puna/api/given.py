@@ -10,6 +10,7 @@ from puna.api.recipes import PathLike
 from puna.core.errors import ConfigError, DataError
 from puna.core.files import sha256_json
 from puna.core.user_path import user_path
+from puna.shards.split import hash_fraction
 
 if TYPE_CHECKING:
     from puna.config.recipe import Recipe
@@ -20,8 +21,10 @@ _ROWS = ("*.jsonl*", "*.ndjson*", "*.json", "*.json.*", "*.parquet", "*.arrow")
 """Files that have rows, compressed or not."""
 _NOT_ROWS = ("**/dataset_info.json", "**/dataset_dict.json", "**/state.json", "**/cache-*.arrow")
 """What lies beside the rows where Hugging Face's `datasets` has saved them."""
-_HELDOUT = 0.05
-"""Share of the examples that validate the model."""
+_HELDOUT, _LEAST = 0.05, 4
+"""Share of the examples that validate the model; of few examples this number, but a fifth of them at most."""
+_FEW = 500
+"""From so many examples on the usual share holds out some of them for certain."""
 
 
 def files_of(data: PathLike | Sequence[PathLike] | None) -> list[Path]:
@@ -48,8 +51,10 @@ def with_files(recipe: "Recipe", files: Sequence[Path], build: PathLike | None) 
 
     Raises:
         ConfigError: The recipe has sources.
+        DataError: There is one example alone, so that nothing could be held out.
     """
     from puna.config.data import Source
+    from puna.data.stages.before import example_ids
 
     if recipe.mixture:
         raise ConfigError(
@@ -63,9 +68,35 @@ def with_files(recipe: "Recipe", files: Sequence[Path], build: PathLike | None) 
         exclude=[*_NOT_ROWS] if any(file.is_dir() for file in files) else [], format=form,
         heldout_fraction=_HELDOUT,
     )  # fmt: skip
+    ids = example_ids(SOURCE, source, most=_FEW, limit=recipe.data.max_document_bytes)
+    source = source.model_copy(update={"heldout_fraction": _heldout_fraction(ids, files)})
     data = recipe.data.model_copy(update={"sources": {SOURCE: source}})
     changed = recipe.model_copy(update={"data": data, "mixture": {SOURCE: 1.0}})
     return changed, build or Path("data") / f"{recipe.name}-{_fingerprint(files, changed)[:8]}"
+
+
+def _heldout_fraction(ids: list[str], files: Sequence[Path]) -> float:
+    """The share that is held out: larger for few examples, of which the usual one might hold out none.
+
+    Whether an example is held out follows from a hash of its id, so the share lies between two of these hashes.
+
+    Args:
+        ids: Of all examples; only the first ones of many; none where the files cannot be read, which the build says.
+        files: What the user has named.
+
+    Raises:
+        DataError: There is one example alone.
+    """
+    if len(ids) == 1:
+        raise DataError(
+            f"--data {files[0]}: has one example alone; one is learned, and another must validate the model",
+            hint="name files with more examples",
+        )
+    hashes = sorted(hash_fraction(f"{SOURCE}/{identity}") for identity in ids)
+    wanted = max(1, min(_LEAST, len(hashes) // 5))
+    if len(hashes) in (0, _FEW) or hashes[wanted - 1] < _HELDOUT:
+        return _HELDOUT
+    return (hashes[wanted - 1] + hashes[wanted]) / 2
 
 
 def _patterns(file: Path, root: str) -> list[str]:

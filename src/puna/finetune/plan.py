@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from puna.config.recipe import Recipe
 from puna.core.errors import ConfigError, DataError
+from puna.core.units import counted
 from puna.finetune.mixing import Mixing
 from puna.finetune.packing import WINDOW, Packs, pack, shuffled
 from puna.finetune.token_files import Examples
@@ -22,6 +23,9 @@ from puna.shards.loader import read_too_often
 
 _WINDOWS = 4
 """Windows that are kept: a batch may span two, and batches that are read ahead are in the next ones."""
+
+_FEW_STEPS = 20
+"""Of shorter runs the user is warned."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,27 @@ def derived(recipe: Recipe, plan: Plan) -> Recipe:
     if recipe.max_epochs:
         _check_epochs(recipe, plan)
     return recipe
+
+
+def few_steps(recipe: Recipe, plan: Plan, devices: int) -> str | None:
+    """What to say of a run so short that the model hardly changes; None of a longer one.
+
+    Args:
+        recipe: With the length of the run, as `derived` gives it.
+        plan: Its packs.
+        devices: How many take part.
+    """
+    steps, context, tuning = recipe.total_steps, recipe.model.context, recipe.finetune
+    if steps >= _FEW_STEPS:
+        return None
+    begin = f"a model hardly changes in {counted(steps, 'step')}"
+    if devices == 1 and tuning is not None and tuning.epochs is not None:
+        rows, micro = plan.packs_of(tuning.epochs) // (2 * _FEW_STEPS), recipe.train.micro_batch_tokens // context
+        rows = rows - rows % micro if rows > micro else max(1, rows)
+        if (batch := rows * context) < recipe.train.batch_tokens:
+            smaller = "" if rows % micro == 0 else f" train.micro_batch_tokens={batch}"
+            return f"{begin}; smaller batches give it more: train.batch_tokens={batch}{smaller}"
+    return f"{begin}; more epochs or smaller batches give it more: finetune.epochs, train.batch_tokens"
 
 
 def _check_epochs(recipe: Recipe, plan: Plan) -> None:

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from puna.config.recipe import Recipe
-from puna.core.console import say
+from puna.core.console import say, warn
 from puna.core.errors import ConfigError
 from puna.core.files import sha256_json, write_json, write_text
 from puna.core.layout import DataDir, RunDir
@@ -27,7 +27,7 @@ from puna.finetune.feed import ExampleFeed
 from puna.finetune.heldout import Heldout
 from puna.finetune.leave import leave
 from puna.finetune.pairs import Preferences
-from puna.finetune.plan import Plan, derived
+from puna.finetune.plan import Plan, derived, few_steps
 from puna.finetune.show import show_batch
 from puna.finetune.token_files import Examples, read_manifest
 from puna.finetune.tokens import announce, is_written, prepare
@@ -90,9 +90,7 @@ class Tuning:
         self.plan = Plan(self._opened(out, TRAIN, world), recipe)
         self.recipe = derived(recipe, self.plan)
         if world.main:
-            self._say_length()
-            if self.recipe.train.compile and world.device.type == "cpu":
-                say("the first steps wait for the compiler; train.compile=false spares a short run that")
+            self._say_length(world.size)
         self._examples_heldout = self._opened(out, HELDOUT, world)
         return self.recipe
 
@@ -127,6 +125,8 @@ class Tuning:
 
     def session(self, recipe: Recipe, run: RunDir, world: World, mesh: Mesh, found: Found) -> Session:
         """The session of the recipe, on the model with what learns in it."""
+        if world.main and recipe.train.compile and world.device.type == "cpu":
+            say("the first steps wait for the compiler; train.compile=false spares a short run that")
         feed = ExampleFeed(self.plan, recipe, self.tokenizer)
         session, objective = begin_with(recipe, run, feed, self._base, world=world, mesh=mesh, found=found)
         self._learned = learned_parameters(session)
@@ -170,12 +170,15 @@ class Tuning:
         world.first(lambda: Examples.open(directory, split, names, verify=True).total)
         return Examples.open(directory, split, names)
 
-    def _say_length(self) -> None:
+    def _say_length(self, devices: int) -> None:
         recipe, rows = self.recipe, self.recipe.train.batch_tokens // self.recipe.model.context
         packs = recipe.total_steps * rows
         read = int(self.plan.read(packs).examples.sum())
+        steps, sequences = counted(recipe.total_steps, "step"), counted(rows, "sequence")
         say(
-            f"{recipe.total_steps} steps of {rows} sequences read {read} examples, "
+            f"{steps} of {sequences} read {counted(read, 'example')}, "
             f"{read / sum(self.plan.mixing.in_epoch.values()):.2f} epochs; {self.plan.filled(packs):.1%} of their "
             "positions hold tokens"
         )
+        if found := few_steps(recipe, self.plan, devices):
+            warn(found)

@@ -14,6 +14,7 @@ from puna.core.layout import DataDir
 from puna.core.packages import missing_package
 from puna.core.units import counted, format_bytes
 from puna.data.document import TOO_LARGE, Document, Dropped, Raw
+from puna.data.input.sources import list_files
 from puna.data.input_file import InputFile
 from puna.data.readers.fields import ROWS, columns_of, first_rows, text_columns
 from puna.data.reasons import explain
@@ -111,6 +112,24 @@ def _refuse_column(name: str, source: Source, files: list[InputFile]) -> None:
         f"have no text in that column; there are {', '.join(there)}",
         hint=hint or f"correct data.sources.{name}.text_field",
     )
+
+
+def example_ids(name: str, source: Source, *, most: int, limit: int) -> list[str]:
+    """The ids of the first examples of a source; none where its files cannot be read, which the build says.
+
+    Args:
+        name: The source's name.
+        source: One of examples, such as conversations.
+        most: How many at most.
+        limit: Bytes of a row at most.
+    """
+    try:
+        reader = make_reader(name, source, limit)
+        rows = (raw for file in list_files(name, source) for raw in reader.records(file))
+        read = (read_one(reader, raw, name, {}) for raw in rows if isinstance(raw, Raw | Dropped))
+        return [found.id for found in islice((one for one in read if isinstance(one, Document)), most)]
+    except (DataError, OSError, ValueError):
+        return []
 
 
 def _refuse_rows(name: str, source: Source, files: list[InputFile], limit: int) -> None:
