@@ -45,7 +45,12 @@ def finetune(
         help="Print a batch as the model would be given it: tokens with their loss weight, documents, positions; and "
         "stop.",
     ),
-    batch: int = typer.Option(0, "--batch", min=0, help="Which one --show-batch prints, counted from 0."),
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            "--batch", min=0, help="Which one --show-batch prints, counted from 0.  \\[default: 0]", show_default=False
+        ),
+    ] = None,
     force: ForceRun = False,
 ) -> None:
     """Tune a model on examples: conversations, tasks, pairs of answers; under torchrun on as many devices as it starts.
@@ -58,13 +63,15 @@ def finetune(
             ["by which recipe is to be tuned was not said"],
             hint="`puna finetune chat --model MODEL --data talks.jsonl` tunes any model; `puna recipes` lists others",
         )
+    if batch is not None and not show_batch:
+        raise ConfigError(["--batch names a batch to print"], hint=f"print it: `--show-batch --batch {batch}`")
     own = run_of(recipe, goes_on=resume)
     if run is None and own is not None:
         run = own.root
     resolved = resolve(recipe, overrides, show)
     if show_batch:
         text = puna.show_batch(
-            resolved, data, run, model=model, build=build, resume=resume or own is not None, number=batch,
+            resolved, data, run, model=model, build=build, resume=resume or own is not None, number=batch or 0,
             colours=sys.stdout.isatty(),
         )  # fmt: skip
         print(text, end="")

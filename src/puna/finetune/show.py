@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from puna.core.errors import escaped
+from puna.core.units import counted
 from puna.finetune.feed import ExampleFeed
 from puna.shards.heldout import IGNORE
 from puna.tokenizer.tokenizer import Tokenizer
@@ -91,8 +92,8 @@ def show_batch(
         targets = int((batch.targets_BT[row] != IGNORE).sum())
         width = batch.targets_BT.shape[1]
         lines.append(
-            f"sequence {number * feed.rows + row}: {len(packs[row])} examples, {used} of {width} positions filled, "
-            f"{targets} tokens learned"
+            f"sequence {number * feed.rows + row}: {counted(len(packs[row]), 'example')}, {used} of {width} "
+            f"positions filled, {targets} tokens learned"
         )
         for document in shown:
             lines += _document(feed, tokenizer, document, packs[row].tolist(), colours=colours)

@@ -20,7 +20,8 @@ def announce(session: Session) -> None:
     left = train.tokens - recipe.total_tokens
     session.say(
         f"{recipe.name}: {format_count(parameters(recipe.model).total)} parameters, "
-        f"{format_count(recipe.total_tokens)} tokens in {recipe.total_steps} steps of {train.batch_tokens} tokens, "
+        f"{format_count(recipe.total_tokens)} tokens in {counted(recipe.total_steps, 'step')} of "
+        f"{train.batch_tokens} tokens, "
         f"{train.precision}{' with float8 products' if train.float8 else ''}"
     )
     if left:
