@@ -24,7 +24,7 @@ _NOT_ROWS = ("**/dataset_info.json", "**/dataset_dict.json", "**/state.json", "*
 _HELDOUT, _LEAST = 0.05, 4
 """Share of the examples that validate the model; of few examples this number, but a fifth of them at most."""
 _FEW = 500
-"""From so many examples on the usual share holds out some of them for certain."""
+"""From this number of examples on the usual share holds out some of them for certain."""
 
 
 def files_of(data: PathLike | Sequence[PathLike] | None) -> list[Path]:

@@ -24,10 +24,11 @@ from puna.model.directory import resolve_model
 
 MAY_CHANGE = (
     "description", "chat_recipe", "max_epochs", "train.log_every", "stability.", "validation.", "evaluation.",
-    "samples.", "checkpoint.", "energy.", "metrics.",
+    "samples.", "checkpoint.", "energy.", "metrics.", "data.sources.examples.heldout_fraction",
 )  # fmt: skip
-"""Keys that change neither the data nor a weight; and two that may let a stopped run continue, `stability` and
-`max_epochs`."""
+"""Keys that change neither the data nor a weight; two that may let a stopped run continue, `stability` and
+`max_epochs`; and the share that is held out of a user's examples, which follows from them: that they are others is said
+of the data."""
 
 MAY_CHANGE_BITS = (
     "parallel.", "train.micro_batch_tokens", "train.loss_chunk_tokens", "train.compile", "train.recompute",
