@@ -205,6 +205,18 @@ def test_a_run_goes_on_with_every_change_that_it_may_and_is_warned_of_those_that
         assert "weights will be equal to rounding, not bit for bit" in warned
 
 
+def test_the_share_that_is_held_out_of_given_examples_follows_from_them(tiny: Recipe, tmp_path: Path):
+    source = tiny.model_dump()["data"]["sources"]["code"]
+
+    def held_out(share: float) -> Recipe:
+        sources = tiny.model_dump()["data"]["sources"] | {"examples": source | {"heldout_fraction": share}}
+        return _with(tiny, {"data": {"sources": sources}})
+
+    check_recipe(held_out(0.1).model_dump(exclude_none=True), held_out(0.2), RunDir(tmp_path), "the checkpoint")
+    with pytest.raises(CheckpointError, match=r"data\.sources\.examples"):
+        check_recipe(tiny.model_dump(exclude_none=True), held_out(0.2), RunDir(tmp_path), "the checkpoint")
+
+
 def test_several_changes_that_round_are_named_in_one_sentence(
     tiny: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

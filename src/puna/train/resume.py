@@ -24,11 +24,13 @@ from puna.model.directory import resolve_model
 
 MAY_CHANGE = (
     "description", "chat_recipe", "max_epochs", "train.log_every", "stability.", "validation.", "evaluation.",
-    "samples.", "checkpoint.", "energy.", "metrics.", "data.sources.examples.heldout_fraction",
+    "samples.", "checkpoint.", "energy.", "metrics.",
 )  # fmt: skip
-"""Keys that change neither the data nor a weight; two that may let a stopped run continue, `stability` and
-`max_epochs`; and the share that is held out of a user's examples, which follows from them: that they are others is said
-of the data."""
+"""Keys that change neither the data nor a weight; and two that may let a stopped run continue, `stability` and
+`max_epochs`."""
+
+FOLLOWS = "data.sources.examples.heldout_fraction"
+"""The share that is held out of a user's examples follows from them: that they are others is said of the data."""
 
 MAY_CHANGE_BITS = (
     "parallel.", "train.micro_batch_tokens", "train.loss_chunk_tokens", "train.compile", "train.recompute",
@@ -171,7 +173,7 @@ def check_recipe(saved: dict[str, Any], recipe: Recipe, run: RunDir, what: str) 
     Raises:
         CheckpointError: Naming every key that differs.
     """
-    changed = [line for line in changes(saved, recipe, run) if not line.startswith(MAY_CHANGE)]
+    changed = [line for line in changes(saved, recipe, run) if not line.startswith((*MAY_CHANGE, FOLLOWS))]
     refused = [line for line in changed if _refuses(line)]
     if refused:
         raise CheckpointError(
@@ -223,7 +225,7 @@ def _begin_another(recipe: Recipe, run: RunDir, changed: list[str]) -> str:
 
 def _refuses(line: str) -> bool:
     """Whether a run cannot go on with a change."""
-    return not line.startswith((*MAY_CHANGE, *MAY_CHANGE_BITS))
+    return not line.startswith((*MAY_CHANGE, FOLLOWS, *MAY_CHANGE_BITS))
 
 
 def _with_newer_keys(saved: dict[str, Any]) -> dict[str, Any]:
