@@ -210,11 +210,13 @@ def test_the_share_that_is_held_out_of_given_examples_follows_from_them(tiny: Re
 
     def held_out(share: float) -> Recipe:
         sources = tiny.model_dump()["data"]["sources"] | {"examples": source | {"heldout_fraction": share}}
-        return _with(tiny, {"data": {"sources": sources}})
+        return _with(tiny, {"data": {"sources": sources}, "mixture": dict.fromkeys(sources, 1.0)})
 
     check_recipe(held_out(0.1).model_dump(exclude_none=True), held_out(0.2), RunDir(tmp_path), "the checkpoint")
-    with pytest.raises(CheckpointError, match=r"data\.sources\.examples"):
-        check_recipe(tiny.model_dump(exclude_none=True), held_out(0.2), RunDir(tmp_path), "the checkpoint")
+    with pytest.raises(CheckpointError, match=r"data\.sources\.code\.heldout_fraction"):
+        sources = tiny.model_dump()["data"]["sources"] | {"code": source | {"heldout_fraction": 0.5}}
+        other = _with(tiny, {"data": {"sources": sources}})
+        check_recipe(tiny.model_dump(exclude_none=True), other, RunDir(tmp_path), "the checkpoint")
 
 
 def test_several_changes_that_round_are_named_in_one_sentence(
