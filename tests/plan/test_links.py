@@ -5,6 +5,7 @@ import pytest
 from puna.config.recipe import Recipe
 from puna.plan.hardware import Link
 from puna.plan.layout import GPU, Share
+from puna.plan.learning import learning_of
 from puna.plan.links import (
     LINK_SHARE,
     Group,
@@ -92,7 +93,7 @@ def test_neighbours_share_products_then_sequences_then_weights_then_nothing():
         for tensor in range(2)
     }
     recipe = Recipe.model_validate({"name": "x", "optim": {"warmup_steps": 0}, "train": {"tokens": 2**30}})
-    share = Share(recipe=recipe, kind=GPU, devices=32, **sizes)
+    share = Share(recipe=recipe, learning=learning_of(recipe), kind=GPU, devices=32, **sizes)
     varying = {tensor_group: {3}, context_group: {2}, weight_group: {1, 2}, replica_group: {0}}
     for function, axes in varying.items():
         still = set(range(4)) - axes

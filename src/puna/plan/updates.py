@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from puna.plan.layout import Share
 from puna.plan.learning import Layer, layers_of
 
-_DRAWN = 104
+_DRAWN = 112
 """Per number that may be dropped: bytes read and written by `puna.ops.random_bits.streams`, which is never compiled."""
 _EAGER_DROPOUT = {2: (22, 9), 4: (30, 17)}
 """By bytes of a number, per number that may be dropped, forward and backward, beside the drawing."""
