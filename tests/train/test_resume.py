@@ -213,9 +213,9 @@ def test_the_share_that_is_held_out_of_given_examples_follows_from_them(tiny: Re
         return _with(tiny, {"data": {"sources": sources}, "mixture": dict.fromkeys(sources, 1.0)})
 
     check_recipe(held_out(0.1).model_dump(exclude_none=True), held_out(0.2), RunDir(tmp_path), "the checkpoint")
+    sources = tiny.model_dump()["data"]["sources"] | {"code": source | {"heldout_fraction": 0.5}}
+    other = _with(tiny, {"data": {"sources": sources}})
     with pytest.raises(CheckpointError, match=r"data\.sources\.code\.heldout_fraction"):
-        sources = tiny.model_dump()["data"]["sources"] | {"code": source | {"heldout_fraction": 0.5}}
-        other = _with(tiny, {"data": {"sources": sources}})
         check_recipe(tiny.model_dump(exclude_none=True), other, RunDir(tmp_path), "the checkpoint")
 
 
