@@ -4,21 +4,24 @@
 
 The model has SmolLM2-135M's shape and random weights, the adapters update all linear layers of its blocks. One thread
 computes, and its own time on the processor is taken, so that what else the machine does counts little. Each case is
-measured once in every round, one after the other, and its fastest round counts.
+measured once in every round, one after the other; its median counts, and the fastest and slowest round are beside it.
 """
 
 import argparse
 import json
-import platform
+import shlex
+import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 
 import torch
 from torch import Tensor
 
 from puna.config.recipe import ModelConfig
+from puna.core.records import commit, machine, packages
 from puna.infer.adapters import Products, linear_shapes
 from puna.infer.engine import Engine
 from puna.infer.kernel_runner import KernelRunner
@@ -82,19 +85,26 @@ def measure(kind: WeightKind, adapters: dict[str, Products], rounds: int) -> lis
         "no adapter loaded": (plain, [""]), "loaded, none used": (loaded, [""]), "one adapter": (loaded, names[:1]),
         "each its own": (loaded, names),
     }  # fmt: skip
-    best: dict[tuple[str, str], float] = {}
+    seconds: dict[tuple[str, str], list[float]] = {}
     for number in range(rounds + 1):
         for case, (engine, chosen) in cases.items():
             found = {"prompt_ms_per_token": _prompt(engine, chosen, number)}
             found |= {f"batch_{batch}_ms_per_step": _step(engine, chosen, batch, number) for batch in BATCHES}
-            for what, seconds in found.items():
-                if number:  # the first round has what only the first steps do
-                    best[case, what] = min(seconds, best.get((case, what), float("inf")))
+            if number:  # the first round has what only the first steps do
+                for what, value in found.items():
+                    seconds.setdefault((case, what), []).append(value)
     return [
         {"weights": kind.value, "case": case}
-        | {what: round(1e3 * seconds, 4) for (of, what), seconds in best.items() if of == case}
+        | {what: _spread(values) for (of, what), values in seconds.items() if of == case}
         for case in cases
     ]  # fmt: skip
+
+
+def _spread(seconds: list[float]) -> dict[str, float]:
+    return {
+        name: round(1e3 * value, 4)
+        for name, value in (("median", median(seconds)), ("fastest", min(seconds)), ("slowest", max(seconds)))
+    }
 
 
 def _prompt(engine: Engine, chosen: list[str], seed: int) -> float:
@@ -131,8 +141,9 @@ def main() -> None:
         rows += measure(kind, adapters, given.rounds)
         print(json.dumps(rows[-4:], indent=1), flush=True)
     record = {
-        "date": datetime.now(UTC).date().isoformat(), "machine": platform.processor() or platform.machine(),
-        "torch": torch.__version__, "threads": 1, "rank": given.rank, "adapters": given.adapters,
+        "schema": 1, "benchmark": "adapters", "command": shlex.join(["python", "bench/adapters.py", *sys.argv[1:]]),
+        "commit": commit(), "date": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine(),
+        "packages": packages(), "threads": 1, "rank": given.rank, "adapters": given.adapters,
         "rounds": given.rounds, "prompt": PROMPT, "shape": SHAPE.model_dump(mode="json"), "rows": rows,
     }  # fmt: skip
     if given.out:
