@@ -34,7 +34,8 @@ FULL = ["--full", "--examples", "32", "--steps", "3"]
 
 def run(python: str, system: str, *arguments: str) -> dict[str, Any]:
     """The figures of one process by the kind of its steps."""
-    command = [python, str(HERE / "finetune_step.py"), system, *arguments]
+    # Without its folder in the path: a module there has the name of a package that transformers looks for.
+    command = [python, "-P", str(HERE / "finetune_step.py"), system, *arguments]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if result.returncode:
