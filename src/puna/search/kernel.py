@@ -172,7 +172,11 @@ def find_longest(
     """
     reached = np.full(len(starts_of) - 1, -1, np.int64)
     stack = np.empty((64, 4), np.int64)
+    last = stops[:, 2].max() if len(stops) else -1
     for place in range(len(reached)):
+        if place and 0 <= last == reached[place - 1]:
+            reached[place] = last  # the end of what is found is found too
+            continue
         for start in range(starts_of[place], starts_of[place + 1]):
             first, end = first_of[starts[start, 0]], first_of[starts[start, 1]]
             if first == end:
