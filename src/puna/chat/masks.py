@@ -256,9 +256,18 @@ def _spaces_around(text: str, spans: Sequence[Span]) -> list[Span]:
     """How many spaces and line ends are right before and right behind each part of a text."""
     counts = []
     for begin, end in spans:
-        before, behind = text[:begin], text[end:]
-        counts.append((begin - len(before.rstrip()), len(behind) - len(behind.lstrip())))
+        first = begin
+        while first and text[first - 1].isspace():
+            first -= 1
+        counts.append((begin - first, _behind_spaces(text, end) - end))
     return counts
+
+
+def _behind_spaces(text: str, at: int) -> int:
+    """The first place from `at` on where there is no space or line end; without a copy of a long text."""
+    while at < len(text) and text[at].isspace():
+        at += 1
+    return at
 
 
 def _ended(template: ChatTemplate, rendered: Rendered, at: int) -> bool:
@@ -270,7 +279,7 @@ def _ended(template: ChatTemplate, rendered: Rendered, at: int) -> bool:
 def _end_behind(template: ChatTemplate, rendered: Rendered, at: int) -> int:
     """The place behind the end of a turn that follows at `at`, spaces before it aside; `at` where none follows."""
     text = rendered.text
-    start = len(text) - len(text[at:].lstrip())
+    start = _behind_spaces(text, at)
     end = start + max((len(end) for end in template.ends if text.startswith(end, start)), default=0)
     if end == start or any(rendered.origins[start:end]) or _ended(template, rendered, at):
         return at
