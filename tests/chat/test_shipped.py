@@ -235,6 +235,10 @@ def test_a_model_without_a_template_needs_one(tokenizer: ByteBPETokenizer, tmp_p
     assert "chatml" in str(caught.value.hint)
     with pytest.raises(GenerateError, match=r"nothing\.jinja"):
         chat_setup(str(tmp_path / "nothing.jinja"), None, tokenizer)
+    for name in ("chatlm", "x" * 500, "a\0b"):
+        with pytest.raises(GenerateError, match="is neither the name of a template nor a file that is there") as caught:
+            chat_setup(name, None, tokenizer)
+        assert caught.value.hint == "the names are plain, flan, chatml, llama2, alpaca, and own for the model's"
 
 
 def in_llama_cpp(setup: ChatSetup, directory: Path) -> LlamaServer:

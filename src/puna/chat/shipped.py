@@ -12,6 +12,7 @@ BOS comes first where the tokenizer's files ask for it: the templates write it t
 them. `alpaca` has two prompts: that with an input is written for a question that has a line `### Input:`.
 """
 
+import os
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -67,7 +68,7 @@ def chat_setup(name: str, own: str | None, tokenizer: Tokenizer) -> ChatSetup:
         tokenizer: The model's.
 
     Raises:
-        GenerateError: The model has no template of its own, or the file cannot be read.
+        GenerateError: The model has no template of its own, or there is no such name or file, or it cannot be read.
         TokenizerError: The tokenizer cannot have the template's control tokens.
     """
     tokenizer = grown(tokenizer, control_tokens(name))
@@ -90,6 +91,11 @@ def _source(name: str, own: str | None, tokenizer: Tokenizer) -> str:
     if name in SHIPPED:
         return shipped_template(name, tokenizer)
     if name != OWN:
+        if not os.path.exists(name):  # also where it cannot be the name of a file
+            raise GenerateError(
+                f"finetune.template = {name!r}: is neither the name of a template nor a file that is there",
+                hint=f"the names are {', '.join(SHIPPED)}, and {OWN} for the model's",
+            )
         return template_in(Path(name))
     if own is None:
         raise GenerateError(
