@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from puna.cli.search import _print_place, _when
 from puna.core.layout import DataDir, RunDir
+from puna.search.found import Place
 from puna.search.reads import reads_of
 from puna.tokenizer.load import load_tokenizer
 
@@ -53,6 +55,8 @@ def test_a_text_is_found_with_its_documents(data: Path, tmp_path: Path):
     file = tmp_path / "text.txt"
     file.write_text("the\n")
     assert puna("data", "find", data, "--file", file, "--limit", "2").stdout == plain.stdout
+    file.write_bytes(b"the\r\nand")
+    assert puna("data", "find", data, "--file", file).stdout == "not found\n"
     folded = json.loads(puna("data", "find", data, "THE", "--ignore-case", "--json").stdout)
     assert folded["counts"]["train"] != as_json["counts"]["train"]
     assert puna("data", "find", data, "no such words are here").stdout == "not found\n"
@@ -84,3 +88,13 @@ def test_words_are_traced_to_documents_and_steps(data: Path, tiny_run: RunDir):
     assert "read at step" in plain.stdout or "times, at steps" in plain.stdout
     nothing = puna("trace", tiny_run.root, "zzzz qqqq xxxx", "--data-dir", data)
     assert nothing.stdout == "no span of 3 words or more is in the training data\n"
+
+
+def test_what_would_steer_a_terminal_is_escaped(capsys: pytest.CaptureFixture[str]):
+    place = Place("prose", "train", "1\x1b.txt", "o", "", "", "", 0, "evil \x1b[2J", "needle", "\x07", 1)
+    _print_place(place, [3])
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert "\x07" not in printed
+    assert "[needle]" in printed
+    assert _when([], 20) == "not read after step 20, up to which another run made this one"

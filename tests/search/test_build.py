@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -120,9 +121,10 @@ def test_workers_are_as_many_as_half_of_the_free_memory_has_room_for(monkeypatch
     monkeypatch.setattr(build_module.os, "cpu_count", lambda: 64)
     lines = "MemTotal:       99 kB\nMemAvailable:   16777216 kB\n"
     monkeypatch.setattr(build_module.Path, "read_text", lambda self: lines)
-    assert build_module._workers(100_000_000) == 6
-    assert build_module._workers(10_000_000_000) == 1
-    assert build_module._workers(0) == 64
+    assert build_module._workers(100_000_000, 32_000) == 6
+    assert build_module._workers(100_000_000, 128_000) == 4
+    assert build_module._workers(10_000_000_000, 32_000) == 1
+    assert build_module._workers(0, 32_000) == 64
 
 
 def test_ids_that_the_tokenizer_does_not_have_are_refused(write_build: WriteBuild, monkeypatch: pytest.MonkeyPatch):
@@ -132,3 +134,12 @@ def test_ids_that_the_tokenizer_does_not_have_are_refused(write_build: WriteBuil
     )
     with pytest.raises(DataError, match="has ids that its tokenizer does not have"):
         build_index(data)
+
+
+def test_the_index_of_a_source_that_left_the_build_goes_with_it(write_build: WriteBuild):
+    data = write_build(TEXTS)
+    whole = build_index(data)
+    shutil.rmtree(data.shards / "code")
+    less = build_index(data)
+    assert not (data.index / "code" / "train").exists()
+    assert (less.made, less.bytes < whole.bytes) == (0, True)

@@ -68,3 +68,13 @@ def test_the_first_occurrences_are_the_same_whatever_their_number(data: DataDir,
     index = TextIndex.open(data)
     every = found(index, index.find("the"), 3, most=100).places
     assert found(index, index.find("the"), 3, most=most).places == every[:most]
+
+
+def test_a_token_with_the_space_that_the_tokenizer_puts_before_a_document_is_at_its_beginning(write_build: WriteBuild):
+    data = write_build({("prose", "train"): ["the cat is self here"]})
+    build_index(data)
+    index = TextIndex.open(data)
+    ids = index.tokenizer.encode("the")
+    size = sum(len(index.tokenizer.bytes_of(token)) for token in ids)
+    (place,) = found(index, index.find_ids(ids), size, most=5).places
+    assert (place.offset, place.before, place.text, place.after) == (0, "", "the", " cat is self here")

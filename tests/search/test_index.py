@@ -1,3 +1,4 @@
+import json
 import random
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from searching import WriteBuild, in_memory, places
 
 from puna.core.errors import DataError
+from puna.core.files import sha256_file
 from puna.core.layout import DataDir
 from puna.search.build import build_index
 from puna.search.index import TextIndex
@@ -218,3 +220,44 @@ def test_an_index_that_is_missing_damaged_or_of_other_shards_is_refused_in_a_sen
     record.write_text(kept)
     with pytest.raises(DataError, match="is the index of other tokens than those in"):
         TextIndex.open(other)
+
+
+def test_a_long_copy_with_another_end_is_found_word_by_word(tokenizer: Tokenizer):
+    words = [f"w{number}" for number in range(300)]
+    documents = [" ".join(words), " ".join([*words[200:], "and", "more"])]
+    index = in_memory(tokenizer, documents)
+    for text in (" ".join([*words, "QQ"]), " ".join(["QQ", *words, "and", "more", "QQ"])):
+        assert index.longest(text) == _longest(documents, text, index)
+
+
+def test_a_table_that_is_not_of_the_vocabulary_is_refused_before_any_search(write_build: WriteBuild):
+    data = write_build({("prose", "train"): ["one two three"]})
+    build_index(data)
+    directory = data.index / "prose" / "train"
+    record = json.loads((directory / "part-00000.json").read_text())
+    whole = np.fromfile(directory / "firsts-00000.bin", "<i8")
+    for table in (whole[:3], whole + (1 << 40), whole[::-1].copy()):
+        table.tofile(directory / "firsts-00000.bin")
+        entry = {"bytes": table.nbytes, "sha256": sha256_file(directory / "firsts-00000.bin")}
+        files = [one | entry if one["name"].startswith("firsts") else one for one in record["files"]]
+        forged = record | {"ranks": len(table) - 1, "files": files}
+        (directory / "part-00000.json").write_text(json.dumps(forged))
+        with pytest.raises(DataError, match="the index of prose train is damaged"):
+            TextIndex.open(data)
+    for change in ({"ranks": float("inf")}, {"files": [*record["files"], {"name": 5, "bytes": 1, "sha256": "x"}]}):
+        (directory / "part-00000.json").write_text(json.dumps(record | change))
+        with pytest.raises(DataError, match="its numbers do not agree"):
+            TextIndex.open(data)
+
+
+def test_a_text_that_is_too_long_to_look_for_is_refused(tokenizer: Tokenizer):
+    with pytest.raises(DataError, match=r"the text has 100001 characters, 100000 are looked for at most"):
+        in_memory(tokenizer, ["a"]).find("a" * 100_001)
+
+
+def test_a_text_is_looked_for_as_the_tokenizer_keeps_it(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch):
+    index = in_memory(tokenizer, ["caf\u00e9 one"])
+    monkeypatch.setattr(tokenizer, "normalizes", True, raising=False)
+    assert sum(one.count for one in index.find("cafe\u0301 one")) == 1
+    monkeypatch.setattr(type(tokenizer), "missing_bytes", property(lambda self: b"\0"))
+    assert sum(one.count for one in index.find("o\0ne")) == 1

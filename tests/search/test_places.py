@@ -12,6 +12,7 @@ from puna.search.places import word_edges
         ("漢字と", "|漢|字|と|"),
         ("straße é", "|straße| |é|"),
         ("a漢b", "|a|漢|b|"),
+        ("हिन्दी cafe\u0301s", "|हिन्दी| |cafe\u0301s|"),
         ("สวัสดี", "|ส|ว|ั|ส|ด|ี|"),
         ("", "|"),
     ],

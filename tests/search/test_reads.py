@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,3 +86,38 @@ def test_another_build_than_the_run_was_trained_on_is_refused(
     write_state(path, TrainState(step=12, data_fingerprint="other"), {"shard-00001.safetensors": "0" * 64})
     with pytest.raises(DataError, match="holds other token shards than"):
         reads_of(run, tiny_data)
+
+
+def test_steps_whose_batch_was_left_out_have_learned_nothing(
+    tiny: Recipe, tiny_data: DataDir, tiny_run: RunDir, run: RunDir
+):
+    path = directory_of(run, 12)
+    path.mkdir(parents=True)
+    fingerprint = reads_of(tiny_run, tiny_data).loader.fingerprint
+    write_state(path, TrainState(step=12, data_fingerprint=fingerprint), {"shard-00001.safetensors": "0" * 64})
+    source, position = (reads := reads_of(run, tiny_data)).loader._locate(3 * reads.rows)
+    assert reads.of(reads.loader.names[source], position) == [4]
+    run.metrics.write_text('{"kind": "skipped", "step": 4, "tokens": 1024, "reason": "x"}\n')
+    assert reads_of(run, tiny_data).of(reads.loader.names[source], position) == []
+
+
+def test_a_run_that_is_made_longer_has_read_what_its_newest_checkpoint_has(
+    tiny: Recipe, tiny_data: DataDir, tiny_run: RunDir, run: RunDir
+):
+    run.record.write_bytes(tiny_run.record.read_bytes())
+    assert reads_of(run, tiny_data).steps == tiny.total_steps
+    path = directory_of(run, 12)
+    path.mkdir(parents=True)
+    write_state(path, TrainState(step=12), {"shard-00001.safetensors": "0" * 64})
+    assert reads_of(run, tiny_data).steps == 12
+    branched = replace(reads_of(run, tiny_data), since=8)
+    source, position = branched.loader._locate(3 * branched.rows)
+    assert branched.of(branched.loader.names[source], position) == []
+
+
+def test_a_damaged_record_is_a_sentence(tiny_data: DataDir, tiny_run: RunDir, run: RunDir):
+    record = json.loads(tiny_run.record.read_text())
+    for results in ({"shifts": None}, {"shifts": "ab"}, {"shifts": [[1]]}, {"lineage": 5}):
+        run.record.write_text(json.dumps(record | {"results": record["results"] | results}))
+        with pytest.raises(DataError, match=r"record\.json: is damaged"):
+            reads_of(run, tiny_data)

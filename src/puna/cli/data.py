@@ -96,12 +96,13 @@ def trace(
     """
     from puna.config.load import load_recipe
     from puna.core.reference import whole_run
+    from puna.search.reads import newest_state
 
     directory = whole_run(user_path(run), f"puna data trace {{}} --step {step}")
     recipe = load_recipe(str(directory.config)).recipe
     if step > recipe.total_steps:
         raise DataError(f"--step {step}: the run in {run} has {recipe.total_steps} steps")
-    state = _newest_state(directory)
+    state = newest_state(directory)
     _refuse_parents(state, recipe, step)
     if recipe.finetune is not None:
         _trace_examples(recipe, directory, state, step, data, as_json=as_json)
@@ -139,20 +140,6 @@ def _trace_examples(
     trained_on = str(record["inputs"].get("data", "")) if record else state.data_fingerprint
     for traced in trace_examples(run, recipe, state.batch_number(step - 1), trained_on):
         print(json_line(traced._asdict()) if as_json else _columns(traced._asdict()))
-
-
-def _newest_state(run: RunDir) -> "TrainState":
-    """The state of the newest checkpoint, or else the one in the record; an empty state if there is neither."""
-    from puna.core.schema.lineage import Parent
-    from puna.core.schema.part import parse
-    from puna.core.schema.train_state import TrainState, list_checkpoints, read_header
-
-    if checkpoints := list_checkpoints(run):
-        return read_header(checkpoints[-1][1])[0]
-    record = read_record(run.record)
-    results = record["results"] if record else {}
-    before = [parse(Parent, value, f"{run.record}: lineage") for value in results.get("lineage", [])]
-    return TrainState(shifts=results.get("shifts", []), lineage=before)
 
 
 def _refuse_parents(state: "TrainState", recipe: "Recipe", step: int) -> None:

@@ -10,7 +10,7 @@ import puna
 from puna.cli.arguments import DataSource
 from puna.cli.json_output import json_line
 from puna.core.console import say
-from puna.core.errors import DataError
+from puna.core.errors import DataError, escaped
 from puna.core.files import read_text
 from puna.core.units import format_bytes, format_count
 
@@ -43,7 +43,8 @@ def index(
 ) -> None:
     """Make the index of a data build in which `puna data find` and `puna trace` look; what is whole is kept.
 
-    It takes 4 bytes per token on the disk, and 14 per token of a shard in the memory of each process.
+    It takes 4 bytes per token on the disk, and 14 per token of a shard (18 with more than 65,536 tokens in the
+    vocabulary) in the memory of each process.
     """
     built = puna.index_data(build, workers=workers)
     each = built.bytes / built.tokens if built.tokens else 0
@@ -116,7 +117,7 @@ def _text_of(text: str | None, file: Path | None, ids: str | None) -> str | list
             hint="give TEXT or --file" + (", or --ids" if ids is not None else ""),
         )
     if file is not None:
-        content = read_text(file, DataError)
+        content = read_text(file, DataError, newline="")
         return content.removesuffix("\n").removesuffix("\r")
     if ids is not None:
         try:
@@ -136,20 +137,20 @@ def _counted(what: "Found") -> list[str]:
     return counts or ["not found"]
 
 
-def _print_place(place: "Place", steps: list[int] | None) -> None:
+def _print_place(place: "Place", steps: list[int] | None, since: int = 0) -> None:
     about = [f"{place.source}{'' if place.split == 'train' else ' (held out)'}: {place.id}", place.origin]
     about += [value for value in (place.url, place.licence, place.date) if value]
     about.append(f"byte {place.offset}")
     if steps is not None and place.split == "train":
-        about.append(_when(steps))
-    print("  " + "; ".join(" ".join(value.split()) for value in about))
+        about.append(_when(steps, since))
+    print(escaped("  " + "; ".join(" ".join(value.split()) for value in about)))
     shown = f"{place.before}[{place.text}]{place.after}"
-    print("    …" + " ".join(shown.split()) + "…")
+    print(escaped("    …" + " ".join(shown.split()) + "…"))
 
 
-def _when(steps: list[int]) -> str:
+def _when(steps: list[int], since: int) -> str:
     if not steps:
-        return "not read"
+        return f"not read after step {since}, up to which another run made this one" if since else "not read"
     shown = ", ".join(map(str, steps[:5])) + (", …" if len(steps) > 5 else "")
     return f"read {len(steps)} times, at steps {shown}" if len(steps) > 1 else f"read at step {shown}"
 
@@ -164,10 +165,10 @@ def _print_traced(traced: "Traced", words: int) -> None:
             for split, by_source in span.counts.items()
             for source, count in by_source.items()
         )
-        print(f"{' '.join(span.text.split())!r}")
+        print(escaped(f"'{' '.join(span.text.split())}'"))
         print(f"  {span.words} words, {span.bits:.0f} bits; {places}")
         for source in span.sources:
-            _print_place(source.place, source.steps)
+            _print_place(source.place, source.steps, traced.since)
         print()
     if traced.all_spans > len(traced.spans):
         print(f"{traced.all_spans - len(traced.spans)} more spans; --spans shows more")

@@ -17,7 +17,7 @@ from puna.core.lock import DirectoryLock
 from puna.core.terminate import orderly_end
 from puna.core.workers import worker_pool
 from puna.search.format import FIRST, FIRSTS, FORMAT, KINDS, PART, SUFFIX, SUFFIXES, VERSION, read_part
-from puna.search.suffixes import BYTES_PER_TOKEN, MOST_TOKENS, suffix_order
+from puna.search.suffixes import MOST_TOKENS, bytes_per_token, suffix_order
 from puna.search.vocabulary import Vocabulary
 from puna.shards.shards import TokenShards
 from puna.shards.split import SPLITS
@@ -74,8 +74,8 @@ def _no_shards(data: DataDir) -> DataError:
 def build_index(data: DataDir, *, workers: int | None = None) -> Built:
     """Make the index of all shards that have none, or one of other tokens.
 
-    A killed build goes on with the shards that have none. The index of a shard takes `BYTES_PER_TOKEN` bytes of memory
-    per token in one process, 1 GiB for the 100 million tokens of a shard of the usual size.
+    A killed build goes on with the shards that have none. To make the index of a shard takes `bytes_per_token` of
+    memory in one process: 1.4 GB for the 100 million tokens of a shard of the usual size.
 
     Args:
         data: A finished build; of one in an object store its mirror, where tokens and index are then kept.
@@ -85,7 +85,7 @@ def build_index(data: DataDir, *, workers: int | None = None) -> Built:
         DataError: The build is damaged, a shard is too large, or the system killed a process.
         StorageError: The disk is full or not writable.
     """
-    splits = open_splits(data)[1]
+    tokenizer, splits = open_splits(data)
     with DirectoryLock(data.index), orderly_end():
         todo, kept = _todo(data, splits)
         largest = max((splits[key].sizes[number] for key, number in todo), default=0)
@@ -100,7 +100,7 @@ def build_index(data: DataDir, *, workers: int | None = None) -> Built:
             _Work(data.index / source / split, data.shards / source / split, number) for (source, split), number in todo
         ]
         sizes = [splits[key].sizes[number] for key, number in todo]
-        _make(work, sizes, data.tokenizer, workers or _workers(largest))
+        _make(work, sizes, data.tokenizer, workers or _workers(largest, tokenizer.vocab_size))
     parts = [splits[key].sizes[number] for key, number in kept] + sizes
     content = sum(file.stat().st_size for file in data.index.glob("*/*/*.bin"))
     return Built(len(parts), len(work), sum(parts), content)
@@ -111,6 +111,9 @@ def _todo(
 ) -> tuple[list[tuple[tuple[str, str], int]], list[tuple[tuple[str, str], int]]]:
     """The shards that need an index, and those that have theirs; what belongs to no shard is deleted."""
     todo, kept = [], []
+    for directory in data.index.glob("*/*"):
+        if (directory.parent.name, directory.name) not in splits:
+            discard(directory)
     for key, shards in splits.items():
         directory = data.index / key[0] / key[1]
         sweep(directory)
@@ -134,20 +137,24 @@ def _is_whole(directory: Path, number: int, shards: TokenShards) -> bool:
         return False
     for file in part["files"]:
         path = directory / file["name"]
-        if not path.is_file() or path.stat().st_size != file["bytes"] or sha256_file(path) != file["sha256"]:
+        try:
+            whole = path.stat().st_size == file["bytes"] and sha256_file(path) == file["sha256"]
+        except OSError:
+            whole = False
+        if not whole:
             say(f"{path}: is missing or damaged; it is made again")
             discard(directory / PART.format(number))
             return False
     return True
 
 
-def _workers(largest: int) -> int:
+def _workers(largest: int, vocabulary: int) -> int:
     """One process per core, as long as all together take no more than half of the memory that is free."""
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     with suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
-    return max(1, min(os.cpu_count() or 1, int(free / 2 // max(1, largest * BYTES_PER_TOKEN))))
+    return max(1, min(os.cpu_count() or 1, int(free / 2 // max(1, largest * bytes_per_token(vocabulary)))))
 
 
 def _make(work: list[_Work], sizes: list[int], tokenizer: Path, workers: int) -> None:
@@ -195,8 +202,9 @@ def _write(work: _Work, vocabulary: Vocabulary) -> None:
     arrays = ((SUFFIXES, suffixes.astype(SUFFIX, copy=False)), (FIRSTS, first_of.astype(FIRST, copy=False)))
     for name, array in arrays:
         path = work.directory / name.format(work.number)
-        with atomic_file(path) as temporary:
-            array.tofile(temporary)
+        # NumPy's own way of writing does not say why it fails.
+        with atomic_file(path) as temporary, temporary.open("wb") as file:
+            file.write(array.view(np.uint8).data)
         files.append({"name": path.name, "bytes": path.stat().st_size, "sha256": sha256_file(path)})
     record = {
         "format": FORMAT, "version": VERSION, "tokens": len(tokens), "ranks": len(first_of) - 1,

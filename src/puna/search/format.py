@@ -18,6 +18,7 @@ to its shard alone, so new shards need no new index of the others.
 """
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ FIRST = np.dtype("<i8")
 
 def rebuild(data: DataDir) -> str:
     """The hint of every error about an index: it can always be made again."""
-    return f"`puna data index {data}` makes it again, and keeps what is whole"
+    return f"`{shlex.join(['puna', 'data', 'index', str(data)])}` makes it again, and keeps what is whole"
 
 
 def read_part(directory: Path, number: int, shards: TokenShards) -> dict[str, Any] | None:
@@ -54,7 +55,7 @@ def read_part(directory: Path, number: int, shards: TokenShards) -> dict[str, An
     try:
         part = json.loads(path.read_bytes())
         of = [part[key] for key in ("format", "version", "tokens", "tokens_sha256", "tokenizer_sha256")]
-        ranks = int(part["ranks"])
+        ranks = part["ranks"]
         files = {file["name"]: [file["bytes"], file["sha256"]] for file in part["files"]}
     except FileNotFoundError:
         return None
@@ -64,7 +65,9 @@ def read_part(directory: Path, number: int, shards: TokenShards) -> dict[str, An
         raise DataError(f"{path}: is {of[0]!r} version {of[1]!r}, this version of Puna reads {FORMAT!r} {VERSION}")
     if of[2:] != [shards.sizes[number], shards.sha256_of(number), shards.tokenizer_sha256]:
         raise DataError(f"{path}: is the index of other tokens than those in {shards.files.location}")
-    sizes = [shards.sizes[number] * SUFFIX.itemsize, (ranks + 1) * FIRST.itemsize]
-    if [files.get(kind.format(number), [None])[0] for kind in KINDS] != sizes:
+    names = [kind.format(number) for kind in KINDS]
+    consistent = type(ranks) is int and files.keys() == set(names)
+    sizes = [shards.sizes[number] * SUFFIX.itemsize, (ranks + 1) * FIRST.itemsize] if consistent else []
+    if [files[name][0] for name in names if consistent] != sizes or not consistent:
         raise DataError(f"{path}: is damaged, its numbers do not agree with each other")
     return part

@@ -81,14 +81,20 @@ def _place(index: TextIndex, part: Part, token: int, byte: int, size: int, fold:
     at = token - start
     offset = int(lengths[ids[:at]].sum()) + byte
     texts = np.flatnonzero(lengths[ids])
-    if index.tokenizer.space_prefix and len(texts) and index.tokenizer.bytes_of(int(ids[texts[0]]))[:1] == b" ":
-        offset -= 1  # the space that the tokenizer puts before a text
+    # The space that the tokenizer puts before a text.
+    spaced = (
+        index.tokenizer.space_prefix and len(texts) > 0 and index.tokenizer.bytes_of(int(ids[texts[0]]))[:1] == b" "
+    )
+    if spaced and offset == 0:
+        byte, size = byte + 1, size - 1  # tokens were looked for, and the first one has it
+    elif spaced:
+        offset -= 1
     # A character has at most 4 bytes, and folding gives at least one character for each.
     wide = 4 * (_AROUND + size) + byte
     first, end = _window(lengths[ids], at, wide)
     content = b"".join(index.tokenizer.bytes_of(int(one)) for one in ids[first:end])
     begin = int(lengths[ids[first:at]].sum()) + byte
-    if first == 0 and len(texts) and begin > offset:
+    if spaced and first == 0:
         content, begin = content[1:], begin - 1
     behind = content[begin:].decode("utf-8", errors="ignore")
     if fold:

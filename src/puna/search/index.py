@@ -1,6 +1,8 @@
 """Looks for texts in the index of a data build: exact counts, and the documents that have them."""
 
 import os
+import shlex
+import unicodedata
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,7 +27,11 @@ from puna.shards.shards import TokenShards
 from puna.shards.verified import check_files, verify_files
 from puna.tokenizer.tokenizer import Tokenizer
 
+_Work = TypeVar("_Work")
 _Result = TypeVar("_Result")
+
+LONGEST = 100_000
+"""Characters of a text that is looked for: what people quote is shorter."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +63,8 @@ class Occurrences:
 
     def first(self, most: int) -> list[tuple[int, int]]:
         """The first occurrences in the order of the shard: each one's token, and the byte of it; at most `most`."""
-        found = []
-        for start, first, end in self.ranges:
+        found: list[tuple[int, int]] = []
+        for start, first, end in self.ranges if most > 0 else ():
             positions = np.asarray(self.part.suffixes[first:end]).astype(np.int64)
             if start < self.spaced:
                 before = self.part.tokens[np.maximum(positions - 1, 0)]
@@ -81,6 +87,7 @@ class TextIndex:
         self.tokenizer = tokenizer
         self.parts = parts
         self.vocabulary = Vocabulary(tokenizer)
+        self._tail_counts: dict[int, NDArray[np.int64]] = {}
         self._threads = ThreadPoolExecutor(max(1, min(len(parts), os.cpu_count() or 1)))
 
     @classmethod
@@ -94,7 +101,11 @@ class TextIndex:
         parts = []
         for (source, split), shards in splits.items():
             parts += _open_split(data, source, split, shards)
-        return cls(tokenizer, parts)
+        index = cls(tokenizer, parts)
+        for part in parts:
+            if not _is_of(part, index.vocabulary):
+                raise DataError(f"{data}: the index of {part.source} {part.split} is damaged", hint=rebuild(data))
+        return index
 
     @property
     def tokens(self) -> int:
@@ -118,9 +129,20 @@ class TextIndex:
             fold: Whether upper and lower case are the same, by Unicode's full case folding.
 
         Raises:
-            DataError: The text is empty or not Unicode.
+            DataError: The text is empty, longer than `LONGEST` characters, or not Unicode.
         """
-        return self._find(lattice_of(Pattern(text, fold=fold), self.vocabulary))
+        pattern = Pattern(self.kept(text), fold=fold)
+        if len(pattern.text) > LONGEST:
+            raise DataError(f"the text has {len(text)} characters, {LONGEST} are looked for at most")
+        return self._find(lattice_of(pattern, self.vocabulary))
+
+    def kept(self, text: str) -> str:
+        """A text as documents have it in these tokens, where the tokenizer changes or loses characters of a text."""
+        if text.isascii() and not self.tokenizer.missing_bytes:
+            return text
+        if getattr(self.tokenizer, "normalizes", False):
+            text = unicodedata.normalize("NFC", text)
+        return self.tokenizer.kept(text) if self.tokenizer.missing_bytes else text
 
     def find_ids(self, ids: list[int]) -> list[Occurrences]:
         """Where a sequence of tokens is, in each part.
@@ -153,7 +175,10 @@ class TextIndex:
         """
         places = places_of(text, self.vocabulary, self._word_tails)
         parts = [part for part in self.parts if part.split == "train"]
-        reached = self._in_all(parts, lambda part: _longest(part, places, self.vocabulary))
+        counts = [self._counts_of_tails(number, part) for number, part in enumerate(parts)]
+        reached = self._in_all(
+            zip(parts, counts, strict=True), lambda one: _longest(one[0], one[1], places, self.vocabulary)
+        )
         ends = np.max(reached, axis=0) if reached else np.full(len(places.places), -1)
         spans, last = [], -1
         for place, end in zip(places.places.tolist(), ends.tolist(), strict=True):
@@ -166,11 +191,26 @@ class TextIndex:
     def _word_tails(self) -> Tails:
         return word_tails(self.vocabulary)
 
+    def _counts_of_tails(self, number: int, part: Part) -> NDArray[np.int64]:
+        """How many suffixes of a training part begin with a token that has one of the first tails."""
+        if number not in self._tail_counts:
+            counts = np.diff(part.first_of)[np.array(self._word_tails.ranks, np.int64)]
+            self._tail_counts[number] = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return self._tail_counts[number]
+
     def _find(self, lattice: Lattice) -> list[Occurrences]:
         return self._in_all(self.parts, lambda part: _occurrences(part, lattice, self.vocabulary, self.tokenizer))
 
-    def _in_all(self, parts: Iterable[Part], work: Callable[[Part], _Result]) -> list[_Result]:
+    def _in_all(self, parts: Iterable[_Work], work: Callable[[_Work], _Result]) -> list[_Result]:
         return list(self._threads.map(work, parts))
+
+
+def _is_of(part: Part, vocabulary: Vocabulary) -> bool:
+    """Whether a part's table is one of a vocabulary, so that no search leaves the part."""
+    table = part.first_of
+    return len(table) == len(vocabulary.tokens) + 1 and bool(
+        table[0] == 0 and table[-1] == len(part.tokens) == len(part.suffixes) and (np.diff(table) >= 0).all()
+    )
 
 
 def _occurrences(part: Part, lattice: Lattice, vocabulary: Vocabulary, tokenizer: Tokenizer) -> Occurrences:
@@ -186,14 +226,16 @@ def _occurrences(part: Part, lattice: Lattice, vocabulary: Vocabulary, tokenizer
 
 def _of_ids(one: Occurrences, ids: list[int]) -> Occurrences:
     """Those occurrences that are these tokens, not others of the same bytes."""
-    rows = []
+    rows: list[tuple[int, int, int]] = []
     for start, first, end in one.ranges:
         positions = np.asarray(one.part.suffixes[first:end]).astype(np.int64)
         same = np.ones(len(positions), np.bool_)
         for depth, token in enumerate(ids):
             same &= one.part.tokens[positions + depth] == token
-        rows += [(start, first + at, first + at + 1) for at in np.flatnonzero(same)]
-    return Occurrences(one.part, len(rows), np.array(rows, np.int64).reshape(-1, 3), one.begins, one.spaced)
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], same, [False]]).astype(np.int8)))
+        rows += [(start, first + int(at), first + int(to)) for at, to in edges.reshape(-1, 2)]
+    count = sum(end - first for _, first, end in rows)
+    return Occurrences(one.part, count, np.array(rows, np.int64).reshape(-1, 3), one.begins, one.spaced)
 
 
 def _ranges(part: Part, lattice: Lattice, vocabulary: Vocabulary, starts: int, behind: int) -> NDArray[np.int64]:
@@ -207,8 +249,8 @@ def _size(ranges: NDArray[np.int64]) -> int:
     return int((ranges[:, 2] - ranges[:, 1]).sum())
 
 
-def _longest(part: Part, places: Places, vocabulary: Vocabulary) -> NDArray[np.int64]:
-    return find_longest(part.suffixes, part.tokens, vocabulary.rank_of, part.first_of, *places[1:])
+def _longest(part: Part, counts: NDArray[np.int64], places: Places, vocabulary: Vocabulary) -> NDArray[np.int64]:
+    return find_longest(part.suffixes, part.tokens, vocabulary.rank_of, part.first_of, counts, *places)
 
 
 def _open_split(data: DataDir, source: str, split: str, shards: TokenShards) -> list[Part]:
@@ -221,7 +263,8 @@ def _open_split(data: DataDir, source: str, split: str, shards: TokenShards) -> 
             raise DataError(error.message, hint=rebuild(data)) from None
         if record is None:
             raise DataError(
-                f"{data}: has no index of shard {number} of {source} {split}", hint=f"run `puna data index {data}`"
+                f"{data}: has no index of shard {number} of {source} {split}",
+                hint=f"run `{shlex.join(['puna', 'data', 'index', str(data)])}`",
             )
         records.append(record)
     files = [file for record in records for file in record["files"]]

@@ -139,71 +139,126 @@ def find_ranges(
 
 
 @njit(cache=True, nogil=True)
-def find_longest(
+def _reach(
+    place: int,
     suffixes: NDArray[np.uint32],
     tokens: NDArray[np.integer[Any]],
     rank_of: NDArray[np.int32],
     first_of: NDArray[np.int64],
+    tail_counts: NDArray[np.int64],
     starts_of: NDArray[np.int64],
     starts: NDArray[np.int64],
     edges_of: NDArray[np.int64],
     edges: NDArray[np.int64],
     stops_of: NDArray[np.int64],
     stops: NDArray[np.int64],
+    within_of: NDArray[np.int64],
+    within: NDArray[np.int64],
+) -> int:
+    """How far the text is found from one place on; -1 if not at all."""
+    reached = -1
+    for row in range(within_of[place], within_of[place + 1]):
+        if tail_counts[within[row, 0]] < tail_counts[within[row, 1]]:
+            reached = max(reached, within[row, 2])
+    stack = np.empty((64, 4), np.int64)
+    for start in range(starts_of[place], starts_of[place + 1]):
+        first, end = first_of[starts[start, 0]], first_of[starts[start, 1]]
+        if first == end:
+            continue
+        if starts[start, 2] < END:
+            reached = max(reached, -2 - starts[start, 2])
+            continue
+        stack[0, 0], stack[0, 1], stack[0, 2], stack[0, 3] = first, end, 1, starts[start, 2]
+        top = 1
+        while top:
+            top -= 1
+            first, end, depth, node = stack[top, 0], stack[top, 1], stack[top, 2], stack[top, 3]
+            for stop in range(stops_of[node], stops_of[node + 1]):
+                low, high = stops[stop, 0], stops[stop, 1]
+                lower, upper = narrow(suffixes, tokens, rank_of, first, end, depth, low, high)
+                if lower == upper:
+                    break
+                reached = max(reached, stops[stop, 2])
+            for edge in range(edges_of[node], edges_of[node + 1]):
+                low, high = edges[edge, 0], edges[edge, 1]
+                lower, upper = narrow(suffixes, tokens, rank_of, first, end, depth, low, high)
+                if lower < upper:
+                    if top == len(stack):
+                        stack = _longer(stack)
+                    stack[top, 0], stack[top, 1], stack[top, 2] = lower, upper, depth + 1
+                    stack[top, 3] = edges[edge, 2]
+                    top += 1
+    return reached
+
+
+@njit(cache=True, nogil=True)
+def find_longest(
+    suffixes: NDArray[np.uint32],
+    tokens: NDArray[np.integer[Any]],
+    rank_of: NDArray[np.int32],
+    first_of: NDArray[np.int64],
+    tail_counts: NDArray[np.int64],
+    places: NDArray[np.int64],
+    starts_of: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    edges_of: NDArray[np.int64],
+    edges: NDArray[np.int64],
+    stops_of: NDArray[np.int64],
+    stops: NDArray[np.int64],
+    within_of: NDArray[np.int64],
+    within: NDArray[np.int64],
 ) -> NDArray[np.int64]:
     """How far a text can be found from each of some places on.
+
+    What is found from a place on is found from all later ones within it, too. So the next place that gets further is
+    looked for in steps that double and then halve, and a long copy costs little more than a short one.
 
     Args:
         suffixes: (N,)
         tokens: (N,)
         rank_of: (V,)
         first_of: (R + 1,)
-        starts_of: (places + 1,), where each place's first tokens are.
-        starts: (S, 4), their ranks, from and up to, the node behind them or `END`, and -1 or the place up to which
-            they have the text and at which a span may end.
+        tail_counts: (tails + 1,), how many suffixes begin with a token that has one of the first tails.
+        places: (P,), the bytes of the text at which spans may begin.
+        starts_of: (P + 1,), where each place's first tokens are.
+        starts: (S, 3), their ranks, from and up to, and the node behind them; or -2 less the place up to which they
+            have the text and at which a span may end.
         edges_of: (nodes + 1,), where each node's edges are.
         edges: (E, 3), further tokens: their ranks, from and up to, and the node behind them.
         stops_of: (nodes + 1,), where each node's stops are.
-        stops: (P, 3), places behind a node at which a span may end, from near to far: the ranks of the tokens that have
-            the text from the node up to there, from and up to, and the place.
+        stops: (Q, 3), places behind a node at which a span may end, from near to far: the ranks of the tokens that
+            have the text from the node up to there, from and up to, and the place.
+        within_of: (P + 1,), where each place's tails are.
+        within: (W, 3), ranges of tails that have the text from a place on, from and up to, and up to where.
 
     Returns:
-        (places,), the last place that is reached and at which a span may end, or -1.
+        (P,), the last place that is reached and at which a span may end, or -1.
     """
-    reached = np.full(len(starts_of) - 1, -1, np.int64)
-    stack = np.empty((64, 4), np.int64)
-    last = stops[:, 2].max() if len(stops) else -1
-    for place in range(len(reached)):
-        if place and 0 <= last == reached[place - 1]:
-            reached[place] = last  # the end of what is found is found too
-            continue
-        for start in range(starts_of[place], starts_of[place + 1]):
-            first, end = first_of[starts[start, 0]], first_of[starts[start, 1]]
-            if first == end:
-                continue
-            reached[place] = max(reached[place], starts[start, 3])
-            if starts[start, 2] == END:
-                continue
-            stack[0, 0], stack[0, 1], stack[0, 2], stack[0, 3] = first, end, 1, starts[start, 2]
-            top = 1
-            while top:
-                top -= 1
-                first, end, depth, node = stack[top, 0], stack[top, 1], stack[top, 2], stack[top, 3]
-                for stop in range(stops_of[node], stops_of[node + 1]):
-                    low, high = stops[stop, 0], stops[stop, 1]
-                    lower, upper = narrow(suffixes, tokens, rank_of, first, end, depth, low, high)
-                    if lower == upper:
-                        break
-                    reached[place] = max(reached[place], stops[stop, 2])
-                for edge in range(edges_of[node], edges_of[node + 1]):
-                    low, high = edges[edge, 0], edges[edge, 1]
-                    lower, upper = narrow(suffixes, tokens, rank_of, first, end, depth, low, high)
-                    if lower < upper:
-                        if top == len(stack):
-                            stack = _longer(stack)
-                        stack[top, 0], stack[top, 1], stack[top, 2] = lower, upper, depth + 1
-                        stack[top, 3] = edges[edge, 2]
-                        top += 1
+    reached = np.full(len(places), -1, np.int64)
+    place = 0
+    while place < len(places):
+        end = _reach(
+            place, suffixes, tokens, rank_of, first_of, tail_counts, starts_of, starts, edges_of, edges, stops_of,
+            stops, within_of, within,
+        )  # fmt: skip
+        reached[place] = end
+        covered = place + 1
+        while covered < len(places) and places[covered] < end:
+            covered += 1
+        # The first place before `covered` that gets further than `end`; all places up to `low` do not.
+        low, high, step = place, covered, 1
+        while low + 1 < high:
+            middle = min(low + step, high - 1) if high == covered else (low + high) >> 1
+            further = _reach(
+                middle, suffixes, tokens, rank_of, first_of, tail_counts, starts_of, starts, edges_of, edges, stops_of,
+                stops, within_of, within,
+            )  # fmt: skip
+            if further > end:
+                high = middle
+            else:
+                low, step = middle, 2 * step
+        reached[place:high] = end
+        place = high
     return reached
 
 

@@ -1,12 +1,12 @@
 """Where spans of a text may begin and end, and the tokens there: what the search for the longest spans needs."""
 
+import unicodedata
 from bisect import bisect_right
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from puna.search.kernel import END
 from puna.search.vocabulary import Range, Tails, Vocabulary
 
 
@@ -21,6 +21,8 @@ class Places(NamedTuple):
     edges: NDArray[np.int64]
     stops_of: NDArray[np.int64]
     stops: NDArray[np.int64]
+    within_of: NDArray[np.int64]
+    within: NDArray[np.int64]
 
 
 def word_edges(text: str) -> list[int]:
@@ -28,10 +30,15 @@ def word_edges(text: str) -> list[int]:
 
     Scripts that write no spaces between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) may be cut anywhere.
     """
-    inner = [character.isalnum() and not _unspaced(character) for character in text]
+    inner = [_is_of_a_word(character) for character in text]
     return [
         place for place in range(len(text) + 1) if not 0 < place < len(text) or not (inner[place - 1] and inner[place])
     ]
+
+
+def _is_of_a_word(character: str) -> bool:
+    """Whether it is a letter, a digit or a mark on one, of a script that writes spaces between words."""
+    return (character.isalnum() or unicodedata.category(character)[0] == "M") and not _unspaced(character)
 
 
 def _unspaced(character: str) -> bool:
@@ -47,7 +54,7 @@ _UNSPACED = (
 
 def word_tails(vocabulary: Vocabulary) -> Tails:
     """The ends of tokens at which a word begins within the token."""
-    tails = []
+    tails: list[tuple[bytes, int, int]] = []
     for rank, token in enumerate(vocabulary.tokens):
         for at in range(1, len(token)):
             # The byte is the first of a character that is not the second or a later one of a word.
@@ -85,15 +92,19 @@ def places_of(text: str, vocabulary: Vocabulary, tails: Tails) -> Places:
     edges_of.append(len(edges))
     stops_of.append(len(stops))
     starts: list[tuple[int, ...]] = []
-    starts_of = [0]
+    within: list[tuple[int, ...]] = []
+    starts_of, within_of, end_set = [0], [0], set(ends)
     for place in begins:
-        starts += [(*ranks, behind, -1) for ranks, behind in _whole(content, place, vocabulary)]
-        starts += [(*ranks, END, stop) for ranks, stop in _stops(content, place, ends, vocabulary)]
-        starts += _within(content, place, set(ends), tails)
+        starts += [(*ranks, behind) for ranks, behind in _whole(content, place, vocabulary)]
+        starts += [(*ranks, -2 - stop) for ranks, stop in _stops(content, place, ends, vocabulary)]
+        whole, partly = _within(content, place, end_set, tails)
+        starts += whole
+        within += partly
         starts_of.append(len(starts))
-    arrays = [np.array(values, np.int64) for values in (begins, starts_of, edges_of, stops_of)]
-    rows = [np.array(values, np.int64).reshape(-1, width) for values, width in ((starts, 4), (edges, 3), (stops, 3))]
-    return Places(arrays[0], arrays[1], rows[0], arrays[2], rows[1], arrays[3], rows[2])
+        within_of.append(len(within))
+    arrays = [np.array(values, np.int64) for values in (begins, starts_of, edges_of, stops_of, within_of)]
+    rows = [np.array(values, np.int64).reshape(-1, 3) for values in (starts, edges, stops, within)]
+    return Places(arrays[0], arrays[1], rows[0], arrays[2], rows[1], arrays[3], rows[2], arrays[4], rows[3])
 
 
 def _whole(content: bytes, node: int, vocabulary: Vocabulary) -> list[tuple[Range, int]]:
@@ -121,15 +132,23 @@ def _stops(content: bytes, node: int, ends: list[int], vocabulary: Vocabulary) -
     return found
 
 
-def _within(content: bytes, place: int, ends: set[int], tails: Tails) -> list[tuple[int, ...]]:
-    """The tokens within which a word begins that is the text's from a byte on."""
-    found: list[tuple[int, ...]] = []
+def _within(
+    content: bytes, place: int, ends: set[int], tails: Tails
+) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """The tokens within which a word begins that is the text's from a byte on.
+
+    Returns:
+        Those that end in the text, as starts; and as ranges of tails those that have the text up to where a span may
+        end, and that place.
+    """
+    whole: list[tuple[int, ...]] = []
+    partly: list[tuple[int, ...]] = []
     for end in range(place + 1, min(len(content), place + tails.longest) + 1):
         beginning = tails.beginning_with(content[place:end])
         if not beginning:
             break
-        whole = [tails.ranks[tail] for tail in tails.equal_to(content[place:end])]
-        found += [(rank, rank + 1, end, -1) for rank in whole]
+        ranks = [tails.ranks[tail] for tail in tails.equal_to(content[place:end])]
+        whole += [(rank, rank + 1, end) for rank in ranks]
         if end in ends:
-            found += [(tails.ranks[tail], tails.ranks[tail] + 1, END, end) for tail in beginning]
-    return found
+            partly.append((beginning.start, beginning.stop, end))
+    return whole, partly

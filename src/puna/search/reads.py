@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from puna.config.load import load_recipe
 from puna.core.errors import DataError
 from puna.core.layout import DataDir, RunDir
+from puna.core.metrics import read_metrics
 from puna.core.records import read_record
 from puna.core.schema.lineage import Parent
+from puna.core.schema.lines import SkippedLine
 from puna.core.schema.part import parse
 from puna.core.schema.train_state import TrainState, list_checkpoints, read_header
 from puna.shards.loader import Loader
@@ -29,6 +31,8 @@ class Reads:
     steps: int
     """Optimizer steps done."""
     since: int
+    left_out: frozenset[int]
+    """Steps that learned nothing from their batch."""
 
     def of(self, source: str, position: int) -> list[int]:
         """The steps, counted from 1, that have read a token as an input.
@@ -43,7 +47,8 @@ class Reads:
             batch = sequence // self.rows
             step = bisect_left(range(self.steps), batch, key=self.state.batch_number)
             # A batch that a rollback has passed over belongs to no step.
-            if step < self.steps and self.state.batch_number(step) == batch and step >= self.since:
+            own = self.since <= step < self.steps and step + 1 not in self.left_out
+            if own and self.state.batch_number(step) == batch:
                 found.add(step + 1)
         return sorted(found)
 
@@ -65,10 +70,12 @@ def reads_of(run: RunDir, data: DataDir) -> Reads:
             f"{loader.fingerprint[:12]}, the run has {trained_on[:12]})",
             hint="name the run's own data with --data-dir",
         )
-    done = recipe.total_steps if record else state.step
+    # A run that is being made longer has the record of its first end and a newer checkpoint.
+    done = state.step if list_checkpoints(run) else recipe.total_steps if record else 0
     branched = [parent.tokens // recipe.train.batch_tokens for parent in state.lineage if parent.how == "branched"]
     rows = recipe.train.batch_tokens // recipe.model.context
-    return Reads(loader, state, rows, done, max(branched, default=0))
+    left_out = frozenset(line["step"] for line in read_metrics(run.metrics) if line.get("kind") == SkippedLine.kind)
+    return Reads(loader, state, rows, done, max(branched, default=0), left_out)
 
 
 def newest_state(run: RunDir) -> TrainState:
@@ -77,5 +84,9 @@ def newest_state(run: RunDir) -> TrainState:
         return read_header(checkpoints[-1][1])[0]
     record = read_record(run.record)
     results = record["results"] if record else {}
-    before = [parse(Parent, value, f"{run.record}: lineage") for value in results.get("lineage", [])]
-    return TrainState(shifts=results.get("shifts", []), lineage=before)
+    try:
+        before = [parse(Parent, value, f"{run.record}: lineage") for value in results.get("lineage", [])]
+        shifts = [(int(since), int(batches)) for since, batches in results.get("shifts", [])]
+    except (TypeError, ValueError):
+        raise DataError(f"{run.record}: is damaged") from None
+    return TrainState(shifts=shifts, lineage=before)

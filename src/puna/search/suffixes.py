@@ -9,8 +9,15 @@ from puna.search.kernel import keep_starts
 
 MOST_TOKENS = (1 << 31) // 3 - 1
 """Tokens of a shard: its suffixes are counted in bytes, with 32 bits and a sign."""
-BYTES_PER_TOKEN = 14
-"""Bytes of memory that the order takes per token, and its text, with ranks of 2 bytes; 19 with ranks of 3."""
+
+
+def bytes_per_token(vocabulary: int) -> int:
+    """Bytes of memory that making the order takes per token: 6 and 4 for each byte of a rank.
+
+    Args:
+        vocabulary: How many tokens there are.
+    """
+    return 6 + 4 * _width(vocabulary)
 
 
 def suffix_order(
@@ -32,7 +39,7 @@ def suffix_order(
     from pydivsufsort import divsufsort
 
     n_ranks = int(rank_of.max()) + 1
-    width = 1 if n_ranks <= 1 << 8 else 2 if n_ranks <= 1 << 16 else 3
+    width = _width(n_ranks)
     ranks = rank_of[tokens]
     first_of = np.concatenate([[0], np.cumsum(np.bincount(ranks, minlength=n_ranks))]).astype(np.int64)
     if not len(tokens):
@@ -44,3 +51,8 @@ def suffix_order(
     order = divsufsort(content.reshape(-1))
     count = keep_starts(order, width)
     return order[:count].astype(np.uint32), first_of
+
+
+def _width(ranks: int) -> int:
+    """Bytes in which a rank is written."""
+    return 1 if ranks <= 1 << 8 else 2 if ranks <= 1 << 16 else 3

@@ -60,6 +60,8 @@ class Traced:
     """The least likely first."""
     all_spans: int
     """How many there are, shown or not."""
+    since: int = 0
+    """The steps up to here were made by the run that this one branches from, and are not told; 0 of other runs."""
 
     def json(self) -> dict[str, Any]:
         """As `--json`, the server and the report give it."""
@@ -90,6 +92,7 @@ def trace_text(
         raise DataError("the text to trace is not Unicode: it has a lone surrogate") from None
     if size > LONGEST:
         raise DataError(f"the text has {size} bytes, {LONGEST} are traced at most", hint="trace it in parts")
+    text = index.kept(text)
     byte_of = list(accumulate((len(character.encode()) for character in text), initial=0))
     candidates = []
     for first, end in index.longest(text):
@@ -103,6 +106,7 @@ def trace_text(
         text,
         [_span(index, text, *one, reads=reads, documents=documents) for one in candidates[:spans]],
         len(candidates),
+        reads.since if reads else 0,
     )
 
 
