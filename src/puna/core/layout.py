@@ -19,6 +19,7 @@ runs/demo/                    one training run (RunDir): the unit that people mo
   tokenizer/                  the tokenizer's file, so that every checkpoint is a model that takes text
   checkpoints/step-00000100/  the training state of a step, from which `train` goes on
   examples/                   of a run that is tuned: its examples as token ids with the mask of what is learned
+  next-examples/              the same of the run that is to take this one's place, until it does
   tuning.json                 of such a run: what it learns from, counted
   model/                      the plain model: model.safetensors, model.toml, the tokenizer's file, record.json
   adapter/                    of a run with low-rank updates: these alone, in PEFT's format

@@ -194,9 +194,11 @@ class Llama(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        # `nn.Embedding` would draw weights, for which torch imports its compiler on the meta device. They are
-        # drawn by `puna.model.init`, or read.
-        self.tok_embeddings = nn.Embedding.from_pretrained(torch.empty(config.vocab_size, config.dim), freeze=False)
+        # Drawn as `nn.Embedding` does it, but not on the meta device, where torch would import its compiler for it.
+        weight_VD = torch.empty(config.vocab_size, config.dim)
+        if weight_VD.device.type != "meta":
+            nn.init.normal_(weight_VD)
+        self.tok_embeddings = nn.Embedding.from_pretrained(weight_VD, freeze=False)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.norm = _norm(config, config.dim)
         self.output = nn.Linear(config.dim, config.vocab_size, bias=False)
