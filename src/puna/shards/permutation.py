@@ -5,7 +5,8 @@ is permuted again until it is (cycle walking; Black and Rogaway 2002, "Ciphers w
 than twice on average. It mixes well; it is not cryptography.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from puna.core.files import sha256_json
 
 _ROUNDS = 6
+_Step: TypeAlias = Callable[[NDArray[np.uint64], NDArray[np.uint64]], NDArray[np.uint64]]
 
 
 class Permutation:
@@ -41,13 +43,7 @@ class Permutation:
             numbers: One-dimensional, each in range(n).
             tweaks: The number of the bijection, for each number or for all: whole numbers from 0.
         """
-        tweaks = np.broadcast_to(np.asarray(tweaks, dtype=np.uint64), numbers.shape)
-        images = self._permute(numbers.astype(np.uint64), tweaks)
-        outside = np.flatnonzero(images >= self._n)
-        while len(outside):
-            images[outside] = self._permute(images[outside], tweaks[outside])
-            outside = outside[images[outside] >= self._n]
-        return images.astype(np.int64)
+        return self._within(self._permute, numbers, tweaks)
 
     def inverse(self, images: NDArray[np.int64], tweaks: ArrayLike) -> NDArray[np.int64]:
         """The numbers whose images these are: what `__call__` was given.
@@ -56,13 +52,17 @@ class Permutation:
             images: One-dimensional, each in range(n).
             tweaks: As there.
         """
-        tweaks = np.broadcast_to(np.asarray(tweaks, dtype=np.uint64), images.shape)
-        numbers = self._undo(images.astype(np.uint64), tweaks)
-        outside = np.flatnonzero(numbers >= self._n)
+        return self._within(self._undo, images, tweaks)
+
+    def _within(self, step: _Step, numbers: NDArray[np.int64], tweaks: ArrayLike) -> NDArray[np.int64]:
+        """What a step makes of numbers, taken again where that is not in range(n)."""
+        tweaks = np.broadcast_to(np.asarray(tweaks, dtype=np.uint64), numbers.shape)
+        made = step(numbers.astype(np.uint64), tweaks)
+        outside = np.flatnonzero(made >= self._n)
         while len(outside):
-            numbers[outside] = self._undo(numbers[outside], tweaks[outside])
-            outside = outside[numbers[outside] >= self._n]
-        return numbers.astype(np.int64)
+            made[outside] = step(made[outside], tweaks[outside])
+            outside = outside[made[outside] >= self._n]
+        return made.astype(np.int64)
 
     def _undo(self, images: NDArray[np.uint64], tweaks: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """The rounds of `_permute` from the last to the first."""
