@@ -1,6 +1,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from object_store import URL, s3, server
 
@@ -9,6 +10,7 @@ from puna.config.recipe import Recipe
 from puna.core.errors import CheckpointError, DataError
 from puna.core.layout import DataDir, RunDir
 from puna.data.documents import documents_of
+from puna.tokenizer.load import load_tokenizer
 
 __all__ = ["s3", "server"]
 
@@ -54,6 +56,8 @@ def test_a_build_in_an_object_store_is_searched_as_a_local_one(s3, data: DataDir
 
 
 def test_ids_have_no_case_and_a_directory_without_a_recipe_is_refused(data: DataDir, tiny_run: RunDir):
+    ids = load_tokenizer(data.tokenizer).encode(" the")
+    assert puna.find(data.root, ids) == puna.find(data.root, tuple(ids)) == puna.find(data.root, np.array(ids))
     with pytest.raises(DataError, match="no upper and lower case"):
         puna.find(data.root, [5, 6], fold=True)
     with pytest.raises(CheckpointError, match="is not a run of Puna"):

@@ -1,6 +1,8 @@
 """Looks for texts in training data: the index of a build, and where a text or a model's words are from."""
 
+import operator
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from puna.api.recipes import PathLike, data_source
@@ -36,7 +38,7 @@ def index_data(data: PathLike, *, workers: int | None = None) -> "Built":
     return build_index(_build(data), workers=workers)
 
 
-def find(data: PathLike, text: "str | list[int]", *, fold: bool = False, most: int = 10) -> "Found":
+def find(data: PathLike, text: "str | Sequence[int]", *, fold: bool = False, most: int = 10) -> "Found":
     """Where a data build has a text, exactly, however it is cut into tokens there.
 
     Args:
@@ -58,8 +60,9 @@ def find(data: PathLike, text: "str | list[int]", *, fold: bool = False, most: i
     if not isinstance(text, str):
         if fold:
             raise DataError("ids of tokens have no upper and lower case")
-        size = sum(len(index.tokenizer.bytes_of(token)) for token in text if 0 <= token < index.tokenizer.vocab_size)
-        return found(index, index.find_ids(text), size, most=most)
+        ids = [operator.index(token) for token in text]
+        occurrences = index.find_ids(ids)
+        return found(index, occurrences, sum(len(index.tokenizer.bytes_of(token)) for token in ids), most=most)
     occurrences = index.find(text, fold=fold)
     return found(index, occurrences, len(text.casefold() if fold else text.encode()), most=most, fold=fold)
 
