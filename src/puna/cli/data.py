@@ -19,9 +19,8 @@ from puna.cli.inspect import inspect
 from puna.cli.json_output import json_line
 from puna.cli.models import references, train_classifier, train_lm
 from puna.cli.search import find, index
-from puna.core.console import warn
 from puna.core.errors import DataError
-from puna.core.layout import DataDir, RunDir
+from puna.core.layout import RunDir
 from puna.core.records import read_record
 from puna.core.user_path import user_path
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from puna.config.recipe import Recipe
     from puna.core.schema.train_state import TrainState
     from puna.data.tasks.executors import Executor
-    from puna.shards.loader import Loader
 
 app = typer.Typer(help="Build the data of a recipe, and see what a run has read.", no_args_is_help=True)
 
@@ -96,7 +94,7 @@ def trace(
     """
     from puna.config.load import load_recipe
     from puna.core.reference import whole_run
-    from puna.search.reads import newest_state
+    from puna.search.reads import loader_of, newest_state
 
     directory = whole_run(user_path(run), f"puna data trace {{}} --step {step}")
     recipe = load_recipe(str(directory.config)).recipe
@@ -107,7 +105,7 @@ def trace(
     if recipe.finetune is not None:
         _trace_examples(recipe, directory, state, step, data, as_json=as_json)
         return
-    loader = _loader(recipe, directory, data_source(data, recipe), state)
+    loader = loader_of(directory, recipe, data_source(data, recipe), state)
     rows = recipe.train.batch_tokens // recipe.model.context
     first = state.batch_number(step - 1) * rows
     for sequence in range(first, first + rows):
@@ -154,23 +152,3 @@ def _refuse_parents(state: "TrainState", recipe: "Recipe", step: int) -> None:
                 f"--step {step}: this run branches from {parent.place} and has made the steps after {first}",
                 hint="name the run that it branches from to see what that has read",
             )
-
-
-def _loader(recipe: "Recipe", run: RunDir, data: DataDir, state: "TrainState") -> "Loader":
-    """The sequences of the run, from the data that it was trained on."""
-    from puna.shards.loader import Loader
-    from puna.shards.shards import TokenShards
-    from puna.shards.split import TRAIN
-
-    loader = Loader({name: TokenShards.open(data.shards / name / TRAIN) for name in recipe.mixture}, recipe)
-    record = read_record(run.record)
-    trained_on = record["inputs"].get("data") if record else state.data_fingerprint
-    if not trained_on:
-        warn(f"{run.root}: has no checkpoint yet that says what it is trained on; taking {data.root}")
-    elif trained_on != loader.fingerprint:
-        raise DataError(
-            f"{data.root}: holds other token shards than {run.root} was trained on (fingerprint "
-            f"{loader.fingerprint[:12]}, the run has {trained_on[:12]})",
-            hint="name the run's own data with --data-dir",
-        )
-    return loader

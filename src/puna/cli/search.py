@@ -15,7 +15,7 @@ from puna.core.files import read_text
 from puna.core.units import format_bytes, format_count
 
 if TYPE_CHECKING:
-    from puna.search.found import Found, Place
+    from puna.search.found import Place
     from puna.search.trace import Traced
 
 _Build = Annotated[str, typer.Argument(metavar="BUILD", help="A data build such as data/demo, or s3://BUCKET/PATH.")]
@@ -74,7 +74,7 @@ def find(
     if as_json:
         print(json_line({"text": wanted if isinstance(wanted, str) else None, **asdict(what)}))
         return
-    for line in _counted(what):
+    for line in _counted(what.counts) or ["not found"]:
         print(line)
     for place in what.places:
         print()
@@ -128,13 +128,12 @@ def _text_of(text: str | None, file: Path | None, ids: str | None) -> str | list
     return text
 
 
-def _counted(what: "Found") -> list[str]:
-    counts = [
+def _counted(counts: dict[str, dict[str, int]]) -> list[str]:
+    return [
         f"{count} in {source}{'' if split == 'train' else ', held out'}"
-        for split, by_source in what.counts.items()
+        for split, by_source in counts.items()
         for source, count in by_source.items()
     ]
-    return counts or ["not found"]
 
 
 def _print_place(place: "Place", steps: list[int] | None, since: int = 0) -> None:
@@ -160,13 +159,8 @@ def _print_traced(traced: "Traced", words: int) -> None:
         print(f"no span of {words} words or more is in the training data")
         return
     for span in traced.spans:
-        places = ", ".join(
-            f"{count} in {source}{'' if split == 'train' else ', held out'}"
-            for split, by_source in span.counts.items()
-            for source, count in by_source.items()
-        )
         print(escaped(f"'{' '.join(span.text.split())}'"))
-        print(f"  {span.words} words, {span.bits:.0f} bits; {places}")
+        print(f"  {span.words} words, {span.bits:.0f} bits; {', '.join(_counted(span.counts))}")
         for source in span.sources:
             _print_place(source.place, source.steps, traced.since)
         print()

@@ -4,6 +4,8 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 from puna.config.load import load_recipe
+from puna.config.recipe import Recipe
+from puna.core.console import warn
 from puna.core.errors import DataError
 from puna.core.layout import DataDir, RunDir
 from puna.core.metrics import read_metrics
@@ -61,21 +63,33 @@ def reads_of(run: RunDir, data: DataDir) -> Reads:
     """
     recipe = load_recipe(str(run.config)).recipe
     state = newest_state(run)
+    loader = loader_of(run, recipe, data, state)
+    # A run that is being made longer has the record of its first end and a newer checkpoint.
+    done = state.step if list_checkpoints(run) else recipe.total_steps if read_record(run.record) else 0
+    branched = [parent.tokens // recipe.train.batch_tokens for parent in state.lineage if parent.how == "branched"]
+    rows = recipe.train.batch_tokens // recipe.model.context
+    left_out = frozenset(line["step"] for line in read_metrics(run.metrics) if line.get("kind") == SkippedLine.kind)
+    return Reads(loader, state, rows, done, max(branched, default=0), left_out)
+
+
+def loader_of(run: RunDir, recipe: Recipe, data: DataDir, state: TrainState) -> Loader:
+    """The sequences of a run, from the data that it was trained on.
+
+    Raises:
+        DataError: The build is damaged, or not the one that the run was trained on.
+    """
     loader = Loader({name: TokenShards.open(data.shards / name / TRAIN) for name in recipe.mixture}, recipe)
     record = read_record(run.record)
     trained_on = record["inputs"].get("data") if record else state.data_fingerprint
-    if trained_on and trained_on != loader.fingerprint:
+    if not trained_on:
+        warn(f"{run.root}: has no checkpoint yet that says what it is trained on; taking {data.root}")
+    elif trained_on != loader.fingerprint:
         raise DataError(
             f"{data.root}: holds other token shards than {run.root} was trained on (fingerprint "
             f"{loader.fingerprint[:12]}, the run has {trained_on[:12]})",
             hint="name the run's own data with --data-dir",
         )
-    # A run that is being made longer has the record of its first end and a newer checkpoint.
-    done = state.step if list_checkpoints(run) else recipe.total_steps if record else 0
-    branched = [parent.tokens // recipe.train.batch_tokens for parent in state.lineage if parent.how == "branched"]
-    rows = recipe.train.batch_tokens // recipe.model.context
-    left_out = frozenset(line["step"] for line in read_metrics(run.metrics) if line.get("kind") == SkippedLine.kind)
-    return Reads(loader, state, rows, done, max(branched, default=0), left_out)
+    return loader
 
 
 def newest_state(run: RunDir) -> TrainState:
